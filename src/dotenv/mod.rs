@@ -1,0 +1,1 @@
+//! THE .env FILE: quote, fence, read, write.

@@ -1,0 +1,3 @@
+//! The `stack` command.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! WHICH PORT, AND WHOSE: request, probe, allocate, hold, verify.
+
+pub mod request;

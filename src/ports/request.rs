@@ -1,0 +1,70 @@
+//! What a batch of ports is asked for, in the allocator's own words.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::support::name::{PortName, ServiceName};
+use crate::support::port_range::PortRange;
+
+/// One port of one service.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PortKey {
+    /// Whose it is.
+    pub service: ServiceName,
+    /// Its name there.
+    pub name: PortName,
+}
+
+/// What is wanted for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Want {
+    /// Any free port of the pool.
+    Auto,
+    /// That one, else any free port of the pool.
+    Prefer(u16),
+    /// Any free port of this range.
+    Within(PortRange),
+    /// Exactly that one.
+    Fixed(u16),
+}
+
+/// A port that somebody asked for by name, stronger than what the file says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// The port.
+    pub port: u16,
+    /// Where it came from, for messages: `API_PORT in the environment`.
+    pub origin: String,
+}
+
+/// One line of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortRequest {
+    /// For whom.
+    pub key: PortKey,
+    /// What the file asks for.
+    pub want: Want,
+    /// What the caller asks for, if anything.
+    pub wish: Option<Wish>,
+}
+
+/// Where ports are taken from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// The ranges; the later ones are the fallback and are used with a warning.
+    pub ranges: Vec<PortRange>,
+    /// Ports that are never handed out by themselves.
+    pub exclude: Vec<PortRange>,
+}
+
+/// The stack that asks: the ledger's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// The instance's id (name and a hash of the directory).
+    pub instance: String,
+    /// The project's name.
+    pub project: String,
+    /// The canonical project directory.
+    pub project_dir: PathBuf,
+}

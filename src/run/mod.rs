@@ -1,0 +1,3 @@
+//! WHAT IS HAPPENING: guardian, supervisor, one actor a service.
+
+pub mod snapshot;

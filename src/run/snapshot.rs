@@ -1,0 +1,211 @@
+//! The read model: what a service looks like from outside, and the events that change it.
+//!
+//! Everything here is plain data with a stable JSON form: the control socket sends it, `ps
+//! --format json` prints it, the printer draws it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::support::name::{PortName, ServiceName};
+
+/// The step of a service's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Not asked for yet.
+    Pending,
+    /// Asked for; a dependency has not met its condition.
+    Waiting,
+    /// Executed; whether it is ready is not known yet.
+    Starting,
+    /// Executed; it has neither a check nor a port by which to know more.
+    Running,
+    /// Its check passes, or its port is listening.
+    Healthy,
+    /// Its check failed too often.
+    Unhealthy,
+    /// Told to stop.
+    Stopping,
+    /// It ended and will be started again.
+    Backoff,
+    /// It ended by itself, with success, and stays so.
+    Completed,
+    /// It ended, or could not be started, and stays so.
+    Failed,
+    /// Somebody stopped it.
+    Stopped,
+}
+
+impl Phase {
+    /// Whether a process may exist in this phase.
+    pub fn is_alive(self) -> bool {
+        match self {
+            Self::Starting | Self::Running | Self::Healthy | Self::Unhealthy | Self::Stopping => {
+                true
+            }
+            Self::Pending
+            | Self::Waiting
+            | Self::Backoff
+            | Self::Completed
+            | Self::Failed
+            | Self::Stopped => false,
+        }
+    }
+
+    /// The word that is shown.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Waiting => "waiting",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::Stopping => "stopping",
+            Self::Backoff => "backoff",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// With this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
+
+/// What is known of one port while its service runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum PortState {
+    /// The service has not been executed; the port is held for it.
+    Held,
+    /// A listening socket of the service's own process tree is on it.
+    Listening {
+        /// The address it is bound to: `127.0.0.1`, `0.0.0.0`, `::`, `::1`.
+        address: String,
+        /// The process that holds it.
+        pid: i32,
+    },
+    /// Nobody listens on it.
+    NotListening,
+    /// A foreign process listens on it.
+    Stolen {
+        /// The thief; 0 where it cannot be seen.
+        pid: i32,
+        /// Its command line.
+        command: String,
+    },
+    /// The service listens on other ports instead.
+    WrongPort {
+        /// The ports on which it does listen.
+        listens_on: Vec<u16>,
+    },
+}
+
+/// A port of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortSnapshot {
+    /// Its name, usually `PORT`.
+    pub name: PortName,
+    /// The number.
+    pub port: u16,
+    /// What is known of it.
+    #[serde(flatten)]
+    pub state: PortState,
+    /// How a person reaches it: a URL where the service speaks HTTP, else `localhost:8001`.
+    pub address: String,
+}
+
+/// What a service looks like now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceSnapshot {
+    /// Its name.
+    pub service: ServiceName,
+    /// The number of the replica, from 1.
+    pub replica: u32,
+    /// The step of its life.
+    pub phase: Phase,
+    /// Since when, in milliseconds since the Unix epoch.
+    pub since: u64,
+    /// The main process, while there is one.
+    pub pid: Option<i32>,
+    /// When the present or last attempt was executed, in milliseconds since the Unix epoch.
+    pub started_at: Option<u64>,
+    /// When it became ready (healthy, or running where nothing more is known), likewise.
+    pub ready_at: Option<u64>,
+    /// How the last attempt ended.
+    pub exit: Option<Exit>,
+    /// How often it was executed.
+    pub attempt: u32,
+    /// How many failures in a row there were; from 6 on it is crash-looping.
+    pub failures: u32,
+    /// The unmet dependencies: `db to be healthy`.
+    pub waiting_for: Vec<String>,
+    /// Why it is where it is, when that needs words: an error, a chain of dependencies, the health
+    /// check's last answer, the next restart's delay.
+    pub reason: Option<String>,
+    /// When the next attempt is due, in milliseconds since the Unix epoch, in `Backoff`.
+    pub next_attempt_at: Option<u64>,
+    /// When what is being stopped will be killed, in milliseconds since the Unix epoch.
+    pub kill_at: Option<u64>,
+    /// Whether it is expected to end by itself (others wait for its completion).
+    pub is_one_shot: bool,
+    /// Whether readiness means more than having been executed.
+    pub has_readiness: bool,
+    /// Its ports.
+    pub ports: Vec<PortSnapshot>,
+}
+
+/// One of the two streams of a service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogStream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Something that happened, for whoever watches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A service's snapshot changed.
+    Service(Box<ServiceSnapshot>),
+    /// A decision worth a line: a restart, a kill, a warning.
+    Notice(Notice),
+    /// Everything has ended and the supervisor goes.
+    Ended {
+        /// The names of the services that failed for good.
+        failed: Vec<ServiceName>,
+    },
+}
+
+/// A line from `stack` itself about a service, or about the stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// About whom; `None` for the whole stack.
+    pub service: Option<ServiceName>,
+    /// How loud.
+    pub level: NoticeLevel,
+    /// What happened, as a lowercase fragment.
+    pub message: String,
+}
+
+/// How loud a notice is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoticeLevel {
+    /// Good to know.
+    Info,
+    /// Somebody should look.
+    Warning,
+    /// Something is broken.
+    Error,
+}

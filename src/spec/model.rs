@@ -1,0 +1,286 @@
+//! The spec: what the user wrote, typed, every value with its place.
+//!
+//! A text that may hold `${VAR}` or `$<…>` stays a [`Template`]; a typed value that was written
+//! with one of them is [`Setting::Deferred`] until `plan` knows the variables and the ports.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use super::problem::{Problem, Span, Spanned};
+use super::template::Template;
+use crate::support::name::{PortName, ProjectName, ServiceName};
+use crate::support::port_range::PortRange;
+
+/// The whole of one `stack.yaml`.
+#[derive(Debug, Clone)]
+pub struct StackSpec {
+    /// The file that was read, absolute; the name of standard input is `-`.
+    pub file: PathBuf,
+    /// Where relative paths start: the directory of the file, canonical.
+    pub project_dir: PathBuf,
+    /// `name:`, normalised; without one, the project directory's name.
+    pub name: Option<Spanned<Template>>,
+    /// `ports:`.
+    pub ports: PortsSpec,
+    /// `dotenv:`; `None` is `dotenv: false`.
+    pub dotenv: Option<DotenvSpec>,
+    /// Top-level `env_file:`.
+    pub env_file: Vec<EnvFileSpec>,
+    /// Top-level `environment:`.
+    pub environment: EnvironmentSpec,
+    /// `shell:`, the words that come before a shell line; `None` is the default.
+    pub shell: Option<Vec<Template>>,
+    /// The services, in the order of the file.
+    pub services: IndexMap<ServiceName, ServiceSpec>,
+}
+
+/// `ports:`, how ports are allocated.
+#[derive(Debug, Clone)]
+pub struct PortsSpec {
+    /// The ranges, the later ones being the fallback; never empty.
+    pub ranges: Vec<PortRange>,
+    /// Ports that are never handed out.
+    pub exclude: Vec<PortRange>,
+    /// Where `range` stands, for messages; `None` when it is the default.
+    pub range_span: Option<Span>,
+}
+
+/// `dotenv:`, the generated file.
+#[derive(Debug, Clone)]
+pub struct DotenvSpec {
+    /// The path as written; default `.env`.
+    pub path: Option<Template>,
+    /// Extra lines.
+    pub vars: IndexMap<String, VariableSpec>,
+}
+
+/// A key of an environment with its value.
+#[derive(Debug, Clone)]
+pub struct VariableSpec {
+    /// Where the key stands.
+    pub key_span: Span,
+    /// The text; `None` removes the key (`KEY: null` in a map, `KEY` alone in a list).
+    pub value: Option<Template>,
+    /// Whether it was written as a bare `KEY` in a list, which takes the caller's value.
+    pub is_inherited: bool,
+}
+
+/// `environment:`, from the map or the list form.
+pub type EnvironmentSpec = IndexMap<String, VariableSpec>;
+
+/// One entry of `env_file:`.
+#[derive(Debug, Clone)]
+pub struct EnvFileSpec {
+    /// The path, relative to the project directory.
+    pub path: Template,
+    /// Whether a missing file is an error.
+    pub is_required: bool,
+}
+
+/// A typed value: known at load, or waiting for variables and placeholders.
+#[derive(Debug, Clone)]
+pub enum Setting<T> {
+    /// Written out.
+    Known(Spanned<T>),
+    /// Written with `${…}` or `$<…>`; parsed by the function once the text is known. The function
+    /// returns the problem's message and hint.
+    Deferred(Template, fn(&str) -> Result<T, SettingError>),
+}
+
+/// Why a resolved text is no value of its type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingError {
+    /// The stable code.
+    pub code: &'static str,
+    /// A lowercase fragment.
+    pub message: String,
+    /// The way out.
+    pub hint: Option<String>,
+}
+
+/// One service.
+#[derive(Debug, Clone)]
+pub struct ServiceSpec {
+    /// Its name.
+    pub name: ServiceName,
+    /// Where the name stands.
+    pub name_span: Span,
+    /// `command:`.
+    pub command: Option<CommandSpec>,
+    /// `entrypoint:`.
+    pub entrypoint: Option<CommandSpec>,
+    /// `working_dir:`, relative to the project directory.
+    pub working_dir: Option<Template>,
+    /// `environment:`.
+    pub environment: EnvironmentSpec,
+    /// `env_file:`.
+    pub env_file: Vec<EnvFileSpec>,
+    /// `depends_on:`, by name.
+    pub depends_on: IndexMap<ServiceName, DependencySpec>,
+    /// `healthcheck:`; `None` when absent, `NONE` or `disable: true`.
+    pub healthcheck: Option<HealthcheckSpec>,
+    /// `restart:`; `None` when absent.
+    pub restart: Option<Setting<RestartSpec>>,
+    /// `restart_policy:`.
+    pub restart_policy: Option<RestartPolicySpec>,
+    /// `success_exit_codes:`, besides 0.
+    pub success_exit_codes: Vec<Setting<u8>>,
+    /// `stop_signal:`, as a signal's number (signal(7)).
+    pub stop_signal: Option<Setting<i32>>,
+    /// `stop_grace_period:`.
+    pub stop_grace_period: Option<Setting<Duration>>,
+    /// `labels:`, from the map or the list form.
+    pub labels: IndexMap<String, Template>,
+    /// The ports that the service's placeholders declare, in the order of the file.
+    pub ports: IndexMap<PortName, PortDeclaration>,
+}
+
+/// A declared port: `$<NAME:auto>` and its like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortDeclaration {
+    /// What was asked for.
+    pub want: PortWant,
+    /// Where the first declaration stands.
+    pub span: Span,
+}
+
+/// What a placeholder asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortWant {
+    /// `auto`: any free port of the stack's ranges.
+    Auto,
+    /// `auto:5173`: that one, else any free port of the stack's ranges, with a warning.
+    Prefer(u16),
+    /// `auto:9100-9199`: any free port of this range.
+    Within(PortRange),
+    /// `8080`: exactly that one.
+    Fixed(u16),
+}
+
+/// `command` or `entrypoint`.
+#[derive(Debug, Clone)]
+pub enum CommandSpec {
+    /// A string: a shell line.
+    Line(Template),
+    /// A list: an argv.
+    Words(Vec<Template>, Span),
+}
+
+/// When a dependent may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Condition {
+    /// `service_started`: it was executed.
+    Started,
+    /// `service_healthy`: its check passes; without a check, its port is listening.
+    Healthy,
+    /// `service_completed_successfully`: it ended, with success.
+    CompletedSuccessfully,
+}
+
+/// One edge of `depends_on`.
+#[derive(Debug, Clone)]
+pub struct DependencySpec {
+    /// Where the dependency's name stands.
+    pub span: Span,
+    /// What is waited for.
+    pub condition: Condition,
+    /// Whether its failure, or absence, stops this service.
+    pub is_required: bool,
+    /// Whether an explicit restart of the dependency restarts this service too.
+    pub restart: bool,
+}
+
+/// `healthcheck:`.
+#[derive(Debug, Clone)]
+pub struct HealthcheckSpec {
+    /// Where the key stands.
+    pub span: Span,
+    /// What is asked.
+    pub probe: ProbeSpec,
+    /// `interval:`.
+    pub interval: Option<Setting<Duration>>,
+    /// `timeout:`.
+    pub timeout: Option<Setting<Duration>>,
+    /// `retries:`; 0 means the default, as in Compose.
+    pub retries: Option<Setting<u32>>,
+    /// `start_period:`.
+    pub start_period: Option<Setting<Duration>>,
+    /// `start_interval:`.
+    pub start_interval: Option<Setting<Duration>>,
+}
+
+/// The kinds of health check.
+#[derive(Debug, Clone)]
+pub enum ProbeSpec {
+    /// `test:` as a string or `[CMD-SHELL, …]`.
+    Shell(Template),
+    /// `test: [CMD, …]`.
+    Command(Vec<Template>, Span),
+    /// `http:`.
+    Http(HttpProbeSpec),
+    /// `tcp:`, a port or `host:port`.
+    Tcp(Template),
+}
+
+/// `http:` of a health check.
+#[derive(Debug, Clone)]
+pub struct HttpProbeSpec {
+    /// A path, or a whole URL.
+    pub path: Template,
+    /// `port:`; default the service's own port.
+    pub port: Option<Setting<u16>>,
+    /// `status:`, what passes; default 200-399. Ranges are inclusive.
+    pub status: Vec<Setting<(u16, u16)>>,
+    /// `headers:`.
+    pub headers: IndexMap<String, Template>,
+}
+
+/// `restart:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestartSpec {
+    /// `no`.
+    No,
+    /// `always`.
+    Always,
+    /// `on-failure`, with the most restarts in a row, if one was given.
+    OnFailure(Option<u32>),
+    /// `unless-stopped`.
+    UnlessStopped,
+}
+
+/// `restart_policy:`, the tunable form.
+#[derive(Debug, Clone)]
+pub struct RestartPolicySpec {
+    /// Where the key stands.
+    pub span: Span,
+    /// `condition:`: `any`, `on-failure` or `none`, given as the policy of the same meaning.
+    pub condition: Option<Setting<RestartSpec>>,
+    /// `delay:`, before the first restart.
+    pub delay: Option<Setting<Duration>>,
+    /// `max_delay:`.
+    pub max_delay: Option<Setting<Duration>>,
+    /// `max_attempts:`.
+    pub max_attempts: Option<Setting<u32>>,
+    /// `window:`, how long a run must last to count as good.
+    pub window: Option<Setting<Duration>>,
+}
+
+/// The outcome of reading: as much of the spec as could be read, and all that is wrong.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The spec; absent when the text itself could not be parsed. With errors among the problems
+    /// it holds what was readable, so that later checks can add theirs to the same report.
+    pub spec: Option<StackSpec>,
+    /// Errors and warnings, in the order of the file.
+    pub problems: Vec<Problem>,
+}
+
+impl StackSpec {
+    /// The project's name: `name:` when it is plain text, else the directory's name.
+    pub fn directory_name(&self) -> Option<ProjectName> {
+        let name = self.project_dir.file_name()?.to_string_lossy();
+        ProjectName::normalised(&name)
+    }
+}

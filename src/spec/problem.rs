@@ -1,0 +1,181 @@
+//! What is wrong with what the user wrote: one finding, where it stands, and the way out.
+//!
+//! Problems are data. `cli::diagnostics` draws them; tests compare them.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A text that was read, with the path by which the user knows it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The path as it is shown, relative where the user's was.
+    pub path: PathBuf,
+    /// The whole text, without its byte order mark.
+    pub text: String,
+}
+
+/// A range of bytes in a [`Source`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Span {
+    /// The text that holds the range.
+    pub source: Arc<Source>,
+    /// The first byte.
+    pub start: usize,
+    /// One past the last byte; equal to `start` for a mere position.
+    pub end: usize,
+}
+
+/// Where something stands for a reader: both numbers count from 1, columns count characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Location {
+    /// The line.
+    pub line: usize,
+    /// The column, in characters.
+    pub column: usize,
+}
+
+/// A value with the place where it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// How bad a problem is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// Nothing is started; exit code 2.
+    Error,
+    /// Said once; everything goes on.
+    Warning,
+}
+
+/// A place that belongs to a problem, with what there is to say about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Label {
+    /// The bytes to underline.
+    pub span: Span,
+    /// A few words under the line; may be empty.
+    pub text: String,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Error or warning.
+    pub severity: Severity,
+    /// The stable code, such as `stack::spec::unknown_key`.
+    pub code: &'static str,
+    /// What is wrong, as a lowercase fragment.
+    pub message: String,
+    /// The places, the main one first; empty when no text is at fault (a missing file).
+    pub labels: Vec<Label>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Span {
+    /// The place of the first byte.
+    pub fn location(&self) -> Location {
+        let before = &self.source.text[..self.start.min(self.source.text.len())];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Location {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    }
+
+    /// The bytes themselves.
+    pub fn text(&self) -> &str {
+        &self.source.text[self.start..self.end]
+    }
+
+    /// The path of the text.
+    pub fn path(&self) -> &Path {
+        &self.source.path
+    }
+}
+
+impl fmt::Debug for Span {
+    /// Shows `path:line:column` alone: the whole source would drown every test failure.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Location { line, column } = self.location();
+        write!(f, "{}:{line}:{column}", self.source.path.display())
+    }
+}
+
+impl Problem {
+    /// An error at a place.
+    pub fn error(code: &'static str, message: impl Into<String>, span: &Span) -> Self {
+        Self::new(Severity::Error, code, message, span)
+    }
+
+    /// A warning at a place.
+    pub fn warning(code: &'static str, message: impl Into<String>, span: &Span) -> Self {
+        Self::new(Severity::Warning, code, message, span)
+    }
+
+    /// An error that no text is to blame for.
+    pub fn without_place(code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            code,
+            message: message.into(),
+            labels: Vec::new(),
+            hint: None,
+        }
+    }
+
+    fn new(
+        severity: Severity,
+        code: &'static str,
+        message: impl Into<String>,
+        span: &Span,
+    ) -> Self {
+        let label = Label {
+            span: span.clone(),
+            text: String::new(),
+        };
+        Self {
+            severity,
+            code,
+            message: message.into(),
+            labels: vec![label],
+            hint: None,
+        }
+    }
+
+    /// Adds the way out.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Puts a few words under the main place.
+    #[must_use]
+    pub fn label(mut self, text: impl Into<String>) -> Self {
+        if let Some(first) = self.labels.first_mut() {
+            first.text = text.into();
+        }
+        self
+    }
+
+    /// Adds another place.
+    #[must_use]
+    pub fn also(mut self, span: &Span, text: impl Into<String>) -> Self {
+        self.labels.push(Label {
+            span: span.clone(),
+            text: text.into(),
+        });
+        self
+    }
+
+    /// Whether this stops the run.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}

@@ -1,0 +1,149 @@
+//! Files that are written whole or not at all.
+
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+/// Replaces `path` by `bytes`: a temporary file in the same directory, `fsync`, `rename`.
+///
+/// A reader sees the old file or the new one, never a part; on an error (a full disk, for one) the
+/// old file is untouched and no temporary file is left. A symbolic link is followed. The mode of an
+/// existing file is kept; a new file gets `mode`.
+pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let target = resolve_links(path)?;
+    let directory = target
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let mode = match fs::metadata(&target) {
+        Ok(metadata) => metadata.permissions().mode() & 0o7777,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => mode,
+        Err(error) => return Err(error),
+    };
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let mut temporary = tempfile::Builder::new()
+        .prefix(&format!(".{name}.stack-"))
+        .permissions(PermissionsExt::from_mode(0o600))
+        .tempfile_in(directory)
+        .map_err(|error| name_file(&error, &target))?;
+    temporary
+        .write_all(bytes)
+        .map_err(|error| name_file(&error, &target))?;
+    temporary
+        .as_file()
+        .set_permissions(PermissionsExt::from_mode(mode))?;
+    temporary
+        .as_file()
+        .sync_all()
+        .map_err(|error| name_file(&error, &target))?;
+    temporary
+        .persist(&target)
+        .map_err(|error| name_file(&error.error, &target))?;
+    // The rename itself must survive a power cut; a file system that cannot do this says so with
+    // an error that changes nothing for the caller.
+    if let Ok(handle) = fs::File::open(directory) {
+        drop(handle.sync_all());
+    }
+    Ok(())
+}
+
+/// Follows symbolic links of the last component, also when the final target does not exist yet.
+fn resolve_links(path: &Path) -> io::Result<PathBuf> {
+    let mut current = path.to_path_buf();
+    // 40 is the kernel's own limit (path_resolution(7)).
+    for _ in 0..40 {
+        match fs::read_link(&current) {
+            Ok(link) => {
+                let base = current.parent().unwrap_or(Path::new("")).to_path_buf();
+                current = base.join(link);
+            }
+            Err(_) => return Ok(current),
+        }
+    }
+    Err(io::Error::other(format!(
+        "{}: too many symbolic links",
+        path.display()
+    )))
+}
+
+fn name_file(error: &io::Error, path: &Path) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("failed to write `{}`: {error}", path.display()),
+    )
+}
+
+/// Creates `path` and its missing parents; `path` itself with mode 0700 when it is new.
+pub fn create_private_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(io::Error::new(
+            error.kind(),
+            format!("failed to create `{}`: {error}", path.display()),
+        )),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Opens `path` for appending, creating it with mode 0600.
+pub fn open_private_append(path: &Path) -> io::Result<std::fs::File> {
+    std::fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("failed to open `{}`: {error}", path.display()),
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_followed_and_a_mode_is_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("real");
+        let link = directory.path().join("link");
+        fs::write(&target, "old").unwrap();
+        fs::set_permissions(&target, PermissionsExt::from_mode(0o640)).unwrap();
+        fs::os::unix::fs::symlink("real", &link).unwrap();
+        write_atomically(&link, b"new", 0o600).unwrap();
+        assert_eq!(fs::read_to_string(&target).unwrap(), "new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(
+            fs::metadata(&target).unwrap().permissions().mode() & 0o7777,
+            0o640
+        );
+    }
+
+    #[test]
+    fn a_new_file_gets_the_mode_that_was_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new");
+        write_atomically(&path, b"x", 0o600).unwrap();
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
+            0o600
+        );
+    }
+
+    #[test]
+    fn a_failed_write_leaves_no_temporary_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("taken");
+        fs::create_dir(&path).unwrap();
+        assert!(write_atomically(&path, b"x", 0o600).is_err());
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,12 @@
+//! Small things that every room may use: names, port ranges, durations, text, files.
+//!
+//! Nothing here knows about stacks, processes or terminals. A thing belongs here when two rooms
+//! that may not import each other both need it.
+
+pub mod clock;
+pub mod duration;
+pub mod fs;
+pub mod name;
+pub mod port_range;
+pub mod text;
+pub mod yaml;

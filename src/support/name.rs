@@ -1,0 +1,193 @@
+//! Names: of projects, services and ports.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The name of a service: `[A-Za-z0-9][A-Za-z0-9_.-]*`, at most 63 bytes.
+///
+/// Cheap to clone; every room passes it by value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ServiceName(Arc<str>);
+
+/// The name of a port within its service: `[A-Z_a-z][A-Z_a-z0-9]*`, usually `PORT`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PortName(Arc<str>);
+
+/// The name of a project: `[a-z0-9][a-z0-9_-]*`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ProjectName(Arc<str>);
+
+/// Why a text is no valid name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing is left.
+    #[error("the name is empty")]
+    Empty,
+    /// More than 63 bytes.
+    #[error("the name is longer than 63 bytes")]
+    TooLong,
+    /// A character that the kind of name does not allow at its place.
+    #[error("`{0}` cannot stand here in a name")]
+    Character(char),
+}
+
+/// The longest name, in bytes: it becomes a part of file names and of environment keys.
+const MAX_NAME: usize = 63;
+
+fn check(
+    text: &str,
+    first: impl Fn(char) -> bool,
+    rest: impl Fn(char) -> bool,
+) -> Result<(), NameError> {
+    let mut characters = text.chars();
+    let start = characters.next().ok_or(NameError::Empty)?;
+    if !first(start) {
+        return Err(NameError::Character(start));
+    }
+    if let Some(bad) = characters.find(|&c| !rest(c)) {
+        return Err(NameError::Character(bad));
+    }
+    if text.len() > MAX_NAME {
+        return Err(NameError::TooLong);
+    }
+    Ok(())
+}
+
+impl ServiceName {
+    /// Checks and wraps a service's name.
+    pub fn new(text: &str) -> Result<Self, NameError> {
+        check(
+            text,
+            |c| c.is_ascii_alphanumeric(),
+            |c| c.is_ascii_alphanumeric() || "_.-".contains(c),
+        )?;
+        Ok(Self(text.into()))
+    }
+
+    /// The name in upper snake case, as generated environment keys begin: `skin-ai.api` gives
+    /// `SKIN_AI_API`. A name that starts with a digit gets an underscore before it, since no
+    /// environment key may start with one.
+    pub fn env_prefix(&self) -> String {
+        let mut key: String = self
+            .0
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() {
+                    c.to_ascii_uppercase()
+                } else {
+                    '_'
+                }
+            })
+            .collect();
+        if key.starts_with(|c: char| c.is_ascii_digit()) {
+            key.insert(0, '_');
+        }
+        key
+    }
+}
+
+impl PortName {
+    /// Checks and wraps a port's name.
+    pub fn new(text: &str) -> Result<Self, NameError> {
+        check(
+            text,
+            |c| c.is_ascii_alphabetic() || c == '_',
+            |c| c.is_ascii_alphanumeric() || c == '_',
+        )?;
+        Ok(Self(text.into()))
+    }
+
+    /// The key under which a service's port is exported: `<SERVICE>_<NAME>`.
+    pub fn env_key(&self, service: &ServiceName) -> String {
+        format!("{}_{}", service.env_prefix(), self.0.to_ascii_uppercase())
+    }
+}
+
+impl ProjectName {
+    /// Checks and wraps a project's name as it stands.
+    pub fn new(text: &str) -> Result<Self, NameError> {
+        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        check(text, allowed, |c| allowed(c) || c == '_' || c == '-')?;
+        Ok(Self(text.into()))
+    }
+
+    /// Makes a project's name out of any text, as Compose does for a directory's name: lower
+    /// case, every other character dropped, no separator at the start. `None` if nothing is left.
+    pub fn normalised(text: &str) -> Option<Self> {
+        let kept: String = text
+            .to_lowercase()
+            .chars()
+            .filter(|&c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '-')
+            .collect();
+        let trimmed = kept.trim_start_matches(['_', '-']);
+        let short = &trimmed[..trimmed.len().min(MAX_NAME)];
+        Self::new(short).ok()
+    }
+}
+
+macro_rules! text_newtype {
+    ($($name:ident),*) => {$(
+        impl $name {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+    )*};
+}
+
+text_newtype!(ServiceName, PortName, ProjectName);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_names_stay_inside_their_alphabet() {
+        for good in ["web", "skin-ai.api", "2fa", "A_b"] {
+            assert!(ServiceName::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "../x", "a/b", ".", "-x", "a b", "a\0", "\u{202e}x"] {
+            assert!(ServiceName::new(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(ServiceName::new(&"x".repeat(64)), Err(NameError::TooLong));
+    }
+
+    #[test]
+    fn environment_keys_are_upper_snake_case() {
+        let service = ServiceName::new("skin-ai.api").unwrap();
+        assert_eq!(
+            PortName::new("PORT").unwrap().env_key(&service),
+            "SKIN_AI_API_PORT"
+        );
+        assert_eq!(ServiceName::new("2fa").unwrap().env_prefix(), "_2FA");
+    }
+
+    #[test]
+    fn a_directory_name_becomes_a_project_name() {
+        for (text, name) in [
+            ("My_App", Some("my_app")),
+            ("-Shop 2!", Some("shop2")),
+            ("日本", None),
+        ] {
+            assert_eq!(
+                ProjectName::normalised(text).map(|n| n.to_string()),
+                name.map(str::to_owned)
+            );
+        }
+    }
+}

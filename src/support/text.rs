@@ -1,0 +1,52 @@
+//! Text for people: suggestions, plurals, lists.
+
+/// The candidate that `word` was most likely meant to be, if any is near enough.
+///
+/// Near is a Damerau-Levenshtein distance of at most a third of the word's length, and at least 1,
+/// so that `comand` finds `command` and `x` finds nothing.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (word.chars().count() / 3).max(1);
+    candidates
+        .into_iter()
+        .map(|candidate| {
+            let distance =
+                strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase());
+            (distance, candidate)
+        })
+        .filter(|&(distance, _)| distance <= limit)
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, candidate)| candidate)
+}
+
+/// `1 port`, `2 ports`.
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{number} {noun}s")
+    }
+}
+
+/// The items with commas between them: `a, b, c`.
+pub fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    items
+        .into_iter()
+        .map(|item| item.to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn suggests_near_words_only() {
+        let keys = ["command", "depends_on", "restart"];
+        assert_eq!(nearest("comand", keys), Some("command"));
+        assert_eq!(nearest("depend_on", keys), Some("depends_on"));
+        assert_eq!(nearest("RESTRAT", keys), Some("restart"));
+        assert_eq!(nearest("x", keys), None);
+        assert_eq!(nearest("volumes", keys), None);
+    }
+}
