@@ -1,0 +1,158 @@
+//! How a running supervisor is spoken to: commands in, snapshots and events out.
+//!
+//! The supervisor owns all state; a [`Controller`] is a handle that sends it messages. The control
+//! socket's server and the foreground terminal use the same handle.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::logs::LogBlock;
+use super::snapshot::{Event, ServiceSnapshot};
+use crate::support::name::{ProjectName, ServiceName};
+
+/// Something that a user asks of a running stack. An empty list of services means all of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Starts what does not run (never started, stopped, failed; completed ones are left), with
+    /// dependencies unless `no_deps`.
+    Up {
+        /// Which services.
+        services: Vec<ServiceName>,
+        /// Whether dependencies are left alone.
+        no_deps: bool,
+    },
+    /// Starts services that do not run, completed ones too, with their dependencies.
+    Start {
+        /// Which services.
+        services: Vec<ServiceName>,
+    },
+    /// Stops services, dependents first; they keep their ports.
+    Stop {
+        /// Which services.
+        services: Vec<ServiceName>,
+        /// Overrides every grace period.
+        grace: Option<Duration>,
+    },
+    /// Stops and starts services at once, counters cleared.
+    Restart {
+        /// Which services.
+        services: Vec<ServiceName>,
+        /// Overrides every grace period.
+        grace: Option<Duration>,
+    },
+    /// Stops everything; the supervisor goes. Replied to before anything is stopped.
+    Down {
+        /// Overrides every grace period.
+        grace: Option<Duration>,
+    },
+    /// Kills everything now; the supervisor goes.
+    Kill,
+}
+
+/// What a command did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandReply {
+    /// The services that it concerns, in the order of the file; those that were left alone are not
+    /// among them.
+    pub affected: Vec<ServiceName>,
+}
+
+/// Why a command was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(tag = "error", rename_all = "snake_case")]
+pub enum CommandError {
+    /// No such service in the running stack.
+    #[error("there is no service `{name}` in the running stack")]
+    UnknownService {
+        /// The name as given.
+        name: String,
+        /// A service with a similar name.
+        suggestion: Option<ServiceName>,
+    },
+    /// Everything is being stopped already.
+    #[error("the stack is being stopped")]
+    Draining,
+    /// The supervisor has gone.
+    #[error("the supervisor has ended")]
+    Gone,
+}
+
+/// What the whole stack looks like now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackSnapshot {
+    /// The project's name.
+    pub project: ProjectName,
+    /// The instance's id, also in every service's environment as `STACK_INSTANCE`.
+    pub instance: String,
+    /// The random id of this supervisor, also `STACK_RUN`: 16 hex digits.
+    pub run: String,
+    /// The canonical project directory.
+    pub project_dir: PathBuf,
+    /// The `stack.yaml`.
+    pub file: PathBuf,
+    /// The generated `.env`, if one is written.
+    pub dotenv: Option<PathBuf>,
+    /// A fingerprint of the configuration that runs.
+    pub fingerprint: String,
+    /// The guardian's pid.
+    pub guardian_pid: i32,
+    /// The supervisor's pid.
+    pub supervisor_pid: i32,
+    /// When the supervisor started, in milliseconds since the Unix epoch.
+    pub started_at: u64,
+    /// Whether it runs in the background.
+    pub is_detached: bool,
+    /// Whether everything is being stopped.
+    pub is_draining: bool,
+    /// The generated `.env` keys with their values, in the order of the file.
+    pub values: Vec<(String, String)>,
+    /// Every service, in the order of the file.
+    pub services: Vec<ServiceSnapshot>,
+}
+
+/// A message to the supervisor. Each carries the way back.
+#[derive(Debug)]
+pub enum Request {
+    /// Asks for the state of everything; ports are verified afresh.
+    Snapshot(oneshot::Sender<StackSnapshot>),
+    /// Carries out a command. The reply comes when it has been accepted, not when it is done.
+    Command(Command, oneshot::Sender<Result<CommandReply, CommandError>>),
+}
+
+/// A handle on a running supervisor.
+#[derive(Debug, Clone)]
+pub struct Controller {
+    /// Messages to the supervisor.
+    pub request_tx: mpsc::UnboundedSender<Request>,
+    /// Every event. A receiver that lags is told how many it missed.
+    pub event_tx: broadcast::Sender<Event>,
+    /// Every block of output. A receiver that lags is told how many blocks it missed; the files
+    /// have them all.
+    pub log_tx: broadcast::Sender<LogBlock>,
+    /// Where the log files are.
+    pub log_dir: PathBuf,
+}
+
+impl Controller {
+    /// The state of everything.
+    pub async fn snapshot(&self) -> Result<StackSnapshot, CommandError> {
+        let (reply_tx, reply_rx) = oneshot::channel();
+        self.request_tx
+            .send(Request::Snapshot(reply_tx))
+            .map_err(|_| CommandError::Gone)?;
+        reply_rx.await.map_err(|_| CommandError::Gone)
+    }
+
+    /// Carries out a command.
+    pub async fn command(&self, command: Command) -> Result<CommandReply, CommandError> {
+        let (reply_tx, reply_rx) = oneshot::channel();
+        self.request_tx
+            .send(Request::Command(command, reply_tx))
+            .map_err(|_| CommandError::Gone)?;
+        reply_rx.await.map_err(|_| CommandError::Gone)?
+    }
+}
