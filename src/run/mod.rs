@@ -2,4 +2,6 @@
 
 pub mod control;
 pub mod logs;
+mod process;
+mod state;
 pub mod snapshot;
