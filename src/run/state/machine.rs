@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::restart::{RestartPolicy, RestartWhen};
+use crate::plan::model::{RestartPolicy, RestartWhen};
 use crate::run::snapshot::{Exit, Phase};
 
 /// What a unit needs to know of its service to decide.
@@ -152,7 +152,7 @@ pub(crate) enum Action {
 }
 
 /// How long what a dead main process left behind may take after SIGTERM, and what was killed may
-/// take to vanish (`research`: no measured process needed a tenth of it).
+/// take to vanish.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(2);
 
 /// A shell's 126 or 127 counts as "cannot be executed" this soon after the start.
@@ -429,11 +429,13 @@ impl Machine {
             ) => vec![],
 
             // Its end, asked for.
-            (S::Pending | S::Waiting | S::Backoff { .. }, O::Stop { .. } | O::Kill) => {
+            (S::Waiting | S::Backoff { .. }, O::Stop { .. } | O::Kill) => {
                 self.state = S::Stopped;
                 vec![]
             }
-            (S::Failed(_) | S::Completed | S::Stopped, O::Stop { .. } | O::Kill) => vec![],
+            (S::Pending | S::Failed(_) | S::Completed | S::Stopped, O::Stop { .. } | O::Kill) => {
+                vec![]
+            }
             (
                 S::Starting { .. } | S::Running { .. } | S::Healthy { .. } | S::Unhealthy { .. },
                 O::Stop { grace },

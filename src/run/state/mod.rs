@@ -9,4 +9,3 @@ mod restart;
 
 pub(crate) use health::{Health, HealthTiming, ProbeKind, Step, Verdict};
 pub(crate) use machine::{Action, Failure, Machine, Moment, Occurrence, Settings, State};
-pub use restart::{RestartPolicy, RestartWhen};

@@ -2,47 +2,12 @@
 
 use std::time::Duration;
 
-/// Which ends are followed by a restart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RestartWhen {
-    /// None.
-    Never,
-    /// Failures: a code that is no success, or a signal that `stack` did not send.
-    OnFailure,
-    /// All but those that `stack` asked for.
-    Always,
-}
-
-/// A service's restart policy, every value settled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RestartPolicy {
-    /// After which ends.
-    pub when: RestartWhen,
-    /// How many restarts in a row are made at most; `None` is without limit.
-    pub max_attempts: Option<u32>,
-    /// Before the first restart of a row.
-    pub delay: Duration,
-    /// The delay doubles up to this.
-    pub max_delay: Duration,
-    /// A run that lasts as long ends the row.
-    pub window: Duration,
-}
+use crate::plan::model::RestartPolicy;
 
 impl RestartPolicy {
-    /// The engine's figures: 100 ms doubling to 60 s, back to the start after 10 s of good running.
-    pub const fn with(when: RestartWhen, max_attempts: Option<u32>) -> Self {
-        Self {
-            when,
-            max_attempts,
-            delay: Duration::from_millis(100),
-            max_delay: Duration::from_secs(60),
-            window: Duration::from_secs(10),
-        }
-    }
-
     /// The delay before the `nth` restart in a row, from 1. `jitter` lies in 0..1 and spreads it by
     /// ±10 %, so that services that fell together do not rise together.
-    pub fn delay_before(&self, nth: u32, jitter: f64) -> Duration {
+    pub(crate) fn delay_before(&self, nth: u32, jitter: f64) -> Duration {
         let doublings = nth.saturating_sub(1).min(30);
         let nominal = self.delay.saturating_mul(1 << doublings).min(self.max_delay);
         nominal.mul_f64(0.9 + 0.2 * jitter.clamp(0.0, 1.0))
@@ -52,6 +17,7 @@ impl RestartPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::model::RestartWhen;
 
     #[test]
     fn delays_double_to_the_cap() {
