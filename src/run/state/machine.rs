@@ -278,6 +278,15 @@ impl Machine {
         use State as S;
         let now = moment.now;
         match (&mut self.state, occurrence) {
+            // What SIGKILL did not end may still run: no second copy beside it. Its end, if it
+            // comes after all, is what had been asked for.
+            (S::Failed(Failure::Unkillable), O::Start) => vec![],
+            (S::Failed(Failure::Unkillable), O::Exited(exit)) => {
+                self.last_exit = Some(exit);
+                self.state = S::Stopped;
+                vec![Action::HardenPorts]
+            }
+
             // Somebody wants it to run.
             (S::Pending | S::Completed | S::Failed(_) | S::Stopped | S::Backoff { .. }, O::Start) => {
                 self.enter_waiting();
