@@ -1,6 +1,7 @@
 //! `stack` runs every process of a project from one `stack.yaml`.
 
 pub mod dotenv;
+pub mod plan;
 pub mod ports;
 pub mod run;
 pub mod spec;

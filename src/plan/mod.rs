@@ -1,0 +1,3 @@
+//! WHAT WILL HAPPEN: commands, graph, placeholders resolved, environment layers; immutable.
+
+pub mod command;
