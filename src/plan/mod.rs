@@ -1,5 +1,6 @@
-//! WHAT WILL HAPPEN: the graph, placeholders resolved, environments layered; immutable.
+//! WHAT WILL HAPPEN: commands, graph, placeholders resolved, environment layers; immutable.
 
+pub mod command;
 pub mod model;
 
 pub use model::{Plan, UnitPlan};
