@@ -157,6 +157,14 @@ impl Index {
         Ok(self.cached(number).and_then(|r| Record::decode(&r)))
     }
 
+    /// The last record.
+    pub(super) fn last(&mut self) -> io::Result<Option<Record>> {
+        match self.count.checked_sub(1) {
+            Some(number) => self.get(number),
+            None => Ok(None),
+        }
+    }
+
     fn cached(&self, number: u64) -> Option<[u8; RECORD_LENGTH]> {
         let ahead = number.checked_sub(self.window_start)?;
         let start = records_to_bytes(ahead.min(WINDOW));

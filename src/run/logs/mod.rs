@@ -12,13 +12,17 @@ mod block;
 mod handle;
 mod index;
 mod intake;
+mod lines;
 mod pipe;
 mod pump;
+mod reader;
 mod sink;
 mod writer;
 
 pub use block::LogBlock;
 pub use handle::{Drained, PumpHandle};
+pub use lines::{last_lines, last_lines_of_attempt};
 pub use pipe::pipe_pair;
 pub use pump::Pump;
+pub use reader::{History, HistoryBlock, Runs, history, logged_services};
 pub use sink::{Flow, LogSink};
