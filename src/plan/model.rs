@@ -206,10 +206,15 @@ impl Environment {
         let kept = self
             .base
             .iter()
-            .filter(|(key, _)| key.to_str().is_none_or(|key| !self.changes.contains_key(key)))
+            .filter(|(key, _)| {
+                key.to_str()
+                    .is_none_or(|key| !self.changes.contains_key(key))
+            })
             .map(|(key, value)| (key.as_os_str(), value.as_os_str()));
         let set = self.changes.iter().filter_map(|(key, value)| {
-            value.as_ref().map(|value| (OsStr::new(key.as_str()), OsStr::new(value.as_str())))
+            value
+                .as_ref()
+                .map(|value| (OsStr::new(key.as_str()), OsStr::new(value.as_str())))
         });
         kept.chain(set).collect()
     }
@@ -231,7 +236,9 @@ impl Environment {
 impl Plan {
     /// The index of a service's unit.
     pub fn unit_of(&self, service: &str) -> Option<usize> {
-        self.units.iter().position(|unit| unit.service.as_str() == service)
+        self.units
+            .iter()
+            .position(|unit| unit.service.as_str() == service)
     }
 
     /// The units that depend on each unit, directly: the graph the other way round.

@@ -56,10 +56,14 @@ pub(crate) fn watch(
 ) -> Watch {
     let mut strokes = Strokes::default();
     loop {
-        let Some(Received { signal, sender }) = wait_for_signal(signals, None) else { continue };
+        let Some(Received { signal, sender }) = wait_for_signal(signals, None) else {
+            continue;
+        };
         match signal {
             SIGCHLD => {
-                let end = reap_all().into_iter().find(|reaped| reaped.pid == supervisor);
+                let end = reap_all()
+                    .into_iter()
+                    .find(|reaped| reaped.pid == supervisor);
                 match end.map(|reaped| reaped.exit) {
                     Some(Exit::Code(code)) => {
                         // Nothing can be left here, unless the supervisor's own sweep was beaten.
@@ -71,7 +75,10 @@ pub(crate) fn watch(
                     Some(Exit::Signal(signal)) => {
                         on_loss(signal);
                         let is_anything_left = stop_tree(signals, table, Duration::MAX);
-                        return Watch::Lost { signal, is_anything_left };
+                        return Watch::Lost {
+                            signal,
+                            is_anything_left,
+                        };
                     }
                     None => {}
                 }
@@ -104,7 +111,10 @@ impl Strokes {
     /// Notes a stroke and returns how many there were, echoes left out.
     pub(crate) fn count(&mut self) -> u32 {
         let now = Instant::now();
-        if self.last.is_none_or(|last| now.duration_since(last) >= STROKE) {
+        if self
+            .last
+            .is_none_or(|last| now.duration_since(last) >= STROKE)
+        {
             self.count += 1;
             self.last = Some(now);
         }
@@ -128,11 +138,17 @@ fn stop_tree(signals: &SigSet, table: &SharedTable, longest: Duration) -> bool {
             signal_process(pid, SIGTERM);
         }
     }
-    let mut deadlines: Vec<(i32, Duration)> =
-        rows.iter().map(|row| (row.pid, row.grace.min(longest))).collect();
+    let mut deadlines: Vec<(i32, Duration)> = rows
+        .iter()
+        .map(|row| (row.pid, row.grace.min(longest)))
+        .collect();
     deadlines.sort_by_key(|&(_, after)| after);
     let mut deadlines = deadlines.into_iter().peekable();
-    let last = rows.iter().map(|row| row.grace).max().unwrap_or(Duration::from_secs(2));
+    let last = rows
+        .iter()
+        .map(|row| row.grace)
+        .max()
+        .unwrap_or(Duration::from_secs(2));
     let last = last.min(longest);
     loop {
         reap_all();
@@ -146,7 +162,10 @@ fn stop_tree(signals: &SigSet, table: &SharedTable, longest: Duration) -> bool {
         if waited >= last {
             break;
         }
-        let next = deadlines.peek().map_or(last, |&(_, after)| after).saturating_sub(waited);
+        let next = deadlines
+            .peek()
+            .map_or(last, |&(_, after)| after)
+            .saturating_sub(waited);
         // A stroke now means: do not wait.
         if wait_for_signal(signals, Some(next))
             .is_some_and(|received| matches!(received.signal, SIGINT | SIGTERM))

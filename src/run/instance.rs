@@ -78,16 +78,24 @@ impl Instance {
     pub fn new(project: ProjectName, project_dir: PathBuf, state_dir: &Path) -> Self {
         let id = instance_id(&project, &project_dir);
         let local = project_dir.join(".stack");
-        let is_writable = |path: &Path| {
-            nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).is_ok()
+        let is_writable =
+            |path: &Path| nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).is_ok();
+        let usable = if local.is_dir() {
+            is_writable(&local)
+        } else {
+            is_writable(&project_dir)
         };
-        let usable = if local.is_dir() { is_writable(&local) } else { is_writable(&project_dir) };
         let dir = if usable {
             local.join(project.as_str())
         } else {
             state_dir.join("instances").join(&id)
         };
-        Self { project, project_dir, id, dir }
+        Self {
+            project,
+            project_dir,
+            id,
+            dir,
+        }
     }
 
     /// Makes the directories, with a `.gitignore` of everything.
@@ -140,7 +148,10 @@ impl Instance {
             .mode(0o600)
             .open(&path)
             .map_err(|error| {
-                io::Error::new(error.kind(), format!("failed to open `{}`: {error}", path.display()))
+                io::Error::new(
+                    error.kind(),
+                    format!("failed to open `{}`: {error}", path.display()),
+                )
             })?;
         match file.try_lock() {
             Ok(()) => Ok(LockAttempt::Acquired(InstanceLock { file })),
@@ -214,10 +225,14 @@ mod tests {
         let instance = instance(directory.path());
         instance.create().unwrap();
         assert!(instance.holder().is_none());
-        let LockAttempt::Acquired(mut lock) = instance.lock().unwrap() else { panic!("busy") };
+        let LockAttempt::Acquired(mut lock) = instance.lock().unwrap() else {
+            panic!("busy")
+        };
         let holder = Holder::new(&instance.id, "0011", "/tmp/x.sock".into(), 1, 2);
         lock.describe(&holder).unwrap();
-        let LockAttempt::Busy(seen) = instance.lock().unwrap() else { panic!("two locks") };
+        let LockAttempt::Busy(seen) = instance.lock().unwrap() else {
+            panic!("two locks")
+        };
         assert_eq!(seen, Some(holder));
         drop(lock);
         assert!(!instance.is_locked());

@@ -58,7 +58,9 @@ pub fn fork_roles(units: usize, background: Option<&File>) -> nix::Result<Role> 
     let table = SharedTable::new(units)?;
     if let Some(log) = background {
         if let Forked::Parent(guardian) = fork()? {
-            return Ok(Role::Client { guardian_pid: guardian.as_raw() });
+            return Ok(Role::Client {
+                guardian_pid: guardian.as_raw(),
+            });
         }
         detach(log)?;
     }
@@ -79,7 +81,11 @@ pub fn fork_roles(units: usize, background: Option<&File>) -> nix::Result<Role> 
         Forked::Child => {
             drop(lifeline_writer);
             become_subreaper()?;
-            Ok(Role::Supervisor(Seat { guardian_pid, lifeline: lifeline_reader, table }))
+            Ok(Role::Supervisor(Seat {
+                guardian_pid,
+                lifeline: lifeline_reader,
+                table,
+            }))
         }
     }
 }

@@ -44,14 +44,23 @@ pub(crate) struct Lease {
 impl LeaseFile {
     /// Starts a new file, with no process in it.
     pub(crate) fn create(path: &Path, names: Vec<ServiceName>) -> io::Result<Self> {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?;
         let mut text = padded(&format!("boot {}", boot_id())).to_vec();
         for name in &names {
             text.extend(padded(&format!("{:>10} {:>14} {:>14} {name}", "-", 0, 0)));
         }
         file.write_all(&text)?;
-        Ok(Self { file, names, ticks_per_second: clock_ticks(), line: [b' '; LINE] })
+        Ok(Self {
+            file,
+            names,
+            ticks_per_second: clock_ticks(),
+            line: [b' '; LINE],
+        })
     }
 
     /// The slot into which a child of `unit` writes itself.
@@ -62,13 +71,20 @@ impl LeaseFile {
         let latest = earliest + 60 * self.ticks_per_second;
         self.line = padded(&format!("{:>10} {earliest:>14} {latest:>14} {name}", ""));
         let offset = i64::try_from((unit + 1) * LINE).ok()?;
-        Some(LeaseSlot { file: self.file.as_fd(), offset, text: &self.line })
+        Some(LeaseSlot {
+            file: self.file.as_fd(),
+            offset,
+            text: &self.line,
+        })
     }
 
     /// Notes that nothing of a unit's attempt is left.
     pub(crate) fn clear(&self, unit: usize) {
         // A lease too many is harmless: the next reader compares start times.
-        let _ = self.file.write_at(format!("{:>10}", "-").as_bytes(), ((unit + 1) * LINE) as u64);
+        let _ = self.file.write_at(
+            format!("{:>10}", "-").as_bytes(),
+            ((unit + 1) * LINE) as u64,
+        );
     }
 
     fn now(&self) -> u64 {
@@ -90,9 +106,13 @@ fn padded(text: &str) -> [u8; LINE] {
 
 /// The leases that a dead supervisor left; empty when there is no file, or it is of another boot.
 pub(crate) fn read(path: &Path) -> Vec<Lease> {
-    let Ok(text) = fs::read_to_string(path) else { return Vec::new() };
+    let Ok(text) = fs::read_to_string(path) else {
+        return Vec::new();
+    };
     let mut lines = text.lines();
-    let boot = lines.next().and_then(|line| line.trim_end().strip_prefix("boot "));
+    let boot = lines
+        .next()
+        .and_then(|line| line.trim_end().strip_prefix("boot "));
     if boot != Some(boot_id().as_str()) {
         return Vec::new();
     }
@@ -101,7 +121,11 @@ pub(crate) fn read(path: &Path) -> Vec<Lease> {
             let mut words = line.split_ascii_whitespace();
             let pid = words.next()?.parse().ok()?;
             let window = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-            Some(Lease { pid, service: words.next()?.to_owned(), window })
+            Some(Lease {
+                pid,
+                service: words.next()?.to_owned(),
+                window,
+            })
         })
         .collect()
 }
@@ -120,7 +144,9 @@ mod tests {
     use super::*;
 
     fn names() -> Vec<ServiceName> {
-        ["db", "api"].map(|name| ServiceName::new(name).unwrap()).to_vec()
+        ["db", "api"]
+            .map(|name| ServiceName::new(name).unwrap())
+            .to_vec()
     }
 
     #[test]
@@ -129,7 +155,10 @@ mod tests {
         let path = directory.path().join("leases");
         let mut file = LeaseFile::create(&path, names()).unwrap();
         assert_eq!(read(&path), []);
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         let slot = file.slot(1).unwrap();
         let (offset, mut text) = (u64::try_from(slot.offset).unwrap(), slot.text.to_vec());
@@ -142,7 +171,10 @@ mod tests {
         assert_eq!(leases[0].process().map(|process| process.pid), Some(pid));
 
         // The same pid, started long ago, is somebody else's.
-        let forged = Lease { window: (0, 1), ..leases[0].clone() };
+        let forged = Lease {
+            window: (0, 1),
+            ..leases[0].clone()
+        };
         assert_eq!(forged.process(), None);
         file.clear(1);
         assert_eq!(read(&path), []);
@@ -154,7 +186,11 @@ mod tests {
     fn leases_of_another_boot_name_nobody() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("leases");
-        fs::write(&path, "boot another\n         1              0 99999999999999 db\n").unwrap();
+        fs::write(
+            &path,
+            "boot another\n         1              0 99999999999999 db\n",
+        )
+        .unwrap();
         assert_eq!(read(&path), []);
     }
 }

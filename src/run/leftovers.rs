@@ -47,12 +47,18 @@ pub fn reap(instance: &str, lease_path: &Path) -> Leftovers {
         let found = find(instance, &leases);
         seen.extend(&found);
         if found.is_empty() {
-            return Leftovers { ended: seen.len(), remaining: Vec::new() };
+            return Leftovers {
+                ended: seen.len(),
+                remaining: Vec::new(),
+            };
         }
         let waited = begun.elapsed();
         if waited > GRACE + KILL_LIMIT {
             let remaining: Vec<i32> = found.iter().map(|process| process.pid).collect();
-            return Leftovers { ended: seen.len() - remaining.len(), remaining };
+            return Leftovers {
+                ended: seen.len() - remaining.len(),
+                remaining,
+            };
         }
         for process in found {
             if waited >= GRACE {
@@ -74,5 +80,8 @@ fn find(instance: &str, leases: &[lease::Lease]) -> HashSet<ProcessId> {
         pids.extend(session_members(process.pid));
     }
     pids.extend(environment_has(&format!("STACK_INSTANCE={instance}")));
-    pids.into_iter().filter_map(ProcessId::of).filter(|process| process.is_alive()).collect()
+    pids.into_iter()
+        .filter_map(ProcessId::of)
+        .filter(|process| process.is_alive())
+        .collect()
 }

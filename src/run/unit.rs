@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -22,7 +23,12 @@ pub(crate) enum RunningProbe {
     /// A task in this process.
     Task(AbortHandle),
     /// A process, the leader of its own session.
-    Process(i32),
+    Process {
+        /// Its pid.
+        pid: i32,
+        /// Tells the task that keeps its output how it ended; dropped when it is cancelled.
+        exit_tx: oneshot::Sender<Exit>,
+    },
 }
 
 /// One replica of one service, with all that belongs to it.
@@ -48,6 +54,10 @@ pub(crate) struct Unit {
     pub(crate) first_executed: Option<Instant>,
     /// Whether somebody wants it stopped, and its dependents are still in the way.
     pub(crate) stop_wanted: Option<StopWish>,
+    /// Whether it is started without regard to its dependencies (`--no-deps`).
+    pub(crate) ignores_dependencies: bool,
+    /// The session that its last main process led.
+    pub(crate) session: Option<i32>,
     /// Processes of this service that left its tree and now hang below the supervisor.
     pub(crate) strays: Vec<i32>,
     /// URLs that it printed, by port.
@@ -92,6 +102,8 @@ impl Unit {
             astray_since: None,
             first_executed: None,
             stop_wanted: None,
+            ignores_dependencies: false,
+            session: None,
             strays: Vec::new(),
             urls: HashMap::new(),
             last_answer: None,
@@ -156,6 +168,7 @@ impl Unit {
     /// Notes that a new attempt was executed.
     pub(crate) fn note_executed(&mut self, pid: i32, now: Instant) {
         self.pid = Some(pid);
+        self.session = Some(pid);
         self.started_at = Some(unix_millis());
         self.ready_at = None;
         self.astray_since = None;
@@ -169,7 +182,10 @@ impl Unit {
     /// When the unit next needs to be looked at for its own sake.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let health = self.health.as_ref().and_then(Health::deadline);
-        [self.machine.deadline(), health].into_iter().flatten().min()
+        [self.machine.deadline(), health]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// What it looks like from outside. `waiting_for` are its unmet dependencies.
@@ -198,8 +214,14 @@ impl Unit {
             failures: self.machine.failures(),
             waiting_for,
             reason: self.reason(),
-            next_attempt_at: (phase == Phase::Backoff).then_some(deadline).flatten().map(in_millis),
-            kill_at: (phase == Phase::Stopping).then_some(deadline).flatten().map(in_millis),
+            next_attempt_at: (phase == Phase::Backoff)
+                .then_some(deadline)
+                .flatten()
+                .map(in_millis),
+            kill_at: (phase == Phase::Stopping)
+                .then_some(deadline)
+                .flatten()
+                .map(in_millis),
             is_one_shot,
             has_readiness: self.plan.has_readiness(),
             ports: self.port_snapshots(),
@@ -207,10 +229,14 @@ impl Unit {
     }
 
     fn port_snapshots(&self) -> Vec<PortSnapshot> {
-        let speaks_http = self.plan.health.as_ref().and_then(|health| match &health.probe {
-            ProbePlan::Http(http) => Some(http.port),
-            ProbePlan::Command(_) | ProbePlan::Tcp { .. } => None,
-        });
+        let speaks_http = self
+            .plan
+            .health
+            .as_ref()
+            .and_then(|health| match &health.probe {
+                ProbePlan::Http(http) => Some(http.port),
+                ProbePlan::Command(_) | ProbePlan::Tcp { .. } => None,
+            });
         self.plan
             .ports
             .iter()
@@ -224,7 +250,12 @@ impl Unit {
                 } else {
                     format!("localhost:{number}")
                 };
-                PortSnapshot { name: port.name.clone(), port: number, state: state.clone(), address }
+                PortSnapshot {
+                    name: port.name.clone(),
+                    port: number,
+                    state: state.clone(),
+                    address,
+                }
             })
             .collect()
     }
@@ -235,9 +266,9 @@ impl Unit {
             State::Failed(failure) => Some(self.failure_words(failure)),
             State::Backoff { .. } => self.machine.last_exit().map(exit_words),
             State::Unhealthy { .. } | State::Starting { .. } => self.last_answer.clone(),
-            State::Stopping { is_killed: true, .. } => {
-                Some("did not stop in time and was killed".to_owned())
-            }
+            State::Stopping {
+                is_killed: true, ..
+            } => Some("did not stop in time and was killed".to_owned()),
             State::Pending
             | State::Waiting
             | State::Running { .. }
@@ -252,7 +283,11 @@ impl Unit {
         match failure {
             Failure::Exited(exit) => exit_words(*exit),
             Failure::GaveUp { exit, restarts } => {
-                let times = if *restarts == 1 { "1 restart".to_owned() } else { format!("{restarts} restarts") };
+                let times = if *restarts == 1 {
+                    "1 restart".to_owned()
+                } else {
+                    format!("{restarts} restarts")
+                };
                 format!("{}; gave up after {times}", exit_words(*exit))
             }
             Failure::NotExecuted(message) => message.clone(),
@@ -287,22 +322,26 @@ impl Unit {
 
     /// What is wrong with its ports while it runs: `listens on 5173 instead of 8003`.
     pub(crate) fn port_trouble(&self) -> Option<String> {
-        self.plan.ports.iter().zip(&self.port_states).find_map(|(port, state)| {
-            let number = port.port;
-            match state {
-                PortState::Stolen { pid, command } if *pid > 0 => {
-                    Some(format!("port {number} was taken by another process: pid {pid} ({command})"))
+        self.plan
+            .ports
+            .iter()
+            .zip(&self.port_states)
+            .find_map(|(port, state)| {
+                let number = port.port;
+                match state {
+                    PortState::Stolen { pid, command } if *pid > 0 => Some(format!(
+                        "port {number} was taken by another process: pid {pid} ({command})"
+                    )),
+                    PortState::Stolen { .. } => Some(format!(
+                        "port {number} was taken by a process that cannot be seen"
+                    )),
+                    PortState::WrongPort { listens_on } => {
+                        let others = crate::support::text::list(listens_on);
+                        Some(format!("it listens on {others} instead of {number}"))
+                    }
+                    PortState::Held | PortState::Listening { .. } | PortState::NotListening => None,
                 }
-                PortState::Stolen { .. } => {
-                    Some(format!("port {number} was taken by a process that cannot be seen"))
-                }
-                PortState::WrongPort { listens_on } => {
-                    let others = crate::support::text::list(listens_on);
-                    Some(format!("it listens on {others} instead of {number}"))
-                }
-                PortState::Held | PortState::Listening { .. } | PortState::NotListening => None,
-            }
-        })
+            })
     }
 }
 
@@ -326,5 +365,9 @@ pub(crate) fn exit_words(exit: Exit) -> String {
 
 /// `in 0.2 s`, for a notice about a restart.
 pub(crate) fn delay_words(delay: std::time::Duration) -> String {
-    if delay.is_zero() { "at once".to_owned() } else { format!("in {}", duration::human(delay)) }
+    if delay.is_zero() {
+        "at once".to_owned()
+    } else {
+        format!("in {}", duration::human(delay))
+    }
 }

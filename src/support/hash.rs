@@ -39,6 +39,10 @@ mod tests {
     fn random_numbers_lie_in_the_unit_interval() {
         let numbers: Vec<f64> = (0..100).map(|_| random_unit()).collect();
         assert!(numbers.iter().all(|number| (0.0..1.0).contains(number)));
-        assert!(numbers.windows(2).any(|pair| (pair[0] - pair[1]).abs() > 1e-6));
+        assert!(
+            numbers
+                .windows(2)
+                .any(|pair| (pair[0] - pair[1]).abs() > 1e-6)
+        );
     }
 }

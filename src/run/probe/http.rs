@@ -15,8 +15,9 @@ use crate::plan::model::HttpProbePlan;
 pub(crate) async fn check_http(plan: &HttpProbePlan, host: &str) -> Result<(), String> {
     let stream = connect(host, plan.port).await?;
     let failed = |error: hyper::Error| format!("no HTTP answer on port {}: {error}", plan.port);
-    let (mut sender, connection) =
-        http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.map_err(failed)?;
+    let (mut sender, connection) = http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
+        .await
+        .map_err(failed)?;
     let mut request = Request::get(&plan.path)
         .header(HOST, format!("{}:{}", plan.host, plan.port))
         .header(USER_AGENT, concat!("stack/", env!("CARGO_PKG_VERSION")))
@@ -25,8 +26,9 @@ pub(crate) async fn check_http(plan: &HttpProbePlan, host: &str) -> Result<(), S
     for (name, value) in &plan.headers {
         request = request.header(name, value);
     }
-    let request =
-        request.body(Empty::new()).map_err(|error| format!("cannot be asked: {error}"))?;
+    let request = request
+        .body(Empty::new())
+        .map_err(|error| format!("cannot be asked: {error}"))?;
     // The answer and the connection are driven together: a task of its own would outlive a check
     // that is cancelled.
     let answer = async {
@@ -41,7 +43,11 @@ pub(crate) async fn check_http(plan: &HttpProbePlan, host: &str) -> Result<(), S
     };
     let status = answer.await.map_err(failed)?.status();
     let code = status.as_u16();
-    if plan.status.iter().any(|&(low, high)| (low..=high).contains(&code)) {
+    if plan
+        .status
+        .iter()
+        .any(|&(low, high)| (low..=high).contains(&code))
+    {
         Ok(())
     } else {
         Err(format!("HTTP {status} from {}", plan.path))
@@ -80,7 +86,10 @@ mod tests {
     async fn two_and_three_hundreds_pass() {
         let (outcome, request) = ask("HTTP/1.1 204 No Content\r\n\r\n").await;
         assert_eq!(outcome, Ok(()));
-        assert!(request.starts_with("GET /health?deep=1 HTTP/1.1\r\n"), "{request}");
+        assert!(
+            request.starts_with("GET /health?deep=1 HTTP/1.1\r\n"),
+            "{request}"
+        );
         assert!(request.to_lowercase().contains("x-probe: yes"), "{request}");
         let (redirect, _) = ask("HTTP/1.1 302 Found\r\nlocation: /\r\n\r\n").await;
         assert_eq!(redirect, Ok(()));
@@ -88,8 +97,12 @@ mod tests {
 
     #[tokio::test]
     async fn another_status_fails_with_its_number() {
-        let (outcome, _) = ask("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n").await;
-        assert_eq!(outcome, Err("HTTP 503 Service Unavailable from /health?deep=1".to_owned()));
+        let (outcome, _) =
+            ask("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n").await;
+        assert_eq!(
+            outcome,
+            Err("HTTP 503 Service Unavailable from /health?deep=1".to_owned())
+        );
     }
 
     #[tokio::test]

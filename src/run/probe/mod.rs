@@ -30,6 +30,11 @@ pub(crate) fn addresses(host: &str) -> Vec<String> {
         "localhost" | "" => vec!["127.0.0.1".to_owned(), "::1".to_owned()],
         "0.0.0.0" => vec!["127.0.0.1".to_owned()],
         "::" => vec!["::1".to_owned(), "127.0.0.1".to_owned()],
-        other => vec![other.trim_start_matches('[').trim_end_matches(']').to_owned()],
+        other => vec![
+            other
+                .trim_start_matches('[')
+                .trim_end_matches(']')
+                .to_owned(),
+        ],
     }
 }

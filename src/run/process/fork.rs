@@ -18,7 +18,11 @@ pub(crate) enum Forked {
 /// would stay locked for ever in the child.
 #[expect(unsafe_code, reason = "fork(2)")]
 pub(crate) fn fork() -> nix::Result<Forked> {
-    debug_assert_eq!(thread_count(), 1, "fork needs a process with a single thread");
+    debug_assert_eq!(
+        thread_count(),
+        1,
+        "fork needs a process with a single thread"
+    );
     // SAFETY: the process has a single thread, so the child is a whole copy of it, locks included.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Parent { child } => Ok(Forked::Parent(child)),

@@ -65,11 +65,16 @@ pub(crate) fn clock_ticks() -> u64 {
 
 /// The direct children of a process, zombies included.
 pub(crate) fn children_of(pid: i32) -> Vec<i32> {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
     let mut children = Vec::new();
     for task in tasks.flatten() {
         if let Ok(text) = fs::read_to_string(task.path().join("children")) {
-            children.extend(text.split_ascii_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+            children.extend(
+                text.split_ascii_whitespace()
+                    .filter_map(|pid| pid.parse::<i32>().ok()),
+            );
         }
     }
     children
@@ -92,10 +97,20 @@ pub(crate) fn descendants(root: i32) -> Vec<i32> {
     found
 }
 
+/// The session of a process.
+pub(crate) fn session_of(pid: i32) -> Option<i32> {
+    stat_fields(pid)?.get(3)?.parse().ok()
+}
+
 /// Every process, by its number.
 fn all_pids() -> Vec<i32> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 /// The members of a session that still run, orphans among them.
@@ -105,7 +120,9 @@ pub(crate) fn session_members(session: i32) -> Vec<i32> {
         .filter(|&pid| {
             stat_fields(pid).is_some_and(|fields| {
                 fields.get(3).and_then(|field| field.parse().ok()) == Some(session)
-                    && fields.first().is_none_or(|state| state != "Z" && state != "X")
+                    && fields
+                        .first()
+                        .is_none_or(|state| state != "Z" && state != "X")
             })
         })
         .collect()
@@ -118,8 +135,11 @@ pub(crate) fn environment_has(entry: &str) -> Vec<i32> {
         .into_iter()
         .filter(|&pid| pid != own)
         .filter(|pid| {
-            fs::read(format!("/proc/{pid}/environ"))
-                .is_ok_and(|bytes| bytes.split(|&b| b == 0).any(|item| item == entry.as_bytes()))
+            fs::read(format!("/proc/{pid}/environ")).is_ok_and(|bytes| {
+                bytes
+                    .split(|&b| b == 0)
+                    .any(|item| item == entry.as_bytes())
+            })
         })
         .collect()
 }
@@ -134,19 +154,4 @@ pub(crate) fn service_mark(pid: i32, instance: &str) -> Option<String> {
         })
     };
     (value("STACK_INSTANCE")? == instance).then(|| value("STACK_SERVICE"))?
-}
-
-/// The command line of a process, words joined by spaces; its name in brackets when it has none.
-pub(crate) fn command_line(pid: i32) -> Option<String> {
-    let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let words: Vec<_> = bytes
-        .split(|&b| b == 0)
-        .filter(|word| !word.is_empty())
-        .map(String::from_utf8_lossy)
-        .collect();
-    if words.is_empty() {
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-        return Some(format!("[{}]", name.trim()));
-    }
-    Some(words.join(" "))
 }

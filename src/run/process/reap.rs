@@ -33,10 +33,16 @@ pub(crate) fn reap_one() -> Option<Reaped> {
     loop {
         match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::Exited(pid, code)) => {
-                return Some(Reaped { pid: pid.as_raw(), exit: Exit::Code(code) });
+                return Some(Reaped {
+                    pid: pid.as_raw(),
+                    exit: Exit::Code(code),
+                });
             }
             Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                return Some(Reaped { pid: pid.as_raw(), exit: Exit::Signal(signal as i32) });
+                return Some(Reaped {
+                    pid: pid.as_raw(),
+                    exit: Exit::Signal(signal as i32),
+                });
             }
             Err(Errno::EINTR) => {}
             // Nothing has ended yet, no child is left, or a signal that nix has no name for; the

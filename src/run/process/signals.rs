@@ -26,7 +26,10 @@ pub(crate) fn unblock_all() -> nix::Result<()> {
 }
 
 /// Waits for one of the blocked signals; `None` on a time-out.
-#[expect(unsafe_code, reason = "sigtimedwait(2): nix offers no form that returns the sender")]
+#[expect(
+    unsafe_code,
+    reason = "sigtimedwait(2): nix offers no form that returns the sender"
+)]
 pub(crate) fn wait_for_signal(
     set: &SigSet,
     timeout: Option<std::time::Duration>,
@@ -47,7 +50,11 @@ pub(crate) fn wait_for_signal(
         if signal > 0 {
             let is_from_process = info.si_code <= 0;
             // SAFETY: `si_pid` is set for signals that a process sent (sigaction(2)).
-            let sender = if is_from_process { unsafe { info.si_pid() } } else { 0 };
+            let sender = if is_from_process {
+                unsafe { info.si_pid() }
+            } else {
+                0
+            };
             return Some(Received { signal, sender });
         }
         match nix::errno::Errno::last() {

@@ -126,16 +126,23 @@ pub(crate) struct LeaseSlot<'a> {
 const LEASE_MAX: usize = 256;
 
 impl Spawner {
-    /// Prepares for starting processes. Call it after the signal handlers are installed, since it
-    /// notes which signals a child must set back. `file_limit` is what children get back.
+    /// Prepares for starting processes. `file_limit` is what children get back.
     pub(crate) fn new(file_limit: (u64, u64)) -> std::io::Result<Self> {
-        let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        let null = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/null")?;
         Ok(Self {
             null: null.into(),
             stack: vec![0; CHILD_STACK].into_boxed_slice(),
             file_limit,
             changed_signals: changed_signals(),
         })
+    }
+
+    /// Notes again which signals a child must set back: call it once the handlers are installed.
+    pub(crate) fn note_signals(&mut self) {
+        self.changed_signals = changed_signals();
     }
 
     /// Starts a process in a session of its own, with nothing blocked, nothing ignored, and no
@@ -146,19 +153,29 @@ impl Spawner {
         stdio: Stdio<'_>,
         lease: Option<LeaseSlot<'_>>,
     ) -> Result<i32, SpawnError> {
-        let failed = |errno| SpawnError { step: SpawnStep::Exec, errno };
+        let failed = |errno| SpawnError {
+            step: SpawnStep::Exec,
+            errno,
+        };
         let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| failed(Errno::EINVAL));
         let program = text(target.program.as_os_str().as_bytes())?;
         let directory = text(target.directory.as_os_str().as_bytes())?;
-        let argv: Vec<CString> =
-            target.argv.iter().map(|word| text(word.as_bytes())).collect::<Result<_, _>>()?;
+        let argv: Vec<CString> = target
+            .argv
+            .iter()
+            .map(|word| text(word.as_bytes()))
+            .collect::<Result<_, _>>()?;
         let environment: Vec<CString> = target
             .environment
             .iter()
             .map(|(key, value)| text(&[key.as_bytes(), b"=", value.as_bytes()].concat()))
             .collect::<Result<_, _>>()?;
         let pointers = |items: &[CString]| -> Vec<*const libc::c_char> {
-            items.iter().map(|item| item.as_ptr()).chain([std::ptr::null()]).collect()
+            items
+                .iter()
+                .map(|item| item.as_ptr())
+                .chain([std::ptr::null()])
+                .collect()
         };
         let (argv_pointers, environment_pointers) = (pointers(&argv), pointers(&environment));
         let plan = ChildPlan {
@@ -173,11 +190,13 @@ impl Spawner {
             ],
             file_limit: self.file_limit,
             changed_signals: &self.changed_signals,
-            lease: lease.filter(|slot| slot.text.len() <= LEASE_MAX).map(|slot| Lease {
-                file: slot.file.as_raw_fd(),
-                offset: slot.offset,
-                text: slot.text,
-            }),
+            lease: lease
+                .filter(|slot| slot.text.len() <= LEASE_MAX)
+                .map(|slot| Lease {
+                    file: slot.file.as_raw_fd(),
+                    offset: slot.offset,
+                    text: slot.text,
+                }),
         };
         clone_and_exec(&plan, &mut self.stack)
     }
@@ -220,9 +239,16 @@ fn clone_and_exec(plan: &ChildPlan<'_>, stack: &mut [u8]) -> Result<i32, SpawnEr
     // A handler of ours must never run in the child, which shares our memory: nothing gets
     // through until the child has set every disposition back.
     let mut old_mask = SigSet::empty();
-    let clone_failed = |errno| SpawnError { step: SpawnStep::Clone, errno };
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut old_mask))
-        .map_err(clone_failed)?;
+    let clone_failed = |errno| SpawnError {
+        step: SpawnStep::Clone,
+        errno,
+    };
+    sigprocmask(
+        SigmaskHow::SIG_SETMASK,
+        Some(&SigSet::all()),
+        Some(&mut old_mask),
+    )
+    .map_err(clone_failed)?;
     let child = Box::new(move || {
         // SAFETY: `plan` and `failure` outlive the child's time in our memory, since CLONE_VFORK
         // suspends us until it executes or exits; `run_child` only makes system calls.
@@ -249,7 +275,10 @@ fn clone_and_exec(plan: &ChildPlan<'_>, stack: &mut [u8]) -> Result<i32, SpawnEr
     }
     // The child has ended already; its status is ours to take, so that the reaper never sees it.
     let _ = nix::sys::wait::waitpid(pid, None);
-    Err(SpawnError { step: failure.0, errno: Errno::from_raw(failure.1) })
+    Err(SpawnError {
+        step: failure.0,
+        errno: Errno::from_raw(failure.1),
+    })
 }
 
 /// The child's part. Returns only on failure: the step and the error number.
@@ -281,9 +310,16 @@ unsafe fn run_child(plan: &ChildPlan<'_>) -> (SpawnStep, i32) {
             write_lease(lease);
         }
         // Whatever else is open, ours or our caller's, ends at exec (close_range(2), Linux 5.11).
-        libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC);
-        let limit =
-            libc::rlimit { rlim_cur: plan.file_limit.0, rlim_max: plan.file_limit.1 };
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        );
+        let limit = libc::rlimit {
+            rlim_cur: plan.file_limit.0,
+            rlim_max: plan.file_limit.1,
+        };
         libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
         if libc::chdir(plan.directory.as_ptr()) < 0 {
             return (SpawnStep::Directory, *libc::__errno_location());
@@ -291,7 +327,11 @@ unsafe fn run_child(plan: &ChildPlan<'_>) -> (SpawnStep, i32) {
         let mut nothing = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(nothing.as_mut_ptr());
         libc::sigprocmask(libc::SIG_SETMASK, nothing.as_ptr(), std::ptr::null_mut());
-        libc::execve(plan.program.as_ptr(), plan.argv.as_ptr(), plan.environment.as_ptr());
+        libc::execve(
+            plan.program.as_ptr(),
+            plan.argv.as_ptr(),
+            plan.environment.as_ptr(),
+        );
         (SpawnStep::Exec, *libc::__errno_location())
     }
 }
@@ -342,7 +382,12 @@ unsafe fn write_lease(lease: Lease<'_>) {
     }
     // SAFETY: the buffer is on the child's own stack and as long as is said.
     unsafe {
-        libc::pwrite(lease.file, text.as_ptr().cast(), lease.text.len(), lease.offset);
+        libc::pwrite(
+            lease.file,
+            text.as_ptr().cast(),
+            lease.text.len(),
+            lease.offset,
+        );
     }
 }
 

@@ -51,7 +51,10 @@ impl SharedTable {
                 MapFlags::MAP_SHARED,
             )
         }?;
-        Ok(Self { slots: memory.cast(), count })
+        Ok(Self {
+            slots: memory.cast(),
+            count,
+        })
     }
 
     fn slot(&self, index: usize) -> Option<&Slot> {
@@ -85,9 +88,7 @@ impl SharedTable {
                 (pid > 0).then(|| Row {
                     pid,
                     stop_signal: slot.stop_signal.load(Ordering::Relaxed),
-                    grace: Duration::from_millis(
-                        slot.grace_millis.load(Ordering::Relaxed).into(),
-                    ),
+                    grace: Duration::from_millis(slot.grace_millis.load(Ordering::Relaxed).into()),
                 })
             })
             .collect()
@@ -101,7 +102,11 @@ mod tests {
     #[test]
     fn rows_are_seen_until_they_are_cleared() {
         let table = SharedTable::new(3).unwrap();
-        let row = Row { pid: 41, stop_signal: 15, grace: Duration::from_secs(10) };
+        let row = Row {
+            pid: 41,
+            stop_signal: 15,
+            grace: Duration::from_secs(10),
+        };
         table.set(1, row);
         table.set(7, row);
         assert_eq!(table.rows(), [row]);

@@ -83,12 +83,7 @@ pub(crate) struct Health {
 impl Health {
     /// The schedule of a service that was executed at `now`. `first_id` is the number before the
     /// first check's: numbers must not repeat over attempts, or a late answer could be mistaken.
-    pub(crate) fn new(
-        timing: HealthTiming,
-        is_counted: bool,
-        now: Instant,
-        first_id: u64,
-    ) -> Self {
+    pub(crate) fn new(timing: HealthTiming, is_counted: bool, now: Instant, first_id: u64) -> Self {
         let first = if timing.start_period.is_zero() {
             timing.interval
         } else {
@@ -115,15 +110,22 @@ impl Health {
 
     /// When [`Self::due`] must be called; `None` when nothing is left to look for.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let timeout = self.in_flight.map(|check| check.begun + self.timing.timeout);
+        let timeout = self
+            .in_flight
+            .map(|check| check.begun + self.timing.timeout);
         let counted = match self.in_flight {
-            Some(InFlight { kind: ProbeKind::Counted, .. }) => None,
-            Some(InFlight { kind: ProbeKind::Extra, .. }) | None => {
-                self.is_counted.then_some(self.counted_due)
-            }
+            Some(InFlight {
+                kind: ProbeKind::Counted,
+                ..
+            }) => None,
+            Some(InFlight {
+                kind: ProbeKind::Extra,
+                ..
+            })
+            | None => self.is_counted.then_some(self.counted_due),
         };
-        let extra = (self.in_flight.is_none() && self.status == Status::Starting)
-            .then_some(self.extra_due);
+        let extra =
+            (self.in_flight.is_none() && self.status == Status::Starting).then_some(self.extra_due);
         [timeout, counted, extra].into_iter().flatten().min()
     }
 
@@ -147,8 +149,13 @@ impl Health {
             steps.push(Step::Cancel { id: check.id });
             verdict = self.answered(check, false, now);
         }
-        let is_counted_running =
-            matches!(self.in_flight, Some(InFlight { kind: ProbeKind::Counted, .. }));
+        let is_counted_running = matches!(
+            self.in_flight,
+            Some(InFlight {
+                kind: ProbeKind::Counted,
+                ..
+            })
+        );
         if self.is_counted && !is_counted_running && now >= self.counted_due {
             if let Some(extra) = self.in_flight.take() {
                 steps.push(Step::Cancel { id: extra.id });
@@ -165,7 +172,11 @@ impl Health {
 
     fn begin(&mut self, kind: ProbeKind, now: Instant) -> Step {
         self.last_id += 1;
-        self.in_flight = Some(InFlight { id: self.last_id, kind, begun: now });
+        self.in_flight = Some(InFlight {
+            id: self.last_id,
+            kind,
+            begun: now,
+        });
         Step::Begin { id: self.last_id }
     }
 

@@ -288,7 +288,10 @@ impl Machine {
             }
 
             // Somebody wants it to run.
-            (S::Pending | S::Completed | S::Failed(_) | S::Stopped | S::Backoff { .. }, O::Start) => {
+            (
+                S::Pending | S::Completed | S::Failed(_) | S::Stopped | S::Backoff { .. },
+                O::Start,
+            ) => {
                 self.enter_waiting();
                 vec![]
             }
@@ -338,10 +341,19 @@ impl Machine {
                     vec![]
                 }
             }
-            (S::Waiting | S::Backoff { .. }, O::NotExecuted { message, is_temporary }) => {
+            (
+                S::Waiting | S::Backoff { .. },
+                O::NotExecuted {
+                    message,
+                    is_temporary,
+                },
+            ) => {
                 self.failures += 1;
                 self.state = if is_temporary && self.failures <= MAX_TEMPORARY {
-                    let delay = self.settings.policy.delay_before(self.failures, moment.jitter);
+                    let delay = self
+                        .settings
+                        .policy
+                        .delay_before(self.failures, moment.jitter);
                     S::Backoff { until: now + delay }
                 } else {
                     S::Failed(Failure::NotExecuted(message))
@@ -368,7 +380,10 @@ impl Machine {
                 vec![]
             }
             (S::Starting { started } | S::Healthy { started }, O::FailedChecks) => {
-                self.state = S::Unhealthy { started: *started, was_healthy: self.was_ready };
+                self.state = S::Unhealthy {
+                    started: *started,
+                    was_healthy: self.was_ready,
+                };
                 vec![]
             }
             (
@@ -396,22 +411,46 @@ impl Machine {
                 let lasted = now.saturating_duration_since(*started);
                 let then = self.after(exit, lasted, moment.jitter);
                 self.last_exit = Some(exit);
-                self.state = S::Stopping { then, due: None, is_killed: false, exit: Some(exit) };
+                self.state = S::Stopping {
+                    then,
+                    due: None,
+                    is_killed: false,
+                    exit: Some(exit),
+                };
                 vec![Action::HardenPorts, Action::EndChecks, Action::CheckTree]
             }
-            (S::Stopping { exit: main_exit, .. }, O::Exited(exit)) => {
+            (
+                S::Stopping {
+                    exit: main_exit, ..
+                },
+                O::Exited(exit),
+            ) => {
                 self.last_exit = Some(exit);
                 *main_exit = Some(exit);
                 vec![Action::HardenPorts, Action::CheckTree]
             }
-            (S::Stopping { then, exit: Some(_), .. }, O::TreeEmpty) => {
+            (
+                S::Stopping {
+                    then,
+                    exit: Some(_),
+                    ..
+                },
+                O::TreeEmpty,
+            ) => {
                 let then = then.clone();
                 self.enter_after(then, now);
                 vec![]
             }
             // The group vanished and the main process is a zombie that was not reaped yet.
             (S::Stopping { exit: None, .. }, O::TreeEmpty) => vec![],
-            (S::Stopping { then: Then::Stop | Then::Start, due: Some(_), .. }, O::TreeLeft) => {
+            (
+                S::Stopping {
+                    then: Then::Stop | Then::Start,
+                    due: Some(_),
+                    ..
+                },
+                O::TreeLeft,
+            ) => {
                 // The grace period goes on for the rest of the tree.
                 vec![]
             }
@@ -450,8 +489,12 @@ impl Machine {
                 O::Stop { grace },
             ) => {
                 let due = now + grace.unwrap_or(self.settings.grace);
-                self.state =
-                    S::Stopping { then: Then::Stop, due: Some(due), is_killed: false, exit: None };
+                self.state = S::Stopping {
+                    then: Then::Stop,
+                    due: Some(due),
+                    is_killed: false,
+                    exit: None,
+                };
                 vec![Action::EndChecks, Action::SignalStop]
             }
             (S::Stopping { then, due, .. }, O::Stop { grace }) => {
@@ -479,7 +522,15 @@ impl Machine {
                 };
                 vec![Action::EndChecks, Action::KillTree]
             }
-            (S::Stopping { then, due, is_killed, .. }, O::Kill) => {
+            (
+                S::Stopping {
+                    then,
+                    due,
+                    is_killed,
+                    ..
+                },
+                O::Kill,
+            ) => {
                 if matches!(then, Then::Start | Then::Restart { .. }) {
                     *then = Then::Stop;
                 }
@@ -495,7 +546,14 @@ impl Machine {
                 }
                 vec![Action::Execute]
             }
-            (S::Stopping { due: Some(due), is_killed, .. }, O::Due) => {
+            (
+                S::Stopping {
+                    due: Some(due),
+                    is_killed,
+                    ..
+                },
+                O::Due,
+            ) => {
                 if now < *due {
                     return vec![];
                 }
@@ -545,8 +603,7 @@ impl Machine {
         let policy = self.settings.policy;
         let is_success = self.is_success(exit);
         self.has_completed |= is_success;
-        let was_good =
-            lasted >= policy.window && (self.was_ready || !self.settings.has_readiness);
+        let was_good = lasted >= policy.window && (self.was_ready || !self.settings.has_readiness);
         self.failures = if was_good { 1 } else { self.failures + 1 };
         let cannot_execute = self.settings.is_shell_line
             && matches!(exit, Exit::Code(126 | 127))
@@ -557,7 +614,11 @@ impl Machine {
             RestartWhen::Always => true,
         };
         if !is_restarted || (cannot_execute && !is_success) {
-            return if is_success { Then::Complete } else { Then::Fail(Failure::Exited(exit)) };
+            return if is_success {
+                Then::Complete
+            } else {
+                Then::Fail(Failure::Exited(exit))
+            };
         }
         let restarts = self.failures - 1;
         if policy.max_attempts.is_some_and(|limit| restarts >= limit) {
@@ -567,7 +628,9 @@ impl Machine {
                 Then::Fail(Failure::GaveUp { exit, restarts })
             };
         }
-        Then::Restart { delay: policy.delay_before(self.failures, jitter) }
+        Then::Restart {
+            delay: policy.delay_before(self.failures, jitter),
+        }
     }
 
     /// Whether an exit counts as success.

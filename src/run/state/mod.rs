@@ -7,5 +7,5 @@ mod health;
 mod machine;
 mod restart;
 
-pub(crate) use health::{Health, HealthTiming, ProbeKind, Step, Verdict};
+pub(crate) use health::{Health, HealthTiming, Step, Verdict};
 pub(crate) use machine::{Action, Failure, Machine, Moment, Occurrence, Settings, State};

@@ -9,7 +9,10 @@ impl RestartPolicy {
     /// ±10 %, so that services that fell together do not rise together.
     pub(crate) fn delay_before(&self, nth: u32, jitter: f64) -> Duration {
         let doublings = nth.saturating_sub(1).min(30);
-        let nominal = self.delay.saturating_mul(1 << doublings).min(self.max_delay);
+        let nominal = self
+            .delay
+            .saturating_mul(1 << doublings)
+            .min(self.max_delay);
         nominal.mul_f64(0.9 + 0.2 * jitter.clamp(0.0, 1.0))
     }
 }
@@ -22,11 +25,14 @@ mod tests {
     #[test]
     fn delays_double_to_the_cap() {
         let policy = RestartPolicy::with(RestartWhen::Always, None);
-        let nominal: Vec<u128> =
-            (1..=12).map(|nth| policy.delay_before(nth, 0.5).as_millis()).collect();
+        let nominal: Vec<u128> = (1..=12)
+            .map(|nth| policy.delay_before(nth, 0.5).as_millis())
+            .collect();
         assert_eq!(
             nominal,
-            [100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000]
+            [
+                100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000
+            ]
         );
         assert_eq!(policy.delay_before(u32::MAX, 0.5).as_secs(), 60);
     }

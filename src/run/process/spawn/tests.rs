@@ -18,7 +18,10 @@ fn output(spawner: &mut Spawner, program: &str, argv: &[&str]) -> Result<String,
         environment: &environment,
         directory: Path::new("/"),
     };
-    let stdio = Stdio { stdout: writer.as_fd(), stderr: writer.as_fd() };
+    let stdio = Stdio {
+        stdout: writer.as_fd(),
+        stderr: writer.as_fd(),
+    };
     let pid = spawner.spawn(&target, stdio, None)?;
     drop(writer);
     let mut text = String::new();
@@ -50,8 +53,14 @@ fn a_child_leads_its_own_session_with_three_descriptors_and_a_clean_mask() {
 fn a_failed_exec_is_told_with_its_step_and_leaves_no_child() {
     let mut spawner = Spawner::new((256, 256)).unwrap();
     let missing = output(&mut spawner, "/no/such/program", &["x"]).unwrap_err();
-    assert_eq!((missing.step, missing.errno), (SpawnStep::Exec, Errno::ENOENT));
+    assert_eq!(
+        (missing.step, missing.errno),
+        (SpawnStep::Exec, Errno::ENOENT)
+    );
     let directory = output(&mut spawner, "/", &["x"]).unwrap_err();
-    assert_eq!((directory.step, directory.errno), (SpawnStep::Exec, Errno::EACCES));
+    assert_eq!(
+        (directory.step, directory.errno),
+        (SpawnStep::Exec, Errno::EACCES)
+    );
     assert!(!missing.is_temporary());
 }

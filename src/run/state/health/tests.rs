@@ -31,7 +31,9 @@ fn drive(
         let (steps, _) = health.due(now);
         for step in steps {
             let Step::Begin { id } = step else { continue };
-            let is_extra = health.in_flight.is_some_and(|check| check.kind == ProbeKind::Extra);
+            let is_extra = health
+                .in_flight
+                .is_some_and(|check| check.kind == ProbeKind::Extra);
             let passed = now >= start + well_from && (with_extra || !is_extra);
             match health.finished(id, passed, now) {
                 Verdict::Healthy => healthy = healthy.or(Some(now - start)),
@@ -57,7 +59,11 @@ fn three_counted_failures_make_it_unhealthy_when_the_engine_would() {
 
 #[test]
 fn a_start_period_excuses_failures() {
-    let timing = HealthTiming { start_period: 60 * SECOND, interval: 10 * SECOND, ..timing() };
+    let timing = HealthTiming {
+        start_period: 60 * SECOND,
+        interval: 10 * SECOND,
+        ..timing()
+    };
     let (_, unhealthy) = drive(timing, true, 1000 * SECOND, 200 * SECOND);
     // Checks every 5 s up to 55 s are excused; those at 60, 70 and 80 s are not.
     assert_eq!(unhealthy, Some(80 * SECOND));
@@ -65,7 +71,12 @@ fn a_start_period_excuses_failures() {
 
 #[test]
 fn a_check_that_hangs_is_cancelled_and_counts() {
-    let timing = HealthTiming { interval: SECOND, timeout: 2 * SECOND, retries: 1, ..timing() };
+    let timing = HealthTiming {
+        interval: SECOND,
+        timeout: 2 * SECOND,
+        retries: 1,
+        ..timing()
+    };
     let start = Instant::now();
     let mut health = Health::new(timing, true, start, 0);
     health.due(start);

@@ -17,7 +17,12 @@ fn settings(when: RestartWhen, has_readiness: bool) -> Settings {
 }
 
 fn states(now: Instant) -> Vec<(&'static str, State)> {
-    let stopping = |then, due, exit| State::Stopping { then, due, is_killed: false, exit };
+    let stopping = |then, due, exit| State::Stopping {
+        then,
+        due,
+        is_killed: false,
+        exit,
+    };
     let soon = Some(now + Duration::from_secs(10));
     vec![
         ("pending", State::Pending),
@@ -25,10 +30,22 @@ fn states(now: Instant) -> Vec<(&'static str, State)> {
         ("starting", State::Starting { started: now }),
         ("running", State::Running { started: now }),
         ("healthy", State::Healthy { started: now }),
-        ("unhealthy", State::Unhealthy { started: now, was_healthy: true }),
+        (
+            "unhealthy",
+            State::Unhealthy {
+                started: now,
+                was_healthy: true,
+            },
+        ),
         ("stopping", stopping(Then::Stop, soon, None)),
-        ("stopping, main ended", stopping(Then::Stop, soon, Some(Exit::Code(0)))),
-        ("ended, tree unknown", stopping(Then::Complete, None, Some(Exit::Code(0)))),
+        (
+            "stopping, main ended",
+            stopping(Then::Stop, soon, Some(Exit::Code(0))),
+        ),
+        (
+            "ended, tree unknown",
+            stopping(Then::Complete, None, Some(Exit::Code(0))),
+        ),
         ("backoff", State::Backoff { until: now }),
         ("completed", State::Completed),
         ("failed", State::Failed(Failure::Exited(Exit::Code(1)))),
@@ -42,8 +59,14 @@ fn occurrences() -> Vec<Occurrence> {
         Occurrence::DependenciesMet,
         Occurrence::DependencyFailed("db exited".into()),
         Occurrence::Executed,
-        Occurrence::NotExecuted { message: "no such file".into(), is_temporary: false },
-        Occurrence::NotExecuted { message: "no memory".into(), is_temporary: true },
+        Occurrence::NotExecuted {
+            message: "no such file".into(),
+            is_temporary: false,
+        },
+        Occurrence::NotExecuted {
+            message: "no memory".into(),
+            is_temporary: true,
+        },
         Occurrence::Passed,
         Occurrence::FailedChecks,
         Occurrence::Exited(Exit::Code(0)),
@@ -101,14 +124,20 @@ fn on_failure_gives_up_after_its_restarts_and_says_so() {
         policy: RestartPolicy::with(RestartWhen::OnFailure, Some(2)),
         ..settings(RestartWhen::OnFailure, false)
     });
-    let moment = Moment { now: Instant::now(), jitter: 0.5 };
+    let moment = Moment {
+        now: Instant::now(),
+        jitter: 0.5,
+    };
     machine.on(Occurrence::Start, moment);
     for _ in 0..3 {
         machine.on(Occurrence::Executed, moment);
         machine.on(Occurrence::Exited(Exit::Code(7)), moment);
         machine.on(Occurrence::TreeEmpty, moment);
     }
-    let failure = Failure::GaveUp { exit: Exit::Code(7), restarts: 2 };
+    let failure = Failure::GaveUp {
+        exit: Exit::Code(7),
+        restarts: 2,
+    };
     assert_eq!(machine.state(), &State::Failed(failure));
     assert_eq!(machine.attempt(), 3);
 }
@@ -119,18 +148,27 @@ fn a_shell_that_finds_no_command_is_not_started_again() {
         is_shell_line: true,
         ..settings(RestartWhen::Always, false)
     });
-    let moment = Moment { now: Instant::now(), jitter: 0.5 };
+    let moment = Moment {
+        now: Instant::now(),
+        jitter: 0.5,
+    };
     machine.on(Occurrence::Start, moment);
     machine.on(Occurrence::Executed, moment);
     machine.on(Occurrence::Exited(Exit::Code(127)), moment);
     machine.on(Occurrence::TreeEmpty, moment);
-    assert_eq!(machine.state(), &State::Failed(Failure::Exited(Exit::Code(127))));
+    assert_eq!(
+        machine.state(),
+        &State::Failed(Failure::Exited(Exit::Code(127)))
+    );
 }
 
 #[test]
 fn a_success_code_of_the_file_completes() {
     let mut machine = Machine::new(settings(RestartWhen::OnFailure, false));
-    let moment = Moment { now: Instant::now(), jitter: 0.5 };
+    let moment = Moment {
+        now: Instant::now(),
+        jitter: 0.5,
+    };
     machine.on(Occurrence::Start, moment);
     machine.on(Occurrence::Executed, moment);
     machine.on(Occurrence::Exited(Exit::Code(3)), moment);
