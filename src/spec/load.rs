@@ -62,7 +62,7 @@ pub fn load(input: Input) -> Loaded {
             &mut problems,
         ),
         Err(problem) => {
-            problems.push(*problem);
+            problems.push(problem);
             None
         }
     };
@@ -78,7 +78,7 @@ pub fn load(input: Input) -> Loaded {
 pub(super) fn tree<'s>(
     source: &'s Arc<Source>,
     problems: &mut Problems,
-) -> Result<Option<Rc<Node<'s>>>, Box<Problem>> {
+) -> Result<Option<Rc<Node<'s>>>, Problem> {
     let mut builder = Builder {
         source,
         index: CharIndex::new(&source.text),
@@ -120,7 +120,7 @@ struct Builder<'s, 'p> {
     problems: &'p mut Problems,
 }
 
-type Step = Result<(), Box<Problem>>;
+type Step = Result<(), Problem>;
 
 impl<'s> Builder<'s, '_> {
     fn on_event(&mut self, event: Event<'s>, start: usize, end: usize) -> Step {
@@ -132,14 +132,12 @@ impl<'s> Builder<'s, '_> {
                     return Ok(());
                 }
                 let span = self.span(start, end);
-                Err(Box::new(
-                    Problem::error(
-                        code::SECOND_DOCUMENT,
-                        "a second YAML document begins here",
-                        &span,
-                    )
-                    .hint("one file holds one stack: remove this `---` and what follows it"),
-                ))
+                Err(Problem::error(
+                    code::SECOND_DOCUMENT,
+                    "a second YAML document begins here",
+                    &span,
+                )
+                .hint("one file holds one stack: remove this `---` and what follows it"))
             }
             Event::Alias(anchor) => self.on_alias(anchor, start, end),
             Event::Scalar(text, style, anchor, tag) => {
@@ -191,14 +189,12 @@ impl<'s> Builder<'s, '_> {
         let Some(node) = self.anchors.get(&anchor).map(Rc::clone) else {
             let name = &self.source.text[start..end];
             let span = self.span(start, end);
-            return Err(Box::new(
-                Problem::error(
-                    code::SYNTAX,
-                    format!("the alias `{name}` stands inside the value that it names"),
-                    &span,
-                )
-                .hint("a value cannot contain itself"),
-            ));
+            return Err(Problem::error(
+                code::SYNTAX,
+                format!("the alias `{name}` stands inside the value that it names"),
+                &span,
+            )
+            .hint("a value cannot contain itself"));
         };
         self.count(node.expanded, start, end)?;
         self.check_depth(self.open.len() + node.height, start, end)?;
@@ -258,22 +254,20 @@ impl<'s> Builder<'s, '_> {
             return Ok(());
         }
         let span = self.span(start, end);
-        Err(Box::new(
-            Problem::error(
-                code::TOO_MANY_NODES,
-                format!("more than {MAX_NODES} values once aliases are expanded"),
-                &span,
-            )
-            .label("the limit is passed here")
-            .hint("use fewer aliases of aliases"),
-        ))
+        Err(Problem::error(
+            code::TOO_MANY_NODES,
+            format!("more than {MAX_NODES} values once aliases are expanded"),
+            &span,
+        )
+        .label("the limit is passed here")
+        .hint("use fewer aliases of aliases"))
     }
 
     fn check_depth(&self, depth: usize, start: usize, end: usize) -> Step {
         if depth <= MAX_DEPTH {
             return Ok(());
         }
-        Err(Box::new(self.too_deep(start, end)))
+        Err(self.too_deep(start, end))
     }
 
     fn too_deep(&self, start: usize, end: usize) -> Problem {
@@ -325,13 +319,13 @@ impl<'s> Builder<'s, '_> {
         false
     }
 
-    fn on_error(&self, error: &ScanError) -> Box<Problem> {
+    fn on_error(&self, error: &ScanError) -> Problem {
         let at = self.index.byte(error.marker().index());
         if error.info() == "recursion limit exceeded" {
             // The parser's own limit (255) comes first where it must look ahead for a `:`.
-            return Box::new(self.too_deep(at, at));
+            return self.too_deep(at, at);
         }
-        Box::new(syntax::problem(self.source, error.info(), at))
+        syntax::problem(self.source, error.info(), at)
     }
 
     fn span(&self, start: usize, end: usize) -> Span {

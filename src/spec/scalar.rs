@@ -14,7 +14,7 @@ use super::tree::{Kind, Node, Style};
 pub(super) struct Text<'a> {
     source: &'a Arc<Source>,
     /// The meaning.
-    pub(super) text: &'a str,
+    pub(super) value: &'a str,
     /// The bytes that spell the whole scalar, quotes included.
     whole: Range<usize>,
     places: Places,
@@ -52,7 +52,7 @@ impl<'a> Text<'a> {
         };
         Some(Self {
             source,
-            text,
+            value: text,
             whole: node.range.clone(),
             places,
             skipped: 0,
@@ -61,9 +61,9 @@ impl<'a> Text<'a> {
 
     /// The part of the text from a byte on; its span is that part's.
     pub(super) fn after(self, at: usize) -> Self {
-        let start = self.place(at..self.text.len()).start;
+        let start = self.place(at..self.value.len()).start;
         Self {
-            text: &self.text[at..],
+            value: &self.value[at..],
             whole: start..self.whole.end.max(start),
             skipped: self.skipped + at,
             ..self

@@ -60,7 +60,7 @@ pub(super) struct Entry<'s> {
     pub(super) value: Rc<Node<'s>>,
 }
 
-impl Node<'_> {
+impl<'s> Node<'s> {
     /// The text of a scalar.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.kind {
@@ -78,6 +78,15 @@ impl Node<'_> {
                     && matches!(text.as_ref(), "" | "~" | "null" | "Null" | "NULL")
             }
             Kind::Sequence(_) | Kind::Mapping(_) => false,
+        }
+    }
+
+    /// The items of a list, or the one value that stands for a list of itself; none for nothing.
+    pub(super) fn items<'n>(&'n self) -> Vec<&'n Node<'s>> {
+        match &self.kind {
+            Kind::Sequence(items) => items.iter().map(AsRef::as_ref).collect(),
+            Kind::Scalar { .. } if self.is_null() => Vec::new(),
+            Kind::Scalar { .. } | Kind::Mapping(_) => vec![self],
         }
     }
 

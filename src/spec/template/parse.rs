@@ -49,7 +49,7 @@ struct Scanner<'a, 'p> {
 
 impl Scanner<'_, '_> {
     fn rest(&self) -> &str {
-        &self.input.text[self.at..]
+        &self.input.value[self.at..]
     }
 
     /// Reads to the end, or inside of `${…}` (`depth` > 0) to the closing brace, which it takes;
@@ -156,7 +156,7 @@ impl Scanner<'_, '_> {
         match placeholder::parse(&body, &span) {
             Ok(placeholder) => Some(Piece::Placeholder(placeholder, span)),
             Err(problem) => {
-                self.problems.push(*problem);
+                self.problems.push(problem);
                 None
             }
         }
@@ -179,7 +179,7 @@ impl Scanner<'_, '_> {
                 .hint("give the default in a variable of its own"),
             );
             self.is_cut = true;
-            self.at = self.input.text.len();
+            self.at = self.input.value.len();
             return None;
         }
         let operator = [":-", ":?", ":+", "-", "?", "+", "}"]
@@ -265,7 +265,7 @@ impl Scanner<'_, '_> {
             );
         }
         self.is_cut = true;
-        self.at = self.input.text.len();
+        self.at = self.input.value.len();
     }
 }
 

@@ -15,7 +15,7 @@ const FORMS: &str = "the forms are `$<PORT:auto>`, `$<PORT:auto:5173>`, `$<PORT:
 ///
 /// `$<api.PORTS>` comes back as the port `PORTS` of `api`; whether that is all of its `PORT`s is
 /// known only once every declaration is.
-pub(super) fn parse(body: &str, span: &Span) -> Result<Placeholder, Box<Problem>> {
+pub(super) fn parse(body: &str, span: &Span) -> Result<Placeholder, Problem> {
     match body {
         "project.name" => return Ok(Placeholder::ProjectName),
         "project.dir" => return Ok(Placeholder::ProjectDir),
@@ -30,27 +30,23 @@ pub(super) fn parse(body: &str, span: &Span) -> Result<Placeholder, Box<Problem>
     }
 }
 
-fn declaration(name: &str, want: &str, span: &Span) -> Result<Placeholder, Box<Problem>> {
+fn declaration(name: &str, want: &str, span: &Span) -> Result<Placeholder, Problem> {
     if matches!(want, "dir" | "socket" | "secret") {
-        return Err(Box::new(
-            Problem::error(
-                code::NOT_SUPPORTED_YET,
-                format!("`$<{name}:{want}>` is not supported yet"),
-                span,
-            )
-            .hint("for now only ports can be declared; write the path or value yourself"),
-        ));
+        return Err(Problem::error(
+            code::NOT_SUPPORTED_YET,
+            format!("`$<{name}:{want}>` is not supported yet"),
+            span,
+        )
+        .hint("for now only ports can be declared; write the path or value yourself"));
     }
     let want = match want.rsplit_once('/') {
         Some((_, "udp")) => {
-            return Err(Box::new(
-                Problem::error(
-                    code::NOT_SUPPORTED_YET,
-                    format!("`/udp` in `$<{name}:{want}>` is not supported yet"),
-                    span,
-                )
-                .hint("for now only TCP ports are allocated"),
-            ));
+            return Err(Problem::error(
+                code::NOT_SUPPORTED_YET,
+                format!("`/udp` in `$<{name}:{want}>` is not supported yet"),
+                span,
+            )
+            .hint("for now only TCP ports are allocated"));
         }
         Some((want, "tcp")) => want,
         Some((_, protocol)) => {
@@ -99,7 +95,7 @@ fn declaration(name: &str, want: &str, span: &Span) -> Result<Placeholder, Box<P
     Ok(Placeholder::Declare(name, want))
 }
 
-fn reference(body: &str, span: &Span) -> Result<Placeholder, Box<Problem>> {
+fn reference(body: &str, span: &Span) -> Result<Placeholder, Problem> {
     // A service's name may hold dots, a port's may not: the last dot separates them.
     let Some((service, port)) = body.rsplit_once('.') else {
         return Ok(Placeholder::Own(port_name(body, span)?));
@@ -114,7 +110,7 @@ fn reference(body: &str, span: &Span) -> Result<Placeholder, Box<Problem>> {
     Ok(Placeholder::Other(service, port_name(port, span)?))
 }
 
-fn port_name(text: &str, span: &Span) -> Result<PortName, Box<Problem>> {
+fn port_name(text: &str, span: &Span) -> Result<PortName, Problem> {
     PortName::new(text).map_err(|error| {
         bad(
             format!("`{text}` is no name of a port: {error}"),
@@ -124,13 +120,11 @@ fn port_name(text: &str, span: &Span) -> Result<PortName, Box<Problem>> {
     })
 }
 
-fn bad(message: String, span: &Span, hint: String) -> Box<Problem> {
-    Box::new(Problem::error(code::BAD_PLACEHOLDER, message, span).hint(hint))
+fn bad(message: String, span: &Span, hint: String) -> Problem {
+    Problem::error(code::BAD_PLACEHOLDER, message, span).hint(hint)
 }
 
-fn bad_port(message: &str, span: &Span) -> Box<Problem> {
-    Box::new(
-        Problem::error(code::BAD_PORT, message, span)
-            .hint("ports are numbers from 1 to 65535, a range is `9100-9199`"),
-    )
+fn bad_port(message: &str, span: &Span) -> Problem {
+    Problem::error(code::BAD_PORT, message, span)
+        .hint("ports are numbers from 1 to 65535, a range is `9100-9199`")
 }

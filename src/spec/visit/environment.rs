@@ -39,7 +39,7 @@ impl Reader<'_> {
                         continue;
                     };
                     if let Some(first) = environment.get(&key) {
-                        let problem = self.repeated(&key, &variable.key_span, &first.key_span);
+                        let problem = repeated(&key, &variable.key_span, &first.key_span);
                         self.problems.push(problem);
                         continue;
                     }
@@ -76,8 +76,8 @@ impl Reader<'_> {
             self.wrong_node(&format!("an item of `{list}`"), "a text", item, None, hint);
             return None;
         };
-        let equals = text.text.find('=');
-        let key = &text.text[..equals.unwrap_or(text.text.len())];
+        let equals = text.value.find('=');
+        let key = &text.value[..equals.unwrap_or(text.value.len())];
         let key_span = text.span_of(0..key.len());
         if !self.check_key(key, &key_span) {
             return None;
@@ -124,21 +124,10 @@ impl Reader<'_> {
         false
     }
 
-    fn repeated(&self, key: &str, again: &Span, first: &Span) -> Problem {
-        Problem::error(
-            code::DUPLICATE_KEY,
-            format!("the key `{key}` is here twice"),
-            again,
-        )
-        .label("again here")
-        .also(first, "first here")
-        .hint("keep one of the two")
-    }
-
     /// `env_file:` as a path, a map or a list of them.
     pub(super) fn env_files(&mut self, field: &Field<'_, '_>) -> Vec<EnvFileSpec> {
         let mut files = Vec::new();
-        for item in self.items(field.value) {
+        for item in field.value.items() {
             files.extend(match &item.kind {
                 Kind::Scalar { .. } => self.path_item(field.name, item).map(|path| EnvFileSpec {
                     path,
@@ -199,9 +188,9 @@ impl Reader<'_> {
                     self.wrong_node(&what, "a text", item, None, "write `key=value`");
                     continue;
                 };
-                let equals = text.text.find('=').unwrap_or(text.text.len());
-                let key = text.text[..equals].to_owned();
-                let rest = (equals + 1).min(text.text.len());
+                let equals = text.value.find('=').unwrap_or(text.value.len());
+                let key = text.value[..equals].to_owned();
+                let rest = (equals + 1).min(text.value.len());
                 let value = self.template_of(&text.after(rest), TemplateKind::Plain);
                 texts.insert(key, value);
             }
@@ -221,4 +210,15 @@ impl Reader<'_> {
         }
         texts
     }
+}
+
+fn repeated(key: &str, again: &Span, first: &Span) -> Problem {
+    Problem::error(
+        code::DUPLICATE_KEY,
+        format!("the key `{key}` is here twice"),
+        again,
+    )
+    .label("again here")
+    .also(first, "first here")
+    .hint("keep one of the two")
 }

@@ -15,11 +15,17 @@ const TEST_FORMS: &str = "write a shell line, `[CMD, program, argument]`, `[CMD-
 /// What a `healthcheck` key asks for.
 enum Probe {
     /// A check.
-    Some(ProbeSpec),
+    Some(Box<ProbeSpec>),
     /// `NONE`: no check.
     None,
     /// Something that was reported already.
     Wrong,
+}
+
+impl Probe {
+    fn some(probe: ProbeSpec) -> Self {
+        Self::Some(Box::new(probe))
+    }
 }
 
 impl Reader<'_> {
@@ -74,7 +80,7 @@ impl Reader<'_> {
             _ if is_disabled => None,
             Some((_, Probe::Some(probe))) => Some(HealthcheckSpec {
                 span: self.span(field.key),
-                probe,
+                probe: *probe,
                 interval,
                 timeout,
                 retries,
@@ -108,7 +114,7 @@ impl Reader<'_> {
             }
             Kind::Scalar { .. } => self
                 .template("`test`", field.value, TemplateKind::Shell)
-                .map_or(Probe::Wrong, |line| Probe::Some(ProbeSpec::Shell(line))),
+                .map_or(Probe::Wrong, |line| Probe::some(ProbeSpec::Shell(line))),
             Kind::Sequence(items) => {
                 let items: Vec<&Node<'_>> = items.iter().map(AsRef::as_ref).collect();
                 self.test_list(field, &items)
@@ -127,11 +133,11 @@ impl Reader<'_> {
             (Some("NONE"), [_]) => Probe::None,
             (Some("CMD"), [_, _, ..]) => {
                 let words = self.words("test", &items[1..]);
-                Probe::Some(ProbeSpec::Command(words, span))
+                Probe::some(ProbeSpec::Command(words, span))
             }
             (Some("CMD-SHELL"), [_, line]) => self
                 .template("`test`", line, TemplateKind::Shell)
-                .map_or(Probe::Wrong, |line| Probe::Some(ProbeSpec::Shell(line))),
+                .map_or(Probe::Wrong, |line| Probe::some(ProbeSpec::Shell(line))),
             (Some("CMD-SHELL"), [_, _, _, ..]) => {
                 self.bad_test(&span, "`CMD-SHELL` takes one line, in quotes");
                 Probe::Wrong
@@ -165,7 +171,7 @@ impl Reader<'_> {
             let Some(path) = self.http_path(field) else {
                 return Probe::Wrong;
             };
-            return Probe::Some(ProbeSpec::Http(HttpProbeSpec {
+            return Probe::some(ProbeSpec::Http(HttpProbeSpec {
                 path,
                 port: None,
                 status: Vec::new(),
@@ -185,7 +191,7 @@ impl Reader<'_> {
                 }
                 "port" => port = self.setting(&entry, values::parse_port),
                 "status" => {
-                    for item in self.items(entry.value) {
+                    for item in entry.value.items() {
                         status.extend(self.setting_of("`status`", item, values::parse_status));
                     }
                 }
@@ -198,7 +204,7 @@ impl Reader<'_> {
             path = Some(Template::literal("/", span, TemplateKind::Plain));
         }
         match path {
-            Some(path) => Probe::Some(ProbeSpec::Http(HttpProbeSpec {
+            Some(path) => Probe::some(ProbeSpec::Http(HttpProbeSpec {
                 path,
                 port,
                 status,
@@ -259,7 +265,7 @@ impl Reader<'_> {
             );
             return Probe::Wrong;
         }
-        Probe::Some(ProbeSpec::Tcp(address))
+        Probe::some(ProbeSpec::Tcp(address))
     }
 }
 

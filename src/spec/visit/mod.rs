@@ -44,7 +44,7 @@ struct Field<'n, 's> {
     value: &'n Node<'s>,
 }
 
-impl<'s> Reader<'s> {
+impl Reader<'_> {
     fn span(&self, node: &Node<'_>) -> Span {
         Span {
             source: Arc::clone(self.source),
@@ -136,15 +136,6 @@ impl<'s> Reader<'s> {
         let mut fields = self.fields(node);
         fields.retain(|field| !field.name.starts_with("x-"));
         fields
-    }
-
-    /// The items of a list, or the one value that stands for a list of itself; none for nothing.
-    fn items<'n, 't>(&self, node: &'n Node<'t>) -> Vec<&'n Node<'t>> {
-        match &node.kind {
-            Kind::Sequence(items) => items.iter().map(AsRef::as_ref).collect(),
-            Kind::Scalar { .. } if node.is_null() => Vec::new(),
-            Kind::Scalar { .. } | Kind::Mapping(_) => vec![node],
-        }
     }
 
     /// A text with its variables and placeholders. `what` names it in messages.

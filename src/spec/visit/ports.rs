@@ -39,7 +39,7 @@ impl Reader<'_> {
 
     fn ranges(&mut self, field: &Field<'_, '_>) -> Vec<PortRange> {
         let mut ranges = Vec::new();
-        for item in self.items(field.value) {
+        for item in field.value.items() {
             let Some(text) = self.literal(&format!("`ports.{}`", field.name), item) else {
                 continue;
             };

@@ -33,7 +33,9 @@ impl Reader<'_> {
     }
 
     pub(super) fn exit_codes(&mut self, field: &Field<'_, '_>) -> Vec<Setting<u8>> {
-        self.items(field.value)
+        field
+            .value
+            .items()
             .into_iter()
             .filter_map(|item| {
                 self.setting_of("`success_exit_codes`", item, values::parse_exit_code)

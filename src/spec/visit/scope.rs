@@ -106,7 +106,7 @@ impl Reader<'_> {
                 },
                 Piece::Placeholder(placeholder, span) => {
                     if let Err(problem) = self.admit_placeholder(placeholder, span) {
-                        self.problems.push(*problem);
+                        self.problems.push(problem);
                     }
                 }
             }
@@ -117,7 +117,7 @@ impl Reader<'_> {
         &mut self,
         placeholder: &mut Placeholder,
         span: &Span,
-    ) -> Result<(), Box<Problem>> {
+    ) -> Result<(), Problem> {
         let written = span.text();
         let (service, ports) = match &mut self.place {
             Place::Service { name, ports } => (name.as_str(), ports),
@@ -157,7 +157,7 @@ fn admit_outside(
     placeholder: &mut Placeholder,
     what: &str,
     span: &Span,
-) -> Result<(), Box<Problem>> {
+) -> Result<(), Problem> {
     let written = span.text();
     match placeholder {
         Placeholder::Declare(..) => Err(misplaced(
@@ -187,7 +187,7 @@ fn admit_reference(
     declared: &Declared,
     placeholder: &mut Placeholder,
     span: &Span,
-) -> Result<(), Box<Problem>> {
+) -> Result<(), Problem> {
     let Placeholder::Other(service, port) = placeholder else {
         return Ok(());
     };
@@ -212,7 +212,7 @@ fn declare(
     name: &PortName,
     want: PortWant,
     span: &Span,
-) -> Result<(), Box<Problem>> {
+) -> Result<(), Problem> {
     let Some(first) = ports.get(name) else {
         let span = span.clone();
         ports.insert(name.clone(), PortDeclaration { want, span });
@@ -221,19 +221,17 @@ fn declare(
     if first.want == want {
         return Ok(());
     }
-    Err(Box::new(
-        Problem::error(
-            code::CONFLICTING_PORTS,
-            format!("the port `{name}` is declared in two ways in one service"),
-            span,
-        )
-        .label("another way here")
-        .also(&first.span, "first declared here")
-        .hint(format!(
-            "declare it once and refer to it with `$<{name}>`, or give the second port a name of \
+    Err(Problem::error(
+        code::CONFLICTING_PORTS,
+        format!("the port `{name}` is declared in two ways in one service"),
+        span,
+    )
+    .label("another way here")
+    .also(&first.span, "first declared here")
+    .hint(format!(
+        "declare it once and refer to it with `$<{name}>`, or give the second port a name of \
              its own"
-        )),
-    ))
+    )))
 }
 
 impl Declared {
@@ -246,14 +244,14 @@ impl Declared {
             .map_or("service", |(service, _)| service)
     }
 
-    fn unknown_service(&self, service: &ServiceName, span: &Span) -> Box<Problem> {
+    fn unknown_service(&self, service: &ServiceName, span: &Span) -> Problem {
         let names = || self.services.keys().map(String::as_str);
         let problem = Problem::error(
             code::UNKNOWN_SERVICE,
             format!("there is no service `{service}`"),
             span,
         );
-        Box::new(match nearest(service.as_str(), names()) {
+        match nearest(service.as_str(), names()) {
             Some(meant) => problem
                 .label(format!("did you mean `{meant}`?"))
                 .hint(format!(
@@ -261,10 +259,10 @@ impl Declared {
                     span.text().replacen(service.as_str(), meant, 1)
                 )),
             None => problem.hint(format!("the services are {}", list(names()))),
-        })
+        }
     }
 
-    fn unknown_port(&self, service: &str, port: &PortName, span: &Span) -> Box<Problem> {
+    fn unknown_port(&self, service: &str, port: &PortName, span: &Span) -> Problem {
         let empty = BTreeSet::new();
         let ports = self.services.get(service).unwrap_or(&empty);
         let names = || ports.iter().map(String::as_str);
@@ -273,7 +271,7 @@ impl Declared {
             format!("the service `{service}` declares no port `{port}`"),
             span,
         );
-        Box::new(match nearest(port.as_str(), names()) {
+        match nearest(port.as_str(), names()) {
             Some(meant) => problem
                 .label(format!("did you mean `{meant}`?"))
                 .hint(format!(
@@ -283,12 +281,12 @@ impl Declared {
                 "declare it in `{service}`, where the port is used: `$<{port}:auto>`"
             )),
             None => problem.hint(format!("its ports are {}", list(names()))),
-        })
+        }
     }
 }
 
-fn misplaced(message: String, span: &Span, hint: &str) -> Box<Problem> {
-    Box::new(Problem::error(code::MISPLACED_PLACEHOLDER, message, span).hint(hint))
+fn misplaced(message: String, span: &Span, hint: &str) -> Problem {
+    Problem::error(code::MISPLACED_PLACEHOLDER, message, span).hint(hint)
 }
 
 /// A list for a hint, not longer than one reads.
