@@ -1,0 +1,3 @@
+//! THE TERMINAL: arguments, verbs and everything that is printed.
+
+pub mod diagnostics;
