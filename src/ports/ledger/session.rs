@@ -34,6 +34,10 @@ impl Session {
             Ok(lock) => Self::load(ledger, Some(lock)),
             Err(warning) => {
                 let mut session = Self::load(ledger, None);
+                if let LedgerWarning::Unusable { .. } = warning {
+                    // That it cannot be read either says nothing more.
+                    session.warnings.clear();
+                }
                 session.warnings.insert(0, warning);
                 session
             }
