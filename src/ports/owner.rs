@@ -31,7 +31,7 @@ pub struct Holder {
     pub state: TcpState,
     /// The user who created it.
     pub uid: u32,
-    /// Which stack the port belongs to, where the ledger knows one.
+    /// The running stack to which the port belongs, where the ledger knows one.
     pub stack: Option<StackPort>,
 }
 
@@ -78,7 +78,8 @@ pub(crate) fn describe(socket: &Socket, pid: Option<i32>, stack: Option<StackPor
         address: socket.address,
         state: socket.state,
         uid: socket.uid,
-        stack,
+        // A stack that only had the port last says nothing about who is there now.
+        stack: stack.filter(|stack| stack.supervisor.is_some()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The room as a whole, with real sockets.
 
 mod crowd;
+mod limits;
 
 use super::request::{Owner, Pool, PortRequest, Want};
 use super::testing::{self, in_own_network, key, listener, owner, pool, range, request, wish};
