@@ -128,3 +128,6 @@ pub(crate) fn unbound(port: u16) -> Result<(Socket, SocketAddr), HoldError> {
         Err(error) => Err(error.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

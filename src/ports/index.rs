@@ -393,3 +393,6 @@ fn none_missed<E>(misses: Vec<Miss>) -> Result<(), NoPlan<E>> {
         Err(NoPlan::Missed(misses))
     }
 }
+
+#[cfg(test)]
+mod tests;

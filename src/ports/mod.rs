@@ -39,4 +39,5 @@ pub use hold::{Hold, HoldError};
 pub use ledger::{Ledger, LedgerWarning, StackPort, state_dir};
 pub use owner::{Holder, holder};
 pub use problem::{Occupant, PortError, PortWarning, Refused};
+pub use reclaim::take_or_reclaim;
 pub use verify::{Observed, observe};

@@ -31,7 +31,7 @@ pub struct Holder {
     pub state: TcpState,
     /// The user who created it.
     pub uid: u32,
-    /// Which stack the port belongs to, where the ledger knows one.
+    /// The running stack to which the port belongs, where the ledger knows one.
     pub stack: Option<StackPort>,
 }
 
@@ -78,7 +78,8 @@ pub(crate) fn describe(socket: &Socket, pid: Option<i32>, stack: Option<StackPor
         address: socket.address,
         state: socket.state,
         uid: socket.uid,
-        stack,
+        // A stack that only had the port last says nothing about who is there now.
+        stack: stack.filter(|stack| stack.supervisor.is_some()),
     }
 }
 
@@ -86,12 +87,10 @@ pub(crate) fn describe(socket: &Socket, pid: Option<i32>, stack: Option<StackPor
 pub(crate) fn weight(state: TcpState) -> u8 {
     match state {
         TcpState::Listen => 0,
-        TcpState::BoundInactive => 1,
-        TcpState::Established
-        | TcpState::SynSent
-        | TcpState::SynReceived
-        | TcpState::Close
-        | TcpState::CloseWait => 2,
+        TcpState::Bound => 1,
+        TcpState::Established | TcpState::SynSent | TcpState::SynReceived | TcpState::CloseWait => {
+            2
+        }
         TcpState::FinWait1
         | TcpState::FinWait2
         | TcpState::TimeWait
@@ -172,16 +171,18 @@ pub(crate) fn command(pid: i32) -> String {
             Some(words.join(" "))
         }
     });
-    let Some(text) = text else {
-        return "unknown".to_owned();
-    };
-    // Whoever wrote the command line may have put terminal escapes into it.
+    text.map_or_else(|| "unknown".to_owned(), |text| one_line(&text))
+}
+
+/// Short, and without what would steer a terminal: whoever wrote a command line may have put
+/// escapes into it.
+fn one_line(text: &str) -> String {
     let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut short: String = clean.take(MAX_COMMAND).collect();
-    if short.len() < text.len() && text.chars().count() > MAX_COMMAND {
-        short.push('…');
+    let mut line: String = clean.take(MAX_COMMAND).collect();
+    if text.chars().nth(MAX_COMMAND).is_some() {
+        line.push('…');
     }
-    short.trim_end().to_owned()
+    line.trim_end().to_owned()
 }
 
 /// Whether `pid` is one of `tree` or descends from one.
@@ -199,3 +200,6 @@ pub(crate) fn descends(mut pid: i32, tree: &[i32]) -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests;

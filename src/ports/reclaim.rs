@@ -44,3 +44,6 @@ fn reclaim(port: u16) -> Result<Hold, HoldError> {
     socket.shutdown(Shutdown::Both)?;
     Ok(Hold::from_bound(port, socket))
 }
+
+#[cfg(test)]
+mod tests;

@@ -36,8 +36,6 @@ pub enum TcpState {
     FinWait2 = 5,
     /// Closed on both sides; the kernel keeps the port for 60 s.
     TimeWait = 6,
-    /// Not connected.
-    Close = 7,
     /// Closed on the other side.
     CloseWait = 8,
     /// The last acknowledgement is awaited.
@@ -46,8 +44,9 @@ pub enum TcpState {
     Listen = 10,
     /// Both sides closed at once.
     Closing = 11,
-    /// Bound to the port and nothing else: a hold, for one. Shown by Linux 6.8 and later.
-    BoundInactive = 13,
+    /// Bound to the port and nothing else: a hold, for one. Shown by Linux 6.8 and later, which
+    /// asks for it as state 13 (`TCP_BOUND_INACTIVE`) and answers with 7 (`TCP_CLOSE`, measured).
+    Bound = 13,
 }
 
 impl TcpState {
@@ -60,12 +59,11 @@ impl TcpState {
             4 => Self::FinWait1,
             5 => Self::FinWait2,
             6 => Self::TimeWait,
-            7 => Self::Close,
             8 => Self::CloseWait,
             9 => Self::LastAck,
             10 => Self::Listen,
             11 => Self::Closing,
-            13 => Self::BoundInactive,
+            7 | 13 => Self::Bound,
             _ => return None,
         })
     }
@@ -79,10 +77,9 @@ impl TcpState {
             Self::Established
             | Self::SynSent
             | Self::SynReceived
-            | Self::Close
             | Self::CloseWait
             | Self::Listen
-            | Self::BoundInactive => false,
+            | Self::Bound => false,
         }
     }
 
@@ -115,7 +112,7 @@ pub fn listeners() -> io::Result<Vec<Socket>> {
 ///
 /// Linux before 6.8 shows the listening ones only.
 pub fn occupied() -> io::Result<Vec<Socket>> {
-    sockets(TcpState::Listen.bit() | TcpState::BoundInactive.bit(), 0)
+    sockets(TcpState::Listen.bit() | TcpState::Bound.bit(), 0)
 }
 
 /// Every socket with a local port, in whatever state. Slow on a busy machine: for messages only.
@@ -245,3 +242,6 @@ fn from_proc(states: u32, port: u16) -> io::Result<Vec<Socket>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

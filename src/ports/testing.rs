@@ -18,12 +18,12 @@ use super::request::{Owner, Pool, PortKey, PortRequest, Want, Wish};
 /// Set in a test process that was started in a network namespace of its own.
 const INSIDE: &str = "STACK_TEST_NETNS";
 
-/// Runs `body` in a network namespace of its own, loopback up: every port is free there, and
-/// nobody else is disturbed. `name` is the full path of the test.
+/// Runs `body`, a closure of a test, in a network namespace of its own, loopback up: every port is
+/// free there, and nobody else is disturbed.
 ///
 /// A thread may have a network namespace of its own, which takes root; anybody else runs the test
 /// again under `unshare -Urn`.
-pub(crate) fn in_own_network(name: &str, body: impl FnOnce() + Send + 'static) {
+pub(crate) fn in_own_network<F: FnOnce() + Send + 'static>(body: F) {
     if std::env::var_os(INSIDE).is_some() {
         raise_loopback();
         body();
@@ -39,9 +39,17 @@ pub(crate) fn in_own_network(name: &str, body: impl FnOnce() + Send + 'static) {
     });
     match alone.join() {
         Ok(true) => {}
-        Ok(false) => again_under_unshare(name),
+        Ok(false) => again_under_unshare(test_of::<F>()),
         Err(panic) => resume_unwind(panic),
     }
+}
+
+/// The test in which a closure stands: `stack::ports::tests::it_works::{{closure}}` is in
+/// `ports::tests::it_works`.
+fn test_of<F>() -> &'static str {
+    let closure = std::any::type_name::<F>();
+    let (path, _) = closure.rsplit_once("::").unwrap();
+    path.strip_prefix("stack::").unwrap()
 }
 
 fn again_under_unshare(name: &str) {
@@ -220,7 +228,9 @@ impl Helper {
 
 impl Drop for Helper {
     fn drop(&mut self) {
+        // The end of its input lets it end by itself, with all that it has started.
         drop(self.input.take());
+        drop(std::io::copy(&mut self.output, &mut std::io::sink()));
         drop(self.child.kill());
         drop(self.child.wait());
     }

@@ -142,6 +142,8 @@ fn stranger(socket: &Socket, pid: Option<i32>, tree: &Tree<'_>) -> Observed {
     match (pid, tree.closed) {
         // Forked after the list of processes was made.
         (Some(pid), _) if descends(pid, tree.pids) => listening(pid),
+        // A listener that is handed over to the service, which does not have it yet.
+        (Some(pid), _) if u32::try_from(pid) == Ok(std::process::id()) => Observed::NotListening,
         (Some(pid), _) => Observed::Stolen {
             pid,
             command: command(pid),

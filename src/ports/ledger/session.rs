@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use serde::Deserialize;
 
 use crate::support::fs::{create_private_dir, write_atomically_unsynced};
@@ -34,6 +35,10 @@ impl Session {
             Ok(lock) => Self::load(ledger, Some(lock)),
             Err(warning) => {
                 let mut session = Self::load(ledger, None);
+                if let LedgerWarning::Unusable { .. } = warning {
+                    // That it cannot be read either says nothing more.
+                    session.warnings.clear();
+                }
                 session.warnings.insert(0, warning);
                 session
             }
@@ -122,6 +127,8 @@ fn lock(ledger: &Ledger) -> Result<File, LedgerWarning> {
             .create(true)
             .truncate(false)
             .mode(0o600)
+            // A pipe of that name would wait for ever otherwise.
+            .custom_flags(OFlag::O_NONBLOCK.bits())
             .open(&path)
     };
     let file = match open() {
