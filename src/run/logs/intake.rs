@@ -363,3 +363,6 @@ fn cut(chunk: &[u8], rest: usize) -> (usize, bool) {
 fn earliest(deadline: Option<Instant>, other: Instant) -> Instant {
     deadline.map_or(other, |deadline| deadline.min(other))
 }
+
+#[cfg(test)]
+mod tests;

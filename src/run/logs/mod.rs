@@ -17,6 +17,8 @@ mod pipe;
 mod pump;
 mod reader;
 mod sink;
+#[cfg(test)]
+mod testing;
 mod writer;
 
 pub use block::LogBlock;
