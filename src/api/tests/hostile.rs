@@ -1,0 +1,1 @@
+//! Clients that are broken, slow, too many, or somebody else.
