@@ -1,6 +1,7 @@
 //! `stack` runs every process of a project from one `stack.yaml`.
 
 pub mod api;
+pub mod cli;
 pub mod dotenv;
 pub mod ports;
 pub mod run;

@@ -1,0 +1,4 @@
+//! THE TERMINAL: arguments, one file a verb, exit codes.
+
+pub mod args;
+pub mod exit;
