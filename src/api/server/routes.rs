@@ -4,7 +4,7 @@ use std::future::Future;
 
 use axum::Extension;
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::middleware::map_response;
@@ -155,14 +155,21 @@ async fn answered<T>(answer: impl Future<Output = Result<T, CommandError>>) -> R
 
 /// The whole body, within [`MAX_BODY`] and [`BODY_DEADLINE`].
 async fn read_body(body: Body) -> Result<Bytes, Failure> {
-    let whole = Limited::new(body, MAX_BODY).collect();
-    match timeout(BODY_DEADLINE, whole).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Failure::new(
+    let too_large = || {
+        Failure::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             code::TOO_LARGE,
             "the body is over 1 MiB",
-        )),
+        )
+    };
+    // An announced length is believed before a byte of it is read.
+    if usize::try_from(body.size_hint().lower()).map_or(true, |length| length > MAX_BODY) {
+        return Err(too_large());
+    }
+    let whole = Limited::new(body, MAX_BODY).collect();
+    match timeout(BODY_DEADLINE, whole).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(error)) => Err(Failure::bad_request(format!("the body broke off: {error}"))),
         Err(_) => Err(Failure::new(
             StatusCode::REQUEST_TIMEOUT,

@@ -21,6 +21,9 @@ use crate::support::name::{ProjectName, ServiceName};
 /// Longer than anything here takes, shorter than a person's patience.
 pub(super) const GENEROUS: Duration = Duration::from_secs(30);
 
+/// More than the kernel keeps for a client that does not read.
+pub(super) const LONG: usize = 8 * 1024 * 1024;
+
 pub(super) fn name(text: &str) -> ServiceName {
     ServiceName::new(text).unwrap()
 }
@@ -87,6 +90,8 @@ pub(super) struct Fake {
     pub(super) logs: broadcast::Sender<LogBlock>,
     /// Every command that arrived.
     pub(super) commands: mpsc::UnboundedReceiver<Command>,
+    /// A word for every request that arrived.
+    pub(super) asked: mpsc::UnboundedReceiver<()>,
     shutdown: Option<oneshot::Sender<()>>,
     pub(super) server: JoinHandle<()>,
 }
@@ -98,6 +103,8 @@ type Script = fn(&Request) -> Act;
 pub(super) enum Act {
     /// Answers as a healthy one would.
     Answer,
+    /// The same, with a snapshot of more than [`LONG`] bytes.
+    AnswerAtLength,
     /// Refuses the command.
     Refuse(CommandError),
     /// Forgets the request.
@@ -118,6 +125,7 @@ impl Fake {
         let (events, _) = broadcast::channel(capacity);
         let (logs, _) = broadcast::channel(capacity);
         let (command_tx, commands) = mpsc::unbounded_channel();
+        let (asked_tx, asked) = mpsc::unbounded_channel();
         let (shutdown_tx, shutdown_rx) = oneshot::channel();
         let controller = Controller {
             request_tx,
@@ -128,6 +136,7 @@ impl Fake {
         tokio::spawn(async move {
             let mut hung = Vec::new();
             while let Some(request) = requests.recv().await {
+                let _ = asked_tx.send(());
                 match (script(&request), request) {
                     (Act::Hang, request) => hung.push(request),
                     (Act::Drop, _) => {}
@@ -137,7 +146,13 @@ impl Fake {
                     (Act::Refuse(error), Request::Command(_, reply)) => {
                         let _ = reply.send(Err(error));
                     }
-                    (Act::Answer, Request::Command(command, reply)) => {
+                    (Act::AnswerAtLength, Request::Snapshot(reply)) => {
+                        let _ = reply.send(StackSnapshot {
+                            fingerprint: "f".repeat(LONG),
+                            ..snapshot()
+                        });
+                    }
+                    (Act::Answer | Act::AnswerAtLength, Request::Command(command, reply)) => {
                         let affected = vec![name("web")];
                         let _ = reply.send(Ok(CommandReply { affected }));
                         let _ = command_tx.send(command);
@@ -154,6 +169,7 @@ impl Fake {
             events,
             logs,
             commands,
+            asked,
             shutdown: Some(shutdown_tx),
             server,
         }
