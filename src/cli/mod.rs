@@ -1,3 +1,5 @@
-//! THE TERMINAL: arguments, verbs and everything that is printed.
+//! THE TERMINAL: arguments, one file a verb, diagnostics, exit codes, and all that is printed.
 
+pub mod args;
 pub mod diagnostics;
+pub mod exit;

@@ -1,0 +1,105 @@
+//! Answers: JSON, the version header, and errors as [`ErrorBody`].
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use hyper::StatusCode;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use serde::Serialize;
+
+use crate::api::messages::{BadServiceName, ErrorBody, code};
+use crate::run::control::CommandError;
+
+/// An answer that is no success.
+#[derive(Debug)]
+pub(super) struct Failure {
+    status: StatusCode,
+    body: ErrorBody,
+}
+
+impl Failure {
+    pub(super) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            body: ErrorBody {
+                code: code.to_owned(),
+                message: message.into(),
+                hint: None,
+            },
+        }
+    }
+
+    pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.body.hint = Some(hint.into());
+        self
+    }
+
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code::BAD_REQUEST, message)
+    }
+
+    pub(super) fn not_answering() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            code::NOT_ANSWERING,
+            "the supervisor does not answer",
+        )
+    }
+}
+
+impl From<CommandError> for Failure {
+    fn from(error: CommandError) -> Self {
+        let message = error.to_string();
+        match error {
+            CommandError::UnknownService { suggestion, .. } => {
+                let failure = Self::new(StatusCode::NOT_FOUND, code::UNKNOWN_SERVICE, message);
+                match suggestion {
+                    Some(name) => failure.with_hint(format!("did you mean `{name}`?")),
+                    None => failure.with_hint("`stack ps` lists the services"),
+                }
+            }
+            CommandError::Draining => Self::new(StatusCode::CONFLICT, code::DRAINING, message)
+                .with_hint("wait for `stack down` to end, then run `stack up`"),
+            CommandError::Gone => Self::new(StatusCode::SERVICE_UNAVAILABLE, code::GONE, message),
+        }
+    }
+}
+
+impl From<BadServiceName> for Failure {
+    fn from(error: BadServiceName) -> Self {
+        Self::bad_request(format!("{error}: {}", error.source))
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        json(self.status, &self.body)
+    }
+}
+
+/// `value` as the whole answer.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(mut bytes) => {
+            // So that a person's `curl` leaves the prompt on its own line.
+            bytes.push(b'\n');
+            answer(status, "application/json", Body::from(bytes))
+        }
+        // A project directory that is no UTF-8 cannot be said in JSON.
+        Err(error) => Failure::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            code::NOT_ANSWERING,
+            format!("the answer cannot be written as JSON: {error}"),
+        )
+        .into_response(),
+    }
+}
+
+/// An answer of any kind.
+pub(super) fn answer(status: StatusCode, content_type: &'static str, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

@@ -1,0 +1,180 @@
+//! The endpoints.
+
+use std::future::Future;
+
+use axum::Extension;
+use axum::Router;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::{get, post};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::header::HeaderValue;
+use hyper::{Method, StatusCode, Uri};
+use tokio::time::timeout;
+
+use super::reply::{Failure, json};
+use super::streams::{self, StreamPlace};
+use super::{ANSWER_DEADLINE, BODY_DEADLINE, MAX_BODY, Progress, Shared, Step};
+use crate::api::messages::{
+    API_VERSION, CommandRequest, VERSION_HEADER, VersionInfo, code, service_names,
+};
+use crate::run::control::{Command, CommandError};
+use crate::support::name::ServiceName;
+use crate::support::text;
+
+/// Every endpoint of `/v1`; all else gets an error body too.
+pub(super) fn router(shared: Shared) -> Router {
+    Router::new()
+        .route("/v1/version", get(version))
+        .route("/v1/stack", get(stack))
+        .route("/v1/commands", post(command))
+        .route("/v1/events", get(events))
+        .route("/v1/logs", get(logs))
+        .fallback(unknown_endpoint)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(map_response(add_version))
+        .with_state(shared)
+}
+
+async fn add_version(mut response: Response) -> Response {
+    response
+        .headers_mut()
+        .insert(VERSION_HEADER, HeaderValue::from(API_VERSION));
+    response
+}
+
+async fn version() -> Response {
+    json(StatusCode::OK, &VersionInfo::current())
+}
+
+async fn stack(State(shared): State<Shared>) -> Result<Response, Failure> {
+    let snapshot = answered(shared.controller.snapshot()).await?;
+    Ok(json(StatusCode::OK, &snapshot))
+}
+
+async fn command(State(shared): State<Shared>, request: Request) -> Result<Response, Failure> {
+    let body = read_body(request.into_body()).await?;
+    let request: CommandRequest = serde_json::from_slice(&body)
+        .map_err(|error| Failure::bad_request(format!("the command cannot be read: {error}")))?;
+    let reply = answered(shared.controller.command(Command::try_from(request)?)).await?;
+    Ok(json(StatusCode::OK, &reply))
+}
+
+async fn events(
+    State(shared): State<Shared>,
+    Extension(progress): Extension<Progress>,
+) -> Result<Response, Failure> {
+    let place = StreamPlace::take(&shared.streams)?;
+    // Subscribed before the question, so that nothing falls between the snapshot and the events.
+    let events = shared.controller.event_tx.subscribe();
+    let snapshot = answered(shared.controller.snapshot()).await?;
+    progress.reach(Step::Streaming);
+    Ok(streams::events(shared, events, snapshot, place))
+}
+
+async fn logs(
+    State(shared): State<Shared>,
+    Extension(progress): Extension<Progress>,
+    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+) -> Result<Response, Failure> {
+    let Query(pairs) = query.map_err(|error| Failure::bad_request(error.body_text()))?;
+    let mut services = Vec::new();
+    for (key, value) in &pairs {
+        match (key.as_str(), value.as_str()) {
+            ("service", name) => services.push(name),
+            ("follow", "true") => {}
+            ("follow", _) => {
+                return Err(Failure::bad_request("only `follow=true` is supported")
+                    .with_hint("what was printed before is in the log files"));
+            }
+            (other, _) => {
+                return Err(
+                    Failure::bad_request(format!("`{other}` is no parameter here"))
+                        .with_hint("the parameters are `service`, once for each, and `follow`"),
+                );
+            }
+        }
+    }
+    let services = service_names(&services)?;
+    let place = StreamPlace::take(&shared.streams)?;
+    let blocks = shared.controller.log_tx.subscribe();
+    if !services.is_empty() {
+        let snapshot = answered(shared.controller.snapshot()).await?;
+        let known = |name: &ServiceName| snapshot.services.iter().any(|s| s.service == *name);
+        if let Some(name) = services.iter().find(|name| !known(name)) {
+            let names = snapshot.services.iter().map(|s| s.service.as_str());
+            let suggestion = text::nearest(name.as_str(), names);
+            return Err(CommandError::UnknownService {
+                name: name.to_string(),
+                suggestion: suggestion.and_then(|name| ServiceName::new(name).ok()),
+            }
+            .into());
+        }
+    }
+    progress.reach(Step::Streaming);
+    Ok(streams::logs(shared, blocks, services, place))
+}
+
+async fn unknown_endpoint(uri: Uri) -> Failure {
+    let path = uri.path();
+    let version = path.trim_start_matches('/').split('/').next();
+    let number = version.and_then(|text| text.strip_prefix('v')?.parse::<u32>().ok());
+    match number {
+        Some(number) if number != API_VERSION => Failure::new(
+            StatusCode::NOT_FOUND,
+            code::UNKNOWN_VERSION,
+            format!("this supervisor speaks version {API_VERSION} of the protocol, not {number}"),
+        )
+        .with_hint("`stack down` works across versions"),
+        Some(_) | None => Failure::new(
+            StatusCode::NOT_FOUND,
+            code::UNKNOWN_ENDPOINT,
+            format!("there is no endpoint `{path}`"),
+        ),
+    }
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Failure {
+    Failure::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        code::WRONG_METHOD,
+        format!("`{}` does not answer to {method}", uri.path()),
+    )
+}
+
+/// The supervisor's answer, within [`ANSWER_DEADLINE`].
+async fn answered<T>(answer: impl Future<Output = Result<T, CommandError>>) -> Result<T, Failure> {
+    match timeout(ANSWER_DEADLINE, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Failure::not_answering()),
+    }
+}
+
+/// The whole body, within [`MAX_BODY`] and [`BODY_DEADLINE`].
+async fn read_body(body: Body) -> Result<Bytes, Failure> {
+    let too_large = || {
+        Failure::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            code::TOO_LARGE,
+            "the body is over 1 MiB",
+        )
+    };
+    // An announced length is believed before a byte of it is read.
+    if usize::try_from(body.size_hint().lower()).map_or(true, |length| length > MAX_BODY) {
+        return Err(too_large());
+    }
+    let whole = Limited::new(body, MAX_BODY).collect();
+    match timeout(BODY_DEADLINE, whole).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) => Err(Failure::bad_request(format!("the body broke off: {error}"))),
+        Err(_) => Err(Failure::new(
+            StatusCode::REQUEST_TIMEOUT,
+            code::TOO_SLOW,
+            "the body did not arrive in time",
+        )),
+    }
+}

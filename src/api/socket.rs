@@ -1,0 +1,170 @@
+//! Makes the control socket: 0600 in a 0700 directory of ours, before anyone can connect.
+//!
+//! The path comes from [`super::socket_path`]. Only the holder of the instance's lock may call
+//! [`listen`]: it removes a socket that an earlier supervisor left behind.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::{Mode, fchmod};
+use nix::unistd::geteuid;
+use socket2::{Domain, SockAddr, Socket, Type};
+use tokio::net::UnixListener;
+
+/// How many connections wait in the kernel before they are accepted.
+const BACKLOG: i32 = 256;
+
+/// Why there is no control socket.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// The directory is a link, a file, or cannot be opened.
+    #[error("`{}` cannot be used for the control socket", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The directory is somebody else's, or others may write into it.
+    #[error(
+        "`{}` is not private (owner {owner}, mode {mode:04o}): the control socket is not made there",
+        path.display()
+    )]
+    NotPrivate {
+        /// The directory.
+        path: PathBuf,
+        /// The uid of its owner.
+        owner: u32,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Something that is no socket has the socket's name.
+    #[error("`{}` is in the way of the control socket", path.display())]
+    InTheWay {
+        /// The path of the socket.
+        path: PathBuf,
+    },
+    /// The socket could not be made.
+    #[error("failed to make the control socket `{}`", path.display())]
+    Socket {
+        /// The path of the socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl SocketError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Directory { .. } => "stack::socket::directory",
+            Self::NotPrivate { .. } => "stack::socket::not_private",
+            Self::InTheWay { .. } => "stack::socket::in_the_way",
+            Self::Socket { .. } => "stack::socket::failed",
+        }
+    }
+}
+
+/// Makes the socket at `path` and listens on it; a stale one is replaced.
+///
+/// The directory is created if only it is missing; it must be ours, reached without following a
+/// link, and not writable for others; a merely readable one is closed to 0700. The socket has mode
+/// 0600 from the moment at which it has a name. Needs a tokio runtime. The caller holds the
+/// instance's lock and removes the socket by [`remove`] before it lets go.
+pub fn listen(path: &Path) -> Result<UnixListener, SocketError> {
+    prepare_directory(path.parent().unwrap_or(Path::new("/")))?;
+    remove_stale(path)?;
+    bind(path).map_err(|source| SocketError::Socket {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+/// Removes the socket's name; one that is gone already is fine. Only for the lock's holder.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn prepare_directory(directory: &Path) -> Result<(), SocketError> {
+    let failed = |source| SocketError::Directory {
+        path: directory.to_path_buf(),
+        source,
+    };
+    match std::fs::DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+        Ok(()) | Err(_) => {}
+    }
+    // The handle pins what is checked: a name that is swapped later is not what was looked at.
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let handle = open(directory, flags, Mode::empty())
+        .map(File::from)
+        .map_err(|errno| failed(errno.into()))?;
+    let metadata = handle.metadata().map_err(failed)?;
+    let mode = metadata.mode() & 0o7777;
+    if metadata.uid() != geteuid().as_raw() || mode & 0o022 != 0 {
+        return Err(SocketError::NotPrivate {
+            path: directory.to_path_buf(),
+            owner: metadata.uid(),
+            mode,
+        });
+    }
+    if mode & 0o077 != 0 {
+        handle
+            .set_permissions(PermissionsExt::from_mode(0o700))
+            .map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn remove_stale(path: &Path) -> Result<(), SocketError> {
+    let failed = |source| SocketError::Socket {
+        path: path.to_path_buf(),
+        source,
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(failed(error)),
+        Ok(metadata) if metadata.file_type().is_socket() => remove(path).map_err(failed),
+        Ok(_) => Err(SocketError::InTheWay {
+            path: path.to_path_buf(),
+        }),
+    }
+}
+
+fn bind(path: &Path) -> io::Result<UnixListener> {
+    let private = Mode::S_IRUSR | Mode::S_IWUSR;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Linux gives the name the mode of the unnamed socket, less the umask. Unlike a umask of our
+    // own this cannot leak into files that another thread creates meanwhile.
+    fchmod(&socket, private)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    // Elsewhere, and under an odd umask, the name gets its mode here: before `listen` nobody can
+    // connect.
+    if mode_of(path)? != 0o600 {
+        fs::set_permissions(path, PermissionsExt::from_mode(0o600))?;
+    }
+    let mode = mode_of(path)?;
+    if mode != 0o600 {
+        return Err(io::Error::other(format!(
+            "its mode is {mode:04o} where 0600 was set"
+        )));
+    }
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    let owned: std::os::fd::OwnedFd = socket.into();
+    UnixListener::from_std(owned.into())
+}
+
+fn mode_of(path: &Path) -> io::Result<u32> {
+    Ok(fs::symlink_metadata(path)?.mode() & 0o7777)
+}

@@ -1,0 +1,8 @@
+//! The server and the client together, over a real socket, before a supervisor that plays a script.
+
+mod commands;
+mod fake;
+mod fixtures;
+mod hostile;
+mod sockets;
+mod streams;

@@ -1,0 +1,213 @@
+//! A supervisor that only answers: no processes, no state but a snapshot.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::api::client::Client;
+use crate::api::{server, socket};
+use crate::run::control::{
+    Command, CommandError, CommandReply, Controller, Request, StackSnapshot,
+};
+use crate::run::logs::LogBlock;
+use crate::run::snapshot::{Event, LogStream, Phase, ServiceSnapshot};
+use crate::support::name::{ProjectName, ServiceName};
+
+/// Longer than anything here takes, shorter than a person's patience.
+pub(super) const GENEROUS: Duration = Duration::from_secs(30);
+
+/// More than the kernel keeps for a client that does not read.
+pub(super) const LONG: usize = 8 * 1024 * 1024;
+
+pub(super) fn name(text: &str) -> ServiceName {
+    ServiceName::new(text).unwrap()
+}
+
+pub(super) fn service(text: &str, phase: Phase, since: u64) -> ServiceSnapshot {
+    ServiceSnapshot {
+        service: name(text),
+        replica: 1,
+        phase,
+        since,
+        pid: None,
+        started_at: None,
+        ready_at: None,
+        exit: None,
+        attempt: 1,
+        failures: 0,
+        waiting_for: Vec::new(),
+        reason: None,
+        next_attempt_at: None,
+        kill_at: None,
+        is_one_shot: false,
+        has_readiness: false,
+        ports: Vec::new(),
+    }
+}
+
+pub(super) fn snapshot() -> StackSnapshot {
+    StackSnapshot {
+        project: ProjectName::new("shop").unwrap(),
+        instance: "shop-0123456789abcdef".to_owned(),
+        run: "00112233aabbccdd".to_owned(),
+        project_dir: PathBuf::from("/p/shop"),
+        file: PathBuf::from("/p/shop/stack.yaml"),
+        dotenv: Some(PathBuf::from("/p/shop/.env")),
+        fingerprint: "f".to_owned(),
+        guardian_pid: 10,
+        supervisor_pid: 11,
+        started_at: 1,
+        is_detached: true,
+        is_draining: false,
+        values: vec![("WEB_PORT".to_owned(), "8000".to_owned())],
+        services: vec![
+            service("web", Phase::Running, 50),
+            service("api", Phase::Healthy, 50),
+        ],
+    }
+}
+
+pub(super) fn block(text: &str, time: u64, bytes: &'static [u8]) -> LogBlock {
+    LogBlock {
+        service: name(text),
+        stream: LogStream::Stdout,
+        time,
+        attempt: 1,
+        bytes: bytes.into(),
+        is_partial: false,
+    }
+}
+
+/// A server on a socket of its own, with the supervisor behind it.
+pub(super) struct Fake {
+    directory: TempDir,
+    pub(super) events: broadcast::Sender<Event>,
+    pub(super) logs: broadcast::Sender<LogBlock>,
+    /// Every command that arrived.
+    pub(super) commands: mpsc::UnboundedReceiver<Command>,
+    /// A word for every request that arrived.
+    pub(super) asked: mpsc::UnboundedReceiver<()>,
+    shutdown: Option<oneshot::Sender<()>>,
+    pub(super) server: JoinHandle<()>,
+}
+
+/// What the supervisor does with a request.
+type Script = fn(&Request) -> Act;
+
+/// The supervisor's part.
+pub(super) enum Act {
+    /// Answers as a healthy one would.
+    Answer,
+    /// The same, with a snapshot of more than [`LONG`] bytes.
+    AnswerAtLength,
+    /// Refuses the command.
+    Refuse(CommandError),
+    /// Forgets the request.
+    Drop,
+    /// Never answers.
+    Hang,
+}
+
+impl Fake {
+    pub(super) fn start() -> Self {
+        Self::with_script(16, |_| Act::Answer)
+    }
+
+    /// `capacity` is that of the event and log channels.
+    pub(super) fn with_script(capacity: usize, script: Script) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (request_tx, mut requests) = mpsc::unbounded_channel();
+        let (events, _) = broadcast::channel(capacity);
+        let (logs, _) = broadcast::channel(capacity);
+        let (command_tx, commands) = mpsc::unbounded_channel();
+        let (asked_tx, asked) = mpsc::unbounded_channel();
+        let (shutdown_tx, shutdown_rx) = oneshot::channel();
+        let controller = Controller {
+            request_tx,
+            event_tx: events.clone(),
+            log_tx: logs.clone(),
+            log_dir: PathBuf::from("/p/shop/.stack/shop/logs"),
+        };
+        tokio::spawn(async move {
+            let mut hung = Vec::new();
+            while let Some(request) = requests.recv().await {
+                let _ = asked_tx.send(());
+                match (script(&request), request) {
+                    (Act::Hang, request) => hung.push(request),
+                    (Act::Drop, _) => {}
+                    (Act::Answer | Act::Refuse(_), Request::Snapshot(reply)) => {
+                        let _ = reply.send(snapshot());
+                    }
+                    (Act::Refuse(error), Request::Command(_, reply)) => {
+                        let _ = reply.send(Err(error));
+                    }
+                    (Act::AnswerAtLength, Request::Snapshot(reply)) => {
+                        let _ = reply.send(StackSnapshot {
+                            fingerprint: "f".repeat(LONG),
+                            ..snapshot()
+                        });
+                    }
+                    (Act::Answer | Act::AnswerAtLength, Request::Command(command, reply)) => {
+                        let affected = vec![name("web")];
+                        let _ = reply.send(Ok(CommandReply { affected }));
+                        let _ = command_tx.send(command);
+                    }
+                }
+            }
+        });
+        let listener = socket::listen(&directory.path().join("control.sock")).unwrap();
+        let server = tokio::spawn(server::serve(listener, controller, async {
+            let _ = shutdown_rx.await;
+        }));
+        Self {
+            directory,
+            events,
+            logs,
+            commands,
+            asked,
+            shutdown: Some(shutdown_tx),
+            server,
+        }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.directory.path().join("control.sock")
+    }
+
+    pub(super) fn client(&self) -> Client {
+        Client::new(self.path()).with_deadline(GENEROUS)
+    }
+
+    /// Tells the server that the supervisor goes.
+    pub(super) fn shut_down(&mut self) {
+        if let Some(shutdown) = self.shutdown.take() {
+            let _ = shutdown.send(());
+        }
+    }
+
+    pub(super) async fn connect(&self) -> UnixStream {
+        UnixStream::connect(self.path()).await.unwrap()
+    }
+
+    /// Sends bytes as they are and returns everything that comes back.
+    pub(super) async fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = self.connect().await;
+        // The server may close before it has read all of an oversized request.
+        let _ = stream.write_all(bytes).await;
+        read_all(&mut stream).await
+    }
+}
+
+pub(super) async fn read_all(stream: &mut UnixStream) -> String {
+    let mut answer = Vec::new();
+    let mut piece = [0; 4096];
+    while let Ok(length @ 1..) = stream.read(&mut piece).await {
+        answer.extend_from_slice(&piece[..length]);
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}

@@ -1,0 +1,251 @@
+//! What is said when the command line is not one that can be carried out.
+
+use std::ffi::OsString;
+use std::fmt;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, Parser};
+
+use super::Cli;
+
+/// The verbs that are defined but not built yet.
+const LATER_VERBS: [&str; 15] = [
+    "kill", "exec", "graph", "events", "wait", "attach", "top", "ls", "scale", "watch", "init",
+    "export", "doctor", "tui", "web",
+];
+
+/// More of them: those that are long ago words of other tools' users, too.
+const LATER_TOO: [&str; 1] = ["completions"];
+
+/// The verbs below `stack ports` that are not built yet.
+const LATER_PORTS_VERBS: [&str; 1] = ["who"];
+
+/// The flags that are not built yet, each with the verb after which it will stand; `None` is
+/// before the verb.
+const LATER_FLAGS: [(Option<&str>, &str); 21] = [
+    (None, "--env-file"),
+    (None, "--profile"),
+    (None, "--dry-run"),
+    (None, "--web"),
+    (Some("up"), "--scale"),
+    (Some("up"), "--watch"),
+    (Some("up"), "-w"),
+    (Some("up"), "--attach"),
+    (Some("up"), "--no-attach"),
+    (Some("up"), "--abort-on-exit"),
+    (Some("up"), "--port"),
+    (Some("up"), "--web"),
+    (Some("logs"), "--since"),
+    (Some("logs"), "--until"),
+    (Some("logs"), "--grep"),
+    (Some("ps"), "-a"),
+    (Some("ps"), "--all"),
+    (Some("ps"), "-q"),
+    (Some("ps"), "--quiet"),
+    (Some("down"), "--dry-run"),
+    (Some("restart"), "--no-deps"),
+];
+
+/// The flags that stand before the verb.
+const GLOBAL_FLAGS: [&str; 8] = [
+    "-f",
+    "--file",
+    "-p",
+    "--project-name",
+    "--progress",
+    "--color",
+    "-v",
+    "--verbose",
+];
+
+/// Those of them that take a value.
+const GLOBAL_FLAGS_WITH_VALUE: [&str; 6] = [
+    "-f",
+    "--file",
+    "-p",
+    "--project-name",
+    "--progress",
+    "--color",
+];
+
+/// Why nothing is carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotRun {
+    /// Help or the version was asked for: a text for stdout; exit code 0.
+    Show(String),
+    /// Wrong usage; exit code 2.
+    Wrong(UsageError),
+}
+
+/// What is wrong with the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UsageError {
+    /// What is wrong, as a lowercase fragment.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// How the verb is used: `stack up [OPTIONS] [SERVICE]...`.
+    pub usage: Option<String>,
+}
+
+impl UsageError {
+    /// The stable code.
+    pub const CODE: &str = "stack::cli::usage";
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint: {hint}")?;
+        }
+        if let Some(usage) = &self.usage {
+            write!(f, "\nusage: {usage}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a command line, the program's name included.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, NotRun> {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    Cli::try_parse_from(&arguments).map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            NotRun::Show(error.render().to_string())
+        }
+        _ => NotRun::Wrong(explain(&error, &arguments)),
+    })
+}
+
+/// Puts `clap`'s error into our form, and adds what we know better.
+fn explain(error: &clap::Error, arguments: &[OsString]) -> UsageError {
+    let verb = find_verb(arguments);
+    later(error, verb)
+        .or_else(|| misplaced(error, verb))
+        .unwrap_or_else(|| plain(error, verb))
+}
+
+/// Something of the design that nobody has built yet.
+fn later(error: &clap::Error, verb: Option<&str>) -> Option<UsageError> {
+    let what = match error.kind() {
+        ErrorKind::InvalidSubcommand => {
+            let name = text(error, ContextKind::InvalidSubcommand)?;
+            let (list, prefix): (&[&str], _) = match verb {
+                Some("ports") => (&LATER_PORTS_VERBS, "stack ports"),
+                Some(_) | None => (&LATER_VERBS, "stack"),
+            };
+            let is_later = list.contains(&name) || (prefix == "stack" && LATER_TOO.contains(&name));
+            is_later.then(|| format!("{prefix} {name}"))?
+        }
+        ErrorKind::UnknownArgument => {
+            let flag = flag_name(text(error, ContextKind::InvalidArg)?);
+            let is_later = LATER_FLAGS
+                .iter()
+                .any(|&(after, later)| later == flag && (after == verb || after.is_none()));
+            is_later.then(|| flag.to_owned())?
+        }
+        // Bare `stack ports` will list the ports of every stack.
+        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+            if verb == Some("ports") =>
+        {
+            return Some(UsageError {
+                message: "`stack ports` is not supported yet".to_owned(),
+                hint: Some("`stack ports free` finds free ports".to_owned()),
+                usage: None,
+            });
+        }
+        _ => return None,
+    };
+    Some(UsageError {
+        message: format!("`{what}` is not supported yet"),
+        hint: None,
+        usage: None,
+    })
+}
+
+/// A flag that stands before the verb, found after it.
+fn misplaced(error: &clap::Error, verb: Option<&str>) -> Option<UsageError> {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let flag = flag_name(text(error, ContextKind::InvalidArg)?);
+    let verb = verb?;
+    let value = match flag {
+        _ if !GLOBAL_FLAGS.contains(&flag) => return None,
+        "-f" | "--file" => " FILE",
+        "-p" | "--project-name" => " NAME",
+        "--progress" => " KIND",
+        "--color" => " WHEN",
+        _ => "",
+    };
+    Some(UsageError {
+        message: format!("`{flag}` cannot stand after `{verb}`"),
+        hint: Some(format!(
+            "it goes before the verb: `stack {flag}{value} {verb}`"
+        )),
+        usage: None,
+    })
+}
+
+/// `clap`'s own words: `error: …`, paragraphs with tips, and `Usage: …`.
+fn plain(error: &clap::Error, verb: Option<&str>) -> UsageError {
+    let rendered = error.render().to_string();
+    let mut message = String::new();
+    let mut hints = Vec::new();
+    let mut usage = None;
+    for paragraph in rendered.split("\n\n") {
+        let paragraph = paragraph.trim_end();
+        if let Some(text) = paragraph.strip_prefix("error: ") {
+            text.clone_into(&mut message);
+        } else if let Some(text) = paragraph.strip_prefix("Usage: ") {
+            usage = Some(text.to_owned());
+        } else {
+            let tips = paragraph
+                .lines()
+                .filter_map(|l| l.trim().strip_prefix("tip: "));
+            hints.extend(tips.map(str::to_owned));
+        }
+    }
+    if hints.is_empty() {
+        hints.push(match verb {
+            Some(verb) => format!("`stack {verb} --help` lists what it takes"),
+            None => "`stack --help` lists the commands".to_owned(),
+        });
+    }
+    UsageError {
+        message,
+        hint: Some(hints.join("; ")),
+        usage,
+    }
+}
+
+fn text(error: &clap::Error, kind: ContextKind) -> Option<&str> {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// `--scale=web=2` is about `--scale`.
+fn flag_name(argument: &str) -> &str {
+    argument.split_once('=').map_or(argument, |(name, _)| name)
+}
+
+/// The verb on the command line, as far as it can be told: the first argument that is no global
+/// flag or its value.
+fn find_verb(arguments: &[OsString]) -> Option<&str> {
+    let mut rest = arguments.iter().skip(1);
+    while let Some(argument) = rest.next() {
+        let argument = argument.to_str()?;
+        if GLOBAL_FLAGS_WITH_VALUE.contains(&argument) {
+            rest.next();
+        } else if !argument.starts_with('-') {
+            let command = Cli::command();
+            let is_verb = command
+                .get_subcommands()
+                .any(|verb| verb.get_name() == argument);
+            return is_verb.then_some(argument);
+        }
+    }
+    None
+}
