@@ -1,6 +1,6 @@
 //! `$NAME`, `${NAME:-default}` and escapes inside one value of a .env file, by Compose's rules.
 //!
-//! [`read`](super::read) finds where a value begins and ends; this turns its text into what it
+//! [`read`](mod@super::read) finds where a value begins and ends; this turns its text into what it
 //! means, in one pass, so that what a variable held is never scanned again.
 
 use super::read::ReadErrorKind;

@@ -36,6 +36,9 @@ pub enum QuoteWarning {
     /// A single quote together with a character that double quotes must escape.
     #[error("the value holds a single quote beside a double quote, `$` or `\\`")]
     BothQuotes,
+    /// A dollar sign that had to be escaped.
+    #[error("the value holds a `$` that single quotes cannot protect")]
+    EscapedDollar,
     /// A backslash before a closing or a single quote.
     #[error("the value ends in a backslash, or has one before a single quote")]
     BackslashQuote,
@@ -55,6 +58,7 @@ impl QuoteWarning {
             Self::BracedVariable => "stack::dotenv::braced_variable",
             Self::BareVariable => "stack::dotenv::bare_variable",
             Self::BothQuotes => "stack::dotenv::both_quotes",
+            Self::EscapedDollar => "stack::dotenv::escaped_dollar",
             Self::BackslashQuote => "stack::dotenv::backslash_quote",
             Self::DoubleBackslash => "stack::dotenv::double_backslash",
             Self::LongLine => "stack::dotenv::long_line",
@@ -84,7 +88,17 @@ impl QuoteWarning {
                 "bun",
                 "deno",
             ],
+            Self::EscapedDollar => &[
+                "python-dotenv",
+                "python-decouple",
+                "honcho",
+                "npm dotenv",
+                "node --env-file",
+                "direnv",
+            ],
             Self::BackslashQuote => &[
+                // Takes the closing quote for an escaped one if another quote follows in the file.
+                "python-dotenv",
                 "python-decouple",
                 "npm dotenv",
                 "dotenv-expand",
@@ -355,6 +369,10 @@ fn warnings(value: &str, form: Form) -> Vec<QuoteWarning> {
         (
             form == Form::Escaped && value.contains('\''),
             QuoteWarning::BothQuotes,
+        ),
+        (
+            form == Form::Escaped && value.contains('$'),
+            QuoteWarning::EscapedDollar,
         ),
         (
             value.ends_with('\\') || value.contains("\\'"),

@@ -51,7 +51,11 @@ pub(super) fn cut(bytes: &[u8]) -> Vec<Piece<'_>> {
                 if has_added_line_end {
                     part_line_end(&mut pieces, line.ends_with(b"\r\n"));
                 }
-                pieces.push(Piece::Ours(line));
+                if seal.is_some() {
+                    pieces.push(Piece::Ours(line));
+                } else {
+                    cut_first_line(&mut pieces, line);
+                }
                 if let Some(body) = seal.and_then(|seal| sealed_body(rest, seal)) {
                     pieces.push(Piece::Ours(body));
                     rest = &rest[body.len()..];
@@ -130,6 +134,18 @@ fn part_line_end(pieces: &mut Vec<Piece<'_>>, is_crlf: bool) {
     pieces.pop();
     pieces.push(Piece::User(text));
     pieces.push(Piece::AddedLineEnd(line_end));
+}
+
+/// Takes the mark out of a first line that is not as we write it. What is left is a comment, as it
+/// was, and no fence any more.
+fn cut_first_line<'a>(pieces: &mut Vec<Piece<'a>>, line: &'a [u8]) {
+    let (mark, other) = line.split_at(BEGIN.len());
+    if other.trim_ascii().is_empty() {
+        pieces.push(Piece::Ours(line));
+    } else {
+        let (hash, mark) = mark.split_at(1);
+        pieces.extend([Piece::Stray(hash), Piece::Ours(mark), Piece::Stray(other)]);
+    }
 }
 
 /// Cuts the lines behind a first line that does not vouch for them, up to the next fence.

@@ -55,6 +55,10 @@ fn warnings_name_their_readers() {
         ("$A", vec![QuoteWarning::BareVariable]),
         ("$", vec![]),
         ("it's \"x\"", vec![QuoteWarning::BothQuotes]),
+        (
+            "it's $",
+            vec![QuoteWarning::BothQuotes, QuoteWarning::EscapedDollar],
+        ),
         ("C:\\", vec![QuoteWarning::BackslashQuote]),
         (
             "\\'",
