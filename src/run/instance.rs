@@ -12,15 +12,9 @@ use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
 use super::process::{ProcessId, boot_id};
+use crate::plan::instance_id;
 use crate::support::fs::create_private_dir;
-use crate::support::hash::fnv1a;
 use crate::support::name::ProjectName;
-
-/// The id of an instance: the name, a dash and 16 hex digits of the directory's hash.
-pub fn instance_id(project: &ProjectName, project_dir: &Path) -> String {
-    let hash = fnv1a(project_dir.as_os_str().as_encoded_bytes());
-    format!("{project}-{hash:016x}")
-}
 
 /// One running copy, or where one would run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -236,13 +230,5 @@ mod tests {
         assert_eq!(seen, Some(holder));
         drop(lock);
         assert!(!instance.is_locked());
-    }
-
-    #[test]
-    fn two_checkouts_of_one_name_are_two_instances() {
-        let project = ProjectName::new("shop").unwrap();
-        let one = instance_id(&project, Path::new("/a/shop"));
-        assert_ne!(one, instance_id(&project, Path::new("/b/shop")));
-        assert_eq!(one.len(), "shop-".len() + 16);
     }
 }
