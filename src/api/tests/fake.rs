@@ -39,7 +39,6 @@ pub(super) fn service(text: &str, phase: Phase, since: u64) -> ServiceSnapshot {
         ready_at: None,
         exit: None,
         attempt: 1,
-        offset: 0,
         failures: 0,
         waiting_for: Vec::new(),
         reason: None,
@@ -79,7 +78,6 @@ pub(super) fn block(text: &str, time: u64, bytes: &'static [u8]) -> LogBlock {
         stream: LogStream::Stdout,
         time,
         attempt: 1,
-        offset: 0,
         bytes: bytes.into(),
         is_partial: false,
     }
