@@ -3,6 +3,7 @@
 pub mod api;
 pub mod cli;
 pub mod dotenv;
+pub mod plan;
 pub mod ports;
 pub mod run;
 pub mod spec;

@@ -1,4 +1,5 @@
-//! THE TERMINAL: arguments, one file a verb, exit codes.
+//! THE TERMINAL: arguments, one file a verb, diagnostics, exit codes, and all that is printed.
 
 pub mod args;
+pub mod diagnostics;
 pub mod exit;

@@ -1,3 +1,43 @@
 //! WHICH PORT, AND WHOSE: request, probe, allocate, hold, verify.
+//!
+//! A batch of [requests](request) becomes a set of [holds](hold): bound sockets that keep each port
+//! for its service until the service itself listens, and between its restarts. The sockets are the
+//! truth. The [ledger](ledger) makes ports sticky and allocation fast, the kernel's
+//! [tables](sock_diag) make messages good, and [verification](verify) says whether the service
+//! really got its port. `docs/design/ports.md` has the states and the reasons.
+//!
+//! Everything here is synchronous and takes microseconds to a few milliseconds, but for the scan
+//! for a stranger's process (some 10 ms) and a ledger that somebody keeps locked (1 s).
+//!
+//! [`allocate()`] is called by `run`, the library's own interface is [`free_port`],
+//! [`free_ports`], [`is_port_free`] and [`grant`].
 
+pub mod allocate;
+pub mod descriptors;
+pub mod free;
+pub mod hold;
+mod index;
+pub mod ledger;
+pub mod owner;
+pub mod problem;
+pub mod reclaim;
 pub mod request;
+mod set;
+pub mod sock_diag;
+mod stranger;
+pub mod verify;
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use allocate::{Allocation, Batch, allocate};
+pub use descriptors::{ensure_descriptors, original_soft_limit};
+pub use free::{Grant, free_port, free_ports, grant, is_port_free};
+pub use hold::{Hold, HoldError};
+pub use ledger::{Ledger, LedgerWarning, StackPort, state_dir};
+pub use owner::{Holder, holder};
+pub use problem::{Occupant, PortError, PortWarning, Refused};
+pub use reclaim::take_or_reclaim;
+pub use verify::{Observed, observe};

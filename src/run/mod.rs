@@ -1,5 +1,23 @@
 //! WHAT IS HAPPENING: guardian, supervisor, one actor a service.
+//!
+//! [`launch`] makes the processes, [`supervisor`] is the loop that runs the stack, [`control`] and
+//! [`snapshot`] are how it is spoken to and what it tells. `docs/design/supervision.md` has the
+//! states and the rules.
 
 pub mod control;
+mod guardian;
+pub mod instance;
+pub mod launch;
+mod lease;
+pub mod leftovers;
 pub mod logs;
+mod outlet;
+mod probe;
+mod process;
 pub mod snapshot;
+mod state;
+pub mod supervisor;
+mod unit;
+
+pub use guardian::Watch;
+pub use outlet::Nobody;

@@ -1,12 +1,33 @@
 //! WHAT THE USER WROTE: find, read and check `stack.yaml`.
 //!
-//! [`load`] turns text into a [`StackSpec`] in which every value knows its place, and collects
-//! every problem on the way instead of stopping at the first. Nothing is started, resolved or
-//! looked up here: variables and placeholders stay in their [`template::Template`]s until `plan`.
+//! [`find`] says which file is meant. [`load`] turns its bytes into a [`StackSpec`] in which every
+//! value knows its place, and collects every problem on the way instead of stopping at the first.
+//! Nothing is started, resolved or looked up here: variables and placeholders stay in their
+//! [`template::Template`]s until `plan`.
+//!
+//! The way of a file: bytes → `text` (encoding, size) → `load` (YAML events to a `tree` with
+//! places, aliases and `<<`) → `visit` (tree to spec, key by key).
 
+pub mod find;
 pub mod model;
 pub mod problem;
 pub mod template;
 
+pub(crate) mod code;
+mod extent;
+mod load;
+mod merge_keys;
+mod position;
+mod problems;
+mod scalar;
+mod syntax;
+mod text;
+mod tree;
+mod visit;
+
+#[cfg(test)]
+mod tests;
+
+pub use load::{Input, load};
 pub use model::{Loaded, StackSpec};
 pub use problem::{Problem, Severity, Source, Span, Spanned};

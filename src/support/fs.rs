@@ -12,6 +12,18 @@ use fs_err as fs;
 /// old file is untouched and no temporary file is left. A symbolic link is followed. The mode of an
 /// existing file is kept; a new file gets `mode`.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace(path, bytes, mode, true)
+}
+
+/// As [`write_atomically`], without waiting for the disk.
+///
+/// For files whose last version may be lost in a power cut, and that are written while somebody
+/// waits: a reader still sees the old file or the new one, but `fsync` costs milliseconds.
+pub fn write_atomically_unsynced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    replace(path, bytes, mode, false)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> {
     let target = resolve_links(path)?;
     let directory = target
         .parent()
@@ -34,16 +46,18 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
     temporary
         .as_file()
         .set_permissions(PermissionsExt::from_mode(mode))?;
-    temporary
-        .as_file()
-        .sync_all()
-        .map_err(|error| name_file(&error, &target))?;
+    if durable {
+        temporary
+            .as_file()
+            .sync_all()
+            .map_err(|error| name_file(&error, &target))?;
+    }
     temporary
         .persist(&target)
         .map_err(|error| name_file(&error.error, &target))?;
     // The rename itself must survive a power cut; a file system that cannot do this says so with
     // an error that changes nothing for the caller.
-    if let Ok(handle) = fs::File::open(directory) {
+    if durable && let Ok(handle) = fs::File::open(directory) {
         drop(handle.sync_all());
     }
     Ok(())

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod duration;
 pub mod fs;
+pub mod hash;
 pub mod name;
 pub mod port_range;
 pub mod text;

@@ -16,6 +16,9 @@ pub struct LogBlock {
     pub time: u64,
     /// Which attempt printed it, from 1.
     pub attempt: u32,
+    /// Where the block begins in the service's log file. What [`history`](super::history) returned
+    /// ends before or at the offset of every block that it did not contain.
+    pub offset: u64,
     /// The bytes as they came, line ends included.
     pub bytes: Bytes,
     /// Whether the last line has no end yet: it waited too long, grew too long, or was the last

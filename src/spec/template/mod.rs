@@ -1,5 +1,13 @@
 //! Text with `${VAR}` and `$<…>` in it, cut into pieces once and resolved later.
 
+mod parse;
+mod placeholder;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use parse::{name_length, parse};
+
 use super::model::PortWant;
 use super::problem::{Problem, Span};
 use crate::support::name::{PortName, ServiceName};

@@ -1,0 +1,93 @@
+//! The allocator against its physical limit: the bare loop of sockets that are bound and kept.
+//!
+//! The difference is what the ledger (lock, read, write), the kernel's settings and the choice
+//! cost. Run with `cargo bench --bench allocator`; the ports 20000 to 21999 should be free.
+
+use std::hint::black_box;
+
+use divan::Bencher;
+use stack::ports::request::{Owner, Pool, PortKey, PortRequest, Want};
+use stack::ports::{Batch, Hold, Ledger, allocate, holder, observe};
+use stack::support::name::{PortName, ServiceName};
+use stack::support::port_range::PortRange;
+
+fn main() {
+    divan::main();
+}
+
+const COUNTS: [usize; 2] = [3, 1000];
+
+fn range() -> PortRange {
+    PortRange::new(20_000, 21_999).expect("the ends are the right way round")
+}
+
+fn requests(count: usize) -> Vec<PortRequest> {
+    let name = PortName::new("PORT").expect("a fixed name");
+    (0..count)
+        .map(|index| PortRequest {
+            key: PortKey {
+                service: ServiceName::new(&format!("s{index}")).expect("letters and digits"),
+                name: name.clone(),
+            },
+            want: Want::Auto,
+            wish: None,
+        })
+        .collect()
+}
+
+/// As many holds as asked for, and nothing else.
+#[divan::bench(args = COUNTS)]
+fn bare_bind_loop(bencher: Bencher, count: usize) {
+    stack::ports::ensure_descriptors(count);
+    bencher.bench(|| {
+        range()
+            .ports()
+            .filter_map(|port| Hold::take(port).ok())
+            .take(count)
+            .collect::<Vec<_>>()
+    });
+}
+
+/// A whole transaction with a ledger that is written each time, ports sticky from the second on.
+#[divan::bench(args = COUNTS)]
+fn allocate_batch(bencher: Bencher, count: usize) {
+    let state = tempfile::tempdir().expect("a temporary directory");
+    let ledger = Ledger::at(state.path());
+    let requests = requests(count);
+    let pool = Pool {
+        ranges: vec![range()],
+        exclude: Vec::new(),
+    };
+    let owner = Owner {
+        instance: "bench-0123456789abcdef".to_owned(),
+        project: "bench".to_owned(),
+        project_dir: state.path().to_path_buf(),
+    };
+    let batch = Batch {
+        requests: &requests,
+        pool: &pool,
+        owner: &owner,
+        strict: false,
+        fresh: false,
+    };
+    bencher.bench(|| allocate(black_box(&batch), &ledger).map(|allocation| allocation.holds));
+}
+
+/// The look at a service's ports that readiness repeats.
+#[divan::bench]
+fn observe_one_service(bencher: Bencher) {
+    let me = i32::try_from(std::process::id()).unwrap_or(0);
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = server.local_addr().map_or(0, |address| address.port());
+    bencher.bench(|| observe(black_box(&[port]), &[me]));
+    drop(server);
+}
+
+/// What an error message costs: every process is looked at.
+#[divan::bench]
+fn name_the_holder(bencher: Bencher) {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = server.local_addr().map_or(0, |address| address.port());
+    bencher.bench(|| holder(black_box(port), None));
+    drop(server);
+}

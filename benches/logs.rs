@@ -1,0 +1,249 @@
+//! The log path against the least that anybody has to do: read a pipe, write a file.
+//!
+//! Threads write lines into pipes as fast as they can; the pump and a bare loop take turns at
+//! putting them into files on a tmpfs. Printed are MB/s, CPU time a MB of the reading thread alone,
+//! and the ratio of the two in the same run, since a busy machine changes both alike.
+//!
+//! `cargo bench --bench logs [-- MEGABYTES [ROUNDS]]`
+
+#![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::resource::{UsageWho, getrusage};
+use stack::run::logs::{Flow, LogBlock, LogSink, Pump, pipe_pair};
+use stack::run::snapshot::{LogStream, Notice};
+use stack::support::name::ServiceName;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+const READ_LENGTH: usize = 64 * 1024;
+
+/// Somebody who listens, or nobody.
+struct Listener {
+    listens: bool,
+    bytes: usize,
+}
+
+impl LogSink for Listener {
+    fn wants(&self, _service: &ServiceName) -> bool {
+        self.listens
+    }
+
+    fn send(&mut self, block: LogBlock) -> Flow {
+        self.bytes += block.bytes.len();
+        Flow::Room
+    }
+
+    async fn room(&mut self) {}
+
+    fn notice(&mut self, notice: Notice) {
+        println!("{}", notice.message);
+    }
+}
+
+/// What one pass cost.
+#[derive(Clone, Copy)]
+struct Cost {
+    wall: Duration,
+    cpu: Duration,
+}
+
+impl Cost {
+    fn rate(self, megabytes: f64) -> f64 {
+        megabytes / self.wall.as_secs_f64()
+    }
+
+    fn cpu_per_megabyte(self, megabytes: f64) -> f64 {
+        self.cpu.as_secs_f64() * 1_000.0 / megabytes
+    }
+}
+
+/// The CPU time of this thread.
+fn cpu_time() -> Outcome<Duration> {
+    let usage = getrusage(UsageWho::RUSAGE_THREAD)?;
+    let micros = |time: nix::sys::time::TimeVal| {
+        u64::try_from(time.tv_sec() * 1_000_000 + time.tv_usec()).unwrap_or(0)
+    };
+    Ok(Duration::from_micros(
+        micros(usage.user_time()) + micros(usage.system_time()),
+    ))
+}
+
+fn timed(work: impl FnOnce() -> Outcome<()>) -> Outcome<Cost> {
+    let cpu = cpu_time()?;
+    let start = Instant::now();
+    work()?;
+    Ok(Cost {
+        wall: start.elapsed(),
+        cpu: cpu_time()?.saturating_sub(cpu),
+    })
+}
+
+/// Writes `bytes` bytes of lines of 1 to 160 bytes, 16 KiB a write, as a buffered program does.
+fn flood(pipe: OwnedFd, bytes: usize) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        for number in 0.. {
+            if text.len() >= 16 * 1024 {
+                break;
+            }
+            text.extend(std::iter::repeat_n(b'a', number * 37 % 160));
+            text.push(b'\n');
+        }
+        let mut pipe = File::from(pipe);
+        let mut left = bytes;
+        while left > 0 {
+            let length = left.min(text.len());
+            if pipe.write_all(&text[..length]).is_err() {
+                return;
+            }
+            left -= length;
+        }
+    })
+}
+
+/// Pipes with a writer at the other end of each.
+fn writers(count: usize, bytes: usize) -> Outcome<(Vec<OwnedFd>, Vec<JoinHandle<()>>)> {
+    let mut read_ends = Vec::new();
+    let mut threads = Vec::new();
+    for _ in 0..count {
+        let (read_end, write_end) = pipe_pair(count)?;
+        read_ends.push(read_end);
+        threads.push(flood(write_end, bytes / count));
+    }
+    Ok((read_ends, threads))
+}
+
+fn with_pump(
+    dir: &Path,
+    pipes: Vec<OwnedFd>,
+    threads: Vec<JoinHandle<()>>,
+    listens: bool,
+) -> Outcome<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let sink = Listener { listens, bytes: 0 };
+        let (handle, pump) = Pump::new(dir.to_path_buf(), 1, sink)?;
+        for (number, pipe) in pipes.into_iter().enumerate() {
+            let service = ServiceName::new(&format!("s{number}"))?;
+            handle.register(pipe, service, LogStream::Stdout, 1);
+        }
+        // The pump works until its handle is dropped.
+        std::thread::spawn(move || {
+            drop(join(threads));
+            drop(handle);
+        });
+        pump.run().await;
+        Ok(())
+    })
+}
+
+fn join(threads: Vec<JoinHandle<()>>) -> Outcome<()> {
+    for thread in threads {
+        thread.join().map_err(|_| "a writer panicked")?;
+    }
+    Ok(())
+}
+
+fn with_bare_loop(dir: &Path, pipes: Vec<OwnedFd>, threads: Vec<JoinHandle<()>>) -> Outcome<()> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    let mut pairs = Vec::new();
+    for (number, pipe) in pipes.into_iter().enumerate() {
+        epoll.add(&pipe, EpollEvent::new(EpollFlags::EPOLLIN, number as u64))?;
+        let file = File::create(dir.join(format!("s{number}.log")))?;
+        pairs.push((File::from(pipe), file));
+    }
+    let mut open = pairs.len();
+    let mut buffer = vec![0; READ_LENGTH];
+    let mut events = [EpollEvent::empty(); 64];
+    while open > 0 {
+        let count = epoll.wait(&mut events, EpollTimeout::NONE)?;
+        for event in &events[..count] {
+            let (pipe, file) = &mut pairs[usize::try_from(event.data())?];
+            match pipe.read(&mut buffer)? {
+                0 => {
+                    epoll.delete(pipe)?;
+                    open -= 1;
+                }
+                length => file.write_all(&buffer[..length])?,
+            }
+        }
+    }
+    join(threads)
+}
+
+fn pass(
+    count: usize,
+    bytes: usize,
+    work: impl FnOnce(&Path, Vec<OwnedFd>, Vec<JoinHandle<()>>) -> Outcome<()>,
+) -> Outcome<Cost> {
+    let dir = tempfile::tempdir_in("/dev/shm")?;
+    let (pipes, threads) = writers(count, bytes)?;
+    let cost = timed(|| work(dir.path(), pipes, threads))?;
+    let logged: u64 = (0..count)
+        .map(|number| Ok(std::fs::metadata(dir.path().join(format!("s{number}.log")))?.len()))
+        .sum::<Outcome<u64>>()?;
+    if logged != (bytes / count * count) as u64 {
+        return Err(format!("{logged} bytes were logged of {bytes}").into());
+    }
+    Ok(cost)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// The most memory this process ever had, in KiB.
+fn peak_memory() -> Outcome<i64> {
+    Ok(getrusage(UsageWho::RUSAGE_SELF)?.max_rss())
+}
+
+fn main() -> Outcome<()> {
+    let mut numbers = std::env::args().filter_map(|argument| argument.parse::<usize>().ok());
+    let megabytes = numbers.next().unwrap_or(200);
+    let rounds = numbers.next().unwrap_or(9);
+    let bytes = megabytes * 1_000_000;
+    let size = f64::from(u32::try_from(megabytes)?);
+    for count in [1, 20] {
+        let mut costs = [Vec::new(), Vec::new(), Vec::new()];
+        for _ in 0..rounds {
+            costs[0].push(pass(count, bytes, with_bare_loop)?);
+            costs[1].push(pass(count, bytes, |dir, pipes, threads| {
+                with_pump(dir, pipes, threads, false)
+            })?);
+            costs[2].push(pass(count, bytes, |dir, pipes, threads| {
+                with_pump(dir, pipes, threads, true)
+            })?);
+        }
+        let names = ["bare loop", "pump", "pump, heard"];
+        for (name, list) in names.iter().zip(&costs) {
+            let rate = median(list.iter().map(|cost| cost.rate(size)).collect());
+            let cpu = median(
+                list.iter()
+                    .map(|cost| cost.cpu_per_megabyte(size))
+                    .collect(),
+            );
+            let ratios = list
+                .iter()
+                .zip(&costs[0])
+                .map(|(cost, bare)| cost.rate(size) / bare.rate(size));
+            println!(
+                "{count:>2} writers, {name:<11}: {rate:>5.0} MB/s  x{:.2}  {cpu:.3} ms/MB",
+                median(ratios.collect())
+            );
+        }
+    }
+    println!("peak memory of everything: {} KiB", peak_memory()?);
+    Ok(())
+}

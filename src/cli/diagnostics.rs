@@ -1,0 +1,275 @@
+//! Problems as people read them: the line, what is wrong in it, and the way out.
+//!
+//! The one file that names `miette`. Pure: problems in, text out; the printer prints it. What
+//! reaches `miette` is a window around the labels (see [`excerpt`]), never the whole file.
+
+mod excerpt;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError,
+    MietteSpanContents, SourceCode, SourceSpan, SpanContents,
+};
+
+use self::excerpt::{Excerpt, LineIndex};
+use crate::spec::{Problem, Severity, Source};
+use crate::support::text::{count, list};
+
+/// More problems than anybody reads at once.
+const MAX_SHOWN: usize = 50;
+
+/// How reports look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Whether escape sequences for colours may be used; they never carry a meaning alone.
+    pub color: bool,
+    /// The width to wrap at, in columns.
+    pub width: usize,
+}
+
+/// Draws every problem and a last line that counts them.
+///
+/// The text ends in a newline and, without colour, holds no control character but newlines,
+/// whatever the user's file holds.
+pub fn render(problems: &[Problem], options: Options) -> String {
+    let theme = if options.color {
+        GraphicalTheme::unicode()
+    } else {
+        GraphicalTheme::unicode_nocolor()
+    };
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(options.width.max(40))
+        .with_links(false)
+        .tab_width(4);
+    let mut lines = Lines::default();
+    let mut report = String::new();
+    for problem in problems.iter().take(MAX_SHOWN) {
+        let drawing = Drawing::new(problem, &mut lines);
+        // Writing to a string cannot fail; a drawing that does is still told in words.
+        if handler.render_report(&mut report, &drawing).is_err() {
+            report.push_str(&drawing.message);
+            report.push('\n');
+        }
+        for label in &drawing.elsewhere {
+            let _ = writeln!(report, "  also: {label}");
+        }
+        if let Some(hint) = &problem.hint {
+            push_hint(&mut report, hint);
+        }
+        report.push('\n');
+    }
+    report.push_str(&summary(problems));
+    report.push('\n');
+    report
+}
+
+/// `2 problems in stack.yaml; nothing was started`.
+fn summary(problems: &[Problem]) -> String {
+    let errors = problems.iter().filter(|problem| problem.is_error()).count();
+    let warnings = problems.len() - errors;
+    let mut files: Vec<String> = Vec::new();
+    for label in problems.iter().filter_map(|problem| problem.labels.first()) {
+        let file = clean(&label.span.path().display().to_string());
+        if !files.contains(&file) {
+            files.push(file);
+        }
+    }
+    let mut line = match (errors, warnings) {
+        (0, _) => count(warnings, "warning"),
+        (_, 0) => count(errors, "problem"),
+        (_, _) => format!(
+            "{} and {}",
+            count(errors, "problem"),
+            count(warnings, "warning")
+        ),
+    };
+    if !files.is_empty() {
+        let _ = write!(line, " in {}", list(files));
+    }
+    if errors > 0 {
+        line.push_str("; nothing was started");
+    }
+    if problems.len() > MAX_SHOWN {
+        let _ = write!(line, " (the first {MAX_SHOWN} are shown)");
+    }
+    line
+}
+
+/// A hint below the drawing; its further lines (a starter to copy) are indented alike.
+fn push_hint(report: &mut String, hint: &str) {
+    for (number, line) in hint.lines().enumerate() {
+        let lead = match (number, line) {
+            (0, _) => "  hint: ",
+            (_, "") => "",
+            (_, _) => "    ",
+        };
+        report.push_str(lead);
+        report.push_str(&clean(line));
+        report.push('\n');
+    }
+}
+
+/// The text without what a terminal would obey.
+fn clean(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if excerpt::is_harmful(c) {
+                '\u{fffd}'
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
+/// The line indices of the texts that were met so far, by the texts' addresses.
+#[derive(Default)]
+struct Lines {
+    known: HashMap<*const Source, Arc<LineIndex>>,
+}
+
+impl Lines {
+    fn of(&mut self, source: &Arc<Source>) -> Arc<LineIndex> {
+        let index = self
+            .known
+            .entry(Arc::as_ptr(source))
+            .or_insert_with(|| Arc::new(LineIndex::new(&source.text)));
+        Arc::clone(index)
+    }
+}
+
+/// A problem in the shape that `miette` draws.
+#[derive(Debug)]
+struct Drawing {
+    severity: Severity,
+    code: String,
+    message: String,
+    labels: Vec<LabeledSpan>,
+    excerpts: Option<Excerpts>,
+    /// Labels in other texts, in words: a drawing shows one text.
+    elsewhere: Vec<String>,
+}
+
+impl Drawing {
+    fn new(problem: &Problem, lines: &mut Lines) -> Self {
+        let mut labels = Vec::new();
+        let mut elsewhere = Vec::new();
+        let mut windows = Vec::new();
+        let main = problem.labels.first().map(|label| &label.span.source);
+        for (number, label) in problem.labels.iter().enumerate() {
+            let text = (!label.text.is_empty()).then(|| clean(&label.text));
+            if !main.is_some_and(|main| Arc::ptr_eq(main, &label.span.source)) {
+                let at = label.span.location();
+                elsewhere.push(clean(&format!(
+                    "{}:{}:{}: {}",
+                    label.span.path().display(),
+                    at.line,
+                    at.column,
+                    label.text
+                )));
+                continue;
+            }
+            let index = lines.of(&label.span.source);
+            let range = index.first_line_of(&label.span);
+            windows.push(Excerpt::around(
+                &label.span.source.text,
+                &index,
+                range.clone(),
+            ));
+            labels.push(if number == 0 {
+                LabeledSpan::new_primary_with_span(text, range)
+            } else {
+                LabeledSpan::new_with_span(text, range)
+            });
+        }
+        let severity = match problem.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        Self {
+            severity: problem.severity,
+            code: format!("{severity}: {}", problem.code),
+            message: clean(&problem.message),
+            labels,
+            excerpts: main.map(|source| Excerpts {
+                name: clean(&source.path.display().to_string()),
+                windows: Excerpt::joined(windows, &source.text),
+            }),
+            elsewhere,
+        }
+    }
+}
+
+impl fmt::Display for Drawing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Drawing {}
+
+impl Diagnostic for Drawing {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(&self.code))
+    }
+
+    fn severity(&self) -> Option<miette::Severity> {
+        Some(match self.severity {
+            Severity::Error => miette::Severity::Error,
+            Severity::Warning => miette::Severity::Warning,
+        })
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.excerpts
+            .as_ref()
+            .map(|excerpts| excerpts as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        Some(Box::new(self.labels.iter().cloned()))
+    }
+}
+
+/// The parts of a file that a drawing needs, under the offsets of the whole.
+#[derive(Debug)]
+struct Excerpts {
+    name: String,
+    windows: Vec<Excerpt>,
+}
+
+impl SourceCode for Excerpts {
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        lines_before: usize,
+        lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let end = span.offset() + span.len();
+        let window = self
+            .windows
+            .iter()
+            .find(|window| window.holds(span.offset(), end))
+            .ok_or(MietteError::OutOfBounds)?;
+        let inner = SourceSpan::from((span.offset() - window.start, span.len()));
+        let contents = window.text.read_span(&inner, lines_before, lines_after)?;
+        let is_first_line = contents.line() == 0;
+        let column = contents.column() + if is_first_line { window.column } else { 0 };
+        let at = contents.span();
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.name.clone(),
+            contents.data(),
+            SourceSpan::from((at.offset() + window.start, at.len())),
+            contents.line() + window.line,
+            column,
+            contents.line_count(),
+        )))
+    }
+}

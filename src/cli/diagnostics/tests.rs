@@ -1,0 +1,164 @@
+//! Every mistake of the fixture directory as it is drawn, and the drawing itself.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::spec::{Input, Loaded, Span, code, load};
+
+const PLAIN: Options = Options {
+    color: false,
+    width: 100,
+};
+
+/// Codes that no file of a fixture directory can show; each has a test beside its code.
+const WITHOUT_FIXTURE: [&str; 3] = [code::NO_FILE, code::UNREADABLE, code::TOO_LARGE];
+
+fn load_bytes(bytes: Vec<u8>) -> Loaded {
+    load(Input {
+        bytes,
+        shown: PathBuf::from("stack.yaml"),
+        file: PathBuf::from("/project/stack.yaml"),
+        project_dir: PathBuf::from("/project"),
+    })
+}
+
+#[test]
+fn every_code_has_a_bad_fixture_and_its_report_is_known() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/spec");
+    let mut files: Vec<PathBuf> = fs_err::read_dir(&directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .collect();
+    files.sort();
+    let mut shown: BTreeSet<&str> = WITHOUT_FIXTURE.into();
+    for file in files {
+        let stem = file.file_stem().unwrap().to_str().unwrap();
+        let loaded = load_bytes(fs_err::read(&file).unwrap());
+        let own = format!("stack::spec::{}", stem.split('-').next().unwrap());
+        assert!(
+            loaded.problems.iter().any(|problem| problem.code == own),
+            "{stem} shows {:?}",
+            loaded.problems
+        );
+        shown.extend(loaded.problems.iter().map(|problem| problem.code));
+        for problem in &loaded.problems {
+            assert!(problem.hint.is_some(), "{} has no hint", problem.code);
+        }
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path("../../../tests/fixtures/spec/reports");
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings.bind(|| insta::assert_snapshot!(stem, render(&loaded.problems, PLAIN)));
+    }
+    let missing: Vec<_> = code::ALL.iter().filter(|code| !shown.contains(**code)).collect();
+    assert!(missing.is_empty(), "no fixture shows {missing:?}");
+}
+
+#[test]
+fn a_problem_at_the_end_of_a_large_file_is_drawn_at_once() {
+    let mut text = "# padding line of some length, over and over again\n".repeat(200_000);
+    let start = text.len();
+    text.push_str("wrong: 1\n");
+    let source = Arc::new(Source {
+        path: PathBuf::from("stack.yaml"),
+        text,
+    });
+    let span = Span {
+        source,
+        start,
+        end: start + 5,
+    };
+    let began = Instant::now();
+    let report = render(&[Problem::error("stack::x", "no", &span)], PLAIN);
+    assert!(report.contains("[stack.yaml:200001:1]"), "{report}");
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_long_line_is_cut_around_the_label_and_keeps_its_column() {
+    let text = format!("é{}wrong{}", "a".repeat(5_000), "b".repeat(5_000));
+    let start = text.find("wrong").unwrap();
+    let source = Arc::new(Source {
+        path: PathBuf::from("stack.yaml"),
+        text,
+    });
+    let span = Span {
+        source,
+        start,
+        end: start + 5,
+    };
+    let report = render(&[Problem::error("stack::x", "no", &span)], PLAIN);
+    assert!(report.contains("[stack.yaml:1:5002]"), "{report}");
+    assert!(report.lines().all(|line| line.chars().count() < 400), "{report}");
+}
+
+#[test]
+fn distant_labels_are_both_drawn() {
+    let text = format!("first: 1\n{}second: 2\n", "x: y\n".repeat(1_000));
+    let second = text.find("second").unwrap();
+    let source = Arc::new(Source {
+        path: PathBuf::from("stack.yaml"),
+        text,
+    });
+    let at = |start| Span {
+        source: Arc::clone(&source),
+        start,
+        end: start + 5,
+    };
+    let problem = Problem::error("stack::x", "twice", &at(second))
+        .label("again here")
+        .also(&at(0), "first here");
+    let report = render(&[problem], PLAIN);
+    assert!(report.contains("again here") && report.contains("first here"));
+    assert!(report.contains("stack.yaml:1002:1"), "{report}");
+    assert!(report.lines().count() < 20, "{report}");
+}
+
+#[test]
+fn what_a_file_holds_cannot_reach_the_terminal() {
+    let loaded = load_bytes("\u{1b}[2J\u{202e}servics\t: \u{9b}31m\r\n".into());
+    let report = render(&loaded.problems, PLAIN);
+    let harmful = report.chars().find(|&c| c != '\n' && excerpt::is_harmful(c));
+    assert_eq!(harmful, None, "{report:?}");
+    assert!(!report.contains('\t'));
+}
+
+#[test]
+fn colour_is_used_only_when_asked_for() {
+    let loaded = load_bytes(b"services:\n".to_vec());
+    let colored = Options {
+        color: true,
+        width: 80,
+    };
+    assert!(render(&loaded.problems, colored).contains('\u{1b}'));
+    assert!(!render(&loaded.problems, PLAIN).contains('\u{1b}'));
+}
+
+#[test]
+fn the_last_line_counts_problems_and_warnings() {
+    let last = |text: &str| {
+        let report = render(&load_bytes(text.into()).problems, PLAIN);
+        report.lines().last().unwrap_or_default().to_owned()
+    };
+    let service = "services: {a: {command: x}}\n";
+    assert_eq!(last(&format!("version: 1\n{service}")), "1 warning in stack.yaml");
+    assert_eq!(
+        last(&format!("version: 1\nfoo: 1\nbar: 2\n{service}")),
+        "2 problems and 1 warning in stack.yaml; nothing was started"
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn drawing_never_panics(text in "(\\PC|[\\n\\t\\r]){0,60}", a in 0usize..100, b in 0usize..100) {
+        let floor = |at: usize| (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
+        let (a, b) = (floor(a).unwrap_or(0), floor(b).unwrap_or(0));
+        let source = Arc::new(Source { path: PathBuf::from("f"), text });
+        let span = Span { source, start: a.min(b), end: a.max(b) };
+        render(&[Problem::error("stack::x", "no", &span).label("here")], PLAIN);
+    }
+}

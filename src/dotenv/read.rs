@@ -1,0 +1,377 @@
+//! Reads a .env file by the rules of Compose's own reader, with the place of everything.
+//!
+//! One statement after the other; what is wrong is collected, and reading goes on at the next
+//! line, so that one pass finds every mistake and a lenient caller still gets the good lines.
+//! Deliberately stricter than Compose in three places, where that reader would silently make
+//! something of a mistake: an empty key, text right behind a closing quote, invalid UTF-8.
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::interpolate::{Expander, Fault, MAX_VALUE};
+
+/// All values together: as much as a stack file may have.
+const MAX_TOTAL: usize = 64 * MAX_VALUE;
+
+/// What a file says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Every entry in order; of equal keys, the last one counts.
+    pub entries: Vec<Entry>,
+    /// Everything that is wrong; the entries concerned are missing.
+    pub errors: Vec<ReadError>,
+    /// Variables that were expanded to nothing because they are not set: a warning each.
+    pub unset: Vec<UnsetVariable>,
+}
+
+/// One `KEY=value`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// The value with everything resolved; `None` for a key alone, whose value is the
+    /// environment's, or nothing if that has none.
+    pub value: Option<String>,
+    /// The line of the key, from 1.
+    pub line: usize,
+}
+
+/// `$NAME` or `${NAME}` without a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnsetVariable {
+    /// The variable.
+    pub name: String,
+    /// The line of its `$`, from 1.
+    pub line: usize,
+    /// The column of its `$`, in characters from 1.
+    pub column: usize,
+}
+
+/// Something wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}, column {column}: {kind}")]
+pub struct ReadError {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, in characters from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub kind: ReadErrorKind,
+}
+
+/// What can be wrong in a .env file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReadErrorKind {
+    /// A line that begins with `=` or `:`.
+    #[error("there is no key before the `=`")]
+    KeyMissing,
+    /// A character that no key may have.
+    #[error("`{}` cannot stand in a key", .0.escape_debug())]
+    KeyCharacter(char),
+    /// Two words before the `=`, or a line that is no assignment at all.
+    #[error("a key cannot hold a space")]
+    KeySpace,
+    /// A quote that is never closed.
+    #[error("the quote is not closed")]
+    Unterminated,
+    /// Something directly behind a closing quote.
+    #[error("text follows the closing quote")]
+    TextAfterQuote,
+    /// `${` without a valid name, operator or closing brace.
+    #[error("this is no valid variable")]
+    BadVariable,
+    /// `${NAME:?message}` without a value.
+    #[error("`{name}` is required{}{message}", if .message.is_empty() { "" } else { ": " })]
+    Required {
+        /// The variable.
+        name: String,
+        /// The file's own words.
+        message: String,
+    },
+    /// `${A:-${B:-…}}`, too many times.
+    #[error("the variables are nested too deeply")]
+    TooDeep,
+    /// A value, or all of them, beyond every use.
+    #[error("the values are too long")]
+    TooLong,
+    /// No environment can hold it.
+    #[error("a value cannot hold a NUL byte")]
+    Nul,
+    /// Bytes that are no text.
+    #[error("this is not valid UTF-8")]
+    NotUtf8,
+}
+
+impl ReadErrorKind {
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::KeyMissing => "stack::dotenv::key_missing",
+            Self::KeyCharacter(_) => "stack::dotenv::key_character",
+            Self::KeySpace => "stack::dotenv::key_space",
+            Self::Unterminated => "stack::dotenv::unterminated_quote",
+            Self::TextAfterQuote => "stack::dotenv::text_after_quote",
+            Self::BadVariable => "stack::dotenv::bad_variable",
+            Self::Required { .. } => "stack::dotenv::required_variable",
+            Self::TooDeep => "stack::dotenv::nested_too_deeply",
+            Self::TooLong => "stack::dotenv::values_too_long",
+            Self::Nul => "stack::dotenv::nul",
+            Self::NotUtf8 => "stack::dotenv::not_utf8",
+        }
+    }
+
+    /// What to do about it, where there is something to say.
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::KeyMissing | Self::KeyCharacter(_) | Self::KeySpace => {
+                Some("write KEY=value; a comment starts with #")
+            }
+            Self::Unterminated => Some(
+                "in single quotes, \\' is a quote: a value that ends in \\ needs double quotes",
+            ),
+            Self::TextAfterQuote => {
+                Some("quote the whole value; inside double quotes, \\\" is a quote")
+            }
+            Self::BadVariable => Some("write $$ for a dollar sign"),
+            Self::Required { .. } => Some("set it in the environment"),
+            Self::TooDeep | Self::TooLong | Self::Nul => None,
+            Self::NotUtf8 => Some("save the file as UTF-8"),
+        }
+    }
+}
+
+/// Reads a whole file. `lookup` is asked first for every variable, then the file's earlier keys:
+/// the caller's environment wins inside `${A}`.
+pub fn read(bytes: &[u8], lookup: impl Fn(&str) -> Option<String>) -> Contents {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let (text, invalid) = decode(bytes);
+    let mut reader = Reader {
+        text: &text,
+        at: 0,
+        line_starts: std::iter::once(0)
+            .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+            .collect(),
+        invalid,
+        lookup: &lookup,
+        earlier: HashMap::new(),
+        total: 0,
+        contents: Contents::default(),
+    };
+    while reader.skip_to_statement() {
+        if let Err(fault) = reader.statement() {
+            let (line, column) = reader.place(fault.at);
+            let kind = fault.kind;
+            reader
+                .contents
+                .errors
+                .push(ReadError { line, column, kind });
+            reader.skip_line();
+        }
+    }
+    reader.contents
+}
+
+/// The text, and at which of its bytes a replacement character stands for something else.
+fn decode(bytes: &[u8]) -> (Cow<'_, str>, Vec<usize>) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return (Cow::Borrowed(text), Vec::new());
+    }
+    let (mut text, mut invalid) = (String::with_capacity(bytes.len()), Vec::new());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            invalid.push(text.len());
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    (Cow::Owned(text), invalid)
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    /// The next byte to read.
+    at: usize,
+    line_starts: Vec<usize>,
+    /// See [`decode`]; ascending.
+    invalid: Vec<usize>,
+    lookup: &'a dyn Fn(&str) -> Option<String>,
+    earlier: HashMap<String, String>,
+    /// The length of all values so far.
+    total: usize,
+    contents: Contents,
+}
+
+impl<'a> Reader<'a> {
+    /// Moves over blank lines and comments; false at the end of the file.
+    fn skip_to_statement(&mut self) -> bool {
+        loop {
+            let rest = &self.text[self.at..];
+            let trimmed = rest.trim_start();
+            self.at += rest.len() - trimmed.len();
+            if !trimmed.starts_with('#') {
+                return !trimmed.is_empty();
+            }
+            self.skip_line();
+        }
+    }
+
+    fn skip_line(&mut self) {
+        let rest = &self.text[self.at..];
+        self.at += rest.find('\n').unwrap_or(rest.len());
+    }
+
+    /// Moves over spaces within the line.
+    fn skip_spaces(&mut self) {
+        let rest = &self.text[self.at..];
+        self.at += rest.len() - rest.trim_start_matches(is_space).len();
+    }
+
+    fn statement(&mut self) -> Result<(), Fault> {
+        let line = self.place(self.at).0;
+        let key = self.key()?;
+        let mut value = None;
+        if self.text[self.at..].starts_with(['=', ':']) {
+            self.at += 1;
+            self.skip_spaces();
+            let text = self.value()?;
+            self.total += text.len();
+            if self.total > MAX_TOTAL {
+                let kind = ReadErrorKind::TooLong;
+                return Err(Fault { at: self.at, kind });
+            }
+            self.earlier.insert(key.to_owned(), text.clone());
+            value = Some(text);
+        }
+        let key = key.to_owned();
+        self.contents.entries.push(Entry { key, value, line });
+        Ok(())
+    }
+
+    /// Reads a key and stops at its `=`, `:` or line end.
+    fn key(&mut self) -> Result<&'a str, Fault> {
+        self.skip_export();
+        let start = self.at;
+        let rest = &self.text[start..];
+        let end = rest.find(['=', ':', '\n']).unwrap_or(rest.len());
+        let key = rest[..end].trim_end();
+        self.check_utf8(start, start + key.len())?;
+        for (offset, c) in key.char_indices() {
+            let kind = if is_space(c) {
+                ReadErrorKind::KeySpace
+            } else if c.is_alphanumeric() || "_.-[]".contains(c) {
+                continue;
+            } else {
+                ReadErrorKind::KeyCharacter(c)
+            };
+            let at = start + offset;
+            return Err(Fault { at, kind });
+        }
+        if key.is_empty() {
+            let kind = ReadErrorKind::KeyMissing;
+            return Err(Fault { at: start, kind });
+        }
+        self.at = start + end;
+        Ok(key)
+    }
+
+    /// Moves over the `export` of `export KEY=value`, but not of `export=value`.
+    fn skip_export(&mut self) {
+        if let Some(rest) = self.text[self.at..].strip_prefix("export") {
+            let key = rest.trim_start_matches(is_space);
+            if key.len() < rest.len() && !key.is_empty() && !key.starts_with(['=', ':', '\n']) {
+                self.at = self.text.len() - key.len();
+            }
+        }
+    }
+
+    /// Reads a value and stops behind it, also when something inside it is wrong.
+    fn value(&mut self) -> Result<String, Fault> {
+        let start = self.at;
+        let rest = &self.text[start..];
+        let quote = rest.chars().next().filter(|c| matches!(c, '\'' | '"'));
+        let (raw_start, raw) = if let Some(quote) = quote {
+            let kind = ReadErrorKind::Unterminated;
+            let length = closing_quote(&rest[1..], quote).ok_or(Fault { at: start, kind })?;
+            self.at = start + length + 2;
+            (start + 1, &rest[1..=length])
+        } else {
+            let line = &rest[..rest.find('\n').unwrap_or(rest.len())];
+            self.at = start + line.len();
+            let value = line.split(" #").next().unwrap_or(line);
+            (start, value.trim_end())
+        };
+        self.check_utf8(raw_start, raw_start + raw.len())?;
+        let value = match quote {
+            Some('\'') => raw.replace("\\'", "'"),
+            Some(_) => self.expand(raw, raw_start, true)?,
+            None => self.expand(raw, raw_start, false)?,
+        };
+        if value.contains('\0') {
+            let kind = ReadErrorKind::Nul;
+            return Err(Fault { at: start, kind });
+        }
+        let after = &self.text[self.at..];
+        if after.is_empty() || after.starts_with(|c: char| c == '#' || c.is_whitespace()) {
+            return Ok(value);
+        }
+        let kind = ReadErrorKind::TextAfterQuote;
+        Err(Fault { at: self.at, kind })
+    }
+
+    fn expand(&mut self, raw: &str, base: usize, has_escapes: bool) -> Result<String, Fault> {
+        let (lookup, earlier) = (self.lookup, &self.earlier);
+        let variable = |name: &str| lookup(name).or_else(|| earlier.get(name).cloned());
+        let mut expander = Expander {
+            variable: &variable,
+            has_escapes,
+            unset: Vec::new(),
+        };
+        let value = expander.expand(raw, base);
+        for (at, name) in expander.unset {
+            let (line, column) = self.place(at);
+            self.contents
+                .unset
+                .push(UnsetVariable { name, line, column });
+        }
+        value
+    }
+
+    fn check_utf8(&self, start: usize, end: usize) -> Result<(), Fault> {
+        let first = self.invalid.partition_point(|&at| at < start);
+        match self.invalid.get(first) {
+            Some(&at) if at < end => {
+                let kind = ReadErrorKind::NotUtf8;
+                Err(Fault { at, kind })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Line and column of a byte, both from 1, the column in characters.
+    fn place(&self, at: usize) -> (usize, usize) {
+        let line = self.line_starts.partition_point(|&start| start <= at);
+        let start = self.line_starts[line - 1];
+        (line, self.text[start..at].chars().count() + 1)
+    }
+}
+
+/// Space within a line, as Compose has it.
+fn is_space(c: char) -> bool {
+    matches!(
+        c,
+        '\t' | '\u{b}' | '\u{c}' | '\r' | ' ' | '\u{85}' | '\u{a0}'
+    )
+}
+
+/// The byte of `text` at which a quote that was opened before it is closed.
+fn closing_quote(text: &str, quote: char) -> Option<usize> {
+    let mut is_escaped = false;
+    text.char_indices().find_map(|(at, c)| {
+        let is_closing = c == quote && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        is_closing.then_some(at)
+    })
+}

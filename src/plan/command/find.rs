@@ -1,0 +1,148 @@
+//! Looks a program up as `execvp` does, with somebody else's `PATH` and directory.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::unistd::{AccessFlags, faccessat};
+
+use super::builtins;
+
+/// Where `execvp` looks when there is no `PATH`.
+const DEFAULT_PATH: &str = "/bin:/usr/bin";
+
+/// Why there is no program to execute: permanent, so no restart would help.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FindError {
+    /// No such file.
+    #[error("the program `{name}` is not found")]
+    NotFound {
+        /// The name as written.
+        name: String,
+        /// Where it was looked for: directories, or the one path if the name has a slash.
+        searched: Vec<PathBuf>,
+    },
+    /// There is something of that name, and it cannot be executed.
+    #[error("`{}` cannot be executed", .path.display())]
+    NotExecutable {
+        /// The first one found.
+        path: PathBuf,
+    },
+}
+
+impl FindError {
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "stack::command::not_found",
+            Self::NotExecutable { .. } => "stack::command::not_executable",
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NotFound { name, searched } => not_found_hint(name, searched),
+            Self::NotExecutable { path } if path.is_dir() => "it is a directory".to_owned(),
+            Self::NotExecutable { path } => {
+                let path = shell_words::quote(&path.to_string_lossy()).into_owned();
+                format!("make it executable: chmod +x {path}")
+            }
+        }
+    }
+}
+
+fn not_found_hint(name: &str, searched: &[PathBuf]) -> String {
+    if builtins::is_shell_word(name) {
+        return format!(
+            "`{name}` belongs to the shell: write the command as a string, not as a list"
+        );
+    }
+    if name.contains([' ', '\t']) {
+        return "write one word an element, or the whole command as a string".to_owned();
+    }
+    let places = searched
+        .iter()
+        .map(|place| place.display().to_string())
+        .collect::<Vec<_>>()
+        .join(", ");
+    if name.contains('/') {
+        format!("there is no {places}; it is relative to `working_dir`")
+    } else {
+        format!("install it, or add its directory to the service's PATH (searched: {places})")
+    }
+}
+
+/// Finds what `execvp(name)` would execute in the directory `cwd` with this `PATH`.
+///
+/// The result is the path to hand to `execve` *in* `cwd`: like a shell's, it stays relative where
+/// the name or the element of `PATH` is, so that a script sees the `$0` it would see under a shell.
+/// A name with a slash is not looked up. Permissions are checked for the current user.
+pub fn find_program(name: &str, path: Option<&OsStr>, cwd: &Path) -> Result<PathBuf, FindError> {
+    let mut denied = None;
+    let mut searched = Vec::new();
+    for (place, candidate) in candidates(name, path, cwd) {
+        searched.push(place);
+        match check(&cwd.join(&candidate)) {
+            Found::Program => return Ok(candidate),
+            Found::Denied => denied = denied.or(Some(candidate)),
+            // Of no interest in PATH; where it was asked for by its path, it is the answer.
+            Found::Directory if name.contains('/') => denied = Some(candidate),
+            Found::Directory | Found::Nothing => {}
+        }
+    }
+    Err(match denied {
+        Some(candidate) => FindError::NotExecutable {
+            path: cwd.join(candidate),
+        },
+        None => FindError::NotFound {
+            name: name.to_owned(),
+            searched,
+        },
+    })
+}
+
+/// The paths to try, each with the place that a message names.
+fn candidates(name: &str, path: Option<&OsStr>, cwd: &Path) -> Vec<(PathBuf, PathBuf)> {
+    if name.is_empty() || name.contains('\0') {
+        return Vec::new();
+    }
+    if name.contains('/') {
+        return vec![(cwd.join(name), PathBuf::from(name))];
+    }
+    // An empty element is the working directory, and so is an empty PATH.
+    std::env::split_paths(path.unwrap_or(OsStr::new(DEFAULT_PATH)))
+        .map(|directory| {
+            let in_cwd = directory.as_os_str().is_empty();
+            let directory = if in_cwd {
+                PathBuf::from(".")
+            } else {
+                directory
+            };
+            (cwd.join(&directory), directory.join(name))
+        })
+        .collect()
+}
+
+enum Found {
+    Program,
+    /// `EACCES`: remembered, since it says more than "not found".
+    Denied,
+    Directory,
+    Nothing,
+}
+
+fn check(path: &Path) -> Found {
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_file() => {
+            match faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS) {
+                Ok(()) => Found::Program,
+                Err(_) => Found::Denied,
+            }
+        }
+        Ok(metadata) if metadata.is_dir() => Found::Directory,
+        Ok(_) => Found::Denied,
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => Found::Denied,
+        Err(_) => Found::Nothing,
+    }
+}

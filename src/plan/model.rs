@@ -1,0 +1,256 @@
+//! The plan: what will happen, every value settled. Made once, never changed.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use crate::spec::model::Condition;
+use crate::support::name::{PortName, ProjectName, ServiceName};
+
+/// The whole stack, ready to run.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The project's name.
+    pub project: ProjectName,
+    /// The instance's id: the name, a dash, 16 hex digits of the directory's hash.
+    pub instance: String,
+    /// Where relative paths start; canonical.
+    pub project_dir: PathBuf,
+    /// The file that was read.
+    pub file: PathBuf,
+    /// The generated file: path and entries; `None` with `dotenv: false`.
+    pub dotenv: Option<DotenvPlan>,
+    /// The generated keys with their values, in the order of the file, also without a file.
+    pub values: Vec<(String, String)>,
+    /// The units, in the order of the file.
+    pub units: Vec<UnitPlan>,
+    /// A fingerprint of what was configured, ports aside: two plans with the same one need no
+    /// reconciling.
+    pub fingerprint: String,
+}
+
+/// The generated `.env`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DotenvPlan {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What stands between the fences; empty removes them.
+    pub entries: Vec<(String, String)>,
+}
+
+/// One replica of one service.
+#[derive(Debug, Clone)]
+pub struct UnitPlan {
+    /// The service.
+    pub service: ServiceName,
+    /// The number of the replica, from 1.
+    pub replica: u32,
+    /// What is executed.
+    pub execution: Execution,
+    /// Where it starts.
+    pub directory: PathBuf,
+    /// Its environment.
+    pub environment: Environment,
+    /// The number of the signal that asks it to stop.
+    pub stop_signal: i32,
+    /// How long it may take to stop.
+    pub grace: Duration,
+    /// Whether and when it is started again.
+    pub restart: RestartPolicy,
+    /// Exit codes besides 0 that are successes.
+    pub success_exit_codes: Vec<u8>,
+    /// How to know that it is well.
+    pub health: Option<HealthPlan>,
+    /// What it waits for.
+    pub depends_on: Vec<DependencyPlan>,
+    /// Its ports, in the order of the file.
+    pub ports: Vec<PortPlan>,
+    /// Its labels.
+    pub labels: IndexMap<String, String>,
+}
+
+/// What is executed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Execution {
+    /// The words; the first is looked up in the service's own `PATH` when it is executed, since
+    /// another service may build it.
+    pub argv: Vec<String>,
+    /// Whether the first word is a shell that reads a line of the user's.
+    pub is_shell_line: bool,
+}
+
+/// An environment: the caller's, and what differs from it.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// The caller's, shared by all services.
+    pub base: Arc<Vec<(OsString, OsString)>>,
+    /// What is set, or removed by `None`, on top.
+    pub changes: IndexMap<String, Option<String>>,
+}
+
+/// Which ends are followed by a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RestartWhen {
+    /// None.
+    Never,
+    /// Failures: a code that is no success, or a signal that `stack` did not send.
+    OnFailure,
+    /// All but those that `stack` asked for.
+    Always,
+}
+
+/// A service's restart policy, every value settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RestartPolicy {
+    /// After which ends.
+    pub when: RestartWhen,
+    /// How many restarts in a row are made at most; `None` is without limit.
+    pub max_attempts: Option<u32>,
+    /// Before the first restart of a row.
+    pub delay: Duration,
+    /// The delay doubles up to this.
+    pub max_delay: Duration,
+    /// A run that lasts as long ends the row.
+    pub window: Duration,
+}
+
+/// A health check, every value settled.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HealthPlan {
+    /// What is asked.
+    pub probe: ProbePlan,
+    /// From the end of one check to the next.
+    pub interval: Duration,
+    /// A check that takes longer has failed.
+    pub timeout: Duration,
+    /// So many failures in a row make it unhealthy.
+    pub retries: u32,
+    /// Failures this soon after the start do not count.
+    pub start_period: Duration,
+    /// The interval within the start period.
+    pub start_interval: Duration,
+}
+
+/// The kinds of check.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ProbePlan {
+    /// A command that must exit with 0.
+    Command(Execution),
+    /// An HTTP request.
+    Http(HttpProbePlan),
+    /// A TCP connection.
+    Tcp {
+        /// Where.
+        host: String,
+        /// Which port.
+        port: u16,
+    },
+}
+
+/// An HTTP check.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HttpProbePlan {
+    /// The host that is connected to.
+    pub host: String,
+    /// The port that is connected to.
+    pub port: u16,
+    /// The path, with its query.
+    pub path: String,
+    /// The status codes that pass, as inclusive ranges.
+    pub status: Vec<(u16, u16)>,
+    /// Extra headers.
+    pub headers: Vec<(String, String)>,
+}
+
+/// One edge of the graph.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct DependencyPlan {
+    /// The index of the unit that is waited for.
+    pub unit: usize,
+    /// What is waited for.
+    pub condition: Condition,
+    /// Whether its failure stops the dependent.
+    pub is_required: bool,
+    /// Whether an explicit restart of it restarts the dependent too.
+    pub restart: bool,
+}
+
+/// A port of a unit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PortPlan {
+    /// Its name.
+    pub name: PortName,
+    /// The number.
+    pub port: u16,
+}
+
+impl RestartPolicy {
+    /// The engine's figures: 100 ms doubling to 60 s, back to the start after 10 s of good running.
+    pub const fn with(when: RestartWhen, max_attempts: Option<u32>) -> Self {
+        Self {
+            when,
+            max_attempts,
+            delay: Duration::from_millis(100),
+            max_delay: Duration::from_secs(60),
+            window: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Environment {
+    /// The whole environment: the base without what is changed, then the changes.
+    pub fn entries(&self) -> Vec<(&OsStr, &OsStr)> {
+        let kept = self
+            .base
+            .iter()
+            .filter(|(key, _)| {
+                key.to_str()
+                    .is_none_or(|key| !self.changes.contains_key(key))
+            })
+            .map(|(key, value)| (key.as_os_str(), value.as_os_str()));
+        let set = self.changes.iter().filter_map(|(key, value)| {
+            value
+                .as_ref()
+                .map(|value| (OsStr::new(key.as_str()), OsStr::new(value.as_str())))
+        });
+        kept.chain(set).collect()
+    }
+
+    /// The value of one key.
+    pub fn get(&self, key: &str) -> Option<&OsStr> {
+        match self.changes.get(key) {
+            Some(change) => change.as_ref().map(OsStr::new),
+            None => self
+                .base
+                .iter()
+                .rev()
+                .find(|(name, _)| name == key)
+                .map(|(_, value)| value.as_os_str()),
+        }
+    }
+}
+
+impl Plan {
+    /// The index of a service's unit.
+    pub fn unit_of(&self, service: &str) -> Option<usize> {
+        self.units
+            .iter()
+            .position(|unit| unit.service.as_str() == service)
+    }
+
+    /// The units that depend on each unit, directly: the graph the other way round.
+    pub fn dependents(&self) -> Vec<Vec<usize>> {
+        let mut dependents = vec![Vec::new(); self.units.len()];
+        for (index, unit) in self.units.iter().enumerate() {
+            for dependency in &unit.depends_on {
+                if let Some(list) = dependents.get_mut(dependency.unit) {
+                    list.push(index);
+                }
+            }
+        }
+        dependents
+    }
+}

@@ -1,0 +1,277 @@
+//! A batch of ports, held: all of them, or none.
+//!
+//! The thin shell around [`index`](super::index): reads the ledger and the kernel's settings,
+//! lends sockets to the choice, and turns its outcome into holds, errors and warnings. The ledger
+//! stays locked while ports are tried. That is no matter of correctness, as the sockets cannot be
+//! had twice, but it spares 50 stacks that start at once some 500 vain binds each (measured).
+
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+
+use super::descriptors::{ensure_descriptors, soft_limit};
+use super::hold::{Hold, HoldError};
+use super::index::{self, Answer, Claim, Effort, Miss, NoPlan, Plan, Reason, Terrain};
+use super::ledger::{Ledger, PortRow, Session};
+use super::owner;
+use super::problem::{Occupant, PortError, PortWarning, Refused};
+use super::reclaim::take_or_reclaim;
+use super::request::{Owner, Pool, PortKey, PortRequest, Want};
+use super::set::{KernelPorts, PortSet, browser_refuses, overlap};
+use super::sock_diag;
+use super::stranger;
+
+/// What is to be allocated in one transaction.
+#[derive(Debug, Clone, Copy)]
+pub struct Batch<'a> {
+    /// Every port of the stack, each key once, in the order of the file.
+    pub requests: &'a [PortRequest],
+    /// Where ports are taken from.
+    pub pool: &'a Pool,
+    /// The stack.
+    pub owner: &'a Owner,
+    /// A wish or a preferred number that is taken is an error.
+    pub strict: bool,
+    /// Forget the ports of the last time.
+    pub fresh: bool,
+}
+
+/// The ports of a batch.
+#[derive(Debug)]
+pub struct Allocation {
+    /// A hard hold for every key, in the order of the requests.
+    pub holds: IndexMap<PortKey, Hold>,
+    /// What the user should know.
+    pub warnings: Vec<PortWarning>,
+}
+
+/// Allocates every port of `batch`, or none.
+///
+/// On success the ledger says so (if it can be written), and the ports stay taken for as long as
+/// the holds live. On failure nothing is held and nothing was written.
+pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortError> {
+    if batch.requests.is_empty() {
+        return Ok(Allocation {
+            holds: IndexMap::new(),
+            warnings: Vec::new(),
+        });
+    }
+    ensure_descriptors(batch.requests.len());
+    let mut session = Session::begin(ledger);
+    let kernel = KernelPorts::read();
+    let terrain = terrain(batch, &session, &kernel);
+
+    let mut held: HashMap<u16, Hold> = HashMap::new();
+    let plan = index::plan(
+        batch.requests,
+        batch.pool,
+        &terrain,
+        batch.strict,
+        |port, effort| {
+            let hold = match effort {
+                Effort::Insist => take_or_reclaim(port),
+                Effort::Skim => Hold::take(port),
+            };
+            match hold {
+                Ok(hold) => {
+                    held.insert(port, hold);
+                    Ok(Answer::Held)
+                }
+                Err(HoldError::Taken) => Ok(Answer::Taken),
+                Err(HoldError::Denied) => Ok(Answer::Denied),
+                Err(error @ (HoldError::TooManyFiles(_) | HoldError::System(_))) => {
+                    Err((port, error))
+                }
+            }
+        },
+    );
+    let plan = match plan {
+        Ok(plan) => plan,
+        Err(no_plan) => {
+            // First, or the message would name ourselves as the holder.
+            drop(held);
+            session.unlock();
+            return Err(explain(no_plan, batch, &session));
+        }
+    };
+
+    let mut warnings = standing_warnings(batch, &plan, &kernel);
+    warnings.extend(plan.misses.iter().map(|miss| PortWarning::Replaced {
+        refused: refused(miss, batch, &session),
+        got: plan.ports[miss.request],
+    }));
+    let rows: Vec<PortRow> = batch
+        .requests
+        .iter()
+        .zip(&plan.ports)
+        .map(|(request, &port)| PortRow {
+            key: request.key.clone(),
+            port,
+        })
+        .collect();
+    let here = session.here.clone();
+    session.book.record(batch.owner, &rows, batch.fresh, &here);
+    warnings.extend(session.commit().into_iter().map(PortWarning::Ledger));
+
+    let holds = rows
+        .into_iter()
+        .filter_map(|row| Some((row.key, held.remove(&row.port)?)))
+        .collect();
+    Ok(Allocation { holds, warnings })
+}
+
+fn terrain(batch: &Batch<'_>, session: &Session, kernel: &KernelPorts) -> Terrain {
+    let own = Some(batch.owner.instance.as_str());
+    let foreign_sticky: PortSet = session.book.sticky(own).map(|stack| stack.port).collect();
+    let mut avoid = foreign_sticky.clone();
+    if !batch.fresh {
+        avoid.extend(session.book.own_bad(batch.owner));
+    }
+    let mut never = stranger::never(kernel, &batch.pool.exclude);
+    never.extend(session.book.granted(&session.here));
+    Terrain {
+        own_sticky: if batch.fresh {
+            HashMap::new()
+        } else {
+            session.book.own_sticky(batch.owner)
+        },
+        live: session
+            .book
+            .live(&session.here, own)
+            .map(|stack| stack.port)
+            .collect(),
+        foreign_sticky,
+        avoid,
+        never,
+    }
+}
+
+/// What is worth saying about numbers that were had.
+fn standing_warnings(batch: &Batch<'_>, plan: &Plan, kernel: &KernelPorts) -> Vec<PortWarning> {
+    let mut warnings = Vec::new();
+    let mut ranges = Vec::new();
+    for (request, &port) in batch.requests.iter().zip(&plan.ports) {
+        match request.want {
+            Want::Auto | Want::Prefer(_) => ranges.extend(batch.pool.ranges.iter().copied()),
+            Want::Within(range) => ranges.push(range),
+            Want::Fixed(fixed) => {
+                if let Some(wish) = &request.wish
+                    && wish.port != fixed
+                {
+                    warnings.push(PortWarning::WishIgnored {
+                        key: request.key.clone(),
+                        wished: wish.port,
+                        origin: wish.origin.clone(),
+                        fixed,
+                    });
+                }
+            }
+        }
+        if browser_refuses(port) {
+            warnings.push(PortWarning::BrowserRefuses {
+                key: request.key.clone(),
+                port,
+            });
+        }
+    }
+    if let Some(ephemeral) = kernel.ephemeral {
+        let mut said = Vec::new();
+        for range in ranges {
+            if overlap(range, ephemeral).is_some() && !said.contains(&range) {
+                said.push(range);
+                warnings.push(PortWarning::Ephemeral { range, ephemeral });
+            }
+        }
+    }
+    if let Some(&first) = batch.pool.ranges.first()
+        && !plan.fallbacks.is_empty()
+    {
+        warnings.push(PortWarning::Fallback {
+            first,
+            ports: plan
+                .fallbacks
+                .iter()
+                .map(|&index| plan.ports[index])
+                .collect(),
+        });
+    }
+    warnings
+}
+
+fn refused(miss: &Miss, batch: &Batch<'_>, session: &Session) -> Refused {
+    let request = &batch.requests[miss.request];
+    let stack = || session.stack_of(miss.port, Some(&batch.owner.instance));
+    let of_stack = |stack| Occupant::Stack(Box::new(stack));
+    let occupant = match miss.reason {
+        Reason::Denied => Occupant::System,
+        Reason::Sibling(index) => Occupant::Sibling(batch.requests[index].key.clone()),
+        Reason::ForeignSticky => stack().map_or(Occupant::Unknown, of_stack),
+        Reason::Taken => {
+            let sockets = sock_diag::on_port(miss.port).unwrap_or_default();
+            match owner::name(sockets, stack()) {
+                Some(holder) => Occupant::Process(Box::new(holder)),
+                None => stack().map_or(Occupant::Unknown, of_stack),
+            }
+        }
+    };
+    Refused {
+        key: request.key.clone(),
+        port: miss.port,
+        origin: match miss.claim {
+            Claim::Wish => request.wish.as_ref().map(|wish| wish.origin.clone()),
+            Claim::Fixed | Claim::Preferred => None,
+        },
+        occupant,
+    }
+}
+
+fn explain(no_plan: NoPlan<(u16, HoldError)>, batch: &Batch<'_>, session: &Session) -> PortError {
+    match no_plan {
+        NoPlan::FixedTwice {
+            first,
+            second,
+            port,
+        } => PortError::FixedTwice {
+            port,
+            first: batch.requests[first].key.clone(),
+            second: batch.requests[second].key.clone(),
+        },
+        NoPlan::Missed(misses) => PortError::Refused(
+            misses
+                .iter()
+                .map(|miss| refused(miss, batch, session))
+                .collect(),
+        ),
+        NoPlan::Exhausted {
+            ranges,
+            wanted,
+            found,
+        } => PortError::Exhausted {
+            holders: stranger::holders_in(&ranges, session, Some(&batch.owner.instance)),
+            ranges,
+            wanted,
+            found,
+        },
+        NoPlan::Stopped((port, error)) => stopped(port, error, batch.requests.len()),
+    }
+}
+
+/// The error for a probe that cannot go on.
+pub(crate) fn stopped(port: u16, error: HoldError, wanted: usize) -> PortError {
+    match error {
+        HoldError::TooManyFiles(source) => PortError::TooManyFiles {
+            wanted,
+            limit: soft_limit(),
+            source,
+        },
+        HoldError::System(source) => PortError::System { port, source },
+        HoldError::Taken => PortError::System {
+            port,
+            source: std::io::ErrorKind::AddrInUse.into(),
+        },
+        HoldError::Denied => PortError::System {
+            port,
+            source: std::io::ErrorKind::PermissionDenied.into(),
+        },
+    }
+}

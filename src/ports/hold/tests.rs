@@ -1,0 +1,220 @@
+//! What a hold meets and what it keeps out; the tables 2b to 2d of the measurements behind the
+//! design, with real sockets.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
+use std::process::Command;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use socket2::{Domain, Type};
+
+use crate::ports::is_port_free;
+use crate::ports::testing::{Made, in_own_network, socket};
+
+use super::*;
+
+/// Every address on which a server can be.
+const ADDRESSES: [(&str, bool); 7] = [
+    ("127.0.0.1:8000", false),
+    ("127.0.0.2:8000", false),
+    ("0.0.0.0:8000", false),
+    ("[::1]:8000", false),
+    ("[::1]:8000", true),
+    ("[::]:8000", false),
+    ("[::]:8000", true),
+];
+
+fn taken(port: u16) -> bool {
+    matches!(Hold::take(port), Err(HoldError::Taken))
+}
+
+fn every_kind() -> impl Iterator<Item = (SocketAddr, Made)> {
+    ADDRESSES.into_iter().flat_map(|(address, only_v6)| {
+        [(true, true), (true, false), (false, true), (false, false)].map(|(reuse, listen)| {
+            let made = Made {
+                reuse,
+                only_v6,
+                listen,
+            };
+            (address.parse().unwrap(), made)
+        })
+    })
+}
+
+#[test]
+fn every_kind_of_occupant_is_seen() {
+    in_own_network(|| {
+        for (address, made) in every_kind() {
+            let occupant = socket(address, made).unwrap();
+            assert!(taken(8000), "{address} {made:?}");
+            drop(occupant);
+            assert!(is_port_free(8000), "{address} {made:?} left something");
+        }
+    });
+}
+
+#[test]
+fn connections_and_what_they_leave_are_seen() {
+    in_own_network(|| {
+        for reuse in [true, false] {
+            let port = if reuse { 8000 } else { 8001 };
+            let address: SocketAddr = ([127, 0, 0, 1], port).into();
+            let made = Made {
+                reuse,
+                ..Made::LISTENER
+            };
+            let server = socket(address, made).unwrap();
+            let client = TcpStream::connect(address).unwrap();
+            let (accepted, _) = server.accept().unwrap();
+            drop(server);
+            assert!(taken(port), "an accepted connection");
+            drop(accepted);
+            assert!(taken(port), "FIN_WAIT2");
+            drop(client);
+            assert!(taken(port), "TIME_WAIT");
+        }
+    });
+}
+
+#[test]
+fn outgoing_connections_are_seen() {
+    in_own_network(|| {
+        let server = TcpListener::bind("127.0.0.1:9000").unwrap();
+        let by_the_kernel = TcpStream::connect("127.0.0.1:9000").unwrap();
+        assert!(taken(by_the_kernel.local_addr().unwrap().port()));
+        let explicit = socket(
+            "127.0.0.1:8000".parse().unwrap(),
+            Made {
+                reuse: true,
+                only_v6: false,
+                listen: false,
+            },
+        )
+        .unwrap();
+        explicit
+            .connect(&server.local_addr().unwrap().into())
+            .unwrap();
+        assert!(taken(8000));
+    });
+}
+
+#[test]
+fn udp_is_no_occupant() {
+    in_own_network(|| {
+        let _udp = std::net::UdpSocket::bind("[::]:8000").unwrap();
+        assert!(is_port_free(8000));
+    });
+}
+
+#[test]
+fn a_hard_hold_keeps_everybody_out_and_a_soft_one_lets_in_who_sets_reuseaddr() {
+    in_own_network(|| {
+        let hold = Hold::take(8000).unwrap();
+        let admitted = |reuse: bool| -> Vec<bool> {
+            every_kind()
+                .filter(|(_, made)| made.reuse == reuse && made.listen)
+                .map(|(address, made)| socket(address, made).is_ok())
+                .collect()
+        };
+        for _ in 0..2 {
+            assert!(!hold.is_soft().unwrap());
+            assert_eq!(admitted(true), [false; 7]);
+            assert_eq!(admitted(false), [false; 7]);
+            hold.soften().unwrap();
+            assert!(hold.is_soft().unwrap());
+            assert_eq!(admitted(true), [true; 7]);
+            assert_eq!(admitted(false), [false; 7]);
+            assert!(taken(8000), "another allocator stays out");
+            hold.harden().unwrap();
+        }
+    });
+}
+
+#[test]
+fn of_two_servers_in_a_soft_hold_the_second_is_refused() {
+    in_own_network(|| {
+        let hold = Hold::take(8000).unwrap();
+        hold.soften().unwrap();
+        let address = "127.0.0.1:8000".parse().unwrap();
+        let _first = socket(address, Made::LISTENER).unwrap();
+        assert!(socket(address, Made::LISTENER).is_err());
+    });
+}
+
+#[test]
+fn a_server_survives_the_flip_and_its_port_outlives_it() {
+    in_own_network(|| {
+        let hold = Hold::take(8000).unwrap();
+        hold.soften().unwrap();
+        let address: SocketAddr = "127.0.0.1:8000".parse().unwrap();
+        let server = socket(address, Made::LISTENER).unwrap();
+        hold.harden().unwrap();
+        let client = TcpStream::connect(address).unwrap();
+        // It crashes with a live connection: TIME_WAIT, in which a new hold could not be taken.
+        let (accepted, _) = server.accept().unwrap();
+        drop((accepted, client, server));
+        assert!(socket(address, Made::LISTENER).is_err(), "a squatter");
+        hold.soften().unwrap();
+        assert!(socket(address, Made::LISTENER).is_ok(), "the respawn");
+    });
+}
+
+#[test]
+fn nobody_waits_in_a_hold() {
+    in_own_network(|| {
+        let _hold = Hold::take(8000).unwrap();
+        let refused = TcpStream::connect("127.0.0.1:8000").unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    });
+}
+
+#[test]
+fn no_child_inherits_a_hold() {
+    in_own_network(|| {
+        let hold = Hold::take(8000).unwrap();
+        let flags = fcntl(hold.as_fd(), FcntlArg::F_GETFD).unwrap();
+        assert!(FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC));
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let link = format!("/proc/{}/fd/{}", child.id(), hold.as_fd().as_raw_fd());
+        let inherited = std::fs::read_link(link);
+        drop(hold);
+        let free = is_port_free(8000);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(inherited.is_err());
+        assert!(free, "the child has the port");
+    });
+}
+
+#[test]
+fn refusals_of_the_system_are_told_apart() {
+    in_own_network(|| {
+        let Err(error) = Hold::take(0) else {
+            panic!("0 is no port")
+        };
+        assert!(matches!(error, HoldError::System(_)));
+        let denied = HoldError::from(io::Error::from_raw_os_error(Errno::EACCES as i32));
+        assert!(matches!(denied, HoldError::Denied));
+        for errno in [Errno::EMFILE, Errno::ENFILE] {
+            let error = HoldError::from(io::Error::from_raw_os_error(errno as i32));
+            assert!(matches!(error, HoldError::TooManyFiles(_)));
+        }
+    });
+}
+
+#[test]
+fn a_socket_born_with_reuseaddr_would_be_no_hold() {
+    // Why `take` never sets the option before the bind: two such sockets share the port.
+    in_own_network(|| {
+        let born_soft = || {
+            let socket = Socket::new(Domain::IPV6, Type::STREAM, None)?;
+            socket.set_only_v6(false)?;
+            socket.set_reuse_address(true)?;
+            socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 8000)).into())?;
+            io::Result::Ok(socket)
+        };
+        let _first = born_soft().unwrap();
+        assert!(born_soft().is_ok());
+        assert!(taken(8000));
+    });
+}

@@ -1,0 +1,398 @@
+//! The choice of ports, as a pure function: requests, what is known, and a probe.
+//!
+//! A batch is served in the order of strength: fixed numbers, wishes, preferred numbers, sticky
+//! ports, then the lowest free ones in the order of the file. Each pass goes over all requests
+//! before the next begins, so that no weak claim takes what a stronger one wants.
+//!
+//! Sockets come in by the probe only: it holds a port or says why not. [`allocate`](super::allocate)
+//! drops the holds of ports that were not chosen in the end.
+
+use std::collections::HashMap;
+
+use crate::support::port_range::PortRange;
+
+use super::request::{Pool, PortKey, PortRequest, Want};
+use super::set::PortSet;
+
+/// How hard a port is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effort {
+    /// Somebody asked for this very number: also through leftovers in TIME_WAIT.
+    Insist,
+    /// One of many; the next one is as good.
+    Skim,
+}
+
+/// What the probe found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It is held now.
+    Held,
+    /// A socket is on it.
+    Taken,
+    /// The system does not allow it.
+    Denied,
+}
+
+/// What is known without asking a socket.
+#[derive(Debug, Clone)]
+pub(crate) struct Terrain {
+    /// The last ports of this stack.
+    pub(crate) own_sticky: HashMap<PortKey, u16>,
+    /// Held by other stacks that run. They count as taken even where a socket would say free: a
+    /// server may be just between its hold and its listener.
+    pub(crate) live: PortSet,
+    /// The sticky ports of other stacks.
+    pub(crate) foreign_sticky: PortSet,
+    /// Handed out last: besides foreign sticky ones, those that turned bad.
+    pub(crate) avoid: PortSet,
+    /// Never handed out unless somebody asks for the number.
+    pub(crate) never: PortSet,
+}
+
+/// Which of the weaker claims a number has: it can be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// `$<PORT:8080>`; cannot be replaced.
+    Fixed,
+    /// The caller's.
+    Wish,
+    /// `$<PORT:auto:5173>`.
+    Preferred,
+}
+
+/// Why a number that was asked for is not had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// A socket or a running stack has it.
+    Taken,
+    /// The system does not allow it.
+    Denied,
+    /// The request at this index has it.
+    Sibling(usize),
+    /// It is free, but another stack's sticky port.
+    ForeignSticky,
+}
+
+/// A number that was asked for and not had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Miss {
+    pub(crate) request: usize,
+    pub(crate) port: u16,
+    pub(crate) claim: Claim,
+    pub(crate) reason: Reason,
+}
+
+/// The chosen ports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// One for each request, in their order.
+    pub(crate) ports: Vec<u16>,
+    /// What was asked for and replaced.
+    pub(crate) misses: Vec<Miss>,
+    /// The requests that were served from a later range of the pool.
+    pub(crate) fallbacks: Vec<usize>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoPlan<E> {
+    /// Two requests are fixed to one port.
+    FixedTwice {
+        first: usize,
+        second: usize,
+        port: u16,
+    },
+    /// Numbers that cannot be replaced are not to be had.
+    Missed(Vec<Miss>),
+    /// The ranges are too small: so many ports were asked for, and so many found.
+    Exhausted {
+        ranges: Vec<PortRange>,
+        wanted: usize,
+        found: usize,
+    },
+    /// The probe cannot go on.
+    Stopped(E),
+}
+
+/// Chooses a port for every request, or none at all.
+///
+/// `strict` makes a wish or a preferred number that is taken an error. `probe` is asked at most
+/// once for each port.
+pub(crate) fn plan<E>(
+    requests: &[PortRequest],
+    pool: &Pool,
+    terrain: &Terrain,
+    strict: bool,
+    probe: impl FnMut(u16, Effort) -> Result<Answer, E>,
+) -> Result<Plan, NoPlan<E>> {
+    let mut planner = Planner {
+        requests,
+        pool,
+        terrain,
+        probe,
+        answers: HashMap::new(),
+        ports: vec![None; requests.len()],
+        taken_by: HashMap::new(),
+    };
+    planner.fixed()?;
+    let misses = planner.asked_for(strict)?;
+    planner.sticky()?;
+
+    // In the order of the file, as everybody expects. If that fails because an open request took
+    // what a narrow range needed, once more with the range that ends first served first, which
+    // finds a way whenever there is one. What is held already is not probed again.
+    let open: Vec<usize> = (0..requests.len())
+        .filter(|&index| planner.ports[index].is_none())
+        .collect();
+    let before = (planner.ports.clone(), planner.taken_by.clone());
+    if let Err(no_plan) = planner.lowest(&open) {
+        let NoPlan::Exhausted { .. } = no_plan else {
+            return Err(no_plan);
+        };
+        (planner.ports, planner.taken_by) = before;
+        let mut narrow_first = open;
+        narrow_first.sort_by_key(|&index| match requests[index].want {
+            Want::Within(range) => (0, range.end()),
+            Want::Auto | Want::Prefer(_) | Want::Fixed(_) => (1, 0),
+        });
+        planner.lowest(&narrow_first).map_err(|_| no_plan)?;
+    }
+    Ok(planner.finish(misses))
+}
+
+struct Planner<'a, F> {
+    requests: &'a [PortRequest],
+    pool: &'a Pool,
+    terrain: &'a Terrain,
+    probe: F,
+    answers: HashMap<u16, Answer>,
+    ports: Vec<Option<u16>>,
+    taken_by: HashMap<u16, usize>,
+}
+
+impl<F, E> Planner<'_, F>
+where
+    F: FnMut(u16, Effort) -> Result<Answer, E>,
+{
+    fn fixed(&mut self) -> Result<(), NoPlan<E>> {
+        let mut misses = Vec::new();
+        for (index, request) in self.requests.iter().enumerate() {
+            let Want::Fixed(port) = request.want else {
+                continue;
+            };
+            match self.claim(index, port, Effort::Insist)? {
+                None => {}
+                Some(Reason::Sibling(first)) => {
+                    return Err(NoPlan::FixedTwice {
+                        first,
+                        second: index,
+                        port,
+                    });
+                }
+                Some(reason) => misses.push(Miss {
+                    request: index,
+                    port,
+                    claim: Claim::Fixed,
+                    reason,
+                }),
+            }
+        }
+        none_missed(misses)
+    }
+
+    /// Wishes, then preferred numbers; gives back those that are to be replaced.
+    fn asked_for(&mut self, strict: bool) -> Result<Vec<Miss>, NoPlan<E>> {
+        let mut misses = Vec::new();
+        for (index, request) in self.requests.iter().enumerate() {
+            if self.ports[index].is_some() {
+                continue;
+            }
+            if let Some(wish) = &request.wish
+                && let Some(reason) = self.claim(index, wish.port, Effort::Insist)?
+            {
+                misses.push(Miss {
+                    request: index,
+                    port: wish.port,
+                    claim: Claim::Wish,
+                    reason,
+                });
+            }
+        }
+        for (index, request) in self.requests.iter().enumerate() {
+            let Want::Prefer(port) = request.want else {
+                continue;
+            };
+            let said_already = request.wish.as_ref().is_some_and(|wish| wish.port == port);
+            if self.ports[index].is_some() || said_already {
+                continue;
+            }
+            // Whoever is strict wants the number, whoever had it last.
+            let foreign = !strict
+                && self.terrain.foreign_sticky.contains(port)
+                && self.terrain.own_sticky.get(&request.key) != Some(&port);
+            let reason = if foreign {
+                Some(Reason::ForeignSticky)
+            } else {
+                self.claim(index, port, Effort::Insist)?
+            };
+            if let Some(reason) = reason {
+                misses.push(Miss {
+                    request: index,
+                    port,
+                    claim: Claim::Preferred,
+                    reason,
+                });
+            }
+        }
+        if strict {
+            none_missed(misses)?;
+            return Ok(Vec::new());
+        }
+        Ok(misses)
+    }
+
+    fn sticky(&mut self) -> Result<(), NoPlan<E>> {
+        for (index, request) in self.requests.iter().enumerate() {
+            if self.ports[index].is_some() {
+                continue;
+            }
+            // What the file says now is stronger than what was had under an earlier one.
+            let sticky = self.terrain.own_sticky.get(&request.key).copied();
+            let Some(port) = sticky.filter(|&port| {
+                !self.terrain.never.contains(port)
+                    && self
+                        .ranges(request)
+                        .iter()
+                        .any(|range| range.contains(port))
+            }) else {
+                continue;
+            };
+            self.claim(index, port, Effort::Insist)?;
+        }
+        Ok(())
+    }
+
+    /// The lowest free port for each of the requests, in that order; those that are to be avoided
+    /// only when nothing else is left in any range.
+    fn lowest(&mut self, order: &[usize]) -> Result<(), NoPlan<E>> {
+        for &index in order {
+            if !self.lowest_of(index, false)? && !self.lowest_of(index, true)? {
+                return Err(self.exhausted(index));
+            }
+        }
+        Ok(())
+    }
+
+    fn lowest_of(&mut self, index: usize, avoided: bool) -> Result<bool, NoPlan<E>> {
+        for range in self.ranges(&self.requests[index]) {
+            for port in range.ports() {
+                if self.terrain.never.contains(port) || self.terrain.avoid.contains(port) != avoided
+                {
+                    continue;
+                }
+                if self.claim(index, port, Effort::Skim)?.is_none() {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Gives `port` to the request at `index`, or says why not.
+    fn claim(
+        &mut self,
+        index: usize,
+        port: u16,
+        effort: Effort,
+    ) -> Result<Option<Reason>, NoPlan<E>> {
+        if let Some(&sibling) = self.taken_by.get(&port) {
+            return Ok(Some(Reason::Sibling(sibling)));
+        }
+        if self.terrain.live.contains(port) {
+            return Ok(Some(Reason::Taken));
+        }
+        let answer = if let Some(&answer) = self.answers.get(&port) {
+            answer
+        } else {
+            let answer = (self.probe)(port, effort).map_err(NoPlan::Stopped)?;
+            self.answers.insert(port, answer);
+            answer
+        };
+        Ok(match answer {
+            Answer::Held => {
+                self.ports[index] = Some(port);
+                self.taken_by.insert(port, index);
+                None
+            }
+            Answer::Taken => Some(Reason::Taken),
+            Answer::Denied => Some(Reason::Denied),
+        })
+    }
+
+    /// Where a request may be served from when nobody asks for a number.
+    fn ranges(&self, request: &PortRequest) -> Vec<PortRange> {
+        match request.want {
+            Want::Within(range) => vec![range],
+            Want::Auto | Want::Prefer(_) | Want::Fixed(_) => self.pool.ranges.clone(),
+        }
+    }
+
+    fn exhausted(&self, index: usize) -> NoPlan<E> {
+        let ranges = self.ranges(&self.requests[index]);
+        let same: Vec<usize> = (0..self.requests.len())
+            .filter(|&other| {
+                let request = &self.requests[other];
+                !matches!(request.want, Want::Fixed(_)) && self.ranges(request) == ranges
+            })
+            .collect();
+        NoPlan::Exhausted {
+            wanted: same.len(),
+            found: same
+                .iter()
+                .filter(|&&other| self.ports[other].is_some())
+                .count(),
+            ranges,
+        }
+    }
+
+    fn finish(self, misses: Vec<Miss>) -> Plan {
+        let ports: Vec<u16> = self.ports.into_iter().flatten().collect();
+        let fallbacks = self
+            .requests
+            .iter()
+            .zip(&ports)
+            .enumerate()
+            .filter(|(_, (request, port))| match request.want {
+                Want::Fixed(_) | Want::Within(_) => false,
+                Want::Auto | Want::Prefer(_) => {
+                    let asked = request
+                        .wish
+                        .as_ref()
+                        .is_some_and(|wish| wish.port == **port)
+                        || request.want == Want::Prefer(**port);
+                    let first = self.pool.ranges.first();
+                    let position = |range: &PortRange| range.contains(**port);
+                    !asked && !first.is_some_and(position) && self.pool.ranges.iter().any(position)
+                }
+            })
+            .map(|(index, _)| index)
+            .collect();
+        Plan {
+            ports,
+            misses,
+            fallbacks,
+        }
+    }
+}
+
+fn none_missed<E>(misses: Vec<Miss>) -> Result<(), NoPlan<E>> {
+    if misses.is_empty() {
+        Ok(())
+    } else {
+        Err(NoPlan::Missed(misses))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! Who has which port, over all stacks of a user: one file, one lock.
+//!
+//! The sockets decide who has a port. The ledger makes that fast (numbers that others hold are not
+//! tried), sticky (what a stack had last), and explainable (a held port shows in no other tool).
+//! So it is never worth a failure: what goes wrong with it is a [`LedgerWarning`], and the
+//! allocation goes on without.
+//!
+//! `ports.json` is replaced whole by `rename`, so it can be read without the lock; the lock is on
+//! `ports.lock` beside it, because a lock on a file that is replaced protects nothing. It is not
+//! synced to the disk: a power cut may cost the last entries, and each start of a stack would wait
+//! for the disk.
+
+mod book;
+mod place;
+mod session;
+
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::ports::request::{Owner, PortKey};
+
+pub use book::StackPort;
+pub(crate) use book::{GRANT_MILLIS, GrantRow, PortRow};
+pub(crate) use session::Session;
+
+/// How long a transaction waits for the lock. Others hold it for about a millisecond.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+/// The ledger of one state directory. Cheap to make; nothing is opened before it is used.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    directory: PathBuf,
+    lock_wait: Duration,
+}
+
+/// What is wrong with the ledger. Never a reason to stop.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerWarning {
+    /// The state directory can be neither found nor made, or the lock in it not opened.
+    #[error("the port ledger cannot be used: {reason}")]
+    Unusable {
+        /// The system's words, with the path.
+        reason: String,
+    },
+    /// Somebody kept the lock.
+    #[error("the port ledger `{}` was locked for more than {waited:?}", .path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+        /// For how long it was tried.
+        waited: Duration,
+    },
+    /// It exists and cannot be read.
+    #[error("the port ledger cannot be read: {reason}")]
+    Unreadable {
+        /// The system's words, with the path.
+        reason: String,
+    },
+    /// It is no ledger; the next write replaces it.
+    #[error("the port ledger `{}` is damaged and starts anew: {reason}", .path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where and how.
+        reason: String,
+    },
+    /// A later version of this program wrote it; it is left alone.
+    #[error("the port ledger `{}` was written by a newer version of stack", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It could not be written.
+    #[error("the port ledger was not updated: {reason}")]
+    Unwritten {
+        /// The system's words, with the path.
+        reason: String,
+    },
+}
+
+impl LedgerWarning {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unusable { .. } => "stack::port::ledger_unusable",
+            Self::Locked { .. } => "stack::port::ledger_locked",
+            Self::Unreadable { .. } => "stack::port::ledger_unreadable",
+            Self::Damaged { .. } => "stack::port::ledger_damaged",
+            Self::Newer { .. } => "stack::port::ledger_newer",
+            Self::Unwritten { .. } => "stack::port::ledger_unwritten",
+        }
+    }
+
+    /// What to do about it, and what it means meanwhile.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Unusable { .. } | Self::Unreadable { .. } | Self::Unwritten { .. } => {
+                "ports are still given out safely, but this stack may get other ones next time; \
+                 make the directory writable, or set XDG_STATE_HOME"
+            }
+            Self::Locked { .. } => {
+                "ports are still given out safely, but this stack may get other ones next time; \
+                 see which process has the file open"
+            }
+            Self::Damaged { .. } => "stacks may get other ports than before, once",
+            Self::Newer { .. } => {
+                "ports are still given out safely, but are not remembered; update this stack"
+            }
+        }
+    }
+}
+
+/// Where the ledger is: `$XDG_STATE_HOME/stack`, else `$HOME/.local/state/stack`.
+///
+/// `lookup` reads the caller's environment. A relative path is ignored, as the XDG base directory
+/// specification demands; without either variable there is none.
+pub fn state_dir(lookup: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    let absolute = |name| {
+        lookup(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    absolute("XDG_STATE_HOME")
+        .or_else(|| Some(absolute("HOME")?.join(".local/state")))
+        .map(|base| base.join("stack"))
+}
+
+impl Ledger {
+    /// The ledger in `directory`, which is made (0700) on first use.
+    pub fn at(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: directory.into(),
+            lock_wait: LOCK_WAIT,
+        }
+    }
+
+    /// The same ledger, waiting at most `wait` for its lock instead of 1 s.
+    #[must_use]
+    pub fn with_lock_wait(mut self, wait: Duration) -> Self {
+        self.lock_wait = wait;
+        self
+    }
+
+    /// The data file.
+    pub fn path(&self) -> PathBuf {
+        self.directory.join("ports.json")
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.directory.join("ports.lock")
+    }
+
+    fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Every port that a running stack of this network namespace holds.
+    pub fn live(&self) -> Vec<StackPort> {
+        let session = Session::read(self);
+        session.book.live(&session.here, None).collect()
+    }
+
+    /// Every port that a stack had last, whether it runs or not.
+    pub fn sticky(&self) -> Vec<StackPort> {
+        Session::read(self).book.sticky(None).collect()
+    }
+
+    /// Whose `port` is: that of the stack that holds it, else that of one that had it last.
+    pub fn stack_of(&self, port: u16) -> Option<StackPort> {
+        Session::read(self).stack_of(port, None)
+    }
+
+    /// The ports of `owner` whose servers need the hold to be released before they are executed,
+    /// as [`learn_release`](Self::learn_release) noted.
+    pub fn needs_release(&self, owner: &Owner) -> Vec<PortKey> {
+        let session = Session::read(self);
+        session
+            .book
+            .stack(owner)
+            .map_or_else(Vec::new, |row| row.release.clone())
+    }
+
+    /// Notes that `owner` holds no port any more. Its sticky ports stay.
+    pub fn release(&self, owner: &Owner) -> Vec<LedgerWarning> {
+        self.update(|session| session.book.release(owner, &session.here))
+    }
+
+    /// Notes that `port` was of no use to `owner` (stolen, or never bindable by its service): it
+    /// is neither preferred nor handed out early to that stack for a week.
+    pub fn mark_bad(&self, owner: &Owner, port: u16) -> Vec<LedgerWarning> {
+        self.update(|session| {
+            let since = session.here.unix_millis;
+            let row = session.book.stack_mut(owner);
+            row.bad.retain(|bad| bad.port != port);
+            row.bad.push(book::BadRow { port, since });
+        })
+    }
+
+    /// Notes that the server behind `key` never sets `SO_REUSEADDR`, so that its hold must be
+    /// released before it is executed.
+    pub fn learn_release(&self, owner: &Owner, key: &PortKey) -> Vec<LedgerWarning> {
+        self.update(|session| {
+            let row = session.book.stack_mut(owner);
+            if !row.release.contains(key) {
+                row.release.push(key.clone());
+            }
+        })
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Session)) -> Vec<LedgerWarning> {
+        let mut session = Session::begin(self);
+        change(&mut session);
+        session.commit()
+    }
+}

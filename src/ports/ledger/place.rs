@@ -1,0 +1,77 @@
+//! Where and when: boot, network namespace, clocks, and which processes live.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
+
+use crate::support::clock;
+
+/// A process that cannot be mistaken for a later one of the same number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Process {
+    pub(crate) pid: i32,
+    /// In clock ticks since boot (`proc_pid_stat(5)`, field 22).
+    pub(crate) start: u64,
+}
+
+/// Everything that the rules of the ledger ask about the world, taken once for each transaction.
+#[derive(Debug, Clone)]
+pub(crate) struct Here {
+    pub(crate) boot: String,
+    pub(crate) netns: u64,
+    /// This process.
+    pub(crate) process: Process,
+    /// Milliseconds since boot, sleep included.
+    pub(crate) boottime_millis: u64,
+    /// Milliseconds since the Unix epoch.
+    pub(crate) unix_millis: u64,
+    /// Asks whether a process lives; a function, so that tests can say so.
+    pub(crate) alive: fn(Process) -> bool,
+    /// Asks whether a path exists.
+    pub(crate) present: fn(&Path) -> bool,
+}
+
+impl Here {
+    /// The world as it is.
+    pub(crate) fn now() -> Self {
+        // What cannot be read becomes a value that matches nothing but itself. The ledger is
+        // then only as good as without the stamp, and correctness does not depend on it.
+        let boot = fs_err::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        // A thread may have a namespace of its own.
+        let netns = fs_err::metadata("/proc/thread-self/ns/net").map_or(0, |file| file.ino());
+        let pid = i32::try_from(std::process::id()).unwrap_or(0);
+        let boottime_millis = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
+            let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+            seconds * 1000 + u64::try_from(time.tv_nsec()).unwrap_or(0) / 1_000_000
+        });
+        Self {
+            boot: boot.trim().to_owned(),
+            netns,
+            process: Process {
+                pid,
+                start: start_of(pid).unwrap_or(0),
+            },
+            boottime_millis,
+            unix_millis: clock::unix_millis(),
+            alive: |process| start_of(process.pid) == Some(process.start),
+            // Only what is certainly gone counts as gone, not what cannot be looked at.
+            present: |path| path.try_exists().unwrap_or(true),
+        }
+    }
+
+    pub(crate) fn lives(&self, process: Process) -> bool {
+        process == self.process || (self.alive)(process)
+    }
+
+    pub(crate) fn exists(&self, path: &Path) -> bool {
+        (self.present)(path)
+    }
+}
+
+/// The start time of a living process; `None` for a zombie, which holds no socket any more.
+fn start_of(pid: i32) -> Option<u64> {
+    let stat = procfs::process::Process::new(pid).ok()?.stat().ok()?;
+    (!matches!(stat.state, 'Z' | 'X')).then_some(stat.starttime)
+}

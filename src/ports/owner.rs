@@ -1,0 +1,205 @@
+//! Who has a port: from the socket's inode to a process and its command line.
+//!
+//! The way leads over `/proc/<pid>/fd`. A service's own processes are looked at first, since that
+//! takes microseconds; the scan of every process (some 10 ms) is for strangers only.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::ffi::OsStrExt;
+
+use super::ledger::{Ledger, StackPort};
+use super::sock_diag::{self, Socket, TcpState};
+
+/// Longer command lines are cut; they stand in one-line messages.
+const MAX_COMMAND: usize = 160;
+
+/// Who has a port, for messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The port.
+    pub port: u16,
+    /// The process; 0 where it cannot be seen: another user's, one in a container, or none at all,
+    /// as for leftovers of a closed connection.
+    pub pid: i32,
+    /// Its command line, `unknown` without a process.
+    pub command: String,
+    /// The local address of the socket.
+    pub address: IpAddr,
+    /// What the socket does.
+    pub state: TcpState,
+    /// The user who created it.
+    pub uid: u32,
+    /// The running stack to which the port belongs, where the ledger knows one.
+    pub stack: Option<StackPort>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.state.is_leftover() && self.pid == 0 {
+            f.write_str("closed connections that the kernel keeps for a minute")?;
+        } else if self.pid == 0 {
+            write!(f, "a process that cannot be seen, of user {}", self.uid)?;
+        } else {
+            write!(f, "pid {} (`{}`)", self.pid, self.command)?;
+        }
+        match &self.stack {
+            Some(stack) => write!(f, ", {stack}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Who has `port`, if any socket is on it.
+///
+/// Of several, the one that matters most: a listener before a hold before a connection before
+/// leftovers. `ledger` is asked which stack it belongs to.
+pub fn holder(port: u16, ledger: Option<&Ledger>) -> Option<Holder> {
+    let stack = ledger.and_then(|ledger| ledger.stack_of(port));
+    name(sock_diag::on_port(port).ok()?, stack)
+}
+
+/// As [`holder`], with the ledger's answer given.
+pub(crate) fn name(mut sockets: Vec<Socket>, stack: Option<StackPort>) -> Option<Holder> {
+    sockets.sort_by_key(|socket| weight(socket.state));
+    let socket = sockets.first()?;
+    let pid = processes_of(&HashSet::from([socket.inode]), &[]).remove(&socket.inode);
+    Some(describe(socket, pid, stack))
+}
+
+/// Puts together what was found.
+pub(crate) fn describe(socket: &Socket, pid: Option<i32>, stack: Option<StackPort>) -> Holder {
+    let pid = pid.unwrap_or(0);
+    Holder {
+        port: socket.port,
+        pid,
+        command: command(pid),
+        address: socket.address,
+        state: socket.state,
+        uid: socket.uid,
+        // A stack that only had the port last says nothing about who is there now.
+        stack: stack.filter(|stack| stack.supervisor.is_some()),
+    }
+}
+
+/// How little a socket in `state` says about who has its port.
+pub(crate) fn weight(state: TcpState) -> u8 {
+    match state {
+        TcpState::Listen => 0,
+        TcpState::Bound => 1,
+        TcpState::Established | TcpState::SynSent | TcpState::SynReceived | TcpState::CloseWait => {
+            2
+        }
+        TcpState::FinWait1
+        | TcpState::FinWait2
+        | TcpState::TimeWait
+        | TcpState::LastAck
+        | TcpState::Closing => 3,
+    }
+}
+
+/// For each of the socket inodes a process that has it open: one of `first` if possible, else any.
+/// 0 is no inode.
+pub(crate) fn processes_of(inodes: &HashSet<u64>, first: &[i32]) -> HashMap<u64, i32> {
+    let mut missing: HashSet<u64> = inodes.iter().copied().filter(|&inode| inode != 0).collect();
+    let mut found = HashMap::new();
+    for &pid in first {
+        claim(pid, &mut missing, &mut found);
+    }
+    if !missing.is_empty() {
+        for pid in all_pids() {
+            claim(pid, &mut missing, &mut found);
+            if missing.is_empty() {
+                break;
+            }
+        }
+    }
+    found
+}
+
+fn claim(pid: i32, missing: &mut HashSet<u64>, found: &mut HashMap<u64, i32>) {
+    for inode in sockets_of(pid).unwrap_or_default() {
+        if missing.remove(&inode) {
+            found.insert(inode, pid);
+        }
+    }
+}
+
+/// The inodes of the sockets that `pid` has open.
+pub(crate) fn sockets_of(pid: i32) -> io::Result<Vec<u64>> {
+    // Read by hand: the procfs crate makes two more system calls for each descriptor.
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd"))?;
+    let mut inodes = Vec::new();
+    for entry in entries.flatten() {
+        let Ok(link) = std::fs::read_link(entry.path()) else {
+            continue; // Closed in the meantime.
+        };
+        let inode: Option<u64> = std::str::from_utf8(link.as_os_str().as_bytes())
+            .ok()
+            .and_then(|text| {
+                text.strip_prefix("socket:[")?
+                    .strip_suffix(']')?
+                    .parse()
+                    .ok()
+            });
+        inodes.extend(inode);
+    }
+    Ok(inodes)
+}
+
+fn all_pids() -> impl Iterator<Item = i32> {
+    std::fs::read_dir("/proc")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The command line of `pid` on one line, without control characters; `unknown` for pid 0 and
+/// for a process that is gone.
+pub(crate) fn command(pid: i32) -> String {
+    let process = (pid > 0)
+        .then(|| procfs::process::Process::new(pid).ok())
+        .flatten();
+    let text = process.and_then(|process| {
+        let words = process.cmdline().unwrap_or_default();
+        if words.is_empty() {
+            // A kernel thread or a zombie has none.
+            process.stat().ok().map(|stat| format!("[{}]", stat.comm))
+        } else {
+            Some(words.join(" "))
+        }
+    });
+    text.map_or_else(|| "unknown".to_owned(), |text| one_line(&text))
+}
+
+/// Short, and without what would steer a terminal: whoever wrote a command line may have put
+/// escapes into it.
+fn one_line(text: &str) -> String {
+    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut line: String = clean.take(MAX_COMMAND).collect();
+    if text.chars().nth(MAX_COMMAND).is_some() {
+        line.push('…');
+    }
+    line.trim_end().to_owned()
+}
+
+/// Whether `pid` is one of `tree` or descends from one.
+pub(crate) fn descends(mut pid: i32, tree: &[i32]) -> bool {
+    // The bound is against a table that changes while it is read.
+    for _ in 0..64 {
+        if tree.contains(&pid) {
+            return true;
+        }
+        let parent = procfs::process::Process::new(pid).and_then(|process| process.stat());
+        match parent {
+            Ok(stat) if stat.ppid > 0 => pid = stat.ppid,
+            _ => return false,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests;

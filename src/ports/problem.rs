@@ -1,0 +1,283 @@
+//! What can go wrong with a batch of ports, and what its user should know.
+
+use std::fmt;
+use std::io;
+
+use crate::support::port_range::PortRange;
+use crate::support::text;
+
+use super::ledger::{LedgerWarning, StackPort};
+use super::owner::Holder;
+use super::request::PortKey;
+
+/// Who or what stands on a port that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Occupant {
+    /// A process, or what it left in the kernel.
+    Process(Box<Holder>),
+    /// A stack that holds it, or had it last; its process was not looked up.
+    Stack(Box<StackPort>),
+    /// Another port of this stack.
+    Sibling(PortKey),
+    /// Nobody: the system does not allow it.
+    System,
+    /// It was gone when it was looked up, or cannot be seen.
+    Unknown,
+}
+
+impl fmt::Display for Occupant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Process(holder) => write!(f, "taken by {holder}"),
+            Self::Stack(stack) => write!(f, "it is {stack}"),
+            Self::Sibling(key) => {
+                write!(f, "it is {} of service `{}` here", key.name, key.service)
+            }
+            Self::System => f.write_str("not allowed by the system"),
+            Self::Unknown => f.write_str("taken by a process that cannot be seen"),
+        }
+    }
+}
+
+/// A number that somebody asked for and did not get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// For which port.
+    pub key: PortKey,
+    /// The number.
+    pub port: u16,
+    /// Who asked for it: `API_PORT in the environment`; `None` for the file.
+    pub origin: Option<String>,
+    /// Why not.
+    pub occupant: Occupant,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            key,
+            port,
+            origin,
+            occupant,
+        } = self;
+        write!(
+            f,
+            "port {port} for {} of service `{}`",
+            key.name, key.service
+        )?;
+        if let Some(origin) = origin {
+            write!(f, " ({origin})")?;
+        }
+        write!(f, ": {occupant}")
+    }
+}
+
+/// Why no port of a batch was allocated.
+#[derive(Debug, thiserror::Error)]
+pub enum PortError {
+    /// Numbers that must not be replaced are not to be had: all of them, not only the first.
+    #[error("{}", text::list(.0))]
+    Refused(Vec<Refused>),
+    /// Two ports are fixed to one number.
+    #[error(
+        "port {port} is fixed twice: {} of service `{}` and {} of service `{}`",
+        .first.name, .first.service, .second.name, .second.service
+    )]
+    FixedTwice {
+        /// The number.
+        port: u16,
+        /// The first in the file.
+        first: PortKey,
+        /// The second.
+        second: PortKey,
+    },
+    /// There are too few free ports.
+    #[error(
+        "no free port left in {}: {wanted} wanted, {found} found",
+        text::list(.ranges)
+    )]
+    Exhausted {
+        /// Where it was looked.
+        ranges: Vec<PortRange>,
+        /// How many ports were to come from there.
+        wanted: usize,
+        /// How many could be had.
+        found: usize,
+        /// Who has the others, lowest port first; not those that are merely excluded.
+        holders: Vec<Holder>,
+    },
+    /// No descriptor is left for a socket.
+    #[error("{wanted} ports need more open files than the limit allows")]
+    TooManyFiles {
+        /// How many ports were asked for.
+        wanted: usize,
+        /// The limit of this process, if known.
+        limit: Option<u64>,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The system refused a socket for another reason.
+    #[error("port {port} cannot be tried")]
+    System {
+        /// The number.
+        port: u16,
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl PortError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused(refused) => {
+                if refused
+                    .iter()
+                    .all(|refused| refused.occupant == Occupant::System)
+                {
+                    "stack::port::denied"
+                } else {
+                    "stack::port::taken"
+                }
+            }
+            Self::FixedTwice { .. } => "stack::port::fixed_twice",
+            Self::Exhausted { .. } => "stack::port::exhausted",
+            Self::TooManyFiles { .. } => "stack::port::too_many_files",
+            Self::System { .. } => "stack::port::system",
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Refused(_) if self.code() == "stack::port::denied" => {
+                "ports below 1024 need a privilege; write `auto` or a higher number".to_owned()
+            }
+            Self::Refused(_) => {
+                "stop what has the port, or write `auto:N` so that another one may be used"
+                    .to_owned()
+            }
+            Self::FixedTwice { .. } => "write `auto` for one of them".to_owned(),
+            Self::Exhausted { holders, .. } => exhausted_hint(holders),
+            Self::TooManyFiles { limit, .. } => match limit {
+                Some(limit) => format!("the limit is {limit} (`ulimit -n`); raise the hard limit"),
+                None => "raise the limit on open files (`ulimit -n`)".to_owned(),
+            },
+            Self::System { .. } => "see whether TCP sockets are allowed here".to_owned(),
+        }
+    }
+}
+
+/// How many holders a message lists.
+const LISTED: usize = 20;
+
+fn exhausted_hint(holders: &[Holder]) -> String {
+    let mut hint = "widen `ports.range`, or stop a stack that is no longer needed".to_owned();
+    if holders.is_empty() {
+        return hint;
+    }
+    hint.push_str("; taken are:");
+    for holder in holders.iter().take(LISTED) {
+        hint.push_str("\n  ");
+        hint.push_str(&holder.port.to_string());
+        hint.push(' ');
+        hint.push_str(&holder.to_string());
+    }
+    if let Some(more) = holders.len().checked_sub(LISTED).filter(|&more| more > 0) {
+        hint.push_str("\n  and ");
+        hint.push_str(&more.to_string());
+        hint.push_str(" more (`stack ports` lists them)");
+    }
+    hint
+}
+
+/// What the user of a batch that was allocated should know.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PortWarning {
+    /// A wish or a preferred number was replaced.
+    #[error("{refused}; got {got} instead")]
+    Replaced {
+        /// What was not had, and why.
+        refused: Refused,
+        /// The port that was allocated.
+        got: u16,
+    },
+    /// The file fixes the number, so the wish was not followed.
+    #[error(
+        "port {wished} for {} of service `{}` ({origin}) is ignored: the file says {fixed}",
+        .key.name, .key.service
+    )]
+    WishIgnored {
+        /// For which port.
+        key: PortKey,
+        /// What was wished for.
+        wished: u16,
+        /// By whom.
+        origin: String,
+        /// What the file says.
+        fixed: u16,
+    },
+    /// The first range of the pool had too few ports.
+    #[error(
+        "{} from a fallback range, as {first} is full: {}",
+        text::count(.ports.len(), "port"), text::list(.ports)
+    )]
+    Fallback {
+        /// The first range.
+        first: PortRange,
+        /// The ports from later ones.
+        ports: Vec<u16>,
+    },
+    /// Outgoing connections take ports from here, too.
+    #[error("ports {range} overlap the range {ephemeral} of outgoing connections")]
+    Ephemeral {
+        /// What was asked for.
+        range: PortRange,
+        /// `ip_local_port_range`.
+        ephemeral: PortRange,
+    },
+    /// Browsers will not connect there.
+    #[error(
+        "browsers refuse to connect to port {port} ({} of service `{}`)", .key.name, .key.service
+    )]
+    BrowserRefuses {
+        /// Whose port.
+        key: PortKey,
+        /// The number.
+        port: u16,
+    },
+    /// The ledger did not work.
+    #[error(transparent)]
+    Ledger(#[from] LedgerWarning),
+}
+
+impl PortWarning {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Replaced { .. } => "stack::port::replaced",
+            Self::WishIgnored { .. } => "stack::port::wish_ignored",
+            Self::Fallback { .. } => "stack::port::fallback",
+            Self::Ephemeral { .. } => "stack::port::ephemeral",
+            Self::BrowserRefuses { .. } => "stack::port::browser_refuses",
+            Self::Ledger(warning) => warning.code(),
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Replaced { .. } => "with `--strict-ports` this is an error",
+            Self::WishIgnored { .. } => "write `auto:N` in the file to let the caller choose",
+            Self::Fallback { .. } => "widen the first range, or stop a stack that is not needed",
+            Self::Ephemeral { .. } => {
+                "an outgoing connection can take such a port at any time; choose ports outside \
+                 of net.ipv4.ip_local_port_range"
+            }
+            Self::BrowserRefuses { .. } => "choose another number, unless no browser goes there",
+            Self::Ledger(warning) => warning.hint(),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Back through TIME_WAIT: a port on which only closed connections are left.
+//!
+//! After a server closed live connections, the kernel refuses a strict bind of its port for a
+//! minute (measured: 61.8 s), which would give every restarted stack new ports. A binder with
+//! `SO_REUSEADDR` gets it at once, but such a bind is no reservation. `listen` is one: the kernel
+//! lets only one socket listen on a port, so of two reclaimers one fails there. Hence: bind
+//! with the option, listen, clear the option, and leave the listening state by `shutdown`, after
+//! which the socket is bound and hard like any other hold.
+//!
+//! A client that connects in the few microseconds in between gets a reset.
+
+use std::net::Shutdown;
+
+use super::hold::{Hold, HoldError, unbound};
+use super::sock_diag;
+
+/// Takes `port` like [`Hold::take`], and also where nothing but leftovers is on it.
+///
+/// Leftovers of a server that never set `SO_REUSEADDR` cannot be reclaimed by anybody; the port
+/// is taken then.
+pub fn take_or_reclaim(port: u16) -> Result<Hold, HoldError> {
+    match Hold::take(port) {
+        Err(HoldError::Taken) if only_leftovers(port) => reclaim(port),
+        other => other,
+    }
+}
+
+/// Whether there are sockets on `port`, and all of them are remains of closed connections.
+///
+/// A kernel that does not show bound sockets (before 6.8) says yes for a soft hold with leftovers,
+/// too; that is why the allocator asks the ledger for live holders first.
+fn only_leftovers(port: u16) -> bool {
+    sock_diag::on_port(port).is_ok_and(|sockets| {
+        !sockets.is_empty() && sockets.iter().all(|socket| socket.state.is_leftover())
+    })
+}
+
+fn reclaim(port: u16) -> Result<Hold, HoldError> {
+    let (socket, address) = unbound(port)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1)?;
+    socket.set_reuse_address(false)?;
+    socket.shutdown(Shutdown::Both)?;
+    Ok(Hold::from_bound(port, socket))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,47 @@
+//! What is outside of a batch: ports that nobody should get, and those who have the others.
+
+use std::collections::{BTreeMap, HashSet};
+
+use crate::support::port_range::PortRange;
+
+use super::ledger::Session;
+use super::owner::{self, Holder, weight};
+use super::set::{KernelPorts, PortSet, browser_refuses};
+use super::sock_diag::{self, Socket};
+
+/// The ports that are not handed out by themselves: excluded, reserved by the administrator, or
+/// refused by browsers.
+pub(crate) fn never(kernel: &KernelPorts, exclude: &[PortRange]) -> PortSet {
+    let ranges = exclude.iter().chain(&kernel.reserved);
+    ranges
+        .flat_map(|range| range.ports())
+        .chain((0..=u16::MAX).filter(|&port| browser_refuses(port)))
+        .collect()
+}
+
+/// Who has ports in `ranges`, lowest port first, in one scan of the machine.
+pub(crate) fn holders_in(
+    ranges: &[PortRange],
+    session: &Session,
+    except: Option<&str>,
+) -> Vec<Holder> {
+    let mut by_port: BTreeMap<u16, Socket> = BTreeMap::new();
+    for socket in sock_diag::all().unwrap_or_default() {
+        if !ranges.iter().any(|range| range.contains(socket.port)) {
+            continue;
+        }
+        let known = by_port.entry(socket.port).or_insert_with(|| socket.clone());
+        if weight(socket.state) < weight(known.state) {
+            *known = socket;
+        }
+    }
+    let inodes: HashSet<u64> = by_port.values().map(|socket| socket.inode).collect();
+    let pids = owner::processes_of(&inodes, &[]);
+    by_port
+        .into_values()
+        .map(|socket| {
+            let stack = session.stack_of(socket.port, except);
+            owner::describe(&socket, pids.get(&socket.inode).copied(), stack)
+        })
+        .collect()
+}

@@ -1,0 +1,200 @@
+//! The guardian: the parent of the supervisor, and the last line of defence.
+//!
+//! Single-threaded, without a runtime, with no fatal path: it waits for signals and for the
+//! supervisor's end. Should the supervisor be killed, every process of the stack becomes the
+//! guardian's child (both are subreapers), and it stops them all by the table that the two share.
+
+use std::time::{Duration, Instant};
+
+use nix::libc::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM};
+use nix::sys::signal::{SigSet, Signal};
+
+use super::process::{
+    Received, SharedTable, children_of, descendants, has_children, reap_all, signal_group,
+    signal_process, wait_for_signal,
+};
+use super::snapshot::Exit;
+
+/// The signals that the guardian waits for; blocked before the supervisor is forked.
+pub(crate) const SIGNALS: [Signal; 6] = [
+    Signal::SIGCHLD,
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+];
+
+/// Two strokes nearer than this are one: a wrapper passes on what the terminal sent already.
+pub(crate) const STROKE: Duration = Duration::from_millis(500);
+
+/// How long what was killed may take to vanish.
+const KILL_LIMIT: Duration = Duration::from_secs(2);
+
+/// How the watch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// The supervisor ended by itself, with this exit code.
+    Ended(i32),
+    /// The supervisor was killed by a signal; everything that it had started has been stopped.
+    Lost {
+        /// The signal that killed it.
+        signal: i32,
+        /// Whether anything is left all the same.
+        is_anything_left: bool,
+    },
+}
+
+/// Watches over a supervisor until it ends. `on_loss` is told when it was killed, before the
+/// stopping begins.
+pub(crate) fn watch(
+    supervisor: i32,
+    signals: &SigSet,
+    table: &SharedTable,
+    is_detached: bool,
+    on_loss: &dyn Fn(i32),
+) -> Watch {
+    let mut strokes = Strokes::default();
+    loop {
+        let Some(Received { signal, sender }) = wait_for_signal(signals, None) else {
+            continue;
+        };
+        match signal {
+            SIGCHLD => {
+                let end = reap_all()
+                    .into_iter()
+                    .find(|reaped| reaped.pid == supervisor);
+                match end.map(|reaped| reaped.exit) {
+                    Some(Exit::Code(code)) => {
+                        // Nothing can be left here, unless the supervisor's own sweep was beaten.
+                        if has_children() {
+                            stop_tree(signals, table, Duration::ZERO);
+                        }
+                        return Watch::Ended(code);
+                    }
+                    Some(Exit::Signal(signal)) => {
+                        on_loss(signal);
+                        let is_anything_left = stop_tree(signals, table, Duration::MAX);
+                        return Watch::Lost {
+                            signal,
+                            is_anything_left,
+                        };
+                    }
+                    None => {}
+                }
+            }
+            // In the background nobody's terminal closes.
+            SIGHUP if is_detached => {}
+            signal => {
+                if matches!(signal, SIGINT | SIGTERM) && strokes.count() >= 3 {
+                    // The third stroke: the supervisor has had its chance.
+                    signal_process(supervisor, SIGKILL);
+                }
+                // What the terminal sent has reached the supervisor too; what a process sent to
+                // our pid has not.
+                if sender != 0 && sender != supervisor {
+                    signal_process(supervisor, signal);
+                }
+            }
+        }
+    }
+}
+
+/// Counts strokes of Ctrl-C.
+#[derive(Debug, Default)]
+pub(crate) struct Strokes {
+    count: u32,
+    last: Option<Instant>,
+}
+
+impl Strokes {
+    /// Notes a stroke and returns how many there were, echoes left out.
+    pub(crate) fn count(&mut self) -> u32 {
+        let now = Instant::now();
+        if self
+            .last
+            .is_none_or(|last| now.duration_since(last) >= STROKE)
+        {
+            self.count += 1;
+            self.last = Some(now);
+        }
+        self.count
+    }
+}
+
+/// Stops everything below this process. Every service gets its stop signal and its own grace
+/// period, none longer than `longest`; then everything is killed. Returns whether anything is left.
+fn stop_tree(signals: &SigSet, table: &SharedTable, longest: Duration) -> bool {
+    let begun = Instant::now();
+    let rows = table.rows();
+    for row in &rows {
+        signal_group(row.pid, row.stop_signal);
+        signal_group(row.pid, SIGCONT);
+    }
+    // What left its service's group, and every check that was running.
+    let own = own_pid();
+    for pid in descendants(own).into_iter().filter(|&pid| pid != own) {
+        if !rows.iter().any(|row| row.pid == pid) {
+            signal_process(pid, SIGTERM);
+        }
+    }
+    let mut deadlines: Vec<(i32, Duration)> = rows
+        .iter()
+        .map(|row| (row.pid, row.grace.min(longest)))
+        .collect();
+    deadlines.sort_by_key(|&(_, after)| after);
+    let mut deadlines = deadlines.into_iter().peekable();
+    let last = rows
+        .iter()
+        .map(|row| row.grace)
+        .max()
+        .unwrap_or(Duration::from_secs(2));
+    let last = last.min(longest);
+    loop {
+        reap_all();
+        if !has_children() {
+            return false;
+        }
+        let waited = begun.elapsed();
+        while let Some((pid, _)) = deadlines.next_if(|&(_, after)| after <= waited) {
+            signal_group(pid, SIGKILL);
+        }
+        if waited >= last {
+            break;
+        }
+        let next = deadlines
+            .peek()
+            .map_or(last, |&(_, after)| after)
+            .saturating_sub(waited);
+        // A stroke now means: do not wait.
+        if wait_for_signal(signals, Some(next))
+            .is_some_and(|received| matches!(received.signal, SIGINT | SIGTERM))
+        {
+            break;
+        }
+    }
+    kill_tree(signals)
+}
+
+/// Kills everything below this process until nothing is left. Returns whether anything is.
+fn kill_tree(signals: &SigSet) -> bool {
+    let begun = Instant::now();
+    let own = own_pid();
+    while begun.elapsed() < KILL_LIMIT {
+        for child in children_of(own) {
+            for pid in descendants(child) {
+                signal_process(pid, SIGKILL);
+            }
+        }
+        reap_all();
+        if !has_children() {
+            return false;
+        }
+        wait_for_signal(signals, Some(Duration::from_millis(20)));
+    }
+    true
+}
+
+fn own_pid() -> i32 {
+    nix::unistd::getpid().as_raw()
+}

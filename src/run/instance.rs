@@ -1,0 +1,248 @@
+//! One running copy: where its files are, and the lock that keeps it the only one.
+//!
+//! An instance is a canonical project directory and a project name. Everything about a running
+//! stack is found from these two; nothing depends on the caller's environment.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use serde::{Deserialize, Serialize};
+
+use super::process::{ProcessId, boot_id};
+use crate::support::fs::create_private_dir;
+use crate::support::hash::fnv1a;
+use crate::support::name::ProjectName;
+
+/// The id of an instance: the name, a dash and 16 hex digits of the directory's hash.
+pub fn instance_id(project: &ProjectName, project_dir: &Path) -> String {
+    let hash = fnv1a(project_dir.as_os_str().as_encoded_bytes());
+    format!("{project}-{hash:016x}")
+}
+
+/// One running copy, or where one would run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// The project's name.
+    pub project: ProjectName,
+    /// The canonical project directory.
+    pub project_dir: PathBuf,
+    /// The id, also `STACK_INSTANCE`.
+    pub id: String,
+    /// Where its files are: `.stack/<name>/`, or below the state directory when the project
+    /// directory cannot be written.
+    pub dir: PathBuf,
+}
+
+/// What the lock file says of whoever holds the lock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holder {
+    /// The guardian.
+    pub guardian_pid: i32,
+    /// When the guardian started, in clock ticks since boot.
+    pub guardian_start: u64,
+    /// The supervisor.
+    pub supervisor_pid: i32,
+    /// When the supervisor started, likewise.
+    pub supervisor_start: u64,
+    /// The boot in which these pids mean something.
+    pub boot_id: String,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// The instance's id.
+    pub instance: String,
+    /// The random id of this supervisor.
+    pub run: String,
+}
+
+/// The lock of an instance, held as long as the file is open in any process.
+#[derive(Debug)]
+pub struct InstanceLock {
+    file: File,
+}
+
+/// The outcome of trying to lock.
+#[derive(Debug)]
+pub enum LockAttempt {
+    /// Nobody else runs this instance.
+    Acquired(InstanceLock),
+    /// Somebody does; what the file says of it, if it can be read yet.
+    Busy(Option<Holder>),
+}
+
+impl Instance {
+    /// The instance of a project. `state_dir` is where its files go if the project directory
+    /// cannot be written.
+    pub fn new(project: ProjectName, project_dir: PathBuf, state_dir: &Path) -> Self {
+        let id = instance_id(&project, &project_dir);
+        let local = project_dir.join(".stack");
+        let is_writable =
+            |path: &Path| nix::unistd::access(path, nix::unistd::AccessFlags::W_OK).is_ok();
+        let usable = if local.is_dir() {
+            is_writable(&local)
+        } else {
+            is_writable(&project_dir)
+        };
+        let dir = if usable {
+            local.join(project.as_str())
+        } else {
+            state_dir.join("instances").join(&id)
+        };
+        Self {
+            project,
+            project_dir,
+            id,
+            dir,
+        }
+    }
+
+    /// Makes the directories, with a `.gitignore` of everything.
+    pub fn create(&self) -> io::Result<()> {
+        let local = self.project_dir.join(".stack");
+        if self.dir.starts_with(&local) {
+            create_private_dir(&local)?;
+            let ignore = local.join(".gitignore");
+            if !ignore.exists() {
+                fs::write(ignore, "*\n")?;
+            }
+        }
+        create_private_dir(&self.dir)?;
+        create_private_dir(&self.log_dir())
+    }
+
+    /// The log files.
+    pub fn log_dir(&self) -> PathBuf {
+        self.dir.join("logs")
+    }
+
+    /// The lock file.
+    pub fn lock_path(&self) -> PathBuf {
+        self.dir.join("lock")
+    }
+
+    /// The leases of what was started.
+    pub fn lease_path(&self) -> PathBuf {
+        self.dir.join("leases")
+    }
+
+    /// What the last supervisor left: its final snapshot.
+    pub fn last_path(&self) -> PathBuf {
+        self.dir.join("last.json")
+    }
+
+    /// What a supervisor in the background says of itself.
+    pub fn supervisor_log_path(&self) -> PathBuf {
+        self.dir.join("supervisor.log")
+    }
+
+    /// Tries to become the one that runs this instance.
+    pub fn lock(&self) -> io::Result<LockAttempt> {
+        let path = self.lock_path();
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| {
+                io::Error::new(
+                    error.kind(),
+                    format!("failed to open `{}`: {error}", path.display()),
+                )
+            })?;
+        match file.try_lock() {
+            Ok(()) => Ok(LockAttempt::Acquired(InstanceLock { file })),
+            Err(TryLockError::WouldBlock) => Ok(LockAttempt::Busy(read_holder(&path))),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    /// Who runs this instance now. Only reads: no file is made.
+    pub fn holder(&self) -> Option<Holder> {
+        let file = File::open(self.lock_path()).ok()?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => read_holder(&self.lock_path()),
+            Ok(()) | Err(TryLockError::Error(_)) => None,
+        }
+    }
+
+    /// Whether the lock is held by anybody, even if nothing can be read of it.
+    pub fn is_locked(&self) -> bool {
+        File::open(self.lock_path())
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    }
+}
+
+fn read_holder(path: &Path) -> Option<Holder> {
+    let mut text = String::new();
+    File::open(path).ok()?.read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+impl InstanceLock {
+    /// Writes who holds the lock, over what was there.
+    pub fn describe(&mut self, holder: &Holder) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(holder)?;
+        text.push(b'\n');
+        self.file.set_len(0)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(&text)
+    }
+}
+
+impl Holder {
+    /// A description of the two processes of this instance.
+    pub fn new(instance: &str, run: &str, socket: PathBuf, guardian: i32, supervisor: i32) -> Self {
+        let start = |pid| ProcessId::of(pid).map_or(0, |process| process.start_time);
+        Self {
+            guardian_pid: guardian,
+            guardian_start: start(guardian),
+            supervisor_pid: supervisor,
+            supervisor_start: start(supervisor),
+            boot_id: boot_id(),
+            socket,
+            instance: instance.to_owned(),
+            run: run.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(directory: &Path) -> Instance {
+        let project = ProjectName::new("shop").unwrap();
+        Instance::new(project, directory.to_path_buf(), Path::new("/nonexistent"))
+    }
+
+    #[test]
+    fn the_second_to_lock_learns_who_was_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let instance = instance(directory.path());
+        instance.create().unwrap();
+        assert!(instance.holder().is_none());
+        let LockAttempt::Acquired(mut lock) = instance.lock().unwrap() else {
+            panic!("busy")
+        };
+        let holder = Holder::new(&instance.id, "0011", "/tmp/x.sock".into(), 1, 2);
+        lock.describe(&holder).unwrap();
+        let LockAttempt::Busy(seen) = instance.lock().unwrap() else {
+            panic!("two locks")
+        };
+        assert_eq!(seen, Some(holder));
+        drop(lock);
+        assert!(!instance.is_locked());
+    }
+
+    #[test]
+    fn two_checkouts_of_one_name_are_two_instances() {
+        let project = ProjectName::new("shop").unwrap();
+        let one = instance_id(&project, Path::new("/a/shop"));
+        assert_ne!(one, instance_id(&project, Path::new("/b/shop")));
+        assert_eq!(one.len(), "shop-".len() + 16);
+    }
+}

@@ -1,0 +1,105 @@
+//! From one process to two or three: client, guardian, supervisor.
+//!
+//! Everything that can go wrong for the user's fault has been done before: the file is read, the
+//! lock is held, the ports are held, the `.env` is written. A fork copies all of that, so nothing
+//! is handed over by file or argument, and no port is free for a moment.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use nix::sys::signal::SigSet;
+
+use super::guardian::{self, SIGNALS, Watch};
+use super::process::{
+    Forked, SharedTable, become_subreaper, block_for_waiting, detach, fork, parent_lifeline,
+};
+
+/// Which of the processes this one has become.
+#[derive(Debug)]
+pub enum Role {
+    /// The process that was called, of a stack in the background: its guardian has this pid.
+    Client {
+        /// The guardian.
+        guardian_pid: i32,
+    },
+    /// The guardian; in the foreground the process that was called.
+    Guardian(Guardian),
+    /// The supervisor.
+    Supervisor(Seat),
+}
+
+/// What the guardian has in hand.
+#[derive(Debug)]
+pub struct Guardian {
+    supervisor_pid: i32,
+    signals: SigSet,
+    table: SharedTable,
+    is_detached: bool,
+    /// The supervisor reads the other end; its closing tells that the guardian has gone.
+    _lifeline: OwnedFd,
+}
+
+/// What the supervisor has in hand.
+#[derive(Debug)]
+pub struct Seat {
+    /// The guardian's pid.
+    pub(crate) guardian_pid: i32,
+    /// Readable at its end once the guardian has gone.
+    pub(crate) lifeline: OwnedFd,
+    /// What the guardian needs to know.
+    pub(crate) table: SharedTable,
+}
+
+/// Becomes guardian and supervisor, and in the background a client that goes on as well.
+///
+/// `units` is how many rows the shared table has; `background` is the file that takes what a
+/// supervisor without a terminal has to say. Must be called while there is a single thread.
+pub fn fork_roles(units: usize, background: Option<&File>) -> nix::Result<Role> {
+    let table = SharedTable::new(units)?;
+    if let Some(log) = background {
+        if let Forked::Parent(guardian) = fork()? {
+            return Ok(Role::Client {
+                guardian_pid: guardian.as_raw(),
+            });
+        }
+        detach(log)?;
+    }
+    become_subreaper()?;
+    // Blocked before the fork, so that not even the first moment's SIGCHLD or Ctrl-C is missed. The
+    // supervisor lets them through once its handlers stand.
+    let signals = block_for_waiting(&SIGNALS)?;
+    let (lifeline_reader, lifeline_writer) = parent_lifeline()?;
+    let guardian_pid = nix::unistd::getpid().as_raw();
+    match fork()? {
+        Forked::Parent(supervisor) => Ok(Role::Guardian(Guardian {
+            supervisor_pid: supervisor.as_raw(),
+            signals,
+            table,
+            is_detached: background.is_some(),
+            _lifeline: lifeline_writer,
+        })),
+        Forked::Child => {
+            drop(lifeline_writer);
+            become_subreaper()?;
+            Ok(Role::Supervisor(Seat {
+                guardian_pid,
+                lifeline: lifeline_reader,
+                table,
+            }))
+        }
+    }
+}
+
+impl Guardian {
+    /// Watches until the supervisor ends. `on_loss` is told the signal that killed it, before
+    /// everything that it started is stopped.
+    pub fn watch(self, on_loss: &dyn Fn(i32)) -> Watch {
+        guardian::watch(
+            self.supervisor_pid,
+            &self.signals,
+            &self.table,
+            self.is_detached,
+            on_loss,
+        )
+    }
+}

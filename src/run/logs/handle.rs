@@ -1,0 +1,85 @@
+//! How the supervisor speaks to the pump: messages, so that neither holds the other's state.
+
+use std::os::fd::OwnedFd;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::run::snapshot::LogStream;
+use crate::support::name::ServiceName;
+
+/// A handle on the pump. Cheap to clone; the pump ends when the last one is dropped.
+#[derive(Debug, Clone)]
+pub struct PumpHandle {
+    message_tx: mpsc::UnboundedSender<Message>,
+}
+
+/// What the pump found when it drained an attempt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// Whether somebody (a grandchild) still holds a pipe of the attempt open. Its output goes on
+    /// to the log, under the attempt that opened the pipe.
+    pub is_leaky: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Message {
+    Register {
+        fd: OwnedFd,
+        service: ServiceName,
+        stream: LogStream,
+        attempt: u32,
+    },
+    Drain {
+        service: ServiceName,
+        attempt: u32,
+        done_tx: oneshot::Sender<Drained>,
+    },
+    Close {
+        service: ServiceName,
+    },
+}
+
+impl PumpHandle {
+    pub(super) fn new(message_tx: mpsc::UnboundedSender<Message>) -> Self {
+        Self { message_tx }
+    }
+
+    /// Hands over the read end of a pipe (or a terminal's master), which must not block. It is
+    /// read until its end, or until [`close`](Self::close).
+    pub fn register(&self, fd: OwnedFd, service: ServiceName, stream: LogStream, attempt: u32) {
+        self.tell(Message::Register {
+            fd,
+            service,
+            stream,
+            attempt,
+        });
+    }
+
+    /// After a process has exited: everything that it printed is in the file, and has been sent,
+    /// when the future returns. The request is made at once, whether or not it is awaited. It
+    /// waits for nobody: neither for the end of a pipe that a grandchild holds, nor for a slow sink.
+    pub fn drain(
+        &self,
+        service: ServiceName,
+        attempt: u32,
+    ) -> impl Future<Output = Drained> + Send + 'static {
+        let (done_tx, done_rx) = oneshot::channel();
+        self.tell(Message::Drain {
+            service,
+            attempt,
+            done_tx,
+        });
+        async move { done_rx.await.unwrap_or_default() }
+    }
+
+    /// Logs what the service's pipes hold now, then closes them and its files. Who still writes
+    /// gets a `SIGPIPE`.
+    pub fn close(&self, service: ServiceName) {
+        self.tell(Message::Close { service });
+    }
+
+    fn tell(&self, message: Message) {
+        // Without a pump there is nobody left to read; what was handed over is closed.
+        drop(self.message_tx.send(message));
+    }
+}

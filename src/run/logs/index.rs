@@ -1,0 +1,239 @@
+//! The index beside a log: one record of fixed size a block.
+//!
+//! The log is written before its record, so a record never speaks of bytes that are not there, and
+//! what a crash leaves is a log that is longer than its index says or half a record; [`recover`]
+//! mends both. `writer` appends, `reader` reads.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use crate::run::snapshot::LogStream;
+
+/// The size of a record on disk, in bytes.
+pub(super) const RECORD_LENGTH: usize = 48;
+
+/// How many records are read at once: 3 KiB, of which every service's reader holds one buffer.
+const WINDOW: u64 = 64;
+
+/// Marks a record and the version of its layout; what is no record (a hole, say) lacks it.
+const MAGIC: u16 = 0x5301;
+
+const PARTIAL: u8 = 1;
+const CONTINUES: u8 = 2;
+const RECOVERED: u8 = 4;
+
+/// One block of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Record {
+    /// When it was read, in nanoseconds since the Unix epoch.
+    pub(super) time: u64,
+    /// Where it begins in the log.
+    pub(super) offset: u64,
+    /// How many bytes it has.
+    pub(super) length: u64,
+    /// The run (`STACK_RUN`) that wrote it; 0 where that is not known.
+    pub(super) run: u64,
+    /// How many bytes of the service were lost just before it, for want of space.
+    pub(super) dropped: u64,
+    /// The attempt that printed it, from 1; 0 where that is not known.
+    pub(super) attempt: u32,
+    /// The stream; standard output where that is not known.
+    pub(super) stream: LogStream,
+    /// Whether its last line has no end.
+    pub(super) is_partial: bool,
+    /// Whether it goes on with the line of the last block of its stream.
+    pub(super) continues: bool,
+    /// Whether it was found in the log without a record.
+    pub(super) is_recovered: bool,
+}
+
+impl Record {
+    /// Where the next block begins.
+    pub(super) fn end(&self) -> u64 {
+        self.offset.saturating_add(self.length)
+    }
+
+    /// The record as it stands in the file; every number is little-endian.
+    pub(super) fn encode(&self) -> [u8; RECORD_LENGTH] {
+        let mut bytes = [0; RECORD_LENGTH];
+        for (place, number) in bytes.chunks_exact_mut(8).zip([
+            self.time,
+            self.offset,
+            self.length,
+            self.run,
+            self.dropped,
+        ]) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        bytes[40..44].copy_from_slice(&self.attempt.to_le_bytes());
+        bytes[44] = match self.stream {
+            LogStream::Stdout => 0,
+            LogStream::Stderr => 1,
+        };
+        bytes[45] = [
+            (self.is_partial, PARTIAL),
+            (self.continues, CONTINUES),
+            (self.is_recovered, RECOVERED),
+        ]
+        .into_iter()
+        .filter(|(is_set, _)| *is_set)
+        .fold(0, |flags, (_, flag)| flags | flag);
+        bytes[46..48].copy_from_slice(&MAGIC.to_le_bytes());
+        bytes
+    }
+
+    /// Reads a record; `None` for bytes that are none.
+    pub(super) fn decode(bytes: &[u8; RECORD_LENGTH]) -> Option<Self> {
+        let long = |at: usize| {
+            let mut number = [0; 8];
+            number.copy_from_slice(&bytes[at..at + 8]);
+            u64::from_le_bytes(number)
+        };
+        if u16::from_le_bytes([bytes[46], bytes[47]]) != MAGIC {
+            return None;
+        }
+        let stream = match bytes[44] {
+            0 => LogStream::Stdout,
+            1 => LogStream::Stderr,
+            _ => return None,
+        };
+        let flags = bytes[45];
+        Some(Self {
+            time: long(0),
+            offset: long(8),
+            length: long(16),
+            run: long(24),
+            dropped: long(32),
+            attempt: u32::from_le_bytes([bytes[40], bytes[41], bytes[42], bytes[43]]),
+            stream,
+            is_partial: flags & PARTIAL != 0,
+            continues: flags & CONTINUES != 0,
+            is_recovered: flags & RECOVERED != 0,
+        })
+    }
+}
+
+/// Random access to the records of an index that may still be growing.
+#[derive(Debug)]
+pub(super) struct Index {
+    file: File,
+    count: u64,
+    window: Vec<u8>,
+    window_start: u64,
+}
+
+impl Index {
+    /// Reads the whole records that `file` has now; half a record at its end is not one yet.
+    pub(super) fn new(file: File) -> io::Result<Self> {
+        let count = file.metadata()?.len() / RECORD_LENGTH as u64;
+        Ok(Self {
+            file,
+            count,
+            window: Vec::new(),
+            window_start: 0,
+        })
+    }
+
+    /// How many records there are.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The record with this number, from 0; `None` past the end and for bytes that are none.
+    pub(super) fn get(&mut self, number: u64) -> io::Result<Option<Record>> {
+        if number >= self.count {
+            return Ok(None);
+        }
+        if let Some(record) = self.cached(number) {
+            return Ok(Record::decode(&record));
+        }
+        // Aligned windows serve a walk in either direction.
+        self.window_start = number - number % WINDOW;
+        let wanted = (self.count - self.window_start).min(WINDOW);
+        self.window.resize(records_to_bytes(wanted), 0);
+        let start = self.window_start * RECORD_LENGTH as u64;
+        self.file.read_exact_at(&mut self.window, start)?;
+        Ok(self.cached(number).and_then(|r| Record::decode(&r)))
+    }
+
+    /// The last record.
+    pub(super) fn last(&mut self) -> io::Result<Option<Record>> {
+        match self.count.checked_sub(1) {
+            Some(number) => self.get(number),
+            None => Ok(None),
+        }
+    }
+
+    fn cached(&self, number: u64) -> Option<[u8; RECORD_LENGTH]> {
+        let ahead = number.checked_sub(self.window_start)?;
+        let start = records_to_bytes(ahead.min(WINDOW));
+        self.window
+            .get(start..start + RECORD_LENGTH)?
+            .try_into()
+            .ok()
+    }
+
+    /// How many records there are before the first that does not `match`, given that all that do
+    /// come first.
+    pub(super) fn partition_point(&mut self, matches: impl Fn(&Record) -> bool) -> io::Result<u64> {
+        let (mut low, mut high) = (0, self.count);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.get(middle)?.is_some_and(|record| matches(&record)) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+}
+
+/// Only for a few records at a time.
+fn records_to_bytes(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX / RECORD_LENGTH) * RECORD_LENGTH
+}
+
+/// Makes `index` agree with `log` before the first append: returns the end of the log.
+///
+/// Records that are torn, are none, or speak of bytes that are gone (somebody emptied the log) are
+/// cut off. Bytes that no record speaks of become one recovered block.
+pub(super) fn recover(log: &File, index: &mut File) -> io::Result<u64> {
+    let metadata = log.metadata()?;
+    let log_length = metadata.len();
+    let mut records = Index::new(index.try_clone()?)?;
+    let good = records.partition_point(|record| record.end() <= log_length)?;
+    let good_length = good * RECORD_LENGTH as u64;
+    if index.metadata()?.len() != good_length {
+        index.set_len(good_length)?;
+    }
+    let last = match good.checked_sub(1) {
+        Some(number) => records.get(number)?,
+        None => None,
+    };
+    let end = last.map_or(0, |record| record.end());
+    if end < log_length {
+        let modified = u64::try_from(metadata.mtime())
+            .unwrap_or(0)
+            .saturating_mul(1_000_000_000)
+            .saturating_add(u64::try_from(metadata.mtime_nsec()).unwrap_or(0));
+        let gap = Record {
+            time: last.map_or(modified, |record| record.time.max(modified)),
+            offset: end,
+            length: log_length - end,
+            run: last.map_or(0, |record| record.run),
+            dropped: 0,
+            attempt: last.map_or(0, |record| record.attempt),
+            stream: LogStream::Stdout,
+            is_partial: false,
+            continues: false,
+            is_recovered: true,
+        };
+        index.write_all(&gap.encode())?;
+    }
+    Ok(log_length)
+}
+
+#[cfg(test)]
+mod tests;

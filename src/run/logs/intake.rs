@@ -1,0 +1,368 @@
+//! Reads the pipes, cuts what comes at line ends, and puts the blocks out.
+//!
+//! The working half of the pump: no waiting, no tokio but its clock. `pump` says when.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use bytes::Bytes;
+use memchr::memrchr;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
+use tokio::time::Instant;
+
+use super::writer::{BlockInfo, LogFiles};
+use super::{Drained, Flow, LogBlock, LogSink};
+use crate::run::snapshot::{LogStream, Notice};
+use crate::support::clock::unix_nanos;
+use crate::support::name::ServiceName;
+
+/// How much is read at once.
+const READ_LENGTH: usize = 64 * 1024;
+
+/// A line is held back for its end up to this length; a longer one goes out in parts. It bounds
+/// what each stream can hold in memory.
+pub(super) const LINE_CAP: usize = 16 * 1024;
+
+/// How long an unfinished line (a prompt, a row of dots) is held back for its end.
+pub(super) const PARTIAL_AFTER: Duration = Duration::from_millis(100);
+
+/// How many reads a round makes at most, so that the supervisor gets its turn: 1 MiB, about 1 ms.
+const READS_PER_ROUND: usize = 16;
+
+/// What a pipe holds where that cannot be asked (a terminal): the largest that there is.
+const UNKNOWN_CAPACITY: usize = 1024 * 1024;
+
+/// Whether a round found something to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Round {
+    /// Every pipe was empty.
+    Idle,
+    /// Something was read, and more may be there.
+    Worked,
+}
+
+/// One registered pipe.
+#[derive(Debug)]
+struct Source {
+    fd: OwnedFd,
+    service: ServiceName,
+    stream: LogStream,
+    attempt: u32,
+    /// How much the pipe can hold.
+    capacity: usize,
+    /// The beginning of a line whose end has not come; shorter than [`LINE_CAP`].
+    rest: Vec<u8>,
+    /// Since when there is a rest.
+    pending_since: Option<Instant>,
+    /// Whether the last block ended in the middle of a line.
+    continues: bool,
+}
+
+/// What one read brought.
+enum Read {
+    /// This many bytes.
+    Bytes(usize),
+    /// Nothing is there now.
+    Empty,
+    /// Nothing will come any more; the source is gone.
+    End,
+}
+
+/// All pipes, and where their bytes go.
+#[derive(Debug)]
+pub(super) struct Intake<S> {
+    /// By the number under which epoll knows it. Numbers are not used twice, so no event can
+    /// reach the wrong source.
+    sources: BTreeMap<u64, Source>,
+    next_id: u64,
+    /// Room for a rest, and behind it for a read, so that a block is one slice without being
+    /// assembled.
+    scratch: Box<[u8]>,
+    /// Not after the oldest rest is due.
+    deadline: Option<Instant>,
+    output: Output<S>,
+}
+
+impl<S: LogSink> Intake<S> {
+    pub(super) fn new(files: LogFiles, sink: S) -> Self {
+        Self {
+            sources: BTreeMap::new(),
+            next_id: 0,
+            scratch: vec![0; LINE_CAP + READ_LENGTH].into_boxed_slice(),
+            deadline: None,
+            output: Output {
+                files,
+                sink,
+                is_full: false,
+            },
+        }
+    }
+
+    /// When [`flush_due`](Self::flush_due) has something to do; `None` while no line is unfinished.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Whether reading must wait for [`room`](Self::room).
+    pub(super) fn is_full(&self) -> bool {
+        self.output.is_full
+    }
+
+    /// Waits until the sink has room again. May be dropped and called again.
+    pub(super) async fn room(&mut self) {
+        self.output.sink.room().await;
+        self.output.is_full = false;
+    }
+
+    /// Passes a warning on to the sink.
+    pub(super) fn notice(&mut self, notice: Notice) {
+        self.output.sink.notice(notice);
+    }
+
+    /// Begins to read `fd`.
+    pub(super) fn register(
+        &mut self,
+        epoll: &Epoll,
+        fd: OwnedFd,
+        service: ServiceName,
+        stream: LogStream,
+        attempt: u32,
+    ) -> io::Result<()> {
+        let id = self.next_id;
+        self.next_id += 1;
+        epoll.add(&fd, EpollEvent::new(EpollFlags::EPOLLIN, id))?;
+        let capacity = fcntl(&fd, FcntlArg::F_GETPIPE_SZ)
+            .ok()
+            .and_then(|size| usize::try_from(size).ok())
+            .unwrap_or(UNKNOWN_CAPACITY);
+        let source = Source {
+            fd,
+            service,
+            stream,
+            attempt,
+            capacity,
+            rest: Vec::new(),
+            pending_since: None,
+            continues: false,
+        };
+        self.sources.insert(id, source);
+        Ok(())
+    }
+
+    /// Reads from the pipes that have something, a little from each. Level-triggered epoll puts a
+    /// pipe that still has something at the end of its queue, so all get their turn.
+    pub(super) fn round(&mut self, epoll: &Epoll) -> Round {
+        let mut events = [EpollEvent::empty(); READS_PER_ROUND];
+        let count = match epoll.wait(&mut events, EpollTimeout::ZERO) {
+            Ok(count) => count,
+            Err(Errno::EINTR) => return Round::Worked,
+            // Any other error is one of the arguments, which are constant.
+            Err(_) => 0,
+        };
+        let reads = READS_PER_ROUND / count.max(1);
+        for event in &events[..count] {
+            for _ in 0..reads {
+                if self.is_full() {
+                    return Round::Worked;
+                }
+                match self.read(epoll, event.data()) {
+                    Read::Bytes(READ_LENGTH) => {}
+                    // A short read has emptied the pipe.
+                    Read::Bytes(_) | Read::Empty | Read::End => break,
+                }
+            }
+        }
+        if count == 0 {
+            Round::Idle
+        } else {
+            Round::Worked
+        }
+    }
+
+    /// Puts out the unfinished lines that have waited long enough.
+    pub(super) fn flush_due(&mut self, now: Instant) {
+        if self.deadline.is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        self.deadline = None;
+        for source in self.sources.values_mut() {
+            match source.pending_since.map(|since| since + PARTIAL_AFTER) {
+                Some(due) if due <= now => self.output.flush(source),
+                Some(due) => self.deadline = Some(earliest(self.deadline, due)),
+                None => {}
+            }
+        }
+    }
+
+    /// Puts out everything that the attempt's pipes hold, without waiting for more.
+    pub(super) fn drain(&mut self, epoll: &Epoll, service: &ServiceName, attempt: u32) -> Drained {
+        let ids = self.ids(|source| source.service == *service && source.attempt == attempt);
+        let mut is_leaky = false;
+        for id in ids {
+            is_leaky |= self.drain_source(epoll, id);
+        }
+        Drained { is_leaky }
+    }
+
+    /// Puts out what the service's pipes hold, and closes them and its files.
+    pub(super) fn close(&mut self, epoll: &Epoll, service: &ServiceName) {
+        for id in self.ids(|source| source.service == *service) {
+            self.drain_source(epoll, id);
+            self.end(epoll, id);
+        }
+        self.output.files.close(service);
+    }
+
+    /// Puts out what all pipes hold, and closes them.
+    pub(super) fn close_all(&mut self, epoll: &Epoll) {
+        for id in self.ids(|_| true) {
+            self.drain_source(epoll, id);
+            self.end(epoll, id);
+        }
+    }
+
+    fn ids(&self, matches: impl Fn(&Source) -> bool) -> Vec<u64> {
+        self.sources
+            .iter()
+            .filter(|(_, source)| matches(source))
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// Reads until the pipe is empty, and puts out the rest. Returns whether it is still open.
+    fn drain_source(&mut self, epoll: &Epoll, id: u64) -> bool {
+        // What the dead process wrote is at most what the pipe can hold. More than that comes from
+        // somebody who still writes, and who may never stop.
+        let mut budget = self.sources.get(&id).map_or(0, |source| source.capacity);
+        loop {
+            match self.read(epoll, id) {
+                Read::Bytes(length) if length < budget => budget -= length,
+                Read::Bytes(_) | Read::Empty => break,
+                Read::End => return false,
+            }
+        }
+        if let Some(source) = self.sources.get_mut(&id) {
+            self.output.flush(source);
+        }
+        true
+    }
+
+    /// Reads once, and puts out the whole lines that there are.
+    fn read(&mut self, epoll: &Epoll, id: u64) -> Read {
+        let Some(source) = self.sources.get_mut(&id) else {
+            return Read::End;
+        };
+        let length = match nix::unistd::read(&source.fd, &mut self.scratch[LINE_CAP..]) {
+            Ok(0) => 0,
+            Ok(length) => length,
+            Err(Errno::EAGAIN | Errno::EINTR) => return Read::Empty,
+            // A terminal whose last user has gone answers EIO.
+            Err(_) => 0,
+        };
+        if length == 0 {
+            self.end(epoll, id);
+            return Read::End;
+        }
+        let start = LINE_CAP - source.rest.len();
+        self.scratch[start..LINE_CAP].copy_from_slice(&source.rest);
+        let chunk = &self.scratch[start..LINE_CAP + length];
+        let (cut, is_partial) = cut(chunk, source.rest.len());
+        if cut > 0 {
+            self.output.emit(source, &chunk[..cut], is_partial);
+            source.pending_since = None;
+            source.rest.clear();
+            source.rest.extend_from_slice(&chunk[cut..]);
+        } else {
+            source.rest.extend_from_slice(&chunk[source.rest.len()..]);
+        }
+        if source.rest.is_empty() {
+            source.rest = Vec::new();
+        } else if source.pending_since.is_none() {
+            let now = Instant::now();
+            source.pending_since = Some(now);
+            self.deadline = Some(earliest(self.deadline, now + PARTIAL_AFTER));
+        }
+        Read::Bytes(length)
+    }
+
+    fn end(&mut self, epoll: &Epoll, id: u64) {
+        if let Some(mut source) = self.sources.remove(&id) {
+            self.output.flush(&mut source);
+            // Closing is not enough: a child between fork and exec may hold a copy, and with it
+            // the entry in epoll.
+            let _ = epoll.delete(&source.fd);
+        }
+    }
+}
+
+/// The files and the sink.
+#[derive(Debug)]
+struct Output<S> {
+    files: LogFiles,
+    sink: S,
+    is_full: bool,
+}
+
+impl<S: LogSink> Output<S> {
+    /// Puts out the rest of a source.
+    fn flush(&mut self, source: &mut Source) {
+        source.pending_since = None;
+        let rest = std::mem::take(&mut source.rest);
+        if !rest.is_empty() {
+            self.emit(source, &rest, true);
+        }
+    }
+
+    /// Writes one block to the file, then to whoever listens.
+    fn emit(&mut self, source: &mut Source, bytes: &[u8], is_partial: bool) {
+        let info = BlockInfo {
+            stream: source.stream,
+            attempt: source.attempt,
+            time: unix_nanos(),
+            is_partial,
+            continues: source.continues,
+        };
+        source.continues = is_partial;
+        let appended = self.files.append(&source.service, info, bytes);
+        if let Some(notice) = appended.notice {
+            self.sink.notice(notice);
+        }
+        if self.sink.wants(&source.service) {
+            let flow = self.sink.send(LogBlock {
+                service: source.service.clone(),
+                stream: info.stream,
+                time: info.time,
+                attempt: info.attempt,
+                offset: appended.offset,
+                bytes: Bytes::copy_from_slice(bytes),
+                is_partial,
+            });
+            match flow {
+                Flow::Room => {}
+                Flow::Full => self.is_full = true,
+            }
+        }
+    }
+}
+
+/// How much of `chunk` goes out now, and whether it ends within a line. The first `rest` bytes are
+/// known to hold no line end.
+fn cut(chunk: &[u8], rest: usize) -> (usize, bool) {
+    let whole_lines = memrchr(b'\n', &chunk[rest..]).map_or(0, |at| rest + at + 1);
+    if chunk.len() - whole_lines >= LINE_CAP {
+        (chunk.len(), true)
+    } else {
+        (whole_lines, false)
+    }
+}
+
+fn earliest(deadline: Option<Instant>, other: Instant) -> Instant {
+    deadline.map_or(other, |deadline| deadline.min(other))
+}
+
+#[cfg(test)]
+mod tests;

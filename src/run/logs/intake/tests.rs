@@ -1,0 +1,69 @@
+use super::*;
+
+use std::fs::File;
+use std::io::Write;
+
+use nix::sys::epoll::EpollCreateFlags;
+use proptest::prelude::*;
+
+use super::super::pipe_pair;
+use super::super::testing::{TestSink, service};
+
+#[test]
+fn a_chunk_is_cut_at_its_last_line_end() {
+    assert_eq!(cut(b"one\ntwo\nthr", 0), (8, false));
+    assert_eq!(cut(b"one\n", 0), (4, false));
+    assert_eq!(cut(b"thr", 0), (0, false));
+    assert_eq!(cut(b"three\nfo", 3), (6, false));
+    assert_eq!(cut(&[b'x'; LINE_CAP - 1], LINE_CAP - 2), (0, false));
+    assert_eq!(cut(&[b'x'; LINE_CAP], LINE_CAP - 1), (LINE_CAP, true));
+    let long = [&b"one\n"[..], &[b'x'; LINE_CAP]].concat();
+    assert_eq!(cut(&long, 0), (long.len(), true));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn however_the_input_is_chopped_the_file_is_the_same(
+        pieces in prop::collection::vec(
+            (prop::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 1..400), 1..60_usize),
+            0..12,
+        ),
+        flushes in prop::collection::vec(any::<bool>(), 12),
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let sink = TestSink::default();
+        let files = LogFiles::new(directory.path().into(), 1);
+        let epoll = Epoll::new(EpollCreateFlags::empty()).unwrap();
+        let mut intake = Intake::new(files, sink.clone());
+        let (read_end, write_end) = pipe_pair(1).unwrap();
+        intake.register(&epoll, read_end, service("api"), LogStream::Stdout, 1).unwrap();
+        let mut pipe = File::from(write_end);
+        let mut all = Vec::new();
+        for ((bytes, times), flushes) in pieces.iter().zip(flushes) {
+            let piece = bytes.repeat(*times);
+            pipe.write_all(&piece).unwrap();
+            all.extend(piece);
+            while intake.round(&epoll) == Round::Worked {}
+            // Held back is only a short unfinished line, and then a flush is due for it.
+            let sent: usize = sink.blocks().iter().map(|block| block.bytes.len()).sum();
+            prop_assert!(all.len() - sent < LINE_CAP);
+            prop_assert!(!all[sent..].contains(&b'\n'));
+            prop_assert!(sent == all.len() || intake.deadline().is_some());
+            if flushes {
+                intake.flush_due(Instant::now() + PARTIAL_AFTER);
+                prop_assert_eq!(intake.deadline(), None);
+            }
+        }
+        drop(pipe);
+        while intake.round(&epoll) == Round::Worked {}
+        prop_assert!(intake.sources.is_empty());
+        let path = directory.path().join("api.log");
+        let logged = if all.is_empty() { Vec::new() } else { fs_err::read(path).unwrap() };
+        prop_assert_eq!(logged, all);
+        for block in sink.blocks() {
+            prop_assert_eq!(block.is_partial, !block.bytes.ends_with(b"\n"));
+        }
+    }
+}

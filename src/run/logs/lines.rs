@@ -1,0 +1,94 @@
+//! The last words of a service, for the report of its failure.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+
+use super::intake::LINE_CAP;
+use super::reader::{History, Scope, Track};
+use crate::run::snapshot::LogStream;
+use crate::support::name::ServiceName;
+
+/// The last `count` lines of the attempt of `service` that printed last, without their ends, as
+/// text. None where there is nothing or it cannot be read: a report is made from what there is.
+pub fn last_lines(dir: &Path, service: &ServiceName, count: usize) -> Vec<String> {
+    read(dir, service, Scope::LastAttempt, count).unwrap_or_default()
+}
+
+/// Like [`last_lines`], of one attempt of one run. None if it printed nothing.
+pub fn last_lines_of_attempt(
+    dir: &Path,
+    service: &ServiceName,
+    run: u64,
+    attempt: u32,
+    count: usize,
+) -> Vec<String> {
+    read(dir, service, Scope::Attempt(run, attempt), count).unwrap_or_default()
+}
+
+fn read(dir: &Path, service: &ServiceName, scope: Scope, count: usize) -> io::Result<Vec<String>> {
+    let mut lines = Lines {
+        count,
+        done: VecDeque::new(),
+        unfinished: [Vec::new(), Vec::new()],
+    };
+    let track = Track::open(dir, service, scope, Some(count))?;
+    for item in History::new(track.into_iter().collect())? {
+        let item = item?;
+        if item.dropped > 0 {
+            lines.finish_all();
+        }
+        lines.add(item.block.stream, &item.block.bytes);
+    }
+    lines.finish_all();
+    Ok(lines.done.into())
+}
+
+/// Joins the parts of lines, each stream for itself.
+struct Lines {
+    count: usize,
+    done: VecDeque<String>,
+    unfinished: [Vec<u8>; 2],
+}
+
+impl Lines {
+    fn add(&mut self, stream: LogStream, bytes: &[u8]) {
+        let number = match stream {
+            LogStream::Stdout => 0,
+            LogStream::Stderr => 1,
+        };
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let line = &mut self.unfinished[number];
+            // A report has no use for megabytes of one line.
+            let room = LINE_CAP - line.len().min(LINE_CAP);
+            line.extend_from_slice(&part[..part.len().min(room)]);
+            if part.ends_with(b"\n") {
+                self.finish(number);
+            }
+        }
+    }
+
+    fn finish(&mut self, number: usize) {
+        let line = std::mem::take(&mut self.unfinished[number]);
+        let end = line
+            .iter()
+            .rposition(|byte| !matches!(byte, b'\n' | b'\r'))
+            .map_or(0, |last| last + 1);
+        if self.done.len() == self.count {
+            self.done.pop_front();
+        }
+        self.done
+            .push_back(String::from_utf8_lossy(&line[..end]).into_owned());
+    }
+
+    fn finish_all(&mut self) {
+        for number in 0..self.unfinished.len() {
+            if !self.unfinished[number].is_empty() {
+                self.finish(number);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! The one task that reads what all services print.
+//!
+//! Every pipe is in one epoll set of the pump's own, which the runtime sees as a single
+//! descriptor: a thousand services cost it one registration, and one wake-up serves all that have
+//! something. The task yields between rounds, so that the supervisor, on the same thread,
+//! gets its turn under any flood. Nothing ticks while nothing is printed.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::PathBuf;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use super::handle::Message;
+use super::intake::{Intake, Round};
+use super::writer::LogFiles;
+use super::{LogSink, PumpHandle};
+use crate::run::snapshot::{Notice, NoticeLevel};
+
+/// Reads the output of all services of a stack, see [`PumpHandle`].
+#[derive(Debug)]
+pub struct Pump<S> {
+    message_rx: mpsc::UnboundedReceiver<Message>,
+    epoll: AsyncFd<EpollFd>,
+    intake: Intake<S>,
+}
+
+impl<S: LogSink> Pump<S> {
+    /// A pump that logs to `log_dir` and marks what it writes with `run` (`STACK_RUN`). Must be
+    /// called within a runtime that has I/O and time. Nothing is created on disk before the first
+    /// byte of output.
+    pub fn new(log_dir: PathBuf, run: u64, sink: S) -> io::Result<(PumpHandle, Self)> {
+        let (message_tx, message_rx) = mpsc::unbounded_channel();
+        let epoll = EpollFd(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
+        let pump = Self {
+            message_rx,
+            epoll: watch(epoll)?,
+            intake: Intake::new(LogFiles::new(log_dir, run), sink),
+        };
+        Ok((PumpHandle::new(message_tx), pump))
+    }
+
+    /// Works until the last handle is dropped; then logs what the pipes hold and closes them.
+    pub async fn run(mut self) {
+        loop {
+            match self.next().await {
+                Wake::Message(Some(message)) => {
+                    handle(&mut self.intake, &self.epoll.get_ref().0, message);
+                }
+                Wake::Message(None) => break,
+                Wake::Due => self.intake.flush_due(Instant::now()),
+                Wake::Room => {}
+                Wake::Readable => {
+                    // `WouldBlock` clears the readiness, and only an epoll set that has just been
+                    // seen empty may be forgotten. What comes after that look wakes the runtime
+                    // again, since it is told of every arrival in the set.
+                    drop(self.epoll.try_io(Interest::READABLE, |epoll| {
+                        match self.intake.round(&epoll.0) {
+                            Round::Idle => Err(io::ErrorKind::WouldBlock.into()),
+                            Round::Worked => Ok(()),
+                        }
+                    }));
+                    // The timer does not get its turn while there is something to read.
+                    self.intake.flush_due(Instant::now());
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+        self.intake.close_all(&self.epoll.get_ref().0);
+    }
+
+    /// Waits for the next thing to do. While the sink is full nothing is read, and no unfinished
+    /// line is cut: its end may be waiting in the pipe.
+    async fn next(&mut self) -> Wake {
+        let deadline = self.intake.deadline();
+        let is_full = self.intake.is_full();
+        tokio::select! {
+            biased;
+            message = self.message_rx.recv() => Wake::Message(message),
+            () = self.intake.room(), if is_full => Wake::Room,
+            Ok(_guard) = self.epoll.readable(), if !is_full => Wake::Readable,
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)),
+                if !is_full && deadline.is_some() => Wake::Due,
+        }
+    }
+}
+
+/// Why the pump woke up.
+enum Wake {
+    /// Somebody spoke to it, or nobody will any more.
+    Message(Option<Message>),
+    /// Some pipe may have something.
+    Readable,
+    /// The sink has room again.
+    Room,
+    /// An unfinished line has waited long enough.
+    Due,
+}
+
+fn handle<S: LogSink>(intake: &mut Intake<S>, epoll: &Epoll, message: Message) {
+    match message {
+        Message::Register {
+            fd,
+            service,
+            stream,
+            attempt,
+        } => {
+            if let Err(error) = intake.register(epoll, fd, service.clone(), stream, attempt) {
+                intake.notice(Notice {
+                    service: Some(service),
+                    level: NoticeLevel::Error,
+                    message: format!("its output cannot be read: {error}"),
+                });
+            }
+        }
+        Message::Drain {
+            service,
+            attempt,
+            done_tx,
+        } => {
+            // Who asked may have lost interest; the output is drained all the same.
+            let _ = done_tx.send(intake.drain(epoll, &service, attempt));
+        }
+        Message::Close { service } => intake.close(epoll, &service),
+    }
+}
+
+#[expect(
+    deprecated,
+    reason = "the replacement is unsafe for the sake of types whose descriptor may change or be \
+              closed; `EpollFd` owns one and keeps it"
+)]
+fn watch(epoll: EpollFd) -> io::Result<AsyncFd<EpollFd>> {
+    AsyncFd::with_interest(epoll, Interest::READABLE)
+}
+
+/// An epoll set that can be waited for in another one.
+#[derive(Debug)]
+struct EpollFd(Epoll);
+
+impl AsRawFd for EpollFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.0.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests;

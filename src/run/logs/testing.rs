@@ -1,0 +1,141 @@
+//! What the tests of this room share.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::path::Path;
+use std::rc::Rc;
+
+use tokio::sync::Notify;
+use tokio::task::LocalSet;
+
+use super::index::{Index, Record};
+use super::writer::{BlockInfo, index_path};
+use super::{Flow, LogBlock, LogSink, Pump, PumpHandle};
+use crate::run::snapshot::{LogStream, Notice};
+use crate::support::name::ServiceName;
+
+pub(super) fn service(name: &str) -> ServiceName {
+    ServiceName::new(name).unwrap()
+}
+
+/// All records of a service's index.
+pub(super) fn records(dir: &Path, service: &str) -> Vec<Record> {
+    let mut index = Index::new(File::open(index_path(dir, service)).unwrap()).unwrap();
+    (0..index.count())
+        .map(|number| index.get(number).unwrap().unwrap())
+        .collect()
+}
+
+/// A whole block of standard output of the first attempt.
+pub(super) fn info(time: u64) -> BlockInfo {
+    BlockInfo {
+        stream: LogStream::Stdout,
+        attempt: 1,
+        time,
+        is_partial: false,
+        continues: false,
+    }
+}
+
+/// Bytes that repeat only after a very long time, the same each run.
+pub(super) fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    blocks: RefCell<Vec<LogBlock>>,
+    notices: RefCell<Vec<Notice>>,
+    /// Whether the next blocks find the sink full.
+    is_full: RefCell<bool>,
+    changed: Notify,
+}
+
+/// A sink that keeps what it gets.
+#[derive(Debug, Clone, Default)]
+pub(super) struct TestSink(Rc<Seen>);
+
+impl TestSink {
+    pub(super) fn set_full(&self, is_full: bool) {
+        *self.0.is_full.borrow_mut() = is_full;
+        self.0.changed.notify_waiters();
+    }
+
+    pub(super) fn blocks(&self) -> Vec<LogBlock> {
+        self.0.blocks.borrow().clone()
+    }
+
+    pub(super) fn notices(&self) -> Vec<Notice> {
+        self.0.notices.borrow().clone()
+    }
+
+    /// Waits until the blocks so far satisfy `is_enough`.
+    pub(super) async fn wait_for(&self, is_enough: impl Fn(&[LogBlock]) -> bool) {
+        while !is_enough(&self.0.blocks.borrow()) {
+            self.0.changed.notified().await;
+        }
+    }
+
+    /// Waits for this many bytes of `service`.
+    pub(super) async fn wait_for_bytes(&self, service: &str, count: usize) {
+        self.wait_for(|blocks| {
+            let lengths = blocks
+                .iter()
+                .filter(|block| block.service.as_str() == service)
+                .map(|block| block.bytes.len());
+            lengths.sum::<usize>() >= count
+        })
+        .await;
+    }
+}
+
+impl LogSink for TestSink {
+    fn wants(&self, _service: &ServiceName) -> bool {
+        true
+    }
+
+    fn send(&mut self, block: LogBlock) -> Flow {
+        self.0.blocks.borrow_mut().push(block);
+        self.0.changed.notify_waiters();
+        if *self.0.is_full.borrow() {
+            Flow::Full
+        } else {
+            Flow::Room
+        }
+    }
+
+    async fn room(&mut self) {
+        while *self.0.is_full.borrow() {
+            self.0.changed.notified().await;
+        }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.0.notices.borrow_mut().push(notice);
+    }
+}
+
+/// Runs `test` beside a pump; the pump has ended, and logged everything, when this returns.
+pub(super) async fn with_pump<F, T>(dir: &Path, sink: TestSink, test: F) -> T
+where
+    F: AsyncFnOnce(PumpHandle) -> T,
+{
+    let (handle, pump) = Pump::new(dir.to_path_buf(), 1, sink).unwrap();
+    LocalSet::new()
+        .run_until(async {
+            let task = tokio::task::spawn_local(pump.run());
+            let result = test(handle).await;
+            task.await.unwrap();
+            result
+        })
+        .await
+}

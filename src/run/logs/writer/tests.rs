@@ -1,0 +1,201 @@
+use super::*;
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+
+use super::super::testing::{info, records, service};
+
+const SECOND: u64 = 1_000_000_000;
+
+fn read_log(dir: &Path) -> Vec<u8> {
+    fs_err::read(log_path(dir, "api")).unwrap()
+}
+
+#[test]
+fn files_are_private_and_appear_with_the_first_byte() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("logs");
+    let mut files = LogFiles::new(dir.clone(), 1);
+    assert!(!dir.exists());
+    files.append(&service("api"), info(SECOND), b"hello\n");
+    let mode = |path: &Path| fs_err::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&dir), 0o700);
+    assert_eq!(mode(&log_path(&dir, "api")), 0o600);
+    assert_eq!(mode(&index_path(&dir, "api")), 0o600);
+}
+
+#[test]
+fn a_new_run_appends() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    for run in [1, 2] {
+        let mut files = LogFiles::new(dir.into(), run);
+        files.append(&service("api"), info(run * SECOND), b"hello\n");
+        let appended = files.append(&service("api"), info(run * SECOND + 1), b"again\n");
+        assert_eq!(appended.offset, run * 12 - 6);
+    }
+    assert_eq!(read_log(dir), b"hello\nagain\nhello\nagain\n");
+    let places: Vec<_> = records(dir, "api")
+        .iter()
+        .map(|r| (r.run, r.offset, r.length, r.time))
+        .collect();
+    let expected = [
+        (1, 0, 6, SECOND),
+        (1, 6, 6, SECOND + 1),
+        (2, 12, 6, 2 * SECOND),
+        (2, 18, 6, 2 * SECOND + 1),
+    ];
+    assert_eq!(places, expected);
+}
+
+#[test]
+fn what_a_full_disk_refuses_is_counted_and_logging_goes_on_after_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    symlink("/dev/full", log_path(dir, "api")).unwrap();
+    let mut files = LogFiles::new(dir.into(), 1);
+    let mut append = |time: u64, text: &str| {
+        let notice = files
+            .append(&service("api"), info(time), text.as_bytes())
+            .notice;
+        notice.map(|notice| notice.message)
+    };
+    let message = append(100 * SECOND, "one\n").unwrap();
+    assert!(
+        message.starts_with("4 bytes of output were not logged: "),
+        "{message}"
+    );
+    assert_eq!(append(101 * SECOND, "two\n"), None, "one notice a minute");
+    assert_eq!(append(159 * SECOND, "three\n"), None);
+    let message = append(160 * SECOND, "four\n").unwrap();
+    assert!(message.starts_with("15 bytes "), "{message}");
+    fs_err::remove_file(log_path(dir, "api")).unwrap();
+    assert_eq!(append(161 * SECOND, "five\n"), None);
+    assert_eq!(append(162 * SECOND, "six\n"), None);
+    assert_eq!(
+        append(300 * SECOND, "seven\n"),
+        None,
+        "all losses were said"
+    );
+    assert_eq!(read_log(dir), b"five\nsix\nseven\n");
+    let dropped: Vec<u64> = records(dir, "api").iter().map(|r| r.dropped).collect();
+    assert_eq!(dropped, [19, 0, 0]);
+}
+
+#[test]
+fn a_full_index_takes_the_block_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    symlink("/dev/full", index_path(dir, "api")).unwrap();
+    let mut files = LogFiles::new(dir.into(), 1);
+    assert!(
+        files
+            .append(&service("api"), info(SECOND), b"one\n")
+            .notice
+            .is_some()
+    );
+    assert_eq!(read_log(dir), b"");
+}
+
+/// Runs `test` in a directory on a disk of 64 KiB that only this thread sees; does nothing where
+/// that is not allowed.
+fn on_a_tiny_disk(test: impl FnOnce(&Path) + Send + 'static) {
+    let work = move || {
+        let directory = tempfile::tempdir().unwrap();
+        let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
+        let none = None::<&str>;
+        let is_mounted = unshare(CloneFlags::CLONE_NEWNS)
+            .and_then(|()| mount(none, "/", none, private, none))
+            .and_then(|()| {
+                let tmpfs = Some("tmpfs");
+                mount(
+                    tmpfs,
+                    directory.path(),
+                    tmpfs,
+                    MsFlags::empty(),
+                    Some("size=64k"),
+                )
+            });
+        match is_mounted {
+            Ok(()) => {
+                test(directory.path());
+                umount2(directory.path(), MntFlags::MNT_DETACH).unwrap();
+            }
+            Err(error) => {
+                println!("skipped: needs the right to mount ({error})");
+                assert_ne!(std::env::var("STACK_TEST_REQUIRE").as_deref(), Ok("all"));
+            }
+        }
+    };
+    std::thread::spawn(work).join().unwrap();
+}
+
+#[test]
+fn a_disk_that_fills_up_within_a_block_keeps_whole_lines() {
+    on_a_tiny_disk(|dir| {
+        let ballast = dir.join("ballast");
+        fs_err::write(&ballast, vec![0; 16 * 1024]).unwrap();
+        let block = "123456789\n".repeat(1_500).into_bytes();
+        let mut files = LogFiles::new(dir.into(), 1);
+        let mut offset = 0;
+        for number in 0..10 {
+            offset = files.append(&service("api"), info(number), &block).offset;
+        }
+        let log = read_log(dir);
+        let last = *records(dir, "api").last().unwrap();
+        assert_eq!(last.end(), log.len() as u64);
+        assert_eq!(log.len() % 10, 0, "a line was torn");
+        assert!(
+            !log.len().is_multiple_of(block.len()),
+            "the disk was not full within a block"
+        );
+        assert_eq!(offset, last.end(), "a lost block begins at the end");
+        fs_err::remove_file(ballast).unwrap();
+        files.append(&service("api"), info(20), b"after\n");
+        let resumed = *records(dir, "api").last().unwrap();
+        assert_eq!(resumed.dropped, (10 * block.len() - log.len()) as u64);
+        assert!(read_log(dir).ends_with(b"123456789\nafter\n"));
+    });
+}
+
+#[test]
+fn a_log_that_somebody_removed_or_emptied_is_begun_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    let mut files = LogFiles::new(dir.into(), 1);
+    files.append(&service("api"), info(10 * SECOND), b"one\n");
+    fs_err::remove_file(log_path(dir, "api")).unwrap();
+    files.append(&service("api"), info(11 * SECOND), b"two\n");
+    assert_eq!(read_log(dir), b"two\n");
+    assert_eq!(records(dir, "api").len(), 1);
+    fs_err::write(log_path(dir, "api"), "").unwrap();
+    files.append(&service("api"), info(12 * SECOND), b"three\n");
+    assert_eq!(read_log(dir), b"three\n");
+    assert_eq!(records(dir, "api")[0].length, 6);
+    fs_err::remove_dir_all(dir).unwrap();
+    let appended = files.append(&service("api"), info(13 * SECOND), b"four\n");
+    assert!(appended.notice.is_none());
+    assert_eq!(read_log(dir), b"four\n");
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_silence_the_notices() {
+    let mut losses = Losses::default();
+    let loss = || Loss {
+        bytes: 5,
+        error: io::ErrorKind::StorageFull.into(),
+    };
+    losses.note(&service("api"), &loss());
+    assert_eq!(
+        losses.due(1_000 * SECOND).unwrap().service,
+        Some(service("api"))
+    );
+    losses.note(&service("api"), &loss());
+    losses.note(&service("web"), &loss());
+    losses.note(&service("api"), &loss());
+    let notice = losses.due(900 * SECOND).unwrap();
+    assert_eq!(notice.service, None, "about several services");
+    assert!(notice.message.starts_with("15 bytes"), "{}", notice.message);
+}

@@ -1,0 +1,70 @@
+//! Signals of a process that waits for them one by one: the guardian.
+
+use nix::libc;
+use nix::sys::signal::{SigSet, Signal};
+
+/// A signal that arrived, and from whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Received {
+    /// Its number.
+    pub(crate) signal: i32,
+    /// The pid of the process that sent it; 0 when the kernel did (a terminal's Ctrl-C).
+    pub(crate) sender: i32,
+}
+
+/// Blocks the signals that [`wait_for_signal`] is to return. Must be called before the first
+/// child exists, or its end could be missed.
+pub(crate) fn block_for_waiting(signals: &[Signal]) -> nix::Result<SigSet> {
+    let set: SigSet = signals.iter().copied().collect();
+    set.thread_block()?;
+    Ok(set)
+}
+
+/// Lets every signal through again.
+pub(crate) fn unblock_all() -> nix::Result<()> {
+    SigSet::empty().thread_set_mask()
+}
+
+/// Waits for one of the blocked signals; `None` on a time-out.
+#[expect(
+    unsafe_code,
+    reason = "sigtimedwait(2): nix offers no form that returns the sender"
+)]
+pub(crate) fn wait_for_signal(
+    set: &SigSet,
+    timeout: Option<std::time::Duration>,
+) -> Option<Received> {
+    let limit = timeout.map(|timeout| libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: libc::c_long::from(timeout.subsec_nanos().cast_signed()),
+    });
+    loop {
+        let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+        let limit_pointer = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: the set and the time limit outlive the call, and `info` has room for the
+        // kernel's answer; zeroed bytes are a valid `siginfo_t`.
+        let (signal, info) = unsafe {
+            let signal = libc::sigtimedwait(set.as_ref(), info.as_mut_ptr(), limit_pointer);
+            (signal, info.assume_init())
+        };
+        if signal > 0 {
+            let is_from_process = info.si_code <= 0;
+            // SAFETY: `si_pid` is set for signals that a process sent (sigaction(2)).
+            let sender = if is_from_process {
+                unsafe { info.si_pid() }
+            } else {
+                0
+            };
+            return Some(Received { signal, sender });
+        }
+        match nix::errno::Errno::last() {
+            nix::errno::Errno::EINTR if limit.is_none() => {}
+            _ => return None,
+        }
+    }
+}
+
+/// Stops this process, as Ctrl-Z would; returns when somebody continues it.
+pub(crate) fn stop_self() -> nix::Result<()> {
+    nix::sys::signal::raise(Signal::SIGSTOP)
+}

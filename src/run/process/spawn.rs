@@ -1,0 +1,395 @@
+//! The one path by which a process of a stack is started.
+//!
+//! Works like `posix_spawn` in glibc: `clone(CLONE_VM | CLONE_VFORK)` on a stack of its own, so
+//! that no page table is copied and the parent goes on when the child has executed or failed. That
+//! makes "started" mean "exec succeeded" without a pipe. `posix_spawn` itself cannot open a
+//! session, change limits, or write the lease between fork and exec, all of which we need.
+//!
+//! Between `clone` and `exec` the child shares our memory: it makes system calls on what was
+//! prepared before, and allocates, locks and unwinds nothing.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sched::CloneFlags;
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+
+/// What is executed.
+#[derive(Debug)]
+pub(crate) struct Target<'a> {
+    /// The file, found already.
+    pub(crate) program: &'a Path,
+    /// The words, the program's own name first.
+    pub(crate) argv: &'a [String],
+    /// The whole environment.
+    pub(crate) environment: &'a [(&'a OsStr, &'a OsStr)],
+    /// Where it starts.
+    pub(crate) directory: &'a Path,
+}
+
+/// What the child's descriptors 1 and 2 become; 0 is `/dev/null`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stdio<'a> {
+    /// Standard output.
+    pub(crate) stdout: BorrowedFd<'a>,
+    /// Standard error.
+    pub(crate) stderr: BorrowedFd<'a>,
+}
+
+/// The step at which a child failed before its program ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SpawnStep {
+    /// `clone` itself.
+    Clone,
+    /// Its session, descriptors or limits.
+    Prepare,
+    /// Its working directory.
+    Directory,
+    /// `exec`.
+    Exec,
+}
+
+/// Why no process came to be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{errno}")]
+pub(crate) struct SpawnError {
+    /// Where it failed.
+    pub(crate) step: SpawnStep,
+    /// The kernel's word.
+    pub(crate) errno: Errno,
+}
+
+impl SpawnError {
+    /// Whether trying again may help: the machine is short of something, or the file is being
+    /// written. A missing or unusable file stays so.
+    pub(crate) fn is_temporary(&self) -> bool {
+        matches!(
+            self.errno,
+            Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE | Errno::ETXTBSY
+        )
+    }
+}
+
+/// Starts processes; keeps what every start needs.
+#[derive(Debug)]
+pub(crate) struct Spawner {
+    null: OwnedFd,
+    /// The stack on which the child runs until exec; reused, since the parent waits meanwhile.
+    stack: Box<[u8]>,
+    /// The soft and hard limit of open files as our caller had them.
+    file_limit: (u64, u64),
+    /// The signals whose disposition is not the default here.
+    changed_signals: Vec<i32>,
+}
+
+/// glibc's own `posix_spawn` uses 32 KiB and more for deep `PATH`s; the child below needs a
+/// fraction of this.
+const CHILD_STACK: usize = 64 * 1024;
+
+/// What the child reads; all of it prepared before `clone`.
+struct ChildPlan<'a> {
+    program: &'a CStr,
+    argv: &'a [*const libc::c_char],
+    environment: &'a [*const libc::c_char],
+    directory: &'a CStr,
+    descriptors: [i32; 3],
+    file_limit: (u64, u64),
+    changed_signals: &'a [i32],
+    lease: Option<Lease<'a>>,
+}
+
+/// Where the child notes its pid: a slot in the lease file.
+#[derive(Debug, Clone, Copy)]
+struct Lease<'a> {
+    file: i32,
+    offset: i64,
+    /// The slot's text with blanks where the pid goes, right-aligned in its first ten bytes.
+    text: &'a [u8],
+}
+
+/// The slot of a service in the lease file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LeaseSlot<'a> {
+    /// The file, open for writing.
+    pub(crate) file: BorrowedFd<'a>,
+    /// Where the slot begins.
+    pub(crate) offset: i64,
+    /// Its text; the child writes its pid, right-aligned, into the first ten bytes.
+    pub(crate) text: &'a [u8],
+}
+
+/// The longest slot text; the child copies it to its own stack.
+const LEASE_MAX: usize = 256;
+
+impl Spawner {
+    /// Prepares for starting processes. `file_limit` is what children get back.
+    pub(crate) fn new(file_limit: (u64, u64)) -> std::io::Result<Self> {
+        let null = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/null")?;
+        Ok(Self {
+            null: null.into(),
+            stack: vec![0; CHILD_STACK].into_boxed_slice(),
+            file_limit,
+            changed_signals: changed_signals(),
+        })
+    }
+
+    /// Notes again which signals a child must set back: call it once the handlers are installed.
+    pub(crate) fn note_signals(&mut self) {
+        self.changed_signals = changed_signals();
+    }
+
+    /// Starts a process in a session of its own, with nothing blocked, nothing ignored, and no
+    /// descriptor but 0, 1 and 2. Returns when it has executed its program.
+    pub(crate) fn spawn(
+        &mut self,
+        target: &Target<'_>,
+        stdio: Stdio<'_>,
+        lease: Option<LeaseSlot<'_>>,
+    ) -> Result<i32, SpawnError> {
+        let failed = |errno| SpawnError {
+            step: SpawnStep::Exec,
+            errno,
+        };
+        let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| failed(Errno::EINVAL));
+        let program = text(target.program.as_os_str().as_bytes())?;
+        let directory = text(target.directory.as_os_str().as_bytes())?;
+        let argv: Vec<CString> = target
+            .argv
+            .iter()
+            .map(|word| text(word.as_bytes()))
+            .collect::<Result<_, _>>()?;
+        let environment: Vec<CString> = target
+            .environment
+            .iter()
+            .map(|(key, value)| text(&[key.as_bytes(), b"=", value.as_bytes()].concat()))
+            .collect::<Result<_, _>>()?;
+        let pointers = |items: &[CString]| -> Vec<*const libc::c_char> {
+            items
+                .iter()
+                .map(|item| item.as_ptr())
+                .chain([std::ptr::null()])
+                .collect()
+        };
+        let (argv_pointers, environment_pointers) = (pointers(&argv), pointers(&environment));
+        let plan = ChildPlan {
+            program: &program,
+            argv: &argv_pointers,
+            environment: &environment_pointers,
+            directory: &directory,
+            descriptors: [
+                self.null.as_raw_fd(),
+                stdio.stdout.as_raw_fd(),
+                stdio.stderr.as_raw_fd(),
+            ],
+            file_limit: self.file_limit,
+            changed_signals: &self.changed_signals,
+            lease: lease
+                .filter(|slot| slot.text.len() <= LEASE_MAX)
+                .map(|slot| Lease {
+                    file: slot.file.as_raw_fd(),
+                    offset: slot.offset,
+                    text: slot.text,
+                }),
+        };
+        clone_and_exec(&plan, &mut self.stack)
+    }
+}
+
+/// The kernel's own `struct sigaction`: handler, flags, restorer, mask. All zeroes is the default
+/// disposition. glibc's wrapper hides signals 32 and 33, which a caller may have ignored all the
+/// same, so this goes past it.
+type KernelAction = [u64; 4];
+
+/// The size of the kernel's signal set, as `rt_sigaction(2)` wants it.
+const KERNEL_SET_SIZE: usize = 8;
+
+/// The signals that are ignored or handled in this process.
+#[expect(unsafe_code, reason = "rt_sigaction(2) as a question; nix only sets")]
+fn changed_signals() -> Vec<i32> {
+    (1..=64)
+        .filter(|&signal| {
+            let mut action: KernelAction = [0; 4];
+            // SAFETY: with a null new action the call only writes the present one to `action`,
+            // which has the kernel's size on every 64-bit Linux.
+            let asked = unsafe {
+                libc::syscall(
+                    libc::SYS_rt_sigaction,
+                    signal,
+                    std::ptr::null::<KernelAction>(),
+                    &raw mut action,
+                    KERNEL_SET_SIZE,
+                )
+            };
+            asked == 0 && action[0] != libc::SIG_DFL as u64
+        })
+        .collect()
+}
+
+#[expect(unsafe_code, reason = "clone(2) with CLONE_VM")]
+fn clone_and_exec(plan: &ChildPlan<'_>, stack: &mut [u8]) -> Result<i32, SpawnError> {
+    let mut failure: (SpawnStep, i32) = (SpawnStep::Clone, 0);
+    let failure_pointer = &raw mut failure;
+    // A handler of ours must never run in the child, which shares our memory: nothing gets
+    // through until the child has set every disposition back.
+    let mut old_mask = SigSet::empty();
+    let clone_failed = |errno| SpawnError {
+        step: SpawnStep::Clone,
+        errno,
+    };
+    sigprocmask(
+        SigmaskHow::SIG_SETMASK,
+        Some(&SigSet::all()),
+        Some(&mut old_mask),
+    )
+    .map_err(clone_failed)?;
+    let child = Box::new(move || {
+        // SAFETY: `plan` and `failure` outlive the child's time in our memory, since CLONE_VFORK
+        // suspends us until it executes or exits; `run_child` only makes system calls.
+        unsafe {
+            *failure_pointer = run_child(plan);
+            libc::_exit(127)
+        }
+    });
+    // SAFETY: the child runs on `stack`, which nobody else uses meanwhile, and upholds the rules
+    // above. Without CLONE_SIGHAND and CLONE_FILES its dispositions and descriptors are its own.
+    let cloned = unsafe {
+        nix::sched::clone(
+            child,
+            stack,
+            CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK,
+            Some(libc::SIGCHLD),
+        )
+    };
+    // Failing to set the mask back cannot happen with a valid set; there is nothing to do if it did.
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&old_mask), None);
+    let pid = cloned.map_err(clone_failed)?;
+    if failure.1 == 0 {
+        return Ok(pid.as_raw());
+    }
+    // The child has ended already; its status is ours to take, so that the reaper never sees it.
+    let _ = nix::sys::wait::waitpid(pid, None);
+    Err(SpawnError {
+        step: failure.0,
+        errno: Errno::from_raw(failure.1),
+    })
+}
+
+/// The child's part. Returns only on failure: the step and the error number.
+///
+/// # Safety
+///
+/// Shares the parent's memory: system calls only.
+#[expect(unsafe_code, reason = "the child between clone and exec")]
+unsafe fn run_child(plan: &ChildPlan<'_>) -> (SpawnStep, i32) {
+    // SAFETY: every call takes numbers, or pointers into `plan`, which is valid for its lifetime.
+    unsafe {
+        if libc::setsid() < 0 {
+            return (SpawnStep::Prepare, *libc::__errno_location());
+        }
+        for &signal in plan.changed_signals {
+            let default: KernelAction = [0; 4];
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                &raw const default,
+                std::ptr::null_mut::<KernelAction>(),
+                KERNEL_SET_SIZE,
+            );
+        }
+        if let Err(errno) = place_descriptors(plan.descriptors) {
+            return (SpawnStep::Prepare, errno);
+        }
+        if let Some(lease) = plan.lease {
+            write_lease(lease);
+        }
+        // Whatever else is open, ours or our caller's, ends at exec (close_range(2), Linux 5.11).
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        );
+        let limit = libc::rlimit {
+            rlim_cur: plan.file_limit.0,
+            rlim_max: plan.file_limit.1,
+        };
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        if libc::chdir(plan.directory.as_ptr()) < 0 {
+            return (SpawnStep::Directory, *libc::__errno_location());
+        }
+        let mut nothing = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(nothing.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, nothing.as_ptr(), std::ptr::null_mut());
+        libc::execve(
+            plan.program.as_ptr(),
+            plan.argv.as_ptr(),
+            plan.environment.as_ptr(),
+        );
+        (SpawnStep::Exec, *libc::__errno_location())
+    }
+}
+
+/// Makes the three descriptors 0, 1 and 2.
+///
+/// # Safety
+///
+/// Shares the parent's memory: system calls only.
+#[expect(unsafe_code, reason = "the child between clone and exec")]
+unsafe fn place_descriptors(mut descriptors: [i32; 3]) -> Result<(), i32> {
+    // SAFETY: numbers only.
+    unsafe {
+        // One that is itself 0, 1 or 2 would be overwritten before it is used: move it away.
+        for descriptor in &mut descriptors {
+            if *descriptor < 3 {
+                *descriptor = libc::fcntl(*descriptor, libc::F_DUPFD_CLOEXEC, 3);
+                if *descriptor < 0 {
+                    return Err(*libc::__errno_location());
+                }
+            }
+        }
+        for (number, descriptor) in (0..).zip(descriptors) {
+            if libc::dup2(descriptor, number) < 0 {
+                return Err(*libc::__errno_location());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Notes the child's own pid in its slot. A full disk must not keep a service from starting, so
+/// the outcome is not looked at.
+///
+/// # Safety
+///
+/// Shares the parent's memory: system calls only.
+#[expect(unsafe_code, reason = "the child between clone and exec")]
+unsafe fn write_lease(lease: Lease<'_>) {
+    let mut text = [0_u8; LEASE_MAX];
+    text[..lease.text.len()].copy_from_slice(lease.text);
+    // SAFETY: numbers only.
+    let mut rest = unsafe { libc::getpid() };
+    for place in text[..10].iter_mut().rev() {
+        let digit = u8::try_from(rest % 10).unwrap_or(0);
+        *place = if rest > 0 { b'0' + digit } else { b' ' };
+        rest /= 10;
+    }
+    // SAFETY: the buffer is on the child's own stack and as long as is said.
+    unsafe {
+        libc::pwrite(
+            lease.file,
+            text.as_ptr().cast(),
+            lease.text.len(),
+            lease.offset,
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,648 @@
+//! One unit's life as a table: every state meets every occurrence on this page.
+//!
+//! The note with the same table in words is `docs/design/supervision.md`.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::plan::model::{RestartPolicy, RestartWhen};
+use crate::run::snapshot::{Exit, Phase};
+
+/// What a unit needs to know of its service to decide.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// When it is started again.
+    pub(crate) policy: RestartPolicy,
+    /// Exit codes besides 0 that are successes.
+    pub(crate) success_exit_codes: Vec<u8>,
+    /// How long it may take to stop.
+    pub(crate) grace: Duration,
+    /// Whether being ready means more than having been executed.
+    pub(crate) has_readiness: bool,
+    /// Whether a shell stands before the program, so that 126 and 127 mean "cannot be executed".
+    pub(crate) is_shell_line: bool,
+}
+
+/// When something happens, and how lucky it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// The time.
+    pub(crate) now: Instant,
+    /// A random number in 0..1 for the jitter.
+    pub(crate) jitter: f64,
+}
+
+/// Where a unit is in its life. What a state needs to know lives in its variant.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum State {
+    /// Not asked for yet.
+    Pending,
+    /// Asked for; a dependency has not met its condition.
+    Waiting,
+    /// Executed; whether it is ready is not known yet.
+    Starting { started: Instant },
+    /// Executed, and nothing more can be known.
+    Running { started: Instant },
+    /// Ready.
+    Healthy { started: Instant },
+    /// Its check failed too often.
+    Unhealthy { started: Instant, was_healthy: bool },
+    /// Its processes are being brought to an end.
+    Stopping {
+        /// What comes when nothing of it is left.
+        then: Then,
+        /// When the next harder step is due; `None` until it is known that anything is left.
+        due: Option<Instant>,
+        /// Whether SIGKILL was sent.
+        is_killed: bool,
+        /// How the main process ended, once it has.
+        exit: Option<Exit>,
+    },
+    /// It ended and will be started again.
+    Backoff { until: Instant },
+    /// It ended with success and stays so.
+    Completed,
+    /// It ended, or never began, and stays so.
+    Failed(Failure),
+    /// Somebody stopped it.
+    Stopped,
+}
+
+/// What follows once nothing of the old attempt is left.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Then {
+    /// It stays stopped.
+    Stop,
+    /// It is started again, since somebody asked meanwhile.
+    Start,
+    /// It ended by itself; this was decided then.
+    Restart { delay: Duration },
+    /// Likewise: success.
+    Complete,
+    /// Likewise: failure.
+    Fail(Failure),
+}
+
+/// Why a unit stays down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// It ended and its policy wants no restart.
+    Exited(Exit),
+    /// It ended again and again; so many restarts were made.
+    GaveUp { exit: Exit, restarts: u32 },
+    /// It could not be executed: what and why.
+    NotExecuted(String),
+    /// A dependency cannot meet its condition: the chain of reasons.
+    NotStarted(String),
+    /// SIGKILL did not end it.
+    Unkillable,
+}
+
+/// Something that happens to a unit.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Occurrence {
+    /// Somebody wants it to run. Clears the counters.
+    Start,
+    /// Every dependency has met its condition.
+    DependenciesMet,
+    /// A dependency cannot meet its condition any more: the chain of reasons.
+    DependencyFailed(String),
+    /// Its program was executed.
+    Executed,
+    /// Its program could not be executed.
+    NotExecuted { message: String, is_temporary: bool },
+    /// It is ready: the check passed, or the port is listening.
+    Passed,
+    /// The check failed as often as it may.
+    FailedChecks,
+    /// The main process ended.
+    Exited(Exit),
+    /// Nothing of the attempt is left.
+    TreeEmpty,
+    /// The main process has ended, others of the service have not.
+    TreeLeft,
+    /// Somebody wants it to stop, with another grace period perhaps.
+    Stop { grace: Option<Duration> },
+    /// Somebody wants it gone now.
+    Kill,
+    /// The deadline has come.
+    Due,
+}
+
+/// Something for the shell to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Make its ports bindable by it, execute it, and report back.
+    Execute,
+    /// Begin to look whether it is ready.
+    BeginChecks,
+    /// Stop looking; kill a check that runs.
+    EndChecks,
+    /// Keep its ports from everybody.
+    HardenPorts,
+    /// Send the stop signal to its group, and SIGCONT.
+    SignalStop,
+    /// Send SIGTERM to what is left of its tree.
+    SignalRest,
+    /// Send SIGKILL to all that descends from it.
+    KillTree,
+    /// Find out whether anything is left, and report back.
+    CheckTree,
+}
+
+/// How long what a dead main process left behind may take after SIGTERM, and what was killed may
+/// take to vanish.
+const LEFTOVER_GRACE: Duration = Duration::from_secs(2);
+
+/// A shell's 126 or 127 counts as "cannot be executed" this soon after the start.
+const SHELL_NOT_FOUND: Duration = Duration::from_secs(1);
+
+/// How often an execution that fails for lack of memory, processes or descriptors is tried in a
+/// row: about 50 s with the usual delays.
+const MAX_TEMPORARY: u32 = 10;
+
+/// From this many failures in a row on, a unit is crash-looping.
+pub(crate) const CRASH_LOOP: u32 = 6;
+
+/// A unit's state with its counters.
+#[derive(Debug, Clone)]
+pub(crate) struct Machine {
+    settings: Settings,
+    state: State,
+    /// How often it was executed.
+    attempt: u32,
+    /// How many short runs in a row there were.
+    failures: u32,
+    /// Whether the present attempt has been ready.
+    was_ready: bool,
+    /// Whether it was executed since somebody wanted it to run.
+    is_executed: bool,
+    /// Whether an attempt ended with success since somebody wanted it to run.
+    has_completed: bool,
+    /// How the last attempt ended.
+    last_exit: Option<Exit>,
+}
+
+impl Machine {
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            state: State::Pending,
+            attempt: 0,
+            failures: 0,
+            was_ready: false,
+            is_executed: false,
+            has_completed: false,
+            last_exit: None,
+        }
+    }
+
+    pub(crate) fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub(crate) fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    pub(crate) fn is_executed(&self) -> bool {
+        self.is_executed
+    }
+
+    pub(crate) fn has_completed(&self) -> bool {
+        self.has_completed
+    }
+
+    pub(crate) fn last_exit(&self) -> Option<Exit> {
+        self.last_exit
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match &self.state {
+            State::Pending => Phase::Pending,
+            State::Waiting => Phase::Waiting,
+            State::Starting { .. } => Phase::Starting,
+            State::Running { .. } => Phase::Running,
+            State::Healthy { .. } => Phase::Healthy,
+            State::Unhealthy { .. } => Phase::Unhealthy,
+            State::Stopping { .. } => Phase::Stopping,
+            State::Backoff { .. } => Phase::Backoff,
+            State::Completed => Phase::Completed,
+            State::Failed(_) => Phase::Failed,
+            State::Stopped => Phase::Stopped,
+        }
+    }
+
+    /// When [`Occurrence::Due`] must be reported; the only timer a unit has.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Backoff { until } => Some(*until),
+            State::Stopping { due, .. } => *due,
+            State::Pending
+            | State::Waiting
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Healthy { .. }
+            | State::Unhealthy { .. }
+            | State::Completed
+            | State::Failed(_)
+            | State::Stopped => None,
+        }
+    }
+
+    /// Moves every time by `gap`: the clock stood still for the user (Ctrl-Z, `fg`).
+    pub(crate) fn shift(&mut self, gap: Duration) {
+        match &mut self.state {
+            State::Backoff { until } => *until += gap,
+            State::Starting { started }
+            | State::Running { started }
+            | State::Healthy { started }
+            | State::Unhealthy { started, .. } => *started += gap,
+            State::Stopping { due, .. } => *due = due.map(|due| due + gap),
+            State::Pending
+            | State::Waiting
+            | State::Completed
+            | State::Failed(_)
+            | State::Stopped => {}
+        }
+    }
+
+    /// Takes in what happened and says what to do about it, in this order.
+    pub(crate) fn on(&mut self, occurrence: Occurrence, moment: Moment) -> Vec<Action> {
+        use Occurrence as O;
+        use State as S;
+        let now = moment.now;
+        match (&mut self.state, occurrence) {
+            // What SIGKILL did not end may still run: no second copy beside it. Its end, if it
+            // comes after all, is what had been asked for.
+            (S::Failed(Failure::Unkillable), O::Start) => vec![],
+            (S::Failed(Failure::Unkillable), O::Exited(exit)) => {
+                self.last_exit = Some(exit);
+                self.state = S::Stopped;
+                vec![Action::HardenPorts]
+            }
+
+            // Somebody wants it to run.
+            (
+                S::Pending | S::Completed | S::Failed(_) | S::Stopped | S::Backoff { .. },
+                O::Start,
+            ) => {
+                self.enter_waiting();
+                vec![]
+            }
+            (S::Stopping { then, .. }, O::Start) => {
+                *then = Then::Start;
+                vec![]
+            }
+            (
+                S::Waiting
+                | S::Starting { .. }
+                | S::Running { .. }
+                | S::Healthy { .. }
+                | S::Unhealthy { .. },
+                O::Start,
+            ) => vec![],
+
+            // Its dependencies.
+            (S::Waiting, O::DependenciesMet) => vec![Action::Execute],
+            (S::Waiting, O::DependencyFailed(chain)) => {
+                self.state = S::Failed(Failure::NotStarted(chain));
+                vec![]
+            }
+            (
+                S::Pending
+                | S::Starting { .. }
+                | S::Running { .. }
+                | S::Healthy { .. }
+                | S::Unhealthy { .. }
+                | S::Stopping { .. }
+                | S::Backoff { .. }
+                | S::Completed
+                | S::Failed(_)
+                | S::Stopped,
+                O::DependenciesMet | O::DependencyFailed(_),
+            ) => vec![],
+
+            // The outcome of `Execute`.
+            (S::Waiting | S::Backoff { .. }, O::Executed) => {
+                self.attempt += 1;
+                self.is_executed = true;
+                self.was_ready = false;
+                if self.settings.has_readiness {
+                    self.state = S::Starting { started: now };
+                    vec![Action::BeginChecks]
+                } else {
+                    self.state = S::Running { started: now };
+                    vec![]
+                }
+            }
+            (
+                S::Waiting | S::Backoff { .. },
+                O::NotExecuted {
+                    message,
+                    is_temporary,
+                },
+            ) => {
+                self.failures += 1;
+                self.state = if is_temporary && self.failures <= MAX_TEMPORARY {
+                    let delay = self
+                        .settings
+                        .policy
+                        .delay_before(self.failures, moment.jitter);
+                    S::Backoff { until: now + delay }
+                } else {
+                    S::Failed(Failure::NotExecuted(message))
+                };
+                vec![Action::HardenPorts]
+            }
+            (
+                S::Pending
+                | S::Starting { .. }
+                | S::Running { .. }
+                | S::Healthy { .. }
+                | S::Unhealthy { .. }
+                | S::Stopping { .. }
+                | S::Completed
+                | S::Failed(_)
+                | S::Stopped,
+                O::Executed | O::NotExecuted { .. },
+            ) => vec![],
+
+            // Its checks.
+            (S::Starting { started } | S::Unhealthy { started, .. }, O::Passed) => {
+                self.was_ready = true;
+                self.state = S::Healthy { started: *started };
+                vec![]
+            }
+            (S::Starting { started } | S::Healthy { started }, O::FailedChecks) => {
+                self.state = S::Unhealthy {
+                    started: *started,
+                    was_healthy: self.was_ready,
+                };
+                vec![]
+            }
+            (
+                S::Pending
+                | S::Waiting
+                | S::Running { .. }
+                | S::Stopping { .. }
+                | S::Backoff { .. }
+                | S::Completed
+                | S::Failed(_)
+                | S::Stopped,
+                O::Passed | O::FailedChecks,
+            )
+            | (S::Healthy { .. }, O::Passed)
+            | (S::Unhealthy { .. }, O::FailedChecks) => vec![],
+
+            // Its end, by itself.
+            (
+                S::Starting { started }
+                | S::Running { started }
+                | S::Healthy { started }
+                | S::Unhealthy { started, .. },
+                O::Exited(exit),
+            ) => {
+                let lasted = now.saturating_duration_since(*started);
+                let then = self.after(exit, lasted, moment.jitter);
+                self.last_exit = Some(exit);
+                self.state = S::Stopping {
+                    then,
+                    due: None,
+                    is_killed: false,
+                    exit: Some(exit),
+                };
+                vec![Action::HardenPorts, Action::EndChecks, Action::CheckTree]
+            }
+            (
+                S::Stopping {
+                    exit: main_exit, ..
+                },
+                O::Exited(exit),
+            ) => {
+                self.last_exit = Some(exit);
+                *main_exit = Some(exit);
+                vec![Action::HardenPorts, Action::CheckTree]
+            }
+            (
+                S::Stopping {
+                    then,
+                    exit: Some(_),
+                    ..
+                },
+                O::TreeEmpty,
+            ) => {
+                let then = then.clone();
+                self.enter_after(then, now);
+                vec![]
+            }
+            // The group vanished and the main process is a zombie that was not reaped yet.
+            (S::Stopping { exit: None, .. }, O::TreeEmpty) => vec![],
+            (
+                S::Stopping {
+                    then: Then::Stop | Then::Start,
+                    due: Some(_),
+                    ..
+                },
+                O::TreeLeft,
+            ) => {
+                // The grace period goes on for the rest of the tree.
+                vec![]
+            }
+            (S::Stopping { due, .. }, O::TreeLeft) => {
+                if due.is_none() {
+                    *due = Some(now + LEFTOVER_GRACE);
+                    vec![Action::SignalRest]
+                } else {
+                    vec![]
+                }
+            }
+            (
+                S::Pending
+                | S::Waiting
+                | S::Backoff { .. }
+                | S::Completed
+                | S::Failed(_)
+                | S::Stopped,
+                O::Exited(_) | O::TreeEmpty | O::TreeLeft,
+            )
+            | (
+                S::Starting { .. } | S::Running { .. } | S::Healthy { .. } | S::Unhealthy { .. },
+                O::TreeEmpty | O::TreeLeft,
+            ) => vec![],
+
+            // Its end, asked for.
+            (S::Waiting | S::Backoff { .. }, O::Stop { .. } | O::Kill) => {
+                self.state = S::Stopped;
+                vec![]
+            }
+            (S::Pending | S::Failed(_) | S::Completed | S::Stopped, O::Stop { .. } | O::Kill) => {
+                vec![]
+            }
+            (
+                S::Starting { .. } | S::Running { .. } | S::Healthy { .. } | S::Unhealthy { .. },
+                O::Stop { grace },
+            ) => {
+                let due = now + grace.unwrap_or(self.settings.grace);
+                self.state = S::Stopping {
+                    then: Then::Stop,
+                    due: Some(due),
+                    is_killed: false,
+                    exit: None,
+                };
+                vec![Action::EndChecks, Action::SignalStop]
+            }
+            (S::Stopping { then, due, .. }, O::Stop { grace }) => {
+                // A stop wins over any restart; one that is shorter than what is left wins too.
+                if *then != Then::Stop {
+                    *then = match std::mem::replace(then, Then::Stop) {
+                        ended @ (Then::Complete | Then::Fail(_)) => ended,
+                        Then::Stop | Then::Start | Then::Restart { .. } => Then::Stop,
+                    };
+                }
+                if let (Some(grace), Some(due)) = (grace, due.as_mut()) {
+                    *due = (*due).min(now + grace);
+                }
+                vec![]
+            }
+            (
+                S::Starting { .. } | S::Running { .. } | S::Healthy { .. } | S::Unhealthy { .. },
+                O::Kill,
+            ) => {
+                self.state = S::Stopping {
+                    then: Then::Stop,
+                    due: Some(now + LEFTOVER_GRACE),
+                    is_killed: true,
+                    exit: None,
+                };
+                vec![Action::EndChecks, Action::KillTree]
+            }
+            (
+                S::Stopping {
+                    then,
+                    due,
+                    is_killed,
+                    ..
+                },
+                O::Kill,
+            ) => {
+                if matches!(then, Then::Start | Then::Restart { .. }) {
+                    *then = Then::Stop;
+                }
+                *due = Some(now + LEFTOVER_GRACE);
+                *is_killed = true;
+                vec![Action::KillTree]
+            }
+
+            // Its deadline.
+            (S::Backoff { until }, O::Due) => {
+                if now < *until {
+                    return vec![];
+                }
+                vec![Action::Execute]
+            }
+            (
+                S::Stopping {
+                    due: Some(due),
+                    is_killed,
+                    ..
+                },
+                O::Due,
+            ) => {
+                if now < *due {
+                    return vec![];
+                }
+                if *is_killed {
+                    self.state = S::Failed(Failure::Unkillable);
+                    return vec![];
+                }
+                *is_killed = true;
+                *due = now + LEFTOVER_GRACE;
+                vec![Action::KillTree]
+            }
+            (
+                S::Pending
+                | S::Waiting
+                | S::Starting { .. }
+                | S::Running { .. }
+                | S::Healthy { .. }
+                | S::Unhealthy { .. }
+                | S::Stopping { due: None, .. }
+                | S::Completed
+                | S::Failed(_)
+                | S::Stopped,
+                O::Due,
+            ) => vec![],
+        }
+    }
+
+    fn enter_waiting(&mut self) {
+        self.failures = 0;
+        self.is_executed = false;
+        self.has_completed = false;
+        self.state = State::Waiting;
+    }
+
+    fn enter_after(&mut self, then: Then, now: Instant) {
+        match then {
+            Then::Stop => self.state = State::Stopped,
+            Then::Start => self.enter_waiting(),
+            Then::Restart { delay } => self.state = State::Backoff { until: now + delay },
+            Then::Complete => self.state = State::Completed,
+            Then::Fail(failure) => self.state = State::Failed(failure),
+        }
+    }
+
+    /// What an end by itself leads to.
+    fn after(&mut self, exit: Exit, lasted: Duration, jitter: f64) -> Then {
+        let policy = self.settings.policy;
+        let is_success = self.is_success(exit);
+        self.has_completed |= is_success;
+        let was_good = lasted >= policy.window && (self.was_ready || !self.settings.has_readiness);
+        self.failures = if was_good { 1 } else { self.failures + 1 };
+        let cannot_execute = self.settings.is_shell_line
+            && matches!(exit, Exit::Code(126 | 127))
+            && lasted < SHELL_NOT_FOUND;
+        let is_restarted = match policy.when {
+            RestartWhen::Never => false,
+            RestartWhen::OnFailure => !is_success,
+            RestartWhen::Always => true,
+        };
+        if !is_restarted || (cannot_execute && !is_success) {
+            return if is_success {
+                Then::Complete
+            } else {
+                Then::Fail(Failure::Exited(exit))
+            };
+        }
+        let restarts = self.failures - 1;
+        if policy.max_attempts.is_some_and(|limit| restarts >= limit) {
+            return if is_success {
+                Then::Complete
+            } else {
+                Then::Fail(Failure::GaveUp { exit, restarts })
+            };
+        }
+        Then::Restart {
+            delay: policy.delay_before(self.failures, jitter),
+        }
+    }
+
+    /// Whether an exit counts as success.
+    pub(crate) fn is_success(&self, exit: Exit) -> bool {
+        match exit {
+            Exit::Code(0) => true,
+            Exit::Code(code) => u8::try_from(code)
+                .is_ok_and(|code| self.settings.success_exit_codes.contains(&code)),
+            Exit::Signal(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

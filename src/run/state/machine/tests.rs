@@ -1,0 +1,222 @@
+//! The whole table, and what must hold over any sequence.
+
+use std::fmt::Write as _;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn settings(when: RestartWhen, has_readiness: bool) -> Settings {
+    Settings {
+        policy: RestartPolicy::with(when, None),
+        success_exit_codes: vec![3],
+        grace: Duration::from_secs(10),
+        has_readiness,
+        is_shell_line: false,
+    }
+}
+
+fn states(now: Instant) -> Vec<(&'static str, State)> {
+    let stopping = |then, due, exit| State::Stopping {
+        then,
+        due,
+        is_killed: false,
+        exit,
+    };
+    let soon = Some(now + Duration::from_secs(10));
+    vec![
+        ("pending", State::Pending),
+        ("waiting", State::Waiting),
+        ("starting", State::Starting { started: now }),
+        ("running", State::Running { started: now }),
+        ("healthy", State::Healthy { started: now }),
+        (
+            "unhealthy",
+            State::Unhealthy {
+                started: now,
+                was_healthy: true,
+            },
+        ),
+        ("stopping", stopping(Then::Stop, soon, None)),
+        (
+            "stopping, main ended",
+            stopping(Then::Stop, soon, Some(Exit::Code(0))),
+        ),
+        (
+            "ended, tree unknown",
+            stopping(Then::Complete, None, Some(Exit::Code(0))),
+        ),
+        ("backoff", State::Backoff { until: now }),
+        ("completed", State::Completed),
+        ("failed", State::Failed(Failure::Exited(Exit::Code(1)))),
+        ("stopped", State::Stopped),
+    ]
+}
+
+fn occurrences() -> Vec<Occurrence> {
+    vec![
+        Occurrence::Start,
+        Occurrence::DependenciesMet,
+        Occurrence::DependencyFailed("db exited".into()),
+        Occurrence::Executed,
+        Occurrence::NotExecuted {
+            message: "no such file".into(),
+            is_temporary: false,
+        },
+        Occurrence::NotExecuted {
+            message: "no memory".into(),
+            is_temporary: true,
+        },
+        Occurrence::Passed,
+        Occurrence::FailedChecks,
+        Occurrence::Exited(Exit::Code(0)),
+        Occurrence::Exited(Exit::Signal(9)),
+        Occurrence::TreeEmpty,
+        Occurrence::TreeLeft,
+        Occurrence::Stop { grace: None },
+        Occurrence::Kill,
+        Occurrence::Due,
+    ]
+}
+
+#[test]
+fn every_state_meets_every_occurrence() {
+    let now = Instant::now();
+    let mut table = String::new();
+    for (name, state) in states(now) {
+        for occurrence in occurrences() {
+            let mut machine = Machine::new(settings(RestartWhen::OnFailure, true));
+            machine.state = state.clone();
+            let moment = Moment { now, jitter: 0.5 };
+            let actions = machine.on(occurrence.clone(), moment);
+            let after = machine.phase().word();
+            let short = format!("{occurrence:?}");
+            let changed = if machine.state == state { "·" } else { after };
+            writeln!(table, "{name:<21} {short:<66} {changed:<10} {actions:?}").unwrap();
+        }
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn a_crash_loop_backs_off_and_a_good_run_forgives() {
+    let mut machine = Machine::new(settings(RestartWhen::Always, false));
+    let mut now = Instant::now();
+    machine.on(Occurrence::Start, Moment { now, jitter: 0.5 });
+    machine.on(Occurrence::DependenciesMet, Moment { now, jitter: 0.5 });
+    let mut delays = Vec::new();
+    for run in [0, 0, 0, 20, 0] {
+        let moment = |now| Moment { now, jitter: 0.5 };
+        machine.on(Occurrence::Executed, moment(now));
+        now += Duration::from_secs(run);
+        machine.on(Occurrence::Exited(Exit::Code(1)), moment(now));
+        machine.on(Occurrence::TreeEmpty, moment(now));
+        let until = machine.deadline().unwrap();
+        delays.push((until - now).as_millis());
+        now = until;
+    }
+    assert_eq!(delays, [100, 200, 400, 100, 200]);
+}
+
+#[test]
+fn on_failure_gives_up_after_its_restarts_and_says_so() {
+    let mut machine = Machine::new(Settings {
+        policy: RestartPolicy::with(RestartWhen::OnFailure, Some(2)),
+        ..settings(RestartWhen::OnFailure, false)
+    });
+    let moment = Moment {
+        now: Instant::now(),
+        jitter: 0.5,
+    };
+    machine.on(Occurrence::Start, moment);
+    for _ in 0..3 {
+        machine.on(Occurrence::Executed, moment);
+        machine.on(Occurrence::Exited(Exit::Code(7)), moment);
+        machine.on(Occurrence::TreeEmpty, moment);
+    }
+    let failure = Failure::GaveUp {
+        exit: Exit::Code(7),
+        restarts: 2,
+    };
+    assert_eq!(machine.state(), &State::Failed(failure));
+    assert_eq!(machine.attempt(), 3);
+}
+
+#[test]
+fn a_shell_that_finds_no_command_is_not_started_again() {
+    let mut machine = Machine::new(Settings {
+        is_shell_line: true,
+        ..settings(RestartWhen::Always, false)
+    });
+    let moment = Moment {
+        now: Instant::now(),
+        jitter: 0.5,
+    };
+    machine.on(Occurrence::Start, moment);
+    machine.on(Occurrence::Executed, moment);
+    machine.on(Occurrence::Exited(Exit::Code(127)), moment);
+    machine.on(Occurrence::TreeEmpty, moment);
+    assert_eq!(
+        machine.state(),
+        &State::Failed(Failure::Exited(Exit::Code(127)))
+    );
+}
+
+#[test]
+fn a_success_code_of_the_file_completes() {
+    let mut machine = Machine::new(settings(RestartWhen::OnFailure, false));
+    let moment = Moment {
+        now: Instant::now(),
+        jitter: 0.5,
+    };
+    machine.on(Occurrence::Start, moment);
+    machine.on(Occurrence::Executed, moment);
+    machine.on(Occurrence::Exited(Exit::Code(3)), moment);
+    machine.on(Occurrence::TreeEmpty, moment);
+    assert_eq!(machine.state(), &State::Completed);
+    assert!(machine.has_completed());
+}
+
+proptest! {
+    /// After a stop, nothing is executed until somebody asks for a start; and no second attempt
+    /// is executed while the first one's main process has not been seen to end.
+    #[test]
+    fn a_stop_wins_and_attempts_never_overlap(
+        steps in prop::collection::vec(0_usize..15, 1..80),
+        readiness: bool,
+    ) {
+        let mut machine = Machine::new(settings(RestartWhen::Always, readiness));
+        let mut now = Instant::now();
+        let all = occurrences();
+        let (mut is_wanted, mut is_alive) = (false, false);
+        for step in steps {
+            now += Duration::from_secs(1);
+            let occurrence = all[step].clone();
+            // Reports of the kernel come only when they can.
+            let possible = match &occurrence {
+                Occurrence::Executed | Occurrence::NotExecuted { .. } => false,
+                Occurrence::Exited(_) => is_alive,
+                Occurrence::TreeEmpty => !is_alive,
+                _ => true,
+            };
+            if !possible { continue; }
+            match &occurrence {
+                Occurrence::Start => is_wanted = true,
+                Occurrence::Stop { .. } | Occurrence::Kill => is_wanted = false,
+                Occurrence::Exited(_) => is_alive = false,
+                _ => {}
+            }
+            let moment = Moment { now, jitter: 0.5 };
+            let actions = machine.on(occurrence, moment);
+            if actions.contains(&Action::Execute) {
+                prop_assert!(is_wanted, "executed after a stop");
+                prop_assert!(!is_alive, "two attempts at once");
+                machine.on(Occurrence::Executed, moment);
+                is_alive = true;
+            }
+            if let Some(deadline) = machine.deadline() {
+                prop_assert!(deadline <= now + Duration::from_secs(67), "a wait without end");
+            }
+        }
+    }
+}

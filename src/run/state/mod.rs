@@ -1,0 +1,11 @@
+//! The pure heart of a unit: phase, restarts and health as values.
+//!
+//! Nothing here reads a clock, draws a random number or makes a system call: an event and the time
+//! go in, a new state and the actions to take come out. `run::unit` is the shell around it.
+
+mod health;
+mod machine;
+mod restart;
+
+pub(crate) use health::{Health, HealthTiming, Step, Verdict};
+pub(crate) use machine::{Action, Failure, Machine, Moment, Occurrence, Settings, State};

@@ -1,0 +1,302 @@
+//! Doing what a unit's machine asks for.
+
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::libc;
+use tokio::time::Instant;
+
+use super::{Child, Supervisor};
+use crate::plan::command::find_program;
+use crate::plan::model::{Execution, UnitPlan};
+use crate::run::logs::pipe_pair;
+use crate::run::process::{
+    Row, SpawnError, SpawnStep, Stdio, Target, children_of, descendants, service_mark, session_of,
+    signal_group, signal_process,
+};
+use crate::run::snapshot::{LogStream, NoticeLevel, Phase};
+use crate::run::state::{Action, Occurrence, State};
+use crate::run::unit::{Unit, delay_words, exit_words};
+
+impl Supervisor {
+    pub(super) fn act(&mut self, index: usize, action: Action) {
+        match action {
+            Action::Execute => {
+                let occurrence = match self.execute(index) {
+                    Ok(()) => Occurrence::Executed,
+                    Err((message, is_temporary)) => Occurrence::NotExecuted {
+                        message,
+                        is_temporary,
+                    },
+                };
+                self.happen(index, occurrence);
+            }
+            Action::BeginChecks => self.begin_checks(index),
+            Action::EndChecks => self.end_checks(index),
+            Action::HardenPorts => self.units[index].harden(),
+            Action::SignalStop => {
+                let unit = &self.units[index];
+                let Some(pid) = unit.pid else { return };
+                signal_group(pid, unit.plan.stop_signal);
+                // A stopped process acts on nothing before it is continued.
+                signal_group(pid, libc::SIGCONT);
+            }
+            Action::SignalRest => {
+                let rest = self.rest_of(index);
+                let count = crate::support::text::count(rest.len(), "process");
+                self.notice(
+                    Some(index),
+                    NoticeLevel::Warning,
+                    format!(
+                        "it ended and left {} behind; ending them",
+                        count.replace("processs", "processes")
+                    ),
+                );
+                for pid in rest {
+                    signal_process(pid, libc::SIGTERM);
+                    signal_process(pid, libc::SIGCONT);
+                }
+            }
+            Action::KillTree => self.kill_tree(index),
+            Action::CheckTree => self.check_tree(index),
+        }
+    }
+
+    /// Executes a unit's program. The error is the message, and whether trying again may help.
+    fn execute(&mut self, index: usize) -> Result<(), (String, bool)> {
+        let count = self.units.len();
+        let unit = &self.units[index];
+        let program = find(&unit.plan, &unit.plan.execution).map_err(|message| (message, false))?;
+        let no_pipe = |error: std::io::Error| (format!("no pipe for its output: {error}"), true);
+        let (stdout_reader, stdout) = pipe_pair(count).map_err(no_pipe)?;
+        let (stderr_reader, stderr) = pipe_pair(count).map_err(no_pipe)?;
+        // The one window in which somebody else could take the port opens here.
+        unit.soften();
+        let environment = unit.plan.environment.entries();
+        let stdio = Stdio {
+            stdout: stdout.as_fd(),
+            stderr: stderr.as_fd(),
+        };
+        let mut target = Target {
+            program: &program,
+            argv: &unit.plan.execution.argv,
+            environment: &environment,
+            directory: &unit.plan.directory,
+        };
+        let mut spawned = self.spawner.spawn(&target, stdio, self.leases.slot(index));
+        let script_argv;
+        if matches!(&spawned, Err(error) if error.errno == Errno::ENOEXEC) {
+            // A script without its first line: what execvp(3) and every shell do.
+            script_argv = script(&program, &unit.plan.execution.argv);
+            let shell = PathBuf::from("/bin/sh");
+            target.program = &shell;
+            target.argv = &script_argv;
+            spawned = self.spawner.spawn(&target, stdio, self.leases.slot(index));
+        }
+        let pid = spawned.map_err(|error| {
+            let is_temporary = error.is_temporary();
+            (
+                spawn_words(&error, &self.units[index].plan, &program),
+                is_temporary,
+            )
+        })?;
+        let unit = &mut self.units[index];
+        unit.note_executed(pid, Instant::now());
+        self.seat.table.set(
+            index,
+            Row {
+                pid,
+                stop_signal: unit.plan.stop_signal,
+                grace: unit.plan.grace,
+            },
+        );
+        self.children.insert(pid, Child::Main { unit: index });
+        let (service, attempt) = (unit.plan.service.clone(), unit.machine.attempt() + 1);
+        self.pump
+            .register(stdout_reader, service.clone(), LogStream::Stdout, attempt);
+        self.pump
+            .register(stderr_reader, service, LogStream::Stderr, attempt);
+        Ok(())
+    }
+
+    /// What is left of a unit whose main process has ended, or is to be killed: its group and
+    /// session as far as they hang below us, and what carries its mark.
+    fn rest_of(&self, index: usize) -> Vec<i32> {
+        let unit = &self.units[index];
+        let mut rest: Vec<i32> = Vec::new();
+        for &root in unit.pid.iter().chain(&unit.strays) {
+            rest.extend(descendants(root));
+        }
+        rest
+    }
+
+    /// Finds the processes that hang below us without being known, and which unit each is of: by
+    /// the mark in its environment, else by its session. One that has neither (some servers write
+    /// their title over their environment) is taken to be of `ended`, whose end made it an orphan.
+    fn find_strays(&mut self, ended: Option<usize>) {
+        let own = nix::unistd::getpid().as_raw();
+        let unknown: Vec<i32> = children_of(own)
+            .into_iter()
+            .filter(|pid| !self.children.contains_key(pid))
+            .filter(|pid| !self.units.iter().any(|unit| unit.strays.contains(pid)))
+            .collect();
+        for pid in unknown {
+            let marked =
+                service_mark(pid, &self.about.instance).and_then(|mark| self.index_of(&mark));
+            let by_session = || {
+                let session = session_of(pid)?;
+                self.units
+                    .iter()
+                    .position(|unit| unit.session == Some(session))
+            };
+            if let Some(index) = marked.or_else(by_session).or(ended) {
+                self.units[index].strays.push(pid);
+            }
+        }
+    }
+
+    /// Tells a unit whose main process has ended whether anything of it is left.
+    fn check_tree(&mut self, index: usize) {
+        self.find_strays(Some(index));
+        let occurrence = if self.units[index].strays.is_empty() {
+            Occurrence::TreeEmpty
+        } else {
+            Occurrence::TreeLeft
+        };
+        if occurrence == Occurrence::TreeEmpty && self.units[index].pid.is_none() {
+            self.seat.table.clear(index);
+            self.leases.clear(index);
+        }
+        self.happen(index, occurrence);
+    }
+
+    /// An orphan of some service has ended; its own children have become ours.
+    pub(super) fn stray_ended(&mut self, pid: i32) {
+        let Some(index) = self
+            .units
+            .iter()
+            .position(|unit| unit.strays.contains(&pid))
+        else {
+            return;
+        };
+        self.units[index].strays.retain(|&stray| stray != pid);
+        if matches!(
+            self.units[index].machine.state(),
+            State::Stopping { exit: Some(_), .. }
+        ) {
+            self.check_tree(index);
+        }
+    }
+
+    /// Kills everything that descends from a unit, also what left its group and session.
+    fn kill_tree(&mut self, index: usize) {
+        self.find_strays(None);
+        if let Some(pid) = self.units[index].pid {
+            signal_group(pid, libc::SIGKILL);
+        }
+        for pid in self.rest_of(index) {
+            signal_process(pid, libc::SIGKILL);
+        }
+    }
+
+    /// What follows from a unit's new state for itself and for the stack.
+    pub(super) fn after_change(&mut self, index: usize) {
+        let unit = &self.units[index];
+        match unit.machine.state() {
+            State::Backoff { until } => {
+                let delay = until.saturating_duration_since(Instant::now());
+                let message = format!(
+                    "{}; restarting {} (failure {} in a row)",
+                    unit.machine
+                        .last_exit()
+                        .map_or_else(String::new, exit_words),
+                    delay_words(delay),
+                    unit.machine.failures(),
+                );
+                tracing::debug!(service = %unit.plan.service, "{message}");
+            }
+            State::Failed(_) => {
+                if self.options.abort_on_failure && self.drain.is_none() {
+                    let name = unit.plan.service.clone();
+                    self.notice(
+                        Some(index),
+                        NoticeLevel::Error,
+                        format!("{name} failed; stopping everything"),
+                    );
+                    self.begin_drain(self.options.grace);
+                }
+                self.note_stop_with(index);
+            }
+            State::Completed | State::Stopped => self.note_stop_with(index),
+            State::Pending
+            | State::Waiting
+            | State::Starting { .. }
+            | State::Running { .. }
+            | State::Healthy { .. }
+            | State::Unhealthy { .. }
+            | State::Stopping { .. } => {}
+        }
+    }
+
+    /// The service of `--exit-code-from` has ended: so does everything.
+    fn note_stop_with(&mut self, index: usize) {
+        let unit = &self.units[index];
+        if self.options.stop_with.as_ref() != Some(&unit.plan.service) || self.stop_exit.is_some() {
+            return;
+        }
+        self.stop_exit = unit.machine.last_exit();
+        if self.drain.is_none() {
+            self.begin_drain(self.options.grace);
+        }
+    }
+
+    /// The processes of a unit's tree while it runs, for who listens where.
+    pub(super) fn tree_of(&self, index: usize) -> Vec<i32> {
+        let unit: &Unit = &self.units[index];
+        if unit.phase() == Phase::Pending {
+            return Vec::new();
+        }
+        self.rest_of(index)
+    }
+}
+
+/// Finds the program of an execution in the service's own `PATH`.
+pub(super) fn find(plan: &UnitPlan, execution: &Execution) -> Result<PathBuf, String> {
+    if !plan.directory.is_dir() {
+        return Err(format!(
+            "its working directory `{}` does not exist",
+            plan.directory.display()
+        ));
+    }
+    let name = execution.argv.first().map_or("", String::as_str);
+    find_program(name, plan.environment.get("PATH"), &plan.directory)
+        .map_err(|error| error.to_string())
+}
+
+fn script(program: &std::path::Path, argv: &[String]) -> Vec<String> {
+    let path = program.to_string_lossy().into_owned();
+    ["/bin/sh".to_owned(), path]
+        .into_iter()
+        .chain(argv.iter().skip(1).cloned())
+        .collect()
+}
+
+fn spawn_words(error: &SpawnError, plan: &UnitPlan, program: &std::path::Path) -> String {
+    let reason = error.errno.desc().to_lowercase();
+    match error.step {
+        SpawnStep::Clone => format!("no process could be made: {reason}"),
+        SpawnStep::Prepare => format!("its process could not be prepared: {reason}"),
+        SpawnStep::Directory => {
+            format!(
+                "its working directory `{}` cannot be used: {reason}",
+                plan.directory.display()
+            )
+        }
+        SpawnStep::Exec if error.errno == Errno::ENOENT => format!(
+            "`{}` cannot be executed: the interpreter in its first line does not exist",
+            program.display()
+        ),
+        SpawnStep::Exec => format!("`{}` cannot be executed: {reason}", program.display()),
+    }
+}

@@ -1,0 +1,88 @@
+//! The stable codes of everything that can be wrong with a `stack.yaml`.
+//!
+//! One list, so that a test can hold a bad example against each of them.
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal;)*) => {
+        $($(#[$doc])* pub(crate) const $name: &str = $code;)*
+
+        /// Every code of this room.
+        #[cfg(test)]
+        pub(crate) const ALL: &[&str] = &[$($code),*];
+    };
+}
+
+codes! {
+    /// No `stack.yaml` here or above, or the one that was named does not exist.
+    NO_FILE = "stack::spec::no_file";
+    /// The file is there and cannot be read.
+    UNREADABLE = "stack::spec::unreadable";
+    /// More than [`super::text::MAX_BYTES`].
+    TOO_LARGE = "stack::spec::too_large";
+    /// Bytes that are no UTF-8.
+    INVALID_UTF8 = "stack::spec::invalid_utf8";
+    /// A NUL, in the text or by an escape.
+    NUL = "stack::spec::nul";
+    /// Nothing but comments and blanks.
+    EMPTY_FILE = "stack::spec::empty_file";
+    /// A second YAML document.
+    SECOND_DOCUMENT = "stack::spec::second_document";
+    /// No YAML.
+    SYNTAX = "stack::spec::syntax";
+    /// Nested deeper than [`super::load::MAX_DEPTH`].
+    TOO_DEEP = "stack::spec::too_deep";
+    /// More nodes than [`super::load::MAX_NODES`] once aliases are expanded.
+    TOO_MANY_NODES = "stack::spec::too_many_nodes";
+    /// A tag that means nothing here.
+    UNKNOWN_TAG = "stack::spec::unknown_tag";
+    /// A key twice in one map.
+    DUPLICATE_KEY = "stack::spec::duplicate_key";
+    /// `<<` with something that cannot be merged.
+    BAD_MERGE = "stack::spec::bad_merge";
+    /// A file of the Haskell tool of the same name.
+    OTHER_TOOL = "stack::spec::other_tool";
+    /// A map where a list belongs, and the like.
+    WRONG_TYPE = "stack::spec::wrong_type";
+    /// A key that nothing knows.
+    UNKNOWN_KEY = "stack::spec::unknown_key";
+    /// A key of the design that is not built yet.
+    NOT_SUPPORTED_YET = "stack::spec::not_supported_yet";
+    /// A Compose key that cannot apply to a process.
+    NEEDS_CONTAINER = "stack::spec::needs_container";
+    /// No `services:`, or an empty one.
+    NO_SERVICES = "stack::spec::no_services";
+    /// A service without anything below it.
+    EMPTY_SERVICE = "stack::spec::empty_service";
+    /// A service with neither `command` nor `entrypoint`.
+    NO_COMMAND = "stack::spec::no_command";
+    /// A command without a word.
+    EMPTY_COMMAND = "stack::spec::empty_command";
+    /// A name that is no name.
+    BAD_NAME = "stack::spec::bad_name";
+    /// An environment key that is none.
+    BAD_KEY = "stack::spec::bad_key";
+    /// A duration, number, signal or other typed text that cannot be read.
+    BAD_VALUE = "stack::spec::bad_value";
+    /// A port or a range of ports that is none.
+    BAD_PORT = "stack::spec::bad_port";
+    /// No check, or more than one, or a `test` of no known kind.
+    BAD_HEALTHCHECK = "stack::spec::bad_healthcheck";
+    /// `restart` and `restart_policy.condition` that disagree.
+    CONFLICTING_RESTART = "stack::spec::conflicting_restart";
+    /// `${…}` that cannot be read.
+    BAD_VARIABLE = "stack::spec::bad_variable";
+    /// `$<…>` that cannot be read.
+    BAD_PLACEHOLDER = "stack::spec::bad_placeholder";
+    /// `$<…>` where none can stand.
+    MISPLACED_PLACEHOLDER = "stack::spec::misplaced_placeholder";
+    /// One name declared in two ways in one service.
+    CONFLICTING_PORTS = "stack::spec::conflicting_ports";
+    /// `$<name.PORT>` of a service that does not exist.
+    UNKNOWN_SERVICE = "stack::spec::unknown_service";
+    /// A port that its service does not declare.
+    UNKNOWN_PORT = "stack::spec::unknown_port";
+    /// Warning: `version:` does nothing.
+    VERSION_IGNORED = "stack::spec::version_ignored";
+    /// Warning: `$$NAME` in shell text is the shell's pid.
+    SHELL_DOLLAR = "stack::spec::shell_dollar";
+}

@@ -1,0 +1,169 @@
+//! Which file is meant: `-f`, `STACK_FILE`, or the nearest `stack.yaml`.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::code;
+use super::problem::Problem;
+use super::text::{MAX_BYTES, too_large};
+
+/// The file names that are looked for, in this order, in each directory.
+pub const FILE_NAMES: [&str; 2] = ["stack.yaml", "stack.yml"];
+
+/// A `stack.yaml` to begin with.
+pub const STARTER: &str = "\
+services:
+  web:
+    command: python3 -m http.server $<PORT:auto>
+    healthcheck: { http: / }
+    restart: on-failure
+";
+
+/// What decides which file is read.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The values of `-f`, in order.
+    pub files: &'a [PathBuf],
+    /// The value of `STACK_FILE` in the caller's environment.
+    pub stack_file: Option<&'a str>,
+    /// The working directory, absolute.
+    pub working_dir: &'a Path,
+}
+
+/// The file that is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// A file.
+    File {
+        /// Its path, absolute.
+        file: PathBuf,
+        /// Its path as the user knows it, for messages.
+        shown: PathBuf,
+        /// Where relative paths start: its directory, canonical.
+        project_dir: PathBuf,
+    },
+    /// Standard input; relative paths start at this directory, canonical.
+    Stdin {
+        /// The working directory.
+        project_dir: PathBuf,
+    },
+}
+
+/// Finds the file: the one of `-f`, else of `STACK_FILE`, else the nearest `stack.yaml` or
+/// `stack.yml`, from the working directory upwards.
+pub fn find(request: &Request<'_>) -> Result<Found, Problem> {
+    match request.files {
+        [] => {}
+        [file] => return named(file, request.working_dir, "-f"),
+        [_, second, ..] => {
+            return Err(Problem::without_place(
+                code::NOT_SUPPORTED_YET,
+                "more than one `-f` is not supported yet",
+            )
+            .hint(format!("leave out `-f {}`", second.display())));
+        }
+    }
+    if let Some(file) = request.stack_file.filter(|file| !file.is_empty()) {
+        return named(Path::new(file), request.working_dir, "STACK_FILE");
+    }
+    for directory in request.working_dir.ancestors() {
+        for name in FILE_NAMES {
+            let file = directory.join(name);
+            if file.is_file() {
+                let shown = shown_from(&file, directory, request.working_dir);
+                return Ok(found(file, shown));
+            }
+        }
+    }
+    Err(Problem::without_place(
+        code::NO_FILE,
+        format!(
+            "there is no `stack.yaml` in `{}` or above",
+            request.working_dir.display()
+        ),
+    )
+    .hint(format!("write one to begin with:\n\n{STARTER}")))
+}
+
+/// Reads the file that was found. `stdin` is standard input, or what stands for it.
+pub fn read(found: &Found, stdin: &mut dyn Read) -> Result<Vec<u8>, Problem> {
+    // One byte more than allowed is enough to know that there is too much.
+    let limit = MAX_BYTES as u64 + 1;
+    let mut bytes = Vec::new();
+    let (shown, outcome) = match found {
+        Found::File { file, shown, .. } => {
+            let outcome =
+                std::fs::File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes));
+            (shown.display().to_string(), outcome)
+        }
+        Found::Stdin { .. } => {
+            let outcome = stdin.take(limit).read_to_end(&mut bytes);
+            ("standard input".to_owned(), outcome)
+        }
+    };
+    match outcome {
+        Ok(_) if bytes.len() > MAX_BYTES => Err(too_large(&shown)),
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(Problem::without_place(
+            code::UNREADABLE,
+            format!("`{shown}` cannot be read: {error}"),
+        )
+        .hint("check its permissions")),
+    }
+}
+
+/// A file that was asked for by name.
+fn named(file: &Path, working_dir: &Path, origin: &str) -> Result<Found, Problem> {
+    if file == Path::new("-") {
+        return Ok(Found::Stdin {
+            project_dir: canonical(working_dir),
+        });
+    }
+    let path = working_dir.join(file);
+    if path.is_dir() {
+        return Err(Problem::without_place(
+            code::NO_FILE,
+            format!("`{}` ({origin}) is a directory", file.display()),
+        )
+        .hint(format!(
+            "name the file in it: `{}`",
+            file.join(FILE_NAMES[0]).display()
+        )));
+    }
+    // Pipes and devices are files too: `-f <(generate)`.
+    if !path.exists() {
+        return Err(Problem::without_place(
+            code::NO_FILE,
+            format!("there is no file `{}` ({origin})", file.display()),
+        )
+        .hint(format!("the path starts at `{}`", working_dir.display())));
+    }
+    Ok(found(path, file.to_path_buf()))
+}
+
+fn found(file: PathBuf, shown: PathBuf) -> Found {
+    let directory = file.parent().unwrap_or(Path::new("/"));
+    let project_dir = canonical(directory);
+    let file = match file.file_name() {
+        Some(name) => project_dir.join(name),
+        None => file,
+    };
+    Found::File {
+        file,
+        shown,
+        project_dir,
+    }
+}
+
+/// The path as short as it can be said from the working directory.
+fn shown_from(file: &Path, directory: &Path, working_dir: &Path) -> PathBuf {
+    if directory == working_dir {
+        return file.file_name().map_or(file.to_path_buf(), PathBuf::from);
+    }
+    file.to_path_buf()
+}
+
+/// The path without links and dots; as it is where the system cannot say.
+fn canonical(path: &Path) -> PathBuf {
+    fs_err::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+}

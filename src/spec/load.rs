@@ -1,0 +1,338 @@
+//! Bytes to spec, and in between text to tree: the one file that names `saphyr-parser`.
+//!
+//! One pass of parser events. The tree keeps source text and places; aliases share their node and
+//! are counted by arithmetic, so that a bomb costs nothing until its count is exceeded. Everything
+//! that only one value is to blame for is collected; what breaks the whole text ends the pass.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
+
+use super::model::Loaded;
+use super::position::CharIndex;
+use super::problem::{Problem, Source, Span};
+use super::problems::Problems;
+use super::syntax;
+use super::tree::{Kind, Node, Style};
+use super::{code, extent, merge_keys, text, visit};
+
+/// How deep collections may nest.
+pub(crate) const MAX_DEPTH: usize = 64;
+
+/// How many nodes there may be once aliases are expanded.
+pub(crate) const MAX_NODES: u64 = 2_000_000;
+
+/// A file to read.
+#[derive(Debug)]
+pub struct Input {
+    /// What is in it.
+    pub bytes: Vec<u8>,
+    /// Its path as the user knows it, for messages; `-` is standard input.
+    pub shown: PathBuf,
+    /// Its path, absolute; `-` is standard input.
+    pub file: PathBuf,
+    /// Where relative paths start, canonical.
+    pub project_dir: PathBuf,
+}
+
+/// Reads a `stack.yaml`: as much of the spec as can be read, and all that is wrong with it.
+///
+/// Never panics, and takes time in proportion to the bytes and the expanded nodes, which are
+/// limited.
+pub fn load(input: Input) -> Loaded {
+    let source = match text::decode(input.bytes, input.shown) {
+        Ok(source) => source,
+        Err(problem) => {
+            return Loaded {
+                spec: None,
+                problems: vec![problem],
+            };
+        }
+    };
+    let mut problems = Problems::default();
+    let spec = match tree(&source, &mut problems) {
+        Ok(root) => visit::stack(
+            root.as_deref(),
+            &source,
+            input.file,
+            input.project_dir,
+            &mut problems,
+        ),
+        Err(problem) => {
+            problems.push(problem);
+            None
+        }
+    };
+    Loaded {
+        spec,
+        problems: problems.into_sorted(),
+    }
+}
+
+/// Reads a text into a tree; `None` when there is nothing in it but comments.
+///
+/// The error is one that ends the reading; what only one value is to blame for goes to `problems`.
+pub(super) fn tree<'s>(
+    source: &'s Arc<Source>,
+    problems: &mut Problems,
+) -> Result<Option<Rc<Node<'s>>>, Problem> {
+    let mut builder = Builder {
+        source,
+        index: CharIndex::new(&source.text),
+        open: Vec::new(),
+        anchors: HashMap::new(),
+        expanded: 0,
+        documents: 0,
+        root: None,
+        problems,
+    };
+    for event in Parser::new_from_str(&source.text) {
+        let (event, span) = event.map_err(|error| builder.on_error(&error))?;
+        let start = builder.index.byte(span.start.index());
+        let end = builder.index.byte(span.end.index()).max(start);
+        builder.on_event(event, start, end)?;
+    }
+    Ok(builder.root)
+}
+
+/// A collection whose end has not come yet.
+struct Open<'s> {
+    start: usize,
+    anchor: usize,
+    is_mapping: bool,
+    /// Its items so far; of a map the keys and values in turn.
+    items: Vec<Rc<Node<'s>>>,
+}
+
+struct Builder<'s, 'p> {
+    source: &'s Arc<Source>,
+    index: CharIndex<'s>,
+    open: Vec<Open<'s>>,
+    /// Finished nodes by the number that the parser gave their anchor.
+    anchors: HashMap<usize, Rc<Node<'s>>>,
+    /// How many nodes there are so far, aliases expanded.
+    expanded: u64,
+    documents: usize,
+    root: Option<Rc<Node<'s>>>,
+    problems: &'p mut Problems,
+}
+
+type Step = Result<(), Problem>;
+
+impl<'s> Builder<'s, '_> {
+    fn on_event(&mut self, event: Event<'s>, start: usize, end: usize) -> Step {
+        match event {
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
+            Event::DocumentStart(_) => {
+                self.documents += 1;
+                if self.documents == 1 {
+                    return Ok(());
+                }
+                let span = self.span(start, end);
+                Err(Problem::error(
+                    code::SECOND_DOCUMENT,
+                    "a second YAML document begins here",
+                    &span,
+                )
+                .hint("one file holds one stack: remove this `---` and what follows it"))
+            }
+            Event::Alias(anchor) => self.on_alias(anchor, start, end),
+            Event::Scalar(text, style, anchor, tag) => {
+                let has_properties = anchor != 0 || tag.is_some();
+                let is_tagged_string = self.check_tag(tag.as_deref(), "scalar", start, end);
+                let style = match style {
+                    ScalarStyle::Plain => Style::Plain,
+                    ScalarStyle::SingleQuoted => Style::SingleQuoted,
+                    ScalarStyle::DoubleQuoted => Style::DoubleQuoted,
+                    ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
+                };
+                let raw = &self.source.text[start..end];
+                let within = extent::of_scalar(raw, style, has_properties);
+                let range = start + within.start..start + within.end;
+                if text.contains('\0') {
+                    let span = self.span(range.start, range.end);
+                    self.problems.push(
+                        Problem::error(code::NUL, "a NUL character in a value", &span)
+                            .hint("no argument or environment variable can hold one"),
+                    );
+                }
+                let node = Node {
+                    range,
+                    kind: Kind::Scalar { text, style },
+                    is_tagged_string,
+                    expanded: 1,
+                    height: 0,
+                };
+                self.count(1, start, end)?;
+                self.add(Rc::new(node), anchor);
+                Ok(())
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.check_tag(tag.as_deref(), "sequence", start, end);
+                self.enter(anchor, false, start, end)
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.check_tag(tag.as_deref(), "mapping", start, end);
+                self.enter(anchor, true, start, end)
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                self.leave(end);
+                Ok(())
+            }
+        }
+    }
+
+    fn on_alias(&mut self, anchor: usize, start: usize, end: usize) -> Step {
+        let Some(node) = self.anchors.get(&anchor).map(Rc::clone) else {
+            let name = &self.source.text[start..end];
+            let span = self.span(start, end);
+            return Err(Problem::error(
+                code::SYNTAX,
+                format!("the alias `{name}` stands inside the value that it names"),
+                &span,
+            )
+            .hint("a value cannot contain itself"));
+        };
+        self.count(node.expanded, start, end)?;
+        self.check_depth(self.open.len() + node.height, start, end)?;
+        self.add(node, 0);
+        Ok(())
+    }
+
+    fn enter(&mut self, anchor: usize, is_mapping: bool, start: usize, end: usize) -> Step {
+        self.count(1, start, end)?;
+        self.check_depth(self.open.len() + 1, start, end)?;
+        self.open.push(Open {
+            start,
+            anchor,
+            is_mapping,
+            items: Vec::new(),
+        });
+        Ok(())
+    }
+
+    fn leave(&mut self, end: usize) {
+        let Some(open) = self.open.pop() else {
+            return;
+        };
+        let sum: u64 = open.items.iter().map(|item| item.expanded).sum();
+        let height = open.items.iter().map(|item| item.height).max().unwrap_or(0);
+        let kind = if open.is_mapping {
+            Kind::Mapping(merge_keys::entries(&open.items, self.source, self.problems))
+        } else {
+            Kind::Sequence(open.items)
+        };
+        // A whole block underlined says nothing; its first line does.
+        let text = &self.source.text[open.start..end.max(open.start)];
+        let line = text.find(['\n', '\r']).unwrap_or(text.len());
+        let node = Node {
+            range: open.start..open.start + text[..line].trim_end().len(),
+            kind,
+            is_tagged_string: false,
+            expanded: sum + 1,
+            height: height + 1,
+        };
+        self.add(Rc::new(node), open.anchor);
+    }
+
+    fn add(&mut self, node: Rc<Node<'s>>, anchor: usize) {
+        if anchor != 0 {
+            self.anchors.insert(anchor, Rc::clone(&node));
+        }
+        match self.open.last_mut() {
+            Some(open) => open.items.push(node),
+            None => self.root = Some(node),
+        }
+    }
+
+    fn count(&mut self, nodes: u64, start: usize, end: usize) -> Step {
+        self.expanded = self.expanded.saturating_add(nodes);
+        if self.expanded <= MAX_NODES {
+            return Ok(());
+        }
+        let span = self.span(start, end);
+        Err(Problem::error(
+            code::TOO_MANY_NODES,
+            format!("more than {MAX_NODES} values once aliases are expanded"),
+            &span,
+        )
+        .label("the limit is passed here")
+        .hint("use fewer aliases of aliases"))
+    }
+
+    fn check_depth(&self, depth: usize, start: usize, end: usize) -> Step {
+        if depth <= MAX_DEPTH {
+            return Ok(());
+        }
+        Err(self.too_deep(start, end))
+    }
+
+    fn too_deep(&self, start: usize, end: usize) -> Problem {
+        Problem::error(
+            code::TOO_DEEP,
+            format!("nested more than {MAX_DEPTH} levels deep"),
+            &self.span(start, end),
+        )
+        .hint("is a bracket or a brace not closed?")
+    }
+
+    /// Reports a tag that means nothing here; returns whether it says "a string".
+    fn check_tag(&mut self, tag: Option<&Tag>, kind: &str, start: usize, end: usize) -> bool {
+        let Some(tag) = tag else {
+            return false;
+        };
+        let core = tag.is_yaml_core_schema().then_some(tag.suffix.as_str());
+        let is_bare = tag.handle.is_empty() && tag.suffix == "!";
+        match (core, kind) {
+            (Some("str"), "scalar") => return true,
+            (Some("int" | "float" | "bool" | "null"), "scalar")
+            | (Some("map"), "mapping")
+            | (Some("seq"), "sequence") => return false,
+            _ if is_bare => return kind == "scalar",
+            _ => {}
+        }
+        let raw = &self.source.text[start..end.max(start)];
+        let from = raw.find('!').unwrap_or(0);
+        let length = raw[from..]
+            .find(|c: char| c.is_whitespace() || ",[]{}".contains(c))
+            .unwrap_or(raw.len() - from);
+        let written = &raw[from..from + length];
+        let span = self.span(start + from, start + from + length);
+        let problem = match tag.suffix.as_str() {
+            "reset" | "override" if tag.handle == "!" => Problem::error(
+                code::NOT_SUPPORTED_YET,
+                format!("`{written}` is not supported yet"),
+                &span,
+            )
+            .hint("it belongs to merging several files, which is not built yet"),
+            _ => Problem::error(
+                code::UNKNOWN_TAG,
+                format!("the tag `{written}` means nothing here"),
+                &span,
+            )
+            .hint("remove it; a text that starts with `!` needs quotes"),
+        };
+        self.problems.push(problem);
+        false
+    }
+
+    fn on_error(&self, error: &ScanError) -> Problem {
+        let at = self.index.byte(error.marker().index());
+        if error.info() == "recursion limit exceeded" {
+            // The parser's own limit (255) comes first where it must look ahead for a `:`.
+            return self.too_deep(at, at);
+        }
+        syntax::problem(self.source, error.info(), at)
+    }
+
+    fn span(&self, start: usize, end: usize) -> Span {
+        Span {
+            source: Arc::clone(self.source),
+            start,
+            end: end.max(start),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! What stands between `$<` and `>`.
+
+use super::Placeholder;
+use crate::spec::code;
+use crate::spec::model::PortWant;
+use crate::spec::problem::{Problem, Span};
+use crate::support::name::{PortName, ServiceName};
+use crate::support::port_range::{PortRange, parse_port};
+
+/// The forms, for hints.
+const FORMS: &str = "the forms are `$<PORT:auto>`, `$<PORT:auto:5173>`, `$<PORT:auto:9100-9199>`, \
+                     `$<PORT:8080>`, `$<PORT>` and `$<service.PORT>`";
+
+/// Reads the inside of a placeholder. `span` is that of the whole of it, for the problem.
+///
+/// `$<api.PORTS>` comes back as the port `PORTS` of `api`; whether that is all of its `PORT`s is
+/// known only once every declaration is.
+pub(super) fn parse(body: &str, span: &Span) -> Result<Placeholder, Problem> {
+    match body {
+        "project.name" => return Ok(Placeholder::ProjectName),
+        "project.dir" => return Ok(Placeholder::ProjectDir),
+        "instance" => return Ok(Placeholder::Instance),
+        "service" => return Ok(Placeholder::Service),
+        "replica" => return Ok(Placeholder::Replica),
+        _ => {}
+    }
+    match body.split_once(':') {
+        Some((name, want)) => declaration(name, want, span),
+        None => reference(body, span),
+    }
+}
+
+fn declaration(name: &str, want: &str, span: &Span) -> Result<Placeholder, Problem> {
+    if matches!(want, "dir" | "socket" | "secret") {
+        return Err(Problem::error(
+            code::NOT_SUPPORTED_YET,
+            format!("`$<{name}:{want}>` is not supported yet"),
+            span,
+        )
+        .hint("for now only ports can be declared; write the path or value yourself"));
+    }
+    let want = match want.rsplit_once('/') {
+        Some((_, "udp")) => {
+            return Err(Problem::error(
+                code::NOT_SUPPORTED_YET,
+                format!("`/udp` in `$<{name}:{want}>` is not supported yet"),
+                span,
+            )
+            .hint("for now only TCP ports are allocated"));
+        }
+        Some((want, "tcp")) => want,
+        Some((_, protocol)) => {
+            return Err(bad(
+                format!("`{protocol}` is no protocol"),
+                span,
+                "leave `/…` out for TCP".to_owned(),
+            ));
+        }
+        None => want,
+    };
+    let name = port_name(name, span)?;
+    let port = |text: &str| parse_port(text).map_err(|error| bad_port(&error.to_string(), span));
+    let want = match want.split_once(':') {
+        None if want == "auto" => PortWant::Auto,
+        None => {
+            if want.contains('-') {
+                return Err(bad(
+                    format!("`{want}` is a range, and only `auto` picks from a range"),
+                    span,
+                    format!("write `$<{name}:auto:{want}>`"),
+                ));
+            }
+            if !want.starts_with(|c: char| c.is_ascii_digit()) {
+                return Err(bad(
+                    format!("`{want}` is no way to ask for a port"),
+                    span,
+                    format!("write `$<{name}:auto>` for any free port"),
+                ));
+            }
+            PortWant::Fixed(port(want)?)
+        }
+        Some(("auto", range)) if range.contains('-') => range
+            .parse::<PortRange>()
+            .map(PortWant::Within)
+            .map_err(|error| bad_port(&error.to_string(), span))?,
+        Some(("auto", preferred)) => PortWant::Prefer(port(preferred)?),
+        Some(_) => {
+            return Err(bad(
+                format!("`$<{name}:{want}>` cannot be read"),
+                span,
+                FORMS.to_owned(),
+            ));
+        }
+    };
+    Ok(Placeholder::Declare(name, want))
+}
+
+fn reference(body: &str, span: &Span) -> Result<Placeholder, Problem> {
+    // A service's name may hold dots, a port's may not: the last dot separates them.
+    let Some((service, port)) = body.rsplit_once('.') else {
+        return Ok(Placeholder::Own(port_name(body, span)?));
+    };
+    let service = ServiceName::new(service).map_err(|error| {
+        bad(
+            format!("`{service}` is no service's name: {error}"),
+            span,
+            FORMS.to_owned(),
+        )
+    })?;
+    Ok(Placeholder::Other(service, port_name(port, span)?))
+}
+
+fn port_name(text: &str, span: &Span) -> Result<PortName, Problem> {
+    PortName::new(text).map_err(|error| {
+        bad(
+            format!("`{text}` is no name of a port: {error}"),
+            span,
+            format!("a name is made of letters, digits and `_`, usually `PORT`; {FORMS}"),
+        )
+    })
+}
+
+fn bad(message: String, span: &Span, hint: String) -> Problem {
+    Problem::error(code::BAD_PLACEHOLDER, message, span).hint(hint)
+}
+
+fn bad_port(message: &str, span: &Span) -> Problem {
+    Problem::error(code::BAD_PORT, message, span)
+        .hint("ports are numbers from 1 to 65535, a range is `9100-9199`")
+}

@@ -1,0 +1,102 @@
+//! The file as a tree: every node with its source text, its style and its place.
+//!
+//! `load` builds it, `visit` reads it. Nodes that aliases repeat are shared, so that a file that
+//! expands to a million nodes costs what it costs to write it down.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::rc::Rc;
+
+/// How a scalar was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    /// Without quotes.
+    Plain,
+    /// `'…'`.
+    SingleQuoted,
+    /// `"…"`.
+    DoubleQuoted,
+    /// `|` or `>`.
+    Block,
+}
+
+/// A value of the file.
+#[derive(Debug)]
+pub(super) struct Node<'s> {
+    /// The bytes of a scalar's text, quotes included; of a collection, those of its first line.
+    pub(super) range: Range<usize>,
+    /// What it is.
+    pub(super) kind: Kind<'s>,
+    /// Whether a tag says that it is a string, which `null` then is too.
+    pub(super) is_tagged_string: bool,
+    /// How many nodes it stands for once aliases are expanded, itself included.
+    pub(super) expanded: u64,
+    /// How many levels of collections it has, 0 for a scalar.
+    pub(super) height: usize,
+}
+
+/// The three kinds of value.
+#[derive(Debug)]
+pub(super) enum Kind<'s> {
+    /// A text.
+    Scalar {
+        /// The text after unescaping and folding, otherwise as written.
+        text: Cow<'s, str>,
+        /// How it was written.
+        style: Style,
+    },
+    /// A list.
+    Sequence(Vec<Rc<Node<'s>>>),
+    /// A map, merge keys already applied.
+    Mapping(Vec<Entry<'s>>),
+}
+
+/// A key with its value.
+#[derive(Debug, Clone)]
+pub(super) struct Entry<'s> {
+    /// The key.
+    pub(super) key: Rc<Node<'s>>,
+    /// The value.
+    pub(super) value: Rc<Node<'s>>,
+}
+
+impl<'s> Node<'s> {
+    /// The text of a scalar.
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Scalar { text, .. } => Some(text),
+            Kind::Sequence(_) | Kind::Mapping(_) => None,
+        }
+    }
+
+    /// Whether it is nothing: an empty value, `~` or `null`, without quotes.
+    pub(super) fn is_null(&self) -> bool {
+        match &self.kind {
+            Kind::Scalar { text, style } => {
+                *style == Style::Plain
+                    && !self.is_tagged_string
+                    && matches!(text.as_ref(), "" | "~" | "null" | "Null" | "NULL")
+            }
+            Kind::Sequence(_) | Kind::Mapping(_) => false,
+        }
+    }
+
+    /// The items of a list, or the one value that stands for a list of itself; none for nothing.
+    pub(super) fn items<'n>(&'n self) -> Vec<&'n Node<'s>> {
+        match &self.kind {
+            Kind::Sequence(items) => items.iter().map(AsRef::as_ref).collect(),
+            Kind::Scalar { .. } if self.is_null() => Vec::new(),
+            Kind::Scalar { .. } | Kind::Mapping(_) => vec![self],
+        }
+    }
+
+    /// What to call it in a message.
+    pub(super) fn describe(&self) -> &'static str {
+        match &self.kind {
+            Kind::Scalar { .. } if self.is_null() => "nothing",
+            Kind::Scalar { .. } => "a text",
+            Kind::Sequence(_) => "a list",
+            Kind::Mapping(_) => "a map",
+        }
+    }
+}
