@@ -36,6 +36,8 @@ pub enum Header {
         time: u64,
         /// Which attempt printed it, from 1.
         attempt: u32,
+        /// Where the block begins in the service's log file.
+        offset: u64,
         /// Whether the last line has no end yet.
         is_partial: bool,
         /// How many bytes follow.
@@ -92,6 +94,7 @@ pub(crate) fn encode_block(block: &LogBlock) -> Bytes {
         stream: block.stream,
         time: block.time,
         attempt: block.attempt,
+        offset: block.offset,
         is_partial: block.is_partial,
         length: block.bytes.len(),
     };
@@ -143,6 +146,7 @@ pub fn decode(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
             stream,
             time,
             attempt,
+            offset,
             is_partial,
             length,
         } => {
@@ -165,6 +169,7 @@ pub fn decode(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
                 stream,
                 time,
                 attempt,
+                offset,
                 bytes,
                 is_partial,
             })))
@@ -184,11 +189,12 @@ mod tests {
             any::<bool>(),
             any::<u64>(),
             any::<u32>(),
+            any::<u64>(),
             any::<bool>(),
             proptest::collection::vec(any::<u8>(), 0..300),
         )
             .prop_map(
-                |(name, is_stdout, time, attempt, is_partial, bytes)| LogBlock {
+                |(name, is_stdout, time, attempt, offset, is_partial, bytes)| LogBlock {
                     service: ServiceName::new(&name).unwrap(),
                     stream: if is_stdout {
                         LogStream::Stdout
@@ -197,6 +203,7 @@ mod tests {
                     },
                     time,
                     attempt,
+                    offset,
                     bytes: bytes.into(),
                     is_partial,
                 },

@@ -55,7 +55,7 @@ pub const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a whole exchange that is no stream may take, the client's reading included.
 pub const EXCHANGE_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a connection that has not spoken yet is left alone when the table is full.
-pub const PATIENCE: Duration = Duration::from_millis(50);
+pub const PATIENCE: Duration = Duration::from_millis(250);
 /// How long replies and streams in flight may take to end once the supervisor goes.
 pub const FAREWELL: Duration = Duration::from_secs(1);
 /// The largest head of a request, in bytes.

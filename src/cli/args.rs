@@ -49,8 +49,7 @@ Options:
 {options}{after-help}
 ";
 
-const AFTER_HELP: &str = "
-
+const AFTER_HELP: &str = "\
 Environment:
   STACK_FILE           The stack.yaml to use, as -f does
   STACK_PROJECT_NAME   The project's name, as -p does
@@ -64,7 +63,7 @@ Environment:
     name = "stack",
     version,
     about = "Run every process of a project from one stack.yaml: free ports, .env, order, health, \
-             restarts and a clean stop",
+             a clean stop",
     help_template = HELP,
     after_help = AFTER_HELP,
     disable_help_subcommand = true,
@@ -91,18 +90,24 @@ pub struct Global {
     #[arg(short, long, value_name = "NAME", value_parser = ProjectName::new)]
     pub project_name: Option<ProjectName>,
 
-    /// How to show progress
+    /// How to show progress: auto, tty, plain, json or quiet
     #[arg(
         long,
         value_name = "KIND",
         value_enum,
         default_value_t,
-        hide_possible_values = false
+        hide_possible_values = true
     )]
     pub progress: Progress,
 
-    /// When to use colours
-    #[arg(long, value_name = "WHEN", value_enum, default_value_t)]
+    /// When to use colours: auto, always or never
+    #[arg(
+        long,
+        value_name = "WHEN",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
     pub color: Color,
 
     /// Say what stack itself decides and does
@@ -270,8 +275,14 @@ pub struct StopArgs {
 /// `stack ps`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct PsArgs {
-    /// How to print the list
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    /// How to print the list: table or json
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
     pub format: ListFormat,
 }
 
@@ -339,8 +350,14 @@ pub struct PortArgs {
 /// `stack config`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct ConfigArgs {
-    /// How to print it
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    /// How to print it: yaml or json
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
     pub format: ConfigFormat,
 
     /// Only check; print nothing where all is well
@@ -361,8 +378,14 @@ pub enum ConfigFormat {
 /// `stack env`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct EnvArgs {
-    /// How to print the variables
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    /// How to print the variables: dotenv, json or shell
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
     pub format: EnvFormat,
 }
 
@@ -380,6 +403,7 @@ pub enum EnvFormat {
 
 /// `stack run`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(override_usage = "stack run [OPTIONS] -- COMMAND...")]
 pub struct RunArgs {
     /// Use the environment and the directory of this service
     #[arg(short, long, value_name = "SERVICE", value_parser = ServiceName::new)]

@@ -78,6 +78,7 @@ pub(super) fn block(text: &str, time: u64, bytes: &'static [u8]) -> LogBlock {
         stream: LogStream::Stdout,
         time,
         attempt: 1,
+        offset: time * 10,
         bytes: bytes.into(),
         is_partial: false,
     }

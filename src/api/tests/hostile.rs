@@ -198,7 +198,7 @@ async fn a_hundred_slow_clients_do_not_keep_one_out() {
 #[tokio::test]
 async fn more_clients_than_places_are_all_served() {
     let fake = Fake::start();
-    let calls: Vec<_> = (0..MAX_CONNECTIONS * 4)
+    let calls: Vec<_> = (0..MAX_CONNECTIONS * 2)
         .map(|_| {
             let client = fake.client();
             tokio::spawn(async move { client.stack().await })

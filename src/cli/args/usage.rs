@@ -9,20 +9,31 @@ use clap::{CommandFactory, Parser};
 use super::Cli;
 
 /// The verbs that are defined but not built yet.
-const LATER_VERBS: [&str; 15] = [
-    "kill", "exec", "graph", "events", "wait", "attach", "top", "ls", "scale", "watch", "init",
-    "export", "doctor", "tui", "web",
+const LATER_VERBS: [&str; 16] = [
+    "kill",
+    "exec",
+    "graph",
+    "events",
+    "wait",
+    "attach",
+    "top",
+    "ls",
+    "scale",
+    "watch",
+    "init",
+    "export",
+    "doctor",
+    "tui",
+    "web",
+    "completions",
 ];
-
-/// More of them: those that are long ago words of other tools' users, too.
-const LATER_TOO: [&str; 1] = ["completions"];
 
 /// The verbs below `stack ports` that are not built yet.
 const LATER_PORTS_VERBS: [&str; 1] = ["who"];
 
 /// The flags that are not built yet, each with the verb after which it will stand; `None` is
-/// before the verb.
-const LATER_FLAGS: [(Option<&str>, &str); 21] = [
+/// before the verb, where people forget to put it.
+const LATER_FLAGS: [(Option<&str>, &str); 19] = [
     (None, "--env-file"),
     (None, "--profile"),
     (None, "--dry-run"),
@@ -34,7 +45,6 @@ const LATER_FLAGS: [(Option<&str>, &str); 21] = [
     (Some("up"), "--no-attach"),
     (Some("up"), "--abort-on-exit"),
     (Some("up"), "--port"),
-    (Some("up"), "--web"),
     (Some("logs"), "--since"),
     (Some("logs"), "--until"),
     (Some("logs"), "--grep"),
@@ -42,7 +52,6 @@ const LATER_FLAGS: [(Option<&str>, &str); 21] = [
     (Some("ps"), "--all"),
     (Some("ps"), "-q"),
     (Some("ps"), "--quiet"),
-    (Some("down"), "--dry-run"),
     (Some("restart"), "--no-deps"),
 ];
 
@@ -122,7 +131,8 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> UsageError {
     let verb = find_verb(arguments);
     later(error, verb)
         .or_else(|| misplaced(error, verb))
-        .unwrap_or_else(|| plain(error, verb))
+        .or_else(|| down_of_one(error, verb))
+        .unwrap_or_else(|| plain(error, verb, arguments))
 }
 
 /// Something of the design that nobody has built yet.
@@ -134,8 +144,7 @@ fn later(error: &clap::Error, verb: Option<&str>) -> Option<UsageError> {
                 Some("ports") => (&LATER_PORTS_VERBS, "stack ports"),
                 Some(_) | None => (&LATER_VERBS, "stack"),
             };
-            let is_later = list.contains(&name) || (prefix == "stack" && LATER_TOO.contains(&name));
-            is_later.then(|| format!("{prefix} {name}"))?
+            list.contains(&name).then(|| format!("{prefix} {name}"))?
         }
         ErrorKind::UnknownArgument => {
             let flag = flag_name(text(error, ContextKind::InvalidArg)?);
@@ -187,8 +196,21 @@ fn misplaced(error: &clap::Error, verb: Option<&str>) -> Option<UsageError> {
     })
 }
 
+/// `down web`: Compose users expect it, and there is a verb for it.
+fn down_of_one(error: &clap::Error, verb: Option<&str>) -> Option<UsageError> {
+    if error.kind() != ErrorKind::UnknownArgument || verb != Some("down") {
+        return None;
+    }
+    let service = text(error, ContextKind::InvalidArg)?;
+    (!service.starts_with('-')).then(|| UsageError {
+        message: "`stack down` stops everything and takes no services".to_owned(),
+        hint: Some(format!("`stack stop {service}` stops one")),
+        usage: None,
+    })
+}
+
 /// `clap`'s own words: `error: …`, paragraphs with tips, and `Usage: …`.
-fn plain(error: &clap::Error, verb: Option<&str>) -> UsageError {
+fn plain(error: &clap::Error, verb: Option<&str>, arguments: &[OsString]) -> UsageError {
     let rendered = error.render().to_string();
     let mut message = String::new();
     let mut hints = Vec::new();
@@ -196,18 +218,22 @@ fn plain(error: &clap::Error, verb: Option<&str>) -> UsageError {
     for paragraph in rendered.split("\n\n") {
         let paragraph = paragraph.trim_end();
         if let Some(text) = paragraph.strip_prefix("error: ") {
-            text.clone_into(&mut message);
+            message = text.split_whitespace().collect::<Vec<_>>().join(" ");
         } else if let Some(text) = paragraph.strip_prefix("Usage: ") {
             usage = Some(text.to_owned());
         } else {
             let tips = paragraph
                 .lines()
-                .filter_map(|l| l.trim().strip_prefix("tip: "));
+                .filter_map(|line| line.trim().strip_prefix("tip: "));
             hints.extend(tips.map(str::to_owned));
         }
     }
     if hints.is_empty() {
         hints.push(match verb {
+            Some(_) if is_about_global_flag(error) => "`stack --help` lists the values".to_owned(),
+            Some("ports") if arguments.iter().any(|argument| argument == "free") => {
+                "`stack ports free --help` lists what it takes".to_owned()
+            }
             Some(verb) => format!("`stack {verb} --help` lists what it takes"),
             None => "`stack --help` lists the commands".to_owned(),
         });
@@ -217,6 +243,13 @@ fn plain(error: &clap::Error, verb: Option<&str>) -> UsageError {
         hint: Some(hints.join("; ")),
         usage,
     }
+}
+
+/// `--progress fast up` is nothing that `up` could explain.
+fn is_about_global_flag(error: &clap::Error) -> bool {
+    text(error, ContextKind::InvalidArg)
+        .and_then(|argument| argument.split_whitespace().next())
+        .is_some_and(|flag| GLOBAL_FLAGS.contains(&flag))
 }
 
 fn text(error: &clap::Error, kind: ContextKind) -> Option<&str> {
