@@ -148,6 +148,35 @@ fn with_pump(
     })
 }
 
+/// The share of one core, in percent, that 100 services with 100 lines a second each cost.
+fn trickle(seconds: u32) -> Outcome<f64> {
+    let dir = tempfile::tempdir_in("/dev/shm")?;
+    let mut read_ends = Vec::new();
+    let mut write_ends = Vec::new();
+    for _ in 0..100 {
+        let (read_end, write_end) = pipe_pair(100)?;
+        read_ends.push(read_end);
+        write_ends.push(File::from(write_end));
+    }
+    let writer = std::thread::spawn(move || {
+        // One service after the other, as independent ones would: no two lines come together.
+        for _ in 0..seconds * 100 {
+            for pipe in &mut write_ends {
+                if pipe
+                    .write_all(b"a line of the usual length, of some sixty bytes or so\n")
+                    .is_err()
+                {
+                    return;
+                }
+                std::thread::sleep(Duration::from_micros(40));
+            }
+        }
+    });
+    let cost = timed(|| with_pump(dir.path(), read_ends, vec![writer], true))?;
+    let lines = f64::from(seconds) * 10_000.0;
+    Ok(cost.cpu.as_secs_f64() / lines * 10_000.0 * 100.0)
+}
+
 fn join(threads: Vec<JoinHandle<()>>) -> Outcome<()> {
     for thread in threads {
         thread.join().map_err(|_| "a writer panicked")?;
@@ -244,6 +273,10 @@ fn main() -> Outcome<()> {
             );
         }
     }
+    println!(
+        "10,000 lines a second, one by one: {:.1} % of a core",
+        trickle(2)?
+    );
     println!("peak memory of everything: {} KiB", peak_memory()?);
     Ok(())
 }

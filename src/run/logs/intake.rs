@@ -30,8 +30,9 @@ pub(super) const LINE_CAP: usize = 16 * 1024;
 /// How long an unfinished line (a prompt, a row of dots) is held back for its end.
 pub(super) const PARTIAL_AFTER: Duration = Duration::from_millis(100);
 
-/// How many reads a round makes at most, so that the supervisor gets its turn: 1 MiB, about 1 ms.
-const READS_PER_ROUND: usize = 16;
+/// How many reads a round makes at most, so that the supervisor gets its turn: 512 KiB, less than
+/// half a millisecond.
+const READS_PER_ROUND: usize = 8;
 
 /// What a pipe holds where that cannot be asked (a terminal): the largest that there is.
 const UNKNOWN_CAPACITY: usize = 1024 * 1024;

@@ -58,15 +58,24 @@ impl<S: LogSink> Pump<S> {
                     // `WouldBlock` clears the readiness, and only an epoll set that has just been
                     // seen empty may be forgotten. What comes after that look wakes the runtime
                     // again, since it is told of every arrival in the set.
-                    drop(self.epoll.try_io(Interest::READABLE, |epoll| {
-                        match self.intake.round(&epoll.0) {
-                            Round::Idle => Err(io::ErrorKind::WouldBlock.into()),
-                            Round::Worked => Ok(()),
-                        }
-                    }));
+                    let is_idle = self
+                        .epoll
+                        .try_io(Interest::READABLE, |epoll| {
+                            // Mostly one round takes all there is, and the second sees that
+                            // without a way through the runtime.
+                            let mut is_busy = || self.intake.round(&epoll.0) == Round::Worked;
+                            if is_busy() && is_busy() {
+                                Ok(())
+                            } else {
+                                Err(io::ErrorKind::WouldBlock.into())
+                            }
+                        })
+                        .is_err();
                     // The timer does not get its turn while there is something to read.
                     self.intake.flush_due(Instant::now());
-                    tokio::task::yield_now().await;
+                    if !is_idle {
+                        tokio::task::yield_now().await;
+                    }
                 }
             }
         }

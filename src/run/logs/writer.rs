@@ -252,31 +252,30 @@ impl OpenLog {
     /// agree again.
     fn append(&mut self, mut record: Record, bytes: &[u8]) -> io::Result<Written> {
         let offset = self.end;
-        let (written, mut error) = write_as_much_as_possible(&mut self.log, bytes);
-        let kept = if error.is_none() {
-            written
-        } else {
-            let whole_lines = memrchr(b'\n', &bytes[..written]).map_or(0, |at| at + 1);
+        let (written, error) = write_as_much_as_possible(&mut self.log, bytes);
+        let mut kept = written;
+        if let Some(error) = &error {
+            kept = memrchr(b'\n', &bytes[..written]).map_or(0, |at| at + 1);
             record.is_partial = false;
-            self.log.set_len(offset + whole_lines as u64)?;
-            whole_lines
-        };
+            if kept < written && self.log.set_len(offset + kept as u64).is_err() {
+                // What could not be taken back is recovered when the log is opened anew.
+                return Err(io::Error::new(error.kind(), error.to_string()));
+            }
+        }
         if kept > 0 {
             record.length = kept as u64;
             let (length, failure) = write_as_much_as_possible(&mut self.index, &record.encode());
             if let Some(failure) = failure {
+                // Here too: opening anew mends what these do not.
                 if length > 0 {
-                    self.index.set_len(self.index_end)?;
+                    let _ = self.index.set_len(self.index_end);
                 }
-                self.log.set_len(offset)?;
+                let _ = self.log.set_len(offset);
                 return Err(failure);
             }
             self.index_end += RECORD_LENGTH as u64;
         }
         self.end = offset + kept as u64;
-        if kept < bytes.len() && error.is_none() {
-            error = Some(io::ErrorKind::WriteZero.into());
-        }
         Ok(Written {
             offset,
             length: kept as u64,

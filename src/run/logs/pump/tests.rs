@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, spawn};
 
 use super::super::intake::LINE_CAP;
-use super::super::pipe_pair;
 use super::super::testing::{TestSink, noise, records, service, with_pump};
+use super::super::{Runs, history, pipe_pair};
 use crate::run::snapshot::LogStream::{self, Stderr, Stdout};
 
 /// Registers a pipe and returns its write end.
@@ -313,4 +313,48 @@ async fn what_cannot_be_watched_is_said() {
     .await;
     assert_eq!(sink.notices().len(), 1);
     assert!(!dir.path().join("api.log").exists(), "no output, no file");
+}
+
+#[tokio::test]
+async fn a_terminal_is_read_to_its_hangup() {
+    let dir = tempfile::tempdir().unwrap();
+    with_pump(dir.path(), TestSink::default(), async |handle| {
+        let terminal = nix::pty::openpty(None, None).unwrap();
+        let nonblocking = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK);
+        nix::fcntl::fcntl(&terminal.master, nonblocking).unwrap();
+        handle.register(terminal.master, service("api"), Stdout, 1);
+        let mut slave = File::from(terminal.slave);
+        slave.write_all(b"hello").unwrap();
+        assert!(handle.drain(service("api"), 1).await.is_leaky);
+        slave.write_all(b" and bye").unwrap();
+        drop(slave);
+        assert!(!handle.drain(service("api"), 1).await.is_leaky);
+    })
+    .await;
+    assert_eq!(log(dir.path(), "api"), b"hello and bye");
+}
+
+#[tokio::test]
+async fn a_follower_that_subscribes_first_misses_and_repeats_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let sink = TestSink::default();
+    let bytes = noise(5_000_000);
+    let mut shown = Vec::new();
+    with_pump(dir.path(), sink.clone(), async |handle| {
+        let writer = write_in_pieces(pipe(&handle, "api", Stdout, 1), bytes.clone());
+        sink.wait_for_bytes("api", 1_000_000).await;
+        let past = history(dir.path(), &[service("api")], None, Runs::Last).unwrap();
+        let end = past.end_offset(&service("api"));
+        for item in past {
+            shown.extend_from_slice(&item.unwrap().block.bytes);
+        }
+        assert_eq!(shown.len() as u64, end);
+        sink.wait_for_bytes("api", bytes.len()).await;
+        let blocks = sink.blocks();
+        let unseen = blocks.iter().filter(|block| block.offset >= end);
+        unseen.for_each(|block| shown.extend_from_slice(&block.bytes));
+        writer.join().unwrap();
+    })
+    .await;
+    assert!(shown == bytes);
 }

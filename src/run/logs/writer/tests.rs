@@ -64,7 +64,7 @@ fn what_a_full_disk_refuses_is_counted_and_logging_goes_on_after_it() {
     };
     let message = append(100 * SECOND, "one\n").unwrap();
     assert!(
-        message.starts_with("4 bytes of output were not logged: "),
+        message.starts_with("4 bytes of output were not logged: No space left"),
         "{message}"
     );
     assert_eq!(append(101 * SECOND, "two\n"), None, "one notice a minute");
