@@ -1,5 +1,6 @@
 //! `stack` runs every process of a project from one `stack.yaml`.
 
+pub mod cli;
 pub mod dotenv;
 pub mod ports;
 pub mod run;
