@@ -1,5 +1,9 @@
-//! THE TERMINAL: arguments, one file a verb, diagnostics, exit codes, and all that is printed.
+//! THE TERMINAL: arguments, one file a verb, diagnostics, exit codes, and the one place that
+//! prints.
 
 pub mod args;
 pub mod diagnostics;
 pub mod exit;
+pub mod printer;
+pub mod style;
+pub mod table;

@@ -1,0 +1,247 @@
+//! What the printer knows of every service: which are on their way, and which deserve a row.
+//!
+//! Pure: events and the time in, decisions out. [`super::frame`] draws it.
+
+use std::collections::HashMap;
+
+use super::words::{self, Rank, Said};
+use crate::cli::style::CRASH_LOOP;
+use crate::run::snapshot::{Phase, ServiceSnapshot};
+use crate::support::name::ServiceName;
+
+/// The live region comes only when something has been pending for this long: a stack that is up
+/// at once needs none, and then `indicatif` is never touched.
+const FIRST_DELAY: u64 = 100;
+
+/// The same once everything was up before: a quick restart should not make the screen jump.
+const LATER_DELAY: u64 = 1_000;
+
+/// Without a change for this long, a service's row shows the last line that it printed.
+pub(super) const QUIET_AFTER: u64 = 3_000;
+
+/// One service.
+#[derive(Debug, Clone)]
+pub(super) struct Row {
+    pub(super) snapshot: ServiceSnapshot,
+    /// The name as it is shown.
+    pub(super) label: String,
+    /// Its place in the file, which gives its colour.
+    pub(super) position: usize,
+    /// The number of the change that made it what it is.
+    pub(super) changed: u64,
+    /// What it printed last, free of escape sequences.
+    pub(super) last_line: String,
+}
+
+impl Row {
+    /// Whether it is on its way up or down, so that somebody may be waiting for it.
+    pub(super) fn is_pending(&self) -> bool {
+        let snapshot = &self.snapshot;
+        match snapshot.phase {
+            Phase::Waiting | Phase::Starting | Phase::Stopping => true,
+            Phase::Running => snapshot.is_one_shot,
+            // One that fails again and again is no longer on its way; nor is one that was there
+            // and comes back: that is said in lines.
+            Phase::Backoff => snapshot.ready_at.is_none() && snapshot.failures < CRASH_LOOP,
+            Phase::Pending
+            | Phase::Healthy
+            | Phase::Unhealthy
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Stopped => false,
+        }
+    }
+
+    /// How much the reader wants to see it; smaller is more.
+    fn interest(&self) -> u8 {
+        match self.snapshot.phase {
+            Phase::Failed => 0,
+            Phase::Unhealthy => 1,
+            Phase::Backoff => 2,
+            Phase::Stopping => 3,
+            Phase::Starting => 4,
+            Phase::Running if self.snapshot.is_one_shot => 4,
+            Phase::Waiting => 5,
+            Phase::Running | Phase::Healthy | Phase::Completed => 6,
+            Phase::Stopped => 7,
+            Phase::Pending => 8,
+        }
+    }
+}
+
+/// Every service.
+#[derive(Debug, Default)]
+pub(super) struct Board {
+    rows: Vec<Row>,
+    places: HashMap<(ServiceName, u32), usize>,
+    /// The order of the file, for services that have not been heard of yet.
+    order: HashMap<ServiceName, usize>,
+    changes: u64,
+    /// Since when something is pending.
+    pending_since: Option<u64>,
+    /// Whether everything was up, or as far up as it gets, before.
+    has_settled: bool,
+}
+
+/// Which rows to draw, and how many in which phase are left out.
+#[derive(Debug)]
+pub(super) struct Selection<'a> {
+    /// In the order of the file.
+    pub(super) rows: Vec<&'a Row>,
+    /// The phases of the others.
+    pub(super) hidden: Vec<Phase>,
+}
+
+impl Board {
+    /// A board for services in the order of the file.
+    pub(super) fn new(services: &[ServiceName]) -> Self {
+        let order = services.iter().cloned().zip(0..).collect();
+        Self {
+            order,
+            ..Self::default()
+        }
+    }
+
+    /// Takes a snapshot; `now` in milliseconds since the Unix epoch. What there is to say, if
+    /// there is.
+    pub(super) fn apply(&mut self, snapshot: ServiceSnapshot, now: u64) -> Option<Said> {
+        let key = (snapshot.service.clone(), snapshot.replica);
+        self.changes += 1;
+        let said = if let Some(&place) = self.places.get(&key) {
+            let row = &mut self.rows[place];
+            let said = words::change(Some(&row.snapshot), &snapshot, now);
+            if row.snapshot.phase != snapshot.phase {
+                row.changed = self.changes;
+            }
+            row.snapshot = snapshot;
+            said
+        } else {
+            self.places.insert(key, self.rows.len());
+            let said = words::change(None, &snapshot, now);
+            self.insert(snapshot);
+            said
+        };
+        if self.rows.iter().any(Row::is_pending) {
+            self.pending_since.get_or_insert(now);
+        } else if self.pending_since.take().is_some() {
+            self.has_settled = true;
+        }
+        said
+    }
+
+    fn insert(&mut self, snapshot: ServiceSnapshot) {
+        let next = self.order.len();
+        let position = *self.order.entry(snapshot.service.clone()).or_insert(next);
+        self.rows.push(Row {
+            label: words::label(&snapshot),
+            position,
+            changed: self.changes,
+            last_line: String::new(),
+            snapshot,
+        });
+    }
+
+    /// Notes what a service printed last.
+    pub(super) fn set_last_line(&mut self, service: &ServiceName, line: &str) {
+        for row in &mut self.rows {
+            if row.snapshot.service == *service {
+                line.clone_into(&mut row.last_line);
+            }
+        }
+    }
+
+    /// The place of a service in the file.
+    pub(super) fn position(&self, service: &ServiceName) -> usize {
+        self.order.get(service).copied().unwrap_or(self.order.len())
+    }
+
+    /// Whether something is on its way.
+    pub(super) fn is_pending(&self) -> bool {
+        self.pending_since.is_some()
+    }
+
+    /// When the live region is due, in milliseconds since the Unix epoch.
+    pub(super) fn region_due(&self) -> Option<u64> {
+        let delay = if self.has_settled {
+            LATER_DELAY
+        } else {
+            FIRST_DELAY
+        };
+        Some(self.pending_since? + delay)
+    }
+
+    /// What must be said in a line of its own although there is a live region.
+    ///
+    /// While services start and stop, the region shows the steps and only trouble is worth keeping;
+    /// afterwards there is no region, and how each comes and goes is news.
+    pub(super) fn live_rank(&self) -> Rank {
+        let is_stopping = |row: &Row| row.snapshot.phase == Phase::Stopping;
+        if self.has_settled && !self.rows.iter().any(is_stopping) {
+            Rank::Outcome
+        } else {
+            Rank::Trouble
+        }
+    }
+
+    /// When the region should be drawn anew: its times show tenths in the first ten seconds, whole
+    /// seconds later.
+    pub(super) fn next_frame(&self, now: u64) -> Option<u64> {
+        self.pending_since?;
+        let is_young = |row: &Row| {
+            row.is_pending()
+                && row.snapshot.phase != Phase::Stopping
+                && now.saturating_sub(row.snapshot.since) < 10_000
+        };
+        let step = if self.rows.iter().any(is_young) {
+            100
+        } else {
+            1_000
+        };
+        Some(now + step)
+    }
+
+    /// The rows for a region of at most `limit` lines, of which one tells of the others where not
+    /// all fit.
+    pub(super) fn select(&self, limit: usize) -> Selection<'_> {
+        let is_on_its_way_up =
+            |row: &Row| row.is_pending() && row.snapshot.phase != Phase::Stopping;
+        let is_only_stopping = !self.rows.iter().any(is_on_its_way_up);
+        let mut wanted: Vec<&Row> = Vec::new();
+        let mut hidden: Vec<&Row> = Vec::new();
+        for row in &self.rows {
+            let is_wanted = match row.snapshot.phase {
+                Phase::Stopping => true,
+                // Nobody asked for it, or nobody wants it any more.
+                Phase::Pending | Phase::Stopped => continue,
+                Phase::Waiting
+                | Phase::Starting
+                | Phase::Running
+                | Phase::Healthy
+                | Phase::Unhealthy
+                | Phase::Backoff
+                | Phase::Completed
+                | Phase::Failed => !is_only_stopping,
+            };
+            if is_wanted {
+                wanted.push(row);
+            } else if row.snapshot.phase.is_alive() {
+                hidden.push(row);
+            }
+        }
+        let needs_note = !hidden.is_empty() || wanted.len() > limit;
+        let room = limit.saturating_sub(usize::from(needs_note)).max(1);
+        if wanted.len() > room {
+            wanted.sort_by_key(|row| (row.interest(), std::cmp::Reverse(row.changed)));
+            hidden.extend(wanted.drain(room..));
+        }
+        wanted.sort_by_key(|row| (row.position, row.snapshot.replica));
+        // With room for a single line, the row is worth more than the note.
+        if limit <= 1 {
+            hidden.clear();
+        }
+        Selection {
+            rows: wanted,
+            hidden: hidden.iter().map(|row| row.snapshot.phase).collect(),
+        }
+    }
+}

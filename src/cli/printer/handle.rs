@@ -1,0 +1,216 @@
+//! The handle that the rest of the program holds.
+
+use std::collections::HashSet;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::frame::Size;
+use super::options::PrinterOptions;
+use super::queue::{CAPACITY, Delivery, Item, PATIENCE, Shared};
+use super::sink::{LARGE, Raw, Sink};
+use super::worker::{Worker, World};
+use crate::cli::style::Palette;
+use crate::run::control::StackSnapshot;
+use crate::run::logs::LogBlock;
+use crate::run::snapshot::{Event, Notice, ServiceSnapshot};
+use crate::support::clock::unix_millis;
+use crate::support::name::ServiceName;
+
+/// Prints everything that the program says. Share it by reference or [`Arc`]; no method waits for
+/// a terminal but [`Printer::finish`], which has an end.
+#[derive(Debug)]
+pub struct Printer {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    attach: Option<HashSet<ServiceName>>,
+    stdout_palette: Palette,
+    is_stdout_terminal: bool,
+}
+
+impl Printer {
+    /// Starts the printer's thread. It inherits the caller's signal mask.
+    ///
+    /// Fails if the system gives no thread.
+    pub fn start(options: PrinterOptions) -> io::Result<Self> {
+        let (out, err) = (Raw(io::stdout()), Raw(io::stderr()));
+        let largest = [out.largest_write(), err.largest_write()];
+        let world = World {
+            now: unix_millis,
+            size: terminal_size,
+        };
+        Self::start_with(
+            options,
+            [Box::new(out), Box::new(err)],
+            largest,
+            world,
+            (CAPACITY, PATIENCE),
+        )
+    }
+
+    /// Starts the printer on other streams, for benchmarks.
+    #[doc(hidden)]
+    pub fn start_on(
+        options: PrinterOptions,
+        stdout: Box<dyn Write + Send>,
+        stderr: Box<dyn Write + Send>,
+    ) -> io::Result<Self> {
+        let world = World {
+            now: unix_millis,
+            size: terminal_size,
+        };
+        let limits = (CAPACITY, PATIENCE);
+        Self::start_with(options, [stdout, stderr], [LARGE, LARGE], world, limits)
+    }
+
+    pub(super) fn start_with(
+        options: PrinterOptions,
+        streams: [Box<dyn Write + Send>; 2],
+        largest: [usize; 2],
+        world: World,
+        (capacity, patience): (usize, Duration),
+    ) -> io::Result<Self> {
+        let shared = Arc::new(Shared::new(options.policy(), capacity, patience));
+        let attach = options.attach.clone().map(HashSet::from_iter);
+        let stdout_palette = options.stdout_palette();
+        let is_stdout_terminal = options.terminals.stdout;
+        let thread_shared = Arc::clone(&shared);
+        let thread = thread::Builder::new()
+            .name("printer".to_owned())
+            .spawn(move || {
+                let _end = End(Arc::clone(&thread_shared));
+                let [out, err] = streams;
+                let out = Sink::new(out, largest[0], Arc::clone(&thread_shared));
+                let err = Sink::new(err, largest[1], Arc::clone(&thread_shared));
+                // Made here, so that the caller does not pay for it.
+                Worker::new(options, out, err, thread_shared, world).run();
+            })?;
+        Ok(Self {
+            shared,
+            thread: Mutex::new(Some(thread)),
+            attach,
+            stdout_palette,
+            is_stdout_terminal,
+        })
+    }
+
+    /// Prints what changed, as far as it is worth it.
+    pub fn event(&self, event: &Event) {
+        self.shared.send(|queue| queue.push_event(event.clone()));
+    }
+
+    /// Prints output of a service, if it is one whose output is shown.
+    pub fn logs(&self, block: LogBlock) -> Delivery {
+        let is_shown = self.is_attached(&block.service);
+        self.shared.offer(block, is_shown)
+    }
+
+    /// Returns when [`Printer::logs`] has room again, or when waiting for the reader of stdout has
+    /// no point: it took nothing for a second, or it is gone.
+    pub async fn room(&self) {
+        self.shared.room().await;
+    }
+
+    /// Whether the output of a service is shown.
+    pub fn is_attached(&self, service: &ServiceName) -> bool {
+        self.attach
+            .as_ref()
+            .is_none_or(|attach| attach.contains(service))
+    }
+
+    /// Prints a notice.
+    pub fn notice(&self, notice: Notice) {
+        self.shared
+            .send(|queue| queue.push_event(Event::Notice(notice)));
+    }
+
+    /// Prints data on stdout: one line, or several with their ends.
+    pub fn line_out(&self, text: impl Into<String>) {
+        let text = text.into();
+        self.shared.send(|queue| queue.append(Item::Out(text)));
+    }
+
+    /// Prints a message on stderr: one line, or several with their ends.
+    pub fn line_err(&self, text: impl Into<String>) {
+        let text = text.into();
+        self.shared.send(|queue| queue.append(Item::Err(text)));
+    }
+
+    /// Prints every service with its address, where `.env` is, and how to stop.
+    pub fn summary(&self, stack: &StackSnapshot) {
+        let stack = Box::new(stack.clone());
+        self.shared.send(|queue| queue.append(Item::Summary(stack)));
+    }
+
+    /// Prints why a service failed, and its last lines. Meant to come last, after the summary.
+    pub fn failure(&self, service: &ServiceSnapshot, tail: Vec<String>) {
+        let item = Item::Failure(Box::new(service.clone()), tail);
+        self.shared.send(|queue| queue.append(item));
+    }
+
+    /// Whether nobody reads stdout any more. What services print is accepted and thrown away then.
+    pub fn is_output_gone(&self) -> bool {
+        self.shared.is_output_gone()
+    }
+
+    /// The colours of what goes to stdout.
+    pub fn stdout_palette(&self) -> Palette {
+        self.stdout_palette
+    }
+
+    /// The columns of the terminal behind stdout, to which tables are cut; `None` for anything
+    /// else.
+    pub fn stdout_columns(&self) -> Option<usize> {
+        if !self.is_stdout_terminal {
+            return None;
+        }
+        let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
+        Some(usize::from(width.0))
+    }
+
+    /// Prints what is left and ends the thread. Waits for a slow reader, but not for one that
+    /// takes nothing for a second: the thread is left to itself then. Returns whether everything
+    /// was printed. What is offered afterwards is not.
+    pub fn finish(&self) -> bool {
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(thread) = thread.take() else {
+            return true;
+        };
+        // A panic of the thread has been reported by itself.
+        self.shared.close() && thread.join().is_ok()
+    }
+}
+
+impl Drop for Printer {
+    /// What was said before an early return must not be lost.
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+/// Tells those who wait that the thread has ended, however it did.
+struct End(Arc<Shared>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.0.set_finished();
+    }
+}
+
+/// The size of the terminal behind stderr, or that of the classic one where there is none.
+fn terminal_size() -> Size {
+    terminal_size::terminal_size_of(io::stderr()).map_or(
+        Size {
+            columns: 80,
+            rows: 24,
+        },
+        |(width, height)| Size {
+            columns: usize::from(width.0),
+            rows: usize::from(height.0),
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,189 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::cli::printer::samples::name;
+
+const PIPE: LogStyle = LogStyle {
+    has_prefix: true,
+    has_timestamps: false,
+    is_terminal: false,
+    palette: Palette::MONOCHROME,
+};
+
+fn block(service: &str, bytes: impl Into<Bytes>) -> LogBlock {
+    let bytes = bytes.into();
+    LogBlock {
+        service: name(service),
+        stream: LogStream::Stdout,
+        time: 1_795_000_000_123_456_789,
+        attempt: 1,
+        is_partial: bytes.last() != Some(&b'\n'),
+        bytes,
+    }
+}
+
+fn painted(style: LogStyle, blocks: &[LogBlock]) -> String {
+    let mut painter = Painter::new(style, &[name("api"), name("worker")]);
+    let mut out = Vec::new();
+    for block in blocks {
+        painter.paint(block, &mut out);
+    }
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn every_line_begins_with_the_padded_name() {
+    let blocks = [block("api", "one\n\ntwo\n"), block("worker", "three\r\n")];
+    assert_eq!(
+        painted(PIPE, &blocks),
+        "api    | one\napi    | \napi    | two\nworker | three\r\n"
+    );
+}
+
+#[test]
+fn names_are_coloured_and_times_follow_them() {
+    let style = LogStyle {
+        has_timestamps: true,
+        palette: Palette::COLORED,
+        ..PIPE
+    };
+    assert_eq!(
+        painted(style, &[block("api", "one\n")]),
+        "\x1b[36mapi    |\x1b[0m 2026-11-18T11:06:40.123Z one\n"
+    );
+}
+
+#[test]
+fn a_line_in_parts_stays_one_line_unless_somebody_else_prints() {
+    let alone = [block("api", "Build"), block("api", "ing\nnext")];
+    assert_eq!(painted(PIPE, &alone), "api    | Building\napi    | next");
+    let disturbed = [
+        block("api", "Build"),
+        block("worker", "x\n"),
+        block("api", "ing\n"),
+    ];
+    assert_eq!(
+        painted(PIPE, &disturbed),
+        "api    | Build\nworker | x\napi    | ing\n"
+    );
+}
+
+#[test]
+fn the_other_stream_and_the_next_attempt_are_somebody_else() {
+    let stderr = LogBlock {
+        stream: LogStream::Stderr,
+        ..block("api", "err\n")
+    };
+    assert_eq!(
+        painted(PIPE, &[block("api", "out"), stderr]),
+        "api    | out\napi    | err\n"
+    );
+    let again = LogBlock {
+        attempt: 2,
+        ..block("api", "again\n")
+    };
+    assert_eq!(
+        painted(PIPE, &[block("api", "last"), again]),
+        "api    | last\napi    | again\n"
+    );
+}
+
+#[test]
+fn without_prefix_lines_are_raw() {
+    let style = LogStyle {
+        has_prefix: false,
+        ..PIPE
+    };
+    let bytes = b"a\x1b[2J\r\nb\0".as_slice();
+    assert_eq!(painted(style, &[block("api", bytes)]).as_bytes(), bytes);
+}
+
+#[test]
+fn a_terminal_gets_colour_but_no_cursor_movement() {
+    let style = LogStyle {
+        is_terminal: true,
+        ..PIPE
+    };
+    let blocks = [
+        block("api", "\x1b[2J\x1b[31mred\nplain\r\n"),
+        block("api", "\x1b[1mbo"),
+        block("api", "ld\x1b]0;x"),
+        block("worker", "x\n"),
+        block("api", "y\n"),
+    ];
+    assert_eq!(
+        painted(style, &blocks),
+        "api    | \x1b[31mred\x1b[0m\napi    | plain\napi    | \x1b[1mbold\x1b[0m\nworker | x\napi    | y\n"
+    );
+}
+
+/// Lines of arbitrary bytes from two services and two streams, cut anywhere.
+fn blocks() -> impl Strategy<Value = Vec<LogBlock>> {
+    let bytes = prop::collection::vec(
+        prop_oneof![
+            Just(b'\n'),
+            Just(b'\r'),
+            Just(0x1b),
+            Just(b'|'),
+            any::<u8>()
+        ],
+        0..30,
+    );
+    let one = (any::<bool>(), any::<bool>(), bytes).prop_map(|(is_api, is_stdout, bytes)| {
+        let stream = if is_stdout {
+            LogStream::Stdout
+        } else {
+            LogStream::Stderr
+        };
+        LogBlock {
+            stream,
+            ..block(if is_api { "api" } else { "worker" }, bytes)
+        }
+    });
+    prop::collection::vec(one, 0..20)
+}
+
+fn without_newlines(bytes: impl IntoIterator<Item = u8>) -> Vec<u8> {
+    bytes.into_iter().filter(|&byte| byte != b'\n').collect()
+}
+
+proptest! {
+    #[test]
+    fn one_service_alone_gets_its_bytes_back(
+        parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..10),
+    ) {
+        let mut painter = Painter::new(PIPE, &[name("api")]);
+        let mut out = Vec::new();
+        for part in &parts {
+            painter.paint(&block("api", part.clone()), &mut out);
+        }
+        let mut lines: Vec<&[u8]> = out.split_inclusive(|&byte| byte == b'\n').collect();
+        for line in &mut lines {
+            prop_assert!(line.starts_with(b"api | "));
+            *line = &line[6..];
+        }
+        prop_assert_eq!(lines.concat(), parts.concat());
+    }
+
+    #[test]
+    fn no_byte_is_lost_and_no_line_mixes_two_services(blocks in blocks()) {
+        let mut painter = Painter::new(PIPE, &[name("api"), name("worker")]);
+        let mut out = Vec::new();
+        for block in &blocks {
+            painter.paint(block, &mut out);
+        }
+        for (service, prefix) in [("api", b"api    | "), ("worker", b"worker | ")] {
+            // Only line ends may be added, where another service came between.
+            let shown = out
+                .split(|&byte| byte == b'\n')
+                .filter_map(|line| line.strip_prefix(prefix))
+                .flatten()
+                .copied();
+            let printed = blocks
+                .iter()
+                .filter(|block| block.service.as_str() == service)
+                .flat_map(|block| block.bytes.iter().copied());
+            prop_assert_eq!(without_newlines(shown), without_newlines(printed));
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! One line of text a change: what goes to stderr where there is no live region, and above it.
+//!
+//! Pure. [`super::json`] says the same for programs.
+
+use super::queue::{Dropped, Policy};
+use super::words::{self, Rank, Said};
+use crate::cli::style::{Palette, Tone, pad};
+use crate::run::snapshot::{Notice, NoticeLevel};
+use crate::support::name::ServiceName;
+use crate::support::text;
+
+/// How lines look.
+#[derive(Debug, Clone)]
+pub(super) struct PlainStyle {
+    pub(super) palette: Palette,
+    /// The cells of the widest service name.
+    pub(super) name_cells: usize,
+}
+
+impl PlainStyle {
+    fn line(&self, position: usize, name: &str, text: &str) -> String {
+        let name = pad(name, self.name_cells);
+        format!("{}  {text}\n", self.palette.paint_service(position, &name))
+    }
+
+    /// `api  healthy after 0.3 s at http://localhost:8001/`.
+    pub(super) fn change(&self, position: usize, name: &str, said: &Said) -> String {
+        let tone = match said.rank {
+            Rank::Step => Tone::Quiet,
+            Rank::Outcome => Tone::Plain,
+            Rank::Trouble => Tone::Warning,
+            Rank::Failure => Tone::Bad,
+        };
+        self.line(position, name, &self.palette.paint(tone, &said.text))
+    }
+
+    /// `api  warning: …`, or `warning: …` about the whole stack.
+    pub(super) fn notice(&self, position: usize, notice: &Notice) -> String {
+        let lead = match notice.level {
+            NoticeLevel::Info => String::new(),
+            NoticeLevel::Warning => self.palette.paint(Tone::Warning, "warning:") + " ",
+            NoticeLevel::Error => self.palette.paint(Tone::Bad, "error:") + " ",
+        };
+        let text = format!("{lead}{}", notice.message);
+        match &notice.service {
+            Some(service) => self.line(position, service.as_str(), &text),
+            None => text + "\n",
+        }
+    }
+
+    /// The lines about what was not shown.
+    pub(super) fn dropped(&self, dropped: &[String]) -> String {
+        dropped
+            .iter()
+            .map(|text| self.palette.paint(Tone::Warning, &format!("… {text}")) + "\n")
+            .collect()
+    }
+}
+
+/// `1,234 lines of api not shown: the terminal was too slow (they are in .stack/shop/logs)`, a
+/// text for each service.
+pub(super) fn dropped_texts(
+    dropped: &Dropped,
+    policy: Policy,
+    log_dir: Option<&str>,
+) -> Vec<(Option<ServiceName>, String)> {
+    let who = match policy {
+        Policy::Drop => "the terminal was too slow",
+        Policy::Wait => "the reader of the output was too slow",
+    };
+    let place = log_dir
+        .map(|path| format!(" (they are in {path})"))
+        .unwrap_or_default();
+    let lines = dropped.lines.iter().map(|(service, count)| {
+        let lines = if *count == 1 { "line" } else { "lines" };
+        let text = format!(
+            "{} {lines} of {service} not shown: {who}{place}",
+            words::grouped(*count)
+        );
+        (Some(service.clone()), text)
+    });
+    let events = (dropped.events > 0).then(|| {
+        let events = usize::try_from(dropped.events).unwrap_or(usize::MAX);
+        let text = format!("{} not shown: {who}", text::count(events, "change"));
+        (None, text)
+    });
+    lines.chain(events).collect()
+}
+
+/// `all services have ended`, and which failed.
+pub(super) fn ended(failed: &[ServiceName]) -> String {
+    if failed.is_empty() {
+        "all services have ended".to_owned()
+    } else {
+        format!("all services have ended; failed: {}", text::list(failed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::printer::samples::name;
+
+    const STYLE: PlainStyle = PlainStyle {
+        palette: Palette::MONOCHROME,
+        name_cells: 6,
+    };
+
+    #[test]
+    fn lines_name_the_service_first() {
+        let said = Said {
+            rank: Rank::Step,
+            text: "waiting for db to be healthy".to_owned(),
+        };
+        assert_eq!(
+            STYLE.change(0, "api", &said),
+            "api     waiting for db to be healthy\n"
+        );
+        let notice = Notice {
+            service: None,
+            level: NoticeLevel::Warning,
+            message: "the range is nearly used up".to_owned(),
+        };
+        assert_eq!(
+            STYLE.notice(0, &notice),
+            "warning: the range is nearly used up\n"
+        );
+        let notice = Notice {
+            service: Some(name("api")),
+            ..notice
+        };
+        assert_eq!(
+            STYLE.notice(0, &notice),
+            "api     warning: the range is nearly used up\n"
+        );
+    }
+
+    #[test]
+    fn what_was_dropped_is_counted_and_can_be_found() {
+        let dropped = Dropped {
+            lines: vec![(name("api"), 1_234), (name("web"), 1)],
+            events: 2,
+        };
+        let texts: Vec<String> = dropped_texts(&dropped, Policy::Drop, Some(".stack/shop/logs"))
+            .into_iter()
+            .map(|(_, text)| text)
+            .collect();
+        insta::assert_snapshot!(STYLE.dropped(&texts), @r"
+        … 1,234 lines of api not shown: the terminal was too slow (they are in .stack/shop/logs)
+        … 1 line of web not shown: the terminal was too slow (they are in .stack/shop/logs)
+        … 2 changes not shown: the terminal was too slow
+        ");
+    }
+}

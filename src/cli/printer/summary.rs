@@ -1,0 +1,272 @@
+//! What is read at the end of the way up: every service with its address, and what failed.
+//!
+//! Pure.
+
+use std::path::Path;
+
+use super::words;
+use crate::cli::style::{Palette, Tone, pad, phase_tone, state_word, width};
+use crate::run::control::StackSnapshot;
+use crate::run::snapshot::{Phase, ServiceSnapshot};
+
+/// How summaries look.
+#[derive(Debug, Clone)]
+pub(super) struct SummaryStyle<'a> {
+    pub(super) palette: Palette,
+    /// Paths below it are shown relative to it.
+    pub(super) working_dir: Option<&'a Path>,
+}
+
+/// Everything is up, or as far up as it gets.
+pub(super) fn ready(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
+    let palette = style.palette;
+    // What was not asked for is no part of this.
+    let shown: Vec<&ServiceSnapshot> = stack
+        .services
+        .iter()
+        .filter(|service| service.phase != Phase::Pending)
+        .collect();
+    let names = shown.iter().map(|service| width(&words::label(service)));
+    let names = names.max().unwrap_or(0);
+    let states = shown.iter().map(|service| width(state_word(service)));
+    let states = states.max().unwrap_or(0);
+    let mut text = format!(
+        "\n{}\n",
+        palette.paint(Tone::Strong, &headline(stack, &shown))
+    );
+    if !shown.is_empty() {
+        text.push('\n');
+    }
+    for service in shown {
+        let position = stack
+            .services
+            .iter()
+            .position(|other| std::ptr::eq(other, service))
+            .unwrap_or_default();
+        let name = palette.paint_service(position, &pad(&words::label(service), names));
+        let word = state_word(service);
+        let state = palette.paint(phase_tone(service.phase), word);
+        let what = what(service);
+        let gap = if what.is_empty() {
+            0
+        } else {
+            states - width(word) + 2
+        };
+        text.push_str("  ");
+        text.push_str(&name);
+        text.push_str("  ");
+        text.push_str(&state);
+        text.push_str(&pad("", gap));
+        text.push_str(&what);
+        text.push('\n');
+    }
+    text.push('\n');
+    text.push_str(&palette.paint(Tone::Quiet, &closing(stack, style)));
+    text.push_str("\n\n");
+    text
+}
+
+/// `shop is up after 1.2 s`, or what is not up.
+fn headline(stack: &StackSnapshot, shown: &[&ServiceSnapshot]) -> String {
+    let project = &stack.project;
+    let count =
+        |wanted: fn(Phase) -> bool| shown.iter().filter(|service| wanted(service.phase)).count();
+    let failed = count(|phase| phase == Phase::Failed);
+    let others = count(|phase| {
+        matches!(
+            phase,
+            Phase::Waiting | Phase::Starting | Phase::Unhealthy | Phase::Backoff
+        )
+    });
+    let total = crate::support::text::count(shown.len(), "service");
+    if shown.is_empty() {
+        return format!("{project}: nothing runs");
+    }
+    match (failed, others) {
+        (0, 0) => {
+            let times = shown.iter().filter_map(|service| service.ready_at);
+            let time = times
+                .max()
+                .and_then(|ready_at| ready_at.checked_sub(stack.started_at))
+                .filter(|_| stack.started_at > 0)
+                .map(|millis| format!(" after {}", words::span(millis)))
+                .unwrap_or_default();
+            format!("{project} is up{time}")
+        }
+        (0, others) => format!("{project}: {others} of {total} not up"),
+        (failed, _) => format!("{project}: {failed} of {total} failed"),
+    }
+}
+
+/// Its address, or else what there is to know.
+fn what(service: &ServiceSnapshot) -> String {
+    let addresses = words::addresses(service);
+    match service.phase {
+        Phase::Completed => words::run_time(service)
+            .map(|time| format!("after {time}"))
+            .unwrap_or_default(),
+        Phase::Failed => words::failed_how(service),
+        Phase::Backoff => words::backoff(service),
+        Phase::Waiting => {
+            let text = words::waiting(service);
+            text.strip_prefix("waiting ").unwrap_or_default().to_owned()
+        }
+        Phase::Unhealthy => {
+            let reason = service.reason.as_deref().map(words::first_line);
+            reason.map_or(addresses, ToOwned::to_owned)
+        }
+        Phase::Pending
+        | Phase::Starting
+        | Phase::Running
+        | Phase::Healthy
+        | Phase::Stopping
+        | Phase::Stopped => addresses,
+    }
+}
+
+/// Where the ports are written, and how to stop.
+fn closing(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
+    let how = if stack.is_detached {
+        "`stack logs -f` shows the output, `stack down` stops the stack"
+    } else {
+        "Ctrl-C stops the stack"
+    };
+    match &stack.dotenv {
+        Some(path) => format!("ports are in {}; {how}", relative(path, style.working_dir)),
+        None => how.to_owned(),
+    }
+}
+
+/// A path as the reader would type it.
+pub(super) fn relative(path: &Path, working_dir: Option<&Path>) -> String {
+    working_dir
+        .and_then(|base| path.strip_prefix(base).ok())
+        .unwrap_or(path)
+        .display()
+        .to_string()
+}
+
+/// Why a service failed, and the last lines that it printed.
+///
+/// Set off by an empty line, as it is what somebody looks for in a screen full of logs.
+pub(super) fn failure(
+    service: &ServiceSnapshot,
+    tail: &[String],
+    logs: Option<&str>,
+    palette: Palette,
+) -> String {
+    let error = palette.paint(Tone::Bad, "error:");
+    let name = words::label(service);
+    let how = words::failed(service);
+    let mut text = format!("\n{error} service `{name}` {how}\n");
+    // The rest of a reason that has several lines: a chain of dependencies, an answer.
+    let reason = service.reason.as_deref().unwrap_or_default();
+    for line in reason.lines().skip(1) {
+        text.push_str("  ");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    if !tail.is_empty() {
+        let lead = match tail.len() {
+            1 => "  its last line:".to_owned(),
+            count => format!("  its last {count} lines:"),
+        };
+        text.push_str(&palette.paint(Tone::Quiet, &lead));
+        text.push('\n');
+        let bar = palette.paint(Tone::Bad, "│");
+        for line in tail {
+            let line = super::escape::strip(line.trim_end_matches(['\n', '\r']).as_bytes());
+            text.push_str(format!("  {bar} {line}").trim_end());
+            text.push('\n');
+        }
+        if let Some(logs) = logs {
+            let place = format!("  all of them: {logs}");
+            text.push_str(&palette.paint(Tone::Quiet, &place));
+            text.push('\n');
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::printer::samples::{failed, healthy, port, service, stack, waiting};
+    use crate::run::snapshot::Exit;
+
+    const STYLE: SummaryStyle<'_> = SummaryStyle {
+        palette: Palette::MONOCHROME,
+        working_dir: None,
+    };
+
+    fn build() -> ServiceSnapshot {
+        ServiceSnapshot {
+            phase: Phase::Completed,
+            started_at: Some(1_000),
+            since: 4_400,
+            exit: Some(Exit::Code(0)),
+            attempt: 1,
+            ..service("build")
+        }
+    }
+
+    #[test]
+    fn everything_up() {
+        let mut two_ports = healthy("backend", 8_000, 5_000);
+        two_ports.ports.push(port(8_003));
+        let snapshot = StackSnapshot {
+            started_at: 900,
+            ..stack(vec![
+                build(),
+                two_ports,
+                healthy("ui", 8_001, 5_300),
+                service("not-asked-for"),
+            ])
+        };
+        let style = SummaryStyle {
+            working_dir: Some(Path::new("/home/me/shop")),
+            ..STYLE
+        };
+        insta::assert_snapshot!(ready(&snapshot, &style));
+    }
+
+    #[test]
+    fn detached_and_partly_failed() {
+        let snapshot = StackSnapshot {
+            is_detached: true,
+            ..stack(vec![
+                failed("migrate", 1, "exited with code 1"),
+                failed("api", 0, "not started: `migrate` exited with code 1"),
+                healthy("ui", 8_001, 5_300),
+                waiting("worker", &["queue to be healthy"]),
+            ])
+        };
+        insta::assert_snapshot!(ready(&snapshot, &STYLE));
+    }
+
+    #[test]
+    fn a_failure_shows_why_and_the_last_lines() {
+        let tail = [
+            "running 3 migrations",
+            "",
+            "\x1b[31merror\x1b[0m: no such table: users\r",
+        ];
+        let tail: Vec<String> = tail.map(str::to_owned).to_vec();
+        let text = failure(
+            &failed("migrate", 1, "exited with code 1"),
+            &tail,
+            Some(".stack/shop/logs/migrate.log"),
+            Palette::MONOCHROME,
+        ) + &failure(
+            &failed(
+                "web",
+                0,
+                "`api` not started: `migrate` exited with code 1\nsee above",
+            ),
+            &[],
+            None,
+            Palette::MONOCHROME,
+        );
+        insta::assert_snapshot!(text);
+    }
+}

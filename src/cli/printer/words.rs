@@ -1,0 +1,409 @@
+//! What is said of a service, in words: one vocabulary for the live region, plain lines, JSON,
+//! summaries and tables.
+//!
+//! Pure. The fragments are lowercase and fit behind the service's name.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::cli::style::CRASH_LOOP;
+use crate::run::snapshot::{Exit, Phase, PortSnapshot, PortState, ServiceSnapshot};
+use crate::support::duration;
+
+/// How much a line matters, from least to most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    /// A step on the way.
+    Step,
+    /// Where it got to.
+    Outcome,
+    /// Not as it should be, and being dealt with.
+    Trouble,
+    /// Broken for good.
+    Failure,
+}
+
+/// What a change of a service's snapshot means to a reader.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) rank: Rank,
+    pub(crate) text: String,
+}
+
+fn said(rank: Rank, text: impl Into<String>) -> Said {
+    let text = text.into();
+    Said { rank, text }
+}
+
+/// What there is to say when a service's snapshot becomes `next` at `now`; `None` if nothing that
+/// matters changed.
+pub(crate) fn change(
+    previous: Option<&ServiceSnapshot>,
+    next: &ServiceSnapshot,
+    now: u64,
+) -> Option<Said> {
+    let is_new_phase = previous.is_none_or(|previous| previous.phase != next.phase);
+    let is_new_attempt = previous.is_none_or(|previous| previous.attempt != next.attempt);
+    let is_news = is_new_phase || is_new_attempt;
+    let said_of_phase = match next.phase {
+        Phase::Waiting => waiting_change(previous, next),
+        Phase::Starting => started(previous, next),
+        Phase::Running => running_change(previous, next),
+        Phase::Healthy if is_news => Some(healthy(previous, next)),
+        Phase::Unhealthy if is_new_phase => {
+            Some(said(Rank::Trouble, with_reason("unhealthy", next)))
+        }
+        Phase::Stopping => stopping_change(previous, next, now),
+        Phase::Backoff if is_news => Some(said(Rank::Trouble, backoff(next))),
+        Phase::Completed if is_new_phase => Some(said(Rank::Outcome, completed(next))),
+        Phase::Failed if is_new_phase => Some(said(Rank::Failure, failed(next))),
+        Phase::Stopped if is_new_phase => Some(stopped(previous, next)),
+        Phase::Pending
+        | Phase::Healthy
+        | Phase::Unhealthy
+        | Phase::Backoff
+        | Phase::Completed
+        | Phase::Failed
+        | Phase::Stopped => None,
+    };
+    said_of_phase.or_else(|| port_change(previous, next))
+}
+
+fn waiting_change(previous: Option<&ServiceSnapshot>, next: &ServiceSnapshot) -> Option<Said> {
+    let is_known =
+        previous.is_some_and(|old| old.phase == next.phase && old.waiting_for == next.waiting_for);
+    (!is_known && !next.waiting_for.is_empty()).then(|| said(Rank::Step, waiting(next)))
+}
+
+fn started(previous: Option<&ServiceSnapshot>, next: &ServiceSnapshot) -> Option<Said> {
+    let pid = next.pid?;
+    if previous.is_some_and(|previous| previous.pid == Some(pid)) {
+        return None;
+    }
+    let attempt = if next.attempt > 1 {
+        format!(", attempt {}", next.attempt)
+    } else {
+        String::new()
+    };
+    Some(said(Rank::Step, format!("started (pid {pid}{attempt})")))
+}
+
+/// What has no readiness to wait for goes straight to running, and may have been said to have
+/// started already.
+fn running_change(previous: Option<&ServiceSnapshot>, next: &ServiceSnapshot) -> Option<Said> {
+    let was_started = previous.is_some_and(|old| {
+        old.phase == Phase::Starting && old.pid.is_some() && old.attempt == next.attempt
+    });
+    if !was_started {
+        return started(previous, next);
+    }
+    let addresses = at_addresses(next);
+    (!addresses.is_empty()).then(|| said(Rank::Outcome, format!("running{addresses}")))
+}
+
+fn healthy(previous: Option<&ServiceSnapshot>, next: &ServiceSnapshot) -> Said {
+    let was_unhealthy =
+        previous.is_some_and(|old| old.phase == Phase::Unhealthy && old.attempt == next.attempt);
+    let how = match ready_time(next) {
+        _ if was_unhealthy => "healthy again".to_owned(),
+        Some(time) => format!("healthy after {time}"),
+        None => "healthy".to_owned(),
+    };
+    said(Rank::Outcome, how + &at_addresses(next))
+}
+
+/// Said at the start, and when the time of the kill changes; not each second.
+fn stopping_change(
+    previous: Option<&ServiceSnapshot>,
+    next: &ServiceSnapshot,
+    now: u64,
+) -> Option<Said> {
+    let is_known =
+        previous.is_some_and(|old| old.phase == next.phase && old.kill_at == next.kill_at);
+    (!is_known).then(|| said(Rank::Outcome, stopping(next, now)))
+}
+
+/// A port that went wrong while the phase stayed is news of its own.
+fn port_change(previous: Option<&ServiceSnapshot>, next: &ServiceSnapshot) -> Option<Said> {
+    let old = previous.map_or(&[][..], |previous| &previous.ports);
+    next.ports
+        .iter()
+        .filter(|port| !old.contains(port))
+        .find_map(port_trouble)
+        .map(|text| said(Rank::Trouble, text))
+}
+
+/// What is wrong with a port, if something is.
+pub(crate) fn port_trouble(port: &PortSnapshot) -> Option<String> {
+    match &port.state {
+        PortState::Held | PortState::Listening { .. } | PortState::NotListening => None,
+        PortState::Stolen { pid: 0, .. } => {
+            Some(format!("port {} was taken by another process", port.port))
+        }
+        PortState::Stolen { pid, command } => Some(format!(
+            "port {} was taken by pid {pid} ({command})",
+            port.port
+        )),
+        PortState::WrongPort { listens_on } => Some(format!(
+            "asked for port {}, listens on {}",
+            port.port,
+            crate::support::text::list(listens_on)
+        )),
+    }
+}
+
+/// `waiting for db to be healthy`.
+pub(crate) fn waiting(service: &ServiceSnapshot) -> String {
+    if service.waiting_for.is_empty() {
+        "waiting".to_owned()
+    } else {
+        format!("waiting for {}", service.waiting_for.join(", "))
+    }
+}
+
+/// `stopping (pid 412), killed in 3 s`.
+fn stopping(service: &ServiceSnapshot, now: u64) -> String {
+    let pid = service
+        .pid
+        .map(|pid| format!(" (pid {pid})"))
+        .unwrap_or_default();
+    format!(
+        "stopping{pid}{}",
+        killed_in(service, now)
+            .map(|text| format!(", {text}"))
+            .unwrap_or_default()
+    )
+}
+
+/// `killed in 3 s`, or `being killed` once the time is over.
+pub(crate) fn killed_in(service: &ServiceSnapshot, now: u64) -> Option<String> {
+    let left = service.kill_at?.saturating_sub(now);
+    // Rounded up: "killed in 0 s" would be said while there is time left.
+    Some(match left.div_ceil(1_000) {
+        0 => "being killed".to_owned(),
+        seconds if seconds < 60 => format!("killed in {seconds} s"),
+        seconds => format!(
+            "killed in {}",
+            duration::human(Duration::from_secs(seconds))
+        ),
+    })
+}
+
+/// `exited with code 1; restarting in 0.2 s (attempt 3)`.
+pub(crate) fn backoff(service: &ServiceSnapshot) -> String {
+    let mut text = ended(service);
+    if service.failures >= CRASH_LOOP {
+        text.insert_str(0, "crash-looping: ");
+    }
+    let attempt = service.attempt + 1;
+    match service.next_attempt_at {
+        Some(at) => format!(
+            "{text}; restarting in {} (attempt {attempt})",
+            span(at.saturating_sub(service.since))
+        ),
+        None => format!("{text}; restarting (attempt {attempt})"),
+    }
+}
+
+/// How the last attempt ended: by its exit, else by the reason why there was none.
+fn ended(service: &ServiceSnapshot) -> String {
+    match (service.exit, &service.reason) {
+        (Some(exit), _) => exit_words(exit),
+        (None, Some(reason)) => first_line(reason).to_owned(),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+fn completed(service: &ServiceSnapshot) -> String {
+    let how = match service.exit {
+        Some(Exit::Code(0)) | None => String::new(),
+        Some(Exit::Code(code)) => format!(" with code {code}"),
+        Some(Exit::Signal(signal)) => format!(" by {}", signal_name(signal)),
+    };
+    let time = run_time(service)
+        .map(|time| format!(" after {time}"))
+        .unwrap_or_default();
+    format!("completed{how}{time}")
+}
+
+/// `failed: exited with code 1`, or `not started: …` for what was never executed.
+pub(crate) fn failed(service: &ServiceSnapshot) -> String {
+    let lead = if service.attempt == 0 {
+        "not started"
+    } else {
+        "failed"
+    };
+    let why = why_failed(service);
+    if why.is_empty() {
+        lead.to_owned()
+    } else {
+        format!("{lead}: {why}")
+    }
+}
+
+/// The same behind the word "failed", which is not said again: `exited with code 1`, or
+/// `not started: …`.
+pub(crate) fn failed_how(service: &ServiceSnapshot) -> String {
+    let text = failed(service);
+    match text.strip_prefix("failed") {
+        Some(rest) => rest.trim_start_matches(": ").to_owned(),
+        None => text,
+    }
+}
+
+/// Why a failed service failed, without a lead that would say it twice.
+fn why_failed(service: &ServiceSnapshot) -> String {
+    match (&service.reason, service.exit) {
+        (Some(reason), _) => first_line(reason)
+            .trim_start_matches("not started: ")
+            .trim_start_matches("failed: ")
+            .to_owned(),
+        (None, Some(exit)) => exit_words(exit),
+        (None, None) => String::new(),
+    }
+}
+
+fn stopped(previous: Option<&ServiceSnapshot>, next: &ServiceSnapshot) -> Said {
+    let time = previous
+        .filter(|previous| previous.phase == Phase::Stopping)
+        .map(|previous| format!(" after {}", span(next.since.saturating_sub(previous.since))))
+        .unwrap_or_default();
+    if next.exit == Some(Exit::Signal(Signal::SIGKILL as i32)) {
+        let text = format!("killed{time}");
+        Said {
+            rank: Rank::Trouble,
+            text,
+        }
+    } else {
+        let text = format!("stopped{time}");
+        Said {
+            rank: Rank::Outcome,
+            text,
+        }
+    }
+}
+
+fn with_reason(lead: &str, service: &ServiceSnapshot) -> String {
+    match &service.reason {
+        Some(reason) => format!("{lead}: {}", first_line(reason)),
+        None => lead.to_owned(),
+    }
+}
+
+fn at_addresses(service: &ServiceSnapshot) -> String {
+    let addresses = addresses(service);
+    if addresses.is_empty() {
+        addresses
+    } else {
+        format!(" at {addresses}")
+    }
+}
+
+/// How a person reaches it: `http://localhost:8001/, localhost:8002`.
+pub(crate) fn addresses(service: &ServiceSnapshot) -> String {
+    let addresses: Vec<&str> = service
+        .ports
+        .iter()
+        .map(|port| port.address.as_str())
+        .collect();
+    addresses.join(", ")
+}
+
+/// `exited with code 1`, `killed by SIGSEGV`.
+pub(crate) fn exit_words(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exited with code {code}"),
+        Exit::Signal(signal) => format!("killed by {}", signal_name(signal)),
+    }
+}
+
+/// `SIGSEGV`, or `signal 35` for those without a name.
+pub(crate) fn signal_name(signal: i32) -> String {
+    Signal::try_from(signal).map_or_else(
+        |_| format!("signal {signal}"),
+        |signal| signal.as_str().to_owned(),
+    )
+}
+
+/// The name under which a service is shown; further replicas carry their number.
+pub(crate) fn label(service: &ServiceSnapshot) -> String {
+    if service.replica > 1 {
+        format!("{}-{}", service.service, service.replica)
+    } else {
+        service.service.to_string()
+    }
+}
+
+/// From its execution to its readiness.
+pub(crate) fn ready_time(service: &ServiceSnapshot) -> Option<String> {
+    let millis = service.ready_at?.checked_sub(service.started_at?)?;
+    Some(span(millis))
+}
+
+/// From its execution to its end.
+pub(crate) fn run_time(service: &ServiceSnapshot) -> Option<String> {
+    let millis = service.since.checked_sub(service.started_at?)?;
+    Some(span(millis))
+}
+
+/// A span of time as it is read in passing: `80 ms`, `0.3 s`, `3 m 20 s`.
+pub(crate) fn span(millis: u64) -> String {
+    match millis {
+        0..100 => format!("{millis} ms"),
+        // In integers: 0.95 s must not become "1.0 s" here and "0.9 s" there.
+        100..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
+        _ => duration::human(Duration::from_millis(millis)),
+    }
+}
+
+/// The first line of a text that may have several.
+pub(crate) fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// `3 services: 2 healthy, 1 waiting` without the lead: how many are in which phase, the most
+/// advanced first.
+pub(crate) fn tally(phases: impl IntoIterator<Item = Phase>) -> String {
+    const ORDER: [Phase; 11] = [
+        Phase::Healthy,
+        Phase::Running,
+        Phase::Completed,
+        Phase::Starting,
+        Phase::Waiting,
+        Phase::Stopping,
+        Phase::Backoff,
+        Phase::Unhealthy,
+        Phase::Failed,
+        Phase::Stopped,
+        Phase::Pending,
+    ];
+    let mut counts = [0usize; ORDER.len()];
+    for phase in phases {
+        if let Some(place) = ORDER.iter().position(|&known| known == phase) {
+            counts[place] += 1;
+        }
+    }
+    let parts = ORDER
+        .iter()
+        .zip(counts)
+        .filter(|&(_, count)| count > 0)
+        .map(|(phase, count)| format!("{count} {}", phase.word()));
+    crate::support::text::list(parts)
+}
+
+/// `1,234`: a number that is read, not parsed.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+use super::*;
+use crate::cli::printer::samples::{failed, healthy, port, service, starting, waiting};
+
+/// The texts of a life, change by change; nothing said is a dash.
+fn life(snapshots: &[ServiceSnapshot]) -> String {
+    let mut previous = None;
+    let mut text = String::new();
+    for next in snapshots {
+        let line = change(previous, next, next.since).map_or_else(
+            || "-".to_owned(),
+            |said| format!("{:?} {}", said.rank, said.text),
+        );
+        text.push_str(&line);
+        text.push('\n');
+        previous = Some(next);
+    }
+    text
+}
+
+#[test]
+fn a_life_is_told_without_saying_anything_twice() {
+    let base = starting("api", 8001, 1_000);
+    let text = life(&[
+        service("api"),
+        waiting("api", &["db to be healthy", "cache to be started"]),
+        waiting("api", &["db to be healthy"]),
+        waiting("api", &["db to be healthy"]),
+        ServiceSnapshot {
+            pid: None,
+            ..base.clone()
+        },
+        base.clone(),
+        base.clone(),
+        healthy("api", 8001, 1_300),
+        ServiceSnapshot {
+            phase: Phase::Unhealthy,
+            reason: Some("GET /health answered 503\nbody".to_owned()),
+            ..healthy("api", 8001, 1_300)
+        },
+        healthy("api", 8001, 9_000),
+        ServiceSnapshot {
+            phase: Phase::Backoff,
+            exit: Some(Exit::Code(1)),
+            since: 10_000,
+            next_attempt_at: Some(10_200),
+            attempt: 2,
+            failures: 2,
+            ..service("api")
+        },
+        ServiceSnapshot {
+            pid: Some(4712),
+            attempt: 3,
+            ..base.clone()
+        },
+        ServiceSnapshot {
+            phase: Phase::Backoff,
+            exit: Some(Exit::Signal(11)),
+            since: 10_000,
+            next_attempt_at: Some(22_800),
+            attempt: 7,
+            failures: 7,
+            ..service("api")
+        },
+        failed("api", 8, "gave up after 8 attempts: exited with code 1"),
+    ]);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_stop_says_when_it_will_kill_and_how_it_went() {
+    let stopping = ServiceSnapshot {
+        phase: Phase::Stopping,
+        since: 5_000,
+        kill_at: Some(15_000),
+        ..starting("db", 8001, 1_000)
+    };
+    let sooner = ServiceSnapshot {
+        kill_at: Some(5_001),
+        ..stopping.clone()
+    };
+    let killed = ServiceSnapshot {
+        phase: Phase::Stopped,
+        since: 15_000,
+        exit: Some(Exit::Signal(9)),
+        ..service("db")
+    };
+    let stopped = ServiceSnapshot {
+        exit: Some(Exit::Signal(15)),
+        since: 5_080,
+        ..killed.clone()
+    };
+    let text = life(&[
+        stopping.clone(),
+        stopping.clone(),
+        sooner,
+        killed,
+        stopping,
+        stopped,
+    ]);
+    insta::assert_snapshot!(text, @r"
+    Outcome stopping (pid 4001), killed in 10 s
+    -
+    Outcome stopping (pid 4001), killed in 1 s
+    Trouble killed after 10.0 s
+    Outcome stopping (pid 4001), killed in 10 s
+    Outcome stopped after 80 ms
+    ");
+}
+
+#[test]
+fn one_shots_and_what_never_started() {
+    let build = ServiceSnapshot {
+        ports: Vec::new(),
+        is_one_shot: true,
+        ..starting("build", 8001, 0)
+    };
+    let done = ServiceSnapshot {
+        phase: Phase::Completed,
+        since: 3_400,
+        pid: None,
+        exit: Some(Exit::Code(0)),
+        ..build.clone()
+    };
+    let running = ServiceSnapshot {
+        phase: Phase::Running,
+        ..build.clone()
+    };
+    let text = life(&[build, running, done])
+        + &life(&[failed(
+            "web",
+            0,
+            "not started: `api` not started: `migrate` exited with code 1",
+        )])
+        + &life(&[ServiceSnapshot {
+            phase: Phase::Running,
+            ..starting("plain", 8009, 0)
+        }]);
+    insta::assert_snapshot!(text, @r"
+    Step started (pid 4001)
+    -
+    Outcome completed after 3.4 s
+    Failure not started: `api` not started: `migrate` exited with code 1
+    Step started (pid 4009)
+    ");
+}
+
+#[test]
+fn a_port_that_goes_wrong_is_news_within_a_phase() {
+    let good = healthy("api", 8001, 1_300);
+    let stolen = |pid: i32| ServiceSnapshot {
+        ports: vec![PortSnapshot {
+            state: PortState::Stolen {
+                pid,
+                command: "nginx: master".to_owned(),
+            },
+            ..port(8001)
+        }],
+        ..good.clone()
+    };
+    let wrong = ServiceSnapshot {
+        ports: vec![PortSnapshot {
+            state: PortState::WrongPort {
+                listens_on: vec![5173, 5174],
+            },
+            ..port(8001)
+        }],
+        ..good.clone()
+    };
+    let text = life(&[
+        good.clone(),
+        stolen(77),
+        stolen(77),
+        stolen(0),
+        wrong,
+        good.clone(),
+    ]);
+    insta::assert_snapshot!(text, @r"
+    Outcome healthy after 0.3 s at http://localhost:8001/
+    Trouble port 8001 was taken by pid 77 (nginx: master)
+    -
+    Trouble port 8001 was taken by another process
+    Trouble asked for port 8001, listens on 5173, 5174
+    -
+    ");
+}
+
+#[test]
+fn numbers_are_readable() {
+    assert_eq!(grouped(0), "0");
+    assert_eq!(grouped(1_234), "1,234");
+    assert_eq!(grouped(1_234_567), "1,234,567");
+    assert_eq!(span(99), "99 ms");
+    assert_eq!(span(300), "0.3 s");
+    assert_eq!(span(59_999), "59.9 s");
+    assert_eq!(span(200_000), "3 m 20 s");
+}

@@ -1,0 +1,336 @@
+//! The printer's thread: takes items from the queue and puts them on the screen, in order.
+//!
+//! The only thread that writes. It sleeps while there is nothing to print and nothing is pending.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::board::Board;
+use super::escape;
+use super::frame::{self, Size};
+use super::options::{Mode, PrinterOptions};
+use super::painter::{LogStyle, Painter};
+use super::plain::{self, PlainStyle};
+use super::queue::{Dropped, Item, Shared};
+use super::region::Region;
+use super::sink::Sink;
+use super::summary::{self, SummaryStyle};
+use super::words::{Rank, Said};
+use super::{json, words};
+use crate::cli::style::{Palette, width};
+use crate::run::snapshot::{Event, Notice, NoticeLevel, ServiceSnapshot};
+use crate::support::name::ServiceName;
+
+/// While the region is on the screen, output is gathered for this long, so that a busy service
+/// makes it redrawn a few times a second and not for each of its lines.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// What the thread needs of the world, replaced in tests.
+pub(super) struct World {
+    /// The time in milliseconds since the Unix epoch.
+    pub(super) now: fn() -> u64,
+    /// The size of the terminal behind stderr, measured anew for each frame.
+    pub(super) size: fn() -> Size,
+}
+
+pub(super) struct Worker {
+    mode: Mode,
+    options: PrinterOptions,
+    log_dir: Option<String>,
+    plain: PlainStyle,
+    palette: Palette,
+    painter: Painter,
+    board: Board,
+    region: Option<Region>,
+    /// When the region was last drawn or taken off.
+    drawn_at: Option<Instant>,
+    out: Sink,
+    err: Sink,
+    shared: Arc<Shared>,
+    world: World,
+}
+
+impl Worker {
+    pub(super) fn new(
+        options: PrinterOptions,
+        out: Sink,
+        err: Sink,
+        shared: Arc<Shared>,
+        world: World,
+    ) -> Self {
+        let palette = options.stderr_palette();
+        let log_style = LogStyle {
+            has_prefix: options.log_prefix,
+            has_timestamps: options.timestamps,
+            is_terminal: options.terminals.stdout,
+            palette: options.stdout_palette(),
+        };
+        let name_cells = options
+            .services
+            .iter()
+            .map(|name| width(name.as_str()))
+            .max();
+        Self {
+            mode: options.mode(),
+            log_dir: options
+                .log_dir
+                .as_deref()
+                .map(|path| summary::relative(path, options.working_dir.as_deref())),
+            plain: PlainStyle {
+                palette,
+                name_cells: name_cells.unwrap_or(0),
+            },
+            palette,
+            painter: Painter::new(log_style, &options.services),
+            board: Board::new(&options.services),
+            region: None,
+            drawn_at: None,
+            out,
+            err,
+            shared,
+            world,
+            options,
+        }
+    }
+
+    /// Prints until the queue is closed and empty.
+    pub(super) fn run(mut self) {
+        loop {
+            let is_visible = self.region.as_ref().is_some_and(Region::is_visible);
+            let gather_until = self.drawn_at.filter(|_| is_visible).map(|at| at + GATHER);
+            let Some(items) = self.shared.next(self.deadline(), gather_until) else {
+                break;
+            };
+            for item in items {
+                self.print(item);
+            }
+            self.flush();
+            self.draw();
+        }
+        self.clear_region();
+        if self.painter.is_line_open() && !self.painter.is_raw() {
+            self.painter.close_line(self.out.buffer());
+        }
+        self.flush();
+    }
+
+    /// When the thread must wake without being told.
+    fn deadline(&self) -> Option<Instant> {
+        if self.mode != Mode::Live || self.err.is_gone() {
+            return None;
+        }
+        let now = (self.world.now)();
+        let is_visible = self.region.as_ref().is_some_and(Region::is_visible);
+        let due = if is_visible {
+            self.board.next_frame(now)
+        } else {
+            self.board.region_due()
+        };
+        due.map(|due| Instant::now() + Duration::from_millis(due.saturating_sub(now)))
+    }
+
+    fn print(&mut self, item: Item) {
+        match item {
+            Item::Logs(block) => {
+                self.clear_region();
+                if !self.err.buffer().is_empty() {
+                    self.err.flush();
+                }
+                self.painter.paint(&block, self.out.buffer());
+                self.out.flush_if_large();
+                self.check_outputs();
+            }
+            Item::Out(text) => {
+                self.clear_region();
+                self.err.flush();
+                let buffer = self.out.buffer();
+                self.painter.close_line(buffer);
+                buffer.extend_from_slice(text.as_bytes());
+                if !text.ends_with('\n') {
+                    buffer.push(b'\n');
+                }
+                self.out.flush_if_large();
+                self.check_outputs();
+            }
+            Item::Err(text) => self.message(&text),
+            Item::Event(Event::Service(snapshot)) => self.change(*snapshot),
+            Item::Event(Event::Notice(notice)) => self.notice(&notice),
+            Item::Event(Event::Ended { failed }) => self.ended(&failed),
+            Item::Summary(stack) => {
+                let text = match self.mode {
+                    Mode::Json => json::summary((self.world.now)(), &stack),
+                    Mode::Quiet => return,
+                    Mode::Live | Mode::Plain => {
+                        let style = SummaryStyle {
+                            palette: self.palette,
+                            working_dir: self.options.working_dir.as_deref(),
+                        };
+                        summary::ready(&stack, &style)
+                    }
+                };
+                self.say(&text);
+            }
+            Item::Failure(service, tail) => self.failure(&service, &tail),
+            Item::Dropped(dropped) => self.dropped(&dropped),
+        }
+    }
+
+    /// A message of a command, as it is.
+    fn message(&mut self, text: &str) {
+        let mut text = match self.mode {
+            Mode::Json => json::message((self.world.now)(), text),
+            Mode::Live | Mode::Plain | Mode::Quiet => text.to_owned(),
+        };
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        self.say(&text);
+    }
+
+    fn change(&mut self, snapshot: ServiceSnapshot) {
+        let live_rank = self.board.live_rank();
+        let position = self.board.position(&snapshot.service);
+        let label = words::label(&snapshot);
+        let is_json = self.mode == Mode::Json;
+        let kept = is_json.then(|| snapshot.clone());
+        let Some(said) = self.board.apply(snapshot, (self.world.now)()) else {
+            return;
+        };
+        if let Some(snapshot) = kept {
+            self.say(&json::change(&snapshot, &said));
+        } else if self.is_worth_a_line(&said, live_rank) {
+            let text = self.plain.change(position, &label, &said);
+            self.say(&text);
+        }
+    }
+
+    fn is_worth_a_line(&self, said: &Said, live_rank: Rank) -> bool {
+        match self.mode {
+            Mode::Live => said.rank >= live_rank,
+            Mode::Plain | Mode::Json => true,
+            Mode::Quiet => said.rank >= Rank::Failure,
+        }
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        if self.mode == Mode::Quiet && notice.level != NoticeLevel::Error {
+            return;
+        }
+        let text = if self.mode == Mode::Json {
+            json::notice((self.world.now)(), notice)
+        } else {
+            let service = notice.service.as_ref();
+            let position = service.map_or(0, |service| self.board.position(service));
+            self.plain.notice(position, notice)
+        };
+        self.say(&text);
+    }
+
+    fn ended(&mut self, failed: &[ServiceName]) {
+        let text = plain::ended(failed);
+        match self.mode {
+            Mode::Json => self.say(&json::ended((self.world.now)(), &text, failed)),
+            Mode::Live | Mode::Plain => self.say(&(text + "\n")),
+            Mode::Quiet => {}
+        }
+    }
+
+    fn failure(&mut self, service: &ServiceSnapshot, tail: &[String]) {
+        let text = if self.mode == Mode::Json {
+            json::failure((self.world.now)(), service, tail)
+        } else {
+            let logs = self
+                .log_dir
+                .as_ref()
+                .map(|dir| format!("{dir}/{}.log", service.service));
+            summary::failure(service, tail, logs.as_deref(), self.palette)
+        };
+        self.say(&text);
+    }
+
+    /// Says what was not printed, also where only errors are: output is missing.
+    fn dropped(&mut self, dropped: &Dropped) {
+        let texts = plain::dropped_texts(dropped, self.options.policy(), self.log_dir.as_deref());
+        let text = if self.mode == Mode::Json {
+            let now = (self.world.now)();
+            let notices = texts.into_iter().map(|(service, message)| Notice {
+                service,
+                level: NoticeLevel::Warning,
+                message,
+            });
+            notices.map(|notice| json::notice(now, &notice)).collect()
+        } else {
+            let texts: Vec<String> = texts.into_iter().map(|(_, text)| text).collect();
+            self.plain.dropped(&texts)
+        };
+        self.say(&text);
+    }
+
+    /// Puts text on stderr, below all that was printed before.
+    fn say(&mut self, text: &str) {
+        self.clear_region();
+        // Only a terminal shows both streams: elsewhere an open line may stay open.
+        if self.options.terminals.stdout && self.painter.is_line_open() {
+            self.painter.close_line(self.out.buffer());
+        }
+        if !self.out.buffer().is_empty() {
+            self.out.flush();
+            self.check_outputs();
+        }
+        self.err.buffer().extend_from_slice(text.as_bytes());
+        self.err.flush_if_large();
+    }
+
+    fn flush(&mut self) {
+        self.err.flush();
+        self.out.flush();
+        self.check_outputs();
+    }
+
+    fn check_outputs(&mut self) {
+        if self.out.is_gone() && !self.shared.is_output_gone() {
+            self.shared.set_output_gone();
+            if let Some(fault) = self.out.take_fault() {
+                self.say(&format!("error: failed to write to stdout: {fault}\n"));
+            }
+        }
+    }
+
+    fn clear_region(&mut self) {
+        if let Some(region) = &mut self.region
+            && region.is_visible()
+        {
+            region.clear((self.world.size)(), self.err.buffer());
+            self.err.flush();
+        }
+    }
+
+    /// Draws the region as it should be now.
+    fn draw(&mut self) {
+        if self.mode != Mode::Live {
+            return;
+        }
+        let is_pending = self.board.is_pending();
+        let last_lines = self.shared.take_last_lines(is_pending);
+        for (service, line) in last_lines {
+            self.board.set_last_line(&service, &escape::strip(&line));
+        }
+        let now = (self.world.now)();
+        let is_visible = self.region.as_ref().is_some_and(Region::is_visible);
+        // A region that was taken off to print something comes back at once.
+        let is_due = self.board.region_due().is_some_and(|due| now >= due);
+        if !is_visible && !is_due {
+            return;
+        }
+        let size = (self.world.size)();
+        let lines = frame::render(&self.board, now, size, self.palette);
+        if self.options.terminals.stdout && !lines.is_empty() && self.painter.is_line_open() {
+            self.painter.close_line(self.out.buffer());
+            self.out.flush();
+        }
+        let region = self.region.get_or_insert_with(Region::new);
+        region.draw(lines, size, self.err.buffer());
+        self.err.flush();
+        self.drawn_at = Some(Instant::now());
+    }
+}

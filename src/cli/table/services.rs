@@ -1,0 +1,138 @@
+//! The table of a stack's services, and the line about the stack above it.
+
+use std::time::Duration;
+
+use super::{Align, Cell, Table};
+use crate::cli::printer::words;
+use crate::cli::style::{Tone, phase_tone, state_word};
+use crate::run::control::StackSnapshot;
+use crate::run::snapshot::{Exit, Phase, ServiceSnapshot};
+use crate::support::duration;
+
+/// Every service of a stack, a row each, in the order of the file. `now` is in milliseconds since
+/// the Unix epoch.
+///
+/// Columns in which nothing stands (no service ever ended, say) are left out.
+pub fn services<'a>(services: impl IntoIterator<Item = &'a ServiceSnapshot>, now: u64) -> Table {
+    let mut table = Table::new([
+        ("SERVICE", Align::Left),
+        ("STATE", Align::Left),
+        ("SINCE", Align::Right),
+        ("PID", Align::Right),
+        ("ADDRESS", Align::Left),
+        ("EXIT", Align::Left),
+        ("RESTARTS", Align::Right),
+        ("REASON", Align::Left),
+    ]);
+    for service in services {
+        let restarts = service.attempt.saturating_sub(1);
+        table.push([
+            words::label(service).into(),
+            Cell::new(phase_tone(service.phase), state_word(service)),
+            Cell::new(Tone::Quiet, since(service, now)),
+            service
+                .pid
+                .map(|pid| pid.to_string())
+                .unwrap_or_default()
+                .into(),
+            words::addresses(service).into(),
+            service.exit.map(exit).unwrap_or_default().into(),
+            if restarts > 0 {
+                restarts.to_string()
+            } else {
+                String::new()
+            }
+            .into(),
+            reason(service).into(),
+        ]);
+    }
+    table.without_empty_columns()
+}
+
+/// `shop: 3 services, 2 healthy, 1 failed`.
+pub fn state_of_stack(snapshot: &StackSnapshot) -> String {
+    let phases: Vec<Phase> = snapshot
+        .services
+        .iter()
+        .map(|service| service.phase)
+        .collect();
+    format!(
+        "{}: {}",
+        snapshot.project,
+        words::tally(phases.iter().copied())
+    )
+}
+
+/// How long it has been so, in one unit: a table is read for its order of magnitude.
+fn since(service: &ServiceSnapshot, now: u64) -> String {
+    if service.phase == Phase::Pending {
+        return String::new();
+    }
+    let seconds = Duration::from_millis(now.saturating_sub(service.since)).as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} m", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => duration::human(Duration::from_secs(seconds / 86_400 * 86_400)).replace(" 0 h", ""),
+    }
+}
+
+fn exit(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => code.to_string(),
+        Exit::Signal(signal) => words::signal_name(signal),
+    }
+}
+
+/// Why it is where it is, on one line; a wait and a port that is not as it should be count too.
+fn reason(service: &ServiceSnapshot) -> String {
+    if let Some(reason) = &service.reason {
+        return words::first_line(reason).to_owned();
+    }
+    if !service.waiting_for.is_empty() {
+        return format!("waiting for {}", service.waiting_for.join(", "));
+    }
+    service
+        .ports
+        .iter()
+        .find_map(words::port_trouble)
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::printer::samples::{failed, healthy, service, waiting};
+    use crate::cli::style::Palette;
+
+    #[test]
+    fn ps_shows_what_matters_in_columns() {
+        let rows = [
+            healthy("backend", 8000, 1_000),
+            waiting("ui", &["backend to be healthy"]),
+            failed("migrate", 1, "exited with code 1"),
+            ServiceSnapshot {
+                phase: Phase::Running,
+                pid: Some(4711),
+                attempt: 4,
+                since: 0,
+                ..service("worker")
+            },
+            service("later"),
+        ];
+        let text = services(&rows, 3_600_000).render(Palette::MONOCHROME, None);
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn a_hundred_services_stay_in_their_columns() {
+        let rows: Vec<ServiceSnapshot> = (0..100u16)
+            .map(|i| healthy(&format!("service-{i}"), 8000 + i, 1_000))
+            .collect();
+        let text = services(&rows, 2_000).render(Palette::MONOCHROME, Some(60));
+        let columns: std::collections::HashSet<_> =
+            text.lines().skip(1).map(|line| line.find("http")).collect();
+        assert_eq!(columns.len(), 1);
+        assert!(text.lines().all(|line| line.len() <= 60));
+    }
+}
