@@ -72,13 +72,23 @@ impl SocketError {
     }
 }
 
+/// Makes the socket at `path` and listens on it, for use within a tokio runtime.
+pub fn listen(path: &Path) -> Result<UnixListener, SocketError> {
+    UnixListener::from_std(bind_listener(path)?).map_err(|source| SocketError::Socket {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
 /// Makes the socket at `path` and listens on it; a stale one is replaced.
+///
+/// The listener does not block and can be carried over a fork, before there is a runtime.
 ///
 /// The directory is created if only it is missing; it must be ours, reached without following a
 /// link, and not writable for others; a merely readable one is closed to 0700. The socket has mode
-/// 0600 from the moment at which it has a name. Needs a tokio runtime. The caller holds the
-/// instance's lock and removes the socket by [`remove`] before it lets go.
-pub fn listen(path: &Path) -> Result<UnixListener, SocketError> {
+/// 0600 from the moment at which it has a name. The caller holds the instance's lock and removes
+/// the socket by [`remove`] before it lets go.
+pub fn bind_listener(path: &Path) -> Result<std::os::unix::net::UnixListener, SocketError> {
     prepare_directory(path.parent().unwrap_or(Path::new("/")))?;
     remove_stale(path)?;
     bind(path).map_err(|source| SocketError::Socket {
@@ -141,7 +151,7 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
     }
 }
 
-fn bind(path: &Path) -> io::Result<UnixListener> {
+fn bind(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     let private = Mode::S_IRUSR | Mode::S_IWUSR;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // Linux gives the name the mode of the unnamed socket, less the umask. Unlike a umask of our
@@ -162,7 +172,7 @@ fn bind(path: &Path) -> io::Result<UnixListener> {
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     let owned: std::os::fd::OwnedFd = socket.into();
-    UnixListener::from_std(owned.into())
+    Ok(owned.into())
 }
 
 fn mode_of(path: &Path) -> io::Result<u32> {

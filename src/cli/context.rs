@@ -1,0 +1,229 @@
+//! What every verb starts from: the caller's environment, the file, the instance.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::args::{Color, Global, Progress};
+use super::diagnostics;
+use super::exit::ExitCode;
+use super::printer::{self, Printer, PrinterOptions, Terminals};
+use crate::plan::{Caller, Draft, Inputs};
+use crate::ports::{Ledger, state_dir};
+use crate::run::instance::Instance;
+use crate::spec::find::{Found, Request, find, read};
+use crate::spec::load::{Input, load};
+use crate::spec::problem::{Problem, Severity};
+use crate::support::name::ServiceName;
+use crate::support::text::nearest;
+
+/// The surroundings of one run of `stack`.
+#[derive(Debug)]
+pub struct Context {
+    /// The flags before the verb.
+    pub global: Global,
+    /// The caller's environment.
+    pub caller: Caller,
+    /// The working directory.
+    pub working_dir: PathBuf,
+    /// What the standard streams are.
+    pub terminals: Terminals,
+}
+
+/// Why a verb goes no further: what to say on stderr, and the exit code.
+#[derive(Debug)]
+pub struct Stop {
+    /// The exit code.
+    pub code: ExitCode,
+    /// The message, several lines perhaps, without the last line's end.
+    pub message: String,
+}
+
+/// A draft that is fit to run, and what to warn of.
+#[derive(Debug)]
+pub struct Ready {
+    /// The draft.
+    pub draft: Draft,
+    /// The warnings, rendered; empty for none.
+    pub warnings: String,
+}
+
+impl Stop {
+    /// A message in the usual form: `error: …` and `hint: …`.
+    pub fn new(code: ExitCode, message: impl AsRef<str>, hint: Option<&str>) -> Self {
+        let mut text = format!("error: {}", message.as_ref());
+        if let Some(hint) = hint {
+            text.push_str("\nhint: ");
+            text.push_str(hint);
+        }
+        Self { code, message: text }
+    }
+
+    /// An error of the system that ends everything.
+    pub fn system(error: &io::Error) -> Self {
+        Self::new(ExitCode::Failed, error.to_string(), None)
+    }
+}
+
+impl Context {
+    /// Looks at the surroundings.
+    pub fn new(global: Global) -> Result<Self, Stop> {
+        let caller: Caller = Arc::new(std::env::vars_os().collect());
+        let working_dir = std::env::current_dir().map_err(|error| {
+            Stop::new(ExitCode::Usage, format!("there is no working directory: {error}"), None)
+        })?;
+        let terminals = Terminals::detect(|name| lookup(&caller, name));
+        Ok(Self { global, caller, working_dir, terminals })
+    }
+
+    /// A variable of the caller's environment; one that is empty counts as unset.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        lookup(&self.caller, name).filter(|value| !value.is_empty())
+    }
+
+    /// Finds the file that is meant.
+    pub fn find(&self) -> Result<Found, Problem> {
+        let stack_file = self.variable("STACK_FILE");
+        let files: Vec<PathBuf> = self.global.file.iter().cloned().collect();
+        find(&Request {
+            files: &files,
+            stack_file: stack_file.as_deref(),
+            working_dir: &self.working_dir,
+        })
+    }
+
+    /// Reads and checks the file: a draft, or everything that is wrong.
+    pub fn draft(&self) -> Result<Ready, Stop> {
+        let found = self.find().map_err(|problem| self.problems(&[problem]))?;
+        let bytes =
+            read(&found, &mut io::stdin().lock()).map_err(|problem| self.problems(&[problem]))?;
+        let loaded = load(Input::new(found, bytes));
+        let mut problems = loaded.problems;
+        let draft = loaded.spec.and_then(|spec| Draft::new(spec, &self.inputs(), &mut problems));
+        deduplicate(&mut problems);
+        match draft {
+            Some(draft) if !problems.iter().any(Problem::is_error) => {
+                Ok(Ready { draft, warnings: self.render(&problems) })
+            }
+            _ => Err(self.problems(&problems)),
+        }
+    }
+
+    fn inputs(&self) -> Inputs {
+        let project_name = self
+            .global
+            .project_name
+            .as_ref()
+            .map(ToString::to_string)
+            .or_else(|| self.variable("STACK_PROJECT_NAME"));
+        Inputs { caller: self.caller.clone(), project_name }
+    }
+
+    /// Problems as the reason to stop, with exit code 2.
+    pub fn problems(&self, problems: &[Problem]) -> Stop {
+        Stop { code: ExitCode::Usage, message: self.render(problems).trim_end().to_owned() }
+    }
+
+    /// Problems as text; quiet progress leaves warnings out.
+    pub fn render(&self, problems: &[Problem]) -> String {
+        let is_quiet = self.global.progress == Progress::Quiet;
+        let shown: Vec<Problem> = problems
+            .iter()
+            .filter(|problem| !is_quiet || problem.severity == Severity::Error)
+            .cloned()
+            .collect();
+        if shown.is_empty() {
+            return String::new();
+        }
+        let color = self.printer_options(&[]).stderr_palette() == super::style::Palette::COLORED;
+        diagnostics::render(
+            &shown,
+            diagnostics::Options { color, width: printer::stderr_columns() },
+        )
+    }
+
+    /// The instance of a draft.
+    pub fn instance(&self, draft: &Draft) -> Instance {
+        Instance::new(draft.project().clone(), draft.project_dir().to_path_buf(), &self.state_dir())
+    }
+
+    /// Where the user's state is kept.
+    pub fn state_dir(&self) -> PathBuf {
+        state_dir(|name| lookup_os(&self.caller, name).map(OsStr::to_owned))
+            .unwrap_or_else(|| std::env::temp_dir().join(format!("stack-state-{}", nix::unistd::getuid())))
+    }
+
+    /// The ledger of the user's ports.
+    pub fn ledger(&self) -> Ledger {
+        Ledger::at(self.state_dir())
+    }
+
+    /// The printer's options for these services.
+    pub fn printer_options(&self, services: &[ServiceName]) -> PrinterOptions {
+        PrinterOptions {
+            progress: match self.global.progress {
+                Progress::Auto => printer::Progress::Auto,
+                Progress::Tty => printer::Progress::Tty,
+                Progress::Plain => printer::Progress::Plain,
+                Progress::Json => printer::Progress::Json,
+                Progress::Quiet => printer::Progress::Quiet,
+            },
+            color: match self.global.color {
+                Color::Auto => printer::Color::Auto,
+                Color::Always => printer::Color::Always,
+                Color::Never => printer::Color::Never,
+            },
+            log_prefix: true,
+            services: services.to_vec(),
+            terminals: self.terminals,
+            working_dir: Some(self.working_dir.clone()),
+            ..PrinterOptions::default()
+        }
+    }
+
+    /// A printer for these services.
+    pub fn printer(&self, services: &[ServiceName]) -> io::Result<Printer> {
+        Printer::start(self.printer_options(services))
+    }
+}
+
+/// Checks that a service that was named on the command line exists.
+pub fn check_service(draft: &Draft, name: &ServiceName) -> Result<(), Stop> {
+    if draft.spec().services.contains_key(name) {
+        return Ok(());
+    }
+    let names = draft.spec().services.keys().map(ServiceName::as_str);
+    let hint = match nearest(name.as_str(), names.clone()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the services are: {}", crate::support::text::list(names)),
+    };
+    Err(Stop::new(
+        ExitCode::Usage,
+        format!("there is no service `{name}` in {}", shown(draft.spec().file.as_path())),
+        Some(&hint),
+    ))
+}
+
+fn shown(file: &Path) -> String {
+    file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn lookup_os<'a>(caller: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
+    caller.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_os_str())
+}
+
+fn lookup(caller: &[(OsString, OsString)], name: &str) -> Option<String> {
+    lookup_os(caller, name).and_then(OsStr::to_str).map(str::to_owned)
+}
+
+/// Some texts are resolved twice on their way to a plan; each finding is told once.
+fn deduplicate(problems: &mut Vec<Problem>) {
+    let mut kept: Vec<Problem> = Vec::with_capacity(problems.len());
+    for problem in problems.drain(..) {
+        if !kept.contains(&problem) {
+            kept.push(problem);
+        }
+    }
+    *problems = kept;
+}
