@@ -122,7 +122,7 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
 
 fn terrain(batch: &Batch<'_>, session: &Session, kernel: &KernelPorts) -> Terrain {
     let own = Some(batch.owner.instance.as_str());
-    let foreign_sticky: PortSet = session.book.sticky(own).map(|stack| stack.port).collect();
+    let foreign_sticky: PortSet = session.book.sticky(own).map(|entry| entry.port).collect();
     let mut avoid = foreign_sticky.clone();
     if !batch.fresh {
         avoid.extend(session.book.own_bad(batch.owner));
@@ -138,7 +138,7 @@ fn terrain(batch: &Batch<'_>, session: &Session, kernel: &KernelPorts) -> Terrai
         live: session
             .book
             .live(&session.here, own)
-            .map(|stack| stack.port)
+            .map(|entry| entry.port)
             .collect(),
         foreign_sticky,
         avoid,
