@@ -14,7 +14,7 @@ use super::hold::{Hold, HoldError};
 use super::index::{self, Answer, Claim, Effort, Miss, NoPlan, Plan, Reason, Terrain};
 use super::ledger::{Ledger, PortRow, Session};
 use super::owner;
-use super::problem::{Occupant, PortError, PortWarning, Refused};
+use super::problem::{Asked, Occupant, PortError, PortWarning, Refused};
 use super::reclaim::take_or_reclaim;
 use super::request::{Owner, Pool, PortKey, PortRequest, Want};
 use super::set::{KernelPorts, PortSet, browser_refuses, overlap};
@@ -217,9 +217,16 @@ fn refused(miss: &Miss, batch: &Batch<'_>, session: &Session) -> Refused {
     Refused {
         key: request.key.clone(),
         port: miss.port,
-        origin: match miss.claim {
-            Claim::Wish => request.wish.as_ref().map(|wish| wish.origin.clone()),
-            Claim::Fixed | Claim::Preferred => None,
+        asked: match miss.claim {
+            Claim::Fixed => Asked::Fixed,
+            Claim::Wish => Asked::Wish {
+                origin: request
+                    .wish
+                    .as_ref()
+                    .map_or_else(String::new, |wish| wish.origin.clone()),
+            },
+            Claim::Preferred => Asked::Preferred,
+            Claim::Sticky => Asked::Sticky,
         },
         occupant,
     }

@@ -38,6 +38,6 @@ pub use free::{Grant, free_port, free_ports, grant, is_port_free};
 pub use hold::{Hold, HoldError};
 pub use ledger::{Ledger, LedgerWarning, StackPort, state_dir};
 pub use owner::{Holder, holder};
-pub use problem::{Occupant, PortError, PortWarning, Refused};
+pub use problem::{Asked, Occupant, PortError, PortWarning, Refused};
 pub use reclaim::take_or_reclaim;
 pub use verify::{Observed, observe};

@@ -36,7 +36,7 @@ pub(crate) fn holders_in(
         }
     }
     let inodes: HashSet<u64> = by_port.values().map(|socket| socket.inode).collect();
-    let pids = owner::processes_of(&inodes, &[]);
+    let pids = owner::processes_of(&inodes);
     by_port
         .into_values()
         .map(|socket| {
