@@ -1,6 +1,6 @@
 //! A batch of ports, held: all of them, or none.
 //!
-//! The thin shell around [`index`](super::index): reads the ledger and the kernel's settings,
+//! The thin shell around `index`: reads the ledger and the kernel's settings,
 //! lends sockets to the choice, and turns its outcome into holds, errors and warnings. The ledger
 //! stays locked while ports are tried. That is no matter of correctness, as the sockets cannot be
 //! had twice, but it spares 50 stacks that start at once some 500 vain binds each (measured).

@@ -2,7 +2,7 @@
 //!
 //! A batch of [requests](request) becomes a set of [holds](hold): bound sockets that keep each port
 //! for its service until the service itself listens, and between its restarts. The sockets are the
-//! truth. The [ledger](ledger) makes ports sticky and allocation fast, the kernel's
+//! truth. The [ledger] makes ports sticky and allocation fast, the kernel's
 //! [tables](sock_diag) make messages good, and [verification](verify) says whether the service
 //! really got its port. `docs/design/ports.md` has the states and the reasons.
 //!
