@@ -1,6 +1,6 @@
 //! A batch of ports, held: all of them, or none.
 //!
-//! The thin shell around [`index`](super::index): reads the ledger and the kernel's settings,
+//! The thin shell around `index`: reads the ledger and the kernel's settings,
 //! lends sockets to the choice, and turns its outcome into holds, errors and warnings. The ledger
 //! stays locked while ports are tried. That is no matter of correctness, as the sockets cannot be
 //! had twice, but it spares 50 stacks that start at once some 500 vain binds each (measured).
@@ -14,7 +14,7 @@ use super::hold::{Hold, HoldError};
 use super::index::{self, Answer, Claim, Effort, Miss, NoPlan, Plan, Reason, Terrain};
 use super::ledger::{Ledger, PortRow, Session};
 use super::owner;
-use super::problem::{Occupant, PortError, PortWarning, Refused};
+use super::problem::{Asked, Occupant, PortError, PortWarning, Refused};
 use super::reclaim::take_or_reclaim;
 use super::request::{Owner, Pool, PortKey, PortRequest, Want};
 use super::set::{KernelPorts, PortSet, browser_refuses, overlap};
@@ -122,7 +122,7 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
 
 fn terrain(batch: &Batch<'_>, session: &Session, kernel: &KernelPorts) -> Terrain {
     let own = Some(batch.owner.instance.as_str());
-    let foreign_sticky: PortSet = session.book.sticky(own).map(|stack| stack.port).collect();
+    let foreign_sticky: PortSet = session.book.sticky(own).map(|entry| entry.port).collect();
     let mut avoid = foreign_sticky.clone();
     if !batch.fresh {
         avoid.extend(session.book.own_bad(batch.owner));
@@ -138,7 +138,7 @@ fn terrain(batch: &Batch<'_>, session: &Session, kernel: &KernelPorts) -> Terrai
         live: session
             .book
             .live(&session.here, own)
-            .map(|stack| stack.port)
+            .map(|entry| entry.port)
             .collect(),
         foreign_sticky,
         avoid,
@@ -217,9 +217,16 @@ fn refused(miss: &Miss, batch: &Batch<'_>, session: &Session) -> Refused {
     Refused {
         key: request.key.clone(),
         port: miss.port,
-        origin: match miss.claim {
-            Claim::Wish => request.wish.as_ref().map(|wish| wish.origin.clone()),
-            Claim::Fixed | Claim::Preferred => None,
+        asked: match miss.claim {
+            Claim::Fixed => Asked::Fixed,
+            Claim::Wish => Asked::Wish {
+                origin: request
+                    .wish
+                    .as_ref()
+                    .map_or_else(String::new, |wish| wish.origin.clone()),
+            },
+            Claim::Preferred => Asked::Preferred,
+            Claim::Sticky => Asked::Sticky,
         },
         occupant,
     }

@@ -10,7 +10,7 @@
 //! which nearly every server does. A socket that is *born* with the option is no lock at all.
 //!
 //! Neighbours: [`reclaim`](super::reclaim) takes a port back through TIME_WAIT,
-//! [`allocate`](super::allocate) takes many.
+//! [`allocate()`](super::allocate()) takes many.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -50,7 +50,7 @@ pub(crate) struct Terrain {
     pub(crate) never: PortSet,
 }
 
-/// Which of the weaker claims a number has: it can be replaced.
+/// Why a number was tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
     /// `$<PORT:8080>`; cannot be replaced.
@@ -59,6 +59,8 @@ pub(crate) enum Claim {
     Wish,
     /// `$<PORT:auto:5173>`.
     Preferred,
+    /// That of the last time.
+    Sticky,
 }
 
 /// Why a number that was asked for is not had.
@@ -136,8 +138,8 @@ pub(crate) fn plan<E>(
         taken_by: HashMap::new(),
     };
     planner.fixed()?;
-    let misses = planner.asked_for(strict)?;
-    planner.sticky()?;
+    let mut misses = planner.asked_for(strict)?;
+    planner.sticky(&mut misses)?;
 
     // In the order of the file, as everybody expects. If that fails because an open request took
     // what a narrow range needed, once more with the range that ends first served first, which
@@ -252,7 +254,8 @@ where
         Ok(misses)
     }
 
-    fn sticky(&mut self) -> Result<(), NoPlan<E>> {
+    /// The ports of the last time; a number that was asked for as well is missed once, not twice.
+    fn sticky(&mut self, misses: &mut Vec<Miss>) -> Result<(), NoPlan<E>> {
         for (index, request) in self.requests.iter().enumerate() {
             if self.ports[index].is_some() {
                 continue;
@@ -268,7 +271,17 @@ where
             }) else {
                 continue;
             };
-            self.claim(index, port, Effort::Insist)?;
+            let said = |miss: &Miss| miss.request == index && miss.port == port;
+            if let Some(reason) = self.claim(index, port, Effort::Insist)?
+                && !misses.iter().any(said)
+            {
+                misses.push(Miss {
+                    request: index,
+                    port,
+                    claim: Claim::Sticky,
+                    reason,
+                });
+            }
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! A batch of [requests](request) becomes a set of [holds](hold): bound sockets that keep each port
 //! for its service until the service itself listens, and between its restarts. The sockets are the
-//! truth. The [ledger](ledger) makes ports sticky and allocation fast, the kernel's
+//! truth. The [ledger] makes ports sticky and allocation fast, the kernel's
 //! [tables](sock_diag) make messages good, and [verification](verify) says whether the service
 //! really got its port. `docs/design/ports.md` has the states and the reasons.
 //!
@@ -38,6 +38,6 @@ pub use free::{Grant, free_port, free_ports, grant, is_port_free};
 pub use hold::{Hold, HoldError};
 pub use ledger::{Ledger, LedgerWarning, StackPort, state_dir};
 pub use owner::{Holder, holder};
-pub use problem::{Occupant, PortError, PortWarning, Refused};
+pub use problem::{Asked, Occupant, PortError, PortWarning, Refused};
 pub use reclaim::take_or_reclaim;
 pub use verify::{Observed, observe};

@@ -64,7 +64,7 @@ pub fn holder(port: u16, ledger: Option<&Ledger>) -> Option<Holder> {
 pub(crate) fn name(mut sockets: Vec<Socket>, stack: Option<StackPort>) -> Option<Holder> {
     sockets.sort_by_key(|socket| weight(socket.state));
     let socket = sockets.first()?;
-    let pid = processes_of(&HashSet::from([socket.inode]), &[]).remove(&socket.inode);
+    let pid = processes_of(&HashSet::from([socket.inode])).remove(&socket.inode);
     Some(describe(socket, pid, stack))
 }
 
@@ -99,31 +99,22 @@ pub(crate) fn weight(state: TcpState) -> u8 {
     }
 }
 
-/// For each of the socket inodes a process that has it open: one of `first` if possible, else any.
-/// 0 is no inode.
-pub(crate) fn processes_of(inodes: &HashSet<u64>, first: &[i32]) -> HashMap<u64, i32> {
+/// For each of the socket inodes a process that has it open, in one scan of all processes. 0 is no
+/// inode.
+pub(crate) fn processes_of(inodes: &HashSet<u64>) -> HashMap<u64, i32> {
     let mut missing: HashSet<u64> = inodes.iter().copied().filter(|&inode| inode != 0).collect();
     let mut found = HashMap::new();
-    for &pid in first {
-        claim(pid, &mut missing, &mut found);
-    }
-    if !missing.is_empty() {
-        for pid in all_pids() {
-            claim(pid, &mut missing, &mut found);
-            if missing.is_empty() {
-                break;
+    let mut pids = all_pids();
+    while !missing.is_empty()
+        && let Some(pid) = pids.next()
+    {
+        for inode in sockets_of(pid).unwrap_or_default() {
+            if missing.remove(&inode) {
+                found.insert(inode, pid);
             }
         }
     }
     found
-}
-
-fn claim(pid: i32, missing: &mut HashSet<u64>, found: &mut HashMap<u64, i32>) {
-    for inode in sockets_of(pid).unwrap_or_default() {
-        if missing.remove(&inode) {
-            found.insert(inode, pid);
-        }
-    }
 }
 
 /// The inodes of the sockets that `pid` has open.

@@ -39,15 +39,31 @@ impl fmt::Display for Occupant {
     }
 }
 
-/// A number that somebody asked for and did not get.
+/// Why a port was to have this very number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Asked {
+    /// The file fixes it: `$<PORT:8080>`.
+    Fixed,
+    /// The caller wishes it; the origin is for messages: `API_PORT in the environment`.
+    Wish {
+        /// Where the wish was found.
+        origin: String,
+    },
+    /// The file prefers it: `$<PORT:auto:5173>`.
+    Preferred,
+    /// It was this one last time.
+    Sticky,
+}
+
+/// A number that a port was to have and did not get.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// For which port.
     pub key: PortKey,
     /// The number.
     pub port: u16,
-    /// Who asked for it: `API_PORT in the environment`; `None` for the file.
-    pub origin: Option<String>,
+    /// Who asked for it.
+    pub asked: Asked,
     /// Why not.
     pub occupant: Occupant,
 }
@@ -57,7 +73,7 @@ impl fmt::Display for Refused {
         let Self {
             key,
             port,
-            origin,
+            asked,
             occupant,
         } = self;
         write!(
@@ -65,8 +81,10 @@ impl fmt::Display for Refused {
             "port {port} for {} of service `{}`",
             key.name, key.service
         )?;
-        if let Some(origin) = origin {
-            write!(f, " ({origin})")?;
+        match asked {
+            Asked::Fixed | Asked::Preferred => {}
+            Asked::Wish { origin } => write!(f, " ({origin})")?,
+            Asked::Sticky => f.write_str(" (as last time)")?,
         }
         write!(f, ": {occupant}")
     }
@@ -155,9 +173,14 @@ impl PortError {
             Self::Refused(_) if self.code() == "stack::port::denied" => {
                 "ports below 1024 need a privilege; write `auto` or a higher number".to_owned()
             }
-            Self::Refused(_) => {
-                "stop what has the port, or write `auto:N` so that another one may be used"
-                    .to_owned()
+            Self::Refused(refused) => {
+                let fixed = refused.iter().any(|refused| refused.asked == Asked::Fixed);
+                if fixed {
+                    "stop what has the port, or write `auto:N` so that another one may be used"
+                } else {
+                    "stop what has the port, or let another one be used: leave out `--strict-ports`"
+                }
+                .to_owned()
             }
             Self::FixedTwice { .. } => "write `auto` for one of them".to_owned(),
             Self::Exhausted { holders, .. } => exhausted_hint(holders),
@@ -196,7 +219,7 @@ fn exhausted_hint(holders: &[Holder]) -> String {
 /// What the user of a batch that was allocated should know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PortWarning {
-    /// A wish or a preferred number was replaced.
+    /// A wish, a preferred number, or the one of the last time was replaced.
     #[error("{refused}; got {got} instead")]
     Replaced {
         /// What was not had, and why.
@@ -269,7 +292,12 @@ impl PortWarning {
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Replaced { .. } => "with `--strict-ports` this is an error",
+            Self::Replaced { refused, .. } => match refused.asked {
+                Asked::Fixed | Asked::Wish { .. } | Asked::Preferred => {
+                    "with `--strict-ports` this is an error"
+                }
+                Asked::Sticky => "write `auto:N` or a fixed number if it matters",
+            },
             Self::WishIgnored { .. } => "write `auto:N` in the file to let the caller choose",
             Self::Fallback { .. } => "widen the first range, or stop a stack that is not needed",
             Self::Ephemeral { .. } => {

@@ -6,7 +6,7 @@ use crate::support::port_range::PortRange;
 
 use super::ledger::Session;
 use super::owner::{self, Holder, weight};
-use super::set::{KernelPorts, PortSet, browser_refuses};
+use super::set::{BROWSER_REFUSED, KernelPorts, PortSet};
 use super::sock_diag::{self, Socket};
 
 /// The ports that are not handed out by themselves: excluded, reserved by the administrator, or
@@ -15,7 +15,7 @@ pub(crate) fn never(kernel: &KernelPorts, exclude: &[PortRange]) -> PortSet {
     let ranges = exclude.iter().chain(&kernel.reserved);
     ranges
         .flat_map(|range| range.ports())
-        .chain((0..=u16::MAX).filter(|&port| browser_refuses(port)))
+        .chain(BROWSER_REFUSED)
         .collect()
 }
 
@@ -36,7 +36,7 @@ pub(crate) fn holders_in(
         }
     }
     let inodes: HashSet<u64> = by_port.values().map(|socket| socket.inode).collect();
-    let pids = owner::processes_of(&inodes, &[]);
+    let pids = owner::processes_of(&inodes);
     by_port
         .into_values()
         .map(|socket| {

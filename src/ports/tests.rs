@@ -190,6 +190,24 @@ fn down_and_up_find_the_same_ports_in_spite_of_time_wait() {
 }
 
 #[test]
+fn a_stack_that_has_to_move_hears_why() {
+    in_own_network(|| {
+        let state = tempfile::tempdir().unwrap();
+        let ledger = Ledger::at(state.path());
+        let requests = [request("api", Want::Auto)];
+        let (pool, owner) = (pool(&["8000-9000"]), owner("shop", state.path()));
+        drop(allocate(&one_batch(&requests, &pool, &owner, false), &ledger).unwrap());
+        let _server = listener("127.0.0.1:8000");
+        // Not even strictness makes it an error: nobody asked for the number.
+        let allocation = allocate(&one_batch(&requests, &pool, &owner, true), &ledger).unwrap();
+        let text = allocation.warnings[0].to_string();
+        let start = "port 8000 for PORT of service `api` (as last time): taken by pid ";
+        assert!(text.starts_with(start), "{text}");
+        assert!(text.ends_with("; got 8001 instead"), "{text}");
+    });
+}
+
+#[test]
 fn a_port_that_turned_bad_is_not_preferred_again() {
     in_own_network(|| {
         let state = tempfile::tempdir().unwrap();

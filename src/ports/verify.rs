@@ -130,7 +130,7 @@ fn scan(ports: &[u16], listeners: &[Socket]) -> HashMap<u64, i32> {
         .filter(|socket| ports.contains(&socket.port))
         .map(|socket| socket.inode)
         .collect();
-    processes_of(&inodes, &[])
+    processes_of(&inodes)
 }
 
 /// A listener that none of the given processes has open, as far as could be seen.

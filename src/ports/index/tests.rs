@@ -106,6 +106,21 @@ fn a_preferred_number_that_became_free_beats_the_sticky_port() {
 }
 
 #[test]
+fn a_number_with_two_claims_is_missed_once() {
+    let terrain = sticky(&[("web", 8005)]);
+    for request in [
+        request("web", Want::Prefer(8005)),
+        wish("web", Want::Prefer(8005), 8005),
+        wish("web", Want::Auto, 8005),
+    ] {
+        let plan = World::with_taken([8005])
+            .plan(&[request], &pool(&["8000-8009"]), &terrain, false)
+            .unwrap();
+        assert_eq!((plan.ports, plan.misses.len()), (vec![8000], 1));
+    }
+}
+
+#[test]
 fn other_stacks_sticky_ports_come_last() {
     let requests = ["a", "b", "c"].map(|name| request(name, Want::Auto));
     let terrain = foreign(&[8000, 8001]);

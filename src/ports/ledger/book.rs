@@ -1,6 +1,6 @@
 //! What the ledger says: plain data, and the rules for what still counts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -122,6 +122,26 @@ impl fmt::Display for StackPort {
     }
 }
 
+/// A [`StackPort`] within the book: most of them are only looked at for their number.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entry<'a> {
+    owner: &'a Owner,
+    key: &'a PortKey,
+    pub(crate) port: u16,
+    supervisor: Option<i32>,
+}
+
+impl From<Entry<'_>> for StackPort {
+    fn from(entry: Entry<'_>) -> Self {
+        Self {
+            owner: entry.owner.clone(),
+            key: entry.key.clone(),
+            port: entry.port,
+            supervisor: entry.supervisor,
+        }
+    }
+}
+
 impl Book {
     /// Drops what no longer counts: rows of another boot, of dead supervisors, of directories that
     /// are gone, and what is past its time. Rows of other network namespaces are left alone, as
@@ -155,15 +175,15 @@ impl Book {
         &'a self,
         here: &'a Here,
         except: Option<&'a str>,
-    ) -> impl Iterator<Item = StackPort> + 'a {
+    ) -> impl Iterator<Item = Entry<'a>> {
         self.live
             .iter()
             .filter(move |row| row.netns == here.netns && row.boot == here.boot)
             .filter(move |row| except != Some(row.owner.instance.as_str()))
             .flat_map(|row| {
-                row.ports.iter().map(|port| StackPort {
-                    owner: row.owner.clone(),
-                    key: port.key.clone(),
+                row.ports.iter().map(|port| Entry {
+                    owner: &row.owner,
+                    key: &port.key,
                     port: port.port,
                     supervisor: Some(row.supervisor.pid),
                 })
@@ -171,17 +191,14 @@ impl Book {
     }
 
     /// The sticky ports of all stacks but `except`.
-    pub(crate) fn sticky<'a>(
-        &'a self,
-        except: Option<&'a str>,
-    ) -> impl Iterator<Item = StackPort> + 'a {
+    pub(crate) fn sticky<'a>(&'a self, except: Option<&'a str>) -> impl Iterator<Item = Entry<'a>> {
         self.stacks
             .iter()
             .filter(move |row| except != Some(row.owner.instance.as_str()))
             .flat_map(|row| {
-                row.sticky.iter().map(|sticky| StackPort {
-                    owner: row.owner.clone(),
-                    key: sticky.key.clone(),
+                row.sticky.iter().map(|sticky| Entry {
+                    owner: &row.owner,
+                    key: &sticky.key,
                     port: sticky.port,
                     supervisor: None,
                 })
@@ -244,8 +261,8 @@ impl Book {
     /// become its sticky ports. `fresh` forgets the earlier ones and the bad ones first.
     pub(crate) fn record(&mut self, owner: &Owner, ports: &[PortRow], fresh: bool, here: &Here) {
         self.release(owner, here);
-        self.grants
-            .retain(|row| ports.iter().all(|port| port.port != row.port));
+        let numbers: HashSet<u16> = ports.iter().map(|port| port.port).collect();
+        self.grants.retain(|row| !numbers.contains(&row.port));
         self.live.push(LiveRow {
             owner: owner.clone(),
             boot: here.boot.clone(),
@@ -259,14 +276,13 @@ impl Book {
             row.sticky.clear();
             row.bad.clear();
         }
-        for port in ports {
-            row.sticky.retain(|sticky| sticky.key != port.key);
-            row.sticky.push(StickyRow {
-                key: port.key.clone(),
-                port: port.port,
-                used: here.unix_millis,
-            });
-        }
+        let keys: HashSet<&PortKey> = ports.iter().map(|port| &port.key).collect();
+        row.sticky.retain(|sticky| !keys.contains(&sticky.key));
+        row.sticky.extend(ports.iter().map(|port| StickyRow {
+            key: port.key.clone(),
+            port: port.port,
+            used: here.unix_millis,
+        }));
     }
 
     /// Notes that `owner` holds nothing any more.

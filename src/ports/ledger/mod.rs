@@ -161,12 +161,14 @@ impl Ledger {
     /// Every port that a running stack of this network namespace holds.
     pub fn live(&self) -> Vec<StackPort> {
         let session = Session::read(self);
-        session.book.live(&session.here, None).collect()
+        let live = session.book.live(&session.here, None);
+        live.map(StackPort::from).collect()
     }
 
     /// Every port that a stack had last, whether it runs or not.
     pub fn sticky(&self) -> Vec<StackPort> {
-        Session::read(self).book.sticky(None).collect()
+        let session = Session::read(self);
+        session.book.sticky(None).map(StackPort::from).collect()
     }
 
     /// Whose `port` is: that of the stack that holds it, else that of one that had it last.

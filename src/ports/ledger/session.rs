@@ -96,7 +96,8 @@ impl Session {
         self.book
             .live(&self.here, except)
             .chain(self.book.sticky(except))
-            .find(|stack| stack.port == port)
+            .find(|entry| entry.port == port)
+            .map(StackPort::from)
     }
 
     /// Writes the book if the lock was had, and unlocks. Gives back what went wrong on the way.
