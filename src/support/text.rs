@@ -27,6 +27,27 @@ pub fn count(number: usize, noun: &str) -> String {
     }
 }
 
+/// `1 process`, `2 processes`: for nouns whose plural is no mere `s`.
+pub fn count_of(number: usize, one: &str, many: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
+}
+
+/// An error with everything that caused it: `cannot be written: no space left`.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        // Some libraries repeat their source in their own text.
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text
+}
+
 /// The items with commas between them: `a, b, c`.
 pub fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
     items

@@ -44,13 +44,13 @@ impl Supervisor {
             }
             Action::SignalRest => {
                 let rest = self.rest_of(index);
-                let count = crate::support::text::count(rest.len(), "process");
+                let count = crate::support::text::count_of(rest.len(), "process", "processes");
                 self.notice(
                     Some(index),
                     NoticeLevel::Warning,
                     format!(
                         "it ended and left {} behind; ending them",
-                        count.replace("processs", "processes")
+                        count
                     ),
                 );
                 for pid in rest {

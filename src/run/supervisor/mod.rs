@@ -23,6 +23,7 @@ use indexmap::IndexMap;
 use signals::{Arrived, Signals};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::control::{Controller, Request, StackSnapshot};
@@ -113,6 +114,7 @@ pub struct Supervisor {
     seat: Seat,
     leases: LeaseFile,
     pump: PumpHandle,
+    pump_task: JoinHandle<()>,
     found_rx: mpsc::UnboundedReceiver<Found>,
     request_rx: mpsc::UnboundedReceiver<Request>,
     ended_tx: mpsc::UnboundedSender<Ended>,
@@ -198,7 +200,7 @@ impl Supervisor {
             found_tx,
         );
         let (pump, task) = Pump::new(instance.log_dir(), run, outlet)?;
-        tokio::task::spawn_local(task.run());
+        let pump_task = tokio::task::spawn_local(task.run());
 
         let names = plan.units.iter().map(|unit| unit.service.clone()).collect();
         let leases = LeaseFile::create(&instance.lease_path(), names)?;
@@ -256,6 +258,7 @@ impl Supervisor {
             seat,
             leases,
             pump,
+            pump_task,
             found_rx,
             request_rx,
             ended_tx,
@@ -314,7 +317,12 @@ impl Supervisor {
             }
         }
         self.finish().await;
-        Ok(self.outcome())
+        let outcome = self.outcome();
+        let Self { pump, pump_task, .. } = self;
+        // With the last handle gone the pump writes what is still in the pipes, and ends.
+        drop(pump);
+        drop(pump_task.await);
+        Ok(outcome)
     }
 
     /// The nearest time at which something must be done without anything happening.

@@ -1,0 +1,193 @@
+//! `up` where the stack runs already: start what is missing, then stay and watch, or not.
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::detached::{Waiting, follow, target};
+use super::show::Failures;
+use crate::api::client::{Client, ClientError};
+use crate::api::frame::Frame;
+use crate::api::messages::Update;
+use crate::cli::args::UpArgs;
+use crate::cli::context::{Context, Ready, Stop};
+use crate::cli::exit::ExitCode;
+use crate::cli::printer::{Delivery, Printer};
+use crate::run::control::{Command, StackSnapshot};
+use crate::run::logs::LogBlock;
+use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
+use crate::support::name::ServiceName;
+use crate::support::text;
+
+/// Joins a stack that runs.
+pub(super) fn join(
+    context: &Context,
+    ready: &Ready,
+    client: &Client,
+    args: &UpArgs,
+) -> Result<ExitCode, Stop> {
+    let runtime = crate::cli::verbs::runtime()?;
+    let failed = |error: ClientError| Stop::new(ExitCode::from(&error), text::chain(&error), None);
+    let stack = runtime.block_on(client.stack()).map_err(failed)?;
+    if stack.fingerprint != ready.draft.fingerprint() {
+        return Err(Stop::new(
+            ExitCode::Busy,
+            "the stack runs with another configuration than the file has now",
+            Some("run `stack down`, then `stack up`; taking changes over while it runs is not supported yet"),
+        ));
+    }
+    let command = Command::Up { services: args.services.clone(), no_deps: args.no_deps };
+    let reply = runtime.block_on(client.command(&command)).map_err(failed)?;
+    let services: Vec<ServiceName> =
+        stack.services.iter().map(|service| service.service.clone()).collect();
+    let mut printing = context.printer_options(&services);
+    printing.log_prefix = !args.no_log_prefix;
+    printing.timestamps = args.timestamps;
+    let printer = Arc::new(Printer::start(printing).map_err(|error| Stop::system(&error))?);
+    if !ready.warnings.is_empty() {
+        printer.message(ready.warnings.trim_end());
+    }
+    let instance = context.instance(&ready.draft);
+    let run = u64::from_str_radix(&stack.run, 16).unwrap_or_default();
+    let failures = Failures::new(instance.log_dir(), run);
+    let code = if args.detach || args.wait {
+        if reply.affected.is_empty() {
+            printer.line_err("the stack is running already; nothing to start");
+        } else {
+            printer.line_err(format!("the stack is running already; starting {}", text::list(&reply.affected)));
+        }
+        let asked = if args.wait { wanted(&stack, args) } else { reply.affected };
+        let waiting =
+            Waiting { printer: &printer, last_path: &instance.last_path(), failures };
+        if asked.is_empty() {
+            Ok(ExitCode::Done)
+        } else {
+            runtime.block_on(follow(client, waiting, target(args), Some(asked)))
+        }
+    } else {
+        printer.line_err("the stack is running already; attached to it (Ctrl-C stops it)");
+        runtime.block_on(watch(client, &printer, failures, args))
+    };
+    printer.finish();
+    code
+}
+
+/// Who `--wait` waits for: those that were named, else everything that anybody wanted up.
+fn wanted(stack: &StackSnapshot, args: &UpArgs) -> Vec<ServiceName> {
+    if !args.services.is_empty() {
+        return args.services.clone();
+    }
+    stack.services.iter().map(|service| service.service.clone()).collect()
+}
+
+/// Shows logs and changes until the stack ends. Ctrl-C stops the stack, a second one kills it.
+async fn watch(
+    client: &Client,
+    printer: &Printer,
+    mut failures: Failures,
+    args: &UpArgs,
+) -> Result<ExitCode, Stop> {
+    let failed = |error: ClientError| Stop::new(ExitCode::from(&error), text::chain(&error), None);
+    let mut events = client.events().await.map_err(failed)?;
+    let mut logs = client.logs(&[]).await.map_err(failed)?;
+    let handler = |kind| signal(kind).map_err(|error| Stop::system(&error));
+    let mut strokes = Strokes {
+        interrupt: handler(SignalKind::interrupt())?,
+        terminate: handler(SignalKind::terminate())?,
+        last: None,
+    };
+    let mut ended_by = None;
+    let mut has_failed = false;
+    let (mut is_open, mut has_logs) = (true, true);
+    while is_open {
+        tokio::select! {
+            update = events.next() => match update {
+                Ok(Some(Update::Snapshot { stack })) => {
+                    for service in stack.services {
+                        see(service, printer, &mut failures);
+                    }
+                }
+                Ok(Some(Update::Service(service))) => see(*service, printer, &mut failures),
+                Ok(Some(Update::Notice(notice))) => printer.notice(notice),
+                Ok(Some(Update::Ended { failed })) => {
+                    has_failed = !failed.is_empty();
+                    printer.event(&Event::Ended { failed });
+                }
+                Ok(Some(Update::Lagged { .. })) => {}
+                Ok(None) | Err(_) => is_open = false,
+            },
+            frame = logs.next(), if has_logs => match frame {
+                Ok(Some(Frame::Block(block))) => print(printer, block).await,
+                Ok(Some(Frame::Lagged { missed })) => {
+                    printer.line_err(format!("… {missed} blocks of output not shown: this terminal was too slow"));
+                }
+                Ok(Some(Frame::Start { .. })) => {}
+                Ok(None) | Err(_) => has_logs = false,
+            },
+            number = strokes.next() => {
+                let command = if ended_by.is_none() {
+                    Command::Down { grace: args.timeout }
+                } else {
+                    Command::Kill
+                };
+                ended_by.get_or_insert(number);
+                // One that cannot be reached has ended, which the streams tell.
+                drop(client.command(&command).await);
+            }
+        }
+    }
+    while has_logs {
+        match logs.next().await {
+            Ok(Some(Frame::Block(block))) => print(printer, block).await,
+            Ok(Some(Frame::Start { .. } | Frame::Lagged { .. })) => {}
+            Ok(None) | Err(_) => has_logs = false,
+        }
+    }
+    Ok(match ended_by {
+        Some(nix::libc::SIGINT) => ExitCode::Interrupted,
+        Some(_) => ExitCode::Terminated,
+        None if has_failed => ExitCode::Failed,
+        None => ExitCode::Done,
+    })
+}
+
+fn see(service: ServiceSnapshot, printer: &Printer, failures: &mut Failures) {
+    let is_failed = service.phase == Phase::Failed;
+    let event = Event::Service(Box::new(service));
+    printer.event(&event);
+    if is_failed && let Event::Service(service) = &event {
+        failures.show(printer, service);
+    }
+}
+
+/// Prints a block, waiting for room as long as that has a point.
+pub(crate) async fn print(printer: &Printer, mut block: LogBlock) {
+    while let Delivery::Full(again) = printer.logs(block) {
+        block = again;
+        printer.room().await;
+    }
+}
+
+/// Ctrl-C and SIGTERM, without echoes.
+struct Strokes {
+    interrupt: Signal,
+    terminate: Signal,
+    last: Option<tokio::time::Instant>,
+}
+
+impl Strokes {
+    /// The number of the next signal that counts.
+    async fn next(&mut self) -> i32 {
+        loop {
+            let number = tokio::select! {
+                _ = self.interrupt.recv() => nix::libc::SIGINT,
+                _ = self.terminate.recv() => nix::libc::SIGTERM,
+            };
+            let now = tokio::time::Instant::now();
+            if self.last.is_none_or(|last| now - last >= crate::run::STROKE) {
+                self.last = Some(now);
+                return number;
+            }
+        }
+    }
+}

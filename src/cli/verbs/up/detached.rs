@@ -1,0 +1,181 @@
+//! `up -d` and `up --wait`: the client's part, from the fork until the target is reached.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::prepare::Prepared;
+use super::show::Failures;
+use crate::api::client::{Client, ClientError, EventStream};
+use crate::api::messages::Update;
+use crate::cli::args::UpArgs;
+use crate::cli::context::{Context, Stop};
+use crate::cli::exit::ExitCode;
+use crate::cli::printer::Printer;
+use crate::cli::readiness::{Progress, Readiness, Target};
+use crate::run::control::StackSnapshot;
+use crate::run::snapshot::Event;
+use crate::support::duration;
+use crate::support::name::ServiceName;
+use crate::support::text;
+
+/// How long `--wait` waits when nothing else is said.
+const WAIT_LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// Waits until the stack that was just started has reached its target.
+pub(super) fn wait(context: &Context, prepared: Prepared, args: &UpArgs) -> Result<ExitCode, Stop> {
+    // The holds and the lock live on in the two processes that keep the stack.
+    let Prepared { plan, holds, instance, lock, listener, socket, run, messages } = prepared;
+    drop((holds, lock, listener));
+    let services: Vec<ServiceName> = plan.units.iter().map(|unit| unit.service.clone()).collect();
+    let printer = context.printer(&services).map_err(|error| Stop::system(&error))?;
+    for message in &messages {
+        printer.message(message);
+    }
+    let failures = Failures::new(instance.log_dir(), run);
+    let runtime = crate::cli::verbs::runtime()?;
+    let client = Client::new(socket);
+    let waiting = Waiting { printer: &printer, last_path: &instance.last_path(), failures };
+    let code = runtime.block_on(follow(&client, waiting, target(args), None));
+    printer.finish();
+    code
+}
+
+/// The target of the arguments, with the time limit.
+pub(super) fn target(args: &UpArgs) -> (Target, Option<Duration>) {
+    if args.wait {
+        let limit = args.wait_timeout.unwrap_or(WAIT_LIMIT);
+        (Target::Ready, (!limit.is_zero()).then_some(limit))
+    } else {
+        (Target::Executed, None)
+    }
+}
+
+/// What a wait needs besides the supervisor.
+pub(super) struct Waiting<'a> {
+    pub(super) printer: &'a Printer,
+    /// Where the supervisor leaves its last word.
+    pub(super) last_path: &'a Path,
+    pub(super) failures: Failures,
+}
+
+/// Follows a stack until `asked` (or everything wanted) has reached the target.
+pub(super) async fn follow(
+    client: &Client,
+    mut waiting: Waiting<'_>,
+    (target, limit): (Target, Option<Duration>),
+    asked: Option<Vec<ServiceName>>,
+) -> Result<ExitCode, Stop> {
+    let deadline = limit.map(|limit| Instant::now() + limit);
+    let mut readiness = Readiness::new(target, asked);
+    let outcome = match client.events().await {
+        Ok(mut events) => until_settled(&mut events, &mut readiness, waiting.printer, deadline).await,
+        // It has ended before we could ask: everything in it was short.
+        Err(ClientError::NotRunning) => End::Gone,
+        Err(error) => return Err(Stop::new(ExitCode::from(&error), text::chain(&error), None)),
+    };
+    let stack = match outcome {
+        End::Settled => client.stack().await.ok().or_else(|| last_word(waiting.last_path)),
+        End::Gone => last_word(waiting.last_path),
+        End::TimedOut => client.stack().await.ok(),
+    };
+    if let Some(stack) = &stack {
+        readiness.see_all(&stack.services);
+    }
+    if matches!(outcome, End::Gone) && stack.is_none() {
+        return Err(Stop::new(
+            ExitCode::Failed,
+            "the supervisor ended before the stack was up",
+            Some("see supervisor.log beside the logs in `.stack`"),
+        ));
+    }
+    let failed = match readiness.progress() {
+        Progress::Settled { failed } => failed,
+        Progress::Pending => Vec::new(),
+    };
+    if let Some(stack) = &stack {
+        waiting.printer.summary(stack);
+    }
+    for service in readiness.services() {
+        waiting.failures.show(waiting.printer, service);
+    }
+    for name in &failed {
+        if let Some(service) = readiness.latest(name)
+            && service.phase != crate::run::snapshot::Phase::Failed
+        {
+            let reason = service.reason.clone().unwrap_or_default();
+            let word = service.phase.word();
+            waiting.printer.line_err(if reason.is_empty() {
+                format!("error: {name} is {word}")
+            } else {
+                format!("error: {name} is {word}: {reason}")
+            });
+        }
+    }
+    if matches!(outcome, End::TimedOut) {
+        let limit = duration::human(limit.unwrap_or_default());
+        let late = text::list(readiness.pending());
+        waiting.printer.line_err(format!(
+            "error: not everything was ready within {limit}: {late}\nhint: what runs keeps running; \
+             `stack logs` shows it, `--wait-timeout` changes the limit"
+        ));
+        return Ok(ExitCode::Failed);
+    }
+    Ok(if failed.is_empty() { ExitCode::Done } else { ExitCode::Failed })
+}
+
+enum End {
+    Settled,
+    Gone,
+    TimedOut,
+}
+
+async fn until_settled(
+    events: &mut EventStream,
+    readiness: &mut Readiness,
+    printer: &Printer,
+    deadline: Option<Instant>,
+) -> End {
+    loop {
+        let next = async {
+            match deadline {
+                Some(deadline) => timeout_at(deadline, events.next()).await,
+                None => Ok(events.next().await),
+            }
+        };
+        match next.await {
+            Err(_) => return End::TimedOut,
+            Ok(Ok(Some(update))) => {
+                take_in(update, readiness, printer);
+                if let Progress::Settled { .. } = readiness.progress() {
+                    return End::Settled;
+                }
+            }
+            Ok(Ok(None) | Err(_)) => return End::Gone,
+        }
+    }
+}
+
+/// Shows an update and notes it.
+fn take_in(update: Update, readiness: &mut Readiness, printer: &Printer) {
+    let mut see = |event: Event| {
+        printer.event(&event);
+        readiness.see_event(&event);
+    };
+    match update {
+        Update::Snapshot { stack } => {
+            for service in stack.services {
+                see(Event::Service(Box::new(service)));
+            }
+        }
+        Update::Service(service) => see(Event::Service(service)),
+        Update::Notice(notice) => see(Event::Notice(notice)),
+        Update::Ended { .. } | Update::Lagged { .. } => {}
+    }
+}
+
+/// What a supervisor that has ended left behind.
+fn last_word(path: &Path) -> Option<StackSnapshot> {
+    serde_json::from_slice(&fs_err::read(path).ok()?).ok()
+}

@@ -1,0 +1,96 @@
+//! `up --dry-run`: what would happen. Writes and starts nothing.
+
+use crate::cli::args::UpArgs;
+use crate::cli::context::{Context, Ready, Stop};
+use crate::cli::exit::ExitCode;
+use crate::plan::Plan;
+use crate::ports::request::Want;
+use crate::spec::model::Condition;
+use crate::support::text;
+
+/// Prints the services in the order in which they would start, with what each waits for.
+pub(super) fn dry_run(
+    context: &Context,
+    ready: &Ready,
+    args: &UpArgs,
+) -> Result<ExitCode, Stop> {
+    let printer = context.printer(&[]).map_err(|error| Stop::system(&error))?;
+    if !ready.warnings.is_empty() {
+        printer.message(ready.warnings.trim_end());
+    }
+    let draft = &ready.draft;
+    let mut problems = Vec::new();
+    let requests = draft.requests(&mut problems);
+    let sticky = context.ledger().sticky();
+    let own = super::owner(draft);
+    let plan = draft.trial();
+    printer.line_out(format!("{} would start, in this order:", draft.project()));
+    for index in order(&plan, args) {
+        let unit = &plan.units[index];
+        let mut line = format!("  {}", unit.service);
+        let waits: Vec<String> = unit
+            .depends_on
+            .iter()
+            .map(|dependency| {
+                let name = &plan.units[dependency.unit].service;
+                match dependency.condition {
+                    Condition::Started => format!("{name} has started"),
+                    Condition::Healthy => format!("{name} is healthy"),
+                    Condition::CompletedSuccessfully => format!("{name} has completed"),
+                }
+            })
+            .collect();
+        if !waits.is_empty() && !args.no_deps {
+            line.push_str(" once ");
+            line.push_str(&waits.join(" and "));
+        }
+        for request in requests.iter().filter(|request| request.key.service == unit.service) {
+            let last = sticky
+                .iter()
+                .find(|port| port.owner.instance == own.instance && port.key == request.key)
+                .map(|port| format!("{}, as last time, if it is free", port.port));
+            let port = match (&request.wish, request.want) {
+                (_, Want::Fixed(port)) => port.to_string(),
+                (Some(wish), _) => format!("{} ({})", wish.port, wish.origin),
+                (None, Want::Prefer(port)) => format!("{port} if it is free"),
+                (None, Want::Within(range)) => last.unwrap_or_else(|| format!("a free one of {range}")),
+                (None, Want::Auto) => {
+                    last.unwrap_or_else(|| format!("a free one of {}", text::list(draft.pool().ranges)))
+                }
+            };
+            line.push_str(&format!("\n      {}: {port}", request.key.name));
+        }
+        printer.line_out(line);
+    }
+    if let Some(dotenv) = plan.dotenv.as_ref().filter(|dotenv| !dotenv.entries.is_empty()) {
+        let keys: Vec<&str> = dotenv.entries.iter().map(|(key, _)| key.as_str()).collect();
+        printer.line_out(format!("and {} would hold {}", dotenv.path.display(), keys.join(", ")));
+    }
+    printer.finish();
+    Ok(ExitCode::Done)
+}
+
+/// The units that would start, dependencies first, otherwise in the order of the file.
+fn order(plan: &Plan, args: &UpArgs) -> Vec<usize> {
+    let mut order = Vec::new();
+    let named = (0..plan.units.len()).filter(|&index| {
+        args.services.is_empty() || args.services.contains(&plan.units[index].service)
+    });
+    for index in named {
+        visit(plan, index, args.no_deps, &mut order);
+    }
+    order
+}
+
+/// Depth first; the graph has been checked for cycles.
+fn visit(plan: &Plan, index: usize, no_deps: bool, order: &mut Vec<usize>) {
+    if order.contains(&index) {
+        return;
+    }
+    if !no_deps {
+        for dependency in &plan.units[index].depends_on {
+            visit(plan, dependency.unit, no_deps, order);
+        }
+    }
+    order.push(index);
+}

@@ -1,0 +1,125 @@
+//! The supervisor's process: the runtime, the supervisor, the control socket, the terminal.
+
+use std::sync::Arc;
+
+use nix::sys::resource::{Resource, getrlimit};
+use tokio::net::UnixListener;
+use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+
+use super::prepare::Prepared;
+use super::show;
+use crate::api::{server, socket};
+use crate::cli::args::UpArgs;
+use crate::cli::context::{Context, Stop};
+use crate::cli::exit::ExitCode;
+use crate::cli::logging;
+use crate::cli::printer::Printer;
+use crate::cli::viewer::Viewer;
+use crate::ports::original_soft_limit;
+use crate::run::Nobody;
+use crate::run::instance::Holder;
+use crate::run::launch::Seat;
+use crate::run::logs::LogSink;
+use crate::run::snapshot::Exit;
+use crate::run::supervisor::{Options, Outcome, Parts, Supervisor};
+use crate::support::name::ServiceName;
+
+/// Runs the supervisor to its end. Returns the exit code of the whole.
+pub(super) fn supervise(
+    context: &Context,
+    prepared: Prepared,
+    seat: Seat,
+    options: Options,
+    args: &UpArgs,
+) -> Result<ExitCode, Stop> {
+    let runtime = crate::cli::verbs::runtime()?;
+    let local = LocalSet::new();
+    if options.is_detached {
+        logging::to_stderr(context.global.verbose);
+        return local.block_on(&runtime, run(prepared, seat, options, Nobody, None));
+    }
+    let services: Vec<ServiceName> =
+        prepared.plan.units.iter().map(|unit| unit.service.clone()).collect();
+    let mut printing = context.printer_options(&services);
+    printing.log_prefix = !args.no_log_prefix;
+    printing.timestamps = args.timestamps;
+    printing.log_dir = Some(prepared.instance.log_dir());
+    let printer = Arc::new(Printer::start(printing).map_err(|error| Stop::system(&error))?);
+    logging::to_printer(context.global.verbose, &printer);
+    for message in &prepared.messages {
+        printer.message(message);
+    }
+    let viewer = Viewer::new(Arc::clone(&printer));
+    let code =
+        local.block_on(&runtime, run(prepared, seat, options, viewer, Some(Arc::clone(&printer))));
+    printer.finish();
+    code
+}
+
+async fn run<S: LogSink + 'static>(
+    prepared: Prepared,
+    seat: Seat,
+    options: Options,
+    viewer: S,
+    printer: Option<Arc<Printer>>,
+) -> Result<ExitCode, Stop> {
+    let Prepared { plan, holds, instance, mut lock, listener, socket: path, run, messages: _ } =
+        prepared;
+    let log_dir = instance.log_dir();
+    let id = instance.id.clone();
+    let guardian_pid = seat.guardian_pid();
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
+    let (supervisor, controller) = Supervisor::new(Parts {
+        plan,
+        holds,
+        instance,
+        seat,
+        options,
+        run,
+        viewer,
+        file_limit: (original_soft_limit().unwrap_or(soft), hard),
+    })
+    .map_err(|error| Stop::system(&error))?;
+    let own_pid = nix::unistd::getpid().as_raw();
+    lock.describe(&Holder::new(&id, &format!("{run:016x}"), path.clone(), guardian_pid, own_pid))
+        .map_err(|error| Stop::system(&error))?;
+
+    let (end_tx, end_rx) = oneshot::channel::<()>();
+    let listener = UnixListener::from_std(listener).map_err(|error| Stop::system(&error))?;
+    let serving = tokio::task::spawn_local(server::serve(listener, controller.clone(), async {
+        drop(end_rx.await);
+    }));
+    let showing = printer.map(|printer| {
+        tokio::task::spawn_local(show::show(printer, controller.clone(), log_dir, run))
+    });
+    drop(controller);
+    let outcome = supervisor.run().await.map_err(|error| Stop::system(&error))?;
+    drop(end_tx);
+    if let Some(showing) = showing {
+        drop(showing.await);
+    }
+    drop(serving.await);
+    // Ours to remove: the lock is still held.
+    drop(socket::remove(&path));
+    drop(lock);
+    Ok(exit_code(&outcome))
+}
+
+fn exit_code(outcome: &Outcome) -> ExitCode {
+    if outcome.is_anything_left {
+        return ExitCode::Failed;
+    }
+    if let Some(exit) = outcome.exit {
+        return ExitCode::Own(match exit {
+            Exit::Code(code) => u8::try_from(code).unwrap_or(1),
+            Exit::Signal(signal) => u8::try_from(128 + signal).unwrap_or(1),
+        });
+    }
+    match outcome.signal {
+        Some(nix::libc::SIGINT) => ExitCode::Interrupted,
+        Some(_) => ExitCode::Terminated,
+        None if outcome.failed.is_empty() => ExitCode::Done,
+        None => ExitCode::Failed,
+    }
+}

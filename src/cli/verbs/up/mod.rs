@@ -1,0 +1,140 @@
+//! `stack up`: start everything, in the foreground or in the background, or join what runs.
+
+mod attach;
+mod detached;
+mod dry_run;
+mod foreground;
+mod prepare;
+mod show;
+
+use std::time::Duration;
+
+use crate::api::client::Client;
+use crate::cli::args::UpArgs;
+use crate::cli::context::{Context, Ready, Stop, check_service};
+use crate::cli::exit::ExitCode;
+use crate::cli::printer;
+use crate::run::Watch;
+use crate::run::instance::{Instance, LockAttempt};
+use crate::run::launch::{Role, fork_roles};
+use crate::run::supervisor::Options;
+use crate::support::fs::open_private_append;
+
+pub(crate) use prepare::{choose_socket, owner, reap_leftovers, warn};
+
+/// How long the winner of a race for the lock may take until it answers.
+const WINNER_LIMIT: Duration = Duration::from_secs(5);
+
+/// How often the lock is looked at meanwhile.
+const WINNER_PAUSE: Duration = Duration::from_millis(10);
+
+/// Runs the verb.
+pub fn up(context: &Context, args: &UpArgs) -> Result<ExitCode, Stop> {
+    let ready = context.draft()?;
+    for name in args.services.iter().chain(&args.exit_code_from) {
+        check_service(&ready.draft, name)?;
+    }
+    if args.dry_run {
+        return dry_run::dry_run(context, &ready, args);
+    }
+    let instance = context.instance(&ready.draft);
+    instance.create().map_err(|error| Stop::system(&error))?;
+    let lock = loop {
+        match instance.lock().map_err(|error| Stop::system(&error))? {
+            LockAttempt::Acquired(lock) => break lock,
+            LockAttempt::Busy(_) => {
+                if let Some(client) = wait_for_winner(context, &instance)? {
+                    return attach::join(context, &ready, &client, args);
+                }
+            }
+        }
+    };
+    start(context, ready, instance, lock, args)
+}
+
+/// Somebody else holds the lock: a client for it, once it answers; nothing if it let go.
+fn wait_for_winner(context: &Context, instance: &Instance) -> Result<Option<Client>, Stop> {
+    let begun = std::time::Instant::now();
+    let runtime = super::runtime()?;
+    loop {
+        if !instance.is_locked() {
+            return Ok(None);
+        }
+        // The path does not depend on what the holder has written so far.
+        let path = match instance.holder() {
+            Some(holder) => holder.socket,
+            None => choose_socket(context, instance)?,
+        };
+        let client = Client::new(path);
+        match runtime.block_on(client.version()) {
+            Ok(_) => return Ok(Some(client)),
+            Err(error) if begun.elapsed() >= WINNER_LIMIT => {
+                let holder = instance
+                    .holder()
+                    .map_or_else(String::new, |holder| format!(" (pid {})", holder.supervisor_pid));
+                return Err(Stop::new(
+                    ExitCode::NotAnswering,
+                    format!("the supervisor of this stack{holder} does not answer: {error}"),
+                    Some("if it hangs, end its process; the next `stack up` cleans up after it"),
+                ));
+            }
+            Err(_) => std::thread::sleep(WINNER_PAUSE),
+        }
+    }
+}
+
+/// Starts the stack whose lock is held.
+fn start(
+    context: &Context,
+    ready: Ready,
+    instance: Instance,
+    lock: crate::run::instance::InstanceLock,
+    args: &UpArgs,
+) -> Result<ExitCode, Stop> {
+    let is_detached = args.detach || args.wait;
+    let prepared = prepare::prepare(context, ready, instance, lock, args)?;
+    let log = if is_detached {
+        let path = prepared.instance.supervisor_log_path();
+        Some(open_private_append(&path).map_err(|error| Stop::system(&error))?)
+    } else {
+        None
+    };
+    // A pipe, a log and an index each for two streams, and some for everything else.
+    crate::ports::ensure_descriptors(prepared.plan.units.len() * 6 + 64);
+    let options = Options {
+        is_detached,
+        services: args.services.clone(),
+        no_deps: args.no_deps,
+        grace: args.timeout,
+        abort_on_failure: args.abort_on_failure,
+        stop_with: args.exit_code_from.clone(),
+    };
+    let role = fork_roles(prepared.plan.units.len(), log.as_ref()).map_err(|errno| {
+        Stop::new(ExitCode::Failed, format!("no process could be made: {}", errno.desc()), None)
+    })?;
+    match role {
+        Role::Client { .. } => detached::wait(context, prepared, args),
+        Role::Guardian(guardian) => {
+            // The guardian keeps the lock: it is let go when the last of the two is gone.
+            let prepare::Prepared { lock, .. } = prepared;
+            let watch = guardian.watch(&|signal| {
+                printer::say(&format!(
+                    "error: the supervisor was killed by signal {signal}; stopping all services"
+                ));
+            });
+            drop(lock);
+            Ok(match watch {
+                Watch::Ended(code) => ExitCode::Own(u8::try_from(code).unwrap_or(1)),
+                Watch::Lost { is_anything_left, .. } => {
+                    printer::say(if is_anything_left {
+                        "error: not every process could be stopped"
+                    } else {
+                        "error: all services have been stopped"
+                    });
+                    ExitCode::Failed
+                }
+            })
+        }
+        Role::Supervisor(seat) => foreground::supervise(context, prepared, seat, options, args),
+    }
+}

@@ -1,0 +1,170 @@
+//! Everything before the first process: the lock, leftovers, ports, the plan, `.env`, the socket.
+//!
+//! Runs in the process that was called, single-threaded, before any fork. Whatever fails here has
+//! started nothing; what was written before it fails is a directory of our own.
+
+use std::path::{Path, PathBuf};
+
+use indexmap::IndexMap;
+
+use super::super::super::context::{Context, Ready, Stop};
+use super::super::super::exit::ExitCode;
+use crate::api::{socket, socket_path};
+use crate::cli::args::UpArgs;
+use crate::dotenv;
+use crate::plan::{Assignment, Draft, Plan};
+use crate::ports::request::{Owner, PortKey};
+use crate::ports::{Batch, Hold, allocate};
+use crate::run::instance::{Instance, InstanceLock};
+use crate::run::leftovers;
+use crate::spec::problem::Problem;
+use crate::support::hash;
+use crate::support::text;
+
+/// A stack that is ready to be started.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) plan: Plan,
+    pub(super) holds: IndexMap<PortKey, Hold>,
+    pub(super) instance: Instance,
+    pub(super) lock: InstanceLock,
+    pub(super) listener: std::os::unix::net::UnixListener,
+    pub(super) socket: PathBuf,
+    pub(super) run: u64,
+    /// What to say before anything is started.
+    pub(super) messages: Vec<String>,
+}
+
+/// Prepares a stack whose lock is held.
+pub(super) fn prepare(
+    context: &Context,
+    ready: Ready,
+    instance: Instance,
+    lock: InstanceLock,
+    args: &UpArgs,
+) -> Result<Prepared, Stop> {
+    let mut messages = Vec::new();
+    if !ready.warnings.is_empty() {
+        messages.push(ready.warnings.trim_end().to_owned());
+    }
+    reap_leftovers(&instance, &mut messages)?;
+    let (mut plan, holds) = plan(context, &ready.draft, args, &mut messages)?;
+    let run = hash::random();
+    for unit in &mut plan.units {
+        let value = Some(format!("{run:016x}"));
+        unit.environment.changes.insert("STACK_RUN".to_owned(), value);
+    }
+    write_dotenv(&plan, &mut messages)?;
+    let socket = choose_socket(context, &instance)?;
+    let listener = socket::bind_listener(&socket).map_err(|error| {
+        Stop::new(ExitCode::Failed, text::chain(&error), None)
+    })?;
+    Ok(Prepared { plan, holds, instance, lock, listener, socket, run, messages })
+}
+
+/// Ends what a supervisor that was killed together with its guardian has left.
+pub(crate) fn reap_leftovers(instance: &Instance, messages: &mut Vec<String>) -> Result<(), Stop> {
+    let leftovers = leftovers::reap(&instance.id, &instance.lease_path());
+    if !leftovers.remaining.is_empty() {
+        let pids = text::list(&leftovers.remaining);
+        return Err(Stop::new(
+            ExitCode::Failed,
+            format!("processes of an earlier run of this stack cannot be ended: {pids}"),
+            Some("end them by hand, then try again"),
+        ));
+    }
+    if leftovers.ended > 0 {
+        let count = text::count_of(leftovers.ended, "process", "processes");
+        messages.push(format!("ended {count} left over from an earlier run that was killed"));
+    }
+    Ok(())
+}
+
+/// Allocates the ports and makes the plan.
+fn plan(
+    context: &Context,
+    draft: &Draft,
+    args: &UpArgs,
+    messages: &mut Vec<String>,
+) -> Result<(Plan, IndexMap<PortKey, Hold>), Stop> {
+    let mut problems = Vec::new();
+    let requests = draft.requests(&mut problems);
+    let owner = owner(draft);
+    let batch = Batch {
+        requests: &requests,
+        pool: &draft.pool(),
+        owner: &owner,
+        strict: args.strict_ports,
+        fresh: args.fresh_ports,
+    };
+    let allocation = allocate(&batch, &context.ledger()).map_err(|error| {
+        Stop::new(ExitCode::Failed, text::chain(&error), Some(&error.hint()))
+    })?;
+    messages.extend(
+        allocation.warnings.iter().map(|warning| warn(&warning.to_string(), Some(warning.hint()))),
+    );
+    let assignment: Assignment =
+        allocation.holds.iter().map(|(key, hold)| (key.clone(), hold.port())).collect();
+    // The draft has told everything that does not depend on the numbers.
+    let mut late = Vec::new();
+    let plan = draft.finish(&assignment, &mut late);
+    problems.extend(late.into_iter().filter(Problem::is_error));
+    if problems.iter().any(Problem::is_error) {
+        return Err(context.problems(&problems));
+    }
+    let rendered = context.render(&problems);
+    if !rendered.is_empty() {
+        messages.push(rendered.trim_end().to_owned());
+    }
+    Ok((plan, allocation.holds))
+}
+
+/// Who a draft is to the ledger.
+pub(crate) fn owner(draft: &Draft) -> Owner {
+    Owner {
+        instance: draft.instance().to_owned(),
+        project: draft.project().to_string(),
+        project_dir: draft.project_dir().to_path_buf(),
+    }
+}
+
+/// Writes the generated file.
+fn write_dotenv(plan: &Plan, messages: &mut Vec<String>) -> Result<(), Stop> {
+    let Some(file) = &plan.dotenv else { return Ok(()) };
+    let written = dotenv::write(&file.path, &file.entries).map_err(|error| {
+        Stop::new(ExitCode::Failed, text::chain(&error), Some(error.hint()))
+    })?;
+    let shown = name_of(&file.path);
+    messages.extend(
+        written.warnings.iter().map(|warning| warn(&format!("{shown}: {warning}"), None)),
+    );
+    let is_new = written.changed && !file.entries.is_empty();
+    if is_new && dotenv::would_git_track(&file.path) == Some(true) {
+        messages.push(format!(
+            "hint: git would track `{shown}`, which is generated; add it to `.gitignore`"
+        ));
+    }
+    Ok(())
+}
+
+/// Where the control socket of an instance is.
+pub(crate) fn choose_socket(context: &Context, instance: &Instance) -> Result<PathBuf, Stop> {
+    let temp = context.variable("TMPDIR").map(PathBuf::from);
+    let temp_dirs: Vec<&Path> =
+        temp.iter().map(PathBuf::as_path).chain([Path::new("/tmp")]).collect();
+    let uid = nix::unistd::getuid().as_raw();
+    socket_path::choose(&instance.dir, &instance.id, uid, &temp_dirs)
+        .map_err(|error| Stop::new(ExitCode::Failed, error.to_string(), None))
+}
+
+/// A warning in the usual form.
+pub(crate) fn warn(message: &str, hint: Option<&str>) -> String {
+    match hint.filter(|hint| !hint.is_empty()) {
+        Some(hint) => format!("warning: {message}\nhint: {hint}"),
+        None => format!("warning: {message}"),
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
