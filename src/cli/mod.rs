@@ -3,3 +3,4 @@
 pub mod args;
 pub mod diagnostics;
 pub mod exit;
+pub mod verbs;

@@ -1,0 +1,53 @@
+//! The verbs that speak to a running supervisor, or read what one has left: one file each.
+//!
+//! A verb gets a [`Context`] and its arguments, and returns the exit code or a [`VerbError`] for
+//! the caller to print. It says what it has to say through [`Output`]; nothing here prints. What
+//! several of them need is in `ground` (is there a supervisor, and what is known without one) and
+//! `watch` (follow events until a goal is reached).
+
+pub mod down;
+pub mod env;
+mod error;
+mod ground;
+pub mod logs;
+pub mod port;
+pub mod ps;
+pub mod restart;
+pub mod start;
+pub mod stop;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::run::instance::Instance;
+use crate::run::logs::LogBlock;
+use crate::run::snapshot::Event;
+
+pub use error::VerbError;
+
+/// What a verb works with.
+pub struct Context<'a> {
+    /// The copy of the project that it is about.
+    pub instance: &'a Instance,
+    /// Where it says what it has to say.
+    pub output: &'a mut dyn Output,
+}
+
+/// How a verb speaks. The printer is behind it; tests collect.
+pub trait Output {
+    /// Data, for stdout: one line without its end, or several.
+    fn data(&mut self, text: &str);
+
+    /// A message, for stderr, likewise.
+    fn message(&mut self, text: &str);
+
+    /// Something that happened in the stack, as progress.
+    fn event(&mut self, event: &Event);
+
+    /// Output of a service. Returns when it has been taken: history may be larger than memory.
+    fn block(&mut self, block: LogBlock) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+}
