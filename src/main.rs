@@ -1,3 +1,5 @@
 //! The `stack` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    stack::cli::main(std::env::args_os()).into()
+}

@@ -14,4 +14,4 @@ pub mod socket;
 pub mod socket_path;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

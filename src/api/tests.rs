@@ -1,7 +1,7 @@
 //! The server and the client together, over a real socket, before a supervisor that plays a script.
 
 mod commands;
-mod fake;
+pub(crate) mod fake;
 mod fixtures;
 mod hostile;
 mod sockets;

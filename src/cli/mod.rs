@@ -1,9 +1,69 @@
 //! THE TERMINAL: arguments, one file a verb, diagnostics, exit codes, and the one place that
 //! prints.
+//!
+//! [`main`] is the whole program: it reads the command line, gathers the [`Invocation`] and hands
+//! over to a verb. Nothing but the [`printer`] writes to stdout or stderr.
 
 pub mod args;
 pub mod diagnostics;
 pub mod exit;
+pub mod invocation;
+mod logging;
 pub mod printer;
+pub mod readiness;
 pub mod style;
 pub mod table;
+pub mod verbs;
+mod viewer;
+
+use std::ffi::OsString;
+
+use args::{NotRun, PortsVerb, Verb};
+use exit::ExitCode;
+use invocation::{Invocation, Stop};
+
+/// Runs `stack` with the words of its command line, the program's own name first.
+pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match args::parse(words) {
+        Ok(arguments) => arguments,
+        Err(NotRun::Show(text)) => {
+            printer::say_out(&text);
+            return ExitCode::Done;
+        }
+        Err(NotRun::Wrong(error)) => {
+            printer::say(&error.to_string());
+            return ExitCode::Usage;
+        }
+    };
+    let outcome = Invocation::new(arguments.global)
+        .and_then(|invocation| dispatch(&invocation, arguments.verb.as_ref()));
+    match outcome {
+        Ok(code) => code,
+        Err(Stop { code, message }) => {
+            printer::say(&message);
+            code
+        }
+    }
+}
+
+fn dispatch(invocation: &Invocation, verb: Option<&Verb>) -> Result<ExitCode, Stop> {
+    match verb {
+        None => verbs::overview::overview(invocation),
+        Some(Verb::Up(args)) => verbs::up::up(invocation, args),
+        Some(Verb::Config(args)) => verbs::config::config(invocation, args),
+        Some(Verb::Run(args)) => verbs::run::run(invocation, args),
+        Some(Verb::Ports(args)) => match &args.verb {
+            PortsVerb::Free(args) => verbs::ports_free::ports_free(invocation, args),
+        },
+        Some(
+            verb @ (Verb::Down(_)
+            | Verb::Start(_)
+            | Verb::Stop(_)
+            | Verb::Restart(_)
+            | Verb::Ps(_)
+            | Verb::Logs(_)
+            | Verb::Port(_)
+            | Verb::Env(_)),
+        ) => verbs::client::client(invocation, verb),
+    }
+}

@@ -78,6 +78,25 @@ impl Readiness {
         self.latest.get(name)
     }
 
+    /// The last that is known of every service, in the order of the file.
+    pub fn services(&self) -> impl Iterator<Item = &ServiceSnapshot> {
+        self.order.iter().filter_map(|name| self.latest.get(name))
+    }
+
+    /// The services that are still on their way.
+    pub fn pending(&self) -> Vec<ServiceName> {
+        let asked = self.asked.as_ref().unwrap_or(&self.order);
+        asked
+            .iter()
+            .filter(|name| {
+                self.latest.get(*name).is_none_or(|service| {
+                    standing(self.target, service, self.asked.is_some()) == Standing::OnItsWay
+                })
+            })
+            .cloned()
+            .collect()
+    }
+
     /// How far it is. Nothing is settled before every service that was asked for has been seen.
     pub fn progress(&self) -> Progress {
         let mut failed = Vec::new();

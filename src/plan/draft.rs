@@ -195,6 +195,11 @@ impl Draft {
         self.make(Ports::Assigned(assignment), problems)
     }
 
+    /// The plan with stand-in ports, for a look at everything else.
+    pub fn trial(&self) -> Plan {
+        self.make(Ports::StandIn(STAND_IN), &mut Vec::new())
+    }
+
     fn make(&self, ports: Ports<'_>, problems: &mut Vec<Problem>) -> Plan {
         let values = self.values(ports, problems);
         let files: Vec<(String, Option<String>)> = self.variables.files.clone();

@@ -10,12 +10,14 @@ mod graph;
 mod health;
 mod identity;
 pub mod model;
+mod show;
 mod unit;
 mod variables;
 
 pub use draft::{Assignment, Draft, Inputs};
 pub use identity::instance_id;
 pub use model::{Plan, UnitPlan};
+pub use show::Shown;
 pub use variables::Caller;
 
 use crate::spec::model::{ServiceSpec, StackSpec};

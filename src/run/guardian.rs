@@ -26,7 +26,7 @@ pub(crate) const SIGNALS: [Signal; 6] = [
 ];
 
 /// Two strokes nearer than this are one: a wrapper passes on what the terminal sent already.
-pub(crate) const STROKE: Duration = Duration::from_millis(500);
+pub const STROKE: Duration = Duration::from_millis(500);
 
 /// How long what was killed may take to vanish.
 const KILL_LIMIT: Duration = Duration::from_secs(2);

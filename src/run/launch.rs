@@ -50,6 +50,13 @@ pub struct Seat {
     pub(crate) table: SharedTable,
 }
 
+impl Seat {
+    /// The guardian's pid.
+    pub fn guardian_pid(&self) -> i32 {
+        self.guardian_pid
+    }
+}
+
 /// Becomes guardian and supervisor, and in the background a client that goes on as well.
 ///
 /// `units` is how many rows the shared table has; `background` is the file that takes what a

@@ -19,5 +19,5 @@ mod state;
 pub mod supervisor;
 mod unit;
 
-pub use guardian::Watch;
+pub use guardian::{STROKE, Watch};
 pub use outlet::Nobody;

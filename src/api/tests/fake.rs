@@ -19,16 +19,16 @@ use crate::run::snapshot::{Event, LogStream, Phase, ServiceSnapshot};
 use crate::support::name::{ProjectName, ServiceName};
 
 /// Longer than anything here takes, shorter than a person's patience.
-pub(super) const GENEROUS: Duration = Duration::from_secs(30);
+pub(crate) const GENEROUS: Duration = Duration::from_secs(30);
 
 /// More than the kernel keeps for a client that does not read.
-pub(super) const LONG: usize = 8 * 1024 * 1024;
+pub(crate) const LONG: usize = 8 * 1024 * 1024;
 
-pub(super) fn name(text: &str) -> ServiceName {
+pub(crate) fn name(text: &str) -> ServiceName {
     ServiceName::new(text).unwrap()
 }
 
-pub(super) fn service(text: &str, phase: Phase, since: u64) -> ServiceSnapshot {
+pub(crate) fn service(text: &str, phase: Phase, since: u64) -> ServiceSnapshot {
     ServiceSnapshot {
         service: name(text),
         replica: 1,
@@ -50,7 +50,7 @@ pub(super) fn service(text: &str, phase: Phase, since: u64) -> ServiceSnapshot {
     }
 }
 
-pub(super) fn snapshot() -> StackSnapshot {
+pub(crate) fn snapshot() -> StackSnapshot {
     StackSnapshot {
         project: ProjectName::new("shop").unwrap(),
         instance: "shop-0123456789abcdef".to_owned(),
@@ -72,7 +72,7 @@ pub(super) fn snapshot() -> StackSnapshot {
     }
 }
 
-pub(super) fn block(text: &str, time: u64, bytes: &'static [u8]) -> LogBlock {
+pub(crate) fn block(text: &str, time: u64, bytes: &'static [u8]) -> LogBlock {
     LogBlock {
         service: name(text),
         stream: LogStream::Stdout,
@@ -85,23 +85,23 @@ pub(super) fn block(text: &str, time: u64, bytes: &'static [u8]) -> LogBlock {
 }
 
 /// A server on a socket of its own, with the supervisor behind it.
-pub(super) struct Fake {
+pub(crate) struct Fake {
     directory: TempDir,
-    pub(super) events: broadcast::Sender<Event>,
-    pub(super) logs: broadcast::Sender<LogBlock>,
+    pub(crate) events: broadcast::Sender<Event>,
+    pub(crate) logs: broadcast::Sender<LogBlock>,
     /// Every command that arrived.
-    pub(super) commands: mpsc::UnboundedReceiver<Command>,
+    pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     /// A word for every request that arrived.
-    pub(super) asked: mpsc::UnboundedReceiver<()>,
+    pub(crate) asked: mpsc::UnboundedReceiver<()>,
     shutdown: Option<oneshot::Sender<()>>,
-    pub(super) server: JoinHandle<()>,
+    pub(crate) server: JoinHandle<()>,
 }
 
 /// What the supervisor does with a request.
 type Script = fn(&Request) -> Act;
 
 /// The supervisor's part.
-pub(super) enum Act {
+pub(crate) enum Act {
     /// Answers as a healthy one would.
     Answer,
     /// The same, with a snapshot of more than [`LONG`] bytes.
@@ -114,13 +114,25 @@ pub(super) enum Act {
     Hang,
 }
 
+/// What everybody sees of a command that was accepted, in that order.
+type Consequences = fn(&Command) -> Vec<Event>;
+
 impl Fake {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::with_script(16, |_| Act::Answer)
     }
 
     /// `capacity` is that of the event and log channels.
-    pub(super) fn with_script(capacity: usize, script: Script) -> Self {
+    pub(crate) fn with_script(capacity: usize, script: Script) -> Self {
+        Self::with_consequences(capacity, script, |_| Vec::new())
+    }
+
+    /// The same; what a command leads to is sent as events.
+    pub(crate) fn with_consequences(
+        capacity: usize,
+        script: Script,
+        consequences: Consequences,
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (request_tx, mut requests) = mpsc::unbounded_channel();
         let (events, _) = broadcast::channel(capacity);
@@ -134,6 +146,7 @@ impl Fake {
             log_tx: logs.clone(),
             log_dir: PathBuf::from("/p/shop/.stack/shop/logs"),
         };
+        let event_tx = events.clone();
         tokio::spawn(async move {
             let mut hung = Vec::new();
             while let Some(request) = requests.recv().await {
@@ -156,6 +169,9 @@ impl Fake {
                     (Act::Answer | Act::AnswerAtLength, Request::Command(command, reply)) => {
                         let affected = vec![name("web")];
                         let _ = reply.send(Ok(CommandReply { affected }));
+                        for event in consequences(&command) {
+                            let _ = event_tx.send(event);
+                        }
                         let _ = command_tx.send(command);
                     }
                 }
@@ -176,27 +192,27 @@ impl Fake {
         }
     }
 
-    pub(super) fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.path().join("control.sock")
     }
 
-    pub(super) fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(self.path()).with_deadline(GENEROUS)
     }
 
     /// Tells the server that the supervisor goes.
-    pub(super) fn shut_down(&mut self) {
+    pub(crate) fn shut_down(&mut self) {
         if let Some(shutdown) = self.shutdown.take() {
             let _ = shutdown.send(());
         }
     }
 
-    pub(super) async fn connect(&self) -> UnixStream {
+    pub(crate) async fn connect(&self) -> UnixStream {
         UnixStream::connect(self.path()).await.unwrap()
     }
 
     /// Sends bytes as they are and returns everything that comes back.
-    pub(super) async fn raw(&self, bytes: &[u8]) -> String {
+    pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = self.connect().await;
         // The server may close before it has read all of an oversized request.
         let _ = stream.write_all(bytes).await;
@@ -204,7 +220,7 @@ impl Fake {
     }
 }
 
-pub(super) async fn read_all(stream: &mut UnixStream) -> String {
+pub(crate) async fn read_all(stream: &mut UnixStream) -> String {
     let mut answer = Vec::new();
     let mut piece = [0; 4096];
     while let Ok(length @ 1..) = stream.read(&mut piece).await {

@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::fmt::Write;
 use std::time::Duration;
 
 use clap::CommandFactory;
@@ -52,12 +53,10 @@ fn help_pages() {
     let mut pages = help("--help");
     for verb in Cli::command().get_subcommands() {
         let line = format!("{} --help", verb.get_name());
-        pages += &format!("\n---- stack {line}\n\n{}", help(&line));
+        write!(pages, "\n---- stack {line}\n\n{}", help(&line)).unwrap();
     }
-    pages += &format!(
-        "\n---- stack ports free --help\n\n{}",
-        help("ports free --help")
-    );
+    let free = "ports free --help";
+    write!(pages, "\n---- stack {free}\n\n{}", help(free)).unwrap();
     insta::assert_snapshot!(pages);
 }
 
@@ -200,7 +199,7 @@ fn wrong_usage() {
     ];
     let mut said = String::new();
     for line in lines {
-        said += &format!("$ stack {line}\n{}\n\n", wrong(line));
+        write!(said, "$ stack {line}\n{}\n\n", wrong(line)).unwrap();
     }
     insta::assert_snapshot!(said);
 }

@@ -137,6 +137,12 @@ impl Printer {
         self.shared.send(|queue| queue.append(Item::Err(text)));
     }
 
+    /// Prints a message of several lines that was made for a person; JSON progress leaves it to
+    /// the events.
+    pub fn message(&self, text: impl Into<String>) {
+        self.line_err(text);
+    }
+
     /// Prints every service with its address, where `.env` is, and how to stop.
     pub fn summary(&self, stack: &StackSnapshot) {
         let stack = Box::new(stack.clone());

@@ -16,6 +16,7 @@
 //! text out.
 
 mod board;
+mod direct;
 mod escape;
 mod frame;
 mod handle;
@@ -32,6 +33,7 @@ mod summary;
 pub(crate) mod words;
 mod worker;
 
+pub use direct::{say, say_out, stderr_columns};
 pub use handle::Printer;
 pub use options::{Color, PrinterOptions, Progress, Terminals};
 pub use queue::Delivery;

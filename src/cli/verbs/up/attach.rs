@@ -10,7 +10,7 @@ use crate::api::client::{Client, ClientError};
 use crate::api::frame::Frame;
 use crate::api::messages::Update;
 use crate::cli::args::UpArgs;
-use crate::cli::context::{Context, Ready, Stop};
+use crate::cli::invocation::{Invocation, Ready, Stop};
 use crate::cli::exit::ExitCode;
 use crate::cli::printer::{Delivery, Printer};
 use crate::run::control::{Command, StackSnapshot};
@@ -21,7 +21,7 @@ use crate::support::text;
 
 /// Joins a stack that runs.
 pub(super) fn join(
-    context: &Context,
+    invocation: &Invocation,
     ready: &Ready,
     client: &Client,
     args: &UpArgs,
@@ -40,14 +40,14 @@ pub(super) fn join(
     let reply = runtime.block_on(client.command(&command)).map_err(failed)?;
     let services: Vec<ServiceName> =
         stack.services.iter().map(|service| service.service.clone()).collect();
-    let mut printing = context.printer_options(&services);
+    let mut printing = invocation.printer_options(&services);
     printing.log_prefix = !args.no_log_prefix;
     printing.timestamps = args.timestamps;
     let printer = Arc::new(Printer::start(printing).map_err(|error| Stop::system(&error))?);
     if !ready.warnings.is_empty() {
         printer.message(ready.warnings.trim_end());
     }
-    let instance = context.instance(&ready.draft);
+    let instance = invocation.instance(&ready.draft);
     let run = u64::from_str_radix(&stack.run, 16).unwrap_or_default();
     let failures = Failures::new(instance.log_dir(), run);
     let code = if args.detach || args.wait {

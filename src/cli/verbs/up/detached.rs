@@ -10,7 +10,7 @@ use super::show::Failures;
 use crate::api::client::{Client, ClientError, EventStream};
 use crate::api::messages::Update;
 use crate::cli::args::UpArgs;
-use crate::cli::context::{Context, Stop};
+use crate::cli::invocation::{Invocation, Stop};
 use crate::cli::exit::ExitCode;
 use crate::cli::printer::Printer;
 use crate::cli::readiness::{Progress, Readiness, Target};
@@ -24,12 +24,12 @@ use crate::support::text;
 const WAIT_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Waits until the stack that was just started has reached its target.
-pub(super) fn wait(context: &Context, prepared: Prepared, args: &UpArgs) -> Result<ExitCode, Stop> {
+pub(super) fn wait(invocation: &Invocation, prepared: Prepared, args: &UpArgs) -> Result<ExitCode, Stop> {
     // The holds and the lock live on in the two processes that keep the stack.
     let Prepared { plan, holds, instance, lock, listener, socket, run, messages } = prepared;
     drop((holds, lock, listener));
     let services: Vec<ServiceName> = plan.units.iter().map(|unit| unit.service.clone()).collect();
-    let printer = context.printer(&services).map_err(|error| Stop::system(&error))?;
+    let printer = invocation.printer(&services).map_err(|error| Stop::system(&error))?;
     for message in &messages {
         printer.message(message);
     }

@@ -1,7 +1,7 @@
 //! `up --dry-run`: what would happen. Writes and starts nothing.
 
 use crate::cli::args::UpArgs;
-use crate::cli::context::{Context, Ready, Stop};
+use crate::cli::invocation::{Invocation, Ready, Stop};
 use crate::cli::exit::ExitCode;
 use crate::plan::Plan;
 use crate::ports::request::Want;
@@ -10,18 +10,18 @@ use crate::support::text;
 
 /// Prints the services in the order in which they would start, with what each waits for.
 pub(super) fn dry_run(
-    context: &Context,
+    invocation: &Invocation,
     ready: &Ready,
     args: &UpArgs,
 ) -> Result<ExitCode, Stop> {
-    let printer = context.printer(&[]).map_err(|error| Stop::system(&error))?;
+    let printer = invocation.printer(&[]).map_err(|error| Stop::system(&error))?;
     if !ready.warnings.is_empty() {
         printer.message(ready.warnings.trim_end());
     }
     let draft = &ready.draft;
     let mut problems = Vec::new();
     let requests = draft.requests(&mut problems);
-    let sticky = context.ledger().sticky();
+    let sticky = invocation.ledger().sticky();
     let own = super::owner(draft);
     let plan = draft.trial();
     printer.line_out(format!("{} would start, in this order:", draft.project()));

@@ -11,7 +11,7 @@ use super::prepare::Prepared;
 use super::show;
 use crate::api::{server, socket};
 use crate::cli::args::UpArgs;
-use crate::cli::context::{Context, Stop};
+use crate::cli::invocation::{Invocation, Stop};
 use crate::cli::exit::ExitCode;
 use crate::cli::logging;
 use crate::cli::printer::Printer;
@@ -27,7 +27,7 @@ use crate::support::name::ServiceName;
 
 /// Runs the supervisor to its end. Returns the exit code of the whole.
 pub(super) fn supervise(
-    context: &Context,
+    invocation: &Invocation,
     prepared: Prepared,
     seat: Seat,
     options: Options,
@@ -36,17 +36,17 @@ pub(super) fn supervise(
     let runtime = crate::cli::verbs::runtime()?;
     let local = LocalSet::new();
     if options.is_detached {
-        logging::to_stderr(context.global.verbose);
+        logging::to_stderr(invocation.global.verbose);
         return local.block_on(&runtime, run(prepared, seat, options, Nobody, None));
     }
     let services: Vec<ServiceName> =
         prepared.plan.units.iter().map(|unit| unit.service.clone()).collect();
-    let mut printing = context.printer_options(&services);
+    let mut printing = invocation.printer_options(&services);
     printing.log_prefix = !args.no_log_prefix;
     printing.timestamps = args.timestamps;
     printing.log_dir = Some(prepared.instance.log_dir());
     let printer = Arc::new(Printer::start(printing).map_err(|error| Stop::system(&error))?);
-    logging::to_printer(context.global.verbose, &printer);
+    logging::to_printer(invocation.global.verbose, &printer);
     for message in &prepared.messages {
         printer.message(message);
     }

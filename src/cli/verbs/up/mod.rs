@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::api::client::Client;
 use crate::cli::args::UpArgs;
-use crate::cli::context::{Context, Ready, Stop, check_service};
+use crate::cli::invocation::{Invocation, Ready, Stop, check_service};
 use crate::cli::exit::ExitCode;
 use crate::cli::printer;
 use crate::run::Watch;
@@ -29,31 +29,31 @@ const WINNER_LIMIT: Duration = Duration::from_secs(5);
 const WINNER_PAUSE: Duration = Duration::from_millis(10);
 
 /// Runs the verb.
-pub fn up(context: &Context, args: &UpArgs) -> Result<ExitCode, Stop> {
-    let ready = context.draft()?;
+pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
+    let ready = invocation.draft()?;
     for name in args.services.iter().chain(&args.exit_code_from) {
         check_service(&ready.draft, name)?;
     }
     if args.dry_run {
-        return dry_run::dry_run(context, &ready, args);
+        return dry_run::dry_run(invocation, &ready, args);
     }
-    let instance = context.instance(&ready.draft);
+    let instance = invocation.instance(&ready.draft);
     instance.create().map_err(|error| Stop::system(&error))?;
     let lock = loop {
         match instance.lock().map_err(|error| Stop::system(&error))? {
             LockAttempt::Acquired(lock) => break lock,
             LockAttempt::Busy(_) => {
-                if let Some(client) = wait_for_winner(context, &instance)? {
-                    return attach::join(context, &ready, &client, args);
+                if let Some(client) = wait_for_winner(invocation, &instance)? {
+                    return attach::join(invocation, &ready, &client, args);
                 }
             }
         }
     };
-    start(context, ready, instance, lock, args)
+    start(invocation, ready, instance, lock, args)
 }
 
 /// Somebody else holds the lock: a client for it, once it answers; nothing if it let go.
-fn wait_for_winner(context: &Context, instance: &Instance) -> Result<Option<Client>, Stop> {
+fn wait_for_winner(invocation: &Invocation, instance: &Instance) -> Result<Option<Client>, Stop> {
     let begun = std::time::Instant::now();
     let runtime = super::runtime()?;
     loop {
@@ -63,7 +63,7 @@ fn wait_for_winner(context: &Context, instance: &Instance) -> Result<Option<Clie
         // The path does not depend on what the holder has written so far.
         let path = match instance.holder() {
             Some(holder) => holder.socket,
-            None => choose_socket(context, instance)?,
+            None => choose_socket(invocation, instance)?,
         };
         let client = Client::new(path);
         match runtime.block_on(client.version()) {
@@ -85,14 +85,14 @@ fn wait_for_winner(context: &Context, instance: &Instance) -> Result<Option<Clie
 
 /// Starts the stack whose lock is held.
 fn start(
-    context: &Context,
+    invocation: &Invocation,
     ready: Ready,
     instance: Instance,
     lock: crate::run::instance::InstanceLock,
     args: &UpArgs,
 ) -> Result<ExitCode, Stop> {
     let is_detached = args.detach || args.wait;
-    let prepared = prepare::prepare(context, ready, instance, lock, args)?;
+    let prepared = prepare::prepare(invocation, ready, instance, lock, args)?;
     let log = if is_detached {
         let path = prepared.instance.supervisor_log_path();
         Some(open_private_append(&path).map_err(|error| Stop::system(&error))?)
@@ -113,7 +113,7 @@ fn start(
         Stop::new(ExitCode::Failed, format!("no process could be made: {}", errno.desc()), None)
     })?;
     match role {
-        Role::Client { .. } => detached::wait(context, prepared, args),
+        Role::Client { .. } => detached::wait(invocation, prepared, args),
         Role::Guardian(guardian) => {
             // The guardian keeps the lock: it is let go when the last of the two is gone.
             let prepare::Prepared { lock, .. } = prepared;
@@ -135,6 +135,6 @@ fn start(
                 }
             })
         }
-        Role::Supervisor(seat) => foreground::supervise(context, prepared, seat, options, args),
+        Role::Supervisor(seat) => foreground::supervise(invocation, prepared, seat, options, args),
     }
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use super::super::super::context::{Context, Ready, Stop};
-use super::super::super::exit::ExitCode;
+use crate::cli::invocation::{Invocation, Ready, Stop};
+use crate::cli::exit::ExitCode;
 use crate::api::{socket, socket_path};
 use crate::cli::args::UpArgs;
 use crate::dotenv;
@@ -37,7 +37,7 @@ pub(super) struct Prepared {
 
 /// Prepares a stack whose lock is held.
 pub(super) fn prepare(
-    context: &Context,
+    invocation: &Invocation,
     ready: Ready,
     instance: Instance,
     lock: InstanceLock,
@@ -48,14 +48,14 @@ pub(super) fn prepare(
         messages.push(ready.warnings.trim_end().to_owned());
     }
     reap_leftovers(&instance, &mut messages)?;
-    let (mut plan, holds) = plan(context, &ready.draft, args, &mut messages)?;
+    let (mut plan, holds) = plan(invocation, &ready.draft, args, &mut messages)?;
     let run = hash::random();
     for unit in &mut plan.units {
         let value = Some(format!("{run:016x}"));
         unit.environment.changes.insert("STACK_RUN".to_owned(), value);
     }
     write_dotenv(&plan, &mut messages)?;
-    let socket = choose_socket(context, &instance)?;
+    let socket = choose_socket(invocation, &instance)?;
     let listener = socket::bind_listener(&socket).map_err(|error| {
         Stop::new(ExitCode::Failed, text::chain(&error), None)
     })?;
@@ -82,7 +82,7 @@ pub(crate) fn reap_leftovers(instance: &Instance, messages: &mut Vec<String>) ->
 
 /// Allocates the ports and makes the plan.
 fn plan(
-    context: &Context,
+    invocation: &Invocation,
     draft: &Draft,
     args: &UpArgs,
     messages: &mut Vec<String>,
@@ -97,7 +97,7 @@ fn plan(
         strict: args.strict_ports,
         fresh: args.fresh_ports,
     };
-    let allocation = allocate(&batch, &context.ledger()).map_err(|error| {
+    let allocation = allocate(&batch, &invocation.ledger()).map_err(|error| {
         Stop::new(ExitCode::Failed, text::chain(&error), Some(&error.hint()))
     })?;
     messages.extend(
@@ -110,9 +110,9 @@ fn plan(
     let plan = draft.finish(&assignment, &mut late);
     problems.extend(late.into_iter().filter(Problem::is_error));
     if problems.iter().any(Problem::is_error) {
-        return Err(context.problems(&problems));
+        return Err(invocation.problems(&problems));
     }
-    let rendered = context.render(&problems);
+    let rendered = invocation.render(&problems);
     if !rendered.is_empty() {
         messages.push(rendered.trim_end().to_owned());
     }
@@ -148,8 +148,8 @@ fn write_dotenv(plan: &Plan, messages: &mut Vec<String>) -> Result<(), Stop> {
 }
 
 /// Where the control socket of an instance is.
-pub(crate) fn choose_socket(context: &Context, instance: &Instance) -> Result<PathBuf, Stop> {
-    let temp = context.variable("TMPDIR").map(PathBuf::from);
+pub(crate) fn choose_socket(invocation: &Invocation, instance: &Instance) -> Result<PathBuf, Stop> {
+    let temp = invocation.variable("TMPDIR").map(PathBuf::from);
     let temp_dirs: Vec<&Path> =
         temp.iter().map(PathBuf::as_path).chain([Path::new("/tmp")]).collect();
     let uid = nix::unistd::getuid().as_raw();

@@ -13,14 +13,14 @@ use crate::plan::{Caller, Draft, Inputs};
 use crate::ports::{Ledger, state_dir};
 use crate::run::instance::Instance;
 use crate::spec::find::{Found, Request, find, read};
-use crate::spec::load::{Input, load};
+use crate::spec::{Input, load};
 use crate::spec::problem::{Problem, Severity};
-use crate::support::name::ServiceName;
+use crate::support::name::{ProjectName, ServiceName};
 use crate::support::text::nearest;
 
 /// The surroundings of one run of `stack`.
 #[derive(Debug)]
-pub struct Context {
+pub struct Invocation {
     /// The flags before the verb.
     pub global: Global,
     /// The caller's environment.
@@ -66,7 +66,7 @@ impl Stop {
     }
 }
 
-impl Context {
+impl Invocation {
     /// Looks at the surroundings.
     pub fn new(global: Global) -> Result<Self, Stop> {
         let caller: Caller = Arc::new(std::env::vars_os().collect());
@@ -98,7 +98,7 @@ impl Context {
         let found = self.find().map_err(|problem| self.problems(&[problem]))?;
         let bytes =
             read(&found, &mut io::stdin().lock()).map_err(|problem| self.problems(&[problem]))?;
-        let loaded = load(Input::new(found, bytes));
+        let loaded = load(input(found, bytes));
         let mut problems = loaded.problems;
         let draft = loaded.spec.and_then(|spec| Draft::new(spec, &self.inputs(), &mut problems));
         deduplicate(&mut problems);
@@ -146,6 +146,21 @@ impl Context {
     /// The instance of a draft.
     pub fn instance(&self, draft: &Draft) -> Instance {
         Instance::new(draft.project().clone(), draft.project_dir().to_path_buf(), &self.state_dir())
+    }
+
+    /// The one instance that runs in the project's directory, whatever its file says now.
+    pub fn running_instance(&self) -> Option<Instance> {
+        let project_dir = match self.find().ok()? {
+            Found::File { project_dir, .. } | Found::Stdin { project_dir } => project_dir,
+        };
+        let mut running = fs_err::read_dir(project_dir.join(".stack"))
+            .ok()?
+            .flatten()
+            .filter_map(|entry| ProjectName::new(entry.file_name().to_str()?).ok())
+            .map(|name| Instance::new(name, project_dir.clone(), &self.state_dir()))
+            .filter(Instance::is_locked);
+        let first = running.next()?;
+        running.next().is_none().then_some(first)
     }
 
     /// Where the user's state is kept.
@@ -226,4 +241,13 @@ fn deduplicate(problems: &mut Vec<Problem>) {
         }
     }
     *problems = kept;
+}
+
+fn input(found: Found, bytes: Vec<u8>) -> Input {
+    match found {
+        Found::File { file, shown, project_dir } => Input { bytes, shown, file, project_dir },
+        Found::Stdin { project_dir } => {
+            Input { bytes, shown: PathBuf::from("-"), file: PathBuf::from("-"), project_dir }
+        }
+    }
 }

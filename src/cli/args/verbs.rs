@@ -1,0 +1,303 @@
+//! What each verb takes.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::support::duration;
+use crate::support::name::{PortName, ServiceName};
+use crate::support::port_range::PortRange;
+
+/// `stack up`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
+pub struct UpArgs {
+    /// Only these services, with what they depend on [default: all]
+    #[arg(value_name = "SERVICE", value_parser = ServiceName::new)]
+    pub services: Vec<ServiceName>,
+
+    /// Return once everything has been started, and keep it running in the background
+    #[arg(short, long)]
+    pub detach: bool,
+
+    /// Return once everything is ready; implies -d
+    #[arg(long)]
+    pub wait: bool,
+
+    /// How long --wait may take, in seconds or as 1m30s; 0 for no limit [default: 5m]
+    #[arg(long, value_name = "TIME", value_parser = seconds_or_duration, requires = "wait")]
+    pub wait_timeout: Option<Duration>,
+
+    /// Leave dependencies alone
+    #[arg(long)]
+    pub no_deps: bool,
+
+    /// Show what would happen, and write and start nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Fail where a port that was asked for is taken, instead of taking another one
+    #[arg(long, help_heading = "Ports")]
+    pub strict_ports: bool,
+
+    /// Forget the ports of earlier runs
+    #[arg(long, help_heading = "Ports")]
+    pub fresh_ports: bool,
+
+    /// Stop everything when a service fails
+    #[arg(long, help_heading = "End")]
+    pub abort_on_failure: bool,
+
+    /// Stop everything when this service ends, and exit with its code
+    #[arg(
+        long,
+        value_name = "SERVICE",
+        value_parser = ServiceName::new,
+        conflicts_with_all = ["detach", "wait"],
+        help_heading = "End"
+    )]
+    pub exit_code_from: Option<ServiceName>,
+
+    /// How long services may take to stop, in seconds or as 1m30s [default: each its own]
+    #[arg(
+        short,
+        long,
+        value_name = "TIME",
+        value_parser = seconds_or_duration,
+        help_heading = "End"
+    )]
+    pub timeout: Option<Duration>,
+
+    /// Leave out the service's name before each line of its output
+    #[arg(long, help_heading = "Output")]
+    pub no_log_prefix: bool,
+
+    /// Show the time before each line of output
+    #[arg(long, help_heading = "Output")]
+    pub timestamps: bool,
+}
+
+/// `stack down`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct DownArgs {
+    /// How long services may take to stop, in seconds or as 1m30s [default: each its own]
+    #[arg(short, long, value_name = "TIME", value_parser = seconds_or_duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// `stack start`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ServicesArgs {
+    /// Only these services, with what they depend on [default: all]
+    #[arg(value_name = "SERVICE", value_parser = ServiceName::new)]
+    pub services: Vec<ServiceName>,
+}
+
+/// `stack stop` and `stack restart`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct StopArgs {
+    /// Only these services [default: all]
+    #[arg(value_name = "SERVICE", value_parser = ServiceName::new)]
+    pub services: Vec<ServiceName>,
+
+    /// How long services may take to stop, in seconds or as 1m30s [default: each its own]
+    #[arg(short, long, value_name = "TIME", value_parser = seconds_or_duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// `stack ps`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct PsArgs {
+    /// How to print the list: table or json
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub format: ListFormat,
+}
+
+/// How a list is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ListFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// `stack logs`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct LogsArgs {
+    /// Only these services [default: all]
+    #[arg(value_name = "SERVICE", value_parser = ServiceName::new)]
+    pub services: Vec<ServiceName>,
+
+    /// Go on with what is printed from now on
+    #[arg(short, long)]
+    pub follow: bool,
+
+    /// Show only the last N lines of each service, or `all`
+    #[arg(
+        short = 'n',
+        long = "tail",
+        value_name = "N",
+        default_value = "all",
+        value_parser = parse_tail
+    )]
+    pub tail: Tail,
+
+    /// Leave out the service's name before each line
+    #[arg(long)]
+    pub no_log_prefix: bool,
+
+    /// Show the time before each line
+    #[arg(short, long)]
+    pub timestamps: bool,
+}
+
+/// How much of the earlier output is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tail {
+    /// Everything of the last run.
+    All,
+    /// That many lines of each service.
+    Lines(usize),
+}
+
+/// `stack port`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct PortArgs {
+    /// The service
+    #[arg(value_name = "SERVICE", value_parser = ServiceName::new)]
+    pub service: ServiceName,
+
+    /// The port's name [default: the service's only port, or PORT]
+    #[arg(value_name = "NAME", value_parser = PortName::new)]
+    pub name: Option<PortName>,
+}
+
+/// `stack config`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ConfigArgs {
+    /// How to print it: yaml or json
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub format: ConfigFormat,
+
+    /// Only check; print nothing where all is well
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// How the configuration is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum ConfigFormat {
+    /// As it would be written.
+    #[default]
+    Yaml,
+    /// For programs.
+    Json,
+}
+
+/// `stack env`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct EnvArgs {
+    /// How to print the variables: dotenv, json or shell
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub format: EnvFormat,
+}
+
+/// How variables are printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum EnvFormat {
+    /// As in a `.env` file.
+    #[default]
+    Dotenv,
+    /// One JSON object.
+    Json,
+    /// `export` lines for `eval`.
+    Shell,
+}
+
+/// `stack run`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(override_usage = "stack run [OPTIONS] -- COMMAND...")]
+pub struct RunArgs {
+    /// Use the environment and the directory of this service
+    #[arg(short, long, value_name = "SERVICE", value_parser = ServiceName::new)]
+    pub service: Option<ServiceName>,
+
+    /// The command and its arguments
+    #[arg(value_name = "COMMAND", required = true, trailing_var_arg = true)]
+    pub command: Vec<OsString>,
+}
+
+/// `stack ports`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(disable_help_subcommand = true)]
+pub struct PortsArgs {
+    /// What about them.
+    #[command(subcommand)]
+    pub verb: PortsVerb,
+}
+
+/// What `stack ports` does.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum PortsVerb {
+    /// Print free ports, one a line; no other `stack` hands them out for two minutes
+    Free(PortsFreeArgs),
+}
+
+/// `stack ports free`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct PortsFreeArgs {
+    /// How many
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub count: u16,
+
+    /// Where to look, both ends included
+    #[arg(long, value_name = "RANGE", default_value_t = PortRange::DEFAULT)]
+    pub range: PortRange,
+}
+
+/// Whole seconds (`10`), or a duration with units (`1m30s`).
+fn seconds_or_duration(text: &str) -> Result<Duration, duration::DurationError> {
+    match text.parse() {
+        Ok(seconds) => Ok(Duration::from_secs(seconds)),
+        Err(_) => duration::parse(text),
+    }
+}
+
+fn parse_tail(text: &str) -> Result<Tail, &'static str> {
+    if text == "all" {
+        return Ok(Tail::All);
+    }
+    text.parse()
+        .map(Tail::Lines)
+        .map_err(|_| "it is neither a number nor `all`")
+}

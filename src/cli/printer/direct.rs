@@ -1,0 +1,23 @@
+//! A few words without a printer's thread: before there is one, or where there must be none.
+
+use std::io::{self, Write};
+
+/// Writes a message to stderr, with an end of line. What cannot be written is not.
+pub fn say(text: &str) {
+    if !text.is_empty() {
+        drop(writeln!(io::stderr(), "{text}"));
+    }
+}
+
+/// Writes data to stdout, with an end of line unless it has one.
+pub fn say_out(text: &str) {
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    drop(write!(io::stdout(), "{text}{end}"));
+    drop(io::stdout().flush());
+}
+
+/// The columns of the terminal behind stderr; 100 for anything else.
+pub fn stderr_columns() -> usize {
+    terminal_size::terminal_size_of(io::stderr())
+        .map_or(100, |(width, _)| usize::from(width.0).clamp(40, 120))
+}

@@ -1,0 +1,100 @@
+//! From the command line to the verbs that speak to a running supervisor.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::{Context, Output, VerbError, down, env, logs, port, ps, restart, start, stop};
+use crate::cli::args::Verb;
+use crate::cli::exit::ExitCode;
+use crate::cli::invocation::{Invocation, Stop};
+use crate::cli::printer::{Delivery, Printer};
+use crate::cli::table::services;
+use crate::run::control::StackSnapshot;
+use crate::run::instance::Instance;
+use crate::run::logs::LogBlock;
+use crate::run::snapshot::Event;
+use crate::support::clock::unix_millis;
+use crate::support::name::ServiceName;
+use crate::support::text;
+
+/// Runs one of the verbs that speak to a supervisor.
+pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
+    let (instance, names) = find(invocation)?;
+    let mut options = invocation.printer_options(&names);
+    options.log_dir = Some(instance.log_dir());
+    if let Verb::Logs(args) = verb {
+        options.log_prefix = !args.no_log_prefix;
+        options.timestamps = args.timestamps;
+    }
+    let printer = Arc::new(Printer::start(options).map_err(|error| Stop::system(&error))?);
+    let mut output = Printing(Arc::clone(&printer));
+    let mut context = Context { instance: &instance, output: &mut output };
+    let table = |stack: &StackSnapshot| {
+        services(&stack.services, unix_millis())
+            .render(printer.stdout_palette(), printer.stdout_columns())
+    };
+    let runtime = super::runtime()?;
+    let outcome = runtime.block_on(async {
+        match verb {
+            Verb::Down(args) => down::run(&mut context, args).await,
+            Verb::Start(args) => start::run(&mut context, args).await,
+            Verb::Stop(args) => stop::run(&mut context, args).await,
+            Verb::Restart(args) => restart::run(&mut context, args).await,
+            Verb::Ps(args) => ps::run(&mut context, args, table).await,
+            Verb::Logs(args) => logs::run(&mut context, args).await,
+            Verb::Port(args) => port::run(&mut context, args).await,
+            Verb::Env(args) => env::run(&mut context, args).await,
+            // These do not come here.
+            Verb::Up(_) | Verb::Config(_) | Verb::Run(_) | Verb::Ports(_) => Ok(ExitCode::Usage),
+        }
+    });
+    printer.finish();
+    outcome.map_err(|error| stop_of(&error))
+}
+
+/// A verb's error as the reason to stop.
+pub(super) fn stop_of(error: &VerbError) -> Stop {
+    Stop::new(error.exit_code(), text::chain(error), error.hint().as_deref())
+}
+
+/// The instance that is meant, and the services of its file.
+///
+/// A file that was broken while its stack ran must not keep anybody from seeing or stopping it:
+/// then the one that runs here is meant, if there is but one.
+pub(super) fn find(invocation: &Invocation) -> Result<(Instance, Vec<ServiceName>), Stop> {
+    match invocation.draft() {
+        Ok(ready) => {
+            let services = ready.draft.spec().services.keys().cloned().collect();
+            Ok((invocation.instance(&ready.draft), services))
+        }
+        Err(stop) => invocation.running_instance().map(|instance| (instance, Vec::new())).ok_or(stop),
+    }
+}
+
+/// The printer as the verbs' output.
+pub(super) struct Printing(pub(super) Arc<Printer>);
+
+impl Output for Printing {
+    fn data(&mut self, text: &str) {
+        self.0.line_out(text);
+    }
+
+    fn message(&mut self, text: &str) {
+        self.0.line_err(text);
+    }
+
+    fn event(&mut self, event: &Event) {
+        self.0.event(event);
+    }
+
+    fn block(&mut self, block: LogBlock) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(async move {
+            let mut block = block;
+            while let Delivery::Full(again) = self.0.logs(block) {
+                block = again;
+                self.0.room().await;
+            }
+        })
+    }
+}

@@ -1,0 +1,155 @@
+//! `stack down`: stops everything, and ends when the supervisor has gone and its lock is free.
+//!
+//! Works on a supervisor of another version, on one that has just died, and on what a supervisor
+//! and a guardian left that were killed together.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::watch::Watch;
+use super::{Context, VerbError};
+use crate::api::client::{Client, ClientError};
+use crate::api::messages::code;
+use crate::cli::args::DownArgs;
+use crate::cli::exit::ExitCode;
+use crate::run::control::Command;
+use crate::run::instance::{Instance, LockAttempt};
+use crate::run::leftovers::{self, Leftovers};
+use crate::run::snapshot::Event;
+
+/// How long supervisor and guardian may take to go once they said that all has ended.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// The same where that was not seen: every grace period may still have to pass.
+const BLIND_WAIT: Duration = Duration::from_secs(300);
+
+/// How often the lock is looked at. Waiting in the kernel for it would keep an `up` from it that
+/// comes at the same moment.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Carries out `stack down`. Exit code 0 also when nothing runs, 1 when something is left.
+pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<ExitCode, VerbError> {
+    let pid = context
+        .instance
+        .holder()
+        .map_or(0, |holder| holder.supervisor_pid);
+    let was_running = match context.supervisor().await {
+        Ok(client) => {
+            let has_ended = drain(context, &client, arguments).await?;
+            let patience = if has_ended { FAREWELL } else { BLIND_WAIT };
+            if !is_free_within(context.instance, patience).await {
+                return Err(VerbError::DoesNotEnd { pid });
+            }
+            if has_ended {
+                context.output.message("stopped everything");
+                return Ok(ExitCode::Done);
+            }
+            true
+        }
+        Err(ClientError::NotRunning) => false,
+        Err(error) => return Err(error.into()),
+    };
+    // Nobody has confirmed that all has ended, so what the leases name is looked for.
+    let found = reap(context.instance).await?;
+    if found.ended > 0 {
+        let noun = if found.ended == 1 {
+            "process"
+        } else {
+            "processes"
+        };
+        context.output.message(&format!(
+            "ended {} {noun} that a killed supervisor had left",
+            found.ended
+        ));
+    }
+    if !found.remaining.is_empty() {
+        return Err(VerbError::LeftOver {
+            pids: found.remaining,
+        });
+    }
+    context.output.message(if was_running {
+        "stopped everything"
+    } else if found.ended == 0 {
+        "nothing is running here"
+    } else {
+        "nothing is running here any more"
+    });
+    Ok(ExitCode::Done)
+}
+
+/// Has everything stopped; whether its end was seen.
+async fn drain(
+    context: &mut Context<'_>,
+    client: &Client,
+    arguments: &DownArgs,
+) -> Result<bool, VerbError> {
+    let watch = match Watch::open(client).await {
+        Ok(watch) => Some(watch),
+        // Another version: the command works, its events cannot be told. Or no place is free.
+        Err(ClientError::Version { .. } | ClientError::Protocol(_) | ClientError::Refused(_)) => {
+            None
+        }
+        // It has just gone.
+        Err(ClientError::Closed | ClientError::NotRunning) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let command = Command::Down {
+        grace: arguments.timeout,
+    };
+    match client.command(&command).await {
+        Ok(_) => {}
+        // Somebody else was first; the end is the same.
+        Err(ClientError::Refused(body))
+            if body.code == code::DRAINING || body.code == code::GONE =>
+        {
+            context.output.message("it is being stopped already");
+        }
+        Err(ClientError::Closed | ClientError::NotRunning) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    }
+    let Some(mut watch) = watch else {
+        return Ok(false);
+    };
+    loop {
+        match watch.next().await {
+            Ok(Some(event)) => {
+                context.output.event(&event);
+                if matches!(event, Event::Ended { .. }) {
+                    return Ok(true);
+                }
+            }
+            Ok(None) | Err(ClientError::Closed) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn is_free_within(instance: &Instance, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    while instance.is_locked() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        sleep(PAUSE).await;
+    }
+    true
+}
+
+/// Ends what is left of an instance without a supervisor.
+async fn reap(instance: &Instance) -> Result<Leftovers, VerbError> {
+    if !instance.lock_path().exists() {
+        return Ok(Leftovers::default());
+    }
+    match instance.lock().map_err(VerbError::Lock)? {
+        // Somebody has just started it anew: what is there now is theirs.
+        LockAttempt::Busy(_) => Ok(Leftovers::default()),
+        LockAttempt::Acquired(lock) => {
+            let (id, leases) = (instance.id.clone(), instance.lease_path());
+            let work = tokio::task::spawn_blocking(move || leftovers::reap(&id, &leases));
+            let found = work.await.map_err(|error| VerbError::Lock(error.into()))?;
+            drop(lock);
+            Ok(found)
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! What there is to speak to: a running supervisor, or what the last one left.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{Context, VerbError};
+use crate::api::client::{ANSWER_DEADLINE, Client, ClientError};
+use crate::run::control::StackSnapshot;
+use crate::support::name::ServiceName;
+use crate::support::text;
+
+/// How often a supervisor that is just starting or ending is looked at.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What is known of the stack.
+pub(super) enum Seen {
+    /// It runs.
+    Running(Box<StackSnapshot>),
+    /// It has ended; this is how.
+    Past(Box<StackSnapshot>),
+}
+
+impl Seen {
+    pub(super) fn snapshot(&self) -> &StackSnapshot {
+        match self {
+            Self::Running(snapshot) | Self::Past(snapshot) => snapshot,
+        }
+    }
+}
+
+impl Context<'_> {
+    /// A client for the supervisor, which has answered.
+    ///
+    /// One that holds the lock but has no socket is just starting or ending: it is waited for.
+    pub(super) async fn supervisor(&self) -> Result<Client, ClientError> {
+        let deadline = Instant::now() + ANSWER_DEADLINE;
+        loop {
+            if let Some(holder) = self.instance.holder() {
+                let client = Client::new(holder.socket);
+                match client.version().await {
+                    Ok(_) => return Ok(client),
+                    Err(ClientError::NotRunning | ClientError::Closed) => {}
+                    Err(other) => return Err(other),
+                }
+            } else if !self.instance.is_locked() {
+                return Err(ClientError::NotRunning);
+            }
+            if Instant::now() >= deadline {
+                return Err(ClientError::NotAnswering {
+                    after: ANSWER_DEADLINE,
+                });
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    /// The state of everything: from the supervisor, else as the last one left it.
+    pub(super) async fn look(&self) -> Result<Seen, VerbError> {
+        let answer = match self.supervisor().await {
+            Ok(client) => client.stack().await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(snapshot) => Ok(Seen::Running(Box::new(snapshot))),
+            // It may have ended between the two calls.
+            Err(error @ (ClientError::NotRunning | ClientError::Closed)) => match self.past()? {
+                Some(snapshot) => Ok(Seen::Past(Box::new(snapshot))),
+                None => Err(error.into()),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The last values, with a warning when nothing runs.
+    pub(super) async fn look_with_warning(&mut self) -> Result<StackSnapshot, VerbError> {
+        match self.look().await? {
+            Seen::Running(snapshot) => Ok(*snapshot),
+            Seen::Past(snapshot) => {
+                self.output
+                    .message("warning: nothing is running here; these are the last values");
+                Ok(*snapshot)
+            }
+        }
+    }
+
+    fn past(&self) -> Result<Option<StackSnapshot>, VerbError> {
+        let path = self.instance.last_path();
+        let failed = |source| VerbError::LastState {
+            path: path.clone(),
+            source,
+        };
+        match fs_err::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|error| failed(error.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+}
+
+/// The error about a name that is none of `known`.
+pub(super) fn unknown_service<'a>(
+    name: &ServiceName,
+    known: impl IntoIterator<Item = &'a ServiceName>,
+) -> VerbError {
+    let known = known.into_iter().map(ServiceName::as_str);
+    VerbError::UnknownService {
+        name: name.clone(),
+        suggestion: text::nearest(name.as_str(), known).map(str::to_owned),
+    }
+}

@@ -1,0 +1,67 @@
+//! The verbs that speak to a running supervisor, or read what one has left: one file each.
+//!
+//! A verb gets a [`Context`] and its arguments, and returns the exit code or a [`VerbError`] for
+//! the caller to print. It says what it has to say through [`Output`]; nothing here prints. What
+//! several of them need is in `ground` (is there a supervisor, and what is known without one) and
+//! `watch` (follow events until a goal is reached).
+
+pub mod client;
+pub mod config;
+pub mod down;
+pub mod env;
+mod error;
+mod ground;
+pub mod logs;
+pub mod overview;
+pub mod port;
+pub mod ports_free;
+pub mod ps;
+pub mod restart;
+pub mod run;
+pub mod start;
+pub mod stop;
+pub mod up;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::run::instance::Instance;
+use crate::run::logs::LogBlock;
+use crate::run::snapshot::Event;
+
+pub use error::VerbError;
+
+/// What a verb works with.
+pub struct Context<'a> {
+    /// The copy of the project that it is about.
+    pub instance: &'a Instance,
+    /// Where it says what it has to say.
+    pub output: &'a mut dyn Output,
+}
+
+/// How a verb speaks. The printer is behind it; tests collect.
+pub trait Output {
+    /// Data, for stdout: one line without its end, or several.
+    fn data(&mut self, text: &str);
+
+    /// A message, for stderr, likewise.
+    fn message(&mut self, text: &str);
+
+    /// Something that happened in the stack, as progress.
+    fn event(&mut self, event: &Event);
+
+    /// Output of a service. Returns when it has been taken: history may be larger than memory.
+    fn block(&mut self, block: LogBlock) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+}
+
+/// A runtime for one thread: the supervisor's loop, or a client's calls.
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, crate::cli::invocation::Stop> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| crate::cli::invocation::Stop::system(&error))
+}

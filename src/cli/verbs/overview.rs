@@ -1,0 +1,56 @@
+//! Bare `stack`: the state of this project's stack, and the five commands that a newcomer needs.
+
+use super::client::find;
+use crate::api::client::Client;
+use crate::cli::exit::ExitCode;
+use crate::cli::invocation::{Invocation, Stop};
+use crate::cli::table::{services, state_of_stack};
+use crate::spec::find::STARTER;
+use crate::support::clock::unix_millis;
+use crate::support::text;
+
+/// The commands, each with what it is for.
+const COMMANDS: &str = "\
+  stack up        start everything and show the logs (Ctrl-C stops it)
+  stack up -d     start everything in the background
+  stack ps        list the services with state and address
+  stack logs -f   follow the logs
+  stack down      stop everything";
+
+/// Shows where things stand. Exit code 0, also where there is no file.
+pub fn overview(invocation: &Invocation) -> Result<ExitCode, Stop> {
+    let printer = invocation.printer(&[]).map_err(|error| Stop::system(&error))?;
+    if invocation.find().is_err() && invocation.global.file.is_none() {
+        printer.line_out(format!(
+            "There is no stack.yaml here or in a directory above. One to begin with:\n\n{}\n\
+             Save it as stack.yaml, then run `stack up`.",
+            indent(STARTER)
+        ));
+        printer.finish();
+        return Ok(ExitCode::Done);
+    }
+    let (instance, names) = find(invocation)?;
+    let running = match instance.holder() {
+        Some(holder) => super::runtime()?.block_on(Client::new(holder.socket).stack()).ok(),
+        None => None,
+    };
+    match running {
+        Some(stack) => {
+            let table = services(&stack.services, unix_millis())
+                .render(printer.stdout_palette(), printer.stdout_columns());
+            printer.line_out(format!("{}\n\n{}", state_of_stack(&stack), table.trim_end()));
+        }
+        None => printer.line_out(format!(
+            "{} is not running. Its services: {}",
+            instance.project,
+            text::list(names)
+        )),
+    }
+    printer.line_out(format!("\n{COMMANDS}\n\n`stack --help` has the rest."));
+    printer.finish();
+    Ok(ExitCode::Done)
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("    {line}\n")).collect()
+}

@@ -1,0 +1,17 @@
+//! `stack restart`: stops services and starts them at once, and waits until they were executed
+//! again.
+
+use super::watch::{Goal, carry_out};
+use super::{Context, VerbError};
+use crate::cli::args::StopArgs;
+use crate::cli::exit::ExitCode;
+use crate::run::control::Command;
+
+/// Carries out `stack restart`. The configuration is that of the running stack.
+pub async fn run(context: &mut Context<'_>, arguments: &StopArgs) -> Result<ExitCode, VerbError> {
+    let command = Command::Restart {
+        services: arguments.services.clone(),
+        grace: arguments.timeout,
+    };
+    carry_out(context, &command, Goal::Started, "restarted").await
+}

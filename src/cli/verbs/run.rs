@@ -1,0 +1,109 @@
+//! `stack run -- CMD`: any command with the stack's values. What it starts is the caller's.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use super::client::find;
+use super::{Context, VerbError};
+use crate::cli::args::RunArgs;
+use crate::cli::exit::ExitCode;
+use crate::cli::invocation::{Invocation, Stop, check_service};
+use crate::cli::printer;
+use crate::plan::Assignment;
+use crate::ports::request::PortKey;
+use crate::run::control::StackSnapshot;
+
+/// The marks of a supervised process, which this one is not.
+const MARKS: [&str; 5] =
+    ["STACK_PROJECT", "STACK_INSTANCE", "STACK_RUN", "STACK_SERVICE", "STACK_REPLICA"];
+
+/// Replaces this process by the command. Comes back only when it cannot be executed.
+pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
+    let stack = values(invocation)?;
+    let mut words = args.command.iter();
+    let program = words.next().cloned().unwrap_or_default();
+    let mut command = Command::new(&program);
+    command.args(words);
+    match &args.service {
+        None => {
+            command.envs(stack.values.iter().map(|(key, value)| (key, value)));
+        }
+        Some(service) => {
+            let ready = invocation.draft()?;
+            check_service(&ready.draft, service)?;
+            let mut problems = Vec::new();
+            let plan = ready.draft.finish(&assignment(&stack), &mut problems);
+            if problems.iter().any(crate::spec::Problem::is_error) {
+                return Err(invocation.problems(&problems));
+            }
+            if let Some(index) = plan.unit_of(service.as_str()) {
+                let unit = &plan.units[index];
+                let marks: Vec<OsString> = MARKS.iter().map(OsString::from).collect();
+                command.env_clear();
+                command.envs(
+                    unit.environment
+                        .entries()
+                        .into_iter()
+                        .filter(|(key, _)| !marks.iter().any(|mark| mark == key)),
+                );
+                command.current_dir(&unit.directory);
+            }
+        }
+    }
+    let error = command.exec();
+    // 127 and 126 as every shell says them.
+    let code = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
+    Err(Stop::new(
+        ExitCode::Own(code),
+        format!("`{}` cannot be executed: {error}", program.to_string_lossy()),
+        None,
+    ))
+}
+
+/// The running stack's values, else the last ones, with a warning.
+fn values(invocation: &Invocation) -> Result<StackSnapshot, Stop> {
+    let (instance, _) = find(invocation)?;
+    let mut output = Direct;
+    let mut context = Context { instance: &instance, output: &mut output };
+    super::runtime()?
+        .block_on(context.look_with_warning())
+        .map_err(|error: VerbError| super::client::stop_of(&error))
+}
+
+/// The ports of a running stack as an assignment.
+pub(super) fn assignment(stack: &StackSnapshot) -> Assignment {
+    stack
+        .services
+        .iter()
+        .flat_map(|service| {
+            service.ports.iter().map(|port| {
+                let key = PortKey { service: service.service.clone(), name: port.name.clone() };
+                (key, port.port)
+            })
+        })
+        .collect()
+}
+
+/// Messages straight to stderr: this process is about to become another program, and must not
+/// have a thread that prints.
+struct Direct;
+
+impl super::Output for Direct {
+    fn data(&mut self, text: &str) {
+        printer::say_out(text);
+    }
+
+    fn message(&mut self, text: &str) {
+        printer::say(text);
+    }
+
+    fn event(&mut self, _event: &crate::run::snapshot::Event) {}
+
+    fn block(
+        &mut self,
+        _block: crate::run::logs::LogBlock,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(async {})
+    }
+}

@@ -1,0 +1,18 @@
+//! `stack start`: starts services that do not run, and waits until they have been executed.
+
+use super::watch::{Goal, carry_out};
+use super::{Context, VerbError};
+use crate::cli::args::ServicesArgs;
+use crate::cli::exit::ExitCode;
+use crate::run::control::Command;
+
+/// Carries out `stack start`. Where nothing runs there is nothing to start in: exit code 4.
+pub async fn run(
+    context: &mut Context<'_>,
+    arguments: &ServicesArgs,
+) -> Result<ExitCode, VerbError> {
+    let command = Command::Start {
+        services: arguments.services.clone(),
+    };
+    carry_out(context, &command, Goal::Started, "started").await
+}

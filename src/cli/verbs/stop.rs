@@ -1,0 +1,16 @@
+//! `stack stop`: stops services, dependents first, and waits until they have ended.
+
+use super::watch::{Goal, carry_out};
+use super::{Context, VerbError};
+use crate::cli::args::StopArgs;
+use crate::cli::exit::ExitCode;
+use crate::run::control::Command;
+
+/// Carries out `stack stop`.
+pub async fn run(context: &mut Context<'_>, arguments: &StopArgs) -> Result<ExitCode, VerbError> {
+    let command = Command::Stop {
+        services: arguments.services.clone(),
+        grace: arguments.timeout,
+    };
+    carry_out(context, &command, Goal::Stopped, "stopped").await
+}

@@ -1,0 +1,429 @@
+//! The verbs against a supervisor that plays a script, in a project directory of their own.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::{Context, Output, VerbError, down, env, logs, port, ps, restart, start, stop};
+use crate::api::tests::fake::{Act, Fake, block, name, service, snapshot};
+use crate::cli::args::{
+    DownArgs, EnvArgs, EnvFormat, ListFormat, LogsArgs, PortArgs, PsArgs, ServicesArgs, StopArgs,
+    Tail,
+};
+use crate::cli::exit::ExitCode;
+use crate::run::control::{Command, StackSnapshot};
+use crate::run::instance::{Holder, Instance, InstanceLock, LockAttempt};
+use crate::run::logs::LogBlock;
+use crate::run::snapshot::{Event, Phase, PortSnapshot, PortState, ServiceSnapshot};
+use crate::support::name::{PortName, ProjectName};
+
+/// What a verb said.
+#[derive(Default)]
+struct Said {
+    data: Vec<String>,
+    messages: Vec<String>,
+    events: Vec<Event>,
+    blocks: Vec<LogBlock>,
+    /// Called when a block is shown, with their number so far.
+    on_block: Option<Box<dyn FnMut(usize)>>,
+}
+
+impl Output for Said {
+    fn data(&mut self, text: &str) {
+        self.data.push(text.to_owned());
+    }
+
+    fn message(&mut self, text: &str) {
+        self.messages.push(text.to_owned());
+    }
+
+    fn event(&mut self, event: &Event) {
+        self.events.push(event.clone());
+    }
+
+    fn block(&mut self, block: LogBlock) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        self.blocks.push(block);
+        if let Some(on_block) = &mut self.on_block {
+            on_block(self.blocks.len());
+        }
+        Box::pin(async {})
+    }
+}
+
+/// A project directory, with or without a supervisor.
+struct Project {
+    _directory: TempDir,
+    instance: Instance,
+    lock: Option<InstanceLock>,
+    said: Said,
+}
+
+impl Project {
+    /// Where nothing runs, and nothing ever ran.
+    fn idle() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let project = ProjectName::new("shop").unwrap();
+        let state = directory.path().join("state");
+        let instance = Instance::new(project, directory.path().to_path_buf(), &state);
+        Self {
+            _directory: directory,
+            instance,
+            lock: None,
+            said: Said::default(),
+        }
+    }
+
+    /// Where `fake` runs.
+    fn running(fake: &Fake) -> Self {
+        let mut project = Self::idle();
+        project.instance.create().unwrap();
+        let LockAttempt::Acquired(mut lock) = project.instance.lock().unwrap() else {
+            panic!("the lock is held")
+        };
+        let holder = Holder::new(&project.instance.id, "0011", fake.path(), 1, 2);
+        lock.describe(&holder).unwrap();
+        project.lock = Some(lock);
+        project
+    }
+
+    /// Where something ran and left this state.
+    fn past(stack: &StackSnapshot) -> Self {
+        let project = Self::idle();
+        project.instance.create().unwrap();
+        let text = serde_json::to_vec(stack).unwrap();
+        fs_err::write(project.instance.last_path(), text).unwrap();
+        project
+    }
+
+    fn context(&mut self) -> Context<'_> {
+        Context {
+            instance: &self.instance,
+            output: &mut self.said,
+        }
+    }
+}
+
+fn with_ports(names: &[&str]) -> StackSnapshot {
+    let ports = names.iter().zip(8000..).map(|(name, port)| PortSnapshot {
+        name: PortName::new(name).unwrap(),
+        port,
+        state: PortState::Held,
+        address: format!("localhost:{port}"),
+    });
+    let mut stack = snapshot();
+    stack.services[0].ports = ports.collect();
+    stack
+}
+
+fn executed(text: &str, phase: Phase, attempt: u32) -> Event {
+    Event::Service(Box::new(ServiceSnapshot {
+        attempt,
+        started_at: Some(100 + u64::from(attempt)),
+        ..service(text, phase, 100 + u64::from(attempt))
+    }))
+}
+
+fn state(text: &str, phase: Phase, since: u64) -> Event {
+    Event::Service(Box::new(service(text, phase, since)))
+}
+
+const STOP: StopArgs = StopArgs {
+    services: Vec::new(),
+    timeout: Some(Duration::from_secs(3)),
+};
+
+#[tokio::test]
+async fn ps_prints_the_services_of_the_snapshot() {
+    let fake = Fake::start();
+    let mut project = Project::running(&fake);
+    let json = PsArgs {
+        format: ListFormat::Json,
+    };
+    ps::run(&mut project.context(), &json, ps::plain_table)
+        .await
+        .unwrap();
+    let services: Vec<ServiceSnapshot> = serde_json::from_str(&project.said.data[0]).unwrap();
+    assert_eq!(services, snapshot().services);
+    let table = PsArgs {
+        format: ListFormat::Table,
+    };
+    ps::run(&mut project.context(), &table, ps::plain_table)
+        .await
+        .unwrap();
+    assert_eq!(
+        project.said.data[1],
+        "SERVICE  STATE    PID  ADDRESS\nweb      running  -\napi      healthy  -"
+    );
+}
+
+#[tokio::test]
+async fn where_nothing_ever_ran_the_code_is_4_and_down_is_0() {
+    let mut project = Project::idle();
+    let format = ListFormat::Table;
+    let errors = [
+        ps::run(&mut project.context(), &PsArgs { format }, ps::plain_table).await,
+        stop::run(&mut project.context(), &STOP).await,
+        restart::run(&mut project.context(), &STOP).await,
+        start::run(
+            &mut project.context(),
+            &ServicesArgs {
+                services: Vec::new(),
+            },
+        )
+        .await,
+        logs::run(&mut project.context(), &logs_of(Tail::All, true)).await,
+    ];
+    for result in errors {
+        assert_eq!(result.unwrap_err().exit_code(), ExitCode::NotRunning);
+    }
+    let code = down::run(&mut project.context(), &DownArgs { timeout: None }).await;
+    assert_eq!(code.unwrap(), ExitCode::Done);
+    assert_eq!(project.said.messages, ["nothing is running here"]);
+    let made = fs_err::read_dir(&project.instance.project_dir)
+        .unwrap()
+        .count();
+    assert_eq!(made, 0, "asking leaves no files");
+}
+
+#[tokio::test]
+async fn what_has_ended_is_still_known() {
+    let mut project = Project::past(&with_ports(&["PORT"]));
+    let format = ListFormat::Table;
+    ps::run(&mut project.context(), &PsArgs { format }, ps::plain_table)
+        .await
+        .unwrap();
+    assert!(project.said.messages.is_empty());
+    let web = PortArgs {
+        service: name("web"),
+        name: None,
+    };
+    port::run(&mut project.context(), &web).await.unwrap();
+    let format = EnvFormat::Dotenv;
+    env::run(&mut project.context(), &EnvArgs { format })
+        .await
+        .unwrap();
+    assert_eq!(project.said.data[1..], ["8000", "WEB_PORT=8000"]);
+    assert_eq!(project.said.messages.len(), 2, "a warning each");
+}
+
+#[test]
+fn a_port_is_found_by_its_name_or_because_there_is_one() {
+    let find = |ports: &[&str], service: &str, port: Option<&str>| {
+        let port = port.map(|name| PortName::new(name).unwrap());
+        port::find(&with_ports(ports), &name(service), port.as_ref())
+            .map(|port| port.port)
+            .map_err(|error| (error.to_string(), error.hint().unwrap_or_default()))
+    };
+    assert_eq!(find(&["ADMIN"], "web", None), Ok(8000));
+    assert_eq!(find(&["ADMIN", "PORT"], "web", None), Ok(8001));
+    assert_eq!(find(&["ADMIN", "PORT"], "web", Some("ADMIN")), Ok(8000));
+    for (ports, service, port, hint) in [
+        (
+            &["A", "B"][..],
+            "web",
+            None,
+            "name one: `stack port web A|B`",
+        ),
+        (&["A", "B"], "web", Some("C"), "its ports: A, B"),
+        (&[], "web", None, "declare one by `$<PORT:auto>`"),
+        (&[], "wbe", None, "did you mean `web`?"),
+    ] {
+        assert_eq!(find(ports, service, port).unwrap_err().1, hint);
+    }
+}
+
+#[tokio::test]
+async fn stop_waits_until_the_services_have_ended() {
+    let fake = Fake::with_consequences(
+        16,
+        |_| Act::Answer,
+        |_| {
+            vec![
+                state("web", Phase::Stopping, 60),
+                state("api", Phase::Stopped, 65),
+                state("web", Phase::Stopped, 70),
+            ]
+        },
+    );
+    let mut project = Project::running(&fake);
+    let code = stop::run(&mut project.context(), &STOP).await.unwrap();
+    assert_eq!(code, ExitCode::Done);
+    assert_eq!(project.said.events.len(), 3, "it shows who is waited for");
+    assert_eq!(project.said.messages, ["stopped web"]);
+}
+
+#[tokio::test]
+async fn restart_waits_for_the_next_attempt() {
+    let fake = Fake::with_consequences(
+        16,
+        |_| Act::Answer,
+        |_| {
+            vec![
+                state("web", Phase::Running, 50),
+                state("web", Phase::Stopping, 60),
+                executed("web", Phase::Starting, 2),
+            ]
+        },
+    );
+    let mut project = Project::running(&fake);
+    let code = restart::run(&mut project.context(), &STOP).await.unwrap();
+    assert_eq!(code, ExitCode::Done);
+    assert_eq!(project.said.events.len(), 3);
+    assert_eq!(project.said.messages, ["restarted web"]);
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_start_is_named_with_its_reason() {
+    let fake = Fake::with_consequences(
+        16,
+        |_| Act::Answer,
+        |_| {
+            let mut failed = service("web", Phase::Failed, 60);
+            failed.reason = Some("`nope` was not found".to_owned());
+            vec![Event::Service(Box::new(failed))]
+        },
+    );
+    let mut project = Project::running(&fake);
+    let all = ServicesArgs {
+        services: Vec::new(),
+    };
+    let code = start::run(&mut project.context(), &all).await.unwrap();
+    assert_eq!(code, ExitCode::Failed);
+    assert_eq!(project.said.messages, ["error: web: `nope` was not found"]);
+}
+
+#[tokio::test]
+async fn down_ends_when_the_lock_is_free() {
+    let mut fake = Fake::with_consequences(
+        16,
+        |_| Act::Answer,
+        |_| {
+            vec![
+                state("web", Phase::Stopped, 70),
+                Event::Ended { failed: Vec::new() },
+            ]
+        },
+    );
+    let mut project = Project::running(&fake);
+    let lock = project.lock.take();
+    let arguments = DownArgs {
+        timeout: Some(Duration::from_secs(2)),
+    };
+    let went = async {
+        let command = fake.commands.recv().await;
+        let grace = arguments.timeout;
+        assert_eq!(command, Some(Command::Down { grace }));
+        fake.shut_down();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let gone = std::time::Instant::now();
+        drop(lock);
+        gone
+    };
+    let mut context = project.context();
+    let ended = async {
+        let code = down::run(&mut context, &arguments).await.unwrap();
+        (code, std::time::Instant::now())
+    };
+    let (gone, (code, ended)) = tokio::join!(went, ended);
+    assert_eq!(code, ExitCode::Done);
+    assert!(ended >= gone, "it did not wait for the lock");
+    assert_eq!(project.said.messages, ["stopped everything"]);
+}
+
+fn logs_of(tail: Tail, follow: bool) -> LogsArgs {
+    LogsArgs {
+        services: Vec::new(),
+        follow,
+        tail,
+        no_log_prefix: false,
+        timestamps: false,
+    }
+}
+
+/// Writes blocks to the log files of a project and, if somebody listens, to the stream.
+struct Writer {
+    dir: std::path::PathBuf,
+    end: u64,
+}
+
+impl Writer {
+    fn new(project: &Project) -> Self {
+        project.instance.create().unwrap();
+        Self {
+            dir: project.instance.log_dir(),
+            end: 0,
+        }
+    }
+
+    /// A block of `web`, in the file already. Without an index the reader takes the whole file for
+    /// one recovered block, which is all that these tests need.
+    fn write(&mut self, text: &'static str) -> LogBlock {
+        use std::io::Write;
+        let mut file = crate::support::fs::open_private_append(&self.dir.join("web.log")).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let offset = self.end;
+        self.end += text.len() as u64;
+        LogBlock {
+            offset,
+            ..block("web", offset, text.as_bytes())
+        }
+    }
+}
+
+fn shown(said: &Said) -> String {
+    let bytes: Vec<u8> = said.blocks.iter().flat_map(|b| b.bytes.to_vec()).collect();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn logs_of_the_past_need_no_supervisor() {
+    let mut project = Project::idle();
+    let mut writer = Writer::new(&project);
+    writer.write("one\ntwo\n");
+    let code = logs::run(&mut project.context(), &logs_of(Tail::All, true)).await;
+    assert_eq!(code.unwrap(), ExitCode::Done);
+    assert_eq!(shown(&project.said), "one\ntwo\n");
+    let mut unknown = logs_of(Tail::All, false);
+    unknown.services = vec![name("wbe")];
+    let error = logs::run(&mut project.context(), &unknown)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, VerbError::UnknownService { .. }),
+        "{error:?}"
+    );
+    assert_eq!(error.exit_code(), ExitCode::Usage);
+}
+
+#[tokio::test]
+async fn a_follower_sees_every_line_once_whatever_the_stream_drops() {
+    // Room for two blocks: most of what comes at once is dropped by the stream.
+    let mut fake = Fake::with_script(2, |_| Act::Answer);
+    let mut project = Project::running(&fake);
+    let mut writer = Writer::new(&project);
+    writer.write("0\n");
+    let sender = fake.logs.clone();
+    // While the past is being shown, the supervisor goes on: into the file, then to the stream.
+    project.said.on_block = Some(Box::new(move |count| {
+        if count == 1 {
+            for text in ["1\n", "2\n", "3\n", "4\n", "5\n"] {
+                let _ = sender.send(writer.write(text));
+            }
+        }
+    }));
+    let arguments = logs_of(Tail::All, true);
+    let mut context = project.context();
+    let follow = logs::run(&mut context, &arguments);
+    let end = async {
+        while fake.logs.receiver_count() == 0 {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        fake.shut_down();
+    };
+    let (code, ()) = tokio::join!(follow, end);
+    assert_eq!(code.unwrap(), ExitCode::Done);
+    assert_eq!(shown(&project.said), "0\n1\n2\n3\n4\n5\n");
+}

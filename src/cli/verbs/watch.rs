@@ -1,0 +1,214 @@
+//! Follows a stack after a command, until what was asked for has happened.
+
+use std::collections::HashMap;
+
+use super::{Context, VerbError};
+use crate::api::client::{Client, ClientError, EventStream};
+use crate::api::messages::Update;
+use crate::cli::exit::ExitCode;
+use crate::run::control::{Command, StackSnapshot};
+use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
+use crate::support::name::ServiceName;
+use crate::support::text;
+
+/// When a service has done what was asked of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// No process, and none to come.
+    Stopped,
+    /// Executed after the command.
+    Started,
+}
+
+/// How far a service is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Pending,
+    Reached,
+    Failed,
+}
+
+/// A service is known by its name and its replica.
+type Key = (ServiceName, u32);
+
+/// A stream of events with what it has said so far.
+pub(super) struct Watch {
+    stream: EventStream,
+    before: HashMap<Key, ServiceSnapshot>,
+    now: HashMap<Key, ServiceSnapshot>,
+}
+
+impl Watch {
+    /// Begins to watch. Whatever is commanded afterwards is seen.
+    pub(super) async fn open(client: &Client) -> Result<Self, ClientError> {
+        let mut stream = client.events().await?;
+        let before = match stream.next().await? {
+            Some(Update::Snapshot { stack }) => by_key(&stack),
+            Some(
+                Update::Service(_)
+                | Update::Notice(_)
+                | Update::Ended { .. }
+                | Update::Lagged { .. },
+            )
+            | None => {
+                return Err(ClientError::Protocol(
+                    "the events do not begin with a snapshot".to_owned(),
+                ));
+            }
+        };
+        Ok(Self {
+            stream,
+            now: before.clone(),
+            before,
+        })
+    }
+
+    /// The next event, which is on the record then; `None` at the end of the stream.
+    pub(super) async fn next(&mut self) -> Result<Option<Event>, ClientError> {
+        loop {
+            match self.stream.next().await? {
+                None => return Ok(None),
+                // Another snapshot comes after a lag: it says all that matters of what was missed.
+                Some(Update::Snapshot { stack }) => self.now = by_key(&stack),
+                Some(Update::Lagged { .. }) => {}
+                Some(Update::Service(snapshot)) => {
+                    let key = (snapshot.service.clone(), snapshot.replica);
+                    self.now.insert(key, (*snapshot).clone());
+                    return Ok(Some(Event::Service(snapshot)));
+                }
+                Some(Update::Notice(notice)) => return Ok(Some(Event::Notice(notice))),
+                Some(Update::Ended { failed }) => return Ok(Some(Event::Ended { failed })),
+            }
+        }
+    }
+
+    /// Why a service failed, in words.
+    fn reason(&self, service: &ServiceName) -> String {
+        self.now
+            .values()
+            .filter(|now| now.service == *service)
+            .find_map(|now| now.reason.clone())
+            .unwrap_or_else(|| "it did not start".to_owned())
+    }
+
+    /// How far `service` is, over all its replicas: the worst counts.
+    fn verdict(&self, goal: Goal, service: &ServiceName) -> Verdict {
+        let verdicts = self
+            .now
+            .iter()
+            .filter(|((name, _), _)| name == service)
+            .map(|(key, now)| verdict(goal, self.before.get(key), now));
+        verdicts.fold(Verdict::Reached, |worst, next| match (worst, next) {
+            (Verdict::Failed, _) | (_, Verdict::Failed) => Verdict::Failed,
+            (Verdict::Pending, _) | (_, Verdict::Pending) => Verdict::Pending,
+            (Verdict::Reached, Verdict::Reached) => Verdict::Reached,
+        })
+    }
+}
+
+fn by_key(stack: &StackSnapshot) -> HashMap<Key, ServiceSnapshot> {
+    stack
+        .services
+        .iter()
+        .map(|service| ((service.service.clone(), service.replica), service.clone()))
+        .collect()
+}
+
+/// How far a service is, by its state before the command and its state now.
+pub(super) fn verdict(
+    goal: Goal,
+    before: Option<&ServiceSnapshot>,
+    now: &ServiceSnapshot,
+) -> Verdict {
+    match goal {
+        Goal::Stopped => match now.phase {
+            Phase::Pending | Phase::Completed | Phase::Failed | Phase::Stopped => Verdict::Reached,
+            Phase::Waiting
+            | Phase::Starting
+            | Phase::Running
+            | Phase::Healthy
+            | Phase::Unhealthy
+            | Phase::Stopping
+            | Phase::Backoff => Verdict::Pending,
+        },
+        Goal::Started => {
+            let was_executed = before.is_none_or(|before| {
+                (before.attempt, before.started_at) != (now.attempt, now.started_at)
+            });
+            let has_moved = before.is_none_or(|before| before.since != now.since);
+            match now.phase {
+                Phase::Starting
+                | Phase::Running
+                | Phase::Healthy
+                | Phase::Unhealthy
+                | Phase::Backoff
+                | Phase::Completed => {
+                    if was_executed {
+                        Verdict::Reached
+                    } else {
+                        Verdict::Pending
+                    }
+                }
+                // It failed, or somebody else stopped it meanwhile. The same phase since the same
+                // time is the one of before the command.
+                Phase::Failed | Phase::Stopped => {
+                    if was_executed || has_moved {
+                        Verdict::Failed
+                    } else {
+                        Verdict::Pending
+                    }
+                }
+                Phase::Pending | Phase::Waiting | Phase::Stopping => Verdict::Pending,
+            }
+        }
+    }
+}
+
+/// Sends a command and follows what comes of it; says at the end what was done, by `done`
+/// (`stopped`).
+pub(super) async fn carry_out(
+    context: &mut Context<'_>,
+    command: &Command,
+    goal: Goal,
+    done: &str,
+) -> Result<ExitCode, VerbError> {
+    let client = context.supervisor().await?;
+    let mut watch = Watch::open(&client).await?;
+    let affected = client.command(command).await?.affected;
+    if affected.is_empty() {
+        context.output.message("nothing to do");
+        return Ok(ExitCode::Done);
+    }
+    let is_pending = |watch: &Watch| {
+        let verdicts = affected.iter().map(|service| watch.verdict(goal, service));
+        verdicts
+            .into_iter()
+            .any(|verdict| verdict == Verdict::Pending)
+    };
+    while is_pending(&watch) {
+        match watch.next().await {
+            Ok(Some(event)) => context.output.event(&event),
+            // A supervisor in the foreground ends with its last service.
+            Ok(None) | Err(ClientError::Closed) if goal == Goal::Stopped => break,
+            Ok(None) => return Err(ClientError::Closed.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let (failed, reached): (Vec<_>, Vec<_>) = affected
+        .iter()
+        .partition(|service| watch.verdict(goal, service) == Verdict::Failed);
+    if !reached.is_empty() {
+        let names = text::list(reached);
+        context.output.message(&format!("{done} {names}"));
+    }
+    if failed.is_empty() {
+        return Ok(ExitCode::Done);
+    }
+    for service in failed {
+        let reason = watch.reason(service);
+        context
+            .output
+            .message(&format!("error: {service}: {reason}"));
+    }
+    Ok(ExitCode::Failed)
+}
