@@ -1,1 +1,4 @@
-//! x
+//! Which ports a stack gets, and that it keeps them.
+
+mod allocation;
+mod keeping;
