@@ -1,6 +1,6 @@
 //! Every byte that a service prints is in its log file, and shown.
 
-use crate::harness::{TestStack, wait_until};
+use crate::harness::{TestStack, Up, binary, wait_until};
 
 /// What `misbehave spam` prints.
 fn spam(bytes: usize) -> impl Iterator<Item = Vec<u8>> {
@@ -152,14 +152,12 @@ fn logs_into_a_reader_that_leaves_is_no_panic() {
     stack.run(&["up", "--progress", "quiet"]).ok();
     let mut command = std::process::Command::new("sh");
     stack.world().prepare(&mut command);
-    let stack_binary = crate::harness::binary();
+    let stack_binary = binary();
     command
         .args(["-c", "\"$0\" logs | head -1"])
         .arg(stack_binary)
         .current_dir(stack.path(""));
-    let output = crate::harness::Up::start(stack.world(), command)
-        .wait()
-        .ok();
+    let output = Up::start(stack.world(), command).wait().ok();
     assert_eq!(output.stdout.lines().count(), 1);
     assert!(!output.stderr.contains("panic"), "{output}");
 }

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{LIMIT, Process, TestStack, Up, phase_is};
+use crate::harness::{LIMIT, Process, TestStack, Up, phase_is, wait_until};
 
 /// Starts one service in the background and waits until it has printed `says`.
 #[track_caller]
 fn started(service: &str, says: &str) -> TestStack {
     let stack = TestStack::new(&format!("services: {{ it: {{ {service} }} }}"));
     stack.run(&["up", "-d"]).ok();
-    crate::harness::wait_until(says, || {
+    wait_until(says, || {
         let log = String::from_utf8_lossy(&stack.log("it")).into_owned();
         log.contains(says).then_some(())
     });
@@ -153,7 +153,7 @@ fn twenty_deaf_services_stop_within_one_grace_period() {
     let stack = TestStack::new(&format!("services:\n{services}"));
     stack.run(&["up", "-d"]).ok();
     for n in 0..20 {
-        crate::harness::wait_until("deaf", || {
+        wait_until("deaf", || {
             stack
                 .log(&format!("s{n}"))
                 .starts_with(b"deaf")
@@ -188,7 +188,7 @@ fn a_second_ctrl_c_kills_at_once() {
     up.wait_for_line("heard SIGTERM");
     // A second signal counts from half a second after the first on.
     let first = Instant::now();
-    crate::harness::wait_until("half a second to pass", || {
+    wait_until("half a second to pass", || {
         (first.elapsed() > Duration::from_millis(600)).then_some(())
     });
     up.signal(Signal::SIGINT);
@@ -219,7 +219,7 @@ fn ctrl_c_says_who_is_waited_for() {
     up.signal(Signal::SIGINT);
     up.wait_for_line("heard SIGTERM");
     stack.wait_for("it", "stopping", phase_is("stopping"));
-    crate::harness::wait_until("a line about `it`", || {
+    wait_until("a line about `it`", || {
         let stderr = up.stderr();
         stderr
             .lines()
@@ -258,7 +258,7 @@ fn tree_started() -> TestStack {
         ("daemon", "deaf"),
         ("session", "child"),
     ] {
-        crate::harness::wait_until(says, || {
+        wait_until(says, || {
             let log = String::from_utf8_lossy(&stack.log(service)).into_owned();
             log.contains(says).then_some(())
         });
@@ -317,7 +317,7 @@ fn the_guardian_and_the_supervisor_are_two_processes_while_it_runs() {
     assert_ne!(guardian, supervisor);
     stack.down();
     let alive = |process: &Process| process.is_alive().then_some(());
-    crate::harness::wait_until("both to be gone", || {
+    wait_until("both to be gone", || {
         (alive(&guardian).is_none() && alive(&supervisor).is_none()).then_some(())
     });
 }

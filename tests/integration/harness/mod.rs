@@ -4,7 +4,7 @@
 //! - [`World`]: what copies of a project share: network, state directory, and the mark by which
 //!   leftovers are found when it ends.
 //! - [`Up`]: a foreground `stack up`, or any other program that runs beside the test.
-//! - [`Service`]: a row of `stack ps --format json`.
+//! - [`service::Service`]: a row of `stack ps --format json`.
 //!
 //! ```ignore
 //! let stack = TestStack::new("services: { api: { command: MISBEHAVE bind $<PORT:auto> --http } }");
@@ -30,13 +30,17 @@ pub(crate) use output::Output;
 pub(crate) use processes::Process;
 pub(crate) use program::{Up, binary, misbehave};
 pub(crate) use project::TestStack;
-pub(crate) use service::{Service, phase_is};
+pub(crate) use service::phase_is;
 pub(crate) use sockets::Occupied;
 pub(crate) use waiting::{LIMIT, wait_until};
 pub(crate) use world::World;
 
 /// Whether `program` is there. Where it is not, the test says so and is over, unless
 /// `STACK_TEST_REQUIRE=all`, under which a skip is a failure.
+#[expect(
+    clippy::print_stdout,
+    reason = "a skip must be seen in the output of the tests"
+)]
 pub(crate) fn require(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_there = std::env::split_paths(&path).any(|directory| directory.join(program).is_file());

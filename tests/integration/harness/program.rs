@@ -118,9 +118,8 @@ impl Up {
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn wait(mut self) -> Output {
-        if wait_at_most(2 * LIMIT, || self.has_ended().then_some(())).is_none() {
-            panic!("no end of {}", self.so_far());
-        }
+        let end = wait_at_most(2 * LIMIT, || self.has_ended().then_some(()));
+        assert!(end.is_some(), "no end of {}", self.so_far());
         let status = self.child.wait().expect("a child can be waited for");
         Output {
             command: self.command.clone(),

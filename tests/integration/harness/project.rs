@@ -92,7 +92,7 @@ impl TestStack {
     }
 
     /// Sets a variable for every command from now on.
-    pub(crate) fn set(&mut self, key: &str, value: impl ToString) {
+    pub(crate) fn set(&mut self, key: &str, value: &str) {
         self.variables.push((key.to_owned(), value.to_string()));
     }
 

@@ -125,13 +125,13 @@ impl World {
     /// Waits until nothing is left; for stacks that end without a command that says so.
     #[track_caller]
     pub(crate) fn wait_until_nothing_is_left(&self) {
-        if wait_at_most(LIMIT, || self.processes().is_empty().then_some(())).is_none() {
-            panic!(
-                "left after {} s: {}",
-                LIMIT.as_secs(),
-                list(&self.processes())
-            );
-        }
+        let end = wait_at_most(LIMIT, || self.processes().is_empty().then_some(()));
+        assert!(
+            end.is_some(),
+            "left after {} s: {}",
+            LIMIT.as_secs(),
+            list(&self.processes())
+        );
     }
 
     /// Checks that no service is left now, and no process of `stack` itself within moments.
@@ -143,13 +143,10 @@ impl World {
             "services are left: {}",
             list(&services)
         );
-        if wait_at_most(OWN_PROCESSES_GO_WITHIN, || {
+        let end = wait_at_most(OWN_PROCESSES_GO_WITHIN, || {
             self.processes().is_empty().then_some(())
-        })
-        .is_none()
-        {
-            panic!("left: {}", list(&self.processes()));
-        }
+        });
+        assert!(end.is_some(), "left: {}", list(&self.processes()));
     }
 }
 

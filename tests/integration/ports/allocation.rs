@@ -100,7 +100,8 @@ fn a_port_that_is_taken_in_any_way_is_seen() {
 #[test]
 fn a_wish_from_the_environment_is_honoured() {
     let mut stack = TestStack::new(THREE);
-    stack.set("BACKEND_PORT", stack.port(8050));
+    let wished = stack.port(8050).to_string();
+    stack.set("BACKEND_PORT", &wished);
     stack.up_detached();
     let expected = [8050, 8000, 8001].map(|port| stack.port(port));
     assert_eq!(three_ports(&stack), expected);
@@ -123,7 +124,7 @@ fn a_wish_that_is_taken_is_replaced_and_its_holder_named() {
     let wished = stack.port(8050);
     let mut holder = stack.helper(&["bind", &wished.to_string()]);
     holder.wait_for_line("listening");
-    stack.set("BACKEND_PORT", wished);
+    stack.set("BACKEND_PORT", &wished.to_string());
     stack
         .up_detached()
         .says(&[&wished.to_string(), &holder.pid().to_string(), "misbehave"]);
