@@ -155,7 +155,10 @@ fn the_ready_summary_has_urls_and_the_path_of_dotenv() {
 #[test]
 fn dry_run_writes_and_starts_nothing() {
     let stack = TestStack::new("services: { a: { command: 'touch a; echo $<PORT:auto>' } }");
-    stack.run(&["up", "--dry-run"]).ok();
+    let output = stack.run(&["up", "--dry-run"]).ok();
+    let port = stack.port(8000).to_string();
+    let said = format!("{}{}", output.stdout, output.stderr);
+    assert!(said.contains(&port), "{output}");
     assert_eq!(stack.files(), ["stack.yaml"]);
 }
 

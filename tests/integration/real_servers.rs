@@ -42,6 +42,7 @@ services:
       mkdir -p site && echo hello > site/index.html
       cat > nginx.conf <<END
       daemon off;
+      user root;
       pid $PWD/nginx.pid;
       error_log stderr;
       events {}

@@ -67,7 +67,8 @@ fn a_double_forked_daemon_deaf_to_sigterm_is_gone_after_down() {
 #[test]
 fn a_daemon_does_not_outlive_the_service_that_left_it() {
     let stack = TestStack::new("services: { it: { command: MISBEHAVE double-fork --deaf } }");
-    stack.up().wait().ok();
+    let output = stack.up().wait().ok();
+    assert!(output.stdout.contains("left a daemon"), "{output}");
 }
 
 #[test]
@@ -137,7 +138,7 @@ fn a_stopped_service_ends_politely() {
 #[test]
 fn the_stop_signal_of_a_service_is_the_one_it_gets() {
     let stack = started(
-        "command: MISBEHAVE record 'TERM,INT,QUIT' heard, stop_signal: SIGINT",
+        "command: [MISBEHAVE, record, 'TERM,INT,QUIT', heard], stop_signal: SIGINT",
         "recording",
     );
     stack.down();

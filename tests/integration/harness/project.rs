@@ -145,7 +145,9 @@ impl TestStack {
     /// `stack up --wait`, which must succeed.
     #[track_caller]
     pub(crate) fn up_detached(&self) -> Output {
-        self.run(&["up", "--wait"]).ok()
+        let output = self.run(&["up", "--wait"]).ok();
+        assert!(!self.ps().is_empty(), "nothing came of {output}");
+        output
     }
 
     /// `stack down`, which must succeed and leave nothing.
