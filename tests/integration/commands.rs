@@ -59,7 +59,7 @@ fn a_changed_configuration_is_busy_and_names_down() {
 
 #[test]
 fn a_foreground_up_on_a_running_stack_attaches_and_ctrl_c_stops_it() {
-    let stack = TestStack::new("services: { it: { command: MISBEHAVE lines 2 20 } }");
+    let stack = TestStack::new("services: { it: { command: MISBEHAVE lines 2000 20 } }");
     stack.run(&["up", "-d"]).ok();
     let mut up = stack.up();
     stack.wait_for("it", "running", phase_is("running"));
@@ -71,7 +71,7 @@ fn a_foreground_up_on_a_running_stack_attaches_and_ctrl_c_stops_it() {
 }
 
 #[test]
-fn stop_and_start_keep_the_port_and_take_dependents_along() {
+fn stop_and_start_keep_the_port() {
     let stack = TestStack::new(PAIR);
     stack.up_detached();
     let port = stack.port_of("db");

@@ -11,10 +11,7 @@ use crate::harness::{LIMIT, Process, TestStack, Up, phase_is, wait_until};
 fn started(service: &str, says: &str) -> TestStack {
     let stack = TestStack::new(&format!("services: {{ it: {{ {service} }} }}"));
     stack.run(&["up", "-d"]).ok();
-    wait_until(says, || {
-        let log = String::from_utf8_lossy(&stack.log("it")).into_owned();
-        log.contains(says).then_some(())
-    });
+    stack.wait_for_log("it", says);
     stack
 }
 
@@ -148,24 +145,19 @@ fn the_stop_signal_of_a_service_is_the_one_it_gets() {
 #[test]
 fn twenty_deaf_services_stop_within_one_grace_period() {
     let services: String = (0..20)
-        .map(|n| format!("  s{n}: {{ command: MISBEHAVE ignore-term, stop_grace_period: 2s }}\n"))
+        .map(|n| format!("  s{n}: {{ command: MISBEHAVE ignore-term, stop_grace_period: 4s }}\n"))
         .collect::<Vec<_>>()
         .concat();
     let stack = TestStack::new(&format!("services:\n{services}"));
     stack.run(&["up", "-d"]).ok();
     for n in 0..20 {
-        wait_until("deaf", || {
-            stack
-                .log(&format!("s{n}"))
-                .starts_with(b"deaf")
-                .then_some(())
-        });
+        stack.wait_for_log(&format!("s{n}"), "deaf");
     }
     let (_, took) = timed(|| stack.down());
-    // Two graces would be four seconds, twenty of them forty.
-    assert!(took >= Duration::from_secs(2), "{took:?}");
+    // Two graces would be eight seconds, twenty of them eighty.
+    assert!(took >= Duration::from_secs(4), "{took:?}");
     assert!(
-        took < Duration::from_secs(4),
+        took < Duration::from_secs(8),
         "one after the other: {took:?}"
     );
 }
@@ -259,10 +251,7 @@ fn tree_started() -> TestStack {
         ("daemon", "deaf"),
         ("session", "child"),
     ] {
-        wait_until(says, || {
-            let log = String::from_utf8_lossy(&stack.log(service)).into_owned();
-            log.contains(says).then_some(())
-        });
+        stack.wait_for_log(service, says);
     }
     stack
 }

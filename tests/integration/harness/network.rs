@@ -5,10 +5,11 @@
 //! their own. Sockets stay where they were made, and children are where their parent's thread was,
 //! so nothing has to run between fork and exec.
 //!
-//! For ordinary users: a range of ports that no other test has, for as long as a file is locked.
-//! (`unshare --user --map-root-user cargo test` gives them namespaces as well.)
+//! For ordinary users: a range of ports that no other test has, for as long as the socket lives
+//! that claims it; a socket, since that is what users share without sharing files. (`unshare --user --map-root-user cargo test` gives them namespaces as well.)
 
 use std::fs::File;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::AsFd;
 
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
@@ -18,7 +19,8 @@ use nix::sched::{CloneFlags, setns, unshare};
 const FIRST: u16 = 8000;
 
 /// Where the ranges of ordinary users begin, how many there are, and how wide each is. They end
-/// below the ports that the kernel gives to clients.
+/// below the ports that the kernel gives to clients. The port of a range's claim stands below them.
+const CLAIMS_FROM: u16 = 11_800;
 const RANGES_FROM: u16 = 12_000;
 const RANGE_COUNT: u16 = 200;
 const RANGE_WIDTH: u16 = 100;
@@ -27,8 +29,8 @@ const RANGE_WIDTH: u16 = 100;
 pub(crate) enum Network {
     /// A network namespace of its own.
     Namespace(File),
-    /// The machine's network, ports from `first` on; the lock is the claim on them.
-    Range { first: u16, _lock: File },
+    /// The machine's network, ports from `first` on.
+    Range { first: u16, _claim: TcpListener },
 }
 
 impl Network {
@@ -129,15 +131,13 @@ fn bring_loopback_up() -> std::io::Result<()> {
 }
 
 fn claim_range() -> Network {
-    let directory = std::env::temp_dir().join("stack-test-ranges");
-    fs_err::create_dir_all(&directory).expect("the temporary directory is writable");
-    for slot in 0..RANGE_COUNT {
-        let path = directory.join(slot.to_string());
-        let lock = File::create(path).expect("the temporary directory is writable");
-        if lock.try_lock().is_ok() {
-            let first = RANGES_FROM + slot * RANGE_WIDTH;
-            return Network::Range { first, _lock: lock };
-        }
-    }
-    panic!("all {RANGE_COUNT} ranges are in use");
+    (0..RANGE_COUNT)
+        .find_map(|slot| {
+            let claim = TcpListener::bind((Ipv4Addr::LOCALHOST, CLAIMS_FROM + slot)).ok()?;
+            Some(Network::Range {
+                first: RANGES_FROM + slot * RANGE_WIDTH,
+                _claim: claim,
+            })
+        })
+        .unwrap_or_else(|| panic!("all {RANGE_COUNT} ranges are in use"))
 }

@@ -56,6 +56,7 @@ impl TestStack {
             }
         }
         if let Some(range) = self.world.network().range()
+            && !text.trim().is_empty()
             && !text.contains("\nports:")
             && !text.starts_with("ports:")
         {
@@ -242,11 +243,18 @@ impl TestStack {
         Some((status.parse().ok()?, body.trim_end().to_owned()))
     }
 
-    /// The log file of a service.
-    #[track_caller]
+    /// The log file of a service; nothing where it has printed nothing yet.
     pub(crate) fn log(&self, service: &str) -> Vec<u8> {
-        fs::read(self.path(&format!(".stack/shop/logs/{service}.log")))
-            .unwrap_or_else(|error| panic!("{error}"))
+        fs::read(self.path(&format!(".stack/shop/logs/{service}.log"))).unwrap_or_default()
+    }
+
+    /// Waits until the log file of a service contains `part`.
+    #[track_caller]
+    pub(crate) fn wait_for_log(&self, service: &str, part: &str) {
+        wait_until(&format!("`{part}` in the log of `{service}`"), || {
+            let log = self.log(service);
+            String::from_utf8_lossy(&log).contains(part).then_some(())
+        });
     }
 
     /// What the lock file says of guardian and supervisor; null without one.
