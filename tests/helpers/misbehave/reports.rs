@@ -3,7 +3,8 @@
 //! ```text
 //! env-dump FILE      its environment, a `KEY=value` a line
 //! fd-dump FILE       its open descriptors, a `NUMBER TARGET` a line
-//! sig-dump FILE      its blocked and ignored signals, from /proc/self/status
+//! sig-dump FILE      its blocked and ignored signals, from /proc/self/status (SIGPIPE is ignored by
+//!                    the runtime of this program itself)
 //! cwd-dump FILE      its working directory
 //! ```
 //!
