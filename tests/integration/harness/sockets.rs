@@ -1,0 +1,64 @@
+//! Ports that are taken, in all the ways in which a port can be.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use socket2::{Domain, Socket, Type};
+
+use super::network::Network;
+
+/// A way to take a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occupied {
+    /// Listening on 127.0.0.1.
+    Loopback,
+    /// Listening on 0.0.0.0.
+    AnyV4,
+    /// Listening on `::1`.
+    LoopbackV6,
+    /// Listening on `::`, IPv4 included.
+    AnyDual,
+    /// Listening on `::`, IPv6 alone.
+    AnyV6,
+    /// Bound to 127.0.0.1 with `SO_REUSEADDR`, not listening.
+    BoundOnly,
+}
+
+impl Occupied {
+    /// All of them.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Loopback,
+        Self::AnyV4,
+        Self::LoopbackV6,
+        Self::AnyDual,
+        Self::AnyV6,
+        Self::BoundOnly,
+    ];
+
+    /// Takes `port`, for as long as the socket lives.
+    #[track_caller]
+    pub(crate) fn take(self, network: &Network, port: u16) -> Socket {
+        network
+            .enter(|| self.bind(port))
+            .unwrap_or_else(|error| panic!("cannot take {port} as {self:?}: {error}"))
+    }
+
+    fn bind(self, port: u16) -> std::io::Result<Socket> {
+        let host: IpAddr = match self {
+            Self::Loopback | Self::BoundOnly => Ipv4Addr::LOCALHOST.into(),
+            Self::AnyV4 => Ipv4Addr::UNSPECIFIED.into(),
+            Self::LoopbackV6 => Ipv6Addr::LOCALHOST.into(),
+            Self::AnyDual | Self::AnyV6 => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let address = SocketAddr::new(host, port);
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        if address.is_ipv6() {
+            socket.set_only_v6(self != Self::AnyDual)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        if self != Self::BoundOnly {
+            socket.listen(16)?;
+        }
+        Ok(socket)
+    }
+}

@@ -1,0 +1,21 @@
+//! The end-to-end tests: the real binary, real children, real sockets.
+//!
+//! One file a theme, over the harness in `harness/`. Every test has a project directory, a state
+//! directory and, where the system allows it, a network namespace of its own; at its end nothing
+//! that it started may be left. Nothing here waits for a fixed time: a test waits for what it
+//! expects to see, and a generous limit turns "never" into a failure.
+
+mod harness;
+
+mod architecture;
+mod browser;
+mod commands;
+mod dotenv;
+mod harness_checks;
+mod logs;
+mod order;
+mod ports;
+mod real_servers;
+mod restart;
+mod spec;
+mod stop;

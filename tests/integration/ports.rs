@@ -1,0 +1,4 @@
+//! Which ports a stack gets, and that it keeps them.
+
+mod allocation;
+mod keeping;

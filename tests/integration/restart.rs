@@ -1,0 +1,195 @@
+//! Who is started again, after how long, and who is not.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Process, TestStack, phase_is};
+
+/// A project with one service that notes the time of each start in `starts` and exits with `code`.
+fn failing(code: u8, policy: &str) -> TestStack {
+    TestStack::new(&format!(
+        "services: {{ it: {{ command: 'date +%s%N >> starts; exit {code}', {policy} }} }}"
+    ))
+}
+
+/// The pauses between the starts.
+#[track_caller]
+fn pauses(stack: &TestStack) -> Vec<Duration> {
+    let starts: Vec<u64> = stack
+        .read("starts")
+        .lines()
+        .map(|line| line.parse().expect("nanoseconds"))
+        .collect();
+    starts
+        .windows(2)
+        .map(|pair| Duration::from_nanos(pair[1] - pair[0]))
+        .collect()
+}
+
+#[test]
+fn without_a_policy_nothing_is_restarted() {
+    let stack = failing(1, "labels: {}");
+    stack.up().wait().expect(1);
+    assert_eq!(pauses(&stack), []);
+    let it = stack.service("it").expect("ps lists what ended");
+    assert_eq!((it.phase(), it.exit_code()), ("failed", Some(1)));
+}
+
+#[test]
+fn delays_start_at_a_tenth_of_a_second_and_double() {
+    let stack = failing(1, "restart: on-failure:5");
+    stack.up().wait().expect(1).says(&["it"]);
+    let pauses = pauses(&stack);
+    assert_eq!(pauses.len(), 5, "{pauses:?}");
+    for (pause, nominal) in pauses.iter().zip([100, 200, 400, 800, 1_600]) {
+        // Ten per cent of jitter; a loaded machine may be later, but never earlier.
+        let earliest = Duration::from_millis(nominal * 9 / 10);
+        assert!(
+            *pause >= earliest,
+            "{pause:?} for {nominal} ms in {pauses:?}"
+        );
+    }
+    // From the last to the first it grew; jitter alone cannot do that.
+    assert!(pauses[4] > pauses[0] * 4, "{pauses:?}");
+}
+
+#[test]
+fn on_failure_gives_up_after_its_number_and_says_so() {
+    let stack = failing(7, "restart: on-failure:2");
+    let output = stack.up().wait().expect(1).says(&["it"]);
+    assert_eq!(pauses(&stack).len(), 2, "{output}");
+    let it = stack.service("it").expect("ps lists what ended");
+    assert_eq!((it.phase(), it.exit_code()), ("failed", Some(7)));
+    assert!(!it.reason().is_empty());
+}
+
+#[test]
+fn on_failure_leaves_a_success_alone() {
+    let stack = failing(0, "restart: on-failure");
+    stack.up().wait().ok();
+    assert_eq!(pauses(&stack), []);
+}
+
+#[test]
+fn a_success_exit_code_of_its_own_is_no_failure() {
+    let stack = failing(3, "restart: on-failure, success_exit_codes: [3]");
+    stack.up().wait().ok();
+    assert_eq!(pauses(&stack), []);
+}
+
+#[test]
+fn always_restarts_after_a_success() {
+    let stack = failing(0, "restart: always");
+    stack.run(&["up", "-d"]).ok();
+    stack.wait_for("it", "three attempts", |it| it.attempt() >= 3);
+    stack.down();
+}
+
+#[test]
+fn a_service_that_recovers_is_left_running() {
+    let stack = TestStack::new(
+        "services: { it: { command: MISBEHAVE crash 2 count -- bind $<PORT:auto> --http, restart: on-failure } }",
+    );
+    stack.up_detached();
+    let it = stack.service("it").expect("it runs");
+    assert_eq!((it.phase(), it.attempt()), ("healthy", 3));
+    stack.down();
+}
+
+#[test]
+fn six_failures_in_a_row_are_a_crash_loop() {
+    let stack = failing(
+        1,
+        "restart_policy: { condition: any, delay: 10ms, max_delay: 10ms }",
+    );
+    stack.run(&["up", "-d"]).ok();
+    stack.wait_for("it", "six failures", |it| it.failures() >= 6);
+    let table = stack.run(&["ps"]).ok();
+    assert!(table.stdout.contains("crash-looping"), "{table}");
+    stack.down();
+}
+
+#[test]
+fn a_missing_program_is_no_loop() {
+    let stack = TestStack::new(
+        "services: { it: { command: [no-such-program-anywhere], restart: always } }",
+    );
+    stack
+        .up()
+        .wait()
+        .expect(1)
+        .says(&["no-such-program-anywhere"]);
+    let it = stack.service("it").expect("ps lists what failed");
+    assert_eq!(it.phase(), "failed");
+}
+
+#[test]
+fn a_shell_that_finds_no_program_is_no_loop_either() {
+    let stack = TestStack::new(
+        "services: { it: { command: 'no-such-program-anywhere | cat >&2; exit 127', restart: always } }",
+    );
+    stack.up().wait().expect(1);
+    assert_eq!(stack.service("it").expect("ps lists it").attempt(), 1);
+}
+
+#[test]
+fn a_stop_wins_over_a_pending_restart() {
+    let stack = failing(
+        1,
+        "restart_policy: { condition: any, delay: 200ms, max_delay: 200ms }",
+    );
+    stack.run(&["up", "-d"]).ok();
+    stack.wait_for("it", "backoff", phase_is("backoff"));
+    stack.run(&["stop", "it"]).ok();
+    let starts = pauses(&stack).len();
+    assert_eq!(
+        stack.service("it").expect("it is listed").phase(),
+        "stopped"
+    );
+    stack.down();
+    assert_eq!(pauses(&stack).len(), starts);
+}
+
+#[test]
+fn a_stop_by_hand_never_triggers_a_restart() {
+    let stack = TestStack::new("services: { it: { command: MISBEHAVE sleep, restart: always } }");
+    stack.run(&["up", "-d"]).ok();
+    stack.run(&["stop", "it"]).ok();
+    let it = stack.service("it").expect("it is listed");
+    assert_eq!((it.phase(), it.attempt()), ("stopped", 1));
+    stack.run(&["start", "it"]).ok();
+    stack.wait_for("it", "running", phase_is("running"));
+    stack.down();
+}
+
+#[test]
+fn a_restart_by_hand_clears_the_counters() {
+    let stack = TestStack::new(
+        "services: { it: { command: MISBEHAVE crash 3 count -- sleep, restart: on-failure } }",
+    );
+    stack.run(&["up", "-d"]).ok();
+    let before = stack.wait_for("it", "running after failures", |it| {
+        it.phase() == "running" && it.attempt() == 4
+    });
+    assert_eq!(before.failures(), 3);
+    stack.run(&["restart", "it"]).ok();
+    let after = stack.wait_for("it", "running anew", |it| {
+        it.phase() == "running" && it.pid() != before.pid()
+    });
+    assert_eq!(after.failures(), 0);
+    stack.down();
+}
+
+#[test]
+fn death_by_a_foreign_signal_is_a_failure() {
+    let stack =
+        TestStack::new("services: { it: { command: MISBEHAVE sleep, restart: on-failure } }");
+    stack.run(&["up", "-d"]).ok();
+    let pid = stack.wait_for("it", "running", phase_is("running")).pid();
+    let process = Process::of(pid.expect("it runs")).expect("it runs");
+    process.signal(Signal::SIGKILL);
+    let it = stack.wait_for("it", "a second attempt", |it| it.attempt() == 2);
+    assert_eq!(it.exit_signal(), Some(9));
+    stack.down();
+}
