@@ -6,3 +6,4 @@ mod fixtures;
 mod hostile;
 mod sockets;
 mod streams;
+mod versions;

@@ -219,14 +219,17 @@ fn every_verb_of_the_design_is_built_or_says_that_it_is_not() {
     }
 }
 
-/// `stack up` is measured in single milliseconds; a debug build is many times slower than the one
-/// that is shipped, and even that must read a command line quickly.
+/// `stack up` is measured in single milliseconds. The bound is for the build that is shipped; a debug
+/// build is many times slower, and only has to be quick enough not to be noticed.
 #[test]
 fn reading_the_command_line_takes_no_time() {
+    const ROUNDS: u32 = 20;
     let begin = std::time::Instant::now();
-    for _ in 0..20 {
+    for _ in 0..ROUNDS {
         read("-p shop up -d --wait web api").unwrap();
     }
-    let one = begin.elapsed() / 20;
-    assert!(one < Duration::from_millis(50), "{one:?}");
+    let one = begin.elapsed() / ROUNDS;
+    println!("{one:?}");
+    let bound = Duration::from_millis(if cfg!(debug_assertions) { 50 } else { 1 });
+    assert!(one < bound, "{one:?}");
 }

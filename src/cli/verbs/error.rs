@@ -62,7 +62,7 @@ pub enum VerbError {
     /// A value cannot be written in the format that was asked for.
     #[error(transparent)]
     Entry(#[from] EntryError),
-    /// The snapshot that cannot be written as JSON, or read.
+    /// What the last supervisor left cannot be read.
     #[error("`{}` cannot be read", path.display())]
     LastState {
         /// The file.
