@@ -13,8 +13,8 @@ use crate::plan::{Caller, Draft, Inputs};
 use crate::ports::{Ledger, state_dir};
 use crate::run::instance::Instance;
 use crate::spec::find::{Found, Request, find, read};
-use crate::spec::{Input, load};
 use crate::spec::problem::{Problem, Severity};
+use crate::spec::{Input, load};
 use crate::support::name::{ProjectName, ServiceName};
 use crate::support::text::nearest;
 
@@ -57,7 +57,10 @@ impl Stop {
             text.push_str("\nhint: ");
             text.push_str(hint);
         }
-        Self { code, message: text }
+        Self {
+            code,
+            message: text,
+        }
     }
 
     /// An error of the system that ends everything.
@@ -71,10 +74,19 @@ impl Invocation {
     pub fn new(global: Global) -> Result<Self, Stop> {
         let caller: Caller = Arc::new(std::env::vars_os().collect());
         let working_dir = std::env::current_dir().map_err(|error| {
-            Stop::new(ExitCode::Usage, format!("there is no working directory: {error}"), None)
+            Stop::new(
+                ExitCode::Usage,
+                format!("there is no working directory: {error}"),
+                None,
+            )
         })?;
         let terminals = Terminals::detect(|name| lookup(&caller, name));
-        Ok(Self { global, caller, working_dir, terminals })
+        Ok(Self {
+            global,
+            caller,
+            working_dir,
+            terminals,
+        })
     }
 
     /// A variable of the caller's environment; one that is empty counts as unset.
@@ -100,12 +112,15 @@ impl Invocation {
             read(&found, &mut io::stdin().lock()).map_err(|problem| self.problems(&[problem]))?;
         let loaded = load(input(found, bytes));
         let mut problems = loaded.problems;
-        let draft = loaded.spec.and_then(|spec| Draft::new(spec, &self.inputs(), &mut problems));
+        let draft = loaded
+            .spec
+            .and_then(|spec| Draft::new(spec, &self.inputs(), &mut problems));
         deduplicate(&mut problems);
         match draft {
-            Some(draft) if !problems.iter().any(Problem::is_error) => {
-                Ok(Ready { draft, warnings: self.render(&problems) })
-            }
+            Some(draft) if !problems.iter().any(Problem::is_error) => Ok(Ready {
+                draft,
+                warnings: self.render(&problems),
+            }),
             _ => Err(self.problems(&problems)),
         }
     }
@@ -117,12 +132,18 @@ impl Invocation {
             .as_ref()
             .map(ToString::to_string)
             .or_else(|| self.variable("STACK_PROJECT_NAME"));
-        Inputs { caller: self.caller.clone(), project_name }
+        Inputs {
+            caller: self.caller.clone(),
+            project_name,
+        }
     }
 
     /// Problems as the reason to stop, with exit code 2.
     pub fn problems(&self, problems: &[Problem]) -> Stop {
-        Stop { code: ExitCode::Usage, message: self.render(problems).trim_end().to_owned() }
+        Stop {
+            code: ExitCode::Usage,
+            message: self.render(problems).trim_end().to_owned(),
+        }
     }
 
     /// Problems as text; quiet progress leaves warnings out.
@@ -139,13 +160,20 @@ impl Invocation {
         let color = self.printer_options(&[]).stderr_palette() == super::style::Palette::COLORED;
         diagnostics::render(
             &shown,
-            diagnostics::Options { color, width: printer::stderr_columns() },
+            diagnostics::Options {
+                color,
+                width: printer::stderr_columns(),
+            },
         )
     }
 
     /// The instance of a draft.
     pub fn instance(&self, draft: &Draft) -> Instance {
-        Instance::new(draft.project().clone(), draft.project_dir().to_path_buf(), &self.state_dir())
+        Instance::new(
+            draft.project().clone(),
+            draft.project_dir().to_path_buf(),
+            &self.state_dir(),
+        )
     }
 
     /// The one instance that runs in the project's directory, whatever its file says now.
@@ -165,8 +193,9 @@ impl Invocation {
 
     /// Where the user's state is kept.
     pub fn state_dir(&self) -> PathBuf {
-        state_dir(|name| lookup_os(&self.caller, name).map(OsStr::to_owned))
-            .unwrap_or_else(|| std::env::temp_dir().join(format!("stack-state-{}", nix::unistd::getuid())))
+        state_dir(|name| lookup_os(&self.caller, name).map(OsStr::to_owned)).unwrap_or_else(|| {
+            std::env::temp_dir().join(format!("stack-state-{}", nix::unistd::getuid()))
+        })
     }
 
     /// The ledger of the user's ports.
@@ -215,21 +244,32 @@ pub fn check_service(draft: &Draft, name: &ServiceName) -> Result<(), Stop> {
     };
     Err(Stop::new(
         ExitCode::Usage,
-        format!("there is no service `{name}` in {}", shown(draft.spec().file.as_path())),
+        format!(
+            "there is no service `{name}` in {}",
+            shown(draft.spec().file.as_path())
+        ),
         Some(&hint),
     ))
 }
 
 fn shown(file: &Path) -> String {
-    file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
+    file.file_name()
+        .unwrap_or(file.as_os_str())
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn lookup_os<'a>(caller: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
-    caller.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_os_str())
+    caller
+        .iter()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| value.as_os_str())
 }
 
 fn lookup(caller: &[(OsString, OsString)], name: &str) -> Option<String> {
-    lookup_os(caller, name).and_then(OsStr::to_str).map(str::to_owned)
+    lookup_os(caller, name)
+        .and_then(OsStr::to_str)
+        .map(str::to_owned)
 }
 
 /// Some texts are resolved twice on their way to a plan; each finding is told once.
@@ -245,9 +285,21 @@ fn deduplicate(problems: &mut Vec<Problem>) {
 
 fn input(found: Found, bytes: Vec<u8>) -> Input {
     match found {
-        Found::File { file, shown, project_dir } => Input { bytes, shown, file, project_dir },
-        Found::Stdin { project_dir } => {
-            Input { bytes, shown: PathBuf::from("-"), file: PathBuf::from("-"), project_dir }
-        }
+        Found::File {
+            file,
+            shown,
+            project_dir,
+        } => Input {
+            bytes,
+            shown,
+            file,
+            project_dir,
+        },
+        Found::Stdin { project_dir } => Input {
+            bytes,
+            shown: PathBuf::from("-"),
+            file: PathBuf::from("-"),
+            project_dir,
+        },
     }
 }

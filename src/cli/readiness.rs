@@ -48,7 +48,12 @@ enum Standing {
 impl Readiness {
     /// Watches `asked`, or everything that somebody wants up.
     pub fn new(target: Target, asked: Option<Vec<ServiceName>>) -> Self {
-        Self { target, asked, latest: HashMap::new(), order: Vec::new() }
+        Self {
+            target,
+            asked,
+            latest: HashMap::new(),
+            order: Vec::new(),
+        }
     }
 
     /// Takes in the state of every service.
@@ -105,7 +110,9 @@ impl Readiness {
             return Progress::Pending;
         }
         for name in asked {
-            let Some(service) = self.latest.get(name) else { return Progress::Pending };
+            let Some(service) = self.latest.get(name) else {
+                return Progress::Pending;
+            };
             match standing(self.target, service, self.asked.is_some()) {
                 Standing::OnItsWay => return Progress::Pending,
                 Standing::There => {}
@@ -144,7 +151,11 @@ mod tests {
     use crate::cli::printer::samples;
 
     fn service(name: &str, phase: Phase) -> ServiceSnapshot {
-        ServiceSnapshot { phase, attempt: 1, ..samples::service(name) }
+        ServiceSnapshot {
+            phase,
+            attempt: 1,
+            ..samples::service(name)
+        }
     }
 
     fn progress(target: Target, phases: &[Phase]) -> Progress {
@@ -161,21 +172,28 @@ mod tests {
     #[test]
     fn executed_is_less_than_ready() {
         let phases = [Phase::Starting, Phase::Running];
-        assert_eq!(progress(Target::Executed, &phases), Progress::Settled { failed: vec![] });
+        assert_eq!(
+            progress(Target::Executed, &phases),
+            Progress::Settled { failed: vec![] }
+        );
         assert_eq!(progress(Target::Ready, &phases), Progress::Pending);
     }
 
     #[test]
     fn a_one_shot_that_completed_is_up() {
         let phases = [Phase::Completed, Phase::Healthy];
-        assert_eq!(progress(Target::Ready, &phases), Progress::Settled { failed: vec![] });
+        assert_eq!(
+            progress(Target::Ready, &phases),
+            Progress::Settled { failed: vec![] }
+        );
     }
 
     #[test]
     fn failures_are_named_once_nothing_is_on_its_way() {
         let phases = [Phase::Failed, Phase::Starting];
         assert_eq!(progress(Target::Ready, &phases), Progress::Pending);
-        let Progress::Settled { failed } = progress(Target::Ready, &[Phase::Failed, Phase::Healthy])
+        let Progress::Settled { failed } =
+            progress(Target::Ready, &[Phase::Failed, Phase::Healthy])
         else {
             panic!("still pending")
         };
@@ -185,6 +203,9 @@ mod tests {
     #[test]
     fn what_nobody_asked_for_is_not_waited_for() {
         let phases = [Phase::Pending, Phase::Healthy];
-        assert_eq!(progress(Target::Ready, &phases), Progress::Settled { failed: vec![] });
+        assert_eq!(
+            progress(Target::Ready, &phases),
+            Progress::Settled { failed: vec![] }
+        );
     }
 }

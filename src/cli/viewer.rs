@@ -18,7 +18,10 @@ pub struct Viewer {
 impl Viewer {
     /// Shows output by `printer`.
     pub fn new(printer: Arc<Printer>) -> Self {
-        Self { printer, pending: std::collections::VecDeque::new() }
+        Self {
+            printer,
+            pending: std::collections::VecDeque::new(),
+        }
     }
 
     /// Offers what is pending. `false` when there is still no room.

@@ -130,7 +130,10 @@ impl Draft {
 
     /// Where ports are taken from.
     pub fn pool(&self) -> Pool {
-        Pool { ranges: self.spec.ports.ranges.clone(), exclude: self.spec.ports.exclude.clone() }
+        Pool {
+            ranges: self.spec.ports.ranges.clone(),
+            exclude: self.spec.ports.exclude.clone(),
+        }
     }
 
     /// Every port that is wanted, in the order of the file, with the callers' wishes. A wish that is
@@ -146,7 +149,10 @@ impl Draft {
                     PortWant::Fixed(port) => Want::Fixed(port),
                 };
                 let wish = self.wish(&service.name, name, problems);
-                let key = PortKey { service: service.name.clone(), name: name.clone() };
+                let key = PortKey {
+                    service: service.name.clone(),
+                    name: name.clone(),
+                };
                 requests.push(PortRequest { key, want, wish });
             }
         }
@@ -222,10 +228,10 @@ impl Draft {
             instance: self.instance.clone(),
             project_dir: self.spec.project_dir.clone(),
             file: self.spec.file.clone(),
-            dotenv: self
-                .dotenv
-                .clone()
-                .map(|path| DotenvPlan { path, entries: values.clone() }),
+            dotenv: self.dotenv.clone().map(|path| DotenvPlan {
+                path,
+                entries: values.clone(),
+            }),
             values,
             units,
             fingerprint: self.fingerprint.clone(),
@@ -237,13 +243,20 @@ impl Draft {
         let mut values = Vec::new();
         for service in self.spec.services.values() {
             for name in service.ports.keys() {
-                let key = PortKey { service: service.name.clone(), name: name.clone() };
+                let key = PortKey {
+                    service: service.name.clone(),
+                    name: name.clone(),
+                };
                 if let Some(port) = ports.get(&key) {
                     values.push((name.env_key(&service.name), port.to_string()));
                 }
             }
         }
-        let resolver = Resolver { draft: self, service: None, ports };
+        let resolver = Resolver {
+            draft: self,
+            service: None,
+            ports,
+        };
         for (key, variable) in self.spec.dotenv.iter().flat_map(|dotenv| &dotenv.vars) {
             if let Some(value) = &variable.value {
                 values.push((key.clone(), value.resolve(&resolver, problems)));
@@ -254,7 +267,10 @@ impl Draft {
 
     fn shell(&self, problems: &mut Vec<Problem>) -> Option<Vec<String>> {
         self.spec.shell.as_ref().map(|words| {
-            words.iter().map(|word| self.variables.resolve(word, problems)).collect()
+            words
+                .iter()
+                .map(|word| self.variables.resolve(word, problems))
+                .collect()
         })
     }
 
@@ -271,9 +287,18 @@ impl Draft {
                 (name.env_key(&service.name), declaration.span.clone(), what)
             })
         });
-        let vars = self.spec.dotenv.iter().flat_map(|dotenv| &dotenv.vars).map(|(key, variable)| {
-            (key.clone(), variable.key_span.clone(), format!("`dotenv.vars` key `{key}`"))
-        });
+        let vars =
+            self.spec
+                .dotenv
+                .iter()
+                .flat_map(|dotenv| &dotenv.vars)
+                .map(|(key, variable)| {
+                    (
+                        key.clone(),
+                        variable.key_span.clone(),
+                        format!("`dotenv.vars` key `{key}`"),
+                    )
+                });
         for (key, span, what) in ports.chain(vars) {
             if let Some((first, other)) = seen.get(&key) {
                 problems.push(
@@ -315,8 +340,19 @@ fn fingerprint(plan: &Plan) -> String {
     for unit in &plan.units {
         let changes: Vec<_> = unit.environment.changes.iter().collect();
         let parts = (
-            (&unit.service, &unit.execution, &unit.directory, changes, &unit.labels),
-            (unit.stop_signal, unit.grace, unit.restart, &unit.success_exit_codes),
+            (
+                &unit.service,
+                &unit.execution,
+                &unit.directory,
+                changes,
+                &unit.labels,
+            ),
+            (
+                unit.stop_signal,
+                unit.grace,
+                unit.restart,
+                &unit.success_exit_codes,
+            ),
             (&unit.health, &unit.depends_on, &unit.ports),
         );
         text.push_str(&format!("{parts:?}"));
@@ -331,14 +367,20 @@ impl Lookup for Resolver<'_> {
 
     fn placeholder(&self, placeholder: &Placeholder, span: &Span) -> Result<String, Problem> {
         let port = |service: &ServiceName, name: &PortName| {
-            let key = PortKey { service: service.clone(), name: name.clone() };
-            self.ports.get(&key).map(|port| port.to_string()).ok_or_else(|| {
-                Problem::error(
-                    "stack::plan::unknown_port",
-                    format!("service `{service}` has no port `{name}`"),
-                    span,
-                )
-            })
+            let key = PortKey {
+                service: service.clone(),
+                name: name.clone(),
+            };
+            self.ports
+                .get(&key)
+                .map(|port| port.to_string())
+                .ok_or_else(|| {
+                    Problem::error(
+                        "stack::plan::unknown_port",
+                        format!("service `{service}` has no port `{name}`"),
+                        span,
+                    )
+                })
         };
         let own = |name: &PortName| match self.service {
             Some(service) => port(&service.name, name),

@@ -26,7 +26,10 @@ pub(super) fn check(spec: &StackSpec) -> Vec<Problem> {
                 continue;
             }
             let Some(other) = spec.services.get(name) else {
-                let names = spec.services.keys().map(crate::support::name::ServiceName::as_str);
+                let names = spec
+                    .services
+                    .keys()
+                    .map(crate::support::name::ServiceName::as_str);
                 let hint = match nearest(name.as_str(), names) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => "add the service, or remove the line".to_owned(),
@@ -34,7 +37,10 @@ pub(super) fn check(spec: &StackSpec) -> Vec<Problem> {
                 problems.push(
                     Problem::error(
                         "stack::plan::unknown_dependency",
-                        format!("service `{}` depends on `{name}`, which does not exist", service.name),
+                        format!(
+                            "service `{}` depends on `{name}`, which does not exist",
+                            service.name
+                        ),
                         span,
                     )
                     .hint(hint),
@@ -67,7 +73,9 @@ fn can_be_healthy(service: &ServiceSpec) -> bool {
 /// One problem for each knot of services that wait for each other, with the path.
 fn cycles(spec: &StackSpec) -> Vec<Problem> {
     let mut graph: DiGraph<usize, ()> = DiGraph::new();
-    let nodes: Vec<NodeIndex> = (0..spec.services.len()).map(|index| graph.add_node(index)).collect();
+    let nodes: Vec<NodeIndex> = (0..spec.services.len())
+        .map(|index| graph.add_node(index))
+        .collect();
     for (index, service) in spec.services.values().enumerate() {
         for name in service.depends_on.keys() {
             if let Some(other) = spec.services.get_index_of(name)
@@ -83,7 +91,10 @@ fn cycles(spec: &StackSpec) -> Vec<Problem> {
         .map(|knot| knot.into_iter().map(|node| graph[node]).collect())
         .collect();
     knots.sort_unstable();
-    knots.into_iter().filter_map(|knot| cycle_problem(spec, &knot)).collect()
+    knots
+        .into_iter()
+        .filter_map(|knot| cycle_problem(spec, &knot))
+        .collect()
 }
 
 fn cycle_problem(spec: &StackSpec, knot: &[usize]) -> Option<Problem> {
@@ -105,12 +116,19 @@ fn cycle_problem(spec: &StackSpec, knot: &[usize]) -> Option<Problem> {
     let names: Vec<&str> = cycle
         .iter()
         .chain(cycle.first())
-        .filter_map(|&index| spec.services.get_index(index).map(|(name, _)| name.as_str()))
+        .filter_map(|&index| {
+            spec.services
+                .get_index(index)
+                .map(|(name, _)| name.as_str())
+        })
         .collect();
     let edge = |from: usize, to: usize| {
         let (target, _) = spec.services.get_index(to)?;
         let (_, service) = spec.services.get_index(from)?;
-        service.depends_on.get(target).map(|dependency| &dependency.span)
+        service
+            .depends_on
+            .get(target)
+            .map(|dependency| &dependency.span)
     };
     let mut edges = cycle.iter().zip(cycle.iter().cycle().skip(1));
     let &(first_from, first_to) = &edges.next()?;

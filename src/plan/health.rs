@@ -53,7 +53,10 @@ pub(super) fn health_plan(
                         )
                         .hint("write `tcp: $<PORT>`, or `tcp: localhost:5432`"),
                     );
-                    ProbePlan::Tcp { host: LOCALHOST.to_owned(), port: 0 }
+                    ProbePlan::Tcp {
+                        host: LOCALHOST.to_owned(),
+                        port: 0,
+                    }
                 }
             }
         }
@@ -106,7 +109,11 @@ fn http_plan(
             (LOCALHOST.to_owned(), Some(80), "/".to_owned())
         }
     };
-    let path = if path.starts_with('?') { format!("/{path}") } else { path };
+    let path = if path.starts_with('?') {
+        format!("/{path}")
+    } else {
+        path
+    };
     let given = setting(http.port.as_ref(), resolver, problems);
     let port = given.or(url_port).or_else(|| own_port(ports)).unwrap_or_else(|| {
         problems.push(
@@ -128,7 +135,11 @@ fn http_plan(
         host,
         port,
         path,
-        status: if status.is_empty() { vec![PASSING] } else { status },
+        status: if status.is_empty() {
+            vec![PASSING]
+        } else {
+            status
+        },
         headers: http
             .headers
             .iter()

@@ -22,8 +22,16 @@ use crate::support::port_range::PortRange;
 const MASK: &str = "********";
 
 /// Parts of a key that make its value a secret.
-const SECRET_WORDS: [&str; 8] =
-    ["SECRET", "SECRETS", "TOKEN", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL", "CREDENTIALS"];
+const SECRET_WORDS: [&str; 8] = [
+    "SECRET",
+    "SECRETS",
+    "TOKEN",
+    "PASSWORD",
+    "PASSWD",
+    "KEY",
+    "CREDENTIAL",
+    "CREDENTIALS",
+];
 
 /// A stack as it was understood.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -127,12 +135,18 @@ struct ShownHttp {
     headers: IndexMap<String, String>,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde calls"
+)]
 fn is_true(value: &bool) -> bool {
     *value
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde calls"
+)]
 fn is_false(value: &bool) -> bool {
     !*value
 }
@@ -198,14 +212,23 @@ fn show_service(
     view: &View<'_>,
 ) -> ShownService {
     ShownService {
-        entrypoint: service.entrypoint.as_ref().map(|command| view.command(command)),
-        command: service.command.as_ref().map(|command| view.command(command)),
+        entrypoint: service
+            .entrypoint
+            .as_ref()
+            .map(|command| view.command(command)),
+        command: service
+            .command
+            .as_ref()
+            .map(|command| view.command(command)),
         working_dir: service.working_dir.as_ref().map(|text| view.text(text)),
         environment: view.environment(&service.environment),
         env_file: service
             .env_file
             .iter()
-            .map(|file| ShownEnvFile { path: view.text(&file.path), required: file.is_required })
+            .map(|file| ShownEnvFile {
+                path: view.text(&file.path),
+                required: file.is_required,
+            })
             .collect(),
         depends_on: service
             .depends_on
@@ -217,7 +240,14 @@ fn show_service(
                     Condition::CompletedSuccessfully => "service_completed_successfully",
                 };
                 let (required, restart) = (dependency.is_required, dependency.restart);
-                (name.to_string(), ShownDependency { condition, required, restart })
+                (
+                    name.to_string(),
+                    ShownDependency {
+                        condition,
+                        required,
+                        restart,
+                    },
+                )
             })
             .collect(),
         healthcheck: service
@@ -232,7 +262,11 @@ fn show_service(
             Err(_) => unit.stop_signal.to_string(),
         },
         stop_grace_period: duration::format(unit.grace),
-        labels: service.labels.iter().map(|(key, text)| (key.clone(), view.text(text))).collect(),
+        labels: service
+            .labels
+            .iter()
+            .map(|(key, text)| (key.clone(), view.text(text)))
+            .collect(),
     }
 }
 
@@ -255,8 +289,9 @@ fn show_health(
         ProbeSpec::Shell(line) => shown.test = Some(ShownCommand::Line(view.text(line))),
         ProbeSpec::Command(words, _) => {
             let words = words.iter().map(|word| view.text(word));
-            shown.test =
-                Some(ShownCommand::Words(std::iter::once("CMD".to_owned()).chain(words).collect()));
+            shown.test = Some(ShownCommand::Words(
+                std::iter::once("CMD".to_owned()).chain(words).collect(),
+            ));
         }
         ProbeSpec::Tcp(target) => shown.tcp = Some(view.text(target)),
         ProbeSpec::Http(http) => {
@@ -269,7 +304,11 @@ fn show_health(
                     .iter()
                     .filter_map(|status| setting(Some(status), &view.resolver, &mut ignored))
                     .map(|(low, high)| {
-                        if low == high { low.to_string() } else { format!("{low}-{high}") }
+                        if low == high {
+                            low.to_string()
+                        } else {
+                            format!("{low}-{high}")
+                        }
                     })
                     .collect(),
                 headers: http
@@ -295,11 +334,16 @@ fn restart_words(policy: &RestartPolicy) -> String {
 /// Whether a key's name says that its value is a secret.
 fn is_secret(key: &str) -> bool {
     let key = key.to_ascii_uppercase();
-    key.split(['_', '-', '.']).any(|word| SECRET_WORDS.contains(&word))
+    key.split(['_', '-', '.'])
+        .any(|word| SECRET_WORDS.contains(&word))
 }
 
 fn mask(key: &str, value: String) -> String {
-    if is_secret(key) { MASK.to_owned() } else { value }
+    if is_secret(key) {
+        MASK.to_owned()
+    } else {
+        value
+    }
 }
 
 impl View<'_> {
@@ -318,9 +362,10 @@ impl View<'_> {
             .map(|(key, variable)| {
                 let value = match &variable.value {
                     Some(template) => Some(mask(key, self.text(template))),
-                    None if variable.is_inherited => {
-                        self.resolver.variable(key).map(|value| mask(key, double(&value)))
-                    }
+                    None if variable.is_inherited => self
+                        .resolver
+                        .variable(key)
+                        .map(|value| mask(key, double(&value))),
                     None => None,
                 };
                 (key.clone(), value)
@@ -332,7 +377,11 @@ impl View<'_> {
     fn text(&self, template: &Template) -> String {
         let is_plain = template.kind == TemplateKind::Plain;
         let literal = |text: &str| {
-            if is_plain { double(text) } else { text.replace("$<", "$$<") }
+            if is_plain {
+                double(text)
+            } else {
+                text.replace("$<", "$$<")
+            }
         };
         let mut shown = String::new();
         for piece in &template.pieces {

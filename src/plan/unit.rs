@@ -8,9 +8,7 @@ use indexmap::IndexMap;
 use super::command::{Execution as Decision, decide};
 use super::draft::{Draft, Ports, Resolver, text};
 use super::health::health_plan;
-use super::model::{
-    Environment, Execution, PortPlan, RestartPolicy, RestartWhen, UnitPlan,
-};
+use super::model::{Environment, Execution, PortPlan, RestartPolicy, RestartWhen, UnitPlan};
 use super::variables::Caller;
 use crate::ports::request::PortKey;
 use crate::spec::model::{CommandSpec, EnvironmentSpec, RestartSpec, ServiceSpec, Setting};
@@ -45,12 +43,16 @@ pub(super) fn unit_plan(
     shared: &Shared<'_>,
     problems: &mut Vec<Problem>,
 ) -> UnitPlan {
-    let resolver =
-        Resolver { draft: shared.draft, service: Some(service), ports: shared.ports };
+    let resolver = Resolver {
+        draft: shared.draft,
+        service: Some(service),
+        ports: shared.ports,
+    };
     let directory = match &service.working_dir {
-        Some(directory) => {
-            shared.draft.project_dir().join(text(directory, &resolver, problems))
-        }
+        Some(directory) => shared
+            .draft
+            .project_dir()
+            .join(text(directory, &resolver, problems)),
         None => shared.draft.project_dir().to_path_buf(),
     };
     let directory: PathBuf = directory.components().collect();
@@ -58,12 +60,18 @@ pub(super) fn unit_plan(
         .ports
         .keys()
         .filter_map(|name| {
-            let key = PortKey { service: service.name.clone(), name: name.clone() };
+            let key = PortKey {
+                service: service.name.clone(),
+                name: name.clone(),
+            };
             let port = match shared.ports {
                 Ports::StandIn(port) => Some(port),
                 Ports::Assigned(assignment) => assignment.get(&key).copied(),
             }?;
-            Some(PortPlan { name: name.clone(), port })
+            Some(PortPlan {
+                name: name.clone(),
+                port,
+            })
         })
         .collect();
     let execution = execution(service, shared, &resolver, problems);
@@ -131,14 +139,20 @@ pub(super) fn setting<T: Copy>(
 /// A command as it is executed: its words, or a shell with its line.
 pub(super) fn line_execution(line: &str, shell: Option<&[String]>) -> Execution {
     match decide(line, shell.is_some()) {
-        Decision::Direct(argv) => Execution { argv, is_shell_line: false },
+        Decision::Direct(argv) => Execution {
+            argv,
+            is_shell_line: false,
+        },
         Decision::Shell => {
             let mut argv: Vec<String> = match shell {
                 Some(words) => words.to_vec(),
                 None => DEFAULT_SHELL.map(str::to_owned).to_vec(),
             };
             argv.push(line.to_owned());
-            Execution { argv, is_shell_line: true }
+            Execution {
+                argv,
+                is_shell_line: true,
+            }
         }
     }
 }
@@ -149,7 +163,10 @@ pub(super) fn words(
     resolver: &Resolver<'_>,
     problems: &mut Vec<Problem>,
 ) -> Vec<String> {
-    words.iter().map(|word| text(word, resolver, problems)).collect()
+    words
+        .iter()
+        .map(|word| text(word, resolver, problems))
+        .collect()
 }
 
 fn execution(
@@ -162,9 +179,10 @@ fn execution(
         CommandSpec::Line(line) => {
             line_execution(&text(line, resolver, problems), shared.shell.as_deref())
         }
-        CommandSpec::Words(list, _) => {
-            Execution { argv: words(list, resolver, problems), is_shell_line: false }
-        }
+        CommandSpec::Words(list, _) => Execution {
+            argv: words(list, resolver, problems),
+            is_shell_line: false,
+        },
     };
     let entrypoint = service.entrypoint.as_ref().map(&mut one);
     let command = service.command.as_ref().map(&mut one);
@@ -181,11 +199,17 @@ fn execution(
                 );
             }
             let argv = entrypoint.argv.into_iter().chain(command.argv).collect();
-            Execution { argv, is_shell_line: command.is_shell_line }
+            Execution {
+                argv,
+                is_shell_line: command.is_shell_line,
+            }
         }
         (Some(one), None) | (None, Some(one)) => one,
         // The spec has reported it.
-        (None, None) => Execution { argv: Vec::new(), is_shell_line: false },
+        (None, None) => Execution {
+            argv: Vec::new(),
+            is_shell_line: false,
+        },
     }
 }
 
@@ -209,17 +233,37 @@ fn environment(
     let mut changes: IndexMap<String, Option<String>> = IndexMap::new();
     changes.extend(shared.files.iter().cloned());
     // What stands at the top level is the same for every service and belongs to none of them.
-    let outside = Resolver { draft: shared.draft, service: None, ports: shared.ports };
-    layer(&shared.draft.spec().environment, &outside, &mut changes, problems);
-    changes.extend(shared.values.iter().map(|(key, value)| (key.clone(), Some(value.clone()))));
+    let outside = Resolver {
+        draft: shared.draft,
+        service: None,
+        ports: shared.ports,
+    };
+    layer(
+        &shared.draft.spec().environment,
+        &outside,
+        &mut changes,
+        problems,
+    );
+    changes.extend(
+        shared
+            .values
+            .iter()
+            .map(|(key, value)| (key.clone(), Some(value.clone()))),
+    );
     if let Some(port) = ports.iter().find(|port| port.name.as_str() == "PORT") {
         changes.insert("PORT".to_owned(), Some(port.port.to_string()));
     }
     // A shell would correct a stale one; whoever is executed directly must not be told a lie.
-    changes.insert("PWD".to_owned(), Some(directory.to_string_lossy().into_owned()));
+    changes.insert(
+        "PWD".to_owned(),
+        Some(directory.to_string_lossy().into_owned()),
+    );
     for file in &service.env_file {
         let entries =
-            shared.draft.variables().read_env_file(file, shared.draft.project_dir(), problems);
+            shared
+                .draft
+                .variables()
+                .read_env_file(file, shared.draft.project_dir(), problems);
         changes.extend(entries);
     }
     layer(&service.environment, resolver, &mut changes, problems);
@@ -230,7 +274,10 @@ fn environment(
         ("STACK_REPLICA", "1".to_owned()),
     ];
     changes.extend(marks.map(|(key, value)| (key.to_owned(), Some(value))));
-    Environment { base: shared.caller.clone(), changes }
+    Environment {
+        base: shared.caller.clone(),
+        changes,
+    }
 }
 
 fn layer(

@@ -40,7 +40,11 @@ impl Lookup for WithoutPlaceholders<'_> {
 
     fn placeholder(&self, _: &Placeholder, span: &Span) -> Result<String, Problem> {
         // The spec has reported it already; this is the value that goes nowhere.
-        Err(Problem::error("stack::spec::placeholder_place", "no placeholder can stand here", span))
+        Err(Problem::error(
+            "stack::spec::placeholder_place",
+            "no placeholder can stand here",
+            span,
+        ))
     }
 }
 
@@ -53,11 +57,13 @@ impl Variables {
     ) -> (Self, Option<PathBuf>) {
         let caller = caller
             .iter()
-            .filter_map(|(key, value)| {
-                Some((key.to_str()?.to_owned(), value.to_str()?.to_owned()))
-            })
+            .filter_map(|(key, value)| Some((key.to_str()?.to_owned(), value.to_str()?.to_owned())))
             .collect();
-        let mut variables = Self { caller, files: Vec::new(), own: HashMap::new() };
+        let mut variables = Self {
+            caller,
+            files: Vec::new(),
+            own: HashMap::new(),
+        };
         let dotenv = spec.dotenv.as_ref().map(|dotenv| {
             let path = match &dotenv.path {
                 Some(path) => variables.resolve(path, problems),
@@ -82,7 +88,11 @@ impl Variables {
 
     /// The value of a variable.
     pub(super) fn get(&self, name: &str) -> Option<String> {
-        self.caller.get(name).cloned().or_else(|| self.in_files(name)).or_else(|| self.own.get(name).cloned())
+        self.caller
+            .get(name)
+            .cloned()
+            .or_else(|| self.in_files(name))
+            .or_else(|| self.own.get(name).cloned())
     }
 
     fn in_files(&self, name: &str) -> Option<String> {
@@ -170,7 +180,10 @@ impl Variables {
             problems.push(
                 Problem::warning(
                     "stack::spec::unset_variable",
-                    format!("the variable `{}` is not set; its place stays empty", unset.name),
+                    format!(
+                        "the variable `{}` is not set; its place stays empty",
+                        unset.name
+                    ),
                     &place(&source, unset.line, unset.column),
                 )
                 .hint("put the value in single quotes if the `$` is meant as it stands"),
@@ -200,12 +213,21 @@ fn place(source: &Arc<Source>, line: usize, column: usize) -> Span {
     let line_start = if line <= 1 {
         0
     } else {
-        text.match_indices('\n').nth(line - 2).map_or(text.len(), |(at, _)| at + 1)
+        text.match_indices('\n')
+            .nth(line - 2)
+            .map_or(text.len(), |(at, _)| at + 1)
     };
     let start = text[line_start..]
         .char_indices()
         .nth(column.saturating_sub(1))
         .map_or(text.len(), |(at, _)| line_start + at);
-    let end = text[start..].chars().next().map_or(start, |c| start + c.len_utf8());
-    Span { source: Arc::clone(source), start, end }
+    let end = text[start..]
+        .chars()
+        .next()
+        .map_or(start, |c| start + c.len_utf8());
+    Span {
+        source: Arc::clone(source),
+        start,
+        end,
+    }
 }

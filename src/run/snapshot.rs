@@ -88,7 +88,7 @@ pub enum PortState {
     /// A listening socket of the service's own process tree is on it.
     Listening {
         /// The address it is bound to: `127.0.0.1`, `0.0.0.0`, `::`, `::1`.
-        address: String,
+        bound_to: String,
         /// The process that holds it.
         pid: i32,
     },

@@ -71,6 +71,8 @@ pub(crate) struct Unit {
     since: u64,
     started_at: Option<u64>,
     ready_at: Option<u64>,
+    /// One moment on both clocks.
+    epoch: (Instant, u64),
     /// The snapshot that was last told.
     pub(crate) told: Option<ServiceSnapshot>,
 }
@@ -112,6 +114,7 @@ impl Unit {
             since: unix_millis(),
             started_at: None,
             ready_at: None,
+            epoch: (Instant::now(), unix_millis()),
             told: None,
             plan,
         }
@@ -189,15 +192,11 @@ impl Unit {
     }
 
     /// What it looks like from outside. `waiting_for` are its unmet dependencies.
-    pub(crate) fn snapshot(
-        &self,
-        waiting_for: Vec<String>,
-        is_one_shot: bool,
-        now: Instant,
-    ) -> ServiceSnapshot {
+    pub(crate) fn snapshot(&self, waiting_for: Vec<String>, is_one_shot: bool) -> ServiceSnapshot {
+        // From one fixed pair of clock readings, so that the same deadline is always the same text.
         let in_millis = |deadline: Instant| {
-            let left = deadline.saturating_duration_since(now).as_millis();
-            unix_millis() + u64::try_from(left).unwrap_or(u64::MAX / 2)
+            let since = deadline.saturating_duration_since(self.epoch.0).as_millis();
+            self.epoch.1 + u64::try_from(since).unwrap_or(u64::MAX / 2)
         };
         let phase = self.phase();
         let deadline = self.machine.deadline();

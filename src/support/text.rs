@@ -29,7 +29,11 @@ pub fn count(number: usize, noun: &str) -> String {
 
 /// `1 process`, `2 processes`: for nouns whose plural is no mere `s`.
 pub fn count_of(number: usize, one: &str, many: &str) -> String {
-    if number == 1 { format!("1 {one}") } else { format!("{number} {many}") }
+    if number == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{number} {many}")
+    }
 }
 
 /// An error with everything that caused it: `cannot be written: no space left`.

@@ -181,13 +181,12 @@ fn every_message_still_reads_and_is_still_written_so() {
 
 /// `PortSnapshot` flattens its state, and both have an `address`: the object gets the key twice.
 #[test]
-#[ignore = "fails until `PortState::Listening::address` has a JSON key of its own"]
 fn a_listening_port_survives_the_wire() {
     let port = PortSnapshot {
         name: PortName::new("PORT").unwrap(),
         port: 8001,
         state: PortState::Listening {
-            address: "127.0.0.1".to_owned(),
+            bound_to: "127.0.0.1".to_owned(),
             pid: 4_711,
         },
         address: "http://localhost:8001/".to_owned(),

@@ -29,7 +29,10 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
     }
     let printer = Arc::new(Printer::start(options).map_err(|error| Stop::system(&error))?);
     let mut output = Printing(Arc::clone(&printer));
-    let mut context = Context { instance: &instance, output: &mut output };
+    let mut context = Context {
+        instance: &instance,
+        output: &mut output,
+    };
     let table = |stack: &StackSnapshot| {
         services(&stack.services, unix_millis())
             .render(printer.stdout_palette(), printer.stdout_columns())
@@ -55,7 +58,11 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
 
 /// A verb's error as the reason to stop.
 pub(super) fn stop_of(error: &VerbError) -> Stop {
-    Stop::new(error.exit_code(), text::chain(error), error.hint().as_deref())
+    Stop::new(
+        error.exit_code(),
+        text::chain(error),
+        error.hint().as_deref(),
+    )
 }
 
 /// The instance that is meant, and the services of its file.
@@ -68,7 +75,10 @@ pub(super) fn find(invocation: &Invocation) -> Result<(Instance, Vec<ServiceName
             let services = ready.draft.spec().services.keys().cloned().collect();
             Ok((invocation.instance(&ready.draft), services))
         }
-        Err(stop) => invocation.running_instance().map(|instance| (instance, Vec::new())).ok_or(stop),
+        Err(stop) => invocation
+            .running_instance()
+            .map(|instance| (instance, Vec::new()))
+            .ok_or(stop),
     }
 }
 

@@ -9,14 +9,18 @@ use crate::cli::invocation::{Invocation, Stop};
 /// runs, their placeholders otherwise.
 pub fn config(invocation: &Invocation, args: &ConfigArgs) -> Result<ExitCode, Stop> {
     let ready = invocation.draft()?;
-    let printer = invocation.printer(&[]).map_err(|error| Stop::system(&error))?;
+    let printer = invocation
+        .printer(&[])
+        .map_err(|error| Stop::system(&error))?;
     if !ready.warnings.is_empty() {
         printer.message(ready.warnings.trim_end());
     }
     if !args.quiet {
         let instance = invocation.instance(&ready.draft);
         let running = match instance.holder() {
-            Some(holder) => super::runtime()?.block_on(Client::new(holder.socket).stack()).ok(),
+            Some(holder) => super::runtime()?
+                .block_on(Client::new(holder.socket).stack())
+                .ok(),
             None => None,
         };
         let assignment = running.as_ref().map(super::run::assignment);

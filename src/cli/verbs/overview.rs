@@ -19,7 +19,9 @@ const COMMANDS: &str = "\
 
 /// Shows where things stand. Exit code 0, also where there is no file.
 pub fn overview(invocation: &Invocation) -> Result<ExitCode, Stop> {
-    let printer = invocation.printer(&[]).map_err(|error| Stop::system(&error))?;
+    let printer = invocation
+        .printer(&[])
+        .map_err(|error| Stop::system(&error))?;
     if invocation.find().is_err() && invocation.global.file.is_none() {
         printer.line_out(format!(
             "There is no stack.yaml here or in a directory above. One to begin with:\n\n{}\n\
@@ -31,14 +33,20 @@ pub fn overview(invocation: &Invocation) -> Result<ExitCode, Stop> {
     }
     let (instance, names) = find(invocation)?;
     let running = match instance.holder() {
-        Some(holder) => super::runtime()?.block_on(Client::new(holder.socket).stack()).ok(),
+        Some(holder) => super::runtime()?
+            .block_on(Client::new(holder.socket).stack())
+            .ok(),
         None => None,
     };
     match running {
         Some(stack) => {
             let table = services(&stack.services, unix_millis())
                 .render(printer.stdout_palette(), printer.stdout_columns());
-            printer.line_out(format!("{}\n\n{}", state_of_stack(&stack), table.trim_end()));
+            printer.line_out(format!(
+                "{}\n\n{}",
+                state_of_stack(&stack),
+                table.trim_end()
+            ));
         }
         None => printer.line_out(format!(
             "{} is not running. Its services: {}",

@@ -9,10 +9,11 @@ use crate::support::text;
 
 /// Prints free ports, one a line. The ledger keeps them from other stacks for two minutes.
 pub fn ports_free(invocation: &Invocation, args: &PortsFreeArgs) -> Result<ExitCode, Stop> {
-    let granted = grant(usize::from(args.count), &[args.range], &invocation.ledger()).map_err(|error| {
-        Stop::new(ExitCode::Failed, text::chain(&error), Some(&error.hint()))
-    })?;
-    let printer = invocation.printer(&[]).map_err(|error| Stop::system(&error))?;
+    let granted = grant(usize::from(args.count), &[args.range], &invocation.ledger())
+        .map_err(|error| Stop::new(ExitCode::Failed, text::chain(&error), Some(&error.hint())))?;
+    let printer = invocation
+        .printer(&[])
+        .map_err(|error| Stop::system(&error))?;
     for warning in &granted.warnings {
         printer.line_err(warn(&warning.to_string(), Some(warning.hint())));
     }

@@ -15,8 +15,13 @@ use crate::ports::request::PortKey;
 use crate::run::control::StackSnapshot;
 
 /// The marks of a supervised process, which this one is not.
-const MARKS: [&str; 5] =
-    ["STACK_PROJECT", "STACK_INSTANCE", "STACK_RUN", "STACK_SERVICE", "STACK_REPLICA"];
+const MARKS: [&str; 5] = [
+    "STACK_PROJECT",
+    "STACK_INSTANCE",
+    "STACK_RUN",
+    "STACK_SERVICE",
+    "STACK_REPLICA",
+];
 
 /// Replaces this process by the command. Comes back only when it cannot be executed.
 pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
@@ -53,10 +58,17 @@ pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
     }
     let error = command.exec();
     // 127 and 126 as every shell says them.
-    let code = if error.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
+    let code = if error.kind() == std::io::ErrorKind::NotFound {
+        127
+    } else {
+        126
+    };
     Err(Stop::new(
         ExitCode::Own(code),
-        format!("`{}` cannot be executed: {error}", program.to_string_lossy()),
+        format!(
+            "`{}` cannot be executed: {error}",
+            program.to_string_lossy()
+        ),
         None,
     ))
 }
@@ -65,7 +77,10 @@ pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
 fn values(invocation: &Invocation) -> Result<StackSnapshot, Stop> {
     let (instance, _) = find(invocation)?;
     let mut output = Direct;
-    let mut context = Context { instance: &instance, output: &mut output };
+    let mut context = Context {
+        instance: &instance,
+        output: &mut output,
+    };
     super::runtime()?
         .block_on(context.look_with_warning())
         .map_err(|error: VerbError| super::client::stop_of(&error))
@@ -78,7 +93,10 @@ pub(super) fn assignment(stack: &StackSnapshot) -> Assignment {
         .iter()
         .flat_map(|service| {
             service.ports.iter().map(|port| {
-                let key = PortKey { service: service.service.clone(), name: port.name.clone() };
+                let key = PortKey {
+                    service: service.service.clone(),
+                    name: port.name.clone(),
+                };
                 (key, port.port)
             })
         })

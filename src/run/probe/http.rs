@@ -30,18 +30,20 @@ pub(crate) async fn check_http(plan: &HttpProbePlan, host: &str) -> Result<(), S
         .body(Empty::new())
         .map_err(|error| format!("cannot be asked: {error}"))?;
     // The answer and the connection are driven together: a task of its own would outlive a check
-    // that is cancelled.
-    let answer = async {
+    // that is cancelled. The connection may end first, with the answer already on its way.
+    let mut asking = std::pin::pin!(sender.send_request(request));
+    let mut connection = std::pin::pin!(connection);
+    let mut is_open = true;
+    let status = loop {
         tokio::select! {
             biased;
-            answer = sender.send_request(request) => answer,
-            ended = connection => match ended {
-                Err(error) => Err(error),
-                Ok(()) => std::future::pending().await,
-            },
+            answer = &mut asking => break answer.map_err(failed)?.status(),
+            ended = &mut connection, if is_open => {
+                ended.map_err(failed)?;
+                is_open = false;
+            }
         }
     };
-    let status = answer.await.map_err(failed)?.status();
     let code = status.as_u16();
     if plan
         .status

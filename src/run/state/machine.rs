@@ -162,9 +162,6 @@ const SHELL_NOT_FOUND: Duration = Duration::from_secs(1);
 /// row: about 50 s with the usual delays.
 const MAX_TEMPORARY: u32 = 10;
 
-/// From this many failures in a row on, a unit is crash-looping.
-pub(crate) const CRASH_LOOP: u32 = 6;
-
 /// A unit's state with its counters.
 #[derive(Debug, Clone)]
 pub(crate) struct Machine {

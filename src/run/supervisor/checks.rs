@@ -176,7 +176,7 @@ impl Supervisor {
             self.observe(owner, Instant::now());
         }
         match &self.units[owner].port_states[place] {
-            PortState::Listening { address, .. } => Ok(match (host, address.as_str()) {
+            PortState::Listening { bound_to, .. } => Ok(match (host, bound_to.as_str()) {
                 // A host that the user named is asked as named.
                 ("localhost" | "", "0.0.0.0" | "127.0.0.1") => "127.0.0.1".to_owned(),
                 ("localhost" | "", "::") => "localhost".to_owned(),
@@ -336,7 +336,7 @@ impl Supervisor {
         // Whatever it left in its group is of no use to anybody.
         signal_group(reaped.pid, nix::libc::SIGKILL);
         if let Some(RunningProbe::Process { exit_tx, .. }) = self.units[index].probes.remove(&id) {
-            drop(exit_tx.send(reaped.exit));
+            let _ = exit_tx.send(reaped.exit);
         }
     }
 }
@@ -391,7 +391,7 @@ fn timing(health: &HealthPlan) -> HealthTiming {
 fn port_state(observed: Observed) -> PortState {
     match observed {
         Observed::Listening { address, pid } => PortState::Listening {
-            address: address.to_string(),
+            bound_to: address.to_string(),
             pid,
         },
         Observed::NotListening => PortState::NotListening,

@@ -318,7 +318,9 @@ impl Supervisor {
         }
         self.finish().await;
         let outcome = self.outcome();
-        let Self { pump, pump_task, .. } = self;
+        let Self {
+            pump, pump_task, ..
+        } = self;
         // With the last handle gone the pump writes what is still in the pipes, and ends.
         drop(pump);
         drop(pump_task.await);
@@ -385,7 +387,8 @@ impl Supervisor {
                     // Nobody learns of the end before the last line is in the file.
                     tokio::task::spawn_local(async move {
                         drained.await;
-                        drop(ended_tx.send(ended));
+                        // Without a supervisor nobody wants to know.
+                        let _ = ended_tx.send(ended);
                     });
                 }
                 Some(Child::Probe { unit, id }) => self.probe_ended(unit, id, reaped),
@@ -483,7 +486,7 @@ impl Supervisor {
             .iter()
             .filter(|unit| unit.phase() == Phase::Failed)
             .map(|unit| {
-                let reason = unit.snapshot(Vec::new(), false, Instant::now()).reason;
+                let reason = unit.snapshot(Vec::new(), false).reason;
                 (unit.plan.service.clone(), reason.unwrap_or_default())
             })
             .collect()
@@ -506,13 +509,12 @@ impl Supervisor {
 
     /// Tells of every unit whose snapshot is another one than before.
     fn tell(&mut self) {
-        let now = Instant::now();
         for index in 0..self.units.len() {
             if !self.units[index].is_dirty {
                 continue;
             }
             self.units[index].is_dirty = false;
-            let snapshot = self.service_snapshot(index, now);
+            let snapshot = self.service_snapshot(index);
             let unit = &mut self.units[index];
             if unit.told.as_ref() != Some(&snapshot) {
                 unit.told = Some(snapshot.clone());
@@ -521,21 +523,20 @@ impl Supervisor {
         }
     }
 
-    fn service_snapshot(&self, index: usize, now: Instant) -> super::snapshot::ServiceSnapshot {
+    fn service_snapshot(&self, index: usize) -> super::snapshot::ServiceSnapshot {
         let waiting_for = if self.units[index].phase() == Phase::Waiting {
             self.unmet_words(index)
         } else {
             Vec::new()
         };
-        self.units[index].snapshot(waiting_for, self.is_one_shot(index), now)
+        self.units[index].snapshot(waiting_for, self.is_one_shot(index))
     }
 
     fn snapshot(&self) -> StackSnapshot {
-        let now = Instant::now();
         StackSnapshot {
             is_draining: self.drain.is_some(),
             services: (0..self.units.len())
-                .map(|index| self.service_snapshot(index, now))
+                .map(|index| self.service_snapshot(index))
                 .collect(),
             ..self.about.clone()
         }

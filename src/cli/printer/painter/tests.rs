@@ -13,6 +13,7 @@ const PIPE: LogStyle = LogStyle {
 fn block(service: &str, bytes: impl Into<Bytes>) -> LogBlock {
     let bytes = bytes.into();
     LogBlock {
+        offset: 0,
         service: name(service),
         stream: LogStream::Stdout,
         time: 1_795_000_000_123_456_789,

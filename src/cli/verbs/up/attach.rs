@@ -10,8 +10,8 @@ use crate::api::client::{Client, ClientError};
 use crate::api::frame::Frame;
 use crate::api::messages::Update;
 use crate::cli::args::UpArgs;
-use crate::cli::invocation::{Invocation, Ready, Stop};
 use crate::cli::exit::ExitCode;
+use crate::cli::invocation::{Invocation, Ready, Stop};
 use crate::cli::printer::{Delivery, Printer};
 use crate::run::control::{Command, StackSnapshot};
 use crate::run::logs::LogBlock;
@@ -33,13 +33,21 @@ pub(super) fn join(
         return Err(Stop::new(
             ExitCode::Busy,
             "the stack runs with another configuration than the file has now",
-            Some("run `stack down`, then `stack up`; taking changes over while it runs is not supported yet"),
+            Some(
+                "run `stack down`, then `stack up`; taking changes over while it runs is not supported yet",
+            ),
         ));
     }
-    let command = Command::Up { services: args.services.clone(), no_deps: args.no_deps };
+    let command = Command::Up {
+        services: args.services.clone(),
+        no_deps: args.no_deps,
+    };
     let reply = runtime.block_on(client.command(&command)).map_err(failed)?;
-    let services: Vec<ServiceName> =
-        stack.services.iter().map(|service| service.service.clone()).collect();
+    let services: Vec<ServiceName> = stack
+        .services
+        .iter()
+        .map(|service| service.service.clone())
+        .collect();
     let mut printing = invocation.printer_options(&services);
     printing.log_prefix = !args.no_log_prefix;
     printing.timestamps = args.timestamps;
@@ -54,11 +62,21 @@ pub(super) fn join(
         if reply.affected.is_empty() {
             printer.line_err("the stack is running already; nothing to start");
         } else {
-            printer.line_err(format!("the stack is running already; starting {}", text::list(&reply.affected)));
+            printer.line_err(format!(
+                "the stack is running already; starting {}",
+                text::list(&reply.affected)
+            ));
         }
-        let asked = if args.wait { wanted(&stack, args) } else { reply.affected };
-        let waiting =
-            Waiting { printer: &printer, last_path: &instance.last_path(), failures };
+        let asked = if args.wait {
+            wanted(&stack, args)
+        } else {
+            reply.affected
+        };
+        let waiting = Waiting {
+            printer: &printer,
+            last_path: &instance.last_path(),
+            failures,
+        };
         if asked.is_empty() {
             Ok(ExitCode::Done)
         } else {
@@ -77,7 +95,11 @@ fn wanted(stack: &StackSnapshot, args: &UpArgs) -> Vec<ServiceName> {
     if !args.services.is_empty() {
         return args.services.clone();
     }
-    stack.services.iter().map(|service| service.service.clone()).collect()
+    stack
+        .services
+        .iter()
+        .map(|service| service.service.clone())
+        .collect()
 }
 
 /// Shows logs and changes until the stack ends. Ctrl-C stops the stack, a second one kills it.
@@ -184,7 +206,10 @@ impl Strokes {
                 _ = self.terminate.recv() => nix::libc::SIGTERM,
             };
             let now = tokio::time::Instant::now();
-            if self.last.is_none_or(|last| now - last >= crate::run::STROKE) {
+            if self
+                .last
+                .is_none_or(|last| now - last >= crate::run::STROKE)
+            {
                 self.last = Some(now);
                 return number;
             }

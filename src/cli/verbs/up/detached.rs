@@ -10,8 +10,8 @@ use super::show::Failures;
 use crate::api::client::{Client, ClientError, EventStream};
 use crate::api::messages::Update;
 use crate::cli::args::UpArgs;
-use crate::cli::invocation::{Invocation, Stop};
 use crate::cli::exit::ExitCode;
+use crate::cli::invocation::{Invocation, Stop};
 use crate::cli::printer::Printer;
 use crate::cli::readiness::{Progress, Readiness, Target};
 use crate::run::control::StackSnapshot;
@@ -24,19 +24,38 @@ use crate::support::text;
 const WAIT_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Waits until the stack that was just started has reached its target.
-pub(super) fn wait(invocation: &Invocation, prepared: Prepared, args: &UpArgs) -> Result<ExitCode, Stop> {
+pub(super) fn wait(
+    invocation: &Invocation,
+    prepared: Prepared,
+    args: &UpArgs,
+) -> Result<ExitCode, Stop> {
     // The holds and the lock live on in the two processes that keep the stack.
-    let Prepared { plan, holds, instance, lock, listener, socket, run, messages } = prepared;
+    let Prepared {
+        plan,
+        holds,
+        instance,
+        lock,
+        listener,
+        socket,
+        run,
+        messages,
+    } = prepared;
     drop((holds, lock, listener));
     let services: Vec<ServiceName> = plan.units.iter().map(|unit| unit.service.clone()).collect();
-    let printer = invocation.printer(&services).map_err(|error| Stop::system(&error))?;
+    let printer = invocation
+        .printer(&services)
+        .map_err(|error| Stop::system(&error))?;
     for message in &messages {
         printer.message(message);
     }
     let failures = Failures::new(instance.log_dir(), run);
     let runtime = crate::cli::verbs::runtime()?;
     let client = Client::new(socket);
-    let waiting = Waiting { printer: &printer, last_path: &instance.last_path(), failures };
+    let waiting = Waiting {
+        printer: &printer,
+        last_path: &instance.last_path(),
+        failures,
+    };
     let code = runtime.block_on(follow(&client, waiting, target(args), None));
     printer.finish();
     code
@@ -70,13 +89,19 @@ pub(super) async fn follow(
     let deadline = limit.map(|limit| Instant::now() + limit);
     let mut readiness = Readiness::new(target, asked);
     let outcome = match client.events().await {
-        Ok(mut events) => until_settled(&mut events, &mut readiness, waiting.printer, deadline).await,
+        Ok(mut events) => {
+            until_settled(&mut events, &mut readiness, waiting.printer, deadline).await
+        }
         // It has ended before we could ask: everything in it was short.
         Err(ClientError::NotRunning) => End::Gone,
         Err(error) => return Err(Stop::new(ExitCode::from(&error), text::chain(&error), None)),
     };
     let stack = match outcome {
-        End::Settled => client.stack().await.ok().or_else(|| last_word(waiting.last_path)),
+        End::Settled => client
+            .stack()
+            .await
+            .ok()
+            .or_else(|| last_word(waiting.last_path)),
         End::Gone => last_word(waiting.last_path),
         End::TimedOut => client.stack().await.ok(),
     };
@@ -122,7 +147,11 @@ pub(super) async fn follow(
         ));
         return Ok(ExitCode::Failed);
     }
-    Ok(if failed.is_empty() { ExitCode::Done } else { ExitCode::Failed })
+    Ok(if failed.is_empty() {
+        ExitCode::Done
+    } else {
+        ExitCode::Failed
+    })
 }
 
 enum End {

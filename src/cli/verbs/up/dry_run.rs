@@ -1,8 +1,8 @@
 //! `up --dry-run`: what would happen. Writes and starts nothing.
 
 use crate::cli::args::UpArgs;
-use crate::cli::invocation::{Invocation, Ready, Stop};
 use crate::cli::exit::ExitCode;
+use crate::cli::invocation::{Invocation, Ready, Stop};
 use crate::plan::Plan;
 use crate::ports::request::Want;
 use crate::spec::model::Condition;
@@ -14,7 +14,9 @@ pub(super) fn dry_run(
     ready: &Ready,
     args: &UpArgs,
 ) -> Result<ExitCode, Stop> {
-    let printer = invocation.printer(&[]).map_err(|error| Stop::system(&error))?;
+    let printer = invocation
+        .printer(&[])
+        .map_err(|error| Stop::system(&error))?;
     if !ready.warnings.is_empty() {
         printer.message(ready.warnings.trim_end());
     }
@@ -44,7 +46,10 @@ pub(super) fn dry_run(
             line.push_str(" once ");
             line.push_str(&waits.join(" and "));
         }
-        for request in requests.iter().filter(|request| request.key.service == unit.service) {
+        for request in requests
+            .iter()
+            .filter(|request| request.key.service == unit.service)
+        {
             let last = sticky
                 .iter()
                 .find(|port| port.owner.instance == own.instance && port.key == request.key)
@@ -53,18 +58,28 @@ pub(super) fn dry_run(
                 (_, Want::Fixed(port)) => port.to_string(),
                 (Some(wish), _) => format!("{} ({})", wish.port, wish.origin),
                 (None, Want::Prefer(port)) => format!("{port} if it is free"),
-                (None, Want::Within(range)) => last.unwrap_or_else(|| format!("a free one of {range}")),
-                (None, Want::Auto) => {
-                    last.unwrap_or_else(|| format!("a free one of {}", text::list(draft.pool().ranges)))
+                (None, Want::Within(range)) => {
+                    last.unwrap_or_else(|| format!("a free one of {range}"))
                 }
+                (None, Want::Auto) => last.unwrap_or_else(|| {
+                    format!("a free one of {}", text::list(draft.pool().ranges))
+                }),
             };
             line.push_str(&format!("\n      {}: {port}", request.key.name));
         }
         printer.line_out(line);
     }
-    if let Some(dotenv) = plan.dotenv.as_ref().filter(|dotenv| !dotenv.entries.is_empty()) {
+    if let Some(dotenv) = plan
+        .dotenv
+        .as_ref()
+        .filter(|dotenv| !dotenv.entries.is_empty())
+    {
         let keys: Vec<&str> = dotenv.entries.iter().map(|(key, _)| key.as_str()).collect();
-        printer.line_out(format!("and {} would hold {}", dotenv.path.display(), keys.join(", ")));
+        printer.line_out(format!(
+            "and {} would hold {}",
+            dotenv.path.display(),
+            keys.join(", ")
+        ));
     }
     printer.finish();
     Ok(ExitCode::Done)

@@ -11,8 +11,8 @@ use super::prepare::Prepared;
 use super::show;
 use crate::api::{server, socket};
 use crate::cli::args::UpArgs;
-use crate::cli::invocation::{Invocation, Stop};
 use crate::cli::exit::ExitCode;
+use crate::cli::invocation::{Invocation, Stop};
 use crate::cli::logging;
 use crate::cli::printer::Printer;
 use crate::cli::viewer::Viewer;
@@ -39,8 +39,12 @@ pub(super) fn supervise(
         logging::to_stderr(invocation.global.verbose);
         return local.block_on(&runtime, run(prepared, seat, options, Nobody, None));
     }
-    let services: Vec<ServiceName> =
-        prepared.plan.units.iter().map(|unit| unit.service.clone()).collect();
+    let services: Vec<ServiceName> = prepared
+        .plan
+        .units
+        .iter()
+        .map(|unit| unit.service.clone())
+        .collect();
     let mut printing = invocation.printer_options(&services);
     printing.log_prefix = !args.no_log_prefix;
     printing.timestamps = args.timestamps;
@@ -51,8 +55,10 @@ pub(super) fn supervise(
         printer.message(message);
     }
     let viewer = Viewer::new(Arc::clone(&printer));
-    let code =
-        local.block_on(&runtime, run(prepared, seat, options, viewer, Some(Arc::clone(&printer))));
+    let code = local.block_on(
+        &runtime,
+        run(prepared, seat, options, viewer, Some(Arc::clone(&printer))),
+    );
     printer.finish();
     code
 }
@@ -64,8 +70,16 @@ async fn run<S: LogSink + 'static>(
     viewer: S,
     printer: Option<Arc<Printer>>,
 ) -> Result<ExitCode, Stop> {
-    let Prepared { plan, holds, instance, mut lock, listener, socket: path, run, messages: _ } =
-        prepared;
+    let Prepared {
+        plan,
+        holds,
+        instance,
+        mut lock,
+        listener,
+        socket: path,
+        run,
+        messages: _,
+    } = prepared;
     let log_dir = instance.log_dir();
     let id = instance.id.clone();
     let guardian_pid = seat.guardian_pid();
@@ -82,19 +96,36 @@ async fn run<S: LogSink + 'static>(
     })
     .map_err(|error| Stop::system(&error))?;
     let own_pid = nix::unistd::getpid().as_raw();
-    lock.describe(&Holder::new(&id, &format!("{run:016x}"), path.clone(), guardian_pid, own_pid))
-        .map_err(|error| Stop::system(&error))?;
+    lock.describe(&Holder::new(
+        &id,
+        &format!("{run:016x}"),
+        path.clone(),
+        guardian_pid,
+        own_pid,
+    ))
+    .map_err(|error| Stop::system(&error))?;
 
     let (end_tx, end_rx) = oneshot::channel::<()>();
     let listener = UnixListener::from_std(listener).map_err(|error| Stop::system(&error))?;
     let serving = tokio::task::spawn_local(server::serve(listener, controller.clone(), async {
         drop(end_rx.await);
     }));
+    // From here on, before anything can happen, nothing is missed.
+    let event_rx = controller.event_tx.subscribe();
     let showing = printer.map(|printer| {
-        tokio::task::spawn_local(show::show(printer, controller.clone(), log_dir, run))
+        tokio::task::spawn_local(show::show(
+            printer,
+            controller.clone(),
+            event_rx,
+            log_dir,
+            run,
+        ))
     });
     drop(controller);
-    let outcome = supervisor.run().await.map_err(|error| Stop::system(&error))?;
+    let outcome = supervisor
+        .run()
+        .await
+        .map_err(|error| Stop::system(&error))?;
     drop(end_tx);
     if let Some(showing) = showing {
         drop(showing.await);

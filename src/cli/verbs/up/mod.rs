@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use crate::api::client::Client;
 use crate::cli::args::UpArgs;
-use crate::cli::invocation::{Invocation, Ready, Stop, check_service};
 use crate::cli::exit::ExitCode;
+use crate::cli::invocation::{Invocation, Ready, Stop, check_service};
 use crate::cli::printer;
 use crate::run::Watch;
 use crate::run::instance::{Instance, LockAttempt};
@@ -20,7 +20,7 @@ use crate::run::launch::{Role, fork_roles};
 use crate::run::supervisor::Options;
 use crate::support::fs::open_private_append;
 
-pub(crate) use prepare::{choose_socket, owner, reap_leftovers, warn};
+pub(crate) use prepare::{choose_socket, owner, warn};
 
 /// How long the winner of a race for the lock may take until it answers.
 const WINNER_LIMIT: Duration = Duration::from_secs(5);
@@ -69,9 +69,9 @@ fn wait_for_winner(invocation: &Invocation, instance: &Instance) -> Result<Optio
         match runtime.block_on(client.version()) {
             Ok(_) => return Ok(Some(client)),
             Err(error) if begun.elapsed() >= WINNER_LIMIT => {
-                let holder = instance
-                    .holder()
-                    .map_or_else(String::new, |holder| format!(" (pid {})", holder.supervisor_pid));
+                let holder = instance.holder().map_or_else(String::new, |holder| {
+                    format!(" (pid {})", holder.supervisor_pid)
+                });
                 return Err(Stop::new(
                     ExitCode::NotAnswering,
                     format!("the supervisor of this stack{holder} does not answer: {error}"),
@@ -110,7 +110,11 @@ fn start(
         stop_with: args.exit_code_from.clone(),
     };
     let role = fork_roles(prepared.plan.units.len(), log.as_ref()).map_err(|errno| {
-        Stop::new(ExitCode::Failed, format!("no process could be made: {}", errno.desc()), None)
+        Stop::new(
+            ExitCode::Failed,
+            format!("no process could be made: {}", errno.desc()),
+            None,
+        )
     })?;
     match role {
         Role::Client { .. } => detached::wait(invocation, prepared, args),
@@ -125,7 +129,9 @@ fn start(
             drop(lock);
             Ok(match watch {
                 Watch::Ended(code) => ExitCode::Own(u8::try_from(code).unwrap_or(1)),
-                Watch::Lost { is_anything_left, .. } => {
+                Watch::Lost {
+                    is_anything_left, ..
+                } => {
                     printer::say(if is_anything_left {
                         "error: not every process could be stopped"
                     } else {

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::cli::invocation::{Invocation, Ready, Stop};
-use crate::cli::exit::ExitCode;
 use crate::api::{socket, socket_path};
 use crate::cli::args::UpArgs;
+use crate::cli::exit::ExitCode;
+use crate::cli::invocation::{Invocation, Ready, Stop};
 use crate::dotenv;
 use crate::plan::{Assignment, Draft, Plan};
 use crate::ports::request::{Owner, PortKey};
@@ -52,18 +52,28 @@ pub(super) fn prepare(
     let run = hash::random();
     for unit in &mut plan.units {
         let value = Some(format!("{run:016x}"));
-        unit.environment.changes.insert("STACK_RUN".to_owned(), value);
+        unit.environment
+            .changes
+            .insert("STACK_RUN".to_owned(), value);
     }
     write_dotenv(&plan, &mut messages)?;
     let socket = choose_socket(invocation, &instance)?;
-    let listener = socket::bind_listener(&socket).map_err(|error| {
-        Stop::new(ExitCode::Failed, text::chain(&error), None)
-    })?;
-    Ok(Prepared { plan, holds, instance, lock, listener, socket, run, messages })
+    let listener = socket::bind_listener(&socket)
+        .map_err(|error| Stop::new(ExitCode::Failed, text::chain(&error), None))?;
+    Ok(Prepared {
+        plan,
+        holds,
+        instance,
+        lock,
+        listener,
+        socket,
+        run,
+        messages,
+    })
 }
 
 /// Ends what a supervisor that was killed together with its guardian has left.
-pub(crate) fn reap_leftovers(instance: &Instance, messages: &mut Vec<String>) -> Result<(), Stop> {
+fn reap_leftovers(instance: &Instance, messages: &mut Vec<String>) -> Result<(), Stop> {
     let leftovers = leftovers::reap(&instance.id, &instance.lease_path());
     if !leftovers.remaining.is_empty() {
         let pids = text::list(&leftovers.remaining);
@@ -75,7 +85,9 @@ pub(crate) fn reap_leftovers(instance: &Instance, messages: &mut Vec<String>) ->
     }
     if leftovers.ended > 0 {
         let count = text::count_of(leftovers.ended, "process", "processes");
-        messages.push(format!("ended {count} left over from an earlier run that was killed"));
+        messages.push(format!(
+            "ended {count} left over from an earlier run that was killed"
+        ));
     }
     Ok(())
 }
@@ -97,14 +109,19 @@ fn plan(
         strict: args.strict_ports,
         fresh: args.fresh_ports,
     };
-    let allocation = allocate(&batch, &invocation.ledger()).map_err(|error| {
-        Stop::new(ExitCode::Failed, text::chain(&error), Some(&error.hint()))
-    })?;
+    let allocation = allocate(&batch, &invocation.ledger())
+        .map_err(|error| Stop::new(ExitCode::Failed, text::chain(&error), Some(&error.hint())))?;
     messages.extend(
-        allocation.warnings.iter().map(|warning| warn(&warning.to_string(), Some(warning.hint()))),
+        allocation
+            .warnings
+            .iter()
+            .map(|warning| warn(&warning.to_string(), Some(warning.hint()))),
     );
-    let assignment: Assignment =
-        allocation.holds.iter().map(|(key, hold)| (key.clone(), hold.port())).collect();
+    let assignment: Assignment = allocation
+        .holds
+        .iter()
+        .map(|(key, hold)| (key.clone(), hold.port()))
+        .collect();
     // The draft has told everything that does not depend on the numbers.
     let mut late = Vec::new();
     let plan = draft.finish(&assignment, &mut late);
@@ -130,13 +147,17 @@ pub(crate) fn owner(draft: &Draft) -> Owner {
 
 /// Writes the generated file.
 fn write_dotenv(plan: &Plan, messages: &mut Vec<String>) -> Result<(), Stop> {
-    let Some(file) = &plan.dotenv else { return Ok(()) };
-    let written = dotenv::write(&file.path, &file.entries).map_err(|error| {
-        Stop::new(ExitCode::Failed, text::chain(&error), Some(error.hint()))
-    })?;
+    let Some(file) = &plan.dotenv else {
+        return Ok(());
+    };
+    let written = dotenv::write(&file.path, &file.entries)
+        .map_err(|error| Stop::new(ExitCode::Failed, text::chain(&error), Some(error.hint())))?;
     let shown = name_of(&file.path);
     messages.extend(
-        written.warnings.iter().map(|warning| warn(&format!("{shown}: {warning}"), None)),
+        written
+            .warnings
+            .iter()
+            .map(|warning| warn(&format!("{shown}: {warning}"), None)),
     );
     let is_new = written.changed && !file.entries.is_empty();
     if is_new && dotenv::would_git_track(&file.path) == Some(true) {
@@ -150,8 +171,11 @@ fn write_dotenv(plan: &Plan, messages: &mut Vec<String>) -> Result<(), Stop> {
 /// Where the control socket of an instance is.
 pub(crate) fn choose_socket(invocation: &Invocation, instance: &Instance) -> Result<PathBuf, Stop> {
     let temp = invocation.variable("TMPDIR").map(PathBuf::from);
-    let temp_dirs: Vec<&Path> =
-        temp.iter().map(PathBuf::as_path).chain([Path::new("/tmp")]).collect();
+    let temp_dirs: Vec<&Path> = temp
+        .iter()
+        .map(PathBuf::as_path)
+        .chain([Path::new("/tmp")])
+        .collect();
     let uid = nix::unistd::getuid().as_raw();
     socket_path::choose(&instance.dir, &instance.id, uid, &temp_dirs)
         .map_err(|error| Stop::new(ExitCode::Failed, error.to_string(), None))
@@ -166,5 +190,8 @@ pub(crate) fn warn(message: &str, hint: Option<&str>) -> String {
 }
 
 fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or(path.as_os_str())
+        .to_string_lossy()
+        .into_owned()
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::cli::printer::Printer;
@@ -26,7 +27,11 @@ pub(crate) struct Failures {
 
 impl Failures {
     pub(crate) fn new(log_dir: PathBuf, run: u64) -> Self {
-        Self { log_dir, run, shown: HashSet::new() }
+        Self {
+            log_dir,
+            run,
+            shown: HashSet::new(),
+        }
     }
 
     /// Shows why a service failed, with the last lines that it printed, once.
@@ -49,10 +54,10 @@ impl Failures {
 pub(super) async fn show(
     printer: Arc<Printer>,
     controller: Controller,
+    mut event_rx: Receiver<Event>,
     log_dir: PathBuf,
     run: u64,
 ) {
-    let mut event_rx = controller.event_tx.subscribe();
     let mut readiness = Readiness::new(Target::Ready, None);
     let mut failures = Failures::new(log_dir, run);
     let mut is_summed_up = false;
@@ -69,7 +74,9 @@ pub(super) async fn show(
             }
             // The printer has missed something: it is told what is.
             Err(RecvError::Lagged(_)) => {
-                let Ok(stack) = controller.snapshot().await else { break };
+                let Ok(stack) = controller.snapshot().await else {
+                    break;
+                };
                 for service in stack.services {
                     let event = Event::Service(Box::new(service));
                     printer.event(&event);
