@@ -31,7 +31,10 @@ fn every_code_has_a_bad_fixture_and_its_report_is_known() {
     let mut files: Vec<PathBuf> = fs_err::read_dir(&directory)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
         .collect();
     files.sort();
     let mut shown: BTreeSet<&str> = WITHOUT_FIXTURE.into();
@@ -54,7 +57,10 @@ fn every_code_has_a_bad_fixture_and_its_report_is_known() {
         settings.set_omit_expression(true);
         settings.bind(|| insta::assert_snapshot!(stem, render(&loaded.problems, PLAIN)));
     }
-    let missing: Vec<_> = code::ALL.iter().filter(|code| !shown.contains(**code)).collect();
+    let missing: Vec<_> = code::ALL
+        .iter()
+        .filter(|code| !shown.contains(**code))
+        .collect();
     assert!(missing.is_empty(), "no fixture shows {missing:?}");
 }
 
@@ -93,7 +99,10 @@ fn a_long_line_is_cut_around_the_label_and_keeps_its_column() {
     };
     let report = render(&[Problem::error("stack::x", "no", &span)], PLAIN);
     assert!(report.contains("[stack.yaml:1:5002]"), "{report}");
-    assert!(report.lines().all(|line| line.chars().count() < 400), "{report}");
+    assert!(
+        report.lines().all(|line| line.chars().count() < 400),
+        "{report}"
+    );
 }
 
 #[test]
@@ -122,7 +131,9 @@ fn distant_labels_are_both_drawn() {
 fn what_a_file_holds_cannot_reach_the_terminal() {
     let loaded = load_bytes("\u{1b}[2J\u{202e}servics\t: \u{9b}31m\r\n".into());
     let report = render(&loaded.problems, PLAIN);
-    let harmful = report.chars().find(|&c| c != '\n' && excerpt::is_harmful(c));
+    let harmful = report
+        .chars()
+        .find(|&c| c != '\n' && excerpt::is_harmful(c));
     assert_eq!(harmful, None, "{report:?}");
     assert!(!report.contains('\t'));
 }
@@ -145,7 +156,10 @@ fn the_last_line_counts_problems_and_warnings() {
         report.lines().last().unwrap_or_default().to_owned()
     };
     let service = "services: {a: {command: x}}\n";
-    assert_eq!(last(&format!("version: 1\n{service}")), "1 warning in stack.yaml");
+    assert_eq!(
+        last(&format!("version: 1\n{service}")),
+        "1 warning in stack.yaml"
+    );
     assert_eq!(
         last(&format!("version: 1\nfoo: 1\nbar: 2\n{service}")),
         "2 problems and 1 warning in stack.yaml; nothing was started"

@@ -213,7 +213,7 @@ const fn simple(
 
 impl Keys {
     /// The known key that a wrong one was meant to be.
-    fn suggest(&self, wrong: &str) -> Option<&'static str> {
+    pub(super) fn suggest(&self, wrong: &str) -> Option<&'static str> {
         let synonym = SYNONYMS
             .iter()
             .find(|(theirs, ours)| *theirs == wrong && self.known.contains(ours))

@@ -182,6 +182,14 @@ impl Reader<'_> {
                 .find(|field| field.name == name && !field.value.is_null())
         };
         let Some(given) = is_given("command").or_else(|| is_given("entrypoint")) else {
+            // A `comand` was reported as what it is; that nothing else is there follows from it.
+            let is_misspelt = fields.iter().any(|field| {
+                !SERVICE.known.contains(&field.name)
+                    && matches!(SERVICE.suggest(field.name), Some("command" | "entrypoint"))
+            });
+            if is_misspelt {
+                return;
+            }
             self.problems.push(
                 Problem::error(
                     code::NO_COMMAND,
