@@ -103,7 +103,7 @@ fn ten_megabytes_are_read_in_linear_time() {
 }
 
 #[test]
-fn ten_megabytes_of_mistakes_are_read_in_linear_time() {
+fn a_megabyte_of_mistakes_is_read_in_linear_time() {
     for piece in [
         "${",
         "$<",
@@ -116,7 +116,7 @@ fn ten_megabytes_of_mistakes_are_read_in_linear_time() {
     ] {
         let text = format!(
             "services:\n  a:\n    command: [x, \"{}\"]\n",
-            piece.repeat((2 << 20) / piece.len())
+            piece.repeat((1 << 20) / piece.len())
         );
         quickly(|| load_text(text));
     }

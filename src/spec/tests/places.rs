@@ -1,9 +1,9 @@
 //! Everything is reported where it stands, whatever YAML makes of the text.
 
 use super::{good, load_text};
+use crate::spec::Span;
 use crate::spec::model::CommandSpec;
 use crate::spec::template::{Otherwise, Piece};
-use crate::spec::Span;
 
 /// The pieces of the command of the service `a` that are no text, as (line, column, source).
 fn places(text: &str) -> Vec<(usize, usize, String)> {
@@ -59,7 +59,7 @@ fn every_style_of_scalar_keeps_its_places() {
             vec![at(4, 11, "$<P:auto>"), at(6, 7, "$<P>")],
         ),
         (
-            "\"one\n\n      two $<P:auto>\n  \\\n      $<P>\"",
+            "\"one\n\n      two $<P:auto>\n      \\\n      $<P>\"",
             vec![at(5, 11, "$<P:auto>"), at(7, 7, "$<P>")],
         ),
         (
@@ -81,7 +81,7 @@ fn every_style_of_scalar_keeps_its_places() {
         (
             "[\"é$$ $<P:auto>\", '${V:-x$<P>}', $W]",
             vec![
-                at(3, 21, "$<P:auto>"),
+                at(3, 20, "$<P:auto>"),
                 at(3, 33, "${V:-x$<P>}"),
                 at(3, 39, "$<P>"),
                 at(3, 47, "$W"),
@@ -96,6 +96,24 @@ fn every_style_of_scalar_keeps_its_places() {
         assert_eq!(places(&windows), expected, "{windows:?}");
         assert_eq!(places(&format!("\u{feff}{text}")), expected);
     }
+}
+
+#[test]
+fn text_of_any_script_before_a_value_moves_nothing() {
+    let text = "\
+# é日本🦀
+x-é: &日本 'é''é' # é🦀
+x-f: [é, # 🦀
+  \"é\\u00e9\" , 日本] # é
+x-b: | # é日
+  é日本
+  🦀
+# 🦀
+services: # é
+  a: # 🦀🦀
+    command: é日本🦀 $<P:auto>
+";
+    assert_eq!(places(text), [at(11, 19, "$<P:auto>")], "{text}");
 }
 
 #[test]

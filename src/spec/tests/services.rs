@@ -10,7 +10,7 @@ use crate::spec::model::{
 use crate::spec::template::{Piece, Placeholder, Template, TemplateKind};
 
 fn service(body: &str) -> ServiceSpec {
-    let indented: String = body.lines().map(|line| format!("    {line}\n")).collect();
+    let indented = format!("    {}\n", body.replace('\n', "\n    "));
     let mut spec = good(&format!("services:\n  a:\n    command: x\n{indented}"));
     spec.services.swap_remove("a").unwrap()
 }
