@@ -128,6 +128,21 @@ fn a_megabyte_of_mistakes_is_read_in_linear_time() {
 }
 
 #[test]
+fn suggestions_do_not_make_a_file_of_mistakes_quadratic() {
+    let mut text = String::from("services:\n");
+    for number in 0..20_000 {
+        let _ = writeln!(text, "  s{number}: {{command: x $<s{number}x.PORT>}}");
+    }
+    quickly(|| load_text(text));
+    let mut text = String::from("services:\n  a:\n");
+    for number in 0..20_000 {
+        let _ = writeln!(text, "    comand{number}: x");
+    }
+    let _ = writeln!(text, "    {}: x", "k".repeat(1_000_000));
+    quickly(|| load_text(text));
+}
+
+#[test]
 fn a_file_over_the_limit_is_refused() {
     let codes = codes(vec![b'#'; MAX_BYTES + 1]);
     assert_eq!(codes, [code::TOO_LARGE]);
