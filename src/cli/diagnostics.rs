@@ -25,6 +25,9 @@ use crate::support::text::{count, list};
 /// More problems than anybody reads at once.
 const MAX_SHOWN: usize = 50;
 
+/// How many characters of a message, label or line of a hint are shown: they may quote a value.
+const MAX_TEXT: usize = 500;
+
 /// How reports look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -116,9 +119,11 @@ fn push_hint(report: &mut String, hint: &str) {
     }
 }
 
-/// The text without what a terminal would obey.
+/// The text without what a terminal would obey, and not longer than one reads.
 fn clean(text: &str) -> String {
-    text.chars()
+    let mut shown: String = text
+        .chars()
+        .take(MAX_TEXT)
         .map(|c| {
             if excerpt::is_harmful(c) {
                 '\u{fffd}'
@@ -126,7 +131,11 @@ fn clean(text: &str) -> String {
                 c
             }
         })
-        .collect()
+        .collect();
+    if text.len() > shown.len() && text.chars().nth(MAX_TEXT).is_some() {
+        shown.push('…');
+    }
+    shown
 }
 
 /// The line indices of the texts that were met so far, by the texts' addresses.

@@ -167,3 +167,126 @@ fn shown_from(file: &Path, directory: &Path, working_dir: &Path) -> PathBuf {
 fn canonical(path: &Path) -> PathBuf {
     fs_err::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Input, load};
+
+    fn request<'a>(
+        files: &'a [PathBuf],
+        stack_file: Option<&'a str>,
+        working_dir: &'a Path,
+    ) -> Request<'a> {
+        Request {
+            files,
+            stack_file,
+            working_dir,
+        }
+    }
+
+    fn file_of(found: Result<Found, Problem>) -> (PathBuf, PathBuf) {
+        match found.unwrap() {
+            Found::File { file, shown, .. } => (file, shown),
+            Found::Stdin { .. } => panic!("standard input"),
+        }
+    }
+
+    #[test]
+    fn the_nearest_file_is_found_and_yaml_comes_before_yml() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = canonical(directory.path());
+        let below = root.join("a/b");
+        fs_err::create_dir_all(&below).unwrap();
+        // A directory of that name is no file.
+        fs_err::create_dir_all(below.join("stack.yaml")).unwrap();
+        fs_err::write(root.join("stack.yml"), "").unwrap();
+        let found = file_of(find(&request(&[], None, &below)));
+        assert_eq!(found, (root.join("stack.yml"), root.join("stack.yml")));
+        fs_err::write(root.join("stack.yaml"), "").unwrap();
+        let found = file_of(find(&request(&[], None, &root)));
+        assert_eq!(found, (root.join("stack.yaml"), "stack.yaml".into()));
+    }
+
+    #[test]
+    fn a_named_file_wins_and_is_relative_to_the_working_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = canonical(directory.path());
+        fs_err::create_dir_all(root.join("sub")).unwrap();
+        fs_err::write(root.join("sub/x.yaml"), "").unwrap();
+        let files = [PathBuf::from("sub/x.yaml")];
+        for request in [
+            request(&files, Some("nope"), &root),
+            request(&[], Some("sub/x.yaml"), &root),
+        ] {
+            let Found::File {
+                file,
+                shown,
+                project_dir,
+            } = find(&request).unwrap()
+            else {
+                panic!("standard input");
+            };
+            assert_eq!(file, root.join("sub/x.yaml"));
+            assert_eq!(shown, Path::new("sub/x.yaml"));
+            assert_eq!(project_dir, root.join("sub"));
+        }
+    }
+
+    #[test]
+    fn standard_input_starts_at_the_working_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let found = find(&request(&["-".into()], None, directory.path())).unwrap();
+        assert_eq!(
+            found,
+            Found::Stdin {
+                project_dir: canonical(directory.path())
+            }
+        );
+        let bytes = read(&found, &mut "services:".as_bytes()).unwrap();
+        assert_eq!(bytes, b"services:");
+        let endless = read(&found, &mut std::io::repeat(b'#'));
+        assert_eq!(endless.unwrap_err().code, code::TOO_LARGE);
+    }
+
+    #[test]
+    fn what_cannot_be_found_or_read_is_said_with_a_way_out() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path();
+        let two = ["a".into(), "b".into()];
+        for (request, code) in [
+            (request(&["nope".into()], None, root), code::NO_FILE),
+            (request(&[".".into()], None, root), code::NO_FILE),
+            (request(&two, None, root), code::NOT_SUPPORTED_YET),
+        ] {
+            let problem = find(&request).unwrap_err();
+            assert_eq!(problem.code, code);
+            assert!(problem.hint.is_some());
+        }
+        let gone = Found::File {
+            file: root.join("gone"),
+            shown: "gone".into(),
+            project_dir: root.to_path_buf(),
+        };
+        let problem = read(&gone, &mut std::io::empty()).unwrap_err();
+        assert_eq!(problem.code, code::UNREADABLE);
+    }
+
+    #[test]
+    fn where_there_is_no_file_the_hint_is_a_starter_that_loads() {
+        let empty = tempfile::tempdir().unwrap();
+        // A `stack.yaml` above the directory for temporary files would be found.
+        if let Err(problem) = find(&request(&[], None, empty.path())) {
+            assert_eq!(problem.code, code::NO_FILE);
+            assert!(problem.hint.is_some_and(|hint| hint.contains(STARTER)));
+        }
+        assert_eq!(STARTER.lines().count(), 5);
+        let loaded = load(Input {
+            bytes: STARTER.into(),
+            shown: "stack.yaml".into(),
+            file: "/stack.yaml".into(),
+            project_dir: "/".into(),
+        });
+        assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+    }
+}

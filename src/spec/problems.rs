@@ -15,9 +15,14 @@ pub(super) struct Problems {
 impl Problems {
     /// Adds a problem, unless there are too many already.
     pub(super) fn push(&mut self, problem: Problem) {
-        if self.list.len() < MAX_PROBLEMS {
+        if !self.is_full() {
             self.list.push(problem);
         }
+    }
+
+    /// Whether no more are taken.
+    pub(super) fn is_full(&self) -> bool {
+        self.list.len() >= MAX_PROBLEMS
     }
 
     /// How many there are.

@@ -111,7 +111,15 @@ pub(super) fn problem(source: &Arc<Source>, info: &str, at: usize) -> Problem {
         return Problem::error(code::SYNTAX, "a tab where YAML allows only spaces", &span)
             .hint("replace the tab by a space");
     }
-    let width = source.text[at..].chars().next().map_or(0, char::len_utf8);
+    let rest = &source.text[at..];
+    let width = match rest.chars().next() {
+        // An alias is shown whole.
+        Some('*') => rest
+            .find(|c: char| c.is_whitespace() || ",[]{}".contains(c))
+            .unwrap_or(rest.len()),
+        Some(first) => first.len_utf8(),
+        None => 0,
+    };
     let span = place(source, at, width);
     for (theirs, ours, hint) in PHRASES {
         if info.contains(theirs) {

@@ -60,7 +60,7 @@ pub(super) struct Entry<'s> {
     pub(super) value: Rc<Node<'s>>,
 }
 
-impl<'s> Node<'s> {
+impl Node<'_> {
     /// The text of a scalar.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.kind {
@@ -82,7 +82,7 @@ impl<'s> Node<'s> {
     }
 
     /// The items of a list, or the one value that stands for a list of itself; none for nothing.
-    pub(super) fn items<'n>(&'n self) -> Vec<&'n Node<'s>> {
+    pub(super) fn items(&self) -> Vec<&Self> {
         match &self.kind {
             Kind::Sequence(items) => items.iter().map(AsRef::as_ref).collect(),
             Kind::Scalar { .. } if self.is_null() => Vec::new(),

@@ -1,10 +1,10 @@
 //! Which keys there are, which will be, and what to say about all others.
 
 use super::Reader;
+use super::suggest::{list, nearest};
 use crate::spec::code;
 use crate::spec::problem::Problem;
 use crate::spec::tree::Node;
-use crate::support::text::nearest;
 
 /// The keys of one kind of map.
 pub(super) struct Keys {
@@ -213,7 +213,7 @@ const fn simple(
 
 impl Keys {
     /// The known key that a wrong one was meant to be.
-    fn suggest(&self, wrong: &str) -> Option<&'static str> {
+    pub(super) fn suggest(&self, wrong: &str) -> Option<&'static str> {
         let synonym = SYNONYMS
             .iter()
             .find(|(theirs, ours)| *theirs == wrong && self.known.contains(ours))
@@ -228,6 +228,10 @@ impl Keys {
 impl Reader<'_> {
     /// Reports a key that is not one of `keys.known`. `service` is the service in which it stands.
     pub(super) fn refuse_key(&mut self, keys: &Keys, key: &Node<'_>, service: Option<&str>) {
+        // What nobody will see need not be worked out.
+        if self.problems.is_full() {
+            return;
+        }
         let name = key.text().unwrap_or_default();
         let span = self.span(key);
         let problem = if keys.planned.contains(&name) {
@@ -286,7 +290,7 @@ impl Reader<'_> {
                     )),
                 None => problem.hint(format!(
                     "the keys are {}; keys of your own start with `x-`",
-                    crate::support::text::list(keys.known.iter())
+                    list(keys.known.iter().copied())
                 )),
             }
         };

@@ -11,6 +11,7 @@ mod restart;
 mod scope;
 mod service;
 mod stack;
+mod suggest;
 mod values;
 
 use std::sync::Arc;

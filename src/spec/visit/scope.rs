@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use indexmap::IndexMap;
 
 use super::Reader;
+use super::suggest::{list, nearest};
 use crate::spec::code;
 use crate::spec::model::{PortDeclaration, PortWant};
 use crate::spec::problem::{Problem, Span};
 use crate::spec::template::{Otherwise, Piece, Placeholder, name_length};
 use crate::spec::tree::{Kind, Node};
 use crate::support::name::{PortName, ServiceName};
-use crate::support::text::nearest;
 
 /// Where the reader is.
 pub(super) enum Place {
@@ -104,6 +104,8 @@ impl Reader<'_> {
                     }
                     Otherwise::Required { message, .. } => self.admit(message),
                 },
+                // What nobody will see need not be worked out.
+                Piece::Placeholder(..) if self.problems.is_full() => {}
                 Piece::Placeholder(placeholder, span) => {
                     if let Err(problem) = self.admit_placeholder(placeholder, span) {
                         self.problems.push(problem);
@@ -287,16 +289,4 @@ impl Declared {
 
 fn misplaced(message: String, span: &Span, hint: &str) -> Problem {
     Problem::error(code::MISPLACED_PLACEHOLDER, message, span).hint(hint)
-}
-
-/// A list for a hint, not longer than one reads.
-fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    const SHOWN: usize = 12;
-    let mut names: Vec<String> = names.map(|name| format!("`{name}`")).collect();
-    if names.len() > SHOWN {
-        let more = names.len() - SHOWN;
-        names.truncate(SHOWN);
-        names.push(format!("and {more} more"));
-    }
-    crate::support::text::list(names)
 }

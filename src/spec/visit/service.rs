@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 
 use super::keys::{DEPENDENCY, SERVICE};
 use super::scope::Place;
+use super::suggest::{list, nearest};
 use super::{Field, Reader, values};
 use crate::spec::code;
 use crate::spec::model::{CommandSpec, Condition, DependencySpec, ServiceSpec};
@@ -11,7 +12,6 @@ use crate::spec::problem::Problem;
 use crate::spec::template::{Template, TemplateKind};
 use crate::spec::tree::{Kind, Node};
 use crate::support::name::ServiceName;
-use crate::support::text::nearest;
 
 const COMMAND_FORMS: &str = "write a shell line, or a list: `[program, argument]`";
 
@@ -182,6 +182,15 @@ impl Reader<'_> {
                 .find(|field| field.name == name && !field.value.is_null())
         };
         let Some(given) = is_given("command").or_else(|| is_given("entrypoint")) else {
+            // A `comand` was reported as what it is; that nothing else is there follows from it.
+            let is_misspelt = !self.problems.is_full()
+                && fields.iter().any(|field| {
+                    !SERVICE.known.contains(&field.name)
+                        && matches!(SERVICE.suggest(field.name), Some("command" | "entrypoint"))
+                });
+            if is_misspelt {
+                return;
+            }
             self.problems.push(
                 Problem::error(
                     code::NO_COMMAND,
@@ -322,10 +331,7 @@ impl Reader<'_> {
             )
             .hint(match meant {
                 Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!(
-                    "the conditions are {}",
-                    crate::support::text::list(names.map(|name| format!("`{name}`")))
-                ),
+                None => format!("the conditions are {}", list(names.into_iter())),
             }),
         );
         None

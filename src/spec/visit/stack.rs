@@ -71,7 +71,10 @@ pub(in crate::spec) fn stack(
     for field in &fields {
         reader.top_key(&mut spec, field);
     }
-    if !fields.iter().any(|field| field.name == "services") {
+    let is_given = |field: &Field<'_, '_>| {
+        field.name == "services" || TOP.suggest(field.name) == Some("services")
+    };
+    if !fields.iter().any(is_given) {
         let span = reader.span(root);
         let problem = no_services("there is no `services`", &span);
         reader.problems.push(problem);

@@ -5,9 +5,9 @@ use std::time::Duration;
 use nix::libc;
 use nix::sys::signal::Signal;
 
+use super::suggest::nearest;
 use crate::spec::code;
 use crate::spec::model::{RestartSpec, SettingError};
-use crate::support::text::nearest;
 use crate::support::{duration, port_range};
 
 type Parsed<T> = Result<T, SettingError>;
