@@ -52,6 +52,16 @@ impl Row {
         }
     }
 
+    /// Of those that are up, the last to have come is the most interesting; of those that are on
+    /// their way, the first of the file, which others wait for.
+    fn age(&self) -> u64 {
+        if self.is_pending() {
+            0
+        } else {
+            u64::MAX - self.changed
+        }
+    }
+
     /// How much the reader wants to see it; smaller is more.
     fn interest(&self) -> u8 {
         match self.snapshot.phase {
@@ -231,7 +241,7 @@ impl Board {
         let needs_note = !hidden.is_empty() || wanted.len() > limit;
         let room = limit.saturating_sub(usize::from(needs_note)).max(1);
         if wanted.len() > room {
-            wanted.sort_by_key(|row| (row.interest(), std::cmp::Reverse(row.changed)));
+            wanted.sort_by_key(|row| (row.interest(), row.age(), row.position));
             hidden.extend(wanted.drain(room..));
         }
         wanted.sort_by_key(|row| (row.position, row.snapshot.replica));
