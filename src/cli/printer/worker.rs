@@ -200,6 +200,8 @@ impl Worker {
         let Some(said) = self.board.apply(snapshot, (self.world.now)()) else {
             return;
         };
+        // What begins or ends a stop belongs to it.
+        let live_rank = live_rank.max(self.board.live_rank());
         if let Some(snapshot) = kept {
             self.say(&json::change(&snapshot, &said));
         } else if self.is_worth_a_line(&said, live_rank) {
