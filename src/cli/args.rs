@@ -89,12 +89,13 @@ pub struct Global {
     pub file: Option<PathBuf>,
 
     /// Use this name for the project
-    #[arg(short, long, value_name = "NAME", value_parser = ProjectName::new)]
+    #[arg(short, long, value_name = "NAME", value_parser = ProjectName::new, global = true)]
     pub project_name: Option<ProjectName>,
 
     /// How to show progress: auto, tty, plain, json or quiet
     #[arg(
         long,
+        global = true,
         value_name = "KIND",
         value_enum,
         default_value_t,
@@ -105,6 +106,7 @@ pub struct Global {
     /// When to use colours: auto, always or never
     #[arg(
         long,
+        global = true,
         value_name = "WHEN",
         value_enum,
         default_value_t,
@@ -113,7 +115,7 @@ pub struct Global {
     pub color: Color,
 
     /// Say what stack itself decides and does
-    #[arg(short, long)]
+    #[arg(short, long, global = true)]
     pub verbose: bool,
 }
 

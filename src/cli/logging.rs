@@ -8,14 +8,14 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::printer::Printer;
 
 /// Sends our own log lines to the printer. Without `-v` there are none.
-pub fn to_printer(is_verbose: bool, printer: &Arc<Printer>) {
+pub(super) fn to_printer(is_verbose: bool, printer: &Arc<Printer>) {
     if is_verbose {
         install(ToPrinter(Arc::downgrade(printer)));
     }
 }
 
 /// Sends our own log lines to stderr: the supervisor's log, in the background.
-pub fn to_stderr(is_verbose: bool) {
+pub(super) fn to_stderr(is_verbose: bool) {
     if is_verbose {
         install(io::stderr);
     }

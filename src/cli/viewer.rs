@@ -9,7 +9,7 @@ use crate::support::name::ServiceName;
 
 /// Shows what services print.
 #[derive(Debug)]
-pub struct Viewer {
+pub(super) struct Viewer {
     printer: Arc<Printer>,
     /// What the printer had no room for, oldest first.
     pending: std::collections::VecDeque<LogBlock>,
@@ -17,7 +17,7 @@ pub struct Viewer {
 
 impl Viewer {
     /// Shows output by `printer`.
-    pub fn new(printer: Arc<Printer>) -> Self {
+    pub(super) fn new(printer: Arc<Printer>) -> Self {
         Self {
             printer,
             pending: std::collections::VecDeque::new(),

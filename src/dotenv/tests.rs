@@ -1,6 +1,5 @@
 //! What the parts of this room promise together, and what other readers make of it.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -271,7 +270,6 @@ fn check_reader(reader: &str, program: &str, arguments: &[&str]) {
         );
         return;
     }
-    std::io::stdout().flush().unwrap();
     let found: std::collections::HashMap<&str, &str> = std::str::from_utf8(&output.stdout)
         .unwrap()
         .split('\0')

@@ -5,6 +5,7 @@
 //! whole plan with stand-in ports and throws it away, so that no mistake can hide until later.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::identity::{instance_id, project_name};
@@ -181,19 +182,17 @@ impl Draft {
             Some((value, format!("`{key}` in `{shown}`")))
         };
         let (value, origin) = from_caller.or_else(from_dotenv)?;
-        match parse_port(value) {
-            Ok(port) => Some(Wish { port, origin }),
-            Err(_) => {
-                let mut problem = Problem::without_place(
-                    "stack::plan::wish",
-                    format!("{origin} is `{value}`, which is no port number; it is ignored"),
-                )
-                .hint("set it to a number from 1 to 65535, or remove it");
-                problem.severity = crate::spec::Severity::Warning;
-                problems.push(problem);
-                None
-            }
+        if let Ok(port) = parse_port(value) {
+            return Some(Wish { port, origin });
         }
+        let mut problem = Problem::without_place(
+            "stack::plan::wish",
+            format!("{origin} is `{value}`, which is no port number; it is ignored"),
+        )
+        .hint("set it to a number from 1 to 65535, or remove it");
+        problem.severity = crate::spec::Severity::Warning;
+        problems.push(problem);
+        None
     }
 
     /// The plan with the given ports.
@@ -355,7 +354,8 @@ fn fingerprint(plan: &Plan) -> String {
             ),
             (&unit.health, &unit.depends_on, &unit.ports),
         );
-        text.push_str(&format!("{parts:?}"));
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{parts:?}");
     }
     format!("{:016x}", fnv1a(text.as_bytes()))
 }

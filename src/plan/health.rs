@@ -42,23 +42,18 @@ pub(super) fn health_plan(
         ProbeSpec::Http(http) => ProbePlan::Http(http_plan(http, ports, resolver, problems)),
         ProbeSpec::Tcp(template) => {
             let target = text(template, resolver, problems);
-            match host_and_port(&target) {
-                Some((host, port)) => ProbePlan::Tcp { host, port },
-                None => {
-                    problems.push(
-                        Problem::error(
-                            "stack::plan::tcp_target",
-                            format!("`{target}` is neither a port nor `host:port`"),
-                            &template.span,
-                        )
-                        .hint("write `tcp: $<PORT>`, or `tcp: localhost:5432`"),
-                    );
-                    ProbePlan::Tcp {
-                        host: LOCALHOST.to_owned(),
-                        port: 0,
-                    }
-                }
-            }
+            let (host, port) = host_and_port(&target).unwrap_or_else(|| {
+                problems.push(
+                    Problem::error(
+                        "stack::plan::tcp_target",
+                        format!("`{target}` is neither a port nor `host:port`"),
+                        &template.span,
+                    )
+                    .hint("write `tcp: $<PORT>`, or `tcp: localhost:5432`"),
+                );
+                (LOCALHOST.to_owned(), 0)
+            });
+            ProbePlan::Tcp { host, port }
         }
     };
     let retries = setting(health.retries.as_ref(), resolver, problems);

@@ -17,7 +17,7 @@ pub fn instance_id(project: &ProjectName, project_dir: &Path) -> String {
 /// The project's name: what the caller said, else `name:`, else the directory's name.
 ///
 /// A name from the file or the directory is made fit; one that the caller gave must be fit.
-pub fn project_name(
+pub(super) fn project_name(
     asked: Option<&str>,
     spec: &StackSpec,
     variables: &Variables,

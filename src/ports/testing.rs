@@ -2,12 +2,10 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::panic::resume_unwind;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
 
-use nix::sched::{CloneFlags, unshare};
 use socket2::{Domain, Socket, Type};
 
 use crate::support::name::{PortName, ServiceName};
@@ -18,29 +16,17 @@ use super::request::{Owner, Pool, PortKey, PortRequest, Want, Wish};
 /// Set in a test process that was started in a network namespace of its own.
 const INSIDE: &str = "STACK_TEST_NETNS";
 
-/// Runs `body`, a closure of a test, in a network namespace of its own, loopback up: every port is
-/// free there, and nobody else is disturbed.
+/// Runs `body`, a closure of a test, in a process and a network namespace of its own, loopback up:
+/// every port is free there, and nobody else is disturbed.
 ///
-/// A thread may have a network namespace of its own, which takes root; anybody else runs the test
-/// again under `unshare -Urn`.
+/// The process matters as much as the namespace: a test beside it that forks has, until its exec,
+/// a copy of every socket of this process, and a hold that was dropped would live on in it.
 pub(crate) fn in_own_network<F: FnOnce() + Send + 'static>(body: F) {
     if std::env::var_os(INSIDE).is_some() {
         raise_loopback();
         body();
-        return;
-    }
-    let alone = thread::spawn(move || {
-        if unshare(CloneFlags::CLONE_NEWNET).is_err() {
-            return false;
-        }
-        raise_loopback();
-        body();
-        true
-    });
-    match alone.join() {
-        Ok(true) => {}
-        Ok(false) => again_under_unshare(test_of::<F>()),
-        Err(panic) => resume_unwind(panic),
+    } else {
+        again_under_unshare(test_of::<F>());
     }
 }
 
@@ -53,8 +39,14 @@ fn test_of<F>() -> &'static str {
 }
 
 fn again_under_unshare(name: &str) {
+    let is_root = nix::unistd::geteuid().is_root();
+    let flags: &[&str] = if is_root {
+        &["--net"]
+    } else {
+        &["--user", "--map-root-user", "--net"]
+    };
     let output = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--net"])
+        .args(flags)
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture"])
         .env(INSIDE, "1")
@@ -70,7 +62,8 @@ fn again_under_unshare(name: &str) {
         Ok(output) if output.status.success() => {}
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(said.starts_with("unshare:"), "{said}");
+            let told = String::from_utf8_lossy(&output.stdout);
+            assert!(said.starts_with("unshare:"), "{told}{said}");
             refused(&said);
         }
         Err(error) => refused(&error.to_string()),

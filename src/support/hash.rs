@@ -19,10 +19,9 @@ pub fn random() -> u64 {
 
 /// A random number in 0..1, for jitter.
 pub fn random_unit() -> f64 {
-    // 52 random bits fill the fraction of a double exactly.
-    #[expect(clippy::cast_precision_loss, reason = "52 bits fit")]
-    let fraction = (random() >> 12) as f64;
-    fraction / (1_u64 << 52) as f64
+    // 32 random bits are far more than a jitter needs, and a double holds them exactly.
+    let bits = u32::try_from(random() >> 32).unwrap_or(0);
+    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
 }
 
 #[cfg(test)]

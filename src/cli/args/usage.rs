@@ -55,7 +55,10 @@ const LATER_FLAGS: [(Option<&str>, &str); 19] = [
     (Some("restart"), "--no-deps"),
 ];
 
-/// The flags that stand before the verb.
+/// The flags that stand before the verb only: after it they mean something else to some verbs.
+const FLAGS_BEFORE_THE_VERB: [&str; 2] = ["-f", "--file"];
+
+/// The flags that hold for every verb.
 const GLOBAL_FLAGS: [&str; 8] = [
     "-f",
     "--file",
@@ -180,11 +183,8 @@ fn misplaced(error: &clap::Error, verb: Option<&str>) -> Option<UsageError> {
     let flag = flag_name(text(error, ContextKind::InvalidArg)?);
     let verb = verb?;
     let value = match flag {
-        _ if !GLOBAL_FLAGS.contains(&flag) => return None,
+        _ if !FLAGS_BEFORE_THE_VERB.contains(&flag) => return None,
         "-f" | "--file" => " FILE",
-        "-p" | "--project-name" => " NAME",
-        "--progress" => " KIND",
-        "--color" => " WHEN",
         _ => "",
     };
     Some(UsageError {

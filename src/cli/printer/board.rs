@@ -52,6 +52,16 @@ impl Row {
         }
     }
 
+    /// Of those that are up, the last to have come is the most interesting; of those that are on
+    /// their way, the first of the file, which others wait for.
+    fn age(&self) -> u64 {
+        if self.is_pending() {
+            0
+        } else {
+            u64::MAX - self.changed
+        }
+    }
+
     /// How much the reader wants to see it; smaller is more.
     fn interest(&self) -> u8 {
         match self.snapshot.phase {
@@ -160,9 +170,15 @@ impl Board {
         self.pending_since.is_some()
     }
 
+    fn is_stopping(&self) -> bool {
+        self.rows
+            .iter()
+            .any(|row| row.snapshot.phase == Phase::Stopping)
+    }
+
     /// When the live region is due, in milliseconds since the Unix epoch.
     pub(super) fn region_due(&self) -> Option<u64> {
-        let delay = if self.has_settled {
+        let delay = if self.has_settled && !self.is_stopping() {
             LATER_DELAY
         } else {
             FIRST_DELAY
@@ -175,8 +191,7 @@ impl Board {
     /// While services start and stop, the region shows the steps and only trouble is worth keeping;
     /// afterwards there is no region, and how each comes and goes is news.
     pub(super) fn live_rank(&self) -> Rank {
-        let is_stopping = |row: &Row| row.snapshot.phase == Phase::Stopping;
-        if self.has_settled && !self.rows.iter().any(is_stopping) {
+        if self.has_settled && !self.is_stopping() {
             Rank::Outcome
         } else {
             Rank::Trouble
@@ -231,7 +246,7 @@ impl Board {
         let needs_note = !hidden.is_empty() || wanted.len() > limit;
         let room = limit.saturating_sub(usize::from(needs_note)).max(1);
         if wanted.len() > room {
-            wanted.sort_by_key(|row| (row.interest(), std::cmp::Reverse(row.changed)));
+            wanted.sort_by_key(|row| (row.interest(), row.age(), row.position));
             hidden.extend(wanted.drain(room..));
         }
         wanted.sort_by_key(|row| (row.position, row.snapshot.replica));
@@ -243,5 +258,38 @@ impl Board {
             rows: wanted,
             hidden: hidden.iter().map(|row| row.snapshot.phase).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::printer::samples::{healthy, starting};
+
+    #[test]
+    fn after_the_first_start_comings_and_goings_are_news() {
+        let mut board = Board::default();
+        board.apply(starting("api", 8_001, 0), 0);
+        assert_eq!(board.live_rank(), Rank::Trouble);
+        board.apply(healthy("api", 8_001, 300), 300);
+        assert_eq!(board.live_rank(), Rank::Outcome);
+        assert_eq!(board.region_due(), None);
+        // A quick restart is told in lines; only a slow one brings the region back.
+        board.apply(starting("api", 8_001, 1_000), 1_000);
+        assert_eq!(board.live_rank(), Rank::Outcome);
+        assert_eq!(board.region_due(), Some(1_000 + LATER_DELAY));
+    }
+
+    #[test]
+    fn a_stop_is_shown_at_once_and_leaves_no_lines() {
+        let mut board = Board::default();
+        board.apply(healthy("api", 8_001, 300), 300);
+        let stopping = ServiceSnapshot {
+            phase: Phase::Stopping,
+            ..healthy("api", 8_001, 300)
+        };
+        board.apply(stopping, 5_000);
+        assert_eq!(board.region_due(), Some(5_000 + FIRST_DELAY));
+        assert_eq!(board.live_rank(), Rank::Trouble);
     }
 }

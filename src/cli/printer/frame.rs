@@ -21,6 +21,9 @@ const ROWS_ABOVE: usize = 3;
 /// The narrowest screen that is drawn for; a smaller one wraps.
 const MIN_COLUMNS: usize = 20;
 
+/// Below this width a port number is worth more than a time and a scheme.
+const NARROW: usize = 60;
+
 /// The lines of the region, each narrower than the screen; none if nothing is pending.
 pub(super) fn render(board: &Board, now: u64, size: Size, palette: Palette) -> Vec<String> {
     if !board.is_pending() {
@@ -35,6 +38,7 @@ pub(super) fn render(board: &Board, now: u64, size: Size, palette: Palette) -> V
     };
     let layout = Layout {
         columns,
+        is_narrow: columns < NARROW,
         label: widest(|row| &row.label).min(columns / 3),
         state: widest(|row| state_word(&row.snapshot)),
         palette,
@@ -55,6 +59,8 @@ pub(super) fn render(board: &Board, now: u64, size: Size, palette: Palette) -> V
 /// The widths of the columns of one frame.
 struct Layout {
     columns: usize,
+    /// Whether times give way to what is worth more.
+    is_narrow: bool,
     label: usize,
     state: usize,
     palette: Palette,
@@ -74,10 +80,12 @@ impl Layout {
         line.gap();
         let word = state_word(snapshot);
         line.push(phase_tone(snapshot.phase), &pad(word, self.state));
-        line.gap();
-        let time = time(row, now);
-        line.push(Tone::Quiet, &format!("{time:>TIME$}"));
-        for (tone, detail) in details(row, now) {
+        if !self.is_narrow {
+            line.gap();
+            let time = time(row, now);
+            line.push(Tone::Quiet, &format!("{time:>TIME$}"));
+        }
+        for (tone, detail) in details(row, now, self.is_narrow) {
             if !detail.is_empty() {
                 line.gap();
                 line.push(tone, &detail);
@@ -88,8 +96,20 @@ impl Layout {
 }
 
 /// What stands behind the time, most useful first, as the end may be cut off.
-fn details(row: &Row, now: u64) -> Vec<(Tone, String)> {
+fn details(row: &Row, now: u64, is_narrow: bool) -> Vec<(Tone, String)> {
     let snapshot = &row.snapshot;
+    let addresses = || {
+        let addresses = words::addresses(snapshot);
+        if is_narrow {
+            addresses
+                .replace("http://", "")
+                .replace("/, ", ", ")
+                .trim_end_matches('/')
+                .to_owned()
+        } else {
+            addresses
+        }
+    };
     let pid = || match snapshot.pid {
         Some(pid) => format!("pid {pid}"),
         None => String::new(),
@@ -103,18 +123,12 @@ fn details(row: &Row, now: u64) -> Vec<(Tone, String)> {
             vec![(Tone::Plain, text.to_owned())]
         }
         Phase::Starting | Phase::Running => {
-            let mut details = vec![
-                (Tone::Plain, words::addresses(snapshot)),
-                (Tone::Quiet, pid()),
-            ];
+            let mut details = vec![(Tone::Plain, addresses()), (Tone::Quiet, pid())];
             details.extend(last_line(row, now));
             details
         }
-        Phase::Healthy => vec![(Tone::Plain, words::addresses(snapshot))],
-        Phase::Unhealthy => vec![
-            (Tone::Plain, reason(row)),
-            (Tone::Quiet, words::addresses(snapshot)),
-        ],
+        Phase::Healthy => vec![(Tone::Plain, addresses())],
+        Phase::Unhealthy => vec![(Tone::Plain, reason(row)), (Tone::Quiet, addresses())],
         Phase::Stopping => {
             let kill = words::killed_in(snapshot, now).unwrap_or_default();
             let separator = if kill.is_empty() || snapshot.pid.is_none() {

@@ -99,3 +99,104 @@ pub(crate) fn stack(services: Vec<ServiceSnapshot>) -> StackSnapshot {
         services,
     }
 }
+
+/// A terminal in memory, which knows what the printer uses: line ends, carriage returns, moving up
+/// and down, clearing a line and all below. Colour is ignored; any other sequence is a panic.
+pub(crate) struct Screen {
+    pub(crate) columns: usize,
+    rows: Vec<Vec<char>>,
+    row: usize,
+    column: usize,
+}
+
+impl Screen {
+    pub(crate) fn new(columns: usize) -> Self {
+        Self {
+            columns,
+            rows: vec![Vec::new()],
+            row: 0,
+            column: 0,
+        }
+    }
+
+    /// What can be read on it.
+    pub(crate) fn text(&self) -> String {
+        let rows: Vec<String> = self
+            .rows
+            .iter()
+            .map(|row| row.iter().collect::<String>().trim_end().to_owned())
+            .collect();
+        rows.join("\n").trim_end().to_owned()
+    }
+
+    /// Makes it narrower, as terminals do that wrap what they show anew. The cursor stays behind
+    /// the text that it was behind.
+    pub(crate) fn shrink(&mut self, columns: usize) {
+        let mut rows = Vec::new();
+        for (place, row) in std::mem::take(&mut self.rows).into_iter().enumerate() {
+            let is_cursor_here = place == self.row;
+            if row.is_empty() {
+                rows.push(Vec::new());
+            }
+            rows.extend(row.chunks(columns).map(<[char]>::to_vec));
+            if is_cursor_here {
+                self.row = rows.len() - 1;
+                self.column = rows[self.row].len();
+                // Only what stands above the cursor matters here.
+                break;
+            }
+        }
+        self.columns = columns;
+        self.rows = rows;
+    }
+
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
+        let text = std::str::from_utf8(bytes).unwrap();
+        let mut rest = text;
+        while let Some(character) = rest.chars().next() {
+            rest = &rest[character.len_utf8()..];
+            match character {
+                '\n' => {
+                    // The terminal's driver makes both of it.
+                    self.column = 0;
+                    self.down(1);
+                }
+                '\r' => self.column = 0,
+                '\x1b' => {
+                    let sequence = rest.strip_prefix('[').unwrap();
+                    let end = sequence.find(|c: char| c.is_ascii_alphabetic()).unwrap();
+                    let count = sequence[..end].parse().unwrap_or(1);
+                    match &sequence[end..=end] {
+                        "A" => self.row = self.row.saturating_sub(count),
+                        "B" => self.down(count),
+                        "K" => self.rows[self.row].clear(),
+                        "J" => {
+                            let kept = self.column;
+                            self.rows[self.row].truncate(kept);
+                            self.rows.truncate(self.row + 1);
+                        }
+                        "m" => {}
+                        other => panic!("unexpected sequence {other}"),
+                    }
+                    rest = &sequence[end + 1..];
+                }
+                other => {
+                    assert!(self.column < self.columns, "wraps: {}", self.text());
+                    let row = &mut self.rows[self.row];
+                    if row.len() <= self.column {
+                        row.resize(self.column + 1, ' ');
+                    }
+                    row[self.column] = other;
+                    self.column += 1;
+                }
+            }
+        }
+    }
+
+    fn down(&mut self, count: usize) {
+        self.row += count;
+        if self.rows.len() <= self.row {
+            self.rows.resize(self.row + 1, Vec::new());
+        }
+    }
+}

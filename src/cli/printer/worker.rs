@@ -44,6 +44,8 @@ pub(super) struct Worker {
     region: Option<Region>,
     /// When the region was last drawn or taken off.
     drawn_at: Option<Instant>,
+    /// Whether the last thing printed was an empty line.
+    is_after_gap: bool,
     out: Sink,
     err: Sink,
     shared: Arc<Shared>,
@@ -85,6 +87,7 @@ impl Worker {
             board: Board::new(&options.services),
             region: None,
             drawn_at: None,
+            is_after_gap: false,
             out,
             err,
             shared,
@@ -136,6 +139,7 @@ impl Worker {
                 if !self.err.buffer().is_empty() {
                     self.err.flush();
                 }
+                self.is_after_gap = false;
                 self.painter.paint(&block, self.out.buffer());
                 self.out.flush_if_large();
                 self.check_outputs();
@@ -196,6 +200,8 @@ impl Worker {
         let Some(said) = self.board.apply(snapshot, (self.world.now)()) else {
             return;
         };
+        // What begins or ends a stop belongs to it.
+        let live_rank = live_rank.max(self.board.live_rank());
         if let Some(snapshot) = kept {
             self.say(&json::change(&snapshot, &said));
         } else if self.is_worth_a_line(&said, live_rank) {
@@ -245,7 +251,13 @@ impl Worker {
                 .map(|dir| format!("{dir}/{}.log", service.service));
             summary::failure(service, tail, logs.as_deref(), self.palette)
         };
-        self.say(&text);
+        // Set off by one empty line, not by two.
+        let text = if self.is_after_gap {
+            text.trim_start_matches('\n')
+        } else {
+            &text
+        };
+        self.say(text);
     }
 
     /// Says what was not printed, also where only errors are: output is missing.
@@ -278,6 +290,7 @@ impl Worker {
             self.check_outputs();
         }
         self.err.buffer().extend_from_slice(text.as_bytes());
+        self.is_after_gap = text.ends_with("\n\n");
         self.err.flush_if_large();
     }
 

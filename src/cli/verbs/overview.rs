@@ -60,5 +60,5 @@ pub fn overview(invocation: &Invocation) -> Result<ExitCode, Stop> {
 }
 
 fn indent(text: &str) -> String {
-    text.lines().map(|line| format!("    {line}\n")).collect()
+    text.lines().flat_map(|line| ["    ", line, "\n"]).collect()
 }

@@ -49,8 +49,8 @@ pub(crate) fn wait_for_signal(
         };
         if signal > 0 {
             let is_from_process = info.si_code <= 0;
-            // SAFETY: `si_pid` is set for signals that a process sent (sigaction(2)).
             let sender = if is_from_process {
+                // SAFETY: `si_pid` is set for signals that a process sent (sigaction(2)).
                 unsafe { info.si_pid() }
             } else {
                 0

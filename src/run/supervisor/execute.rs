@@ -48,7 +48,7 @@ impl Supervisor {
                 self.notice(
                     Some(index),
                     NoticeLevel::Warning,
-                    format!("it ended and left {} behind; ending them", count),
+                    format!("it ended and left {count} behind; ending them"),
                 );
                 for pid in rest {
                     signal_process(pid, libc::SIGTERM);

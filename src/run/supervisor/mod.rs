@@ -350,7 +350,7 @@ impl Supervisor {
         self.end_overdue_waits(now);
     }
 
-    fn moment(&self) -> Moment {
+    fn moment() -> Moment {
         Moment {
             now: Instant::now(),
             jitter: random_unit(),
@@ -359,7 +359,7 @@ impl Supervisor {
 
     /// Hands an occurrence to a unit and does what its machine asks for.
     fn happen(&mut self, index: usize, occurrence: Occurrence) {
-        let moment = self.moment();
+        let moment = Self::moment();
         let actions = self.units[index].machine.on(occurrence, moment);
         self.units[index].note_phase();
         for action in actions {

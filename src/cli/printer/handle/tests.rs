@@ -1,1 +1,325 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
 
+use super::*;
+use crate::cli::printer::options::{Progress, Terminals};
+use crate::cli::printer::samples::{Screen, failed, healthy, name, stack, starting, waiting};
+use crate::run::snapshot::LogStream;
+
+/// What was written, by whichever stream.
+type Written = Arc<Mutex<Vec<u8>>>;
+
+/// A stream that takes a write only when the test lets it, and every one once the test let go.
+struct Gate {
+    permits: Receiver<()>,
+    written: Written,
+}
+
+impl Write for Gate {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // An error says that the test holds nothing back any more.
+        let _ = self.permits.recv();
+        self.written.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A stream that fails.
+struct Broken(fn() -> io::Error);
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(self.0())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn gate(written: &Written) -> (Sender<()>, Box<dyn Write + Send>) {
+    let (permit_tx, permits) = mpsc::channel();
+    let written = Arc::clone(written);
+    (permit_tx, Box::new(Gate { permits, written }))
+}
+
+fn open(written: &Written) -> Box<dyn Write + Send> {
+    gate(written).1
+}
+
+/// Every look at it is a second later.
+fn ticking() -> u64 {
+    static NOW: AtomicU64 = AtomicU64::new(0);
+    NOW.fetch_add(1_000, Ordering::Relaxed)
+}
+
+fn size() -> Size {
+    Size {
+        columns: 80,
+        rows: 24,
+    }
+}
+
+fn options(progress: Progress, stdout_is_terminal: bool) -> PrinterOptions {
+    PrinterOptions {
+        progress,
+        log_prefix: true,
+        services: vec![name("api"), name("worker")],
+        terminals: Terminals {
+            stdout: stdout_is_terminal,
+            no_color: true,
+            ..Terminals::default()
+        },
+        log_dir: Some("/shop/.stack/shop/logs".into()),
+        working_dir: Some("/shop".into()),
+        ..PrinterOptions::default()
+    }
+}
+
+const SMALL: usize = 64 * 1024;
+
+fn start(options: PrinterOptions, streams: [Box<dyn Write + Send>; 2]) -> Printer {
+    let world = World { now: ticking, size };
+    // Long enough for a loaded machine, as only one test is meant to see its end.
+    let limits = (SMALL, Duration::from_secs(60));
+    Printer::start_with(options, streams, [4096, 4096], world, limits).unwrap()
+}
+
+fn block(service: &str, text: impl Into<bytes::Bytes>) -> LogBlock {
+    LogBlock {
+        offset: 0,
+        service: name(service),
+        stream: LogStream::Stdout,
+        time: 0,
+        attempt: 1,
+        bytes: text.into(),
+        is_partial: false,
+    }
+}
+
+fn send(printer: &Printer, service: &str, text: impl Into<bytes::Bytes>) {
+    assert!(matches!(
+        printer.logs(block(service, text)),
+        Delivery::Accepted
+    ));
+}
+
+fn text(written: &Written) -> String {
+    String::from_utf8(written.lock().unwrap().clone()).unwrap()
+}
+
+#[test]
+fn a_stalled_terminal_holds_nobody_up_and_what_it_missed_is_said() {
+    let (out, err) = (Written::default(), Written::default());
+    let (permit_tx, stdout) = gate(&out);
+    let printer = start(options(Progress::Plain, true), [stdout, open(&err)]);
+    let lines = "0123456789abcdef\n".repeat(100);
+    for _ in 0..200 {
+        send(&printer, "api", lines.clone());
+    }
+    drop(permit_tx);
+    assert!(printer.finish());
+    let shown = text(&out).lines().count();
+    let said = text(&err);
+    let missing: usize = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("… ")?.split(' ').next())
+        .map(|count| count.replace(',', "").parse::<usize>().unwrap())
+        .sum();
+    assert!(missing > 0);
+    assert_eq!(shown + missing, 200 * 100);
+    assert!(
+        said.ends_with(
+            " lines of api not shown: the terminal was too slow (they are in .stack/shop/logs)\n"
+        ),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_slow_pipe_makes_the_caller_wait_and_gets_everything() {
+    let (out, err) = (Written::default(), Written::default());
+    let (permit_tx, stdout) = gate(&out);
+    let printer = start(options(Progress::Plain, false), [stdout, open(&err)]);
+    let lines = "0123456789abcdef\n".repeat(100);
+    let mut waits = 0;
+    for _ in 0..200 {
+        let mut offered = block("api", lines.clone());
+        while let Delivery::Full(returned) = printer.logs(offered) {
+            waits += 1;
+            for _ in 0..100 {
+                permit_tx.send(()).unwrap();
+            }
+            printer.room().await;
+            offered = returned;
+        }
+    }
+    drop(permit_tx);
+    assert!(printer.finish());
+    assert!(waits > 0);
+    assert_eq!(text(&out).lines().count(), 200 * 100);
+    assert_eq!(text(&err), "");
+}
+
+#[test]
+fn finish_does_not_wait_for_a_terminal_that_takes_nothing() {
+    let (out, err) = (Written::default(), Written::default());
+    let (permit_tx, stdout) = gate(&out);
+    let world = World { now: ticking, size };
+    let limits = (SMALL, Duration::from_millis(1));
+    let printer = Printer::start_with(
+        options(Progress::Plain, true),
+        [stdout, open(&err)],
+        [4096, 4096],
+        world,
+        limits,
+    )
+    .unwrap();
+    send(&printer, "api", "never seen\n");
+    assert!(!printer.finish());
+    assert_eq!(text(&out), "");
+    drop(permit_tx);
+}
+
+#[tokio::test]
+async fn a_reader_that_has_gone_is_no_error() {
+    let err = Written::default();
+    let broken = Box::new(Broken(|| io::Error::from_raw_os_error(nix::libc::EPIPE)));
+    let printer = start(options(Progress::Plain, false), [broken, open(&err)]);
+    send(&printer, "api", "x\n");
+    while !printer.is_output_gone() {
+        tokio::task::yield_now().await;
+    }
+    // Neither full nor a memory of what nobody reads.
+    for _ in 0..1_000 {
+        send(&printer, "api", vec![b'\n'; SMALL]);
+    }
+    printer.room().await;
+    printer.line_err("still said");
+    assert!(printer.finish());
+    assert_eq!(text(&err), "still said\n");
+}
+
+#[test]
+fn a_full_disk_is_said_once() {
+    let err = Written::default();
+    let full = Box::new(Broken(|| io::Error::from_raw_os_error(nix::libc::ENOSPC)));
+    let printer = start(options(Progress::Quiet, false), [full, open(&err)]);
+    printer.line_out("data");
+    printer.line_out("more data");
+    assert!(printer.finish());
+    assert_eq!(text(&err).lines().count(), 1);
+    assert!(text(&err).starts_with("error: failed to write to stdout: No space left"));
+}
+
+#[test]
+fn only_attached_services_are_shown() {
+    let (out, err) = (Written::default(), Written::default());
+    let options = PrinterOptions {
+        attach: Some(vec![name("worker")]),
+        ..options(Progress::Plain, false)
+    };
+    let printer = start(options, [open(&out), open(&err)]);
+    send(&printer, "api", "hidden\n");
+    send(&printer, "worker", "shown\n");
+    assert!(printer.finish());
+    assert_eq!(text(&out), "worker | shown\n");
+}
+
+/// One start with everything in it, whichever way progress is shown. `cut` stands in the middle of
+/// what `api` prints.
+fn tell(printer: &Printer, cut: &str) {
+    let service = |snapshot: ServiceSnapshot| printer.event(&Event::Service(Box::new(snapshot)));
+    service(waiting("worker", &["api to be healthy"]));
+    service(starting("api", 8_001, 0));
+    send(printer, "api", format!("listening{cut}"));
+    service(healthy("api", 8_001, 300));
+    send(printer, "api", " on 8001\n");
+    let migrate = failed("worker", 1, "exited with code 1");
+    service(migrate.clone());
+    printer.summary(&stack(vec![healthy("api", 8_001, 300), migrate.clone()]));
+    printer.failure(&migrate, vec!["no such table: users".to_owned()]);
+}
+
+#[test]
+fn plain_progress_on_one_screen_with_the_logs() {
+    let screen = Written::default();
+    let printer = start(
+        options(Progress::Plain, true),
+        [open(&screen), open(&screen)],
+    );
+    tell(&printer, "");
+    assert!(printer.finish());
+    insta::assert_snapshot!(text(&screen));
+}
+
+#[test]
+fn a_live_region_leaves_only_what_is_worth_keeping() {
+    let written = Written::default();
+    let printer = start(
+        options(Progress::Tty, true),
+        [open(&written), open(&written)],
+    );
+    // A region that came between the parts of a line would tear it, and when it is drawn is a
+    // matter of time.
+    tell(&printer, "\n");
+    assert!(printer.finish());
+    let mut screen = Screen::new(80);
+    screen.feed(&written.lock().unwrap());
+    insta::assert_snapshot!(screen.text());
+}
+
+#[test]
+fn quiet_says_only_what_failed() {
+    let (out, err) = (Written::default(), Written::default());
+    let printer = start(options(Progress::Quiet, false), [open(&out), open(&err)]);
+    tell(&printer, "");
+    assert!(printer.finish());
+    assert_eq!(text(&out), "api    | listening on 8001\n");
+    insta::assert_snapshot!(text(&err), @r"
+    worker  failed: exited with code 1
+
+    error: service `worker` failed: exited with code 1
+      its last line:
+      │ no such table: users
+      all of them: .stack/shop/logs/worker.log
+    ");
+}
+
+#[test]
+fn json_progress_is_one_object_a_line() {
+    let (out, err) = (Written::default(), Written::default());
+    let printer = start(options(Progress::Json, false), [open(&out), open(&err)]);
+    tell(&printer, "");
+    printer.line_err("error: something\nhint: else");
+    assert!(printer.finish());
+    let kinds: Vec<String> = text(&err)
+        .lines()
+        .map(|line| {
+            let object: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(object["time"].is_string() && object["text"].is_string());
+            object["kind"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            "service", "service", "service", "service", "summary", "failure", "message", "message"
+        ]
+    );
+}
+
+#[test]
+fn finishing_twice_is_as_good_as_once() {
+    let (out, err) = (Written::default(), Written::default());
+    let printer = start(options(Progress::Plain, false), [open(&out), open(&err)]);
+    printer.line_out("a");
+    assert!(printer.finish());
+    assert!(printer.finish());
+    drop(printer);
+    assert_eq!(text(&out), "a\n");
+}

@@ -1,5 +1,7 @@
 //! `up --dry-run`: what would happen. Writes and starts nothing.
 
+use std::fmt::Write as _;
+
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Ready, Stop};
@@ -65,7 +67,8 @@ pub(super) fn dry_run(
                     format!("a free one of {}", text::list(draft.pool().ranges))
                 }),
             };
-            line.push_str(&format!("\n      {}: {port}", request.key.name));
+            // Writing to a string cannot fail.
+            let _ = write!(line, "\n      {}: {port}", request.key.name);
         }
         printer.line_out(line);
     }

@@ -49,7 +49,7 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
             }
         }
     };
-    start(invocation, ready, instance, lock, args)
+    start(invocation, &ready, instance, lock, args)
 }
 
 /// Somebody else holds the lock: a client for it, once it answers; nothing if it let go.
@@ -86,7 +86,7 @@ fn wait_for_winner(invocation: &Invocation, instance: &Instance) -> Result<Optio
 /// Starts the stack whose lock is held.
 fn start(
     invocation: &Invocation,
-    ready: Ready,
+    ready: &Ready,
     instance: Instance,
     lock: crate::run::instance::InstanceLock,
     args: &UpArgs,

@@ -38,7 +38,7 @@ pub(super) struct Prepared {
 /// Prepares a stack whose lock is held.
 pub(super) fn prepare(
     invocation: &Invocation,
-    ready: Ready,
+    ready: &Ready,
     instance: Instance,
     lock: InstanceLock,
     args: &UpArgs,

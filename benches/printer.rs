@@ -1,0 +1,111 @@
+//! The log path of the printer, from a block of lines to large writes, and what its start costs.
+//!
+//! The limit is what a plain C program needs to find the lines of a buffer and to copy each behind
+//! its prefix: about 1 GB/s.
+
+use bytes::Bytes;
+use divan::counter::BytesCount;
+use divan::{Bencher, black_box};
+use fs_err::OpenOptions;
+use stack::cli::printer::{Delivery, Printer, PrinterOptions, Progress, Terminals};
+use stack::run::logs::LogBlock;
+use stack::run::snapshot::LogStream;
+use stack::support::name::ServiceName;
+
+fn main() {
+    divan::main();
+}
+
+/// What one round prints.
+const VOLUME: usize = 64 * 1024 * 1024;
+
+/// As much as a supervisor reads from a pipe at once.
+const BLOCK: usize = 64 * 1024;
+
+fn options(services: &[ServiceName], is_terminal: bool) -> PrinterOptions {
+    PrinterOptions {
+        progress: Progress::Plain,
+        log_prefix: true,
+        services: services.to_vec(),
+        terminals: Terminals {
+            stdout: is_terminal,
+            ..Terminals::default()
+        },
+        ..PrinterOptions::default()
+    }
+}
+
+fn null() -> Box<dyn std::io::Write + Send> {
+    let file = OpenOptions::new().write(true).open("/dev/null");
+    Box::new(file.expect("every system has a /dev/null"))
+}
+
+fn start(services: &[ServiceName], is_terminal: bool) -> Printer {
+    let options = options(services, is_terminal);
+    Printer::start_on(options, null(), null()).expect("the system gives a thread")
+}
+
+fn services(count: usize) -> Vec<ServiceName> {
+    let name = |place: usize| ServiceName::new(&format!("service-{place}"));
+    (0..count).filter_map(|place| name(place).ok()).collect()
+}
+
+/// Lines of `line` bytes for each service in turn, until `VOLUME` is printed.
+fn print(bencher: Bencher, count: usize, line: usize, is_terminal: bool) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("the system gives a runtime");
+    let services = services(count);
+    let lines = ("x".repeat(line - 1) + "\n").repeat(BLOCK / line);
+    let bytes = Bytes::from(lines);
+    let rounds = VOLUME / bytes.len();
+    bencher
+        .counter(BytesCount::new(rounds * bytes.len()))
+        .bench_local(|| {
+            let printer = start(&services, is_terminal);
+            runtime.block_on(async {
+                for round in 0..rounds {
+                    let mut block = LogBlock {
+                        offset: 0,
+                        service: services[round % count].clone(),
+                        stream: LogStream::Stdout,
+                        time: 1_795_000_000_123_456_789,
+                        attempt: 1,
+                        bytes: bytes.clone(),
+                        is_partial: false,
+                    };
+                    while let Delivery::Full(returned) = printer.logs(block) {
+                        printer.room().await;
+                        block = returned;
+                    }
+                }
+            });
+            assert!(printer.finish());
+        });
+}
+
+#[divan::bench(args = [20, 100, 1_000], sample_count = 10)]
+fn one_service_to_dev_null(bencher: Bencher, line: usize) {
+    print(bencher, 1, line, false);
+}
+
+#[divan::bench(args = [100], sample_count = 10)]
+fn twenty_services_to_dev_null(bencher: Bencher, line: usize) {
+    print(bencher, 20, line, false);
+}
+
+/// Start and end of the thread, with nothing printed.
+#[divan::bench(args = [1, 100])]
+fn start_and_finish(bencher: Bencher, count: usize) {
+    let services = services(count);
+    bencher.bench_local(|| black_box(start(&services, false)).finish());
+}
+
+/// What the caller waits for.
+#[divan::bench(args = [1, 100])]
+fn start_only(bencher: Bencher, count: usize) {
+    let services = services(count);
+    // The end is paid for when the printer is dropped, which is not measured.
+    bencher.bench_local(|| start(&services, false));
+}
