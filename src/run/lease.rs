@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use nix::time::{ClockId, clock_gettime};
@@ -24,6 +24,7 @@ const LINE: usize = 128;
 /// The lease file of a running supervisor.
 #[derive(Debug)]
 pub(crate) struct LeaseFile {
+    path: PathBuf,
     file: File,
     names: Vec<ServiceName>,
     ticks_per_second: u64,
@@ -56,6 +57,7 @@ impl LeaseFile {
         }
         file.write_all(&text)?;
         Ok(Self {
+            path: path.to_path_buf(),
             file,
             names,
             ticks_per_second: clock_ticks(),
@@ -76,6 +78,12 @@ impl LeaseFile {
             offset,
             text: &self.line,
         })
+    }
+
+    /// Removes the file: nothing that it could name is left.
+    pub(crate) fn remove(&self) {
+        // One too many costs the next start a search and nothing else.
+        drop(fs::remove_file(&self.path));
     }
 
     /// Notes that nothing of a unit's attempt is left.

@@ -459,6 +459,9 @@ impl Supervisor {
             round += 1;
         }
         self.is_anything_left |= has_children();
+        if !self.is_anything_left {
+            self.leases.remove();
+        }
         self.tell();
         let snapshot = self.snapshot();
         if let Ok(text) = serde_json::to_vec_pretty(&snapshot) {
