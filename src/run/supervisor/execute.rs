@@ -12,7 +12,7 @@ use crate::plan::command::find_program;
 use crate::plan::model::{Execution, UnitPlan};
 use crate::run::logs::pipe_pair;
 use crate::run::process::{
-    Row, SpawnError, SpawnStep, Stdio, Target, children_of, descendants, service_mark, session_of,
+    Row, SpawnError, SpawnStep, Stdio, Target, descendants, own_children, service_mark, session_of,
     signal_group, signal_process,
 };
 use crate::run::snapshot::{LogStream, NoticeLevel, Phase};
@@ -131,9 +131,8 @@ impl Supervisor {
     /// Finds the processes that hang below us without being known, and which unit each is of: by
     /// the mark in its environment, else by its session. One that has neither (some servers write
     /// their title over their environment) is taken to be of `ended`, whose end made it an orphan.
-    fn find_strays(&mut self, ended: Option<usize>) {
-        let own = nix::unistd::getpid().as_raw();
-        let unknown: Vec<i32> = children_of(own)
+    pub(super) fn find_strays(&mut self, ended: Option<usize>) {
+        let unknown: Vec<i32> = own_children()
             .into_iter()
             .filter(|pid| !self.children.contains_key(pid))
             .filter(|pid| !self.units.iter().any(|unit| unit.strays.contains(pid)))
@@ -155,7 +154,6 @@ impl Supervisor {
 
     /// Tells a unit whose main process has ended whether anything of it is left.
     fn check_tree(&mut self, index: usize) {
-        self.find_strays(Some(index));
         let occurrence = if self.units[index].strays.is_empty() {
             Occurrence::TreeEmpty
         } else {
@@ -182,6 +180,7 @@ impl Supervisor {
             self.units[index].machine.state(),
             State::Stopping { exit: Some(_), .. }
         ) {
+            self.find_strays(Some(index));
             self.check_tree(index);
         }
     }

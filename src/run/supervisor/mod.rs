@@ -35,7 +35,7 @@ use super::logs::{LogSink, Pump, PumpHandle};
 use super::outlet::{Found, Outlet};
 use super::probe::Answer;
 use super::process::{Spawner, has_children, reap_all};
-use super::snapshot::{Event, Exit, Notice, NoticeLevel, Phase};
+use super::snapshot::{Event, Exit, Notice, NoticeLevel, Phase, PortState};
 use super::state::{Moment, Occurrence};
 use super::unit::Unit;
 use crate::plan::Plan;
@@ -296,6 +296,11 @@ impl Supervisor {
                 break;
             }
             let deadline = self.deadline();
+            // The runtime's timer counts in milliseconds: what is due already must not wait for it.
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                self.due();
+                continue;
+            }
             tokio::select! {
                 biased;
                 arrived = signals.next() => match arrived {
@@ -397,14 +402,22 @@ impl Supervisor {
         }
     }
 
-    fn ended(&mut self, ended: Ended) {
-        let unit = &mut self.units[ended.unit];
-        if unit.pid == Some(ended.pid) {
-            unit.pid = None;
+    /// Main processes have ended, their output is in the files: `first` and whatever came with it.
+    fn ended(&mut self, first: Ended) {
+        let mut batch = vec![first];
+        while let Ok(more) = self.ended_rx.try_recv() {
+            batch.push(more);
         }
-        let held = super::snapshot::PortState::Held;
-        unit.port_states.fill(held);
-        self.happen(ended.unit, Occurrence::Exited(ended.exit));
+        // One look for all of them. Whom they left behind has been ours since they died.
+        self.find_strays(Some(first.unit));
+        for ended in batch {
+            let unit = &mut self.units[ended.unit];
+            if unit.pid == Some(ended.pid) {
+                unit.pid = None;
+            }
+            unit.port_states.fill(PortState::Held);
+            self.happen(ended.unit, Occurrence::Exited(ended.exit));
+        }
     }
 
     /// Carries out what has become possible, and tells what has changed.
