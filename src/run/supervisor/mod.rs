@@ -42,6 +42,7 @@ use crate::plan::Plan;
 use crate::ports::Hold;
 use crate::ports::request::PortKey;
 use crate::support::clock::unix_millis;
+use crate::support::fs::write_atomically_unsynced;
 use crate::support::hash::random_unit;
 use crate::support::name::ServiceName;
 
@@ -479,8 +480,7 @@ impl Supervisor {
         let snapshot = self.snapshot();
         if let Ok(text) = serde_json::to_vec_pretty(&snapshot) {
             // Only `ps` after the end reads it; a full disk must not make the end a failure.
-            if let Err(error) = crate::support::fs::write_atomically(&self.last_path, &text, 0o600)
-            {
+            if let Err(error) = write_atomically_unsynced(&self.last_path, &text, 0o600) {
                 tracing::warn!(%error, "the last state was not written");
             }
         }
