@@ -42,6 +42,7 @@ use crate::plan::Plan;
 use crate::ports::Hold;
 use crate::ports::request::PortKey;
 use crate::support::clock::unix_millis;
+use crate::support::fs::write_atomically_unsynced;
 use crate::support::hash::random_unit;
 use crate::support::name::ServiceName;
 
@@ -290,6 +291,9 @@ impl Supervisor {
 
         let (services, no_deps) = (self.options.services.clone(), self.options.no_deps);
         self.want(&services, no_deps, commands::Wanting::Everything);
+        self.settle();
+        // Should this process be killed, these values are what is known of the stack.
+        self.leave_word();
         loop {
             self.settle();
             if self.is_over() {
@@ -486,16 +490,20 @@ impl Supervisor {
             self.leases.remove();
         }
         self.tell();
-        let snapshot = self.snapshot();
-        if let Ok(text) = serde_json::to_vec_pretty(&snapshot) {
-            // Only `ps` after the end reads it; a full disk must not make the end a failure.
-            if let Err(error) = crate::support::fs::write_atomically(&self.last_path, &text, 0o600)
-            {
-                tracing::warn!(%error, "the last state was not written");
-            }
-        }
+        self.leave_word();
         let failed = self.failed().into_iter().map(|(name, _)| name).collect();
         drop(self.event_tx.send(Event::Ended { failed }));
+    }
+
+    /// Writes the state of everything for those who ask when nobody is here to answer.
+    fn leave_word(&self) {
+        let Ok(text) = serde_json::to_vec_pretty(&self.snapshot()) else {
+            return;
+        };
+        // A full disk must not make a failure of this.
+        if let Err(error) = write_atomically_unsynced(&self.last_path, &text, 0o600) {
+            tracing::warn!(%error, "the last state was not written");
+        }
     }
 
     fn outcome(&self) -> Outcome {

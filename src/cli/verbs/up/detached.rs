@@ -38,6 +38,7 @@ pub(super) fn wait(
         listener,
         socket,
         run,
+        owner: _,
         messages,
     } = prepared;
     drop((holds, lock, listener));
