@@ -121,6 +121,13 @@ pub(crate) fn descendants(root: i32) -> Vec<i32> {
     found
 }
 
+/// The process group of a process.
+pub(crate) fn group_of(pid: i32) -> Option<i32> {
+    nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid)))
+        .ok()
+        .map(nix::unistd::Pid::as_raw)
+}
+
 /// The session of a process.
 pub(crate) fn session_of(pid: i32) -> Option<i32> {
     stat_fields(pid)?.get(3)?.parse().ok()

@@ -385,6 +385,7 @@ impl Supervisor {
 
     /// Takes in every child that has ended.
     fn reap(&mut self) {
+        let mut strays = Vec::new();
         for reaped in reap_all() {
             match self.children.remove(&reaped.pid) {
                 Some(Child::Main { unit }) => {
@@ -407,8 +408,11 @@ impl Supervisor {
                     });
                 }
                 Some(Child::Probe { unit, id }) => self.probe_ended(unit, id, reaped),
-                None => self.stray_ended(reaped.pid),
+                None => strays.push(reaped.pid),
             }
+        }
+        if !strays.is_empty() {
+            self.strays_ended(&strays);
         }
     }
 
@@ -462,6 +466,12 @@ impl Supervisor {
     async fn finish(&mut self) {
         let begun = Instant::now();
         let mut round = 0_u32;
+        reap_all();
+        if has_children() {
+            // A check that was killed with its service, mostly; it needs a moment to be gone.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            reap_all();
+        }
         // Nothing should be left here; what is, had no mark and no parent of ours.
         while has_children() && begun.elapsed() < LAST_LIMIT {
             let own = nix::unistd::getpid().as_raw();
