@@ -1,6 +1,7 @@
 //! Ports that are taken, in all the ways in which a port can be.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{PoisonError, RwLock};
 
 use socket2::{Domain, Socket, Type};
 
@@ -34,12 +35,13 @@ impl Occupied {
         Self::BoundOnly,
     ];
 
-    /// Takes `port`, for as long as the socket lives.
+    /// Takes `port`, for as long as what this returns lives.
     #[track_caller]
-    pub(crate) fn take(self, network: &Network, port: u16) -> Socket {
-        network
+    pub(crate) fn take(self, network: &Network, port: u16) -> Taken {
+        let socket = network
             .enter(|| self.bind(port))
-            .unwrap_or_else(|error| panic!("cannot take {port} as {self:?}: {error}"))
+            .unwrap_or_else(|error| panic!("cannot take {port} as {self:?}: {error}"));
+        Taken(Some(socket))
     }
 
     fn bind(self, port: u16) -> std::io::Result<Socket> {
@@ -61,4 +63,24 @@ impl Occupied {
         }
         Ok(socket)
     }
+}
+
+/// A port that is taken; once this is dropped, it is free at once.
+pub(crate) struct Taken(Option<Socket>);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let _nobody_forks = FORKS.write().unwrap_or_else(PoisonError::into_inner);
+        drop(self.0.take());
+    }
+}
+
+/// Shared by whoever starts a program, from before the fork to after the exec: until then the child
+/// has a copy of every socket of this process, and a port that another test gives back is not free.
+static FORKS: RwLock<()> = RwLock::new(());
+
+/// Does something that starts a program and returns once that was executed.
+pub(crate) fn forking<T>(work: impl FnOnce() -> T) -> T {
+    let _somebody_forks = FORKS.read().unwrap_or_else(PoisonError::into_inner);
+    work()
 }
