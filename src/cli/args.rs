@@ -12,8 +12,9 @@ mod tests;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
+use super::printer::{Color, Progress};
 use crate::support::name::ProjectName;
 
 pub use usage::{NotRun, UsageError, parse};
@@ -120,34 +121,6 @@ pub struct Global {
     /// Say what stack itself decides and does
     #[arg(short, long, global = true, display_order = 103)]
     pub verbose: bool,
-}
-
-/// How progress is shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Progress {
-    /// `Tty` on a terminal, else `Plain`.
-    #[default]
-    Auto,
-    /// Live lines.
-    Tty,
-    /// Plain lines.
-    Plain,
-    /// A JSON object a line.
-    Json,
-    /// Errors only.
-    Quiet,
-}
-
-/// When colours are used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
 }
 
 /// What to do.

@@ -51,6 +51,21 @@ impl Phase {
         }
     }
 
+    /// Whether nothing happens to it by itself any more: it was never wanted, has ended for good,
+    /// or was stopped.
+    pub fn is_settled(self) -> bool {
+        match self {
+            Self::Pending | Self::Completed | Self::Failed | Self::Stopped => true,
+            Self::Waiting
+            | Self::Starting
+            | Self::Running
+            | Self::Healthy
+            | Self::Unhealthy
+            | Self::Stopping
+            | Self::Backoff => false,
+        }
+    }
+
     /// The word that is shown.
     pub fn word(self) -> &'static str {
         match self {

@@ -443,17 +443,7 @@ impl Supervisor {
 
     /// Whether nothing runs or will be started any more.
     fn is_over(&self) -> bool {
-        let is_settled = |unit: &Unit| match unit.phase() {
-            Phase::Pending | Phase::Completed | Phase::Failed | Phase::Stopped => true,
-            Phase::Waiting
-            | Phase::Starting
-            | Phase::Running
-            | Phase::Healthy
-            | Phase::Unhealthy
-            | Phase::Stopping
-            | Phase::Backoff => false,
-        };
-        if !self.units.iter().all(is_settled) || !self.restarts.is_empty() {
+        if !self.units.iter().all(|unit| unit.phase().is_settled()) || !self.restarts.is_empty() {
             return false;
         }
         // What somebody stopped may be started again: in the background it waits for a `down`.

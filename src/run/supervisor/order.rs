@@ -69,7 +69,6 @@ pub(super) fn judge(condition: Condition, seen: Seen) -> Judgement {
     }
 }
 
-
 impl Supervisor {
     fn seen(&self, index: usize) -> Seen {
         let unit: &Unit = &self.units[index];
