@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::{Context, VerbError};
 use crate::api::client::{ANSWER_DEADLINE, Client, ClientError};
 use crate::run::control::StackSnapshot;
+use crate::run::snapshot::Phase;
 use crate::support::name::ServiceName;
 use crate::support::text;
 
@@ -93,12 +94,34 @@ impl Context<'_> {
         };
         match fs_err::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
+                .map(|snapshot| Some(ended(snapshot)))
                 .map_err(|error| failed(error.into())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(error)),
         }
     }
+}
+
+/// The state that a supervisor left, as it is now that nothing runs: one that was killed could not
+/// say how its services ended, but the guardian has stopped them.
+fn ended(mut snapshot: StackSnapshot) -> StackSnapshot {
+    for service in &mut snapshot.services {
+        match service.phase {
+            Phase::Pending | Phase::Completed | Phase::Failed | Phase::Stopped => {}
+            Phase::Waiting
+            | Phase::Starting
+            | Phase::Running
+            | Phase::Healthy
+            | Phase::Unhealthy
+            | Phase::Stopping
+            | Phase::Backoff => {
+                service.phase = Phase::Stopped;
+                service.pid = None;
+                service.reason = Some("the supervisor was killed".to_owned());
+            }
+        }
+    }
+    snapshot
 }
 
 /// The error about a name that is none of `known`.

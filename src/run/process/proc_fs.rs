@@ -80,6 +80,30 @@ pub(crate) fn children_of(pid: i32) -> Vec<i32> {
     children
 }
 
+/// The direct children of this process, zombies included.
+///
+/// Orphans become the children of a subreaper's main thread, and only that one starts processes
+/// here, so one file has them all. The kernel may leave an entry out when another child ends while
+/// the file is read (proc(5)), so it is read until two readings agree.
+pub(crate) fn own_children() -> Vec<i32> {
+    let path = format!("/proc/self/task/{}/children", nix::unistd::getpid());
+    let read = || fs::read_to_string(&path).unwrap_or_default();
+    let mut text = read();
+    for _ in 0..OWN_CHILDREN_READINGS {
+        let again = read();
+        if again == text {
+            break;
+        }
+        text = again;
+    }
+    text.split_ascii_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
+}
+
+/// How often the list of children is read again at most, in a storm of ends.
+const OWN_CHILDREN_READINGS: usize = 8;
+
 /// A process and everything below it, as far as parents go: what has left by a double fork hangs
 /// below the supervisor instead.
 pub(crate) fn descendants(root: i32) -> Vec<i32> {
@@ -95,6 +119,13 @@ pub(crate) fn descendants(root: i32) -> Vec<i32> {
         }
     }
     found
+}
+
+/// The process group of a process.
+pub(crate) fn group_of(pid: i32) -> Option<i32> {
+    nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid)))
+        .ok()
+        .map(nix::unistd::Pid::as_raw)
 }
 
 /// The session of a process.

@@ -141,6 +141,8 @@ impl Supervisor {
             }
         }
         wanted.sort_unstable();
+        // What a restart has taken down comes up with the rest of its set, in order.
+        wanted.retain(|&index| !self.is_restarting(index));
         wanted.retain(|&index| match self.units[index].phase() {
             Phase::Pending | Phase::Failed | Phase::Stopped => true,
             Phase::Completed => {

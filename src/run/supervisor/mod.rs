@@ -35,13 +35,14 @@ use super::logs::{LogSink, Pump, PumpHandle};
 use super::outlet::{Found, Outlet};
 use super::probe::Answer;
 use super::process::{Spawner, has_children, reap_all};
-use super::snapshot::{Event, Exit, Notice, NoticeLevel, Phase};
+use super::snapshot::{Event, Exit, Notice, NoticeLevel, Phase, PortState};
 use super::state::{Moment, Occurrence};
 use super::unit::Unit;
 use crate::plan::Plan;
 use crate::ports::Hold;
 use crate::ports::request::PortKey;
 use crate::support::clock::unix_millis;
+use crate::support::fs::write_atomically_unsynced;
 use crate::support::hash::random_unit;
 use crate::support::name::ServiceName;
 
@@ -290,12 +291,20 @@ impl Supervisor {
 
         let (services, no_deps) = (self.options.services.clone(), self.options.no_deps);
         self.want(&services, no_deps, commands::Wanting::Everything);
+        self.settle();
+        // Should this process be killed, these values are what is known of the stack.
+        self.leave_word();
         loop {
             self.settle();
             if self.is_over() {
                 break;
             }
             let deadline = self.deadline();
+            // The runtime's timer counts in milliseconds: what is due already must not wait for it.
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                self.due();
+                continue;
+            }
             tokio::select! {
                 biased;
                 arrived = signals.next() => match arrived {
@@ -359,9 +368,15 @@ impl Supervisor {
 
     /// Hands an occurrence to a unit and does what its machine asks for.
     fn happen(&mut self, index: usize, occurrence: Occurrence) {
-        let moment = Self::moment();
-        let actions = self.units[index].machine.on(occurrence, moment);
-        self.units[index].note_phase();
+        let unit = &mut self.units[index];
+        let before = unit.phase();
+        tracing::debug!(service = %unit.plan.service, ?occurrence, from = before.word(), "happens");
+        let actions = unit.machine.on(occurrence, Self::moment());
+        unit.note_phase();
+        let after = unit.phase();
+        if after != before {
+            tracing::debug!(service = %unit.plan.service, to = after.word(), ?actions, "moves");
+        }
         for action in actions {
             self.act(index, action);
         }
@@ -370,6 +385,7 @@ impl Supervisor {
 
     /// Takes in every child that has ended.
     fn reap(&mut self) {
+        let mut strays = Vec::new();
         for reaped in reap_all() {
             match self.children.remove(&reaped.pid) {
                 Some(Child::Main { unit }) => {
@@ -392,19 +408,30 @@ impl Supervisor {
                     });
                 }
                 Some(Child::Probe { unit, id }) => self.probe_ended(unit, id, reaped),
-                None => self.stray_ended(reaped.pid),
+                None => strays.push(reaped.pid),
             }
+        }
+        if !strays.is_empty() {
+            self.strays_ended(&strays);
         }
     }
 
-    fn ended(&mut self, ended: Ended) {
-        let unit = &mut self.units[ended.unit];
-        if unit.pid == Some(ended.pid) {
-            unit.pid = None;
+    /// Main processes have ended, their output is in the files: `first` and whatever came with it.
+    fn ended(&mut self, first: Ended) {
+        let mut batch = vec![first];
+        while let Ok(more) = self.ended_rx.try_recv() {
+            batch.push(more);
         }
-        let held = super::snapshot::PortState::Held;
-        unit.port_states.fill(held);
-        self.happen(ended.unit, Occurrence::Exited(ended.exit));
+        // One look for all of them. Whom they left behind has been ours since they died.
+        self.find_strays(Some(first.unit));
+        for ended in batch {
+            let unit = &mut self.units[ended.unit];
+            if unit.pid == Some(ended.pid) {
+                unit.pid = None;
+            }
+            unit.port_states.fill(PortState::Held);
+            self.happen(ended.unit, Occurrence::Exited(ended.exit));
+        }
     }
 
     /// Carries out what has become possible, and tells what has changed.
@@ -439,6 +466,12 @@ impl Supervisor {
     async fn finish(&mut self) {
         let begun = Instant::now();
         let mut round = 0_u32;
+        reap_all();
+        if has_children() {
+            // A check that was killed with its service, mostly; it needs a moment to be gone.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            reap_all();
+        }
         // Nothing should be left here; what is, had no mark and no parent of ours.
         while has_children() && begun.elapsed() < LAST_LIMIT {
             let own = nix::unistd::getpid().as_raw();
@@ -459,17 +492,24 @@ impl Supervisor {
             round += 1;
         }
         self.is_anything_left |= has_children();
-        self.tell();
-        let snapshot = self.snapshot();
-        if let Ok(text) = serde_json::to_vec_pretty(&snapshot) {
-            // Only `ps` after the end reads it; a full disk must not make the end a failure.
-            if let Err(error) = crate::support::fs::write_atomically(&self.last_path, &text, 0o600)
-            {
-                tracing::warn!(%error, "the last state was not written");
-            }
+        if !self.is_anything_left {
+            self.leases.remove();
         }
+        self.tell();
+        self.leave_word();
         let failed = self.failed().into_iter().map(|(name, _)| name).collect();
         drop(self.event_tx.send(Event::Ended { failed }));
+    }
+
+    /// Writes the state of everything for those who ask when nobody is here to answer.
+    fn leave_word(&self) {
+        let Ok(text) = serde_json::to_vec_pretty(&self.snapshot()) else {
+            return;
+        };
+        // A full disk must not make a failure of this.
+        if let Err(error) = write_atomically_unsynced(&self.last_path, &text, 0o600) {
+            tracing::warn!(%error, "the last state was not written");
+        }
     }
 
     fn outcome(&self) -> Outcome {

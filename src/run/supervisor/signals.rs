@@ -108,10 +108,7 @@ impl Supervisor {
         }
         let gap = monotonic().saturating_sub(before);
         for unit in &mut self.units {
-            unit.machine.shift(gap);
-            if let Some(health) = &mut unit.health {
-                health.shift(gap);
-            }
+            unit.shift(gap);
         }
         for &pid in &groups {
             signal_group(pid, libc::SIGCONT);

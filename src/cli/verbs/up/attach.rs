@@ -75,6 +75,7 @@ pub(super) fn join(
         let waiting = Waiting {
             printer: &printer,
             last_path: &instance.last_path(),
+            run: &stack.run,
             failures,
         };
         if asked.is_empty() {

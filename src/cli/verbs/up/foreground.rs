@@ -17,6 +17,7 @@ use crate::cli::logging;
 use crate::cli::printer::Printer;
 use crate::cli::viewer::Viewer;
 use crate::ports::original_soft_limit;
+use crate::ports::request::PortKey;
 use crate::run::Nobody;
 use crate::run::instance::Holder;
 use crate::run::launch::Seat;
@@ -37,6 +38,7 @@ pub(super) fn supervise(
     let local = LocalSet::new();
     if options.is_detached {
         logging::to_stderr(invocation.global.verbose);
+        note_holds(invocation, &prepared);
         return local.block_on(&runtime, run(prepared, seat, options, Nobody, None));
     }
     let services: Vec<ServiceName> = prepared
@@ -63,6 +65,20 @@ pub(super) fn supervise(
     code
 }
 
+/// In the background the process that allocated the ports ends soon. The ledger must name one that
+/// lives as long as the holds, or others would not learn whose they are.
+fn note_holds(invocation: &Invocation, prepared: &Prepared) {
+    let ports: Vec<(PortKey, u16)> = prepared
+        .holds
+        .iter()
+        .map(|(key, hold)| (key.clone(), hold.port()))
+        .collect();
+    if !ports.is_empty() {
+        // What could not be written has been said when the ports were allocated.
+        drop(invocation.ledger().hold(&prepared.owner, &ports));
+    }
+}
+
 async fn run<S: LogSink + 'static>(
     prepared: Prepared,
     seat: Seat,
@@ -78,6 +94,7 @@ async fn run<S: LogSink + 'static>(
         listener,
         socket: path,
         run,
+        owner: _,
         messages: _,
     } = prepared;
     let log_dir = instance.log_dir();

@@ -119,10 +119,18 @@ fn start(
     match role {
         Role::Client { .. } => detached::wait(invocation, prepared, args),
         Role::Guardian(guardian) => {
-            // The guardian keeps the lock: it is let go when the last of the two is gone.
-            let prepare::Prepared { lock, .. } = prepared;
+            // The guardian keeps the lock, which is let go when the last of the two is gone, and
+            // nothing else: with a copy of the listener nobody would learn that the supervisor is
+            // dead, with copies of the holds no port could ever be given up.
+            let prepare::Prepared {
+                lock,
+                listener,
+                holds,
+                ..
+            } = prepared;
+            drop((listener, holds));
             let watch = guardian.watch(&|signal| {
-                printer::say(&format!(
+                printer::say_if_there_is_room(&format!(
                     "error: the supervisor was killed by signal {signal}; stopping all services"
                 ));
             });
@@ -132,7 +140,7 @@ fn start(
                 Watch::Lost {
                     is_anything_left, ..
                 } => {
-                    printer::say(if is_anything_left {
+                    printer::say_if_there_is_room(if is_anything_left {
                         "error: not every process could be stopped"
                     } else {
                         "error: all services have been stopped"
