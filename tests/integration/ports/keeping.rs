@@ -93,7 +93,7 @@ fn a_port_is_not_to_be_had_between_exit_and_the_next_exec_even_with_reuseaddr() 
     stack.run(&["up", "-d"]).ok();
     stack.wait_for("api", "backoff", phase_is("backoff"));
     let port = stack.port_of("api").to_string();
-    let thief = stack.helper(&["steal", &port, "--reuseaddr", "--tries", "200"]);
+    let thief = stack.helper(&["steal", &port, "--reuseaddr", "--tries", "2000"]);
     let output = thief.wait().ok();
     assert!(!output.stdout.contains("stole"), "{output}");
     let api = stack.service("api").expect("it is listed");
