@@ -22,17 +22,20 @@ pub(crate) enum Occupied {
     AnyV6,
     /// Bound to 127.0.0.1 with `SO_REUSEADDR`, not listening.
     BoundOnly,
+    /// Bound to 127.0.0.1 without `SO_REUSEADDR`, not listening.
+    BoundStrictly,
 }
 
 impl Occupied {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Loopback,
         Self::AnyV4,
         Self::LoopbackV6,
         Self::AnyDual,
         Self::AnyV6,
         Self::BoundOnly,
+        Self::BoundStrictly,
     ];
 
     /// Takes `port`, for as long as what this returns lives.
@@ -46,7 +49,7 @@ impl Occupied {
 
     fn bind(self, port: u16) -> std::io::Result<Socket> {
         let host: IpAddr = match self {
-            Self::Loopback | Self::BoundOnly => Ipv4Addr::LOCALHOST.into(),
+            Self::Loopback | Self::BoundOnly | Self::BoundStrictly => Ipv4Addr::LOCALHOST.into(),
             Self::AnyV4 => Ipv4Addr::UNSPECIFIED.into(),
             Self::LoopbackV6 => Ipv6Addr::LOCALHOST.into(),
             Self::AnyDual | Self::AnyV6 => Ipv6Addr::UNSPECIFIED.into(),
@@ -56,9 +59,9 @@ impl Occupied {
         if address.is_ipv6() {
             socket.set_only_v6(self != Self::AnyDual)?;
         }
-        socket.set_reuse_address(true)?;
+        socket.set_reuse_address(self != Self::BoundStrictly)?;
         socket.bind(&address.into())?;
-        if self != Self::BoundOnly {
+        if !matches!(self, Self::BoundOnly | Self::BoundStrictly) {
             socket.listen(16)?;
         }
         Ok(socket)
