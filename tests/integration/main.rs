@@ -16,6 +16,7 @@ mod logs;
 mod order;
 mod ports;
 mod real_servers;
+mod reference;
 mod restart;
 mod spec;
 mod stop;
