@@ -18,6 +18,8 @@ pub(crate) use proc_fs::{
     own_children, service_mark, session_members, session_of,
 };
 pub(crate) use reap::{Reaped, has_children, reap_all};
-pub(crate) use signals::{Received, Sender, block_for_waiting, stop_self, unblock_all, wait_for_signal};
+pub(crate) use signals::{
+    Received, Sender, block_for_waiting, is_ignored, stop_self, unblock_all, wait_for_signal,
+};
 pub(crate) use spawn::{LeaseSlot, SpawnError, SpawnStep, Spawner, Stdio, Target};
 pub(crate) use table::{Row, SharedTable};

@@ -437,16 +437,7 @@ impl Supervisor {
 
     /// Whether nothing runs or will be started any more.
     fn is_over(&self) -> bool {
-        let is_settled = |unit: &Unit| match unit.phase() {
-            Phase::Pending | Phase::Completed | Phase::Failed | Phase::Stopped => true,
-            Phase::Waiting
-            | Phase::Starting
-            | Phase::Running
-            | Phase::Healthy
-            | Phase::Unhealthy
-            | Phase::Stopping
-            | Phase::Backoff => false,
-        };
+        let is_settled = |unit: &Unit| unit.phase().is_at_rest();
         if !self.units.iter().all(is_settled) || !self.restarts.is_empty() {
             return false;
         }

@@ -80,7 +80,7 @@ impl Supervisor {
                     }
                 }
             }
-            libc::SIGHUP if self.options.is_detached => {}
+            libc::SIGHUP if self.seat.ignores_hangup => {}
             libc::SIGHUP => self.begin_drain(self.options.grace),
             libc::SIGQUIT => {
                 self.dump();
