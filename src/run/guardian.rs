@@ -93,6 +93,11 @@ pub(crate) fn watch(
                 }
             }
             SIGHUP if ignores_hangup => {}
+            // The end of a terminal is told to the leader of its session alone, which we are where
+            // no shell stands between. Twice is as good as once.
+            SIGHUP => {
+                signal_process(supervisor, SIGHUP);
+            }
             signal => {
                 if matches!(signal, SIGINT | SIGTERM) && strokes.count() >= LAST_STROKE {
                     // The supervisor has had its chance.
