@@ -54,7 +54,7 @@ pub(crate) fn watch(
     supervisor: i32,
     signals: &SigSet,
     table: &SharedTable,
-    is_detached: bool,
+    ignores_hangup: bool,
     on_loss: &dyn Fn(i32),
 ) -> Watch {
     let mut strokes = Strokes::default();
@@ -92,8 +92,12 @@ pub(crate) fn watch(
                     None => {}
                 }
             }
-            // In the background nobody's terminal closes.
-            SIGHUP if is_detached => {}
+            SIGHUP if ignores_hangup => {}
+            // The end of a terminal is told to the leader of its session alone, which we are where
+            // no shell stands between. Twice is as good as once.
+            SIGHUP => {
+                signal_process(supervisor, SIGHUP);
+            }
             signal => {
                 if matches!(signal, SIGINT | SIGTERM) && strokes.count() >= LAST_STROKE {
                     // The supervisor has had its chance.

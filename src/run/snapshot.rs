@@ -51,9 +51,8 @@ impl Phase {
         }
     }
 
-    /// Whether nothing happens to it by itself any more: it was never wanted, has ended for good,
-    /// or was stopped.
-    pub fn is_settled(self) -> bool {
+    /// Whether it stays as it is until somebody asks for something else.
+    pub fn is_at_rest(self) -> bool {
         match self {
             Self::Pending | Self::Completed | Self::Failed | Self::Stopped => true,
             Self::Waiting

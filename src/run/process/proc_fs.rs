@@ -133,6 +133,35 @@ pub(crate) fn session_of(pid: i32) -> Option<i32> {
     stat_fields(pid)?.get(3)?.parse().ok()
 }
 
+/// Whether a shell with job control stands above a process: an ancestor in its session, but in
+/// another group. Without one nobody could continue the group once it has stopped.
+pub(crate) fn has_job_control(pid: i32) -> bool {
+    let (group, session) = (group_of(pid), session_of(pid));
+    let mut next = pid;
+    // A pid that is reused meanwhile could make a circle of these steps.
+    for _ in 0..ANCESTORS {
+        let Some(parent) = parent_of(next).filter(|&parent| parent > 0) else {
+            return false;
+        };
+        if session_of(parent) != session {
+            return false;
+        }
+        if group_of(parent) != group {
+            return true;
+        }
+        next = parent;
+    }
+    false
+}
+
+/// How far up a shell is looked for.
+const ANCESTORS: usize = 64;
+
+/// The parent of a process.
+fn parent_of(pid: i32) -> Option<i32> {
+    stat_fields(pid)?.get(1)?.parse().ok()
+}
+
 /// Every process, by its number.
 fn all_pids() -> Vec<i32> {
     let Ok(entries) = fs::read_dir("/proc") else {

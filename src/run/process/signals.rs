@@ -33,6 +33,19 @@ impl Sender {
     }
 }
 
+/// Whether a signal is ignored here, as `nohup` does it for what it starts.
+#[expect(unsafe_code, reason = "sigaction(2) as a question; nix only sets")]
+pub(crate) fn is_ignored(signal: Signal) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: with a null new action the call only writes the present one, for which there is room;
+    // zeroed bytes are a valid `sigaction` should it fail.
+    let action = unsafe {
+        libc::sigaction(signal as i32, std::ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
+}
+
 /// Blocks the signals that [`wait_for_signal`] is to return. Must be called before the first
 /// child exists, or its end could be missed.
 pub(crate) fn block_for_waiting(signals: &[Signal]) -> nix::Result<SigSet> {

@@ -174,7 +174,7 @@ impl Supervisor {
     fn stop(&mut self, named: Vec<usize>, grace: Option<Duration>) -> Vec<usize> {
         let affected: Vec<usize> = named
             .into_iter()
-            .filter(|&index| !self.units[index].phase().is_settled())
+            .filter(|&index| !self.units[index].phase().is_at_rest())
             .collect();
         for &index in &affected {
             self.units[index].stop_wanted = Some(StopWish { grace });
@@ -225,7 +225,7 @@ impl Supervisor {
         let grace = grace.or(self.drain.and_then(|drain| drain.grace));
         self.restarts.clear();
         for unit in &mut self.units {
-            if !unit.phase().is_settled() {
+            if !unit.phase().is_at_rest() {
                 unit.stop_wanted = Some(StopWish { grace });
             }
         }

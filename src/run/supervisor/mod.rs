@@ -443,7 +443,8 @@ impl Supervisor {
 
     /// Whether nothing runs or will be started any more.
     fn is_over(&self) -> bool {
-        if !self.units.iter().all(|unit| unit.phase().is_settled()) || !self.restarts.is_empty() {
+        let is_settled = |unit: &Unit| unit.phase().is_at_rest();
+        if !self.units.iter().all(is_settled) || !self.restarts.is_empty() {
             return false;
         }
         // What somebody stopped may be started again: in the background it waits for a `down`.

@@ -234,9 +234,13 @@ fn take_in(update: Update, readiness: &mut Readiness, printer: &Printer) {
     }
 }
 
-/// What the supervisor of `run` left behind when it ended. One that was killed left nothing, and
-/// what an earlier one left says nothing of it.
+/// What the supervisor of `run` left behind when it ended. What an earlier one left says nothing of
+/// it, and one that was killed could not say how its services ended.
 fn last_word(path: &Path, run: &str) -> Option<StackSnapshot> {
     let stack: StackSnapshot = serde_json::from_slice(&fs_err::read(path).ok()?).ok()?;
-    (stack.run == run).then_some(stack)
+    let has_ended = stack
+        .services
+        .iter()
+        .all(|service| service.phase.is_at_rest());
+    (stack.run == run && has_ended).then_some(stack)
 }
