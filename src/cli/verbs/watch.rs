@@ -128,16 +128,8 @@ pub(super) fn verdict(
     now: &ServiceSnapshot,
 ) -> Verdict {
     match goal {
-        Goal::Stopped => match now.phase {
-            Phase::Pending | Phase::Completed | Phase::Failed | Phase::Stopped => Verdict::Reached,
-            Phase::Waiting
-            | Phase::Starting
-            | Phase::Running
-            | Phase::Healthy
-            | Phase::Unhealthy
-            | Phase::Stopping
-            | Phase::Backoff => Verdict::Pending,
-        },
+        Goal::Stopped if now.phase.is_at_rest() => Verdict::Reached,
+        Goal::Stopped => Verdict::Pending,
         Goal::Started => {
             let was_executed = before.is_none_or(|before| {
                 (before.attempt, before.started_at) != (now.attempt, now.started_at)
