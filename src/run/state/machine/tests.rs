@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use super::*;
+use crate::plan::model::RestartPolicy;
 
 fn settings(when: RestartWhen, has_readiness: bool) -> Settings {
     Settings {
