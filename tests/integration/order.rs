@@ -165,7 +165,7 @@ fn a_dependency_that_ends_before_it_is_healthy_fails_its_dependents() {
     let stack = TestStack::new(
         "
 services:
-  db: { command: \"echo 'no space left' >&2; exit 5\", healthcheck: { test: 'true', interval: 1h } }
+  db: { command: \"echo 'no space left' >&2; exit 5\", healthcheck: { test: 'false', interval: 1h } }
   api: { command: touch api, depends_on: { db: { condition: service_healthy } } }
 ",
     );
