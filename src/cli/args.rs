@@ -1,8 +1,8 @@
 //! The arguments of `stack`: every verb and flag, as `clap` reads them.
 //!
 //! [`parse`] turns the command line into [`Cli`], or into what to show instead. What each verb takes
-//! is in [`verbs`]; wrong usage, and what the design names but nobody has built yet, are explained
-//! by [`usage`].
+//! is in `verbs`; wrong usage, and what the design names but nobody has built yet, are explained
+//! by `usage`.
 
 mod usage;
 mod verbs;

@@ -1,7 +1,7 @@
 //! Problems as people read them: the line, what is wrong in it, and the way out.
 //!
 //! The one file that names `miette`. Pure: problems in, text out; the printer prints it. What
-//! reaches `miette` is a window around the labels (see [`excerpt`]), never the whole file.
+//! reaches `miette` is a window around the labels (see `excerpt`), never the whole file.
 
 mod excerpt;
 

@@ -103,7 +103,10 @@ fn codes_of_spec() -> Vec<(String, String)> {
     let mut meaning = String::new();
     for line in source.lines().map(str::trim) {
         if let Some(comment) = line.strip_prefix("/// ") {
-            meaning = format!("{meaning} {comment}").trim_start().to_owned();
+            if !meaning.is_empty() {
+                meaning.push(' ');
+            }
+            meaning.push_str(comment);
         } else if let Some((_, code)) = line.split_once(" = \"stack::") {
             let code = code.trim_end_matches(['"', ';']);
             codes.push((format!("stack::{code}"), std::mem::take(&mut meaning)));
@@ -206,8 +209,9 @@ fn pages() -> Vec<(String, String)> {
             .expect("docs is readable")
             .flatten()
         {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".md") {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                let name = entry.file_name().to_string_lossy().into_owned();
                 paths.push(format!("{directory}/{name}"));
             }
         }
@@ -319,7 +323,7 @@ fn mistake(words: &[&str], pages: &BTreeMap<String, String>) -> Option<String> {
             has_value = verb.is_empty() && matches!(flag, "f" | "p");
             flags.push(word.split('=').next().unwrap_or(word));
         } else if verb.is_empty() && !is_value {
-            verb = (*word).to_owned();
+            (*word).clone_into(&mut verb);
         } else if pages.contains_key(&format!("{verb} {word}")) {
             verb = format!("{verb} {word}");
         }

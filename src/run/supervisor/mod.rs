@@ -3,7 +3,7 @@
 //! It owns the units, reaps every child, carries out commands and keeps the order of start and
 //! stop. One thread, no locks, no tick: it sleeps until a child ends, a message comes, a check
 //! answers, a signal arrives or the nearest deadline of any unit is due. After each of these it
-//! *settles*: [`order`] says which units may start or stop now, and what changed is told.
+//! *settles*: `order` says which units may start or stop now, and what changed is told.
 //!
 //! Its parts: `execute` does what the units' machines ask for, `checks` looks after health and
 //! ports, `commands` takes in what users want, `order` is the pure part about dependencies.
