@@ -30,7 +30,12 @@ fn up_as_a_job(stack: &TestStack) -> Terminal {
             None => shell.env_remove(key),
         };
     }
-    shell.current_dir(command.current_dir(stack.path("")).get_current_dir().expect("set"));
+    shell.current_dir(
+        command
+            .current_dir(stack.path(""))
+            .get_current_dir()
+            .expect("set"),
+    );
     Terminal::start(stack.world(), &shell)
 }
 
@@ -183,6 +188,9 @@ services:
         assert_eq!(terminal.settings(), before, "{end:?}");
         let screen = terminal.screen();
         let (hidden, shown) = (screen.rfind("\x1b[?25l"), screen.rfind("\x1b[?25h"));
-        assert!(hidden <= shown, "{end:?} leaves the cursor hidden: {screen:?}");
+        assert!(
+            hidden <= shown,
+            "{end:?} leaves the cursor hidden: {screen:?}"
+        );
     }
 }

@@ -69,7 +69,6 @@ pub(super) fn judge(condition: Condition, seen: Seen) -> Judgement {
     }
 }
 
-
 impl Supervisor {
     fn seen(&self, index: usize) -> Seen {
         let unit: &Unit = &self.units[index];
@@ -90,6 +89,18 @@ impl Supervisor {
         self.restarts
             .iter()
             .any(|operation| operation.units.contains(&index))
+    }
+
+    /// Who is still to come down before a unit goes up again: `db to stop`.
+    pub(super) fn rest_of_restart(&self, index: usize) -> Vec<String> {
+        self.restarts
+            .iter()
+            .filter(|operation| operation.units.contains(&index))
+            .flat_map(|operation| &operation.units)
+            .map(|&unit| &self.units[unit])
+            .filter(|unit| unit.stop_wanted.is_some() || unit.phase().is_alive())
+            .map(|unit| format!("{} to stop", unit.plan.service))
+            .collect()
     }
 
     /// Moves every unit that may move. Returns whether any did.

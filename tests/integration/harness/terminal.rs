@@ -42,8 +42,11 @@ impl Terminal {
         let master = posix_openpt(flags).expect("the system has terminals");
         grantpt(&master).expect("a new terminal is ours");
         unlockpt(&master).expect("a new terminal is ours");
-        fcntl(&master, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK))
-            .expect("a terminal can be read without waiting");
+        fcntl(
+            &master,
+            FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK),
+        )
+        .expect("a terminal can be read without waiting");
         let name = ptsname_r(&master).expect("a terminal has a name");
         let slave = File::options()
             .read(true)
