@@ -219,6 +219,7 @@ impl Holder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::support::testing::alone;
 
     fn instance(directory: &Path) -> Instance {
         let project = ProjectName::new("shop").unwrap();
@@ -227,20 +228,22 @@ mod tests {
 
     #[test]
     fn the_second_to_lock_learns_who_was_first() {
-        let directory = tempfile::tempdir().unwrap();
-        let instance = instance(directory.path());
-        instance.create().unwrap();
-        assert!(instance.holder().is_none());
-        let LockAttempt::Acquired(mut lock) = instance.lock().unwrap() else {
-            panic!("busy")
-        };
-        let holder = Holder::new(&instance.id, "0011", "/tmp/x.sock".into(), 1, 2);
-        lock.describe(&holder).unwrap();
-        let LockAttempt::Busy(seen) = instance.lock().unwrap() else {
-            panic!("two locks")
-        };
-        assert_eq!(seen, Some(holder));
-        drop(lock);
-        assert!(!instance.is_locked());
+        alone(|| {
+            let directory = tempfile::tempdir().unwrap();
+            let instance = instance(directory.path());
+            instance.create().unwrap();
+            assert!(instance.holder().is_none());
+            let LockAttempt::Acquired(mut lock) = instance.lock().unwrap() else {
+                panic!("busy")
+            };
+            let holder = Holder::new(&instance.id, "0011", "/tmp/x.sock".into(), 1, 2);
+            lock.describe(&holder).unwrap();
+            let LockAttempt::Busy(seen) = instance.lock().unwrap() else {
+                panic!("two locks")
+            };
+            assert_eq!(seen, Some(holder));
+            drop(lock);
+            assert!(!instance.is_locked());
+        });
     }
 }

@@ -17,6 +17,7 @@ mod logs;
 mod order;
 mod ports;
 mod real_servers;
+mod reference;
 mod restart;
 mod spec;
 mod stop;

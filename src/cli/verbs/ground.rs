@@ -112,19 +112,10 @@ impl Context<'_> {
 /// say how its services ended, but the guardian has stopped them.
 fn ended(mut snapshot: StackSnapshot) -> StackSnapshot {
     for service in &mut snapshot.services {
-        match service.phase {
-            Phase::Pending | Phase::Completed | Phase::Failed | Phase::Stopped => {}
-            Phase::Waiting
-            | Phase::Starting
-            | Phase::Running
-            | Phase::Healthy
-            | Phase::Unhealthy
-            | Phase::Stopping
-            | Phase::Backoff => {
-                service.phase = Phase::Stopped;
-                service.pid = None;
-                service.reason = Some("the supervisor was killed".to_owned());
-            }
+        if !service.phase.is_at_rest() {
+            service.phase = Phase::Stopped;
+            service.pid = None;
+            service.reason = Some("the supervisor was killed".to_owned());
         }
     }
     snapshot

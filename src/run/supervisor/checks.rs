@@ -16,7 +16,7 @@ use crate::plan::model::{Execution, HealthPlan, ProbePlan};
 use crate::ports::{Observed, observe};
 use crate::run::probe::{Answer, OUTPUT_LIMIT, addresses, check_http, check_tcp};
 use crate::run::process::{Reaped, Stdio, Target, signal_group};
-use crate::run::snapshot::{Exit, NoticeLevel, PortState};
+use crate::run::snapshot::{Exit, PortState};
 use crate::run::state::{Health, HealthTiming, Occurrence, Step, Verdict};
 use crate::run::unit::{RunningProbe, exit_words};
 
@@ -235,7 +235,8 @@ impl Supervisor {
         match (unit.port_trouble(), unit.astray_since) {
             (Some(trouble), None) => {
                 unit.astray_since = Some(now);
-                self.notice(Some(index), NoticeLevel::Warning, trouble);
+                // The snapshot tells it to whoever watches.
+                tracing::warn!(service = %unit.plan.service, "{trouble}");
             }
             (None, Some(_)) => unit.astray_since = None,
             (Some(_), Some(_)) | (None, None) => {}

@@ -112,6 +112,12 @@ impl Supervisor {
                 is_temporary,
             )
         })?;
+        tracing::debug!(
+            pid,
+            program = %program.display(),
+            words = ?self.units[index].plan.execution.argv,
+            "executed"
+        );
         let unit = &mut self.units[index];
         unit.note_executed(pid, Instant::now());
         self.seat.table.set(

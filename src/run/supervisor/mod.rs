@@ -368,9 +368,15 @@ impl Supervisor {
 
     /// Hands an occurrence to a unit and does what its machine asks for.
     fn happen(&mut self, index: usize, occurrence: Occurrence) {
-        let moment = Self::moment();
-        let actions = self.units[index].machine.on(occurrence, moment);
-        self.units[index].note_phase();
+        let unit = &mut self.units[index];
+        let before = unit.phase();
+        tracing::debug!(service = %unit.plan.service, ?occurrence, from = before.word(), "happens");
+        let actions = unit.machine.on(occurrence, Self::moment());
+        unit.note_phase();
+        let after = unit.phase();
+        if after != before {
+            tracing::debug!(service = %unit.plan.service, to = after.word(), ?actions, "moves");
+        }
         for action in actions {
             self.act(index, action);
         }

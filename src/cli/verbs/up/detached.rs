@@ -73,6 +73,9 @@ pub(super) fn target(args: &UpArgs) -> (Target, Option<Duration>) {
     }
 }
 
+/// A service that listens elsewhere, or whose port was stolen, is waited for this much longer.
+const ASTRAY_LIMIT: Duration = Duration::from_secs(10);
+
 /// What a wait needs besides the supervisor.
 pub(super) struct Waiting<'a> {
     pub(super) printer: &'a Printer,
@@ -107,7 +110,7 @@ pub(super) async fn follow(
             .ok()
             .or_else(|| last_word(waiting.last_path, waiting.run)),
         End::Gone => last_word(waiting.last_path, waiting.run),
-        End::TimedOut => client.stack().await.ok(),
+        End::TimedOut | End::Astray => client.stack().await.ok(),
     };
     if let Some(stack) = &stack {
         readiness.see_all(&stack.services);
@@ -142,6 +145,18 @@ pub(super) async fn follow(
             });
         }
     }
+    if matches!(outcome, End::Astray) {
+        for name in readiness.astray() {
+            let reason = readiness
+                .latest(&name)
+                .and_then(|service| service.reason.clone());
+            waiting.printer.line_err(format!(
+                "error: {name} is not ready: {}",
+                reason.unwrap_or_else(|| "it does not listen where it was told to".to_owned())
+            ));
+        }
+        return Ok(ExitCode::Failed);
+    }
     if matches!(outcome, End::TimedOut) {
         let limit = duration::human(limit.unwrap_or_default());
         let late = text::list(readiness.pending());
@@ -162,6 +177,8 @@ enum End {
     Settled,
     Gone,
     TimedOut,
+    /// Somebody listens on the wrong port, or on somebody else's, and keeps doing so.
+    Astray,
 }
 
 async fn until_settled(
@@ -170,20 +187,29 @@ async fn until_settled(
     printer: &Printer,
     deadline: Option<Instant>,
 ) -> End {
+    let mut astray_until: Option<Instant> = None;
     loop {
+        let limit = [deadline, astray_until].into_iter().flatten().min();
         let next = async {
-            match deadline {
-                Some(deadline) => timeout_at(deadline, events.next()).await,
+            match limit {
+                Some(limit) => timeout_at(limit, events.next()).await,
                 None => Ok(events.next().await),
             }
         };
         match next.await {
-            Err(_) => return End::TimedOut,
+            Err(_) if limit == deadline => return End::TimedOut,
+            Err(_) => return End::Astray,
             Ok(Ok(Some(update))) => {
                 take_in(update, readiness, printer);
                 if let Progress::Settled { .. } = readiness.progress() {
                     return End::Settled;
                 }
+                // Restarts and retries may bring it back, so the clock starts anew with each case.
+                astray_until = match (readiness.astray().is_empty(), astray_until) {
+                    (true, _) => None,
+                    (false, None) => Some(Instant::now() + ASTRAY_LIMIT),
+                    (false, since) => since,
+                };
             }
             Ok(Ok(None) | Err(_)) => return End::Gone,
         }
