@@ -36,9 +36,10 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
         .map_or(0, |holder| holder.supervisor_pid);
     let was_running = match context.supervisor().await {
         Ok(client) => {
+            let run = context.instance.holder().map(|holder| holder.run);
             let has_ended = drain(context, &client, arguments).await?;
             let patience = if has_ended { FAREWELL } else { BLIND_WAIT };
-            if !is_free_within(context.instance, patience).await {
+            if !has_gone_within(context.instance, run.as_deref(), patience).await {
                 return Err(VerbError::DoesNotEnd { pid });
             }
             if has_ended {
@@ -131,9 +132,17 @@ async fn drain(
     }
 }
 
-async fn is_free_within(instance: &Instance, patience: Duration) -> bool {
+/// Waits until the supervisor of `run` and its guardian have let go of the lock. An `up` that took
+/// it at once has nothing to do with us.
+async fn has_gone_within(instance: &Instance, run: Option<&str>, patience: Duration) -> bool {
     let deadline = Instant::now() + patience;
-    while instance.is_locked() {
+    let is_theirs = || {
+        instance.is_locked()
+            && instance
+                .holder()
+                .is_some_and(|holder| run.is_none_or(|run| holder.run == run))
+    };
+    while is_theirs() {
         if Instant::now() >= deadline {
             return false;
         }

@@ -182,6 +182,7 @@ impl Supervisor {
             for operation in &mut self.restarts {
                 operation.units.retain(|&unit| unit != index);
             }
+            self.units[index].is_dirty = true;
         }
         affected
     }
@@ -208,10 +209,22 @@ impl Supervisor {
         }
         units.sort_unstable();
         self.stop(units.clone(), grace);
+        for &index in &units {
+            self.units[index].is_dirty = true;
+        }
         self.restarts.push(RestartOperation {
             units: units.clone(),
         });
         units
+    }
+
+    /// What a restart has taken down stays down.
+    fn give_up_restarts(&mut self) {
+        for operation in std::mem::take(&mut self.restarts) {
+            for index in operation.units {
+                self.units[index].is_dirty = true;
+            }
+        }
     }
 
     /// Begins to stop everything, dependents first.
@@ -223,7 +236,7 @@ impl Supervisor {
             });
         }
         let grace = grace.or(self.drain.and_then(|drain| drain.grace));
-        self.restarts.clear();
+        self.give_up_restarts();
         for unit in &mut self.units {
             if !unit.phase().is_at_rest() {
                 unit.stop_wanted = Some(StopWish { grace });
@@ -237,7 +250,7 @@ impl Supervisor {
             grace: None,
             is_killed: true,
         });
-        self.restarts.clear();
+        self.give_up_restarts();
         for index in 0..self.units.len() {
             self.units[index].stop_wanted = None;
             self.happen(index, Occurrence::Kill);

@@ -555,12 +555,23 @@ impl Supervisor {
     }
 
     fn service_snapshot(&self, index: usize) -> super::snapshot::ServiceSnapshot {
-        let waiting_for = if self.units[index].phase() == Phase::Waiting {
+        let phase = self.units[index].phase();
+        let waiting_for = if phase == Phase::Waiting {
             self.unmet_words(index)
         } else {
             Vec::new()
         };
-        self.units[index].snapshot(waiting_for, self.is_one_shot(index))
+        let snapshot = self.units[index].snapshot(waiting_for, self.is_one_shot(index));
+        if phase.is_at_rest() && self.is_restarting(index) {
+            // It is down to go up with the rest of its set; nobody must take it for the end.
+            return super::snapshot::ServiceSnapshot {
+                phase: Phase::Waiting,
+                waiting_for: self.rest_of_restart(index),
+                reason: None,
+                ..snapshot
+            };
+        }
+        snapshot
     }
 
     fn snapshot(&self) -> StackSnapshot {

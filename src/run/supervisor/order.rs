@@ -91,6 +91,18 @@ impl Supervisor {
             .any(|operation| operation.units.contains(&index))
     }
 
+    /// Who is still to come down before a unit goes up again: `db to stop`.
+    pub(super) fn rest_of_restart(&self, index: usize) -> Vec<String> {
+        self.restarts
+            .iter()
+            .filter(|operation| operation.units.contains(&index))
+            .flat_map(|operation| &operation.units)
+            .map(|&unit| &self.units[unit])
+            .filter(|unit| unit.stop_wanted.is_some() || unit.phase().is_alive())
+            .map(|unit| format!("{} to stop", unit.plan.service))
+            .collect()
+    }
+
     /// Moves every unit that may move. Returns whether any did.
     pub(super) fn settle_once(&mut self) -> bool {
         let stopped = self.settle_stops();

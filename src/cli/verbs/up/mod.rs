@@ -109,7 +109,19 @@ fn start(
         None
     };
     // A pipe, a log and an index each for two streams, and some for everything else.
-    crate::ports::ensure_descriptors(prepared.plan.units.len() * 6 + 64);
+    let units = prepared.plan.units.len();
+    let limit = crate::ports::ensure_descriptors(units * 6 + 64);
+    // Without its two pipes and its holds a service cannot be; that some of them start and the rest
+    // is tried in vain for a minute helps nobody.
+    let least = units * 2 + prepared.holds.len() + 32;
+    if u64::try_from(least).is_ok_and(|least| least > limit) {
+        drop(crate::api::socket::remove(&prepared.socket));
+        return Err(Stop::new(
+            ExitCode::Failed,
+            format!("{units} services need at least {least} open files, and the limit is {limit}"),
+            Some("raise it, for example with `ulimit -n 4096`"),
+        ));
+    }
     let options = Options {
         is_detached,
         services: args.services.clone(),
