@@ -5,10 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::args::{Color, Global, Progress};
+use super::args::Global;
 use super::diagnostics;
 use super::exit::ExitCode;
-use super::printer::{self, Printer, PrinterOptions, Terminals};
+use super::printer::{self, Printer, PrinterOptions, Progress, Terminals};
 use crate::plan::{Caller, Draft, Inputs};
 use crate::ports::{Ledger, state_dir};
 use crate::run::instance::Instance;
@@ -206,18 +206,8 @@ impl Invocation {
     /// The printer's options for these services.
     pub fn printer_options(&self, services: &[ServiceName]) -> PrinterOptions {
         PrinterOptions {
-            progress: match self.global.progress {
-                Progress::Auto => printer::Progress::Auto,
-                Progress::Tty => printer::Progress::Tty,
-                Progress::Plain => printer::Progress::Plain,
-                Progress::Json => printer::Progress::Json,
-                Progress::Quiet => printer::Progress::Quiet,
-            },
-            color: match self.global.color {
-                Color::Auto => printer::Color::Auto,
-                Color::Always => printer::Color::Always,
-                Color::Never => printer::Color::Never,
-            },
+            progress: self.global.progress,
+            color: self.global.color,
             log_prefix: true,
             services: services.to_vec(),
             terminals: self.terminals,

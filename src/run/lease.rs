@@ -95,7 +95,8 @@ impl LeaseFile {
         );
     }
 
-    fn now(&self) -> u64 {
+    /// The time in clock ticks since boot, by which the start of processes is told.
+    pub(crate) fn now(&self) -> u64 {
         clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
             let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
             let nanos = u64::try_from(time.tv_nsec()).unwrap_or(0);

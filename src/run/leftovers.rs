@@ -49,7 +49,10 @@ pub fn reap(instance: &str, lease_path: &Path) -> Leftovers {
     let begun = Instant::now();
     let mut asked: HashSet<ProcessId> = HashSet::new();
     loop {
-        let found = find(instance, &leases);
+        let mut found = find(instance, &leases);
+        // Who was seen once is followed to its end: without its parent, or with an environment of
+        // its own, it may not be found a second time.
+        found.extend(seen.iter().filter(|process| process.is_alive()));
         seen.extend(&found);
         if found.is_empty() {
             return Leftovers {

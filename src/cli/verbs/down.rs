@@ -47,7 +47,13 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
             }
             true
         }
-        Err(ClientError::NotRunning) => false,
+        // A guardian may be at work: what it cannot end is looked for when it has gone.
+        Err(ClientError::NotRunning) => {
+            if !is_cleaned_up_within(context.instance, BLIND_WAIT).await {
+                return Err(VerbError::DoesNotEnd { pid });
+            }
+            false
+        }
         Err(error) => return Err(error.into()),
     };
     // Nobody has confirmed that all has ended, so what the leases name is looked for.
@@ -125,6 +131,21 @@ async fn drain(
 async fn is_free_within(instance: &Instance, patience: Duration) -> bool {
     let deadline = Instant::now() + patience;
     while instance.is_locked() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        sleep(PAUSE).await;
+    }
+    true
+}
+
+/// Waits for the guardian of a supervisor that was killed; not for anybody who starts it anew.
+async fn is_cleaned_up_within(instance: &Instance, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    while instance
+        .holder()
+        .is_some_and(|holder| holder.is_being_cleaned_up())
+    {
         if Instant::now() >= deadline {
             return false;
         }

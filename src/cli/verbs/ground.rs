@@ -39,9 +39,15 @@ impl Context<'_> {
         let deadline = Instant::now() + ANSWER_DEADLINE;
         loop {
             if let Some(holder) = self.instance.holder() {
+                let is_being_cleaned_up = holder.is_being_cleaned_up();
                 let client = Client::new(holder.socket);
                 match client.version().await {
                     Ok(_) => return Ok(client),
+                    // Its supervisor was killed, and its guardian stops everything: nobody is going
+                    // to answer, however long that takes.
+                    Err(ClientError::NotRunning) if is_being_cleaned_up => {
+                        return Err(ClientError::NotRunning);
+                    }
                     Err(ClientError::NotRunning | ClientError::Closed) => {}
                     Err(other) => return Err(other),
                 }
@@ -106,19 +112,10 @@ impl Context<'_> {
 /// say how its services ended, but the guardian has stopped them.
 fn ended(mut snapshot: StackSnapshot) -> StackSnapshot {
     for service in &mut snapshot.services {
-        match service.phase {
-            Phase::Pending | Phase::Completed | Phase::Failed | Phase::Stopped => {}
-            Phase::Waiting
-            | Phase::Starting
-            | Phase::Running
-            | Phase::Healthy
-            | Phase::Unhealthy
-            | Phase::Stopping
-            | Phase::Backoff => {
-                service.phase = Phase::Stopped;
-                service.pid = None;
-                service.reason = Some("the supervisor was killed".to_owned());
-            }
+        if !service.phase.is_at_rest() {
+            service.phase = Phase::Stopped;
+            service.pid = None;
+            service.reason = Some("the supervisor was killed".to_owned());
         }
     }
     snapshot

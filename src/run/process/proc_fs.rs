@@ -121,9 +121,45 @@ pub(crate) fn descendants(root: i32) -> Vec<i32> {
     found
 }
 
+/// The process group of a process.
+pub(crate) fn group_of(pid: i32) -> Option<i32> {
+    nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid)))
+        .ok()
+        .map(nix::unistd::Pid::as_raw)
+}
+
 /// The session of a process.
 pub(crate) fn session_of(pid: i32) -> Option<i32> {
     stat_fields(pid)?.get(3)?.parse().ok()
+}
+
+/// Whether a shell with job control stands above a process: an ancestor in its session, but in
+/// another group. Without one nobody could continue the group once it has stopped.
+pub(crate) fn has_job_control(pid: i32) -> bool {
+    let (group, session) = (group_of(pid), session_of(pid));
+    let mut next = pid;
+    // A pid that is reused meanwhile could make a circle of these steps.
+    for _ in 0..ANCESTORS {
+        let Some(parent) = parent_of(next).filter(|&parent| parent > 0) else {
+            return false;
+        };
+        if session_of(parent) != session {
+            return false;
+        }
+        if group_of(parent) != group {
+            return true;
+        }
+        next = parent;
+    }
+    false
+}
+
+/// How far up a shell is looked for.
+const ANCESTORS: usize = 64;
+
+/// The parent of a process.
+fn parent_of(pid: i32) -> Option<i32> {
+    stat_fields(pid)?.get(1)?.parse().ok()
 }
 
 /// Every process, by its number.

@@ -145,6 +145,8 @@ pub(crate) enum Action {
     SignalStop,
     /// Send SIGTERM to what is left of its tree.
     SignalRest,
+    /// Send SIGTERM to what is left of its tree and has not been asked yet: its group has.
+    SignalStrays,
     /// Send SIGKILL to all that descends from it.
     KillTree,
     /// Find out whether anything is left, and report back.
@@ -440,24 +442,18 @@ impl Machine {
             }
             // The group vanished and the main process is a zombie that was not reaped yet.
             (S::Stopping { exit: None, .. }, O::TreeEmpty) => vec![],
+            // Something was forked while the rest was killed: it is as little wanted.
             (
                 S::Stopping {
-                    then: Then::Stop | Then::Start,
-                    due: Some(_),
-                    ..
+                    is_killed: true, ..
                 },
                 O::TreeLeft,
-            ) => {
-                // The grace period goes on for the rest of the tree.
-                vec![]
-            }
+            ) => vec![Action::KillTree],
+            // The grace period goes on for the rest of the tree.
+            (S::Stopping { due: Some(_), .. }, O::TreeLeft) => vec![Action::SignalStrays],
             (S::Stopping { due, .. }, O::TreeLeft) => {
-                if due.is_none() {
-                    *due = Some(now + LEFTOVER_GRACE);
-                    vec![Action::SignalRest]
-                } else {
-                    vec![]
-                }
+                *due = Some(now + LEFTOVER_GRACE);
+                vec![Action::SignalRest]
             }
             (
                 S::Pending

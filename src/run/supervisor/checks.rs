@@ -364,7 +364,10 @@ async fn watch_command(
             },
         }
     };
-    while let Ok(length @ 1..) = output.try_read(&mut buffer) {
+    // Only as much as is kept: somebody who still has the pipe may fill it faster than it is read.
+    while kept.len() < OUTPUT_LIMIT
+        && let Ok(length @ 1..) = output.try_read(&mut buffer)
+    {
         keep(&mut kept, &buffer[..length]);
     }
     if exit == Exit::Code(0) {

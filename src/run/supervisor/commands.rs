@@ -141,6 +141,8 @@ impl Supervisor {
             }
         }
         wanted.sort_unstable();
+        // What a restart has taken down comes up with the rest of its set, in order.
+        wanted.retain(|&index| !self.is_restarting(index));
         wanted.retain(|&index| match self.units[index].phase() {
             Phase::Pending | Phase::Failed | Phase::Stopped => true,
             Phase::Completed => {
@@ -172,16 +174,7 @@ impl Supervisor {
     fn stop(&mut self, named: Vec<usize>, grace: Option<Duration>) -> Vec<usize> {
         let affected: Vec<usize> = named
             .into_iter()
-            .filter(|&index| match self.units[index].phase() {
-                Phase::Waiting
-                | Phase::Starting
-                | Phase::Running
-                | Phase::Healthy
-                | Phase::Unhealthy
-                | Phase::Stopping
-                | Phase::Backoff => true,
-                Phase::Pending | Phase::Completed | Phase::Failed | Phase::Stopped => false,
-            })
+            .filter(|&index| !self.units[index].phase().is_at_rest())
             .collect();
         for &index in &affected {
             self.units[index].stop_wanted = Some(StopWish { grace });
@@ -232,15 +225,8 @@ impl Supervisor {
         let grace = grace.or(self.drain.and_then(|drain| drain.grace));
         self.restarts.clear();
         for unit in &mut self.units {
-            match unit.phase() {
-                Phase::Pending | Phase::Completed | Phase::Failed | Phase::Stopped => {}
-                Phase::Waiting
-                | Phase::Starting
-                | Phase::Running
-                | Phase::Healthy
-                | Phase::Unhealthy
-                | Phase::Stopping
-                | Phase::Backoff => unit.stop_wanted = Some(StopWish { grace }),
+            if !unit.phase().is_at_rest() {
+                unit.stop_wanted = Some(StopWish { grace });
             }
         }
     }

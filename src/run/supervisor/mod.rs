@@ -385,6 +385,7 @@ impl Supervisor {
 
     /// Takes in every child that has ended.
     fn reap(&mut self) {
+        let mut strays = Vec::new();
         for reaped in reap_all() {
             match self.children.remove(&reaped.pid) {
                 Some(Child::Main { unit }) => {
@@ -407,8 +408,11 @@ impl Supervisor {
                     });
                 }
                 Some(Child::Probe { unit, id }) => self.probe_ended(unit, id, reaped),
-                None => self.stray_ended(reaped.pid),
+                None => strays.push(reaped.pid),
             }
+        }
+        if !strays.is_empty() {
+            self.strays_ended(&strays);
         }
     }
 
@@ -439,16 +443,7 @@ impl Supervisor {
 
     /// Whether nothing runs or will be started any more.
     fn is_over(&self) -> bool {
-        let is_settled = |unit: &Unit| match unit.phase() {
-            Phase::Pending | Phase::Completed | Phase::Failed | Phase::Stopped => true,
-            Phase::Waiting
-            | Phase::Starting
-            | Phase::Running
-            | Phase::Healthy
-            | Phase::Unhealthy
-            | Phase::Stopping
-            | Phase::Backoff => false,
-        };
+        let is_settled = |unit: &Unit| unit.phase().is_at_rest();
         if !self.units.iter().all(is_settled) || !self.restarts.is_empty() {
             return false;
         }
@@ -462,6 +457,12 @@ impl Supervisor {
     async fn finish(&mut self) {
         let begun = Instant::now();
         let mut round = 0_u32;
+        reap_all();
+        if has_children() {
+            // A check that was killed with its service, mostly; it needs a moment to be gone.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            reap_all();
+        }
         // Nothing should be left here; what is, had no mark and no parent of ours.
         while has_children() && begun.elapsed() < LAST_LIMIT {
             let own = nix::unistd::getpid().as_raw();

@@ -8,7 +8,7 @@ use super::detached::{Waiting, follow, target};
 use super::show::Failures;
 use crate::api::client::{Client, ClientError};
 use crate::api::frame::Frame;
-use crate::api::messages::Update;
+use crate::api::messages::{Update, code};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Ready, Stop};
@@ -19,16 +19,20 @@ use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
 use crate::support::name::ServiceName;
 use crate::support::text;
 
-/// Joins a stack that runs.
+/// Joins a stack that runs. `None` if it has just ended, so that it can be started anew.
 pub(super) fn join(
     invocation: &Invocation,
     ready: &Ready,
     client: &Client,
     args: &UpArgs,
-) -> Result<ExitCode, Stop> {
+) -> Result<Option<ExitCode>, Stop> {
     let runtime = crate::cli::verbs::runtime()?;
     let failed = |error: ClientError| Stop::new(ExitCode::from(&error), text::chain(&error), None);
-    let stack = runtime.block_on(client.stack()).map_err(failed)?;
+    let stack = match runtime.block_on(client.stack()) {
+        Ok(stack) => stack,
+        Err(error) if has_gone(&error) => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
     if stack.fingerprint != ready.draft.fingerprint() {
         return Err(Stop::new(
             ExitCode::Busy,
@@ -42,7 +46,11 @@ pub(super) fn join(
         services: args.services.clone(),
         no_deps: args.no_deps,
     };
-    let reply = runtime.block_on(client.command(&command)).map_err(failed)?;
+    let reply = match runtime.block_on(client.command(&command)) {
+        Ok(reply) => reply,
+        Err(error) if has_gone(&error) => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
     let services: Vec<ServiceName> = stack
         .services
         .iter()
@@ -77,6 +85,7 @@ pub(super) fn join(
         let waiting = Waiting {
             printer: &printer,
             last_path: &instance.last_path(),
+            run: &stack.run,
             failures,
         };
         if asked.is_empty() {
@@ -89,7 +98,21 @@ pub(super) fn join(
         runtime.block_on(watch(client, &printer, failures, args))
     };
     printer.finish();
-    code
+    code.map(Some)
+}
+
+/// Whether a supervisor that has answered just before is no more.
+fn has_gone(error: &ClientError) -> bool {
+    match error {
+        ClientError::NotRunning | ClientError::Closed => true,
+        ClientError::Refused(body) => body.code == code::GONE,
+        ClientError::NotAnswering { .. }
+        | ClientError::Version { .. }
+        | ClientError::ForeignServer { .. }
+        | ClientError::Protocol(_)
+        | ClientError::Frame(_)
+        | ClientError::Io(_) => false,
+    }
 }
 
 /// Who `--wait` waits for: those that were named, else everything that anybody wanted up.

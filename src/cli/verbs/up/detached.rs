@@ -55,6 +55,7 @@ pub(super) fn wait(
     let waiting = Waiting {
         printer: &printer,
         last_path: &instance.last_path(),
+        run: &format!("{run:016x}"),
         failures,
     };
     let code = runtime.block_on(follow(&client, waiting, target(args), None));
@@ -80,6 +81,8 @@ pub(super) struct Waiting<'a> {
     pub(super) printer: &'a Printer,
     /// Where the supervisor leaves its last word.
     pub(super) last_path: &'a Path,
+    /// The random id of that supervisor, by which the word of an earlier one is told apart.
+    pub(super) run: &'a str,
     pub(super) failures: Failures,
 }
 
@@ -106,8 +109,8 @@ pub(super) async fn follow(
             .stack()
             .await
             .ok()
-            .or_else(|| last_word(waiting.last_path)),
-        End::Gone => last_word(waiting.last_path),
+            .or_else(|| last_word(waiting.last_path, waiting.run)),
+        End::Gone => last_word(waiting.last_path, waiting.run),
         End::TimedOut | End::Astray => client.stack().await.ok(),
     };
     if let Some(stack) = &stack {
@@ -240,7 +243,13 @@ fn take_in(update: Update, readiness: &mut Readiness, printer: &Printer) {
     }
 }
 
-/// What a supervisor that has ended left behind.
-fn last_word(path: &Path) -> Option<StackSnapshot> {
-    serde_json::from_slice(&fs_err::read(path).ok()?).ok()
+/// What the supervisor of `run` left behind when it ended. What an earlier one left says nothing of
+/// it, and one that was killed could not say how its services ended.
+fn last_word(path: &Path, run: &str) -> Option<StackSnapshot> {
+    let stack: StackSnapshot = serde_json::from_slice(&fs_err::read(path).ok()?).ok()?;
+    let has_ended = stack
+        .services
+        .iter()
+        .all(|service| service.phase.is_at_rest());
+    (stack.run == run && has_ended).then_some(stack)
 }

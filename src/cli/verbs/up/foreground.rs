@@ -34,6 +34,7 @@ pub(super) fn supervise(
     options: Options,
     args: &UpArgs,
 ) -> Result<ExitCode, Stop> {
+    end_on_panic();
     let runtime = crate::cli::verbs::runtime()?;
     let local = LocalSet::new();
     if options.is_detached {
@@ -64,6 +65,17 @@ pub(super) fn supervise(
     );
     printer.finish();
     code
+}
+
+/// Makes a panic anywhere in this process its end, so that the guardian stops what it started. Of a
+/// task that panics alone nobody would hear, and a supervisor would be left that reads no output or
+/// answers nobody. (Where panics abort anyway, this changes nothing.)
+fn end_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
 }
 
 /// In the background the process that allocated the ports ends soon. The ledger must name one that
@@ -170,5 +182,36 @@ fn exit_code(outcome: &Outcome) -> ExitCode {
         Some(_) => ExitCode::Terminated,
         None if outcome.failed.is_empty() => ExitCode::Done,
         None => ExitCode::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    /// Set in the process that is to panic: this test, run again.
+    const MARK: &str = "STACK_TEST_PANIC_IN_A_TASK";
+
+    #[test]
+    fn a_panic_in_a_task_ends_the_whole_process() {
+        if std::env::var_os(MARK).is_some() {
+            end_on_panic();
+            let runtime = crate::cli::verbs::runtime().unwrap();
+            let local = LocalSet::new();
+            local.block_on(&runtime, async {
+                let task = tokio::task::spawn_local(async { panic!("in a task") });
+                drop(task.await);
+            });
+            return;
+        }
+        let name = std::thread::current().name().unwrap().to_owned();
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &name, "--nocapture"])
+            .env(MARK, "1")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.signal(), Some(nix::libc::SIGABRT));
     }
 }
