@@ -120,12 +120,9 @@ async fn drain(
     };
     loop {
         match watch.next().await {
-            Ok(Some(event)) => {
-                context.output.event(&event);
-                if matches!(event, Event::Ended { .. }) {
-                    return Ok(true);
-                }
-            }
+            // That all has ended is said at the end, when it is true of the supervisor as well.
+            Ok(Some(Event::Ended { .. })) => return Ok(true),
+            Ok(Some(event)) => context.output.event(&event),
             Ok(None) | Err(ClientError::Closed) => return Ok(false),
             Err(error) => return Err(error.into()),
         }

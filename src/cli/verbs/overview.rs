@@ -10,8 +10,7 @@ use crate::support::clock::unix_millis;
 use crate::support::text;
 
 /// The commands, each with what it is for.
-const COMMANDS: &str = "\
-  stack up        start everything and show the logs (Ctrl-C stops it)
+const COMMANDS: &str = "  stack up        start everything and show the logs (Ctrl-C stops it)
   stack up -d     start everything in the background
   stack ps        list the services with state and address
   stack logs -f   follow the logs

@@ -261,9 +261,9 @@ impl Supervisor {
                 if self.options.abort_on_failure && self.drain.is_none() {
                     let name = unit.plan.service.clone();
                     self.notice(
-                        Some(index),
+                        None,
                         NoticeLevel::Error,
-                        format!("{name} failed; stopping everything"),
+                        format!("stopping everything, as {name} failed"),
                     );
                     self.begin_drain(self.options.grace);
                 }

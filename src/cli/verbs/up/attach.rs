@@ -59,6 +59,8 @@ pub(super) fn join(
     let mut printing = invocation.printer_options(&services);
     printing.log_prefix = !args.no_log_prefix;
     printing.timestamps = args.timestamps;
+    printing.has_the_stack = !(args.detach || args.wait);
+    printing.log_dir = Some(invocation.instance(&ready.draft).log_dir());
     let printer = Arc::new(Printer::start(printing).map_err(|error| Stop::system(&error))?);
     if !ready.warnings.is_empty() {
         printer.message(ready.warnings.trim_end());
@@ -92,7 +94,7 @@ pub(super) fn join(
             runtime.block_on(follow(client, waiting, target(args), Some(asked)))
         }
     } else {
-        printer.line_err("the stack is running already; attached to it (Ctrl-C stops it)");
+        printer.line_err("the stack is running already; attached to it");
         runtime.block_on(watch(client, &printer, failures, args))
     };
     printer.finish();
@@ -143,10 +145,19 @@ async fn watch(
     };
     let mut ended_by = None;
     let mut has_failed = false;
+    let mut is_ended = false;
     let (mut is_open, mut has_logs) = (true, true);
+    let mut is_known = false;
     while is_open {
         tokio::select! {
             update = events.next() => match update {
+                Ok(Some(Update::Snapshot { mut stack })) if !is_known => {
+                    is_known = true;
+                    // It was not this command that brought it up.
+                    stack.started_at = 0;
+                    printer.summary(&stack);
+                    failures.show_all(printer, &stack.services);
+                }
                 Ok(Some(Update::Snapshot { stack })) => {
                     for service in stack.services {
                         see(service, printer, &mut failures);
@@ -156,6 +167,7 @@ async fn watch(
                 Ok(Some(Update::Notice(notice))) => printer.notice(notice),
                 Ok(Some(Update::Ended { failed })) => {
                     has_failed = !failed.is_empty();
+                    is_ended = true;
                     printer.event(&Event::Ended { failed });
                 }
                 Ok(Some(Update::Lagged { .. })) => {}
@@ -171,6 +183,7 @@ async fn watch(
             },
             number = strokes.next() => {
                 let command = if ended_by.is_none() {
+                    printer.draining();
                     Command::Down { grace: args.timeout }
                 } else {
                     Command::Kill
@@ -187,6 +200,13 @@ async fn watch(
             Ok(Some(Frame::Start { .. } | Frame::Lagged { .. })) => {}
             Ok(None) | Err(_) => has_logs = false,
         }
+    }
+    if !is_ended {
+        return Err(Stop::new(
+            ExitCode::Failed,
+            "the supervisor ended without a word",
+            Some("`stack down` looks for what it may have left"),
+        ));
     }
     Ok(match ended_by {
         Some(nix::libc::SIGINT) => ExitCode::Interrupted,

@@ -15,7 +15,7 @@ use crate::cli::invocation::{Invocation, Stop};
 use crate::cli::printer::Printer;
 use crate::cli::readiness::{Progress, Readiness, Target};
 use crate::run::control::StackSnapshot;
-use crate::run::snapshot::Event;
+use crate::run::snapshot::{Event, Phase};
 use crate::support::duration;
 use crate::support::name::ServiceName;
 use crate::support::text;
@@ -43,9 +43,9 @@ pub(super) fn wait(
     } = prepared;
     drop((holds, lock, listener));
     let services: Vec<ServiceName> = plan.units.iter().map(|unit| unit.service.clone()).collect();
-    let printer = invocation
-        .printer(&services)
-        .map_err(|error| Stop::system(&error))?;
+    let mut printing = invocation.printer_options(&services);
+    printing.log_dir = Some(instance.log_dir());
+    let printer = Printer::start(printing).map_err(|error| Stop::system(&error))?;
     for message in &messages {
         printer.message(message);
     }
@@ -94,6 +94,7 @@ pub(super) async fn follow(
     asked: Option<Vec<ServiceName>>,
 ) -> Result<ExitCode, Stop> {
     let deadline = limit.map(|limit| Instant::now() + limit);
+    let is_joined = asked.is_some();
     let mut readiness = Readiness::new(target, asked);
     let outcome = match client.events().await {
         Ok(mut events) => {
@@ -126,15 +127,23 @@ pub(super) async fn follow(
         Progress::Settled { failed } => failed,
         Progress::Pending => Vec::new(),
     };
-    if let Some(stack) = &stack {
-        waiting.printer.summary(stack);
+    let is_draining = stack.as_ref().is_some_and(|stack| stack.is_draining);
+    if let Some(mut stack) = stack {
+        if is_joined {
+            // How long this took says nothing about the stack, and the other way round.
+            stack.started_at = 0;
+        }
+        waiting.printer.summary(&stack);
     }
-    for service in readiness.services() {
-        waiting.failures.show(waiting.printer, service);
-    }
+    waiting
+        .failures
+        .show_all(waiting.printer, readiness.services());
+    // Where everything was stopped because of a failure, the rest is no news.
+    let is_aborted = matches!(outcome, End::Gone) || is_draining;
     for name in &failed {
         if let Some(service) = readiness.latest(name)
-            && service.phase != crate::run::snapshot::Phase::Failed
+            && service.phase != Phase::Failed
+            && !(is_aborted && service.phase == Phase::Stopped)
         {
             let reason = service.reason.clone().unwrap_or_default();
             let word = service.phase.word();

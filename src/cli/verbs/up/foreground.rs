@@ -51,6 +51,7 @@ pub(super) fn supervise(
     let mut printing = invocation.printer_options(&services);
     printing.log_prefix = !args.no_log_prefix;
     printing.timestamps = args.timestamps;
+    printing.has_the_stack = true;
     printing.log_dir = Some(prepared.instance.log_dir());
     let printer = Arc::new(Printer::start(printing).map_err(|error| Stop::system(&error))?);
     logging::to_printer(invocation.global.verbose, &printer);
