@@ -94,8 +94,12 @@ pub(super) fn join(
             runtime.block_on(follow(client, waiting, target(args), Some(asked)))
         }
     } else {
-        printer.line_err("the stack is running already; attached to it");
-        runtime.block_on(watch(client, &printer, failures, args))
+        runtime.block_on(async {
+            // Before it is said that this is attached, Ctrl-C must stop the stack.
+            let strokes = Strokes::listen()?;
+            printer.line_err("the stack is running already; attached to it");
+            watch(client, &printer, failures, strokes, args).await
+        })
     };
     printer.finish();
     code.map(Some)
@@ -132,17 +136,12 @@ async fn watch(
     client: &Client,
     printer: &Printer,
     mut failures: Failures,
+    mut strokes: Strokes,
     args: &UpArgs,
 ) -> Result<ExitCode, Stop> {
     let failed = |error: ClientError| Stop::new(ExitCode::from(&error), text::chain(&error), None);
     let mut events = client.events().await.map_err(failed)?;
     let mut logs = client.logs(&[]).await.map_err(failed)?;
-    let handler = |kind| signal(kind).map_err(|error| Stop::system(&error));
-    let mut strokes = Strokes {
-        interrupt: handler(SignalKind::interrupt())?,
-        terminate: handler(SignalKind::terminate())?,
-        last: None,
-    };
     let mut ended_by = None;
     let mut has_failed = false;
     let mut is_ended = false;
@@ -241,6 +240,16 @@ struct Strokes {
 }
 
 impl Strokes {
+    /// Takes the two signals from now on.
+    fn listen() -> Result<Self, Stop> {
+        let handler = |kind| signal(kind).map_err(|error| Stop::system(&error));
+        Ok(Self {
+            interrupt: handler(SignalKind::interrupt())?,
+            terminate: handler(SignalKind::terminate())?,
+            last: None,
+        })
+    }
+
     /// The number of the next signal that counts.
     async fn next(&mut self) -> i32 {
         loop {
