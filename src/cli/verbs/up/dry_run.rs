@@ -25,6 +25,7 @@ pub(super) fn dry_run(
     let draft = &ready.draft;
     let mut problems = Vec::new();
     let requests = draft.requests(&mut problems);
+    printer.message(invocation.render(&problems).trim_end());
     let sticky = invocation.ledger().sticky();
     let own = super::owner(draft);
     let plan = draft.trial();
