@@ -234,6 +234,27 @@ fn sigterm_ends_a_foreground_run_with_143() {
     assert_eq!(stack.read("heard"), "SIGTERM\n");
 }
 
+#[test]
+fn a_service_that_is_stopped_alone_leaves_nothing_while_the_others_run_on() {
+    let stack = TestStack::new(
+        "
+services:
+  daemon: { command: MISBEHAVE double-fork --stay --deaf, stop_grace_period: 1s }
+  other: { command: MISBEHAVE sleep }
+",
+    );
+    stack.run(&["up", "-d"]).ok();
+    stack.wait_for_log("daemon", "deaf");
+    stack.run(&["stop", "daemon"]).ok();
+    let left: Vec<String> = stack
+        .service_processes()
+        .iter()
+        .filter_map(|process| process.variable("STACK_SERVICE"))
+        .collect();
+    assert_eq!(left, ["other"]);
+    stack.down();
+}
+
 const TREE: &str = "
 services:
   polite: { command: MISBEHAVE record TERM clean, stop_grace_period: 1s }
