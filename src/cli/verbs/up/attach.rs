@@ -94,7 +94,6 @@ pub(super) fn join(
             runtime.block_on(follow(client, waiting, target(args), Some(asked)))
         }
     } else {
-        printer.line_err("the stack is running already; attached to it");
         runtime.block_on(watch(client, &printer, failures, args))
     };
     printer.finish();
@@ -135,14 +134,16 @@ async fn watch(
     args: &UpArgs,
 ) -> Result<ExitCode, Stop> {
     let failed = |error: ClientError| Stop::new(ExitCode::from(&error), text::chain(&error), None);
-    let mut events = client.events().await.map_err(failed)?;
-    let mut logs = client.logs(&[]).await.map_err(failed)?;
+    // First of all: a Ctrl-C of somebody who reads that this is attached must stop the stack.
     let handler = |kind| signal(kind).map_err(|error| Stop::system(&error));
     let mut strokes = Strokes {
         interrupt: handler(SignalKind::interrupt())?,
         terminate: handler(SignalKind::terminate())?,
         last: None,
     };
+    printer.line_err("the stack is running already; attached to it");
+    let mut events = client.events().await.map_err(failed)?;
+    let mut logs = client.logs(&[]).await.map_err(failed)?;
     let mut ended_by = None;
     let mut has_failed = false;
     let mut is_ended = false;
