@@ -116,6 +116,8 @@ impl Invocation {
             .spec
             .and_then(|spec| Draft::new(spec, &self.inputs(), &mut problems));
         deduplicate(&mut problems);
+        // Several rooms have looked; a reader goes through the file once.
+        problems.sort_by_key(place);
         match draft {
             Some(draft) if !problems.iter().any(Problem::is_error) => Ok(Ready {
                 draft,
@@ -263,6 +265,12 @@ fn lookup(caller: &[(OsString, OsString)], name: &str) -> Option<String> {
 }
 
 /// Some texts are resolved twice on their way to a plan; each finding is told once.
+/// Where a problem stands: those of no place first, then by file and place.
+fn place(problem: &Problem) -> Option<(std::path::PathBuf, usize)> {
+    let span = &problem.labels.first()?.span;
+    Some((span.path().to_path_buf(), span.start))
+}
+
 fn deduplicate(problems: &mut Vec<Problem>) {
     let mut kept: Vec<Problem> = Vec::with_capacity(problems.len());
     for problem in problems.drain(..) {

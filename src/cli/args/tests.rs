@@ -173,6 +173,8 @@ fn wrong_usage() {
         "up -x",
         "up -f a.yaml",
         "up --file=a.yaml",
+        "--nope up",
+        "--dry-run up",
         "--progress fast up",
         "up --wait-timeout 5",
         "up -d --exit-code-from api",

@@ -140,7 +140,10 @@ impl Printer {
     /// Prints a message of several lines that was made for a person; JSON progress leaves it to
     /// the events.
     pub fn message(&self, text: impl Into<String>) {
-        self.line_err(text);
+        let text = text.into();
+        if !text.is_empty() {
+            self.line_err(text);
+        }
     }
 
     /// Prints every service with its address, where `.env` is, and how to stop.

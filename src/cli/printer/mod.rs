@@ -37,3 +37,4 @@ pub use direct::{say, say_if_there_is_room, say_out, stderr_columns};
 pub use handle::Printer;
 pub use options::{Color, PrinterOptions, Progress, Terminals};
 pub use queue::{Delivery, Failure};
+pub(crate) use summary::relative;

@@ -129,17 +129,7 @@ fn what(service: &ServiceSnapshot) -> String {
 
 /// Where the ports are written, and how to stop.
 fn closing(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
-    let is_over = |service: &ServiceSnapshot| match service.phase {
-        Phase::Pending | Phase::Completed | Phase::Failed | Phase::Stopped => true,
-        Phase::Waiting
-        | Phase::Starting
-        | Phase::Running
-        | Phase::Healthy
-        | Phase::Unhealthy
-        | Phase::Stopping
-        | Phase::Backoff => false,
-    };
-    let how = if stack.services.iter().all(is_over) {
+    let how = if stack.services.iter().all(|s| s.phase.is_at_rest()) {
         "nothing runs any more; `stack logs` shows the output"
     } else if style.has_the_stack {
         "Ctrl-C stops the stack"
@@ -153,7 +143,7 @@ fn closing(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
 }
 
 /// A path as the reader would type it.
-pub(super) fn relative(path: &Path, working_dir: Option<&Path>) -> String {
+pub(crate) fn relative(path: &Path, working_dir: Option<&Path>) -> String {
     working_dir
         .and_then(|base| path.strip_prefix(base).ok())
         .unwrap_or(path)

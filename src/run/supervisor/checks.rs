@@ -16,7 +16,7 @@ use crate::plan::model::{Execution, HealthPlan, ProbePlan};
 use crate::ports::{Observed, observe};
 use crate::run::probe::{Answer, OUTPUT_LIMIT, addresses, check_http, check_tcp};
 use crate::run::process::{Reaped, Stdio, Target, signal_group};
-use crate::run::snapshot::{Exit, PortState};
+use crate::run::snapshot::{Exit, Phase, PortState};
 use crate::run::state::{Health, HealthTiming, Occurrence, Step, Verdict};
 use crate::run::unit::{RunningProbe, exit_words};
 
@@ -191,6 +191,23 @@ impl Supervisor {
                 Err(format!("{name} does not listen on port {port} yet"))
             }
         }
+    }
+
+    /// A service whose port was stolen, or which has moved to another one, is not healthy, whatever
+    /// its last check said.
+    pub(super) fn doubt_health(&mut self, index: usize, now: Instant) {
+        let unit = &mut self.units[index];
+        let Some(trouble) = unit.port_trouble() else {
+            return;
+        };
+        if unit.phase() != Phase::Healthy {
+            return;
+        }
+        if let Some(health) = &mut unit.health {
+            health.lose(now);
+        }
+        unit.last_answer = Some(trouble);
+        self.happen(index, Occurrence::FailedChecks);
     }
 
     fn all_ports_listen(&self, index: usize) -> Result<(), String> {

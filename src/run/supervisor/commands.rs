@@ -270,6 +270,7 @@ impl Supervisor {
         for index in 0..self.units.len() {
             if self.units[index].pid.is_some() && !self.units[index].plan.ports.is_empty() {
                 self.observe(index, now);
+                self.doubt_health(index, now);
             }
         }
     }

@@ -22,7 +22,7 @@ use crate::run::Nobody;
 use crate::run::instance::Holder;
 use crate::run::launch::Seat;
 use crate::run::logs::LogSink;
-use crate::run::snapshot::Exit;
+use crate::run::snapshot::{Event, Exit};
 use crate::run::supervisor::{Options, Outcome, Parts, Supervisor};
 use crate::support::name::ServiceName;
 
@@ -142,29 +142,46 @@ async fn run<S: LogSink + 'static>(
     }));
     // From here on, before anything can happen, nothing is missed.
     let event_rx = controller.event_tx.subscribe();
-    let showing = printer.map(|printer| {
-        tokio::task::spawn_local(show::show(
+    let showing = match printer {
+        Some(printer) => tokio::task::spawn_local(show::show(
             printer,
             controller.clone(),
             event_rx,
             log_dir,
             run,
-        ))
-    });
+        )),
+        // Nobody watches; what is worth a line goes to the supervisor's log.
+        None => tokio::task::spawn_local(note_down(event_rx)),
+    };
     drop(controller);
     let outcome = supervisor
         .run()
         .await
         .map_err(|error| Stop::system(&error))?;
     drop(end_tx);
-    if let Some(showing) = showing {
-        drop(showing.await);
-    }
+    drop(showing.await);
     drop(serving.await);
     // Ours to remove: the lock is still held.
     drop(socket::remove(&path));
     drop(lock);
     Ok(exit_code(&outcome))
+}
+
+/// Writes what the supervisor says of itself to its log, until it ends.
+async fn note_down(mut event_rx: tokio::sync::broadcast::Receiver<Event>) {
+    use tokio::sync::broadcast::error::RecvError;
+    loop {
+        match event_rx.recv().await {
+            Ok(Event::Notice(notice)) => {
+                let service = notice
+                    .service
+                    .map_or_else(String::new, |name| format!("{name}  "));
+                crate::cli::printer::say(&format!("{service}{}", notice.message));
+            }
+            Ok(Event::Service(_)) | Err(RecvError::Lagged(_)) => {}
+            Ok(Event::Ended { .. }) | Err(RecvError::Closed) => return,
+        }
+    }
 }
 
 fn exit_code(outcome: &Outcome) -> ExitCode {
