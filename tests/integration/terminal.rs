@@ -162,17 +162,18 @@ fn ctrl_z_without_a_shell_stops_nothing() {
     assert_eq!(terminal.wait().0, 130);
 }
 
+/// `b` waits for ever, so that there is something to show that moves.
+const WAITING: &str = "
+services:
+  a: { command: MISBEHAVE sleep, healthcheck: { test: 'false', interval: 1h } }
+  b: { command: MISBEHAVE sleep, depends_on: { a: { condition: service_healthy } } }
+";
+
 #[test]
 fn the_terminal_is_left_as_it_was_however_it_ends() {
     if !require("setsid") {
         return;
     }
-    // `b` waits for ever, so that there is something to show that moves.
-    const WAITING: &str = "
-services:
-  a: { command: MISBEHAVE sleep, healthcheck: { test: 'false', interval: 1h } }
-  b: { command: MISBEHAVE sleep, depends_on: { a: { condition: service_healthy } } }
-";
     for end in [None, Some(Signal::SIGKILL), Some(Signal::SIGTERM)] {
         let stack = TestStack::new(WAITING);
         let terminal = up_on_a_terminal(&stack);

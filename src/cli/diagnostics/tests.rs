@@ -130,7 +130,7 @@ fn the_last_line_counts_problems_and_warnings() {
 fn what_has_no_place_in_a_file_reads_like_every_other_message() {
     let problem = Problem {
         severity: Severity::Error,
-        code: code::NO_FILE,
+        code: "stack::spec::no_file",
         message: "there is no file".to_owned(),
         labels: Vec::new(),
         hint: Some("write one:\n\nservices:".to_owned()),
