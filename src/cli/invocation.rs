@@ -66,7 +66,11 @@ impl Stop {
 
     /// An error of the system that ends everything.
     pub fn system(error: &io::Error) -> Self {
-        Self::new(ExitCode::Failed, error.to_string(), None)
+        Self::new(
+            ExitCode::Failed,
+            crate::support::text::io_reason(error),
+            None,
+        )
     }
 }
 

@@ -83,9 +83,15 @@ fn resolve_links(path: &Path) -> io::Result<PathBuf> {
 }
 
 fn name_file(error: &io::Error, path: &Path) -> io::Error {
+    // The name of a temporary file, which is in the text of its error, would only lead astray.
+    let cause = error.get_ref().and_then(std::error::Error::source);
+    let reason = match cause {
+        Some(cause) => cause.to_string(),
+        None => error.to_string(),
+    };
     io::Error::new(
         error.kind(),
-        format!("failed to write `{}`: {error}", path.display()),
+        format!("failed to write `{}`: {reason}", path.display()),
     )
 }
 
@@ -139,6 +145,17 @@ mod tests {
             fs::metadata(&target).unwrap().permissions().mode() & 0o7777,
             0o640
         );
+    }
+
+    #[test]
+    fn an_error_names_the_file_and_not_the_temporary_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gone/.env");
+        let error = write_atomically(&path, b"x", 0o600)
+            .unwrap_err()
+            .to_string();
+        assert!(error.starts_with("failed to write `"), "{error}");
+        assert!(!error.contains(" at path "), "{error}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{TestStack, Up, World, misbehave, phase_is};
+use crate::harness::{TestStack, Up, World, binary, misbehave, phase_is};
 
 const PAIR: &str = "
 services:
@@ -237,6 +237,27 @@ fn a_stop_from_elsewhere_is_seen_where_the_stack_is_shown() {
     up.wait_for_line("api  stopped");
     stack.down();
     up.wait();
+}
+
+#[test]
+fn logs_that_follow_a_silent_service_end_with_their_reader() {
+    let stack = TestStack::new("services: { it: { command: 'echo once; exec MISBEHAVE sleep' } }");
+    stack.run(&["up", "-d"]).ok();
+    let line = format!("{} logs -f | head -n 1", binary().display());
+    let direct = stack.command(&[]);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &line])
+        .current_dir(direct.get_current_dir().expect("it is set"));
+    for (key, value) in direct.get_envs() {
+        if let Some(value) = value {
+            command.env(key, value);
+        }
+    }
+    let mut logs = Up::start(stack.world(), command);
+    logs.wait_for_line("once");
+    logs.wait().ok();
+    stack.down();
 }
 
 #[test]

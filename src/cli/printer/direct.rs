@@ -2,8 +2,10 @@
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::thread;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::sync::oneshot;
 
 /// Writes a message to stderr, with an end of line. What cannot be written is not.
 pub fn say(text: &str) {
@@ -27,6 +29,30 @@ pub fn say_out(text: &str) {
     let end = if text.ends_with('\n') { "" } else { "\n" };
     drop(write!(io::stdout(), "{text}{end}"));
     drop(io::stdout().flush());
+}
+
+/// Returns when nobody can read stdout any more: at once for a program at whose other end `head`
+/// has seen enough, even while there is nothing to print. Never for a file, which has no reader.
+///
+/// A thread waits in the kernel: making stdout non-blocking for an event loop would do it to every
+/// program that shares it. The thread ends with the process.
+pub async fn stdout_is_closed() {
+    let (closed_tx, closed_rx) = oneshot::channel();
+    let waiter = move || {
+        let stdout = io::stdout();
+        // Nothing is asked for, so that only an error or the end of the other side is told.
+        let mut watched = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        if poll(&mut watched, PollTimeout::NONE).is_ok() {
+            let _ = closed_tx.send(());
+        }
+    };
+    let is_watched = thread::Builder::new()
+        .name("reader".to_owned())
+        .spawn(waiter)
+        .is_ok();
+    if !is_watched || closed_rx.await.is_err() {
+        std::future::pending().await
+    }
 }
 
 /// The columns of the terminal behind stderr; 100 for anything else.

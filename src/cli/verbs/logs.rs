@@ -7,6 +7,7 @@
 mod cursor;
 
 use std::path::PathBuf;
+use std::pin::pin;
 
 use self::cursor::{Cursor, Place};
 use super::ground::{Seen, unknown_service};
@@ -15,6 +16,7 @@ use crate::api::client::{ClientError, LogFollow};
 use crate::api::frame::Frame;
 use crate::cli::args::{LogsArgs, Tail};
 use crate::cli::exit::ExitCode;
+use crate::cli::printer::stdout_is_closed;
 use crate::run::logs::{LogBlock, Runs, history, logged_services};
 use crate::support::name::ServiceName;
 
@@ -125,8 +127,13 @@ impl Reader {
         context: &mut Context<'_>,
         mut stream: LogFollow,
     ) -> Result<(), VerbError> {
+        let mut closed = pin!(stdout_is_closed());
         loop {
-            match stream.next().await {
+            let frame = tokio::select! {
+                frame = stream.next() => frame,
+                () = &mut closed => return Ok(()),
+            };
+            match frame {
                 Ok(Some(Frame::Start { .. })) => {}
                 Ok(Some(Frame::Lagged { .. })) => self.show_files(context, None).await?,
                 Ok(Some(Frame::Block(block))) => self.show_block(context, block).await?,
