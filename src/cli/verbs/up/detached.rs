@@ -101,7 +101,7 @@ pub(super) async fn follow(
             until_settled(&mut events, &mut readiness, waiting.printer, deadline).await
         }
         // It has ended before we could ask: everything in it was short.
-        Err(ClientError::NotRunning) => End::Gone,
+        Err(ClientError::NotRunning | ClientError::Closed) => End::Gone,
         Err(error) => return Err(Stop::new(ExitCode::from(&error), text::chain(&error), None)),
     };
     let stack = match outcome {
