@@ -298,7 +298,7 @@ fn input(found: Found, bytes: Vec<u8>) -> Input {
         },
         Found::Stdin { project_dir } => Input {
             bytes,
-            shown: PathBuf::from("-"),
+            shown: PathBuf::from("stdin"),
             file: PathBuf::from("-"),
             project_dir,
         },
