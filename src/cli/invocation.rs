@@ -1,5 +1,6 @@
 //! What every verb starts from: the caller's environment, the file, the instance.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -264,21 +265,23 @@ fn lookup(caller: &[(OsString, OsString)], name: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Some texts are resolved twice on their way to a plan; each finding is told once.
 /// Where a problem stands: those of no place first, then by file and place.
 fn place(problem: &Problem) -> Option<(std::path::PathBuf, usize)> {
     let span = &problem.labels.first()?.span;
     Some((span.path().to_path_buf(), span.start))
 }
 
+/// Some texts are resolved twice on their way to a plan; each finding is told once. There may be
+/// as many as there are lines in the file, so they are not compared one with every other.
 fn deduplicate(problems: &mut Vec<Problem>) {
-    let mut kept: Vec<Problem> = Vec::with_capacity(problems.len());
-    for problem in problems.drain(..) {
-        if !kept.contains(&problem) {
-            kept.push(problem);
-        }
-    }
-    *problems = kept;
+    let mut seen = HashSet::new();
+    problems.retain(|problem| {
+        let place = problem.labels.first().map(|label| {
+            let path = label.span.source.path.clone();
+            (path, label.span.start, label.span.end)
+        });
+        seen.insert((problem.code, problem.message.clone(), place))
+    });
 }
 
 fn input(found: Found, bytes: Vec<u8>) -> Input {
@@ -295,7 +298,7 @@ fn input(found: Found, bytes: Vec<u8>) -> Input {
         },
         Found::Stdin { project_dir } => Input {
             bytes,
-            shown: PathBuf::from("-"),
+            shown: PathBuf::from("stdin"),
             file: PathBuf::from("-"),
             project_dir,
         },

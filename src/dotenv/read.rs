@@ -123,7 +123,7 @@ impl ReadErrorKind {
         }
     }
 
-    /// What to do about it, where there is something to say.
+    /// What to do about it.
     pub const fn hint(&self) -> Option<&'static str> {
         match self {
             Self::KeyMissing | Self::KeyCharacter(_) | Self::KeySpace => {
@@ -137,7 +137,9 @@ impl ReadErrorKind {
             }
             Self::BadVariable => Some("write $$ for a dollar sign"),
             Self::Required { .. } => Some("set it in the environment"),
-            Self::TooDeep | Self::TooLong | Self::Nul => None,
+            Self::TooDeep => Some("give the default in a variable of its own"),
+            Self::TooLong => Some("put it into a file, and its path here"),
+            Self::Nul => Some("remove it; no program can be given one"),
             Self::NotUtf8 => Some("save the file as UTF-8"),
         }
     }

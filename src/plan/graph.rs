@@ -1,144 +1,178 @@
 //! The graph of dependencies: does every edge lead somewhere, can every condition be met, is there
 //! an order at all.
 
-use petgraph::algo::tarjan_scc;
+use std::collections::HashMap;
+
+use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
-use crate::spec::model::{Condition, ServiceSpec, StackSpec};
+use super::code;
+use crate::spec::model::{Condition, DependencySpec, ServiceSpec, StackSpec};
 use crate::spec::problem::Problem;
+use crate::support::name::ServiceName;
 use crate::support::text::nearest;
 
-/// Everything that is wrong with the dependencies, in the order of the file.
-pub(super) fn check(spec: &StackSpec) -> Vec<Problem> {
-    let mut problems = Vec::new();
+/// For how many unknown names a near one is looked up: each is compared with every service.
+const MAX_SUGGESTIONS: usize = 100;
+
+/// Adds everything that is wrong with the dependencies, in the order of the file.
+pub(super) fn check(spec: &StackSpec, problems: &mut Vec<Problem>) {
+    let mut suggestions = 0;
     for service in spec.services.values() {
         for (name, dependency) in &service.depends_on {
-            let span = &dependency.span;
             if *name == service.name {
                 problems.push(
                     Problem::error(
-                        "stack::plan::self_dependency",
+                        code::SELF_DEPENDENCY,
                         format!("service `{name}` depends on itself"),
-                        span,
+                        &dependency.span,
                     )
                     .hint("remove the line"),
                 );
                 continue;
             }
             let Some(other) = spec.services.get(name) else {
-                let names = spec
-                    .services
-                    .keys()
-                    .map(crate::support::name::ServiceName::as_str);
-                let hint = match nearest(name.as_str(), names) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => "add the service, or remove the line".to_owned(),
-                };
-                problems.push(
-                    Problem::error(
-                        "stack::plan::unknown_dependency",
-                        format!(
-                            "service `{}` depends on `{name}`, which does not exist",
-                            service.name
-                        ),
-                        span,
-                    )
-                    .hint(hint),
-                );
+                suggestions += 1;
+                let near = (suggestions <= MAX_SUGGESTIONS)
+                    .then(|| nearest(name.as_str(), others(spec, service)))
+                    .flatten();
+                problems.push(unknown(service, name, dependency, near));
                 continue;
             };
             if dependency.condition == Condition::Healthy && !can_be_healthy(other) {
-                problems.push(
-                    Problem::error(
-                        "stack::plan::never_healthy",
-                        format!("service `{name}` has neither a `healthcheck` nor a port, so nobody can tell when it is healthy"),
-                        span,
-                    )
-                    .also(&other.name_span, "this service")
-                    .hint(format!(
-                        "give `{name}` a `healthcheck`, or wait for `service_started`"
-                    )),
-                );
+                problems.push(never_healthy(name, other, dependency));
             }
         }
     }
-    problems.extend(cycles(spec));
-    problems
+    cycles(spec, problems);
 }
 
+/// The names of the services that one may depend on.
+fn others<'a>(spec: &'a StackSpec, service: &ServiceSpec) -> impl Iterator<Item = &'a str> {
+    let names = spec.services.keys();
+    names
+        .filter(|name| **name != service.name)
+        .map(ServiceName::as_str)
+}
+
+fn unknown(
+    service: &ServiceSpec,
+    name: &ServiceName,
+    dependency: &DependencySpec,
+    near: Option<&str>,
+) -> Problem {
+    let problem = Problem::error(
+        code::UNKNOWN_DEPENDENCY,
+        format!(
+            "service `{}` depends on `{name}`, which does not exist",
+            service.name
+        ),
+        &dependency.span,
+    );
+    match near {
+        Some(near) => problem
+            .label(format!("did you mean `{near}`?"))
+            .hint(format!("write `{near}`")),
+        None => problem.hint("add the service, or remove the line"),
+    }
+}
+
+fn never_healthy(name: &ServiceName, other: &ServiceSpec, dependency: &DependencySpec) -> Problem {
+    Problem::error(
+        code::NEVER_HEALTHY,
+        format!(
+            "service `{name}` has neither a `healthcheck` nor a port, so nobody can tell when it \
+             is healthy"
+        ),
+        &dependency.span,
+    )
+    .also(&other.name_span, "this service")
+    .hint(format!(
+        "give `{name}` a `healthcheck`, or wait for `service_started`"
+    ))
+}
+
+/// Whether it can be told that a service is healthy. One that runs nothing was reported as that.
 fn can_be_healthy(service: &ServiceSpec) -> bool {
-    service.healthcheck.is_some() || !service.ports.is_empty()
+    let runs_nothing = service.command.is_none() && service.entrypoint.is_none();
+    service.healthcheck.is_some() || !service.ports.is_empty() || runs_nothing
 }
 
 /// One problem for each knot of services that wait for each other, with the path.
-fn cycles(spec: &StackSpec) -> Vec<Problem> {
+fn cycles(spec: &StackSpec, problems: &mut Vec<Problem>) {
     let mut graph: DiGraph<usize, ()> = DiGraph::new();
     let nodes: Vec<NodeIndex> = (0..spec.services.len())
         .map(|index| graph.add_node(index))
         .collect();
     for (index, service) in spec.services.values().enumerate() {
-        for name in service.depends_on.keys() {
-            if let Some(other) = spec.services.get_index_of(name)
-                && other != index
-            {
-                graph.add_edge(nodes[index], nodes[other], ());
-            }
+        for other in edges(spec, service, index) {
+            graph.add_edge(nodes[index], nodes[other], ());
         }
     }
-    let mut knots: Vec<Vec<usize>> = tarjan_scc(&graph)
+    // Not Tarjan's: petgraph has that one recursive, and a chain may be as long as the file.
+    let mut knots: Vec<Vec<usize>> = kosaraju_scc(&graph)
         .into_iter()
         .filter(|knot| knot.len() > 1)
-        .map(|knot| knot.into_iter().map(|node| graph[node]).collect())
+        .map(|knot| {
+            let mut knot: Vec<usize> = knot.into_iter().map(|node| graph[node]).collect();
+            knot.sort_unstable();
+            knot
+        })
         .collect();
     knots.sort_unstable();
-    knots
-        .into_iter()
-        .filter_map(|knot| cycle_problem(spec, &knot))
-        .collect()
+    problems.extend(knots.iter().filter_map(|knot| cycle_problem(spec, knot)));
 }
 
+/// The indices of the services that one depends on, itself aside.
+fn edges(spec: &StackSpec, service: &ServiceSpec, index: usize) -> impl Iterator<Item = usize> {
+    let names = service.depends_on.keys();
+    names
+        .filter_map(|name| spec.services.get_index_of(name))
+        .filter(move |&other| other != index)
+}
+
+/// How much of a long cycle is written out: its beginning, and its end.
+const MAX_PATH: usize = 12;
+
+/// `knot` is sorted.
 fn cycle_problem(spec: &StackSpec, knot: &[usize]) -> Option<Problem> {
     // Within a knot every service has an edge to another of it, so walking on from the first one
     // must come back somewhere; what lies before that is no part of the cycle.
-    let mut path = vec![*knot.iter().min()?];
+    let mut path = vec![*knot.first()?];
+    let mut steps: HashMap<usize, usize> = HashMap::from([(path[0], 0)]);
     let cycle = loop {
-        let (_, service) = spec.services.get_index(*path.last()?)?;
-        let next = service
-            .depends_on
-            .keys()
-            .filter_map(|name| spec.services.get_index_of(name))
-            .find(|other| knot.contains(other) && *other != *path.last().unwrap_or(other))?;
-        if let Some(start) = path.iter().position(|&seen| seen == next) {
+        let &last = path.last()?;
+        let (_, service) = spec.services.get_index(last)?;
+        let next = edges(spec, service, last).find(|other| knot.binary_search(other).is_ok())?;
+        if let Some(&start) = steps.get(&next) {
             break path.split_off(start);
         }
+        steps.insert(next, path.len());
         path.push(next);
     };
-    let names: Vec<&str> = cycle
+    let mut names: Vec<&str> = cycle
         .iter()
         .chain(cycle.first())
-        .filter_map(|&index| {
-            spec.services
-                .get_index(index)
-                .map(|(name, _)| name.as_str())
-        })
+        .filter_map(|&index| Some(spec.services.get_index(index)?.0.as_str()))
         .collect();
+    if names.len() > MAX_PATH {
+        names.splice(MAX_PATH / 2..names.len() - MAX_PATH / 2, ["…"]);
+    }
     let edge = |from: usize, to: usize| {
         let (target, _) = spec.services.get_index(to)?;
         let (_, service) = spec.services.get_index(from)?;
-        service
-            .depends_on
-            .get(target)
-            .map(|dependency| &dependency.span)
+        let dependency = service.depends_on.get(target)?;
+        Some(&dependency.span)
     };
     let mut edges = cycle.iter().zip(cycle.iter().cycle().skip(1));
-    let &(first_from, first_to) = &edges.next()?;
+    let (&first_from, &first_to) = edges.next()?;
     let mut problem = Problem::error(
-        "stack::plan::cycle",
+        code::CYCLE,
         format!("services wait for each other: {}", names.join(" → ")),
-        edge(*first_from, *first_to)?,
+        edge(first_from, first_to)?,
     )
     .hint("remove one of these dependencies");
-    for (&from, &to) in edges {
+    for (&from, &to) in edges.take(MAX_PATH) {
         if let Some(span) = edge(from, to) {
             problem = problem.also(span, "");
         }

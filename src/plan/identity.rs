@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::code;
 use super::variables::Variables;
 use crate::spec::model::StackSpec;
 use crate::spec::problem::Problem;
@@ -28,11 +29,11 @@ pub(super) fn project_name(
             Ok(name) => Some(name),
             Err(error) => {
                 let mut problem = Problem::without_place(
-                    "stack::plan::project_name",
+                    code::PROJECT_NAME,
                     format!("`{asked}` is no project name: {error}"),
                 );
                 problem.hint = Some(match ProjectName::normalised(asked) {
-                    Some(name) => format!("use `-p {name}`: a to z, 0 to 9, `-` and `_`"),
+                    Some(name) => format!("use `{name}`: a to z, 0 to 9, `-` and `_`"),
                     None => "use a to z, 0 to 9, `-` and `_`".to_owned(),
                 });
                 problems.push(problem);
@@ -41,12 +42,16 @@ pub(super) fn project_name(
         };
     }
     if let Some(template) = &spec.name {
+        let before = problems.len();
         let text = variables.resolve(&template.value, problems);
         let name = ProjectName::normalised(&text);
-        if name.is_none() {
+        // A text that could not be made has its problem already.
+        let is_told =
+            template.value.holds_placeholder() || problems[before..].iter().any(Problem::is_error);
+        if name.is_none() && !is_told {
             problems.push(
                 Problem::error(
-                    "stack::plan::project_name",
+                    code::PROJECT_NAME,
                     format!("`{text}` is no project name"),
                     &template.span,
                 )
@@ -59,13 +64,18 @@ pub(super) fn project_name(
     if name.is_none() {
         problems.push(
             Problem::without_place(
-                "stack::plan::project_name",
+                code::PROJECT_NAME,
                 "no project name can be made of the directory's name",
             )
             .hint("give the project a name: `name: shop` at the top of the file, or `-p shop`"),
         );
     }
     name
+}
+
+/// Stands in for a name that there is none of, so that the rest is still checked.
+pub(super) fn stand_in_name() -> ProjectName {
+    ProjectName::new("project").expect("a plain word is a valid name")
 }
 
 #[cfg(test)]

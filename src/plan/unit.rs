@@ -5,15 +5,18 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
+use super::code;
 use super::command::{Execution as Decision, decide};
-use super::draft::{Draft, Ports, Resolver, text};
+use super::draft::Draft;
+use super::env_file::Entries;
 use super::health::health_plan;
-use super::model::{Environment, Execution, PortPlan, RestartPolicy, RestartWhen, UnitPlan};
+use super::model::{DependencyPlan, Environment, Execution, PortPlan, UnitPlan};
+use super::resolver::{Ports, Resolver};
+use super::restart::restart;
 use super::variables::Caller;
-use crate::ports::request::PortKey;
-use crate::spec::model::{CommandSpec, EnvironmentSpec, RestartSpec, ServiceSpec, Setting};
+use crate::spec::code as spec_code;
+use crate::spec::model::{CommandSpec, EnvironmentSpec, ServiceSpec, StackSpec};
 use crate::spec::problem::{Problem, Span};
-use crate::spec::template::Template;
 
 /// The shell of string commands, unless the file names another one.
 const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
@@ -29,17 +32,17 @@ pub(super) struct Shared<'a> {
     pub(super) draft: &'a Draft,
     pub(super) ports: Ports<'a>,
     pub(super) caller: &'a Caller,
-    /// The entries of the top-level `env_file`s.
-    pub(super) files: &'a [(String, Option<String>)],
-    /// The generated keys.
-    pub(super) values: &'a [(String, String)],
+    /// The layers that are the same for all: the top-level `env_file`s and `environment`, and every
+    /// generated key.
+    pub(super) common: &'a IndexMap<String, Option<String>>,
     /// The words of `shell:`, if it is set.
     pub(super) shell: Option<Vec<String>>,
 }
 
-/// Plans one service.
+/// Plans one service. `files` are the entries of its `env_file`s.
 pub(super) fn unit_plan(
     service: &ServiceSpec,
+    files: &Entries,
     shared: &Shared<'_>,
     problems: &mut Vec<Problem>,
 ) -> UnitPlan {
@@ -52,7 +55,7 @@ pub(super) fn unit_plan(
         Some(directory) => shared
             .draft
             .project_dir()
-            .join(text(directory, &resolver, problems)),
+            .join(resolver.text(directory, problems)),
         None => shared.draft.project_dir().to_path_buf(),
     };
     let directory: PathBuf = directory.components().collect();
@@ -60,17 +63,9 @@ pub(super) fn unit_plan(
         .ports
         .keys()
         .filter_map(|name| {
-            let key = PortKey {
-                service: service.name.clone(),
-                name: name.clone(),
-            };
-            let port = match shared.ports {
-                Ports::StandIn(port) => Some(port),
-                Ports::Assigned(assignment) => assignment.get(&key).copied(),
-            }?;
             Some(PortPlan {
                 name: name.clone(),
-                port,
+                port: shared.ports.get(&service.name, name)?,
             })
         })
         .collect();
@@ -79,61 +74,50 @@ pub(super) fn unit_plan(
         service: service.name.clone(),
         replica: 1,
         execution,
-        environment: environment(service, shared, &resolver, &ports, &directory, problems),
-        stop_signal: setting(service.stop_signal.as_ref(), &resolver, problems)
+        environment: environment(
+            service, files, shared, &resolver, &ports, &directory, problems,
+        ),
+        stop_signal: resolver
+            .setting(service.stop_signal.as_ref(), problems)
             .unwrap_or(DEFAULT_STOP_SIGNAL),
-        grace: setting(service.stop_grace_period.as_ref(), &resolver, problems)
+        grace: resolver
+            .setting(service.stop_grace_period.as_ref(), problems)
             .unwrap_or(DEFAULT_GRACE),
         restart: restart(service, &resolver, problems),
         success_exit_codes: service
             .success_exit_codes
             .iter()
-            .filter_map(|code| setting(Some(code), &resolver, problems))
+            .filter_map(|code| resolver.setting(Some(code), problems))
             .collect(),
         health: service
             .healthcheck
             .as_ref()
             .map(|health| health_plan(health, &ports, shared, &resolver, problems)),
-        depends_on: shared.draft.dependencies(service),
+        depends_on: dependencies(shared.draft.spec(), service),
         labels: service
             .labels
             .iter()
-            .map(|(key, value)| (key.clone(), text(value, &resolver, problems)))
+            .map(|(key, value)| (key.clone(), resolver.text(value, problems)))
             .collect(),
         directory,
         ports,
     }
 }
 
-/// A typed value, or nothing when it is absent or wrong.
-pub(super) fn setting<T: Copy>(
-    setting: Option<&Setting<T>>,
-    resolver: &Resolver<'_>,
-    problems: &mut Vec<Problem>,
-) -> Option<T> {
-    match setting? {
-        Setting::Known(value) => Some(value.value),
-        Setting::Deferred(template, parse) => {
-            let before = problems.len();
-            let resolved = text(template, resolver, problems);
-            if problems[before..].iter().any(Problem::is_error) {
-                return None;
-            }
-            match parse(&resolved) {
-                Ok(value) => Some(value),
-                Err(error) => {
-                    let mut problem = Problem::error(
-                        error.code,
-                        format!("{} (its text became `{resolved}`)", error.message),
-                        &template.span,
-                    );
-                    problem.hint = error.hint;
-                    problems.push(problem);
-                    None
-                }
-            }
-        }
-    }
+/// The edges of one service, by index. What leads nowhere has been reported by the graph.
+fn dependencies(spec: &StackSpec, service: &ServiceSpec) -> Vec<DependencyPlan> {
+    service
+        .depends_on
+        .iter()
+        .filter_map(|(name, dependency)| {
+            Some(DependencyPlan {
+                unit: spec.services.get_index_of(name)?,
+                condition: dependency.condition,
+                is_required: dependency.is_required,
+                restart: dependency.restart,
+            })
+        })
+        .collect()
 }
 
 /// A command as it is executed: its words, or a shell with its line.
@@ -157,18 +141,6 @@ pub(super) fn line_execution(line: &str, shell: Option<&[String]>) -> Execution 
     }
 }
 
-/// The words of a list.
-pub(super) fn words(
-    words: &[Template],
-    resolver: &Resolver<'_>,
-    problems: &mut Vec<Problem>,
-) -> Vec<String> {
-    words
-        .iter()
-        .map(|word| text(word, resolver, problems))
-        .collect()
-}
-
 fn execution(
     service: &ServiceSpec,
     shared: &Shared<'_>,
@@ -177,21 +149,21 @@ fn execution(
 ) -> Execution {
     let mut one = |command: &CommandSpec| match command {
         CommandSpec::Line(line) => {
-            line_execution(&text(line, resolver, problems), shared.shell.as_deref())
+            line_execution(&resolver.text(line, problems), shared.shell.as_deref())
         }
         CommandSpec::Words(list, _) => Execution {
-            argv: words(list, resolver, problems),
+            argv: resolver.words(list, problems),
             is_shell_line: false,
         },
     };
     let entrypoint = service.entrypoint.as_ref().map(&mut one);
     let command = service.command.as_ref().map(&mut one);
-    match (entrypoint, command) {
+    let execution = match (entrypoint, command) {
         (Some(entrypoint), Some(command)) => {
             if entrypoint.is_shell_line {
                 problems.push(
                     Problem::error(
-                        "stack::plan::entrypoint_line",
+                        code::ENTRYPOINT_LINE,
                         "an `entrypoint` that needs a shell cannot be followed by a `command`",
                         entrypoint_span(service),
                     )
@@ -210,6 +182,32 @@ fn execution(
             argv: Vec::new(),
             is_shell_line: false,
         },
+    };
+    check_program(service, &execution, problems);
+    execution
+}
+
+/// The program must have a name once its variables are known. What was written without any is the
+/// spec's to judge.
+fn check_program(service: &ServiceSpec, execution: &Execution, problems: &mut Vec<Problem>) {
+    let first = [&service.entrypoint, &service.command]
+        .into_iter()
+        .flatten()
+        .find_map(|command| match command {
+            CommandSpec::Line(line) => Some(line),
+            CommandSpec::Words(words, _) => words.first(),
+        });
+    let is_nameless = execution.argv.first().is_some_and(String::is_empty);
+    if let Some(word) = first.filter(|word| is_nameless && word.as_literal().is_none()) {
+        problems.push(
+            Problem::error(
+                spec_code::EMPTY_COMMAND,
+                format!("the command of `{}` begins with nothing", service.name),
+                &word.span,
+            )
+            .label("this comes to an empty text")
+            .hint("set the variable, or give it a default: `${PROGRAM:-name}`"),
+        );
     }
 }
 
@@ -224,32 +222,14 @@ fn entrypoint_span(service: &ServiceSpec) -> &Span {
 /// The layers of a service's environment; later ones win (design: 2.5).
 fn environment(
     service: &ServiceSpec,
+    files: &Entries,
     shared: &Shared<'_>,
     resolver: &Resolver<'_>,
     ports: &[PortPlan],
     directory: &Path,
     problems: &mut Vec<Problem>,
 ) -> Environment {
-    let mut changes: IndexMap<String, Option<String>> = IndexMap::new();
-    changes.extend(shared.files.iter().cloned());
-    // What stands at the top level is the same for every service and belongs to none of them.
-    let outside = Resolver {
-        draft: shared.draft,
-        service: None,
-        ports: shared.ports,
-    };
-    layer(
-        &shared.draft.spec().environment,
-        &outside,
-        &mut changes,
-        problems,
-    );
-    changes.extend(
-        shared
-            .values
-            .iter()
-            .map(|(key, value)| (key.clone(), Some(value.clone()))),
-    );
+    let mut changes = shared.common.clone();
     if let Some(port) = ports.iter().find(|port| port.name.as_str() == "PORT") {
         changes.insert("PORT".to_owned(), Some(port.port.to_string()));
     }
@@ -258,14 +238,7 @@ fn environment(
         "PWD".to_owned(),
         Some(directory.to_string_lossy().into_owned()),
     );
-    for file in &service.env_file {
-        let entries =
-            shared
-                .draft
-                .variables()
-                .read_env_file(file, shared.draft.project_dir(), problems);
-        changes.extend(entries);
-    }
+    changes.extend(files.iter().cloned());
     layer(&service.environment, resolver, &mut changes, problems);
     let marks = [
         ("STACK_PROJECT", shared.draft.project().to_string()),
@@ -280,7 +253,8 @@ fn environment(
     }
 }
 
-fn layer(
+/// Puts an `environment` over what is there.
+pub(super) fn layer(
     environment: &EnvironmentSpec,
     resolver: &Resolver<'_>,
     changes: &mut IndexMap<String, Option<String>>,
@@ -288,66 +262,10 @@ fn layer(
 ) {
     for (key, variable) in environment {
         let value = match &variable.value {
-            Some(template) => Some(text(template, resolver, problems)),
+            Some(template) => Some(resolver.text(template, problems)),
             None if variable.is_inherited => resolver.draft.variables().get(key),
             None => None,
         };
         changes.insert(key.clone(), value);
-    }
-}
-
-fn restart(
-    service: &ServiceSpec,
-    resolver: &Resolver<'_>,
-    problems: &mut Vec<Problem>,
-) -> RestartPolicy {
-    let short = setting(service.restart.as_ref(), resolver, problems);
-    let Some(tuned) = &service.restart_policy else {
-        return policy_of(short.unwrap_or(RestartSpec::No));
-    };
-    let condition = setting(tuned.condition.as_ref(), resolver, problems);
-    if let (Some(short), Some(condition)) = (short, condition)
-        && policy_of(short).when != policy_of(condition).when
-    {
-        problems.push(
-            Problem::error(
-                "stack::plan::restart_twice",
-                "`restart` and `restart_policy.condition` disagree",
-                &tuned.span,
-            )
-            .hint("keep one of the two"),
-        );
-    }
-    // A policy without a condition restarts after every end, as in Compose.
-    let mut policy = policy_of(condition.or(short).unwrap_or(RestartSpec::Always));
-    if let Some(RestartSpec::OnFailure(limit @ Some(_))) = short {
-        policy.max_attempts = limit;
-    }
-    let mut duration = |value: &Option<Setting<Duration>>, target: &mut Duration| {
-        if let Some(value) = setting(value.as_ref(), resolver, problems) {
-            *target = value;
-        }
-    };
-    duration(&tuned.delay, &mut policy.delay);
-    duration(&tuned.max_delay, &mut policy.max_delay);
-    duration(&tuned.window, &mut policy.window);
-    policy.max_delay = policy.max_delay.max(policy.delay);
-    if let Some(limit) = setting(tuned.max_attempts.as_ref(), resolver, problems) {
-        policy.max_attempts = Some(limit);
-    }
-    policy
-}
-
-fn policy_of(restart: RestartSpec) -> RestartPolicy {
-    match restart {
-        RestartSpec::No => RestartPolicy::with(RestartWhen::Never, None),
-        // Without a limit, as in Compose; so is a limit of 0 there.
-        RestartSpec::OnFailure(limit) => {
-            RestartPolicy::with(RestartWhen::OnFailure, limit.filter(|&limit| limit > 0))
-        }
-        // The two differ only for what was stopped before a restart of the machine.
-        RestartSpec::Always | RestartSpec::UnlessStopped => {
-            RestartPolicy::with(RestartWhen::Always, None)
-        }
     }
 }

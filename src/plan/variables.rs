@@ -1,33 +1,46 @@
 //! Where `${VAR}` gets its value: the caller's environment, the top-level `env_file`s, the part of
 //! `.env` that `stack` did not write; in this order.
+//!
+//! The user's part is that of the generated file and, where that one is elsewhere or turned off, of
+//! the `.env` beside it, which is then the user's alone.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use fs_err as fs;
+use indexmap::IndexMap;
 
+use super::env_file::{self, Entries, Reading};
 use crate::dotenv;
 use crate::spec::model::{EnvFileSpec, StackSpec};
-use crate::spec::problem::{Problem, Source, Span};
+use crate::spec::problem::{Problem, Span};
 use crate::spec::template::{Lookup, Placeholder, Template};
 
 /// The environment of whoever called `stack`.
 pub type Caller = Arc<Vec<(OsString, OsString)>>;
 
 /// The default path of the generated file.
-pub(super) const DEFAULT_DOTENV: &str = ".env";
+const DEFAULT_DOTENV: &str = ".env";
 
 /// Every variable that the file may ask for.
 #[derive(Debug, Clone)]
 pub(super) struct Variables {
     caller: HashMap<String, String>,
-    /// The top-level `env_file`s, later ones over earlier ones, in the order of their keys.
-    pub(super) files: Vec<(String, Option<String>)>,
-    /// The user's own part of `.env`.
-    own: HashMap<String, String>,
+    /// The top-level `env_file`s, later ones over earlier ones.
+    files: IndexMap<String, Option<String>>,
+    /// What is the user's in `.env`; the first one that has a key counts.
+    own: Vec<OwnPart>,
+    /// The generated file, as far as it is known; what `stack` wrote there is no `env_file`.
+    generated: PathBuf,
+}
+
+/// The user's part of one file.
+#[derive(Debug, Clone)]
+struct OwnPart {
+    /// The file's path as it is shown.
+    shown: String,
+    values: HashMap<String, String>,
 }
 
 /// The lookup for texts in which no placeholder can stand.
@@ -38,13 +51,9 @@ impl Lookup for WithoutPlaceholders<'_> {
         self.0.get(name)
     }
 
-    fn placeholder(&self, _: &Placeholder, span: &Span) -> Result<String, Problem> {
-        // The spec has reported it already; this is the value that goes nowhere.
-        Err(Problem::error(
-            "stack::spec::placeholder_place",
-            "no placeholder can stand here",
-            span,
-        ))
+    fn placeholder(&self, _: &Placeholder, _: &Span) -> Result<String, Problem> {
+        // The spec has reported it; nothing is said twice.
+        Ok(String::new())
     }
 }
 
@@ -59,23 +68,30 @@ impl Variables {
             .iter()
             .filter_map(|(key, value)| Some((key.to_str()?.to_owned(), value.to_str()?.to_owned())))
             .collect();
+        let usual = spec.project_dir.join(DEFAULT_DOTENV);
         let mut variables = Self {
             caller,
-            files: Vec::new(),
-            own: HashMap::new(),
+            files: IndexMap::new(),
+            own: Vec::new(),
+            generated: usual.clone(),
         };
-        let dotenv = spec.dotenv.as_ref().map(|dotenv| {
-            let path = match &dotenv.path {
-                Some(path) => variables.resolve(path, problems),
-                None => DEFAULT_DOTENV.to_owned(),
-            };
-            spec.project_dir.join(path)
+        variables.read_own(&usual, &spec.project_dir, problems);
+        let dotenv = spec.dotenv.as_ref().map(|dotenv| match &dotenv.path {
+            Some(path) => spec.project_dir.join(variables.resolve(path, problems)),
+            None => usual.clone(),
         });
-        if let Some(path) = &dotenv {
-            variables.read_own(path, problems);
+        if let Some(path) = dotenv.as_ref().filter(|path| **path != usual) {
+            variables.generated.clone_from(path);
+            variables.read_own(path, &spec.project_dir, problems);
         }
         for file in &spec.env_file {
-            let entries = variables.read_env_file(file, &spec.project_dir, problems);
+            let before = problems.len();
+            let path = variables.resolve(&file.path, problems);
+            // A path that could not be made has its problem already.
+            if file.path.holds_placeholder() || problems[before..].iter().any(Problem::is_error) {
+                continue;
+            }
+            let entries = variables.read_env_file(file, &path, &spec.project_dir, problems);
             variables.files.extend(entries);
         }
         (variables, dotenv)
@@ -91,13 +107,13 @@ impl Variables {
         self.caller
             .get(name)
             .cloned()
-            .or_else(|| self.in_files(name))
-            .or_else(|| self.own.get(name).cloned())
+            .or_else(|| self.files.get(name).cloned().flatten())
+            .or_else(|| self.of_own_dotenv(name).map(|(value, _)| value.to_owned()))
     }
 
-    fn in_files(&self, name: &str) -> Option<String> {
-        let entry = self.files.iter().rev().find(|(key, _)| key == name)?;
-        entry.1.clone()
+    /// The entries of the top-level `env_file`s; `None` removes a key.
+    pub(super) fn files(&self) -> &IndexMap<String, Option<String>> {
+        &self.files
     }
 
     /// The value that the caller's environment gives a key.
@@ -105,129 +121,79 @@ impl Variables {
         self.caller.get(key).map(String::as_str)
     }
 
-    /// The value that the user's own part of `.env` gives a key.
-    pub(super) fn of_own_dotenv(&self, key: &str) -> Option<&str> {
-        self.own.get(key).map(String::as_str)
+    /// The value that the user's own part of `.env` gives a key, and the path of that file.
+    pub(super) fn of_own_dotenv(&self, key: &str) -> Option<(&str, &str)> {
+        self.own
+            .iter()
+            .find_map(|part| Some((part.values.get(key)?.as_str(), part.shown.as_str())))
     }
 
-    fn read_own(&mut self, path: &Path, problems: &mut Vec<Problem>) {
-        let Ok(bytes) = fs::read(path) else { return };
-        let user = dotenv::user_part(&bytes);
-        let contents = dotenv::read(&user, |name| self.caller.get(name).cloned());
-        if !contents.errors.is_empty() {
-            let source = source(path, &user);
-            for error in &contents.errors {
-                let mut problem = Problem::warning(
-                    error.kind.code(),
-                    format!("{}; the line is left alone and not used", error.kind),
-                    &place(&source, error.line, error.column),
-                );
-                problem.hint = error.kind.hint().map(str::to_owned);
-                problems.push(problem);
-            }
-        }
-        for entry in contents.entries {
-            if let Some(value) = entry.value {
-                self.own.insert(entry.key, value);
-            }
-        }
-    }
-
-    /// The entries of an `env_file`; a key alone has the caller's value, or removes the key.
-    pub(super) fn read_env_file(
-        &self,
-        file: &EnvFileSpec,
-        base: &Path,
-        problems: &mut Vec<Problem>,
-    ) -> Vec<(String, Option<String>)> {
-        let shown = self.resolve(&file.path, problems);
-        let path = base.join(&shown);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !file.is_required => {
-                return Vec::new();
-            }
-            Err(error) => {
-                let reason = match error.kind() {
-                    io::ErrorKind::NotFound => "does not exist".to_owned(),
-                    _ => format!("cannot be read: {error}"),
-                };
-                problems.push(
-                    Problem::error(
-                        "stack::plan::env_file",
-                        format!("the env_file `{shown}` {reason}"),
-                        &file.path.span,
-                    )
-                    .hint(format!(
-                        "create it, or write `{{path: {shown}, required: false}}` if it may be missing"
-                    )),
-                );
-                return Vec::new();
-            }
+    /// Adds the user's part of a file, over those that were added before.
+    pub(super) fn read_own(&mut self, path: &Path, base: &Path, problems: &mut Vec<Problem>) {
+        // Whatever keeps it from being read keeps it from being written, and is told there.
+        let Ok(bytes) = env_file::read_bytes(path) else {
+            return;
         };
-        let contents = dotenv::read(&bytes, |name| self.get(name));
-        let source = source(Path::new(&shown), &bytes);
-        for error in &contents.errors {
-            let mut problem = Problem::error(
+        let user = dotenv::user_part(&bytes);
+        let shown = path.strip_prefix(base).unwrap_or(path);
+        let contents = dotenv::read(&user, |name| self.caller.get(name).cloned());
+        let source = env_file::source(shown, &user);
+        for error in contents.errors.iter().take(env_file::MAX_TOLD) {
+            let mut problem = Problem::warning(
                 error.kind.code(),
-                error.kind.to_string(),
-                &place(&source, error.line, error.column),
+                format!("{}; the line is left alone and not used", error.kind),
+                &env_file::place(&source, error.line, error.column),
             );
             problem.hint = error.kind.hint().map(str::to_owned);
             problems.push(problem);
         }
-        for unset in &contents.unset {
-            problems.push(
-                Problem::warning(
-                    "stack::spec::unset_variable",
-                    format!(
-                        "the variable `{}` is not set; its place stays empty",
-                        unset.name
-                    ),
-                    &place(&source, unset.line, unset.column),
-                )
-                .hint("put the value in single quotes if the `$` is meant as it stands"),
-            );
-        }
-        contents
+        let values = contents
             .entries
             .into_iter()
-            .map(|entry| {
-                let value = entry.value.or_else(|| self.get(&entry.key));
-                (entry.key, value)
-            })
-            .collect()
+            .filter_map(|entry| Some((entry.key, entry.value?)))
+            .collect();
+        let shown = shown.display().to_string();
+        self.own.insert(0, OwnPart { shown, values });
     }
-}
 
-fn source(path: &Path, bytes: &[u8]) -> Arc<Source> {
-    Arc::new(Source {
-        path: path.to_path_buf(),
-        text: String::from_utf8_lossy(bytes).into_owned(),
-    })
-}
+    /// The entries of an `env_file` whose path is `shown`; a key alone has the caller's value, or
+    /// removes the key.
+    pub(super) fn read_env_file(
+        &self,
+        file: &EnvFileSpec,
+        shown: &str,
+        base: &Path,
+        problems: &mut Vec<Problem>,
+    ) -> Entries {
+        let path = base.join(shown);
+        let reading = Reading {
+            file,
+            shown,
+            path: &path,
+            without_block: self.is_generated(&path),
+        };
+        reading.entries(&|name| self.get(name), problems)
+    }
 
-/// The span of one character at a line and column, both from 1.
-fn place(source: &Arc<Source>, line: usize, column: usize) -> Span {
-    let text = &source.text;
-    let line_start = if line <= 1 {
-        0
-    } else {
-        text.match_indices('\n')
-            .nth(line - 2)
-            .map_or(text.len(), |(at, _)| at + 1)
-    };
-    let start = text[line_start..]
-        .char_indices()
-        .nth(column.saturating_sub(1))
-        .map_or(text.len(), |(at, _)| line_start + at);
-    let end = text[start..]
-        .chars()
-        .next()
-        .map_or(start, |c| start + c.len_utf8());
-    Span {
-        source: Arc::clone(source),
-        start,
-        end,
+    /// Whether a file is one that `stack` writes in this project: the generated one, or that of a
+    /// second copy beside it. Its block holds the ports of the last run, which must not come back
+    /// as if somebody had asked for them.
+    fn is_generated(&self, path: &Path) -> bool {
+        let normal = |path: &Path| path.components().collect::<PathBuf>();
+        let (path, generated) = (normal(path), normal(&self.generated));
+        let is_beside = path.parent() == generated.parent()
+            && path
+                .file_name()
+                .zip(generated.file_name())
+                .is_some_and(|(name, generated)| {
+                    let (name, generated) = (name.to_string_lossy(), generated.to_string_lossy());
+                    name.strip_prefix(&*generated)
+                        .is_some_and(|rest| rest.starts_with('.'))
+                });
+        let is_same = || {
+            let canonical = |path: &Path| fs_err::canonicalize(path).ok();
+            canonical(&path).is_some_and(|path| canonical(&generated) == Some(path))
+        };
+        path == generated || is_beside || is_same()
     }
 }

@@ -2,15 +2,7 @@
 //!
 //! One list, so that a test can hold a bad example against each of them.
 
-macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $code:literal;)*) => {
-        $($(#[$doc])* pub(crate) const $name: &str = $code;)*
-
-        /// Every code of this room.
-        #[cfg(test)]
-        pub(crate) const ALL: &[&str] = &[$($code),*];
-    };
-}
+use crate::support::codes::codes;
 
 codes! {
     /// No `stack.yaml` here or above, or the one that was named does not exist.
@@ -85,4 +77,12 @@ codes! {
     VERSION_IGNORED = "stack::spec::version_ignored";
     /// Warning: `$$NAME` in shell text is the shell's pid.
     SHELL_DOLLAR = "stack::spec::shell_dollar";
+    /// Warning: `$NAME` where only `${NAME}` is expanded, and there is such a variable.
+    BARE_VARIABLE = "stack::spec::bare_variable";
+    /// Warning: `${NAME}` without a value.
+    UNSET_VARIABLE = "stack::spec::unset_variable";
+    /// `${NAME:?…}` without a value.
+    REQUIRED_VARIABLE = "stack::spec::required_variable";
+    /// A placeholder's value that a shell would read as syntax.
+    UNSAFE_IN_SHELL = "stack::spec::unsafe_in_shell";
 }

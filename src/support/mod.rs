@@ -4,6 +4,7 @@
 //! that may not import each other both need it.
 
 pub mod clock;
+pub(crate) mod codes;
 pub mod duration;
 pub mod fs;
 pub mod hash;

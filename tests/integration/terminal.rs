@@ -162,14 +162,15 @@ fn ctrl_z_without_a_shell_stops_nothing() {
     assert_eq!(terminal.wait().0, 130);
 }
 
-#[test]
-fn the_terminal_is_left_as_it_was_however_it_ends() {
-    // `b` waits for ever, so that there is something to show that moves.
-    const WAITING: &str = "
+/// `b` waits for ever, so that there is something to show that moves.
+const WAITING: &str = "
 services:
   a: { command: MISBEHAVE sleep, healthcheck: { test: 'false', interval: 1h } }
   b: { command: MISBEHAVE sleep, depends_on: { a: { condition: service_healthy } } }
 ";
+
+#[test]
+fn the_terminal_is_left_as_it_was_however_it_ends() {
     if !require("setsid") {
         return;
     }

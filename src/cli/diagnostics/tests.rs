@@ -1,20 +1,18 @@
-//! Every mistake of the fixture directory as it is drawn, and the drawing itself.
+//! How problems are drawn. Every mistake of the fixtures as it is drawn: [`fixtures`].
 
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+mod fixtures;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::spec::{Input, Loaded, Span, code, load};
+use crate::spec::{Input, Loaded, Span, load};
 
 const PLAIN: Options = Options {
     color: false,
     width: 100,
 };
-
-/// Codes that no file of a fixture directory can show; each has a test beside its code.
-const WITHOUT_FIXTURE: [&str; 3] = [code::NO_FILE, code::UNREADABLE, code::TOO_LARGE];
 
 fn load_bytes(bytes: Vec<u8>) -> Loaded {
     load(Input {
@@ -23,45 +21,6 @@ fn load_bytes(bytes: Vec<u8>) -> Loaded {
         file: PathBuf::from("/project/stack.yaml"),
         project_dir: PathBuf::from("/project"),
     })
-}
-
-#[test]
-fn every_code_has_a_bad_fixture_and_its_report_is_known() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/spec");
-    let mut files: Vec<PathBuf> = fs_err::read_dir(&directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "yaml")
-        })
-        .collect();
-    files.sort();
-    let mut shown: BTreeSet<&str> = WITHOUT_FIXTURE.into();
-    for file in files {
-        let stem = file.file_stem().unwrap().to_str().unwrap();
-        let loaded = load_bytes(fs_err::read(&file).unwrap());
-        let own = format!("stack::spec::{}", stem.split('-').next().unwrap());
-        assert!(
-            loaded.problems.iter().any(|problem| problem.code == own),
-            "{stem} shows {:?}",
-            loaded.problems
-        );
-        shown.extend(loaded.problems.iter().map(|problem| problem.code));
-        for problem in &loaded.problems {
-            assert!(problem.hint.is_some(), "{} has no hint", problem.code);
-        }
-        let mut settings = insta::Settings::clone_current();
-        settings.set_snapshot_path("../../../tests/fixtures/spec/reports");
-        settings.set_prepend_module_to_snapshot(false);
-        settings.set_omit_expression(true);
-        settings.bind(|| insta::assert_snapshot!(stem, render(&loaded.problems, PLAIN)));
-    }
-    let missing: Vec<_> = code::ALL
-        .iter()
-        .filter(|code| !shown.contains(**code))
-        .collect();
-    assert!(missing.is_empty(), "no fixture shows {missing:?}");
 }
 
 #[test]
@@ -171,7 +130,7 @@ fn the_last_line_counts_problems_and_warnings() {
 fn what_has_no_place_in_a_file_reads_like_every_other_message() {
     let problem = Problem {
         severity: Severity::Error,
-        code: code::NO_FILE,
+        code: "stack::spec::no_file",
         message: "there is no file".to_owned(),
         labels: Vec::new(),
         hint: Some("write one:\n\nservices:".to_owned()),

@@ -20,6 +20,9 @@ pub(super) struct SummaryStyle<'a> {
     pub(super) has_the_stack: bool,
 }
 
+/// From this many services on, the headline is said again below them.
+const TALL: usize = 20;
+
 /// Everything is up, or as far up as it gets.
 pub(super) fn ready(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
     let palette = style.palette;
@@ -33,10 +36,9 @@ pub(super) fn ready(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
     let names = names.max().unwrap_or(0);
     let states = shown.iter().map(|service| width(state_word(service)));
     let states = states.max().unwrap_or(0);
-    let mut text = format!(
-        "{}\n",
-        palette.paint(Tone::Strong, &headline(stack, &shown))
-    );
+    let headline = headline(stack, &shown);
+    let is_tall = shown.len() > TALL;
+    let mut text = format!("{}\n", palette.paint(Tone::Strong, &headline));
     if !shown.is_empty() {
         text.push('\n');
     }
@@ -64,6 +66,11 @@ pub(super) fn ready(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
         text.push('\n');
     }
     text.push('\n');
+    if is_tall {
+        // The first line has scrolled away.
+        text.push_str(&palette.paint(Tone::Strong, &headline));
+        text.push('\n');
+    }
     text.push_str(&palette.paint(Tone::Quiet, &closing(stack, style)));
     text.push('\n');
     text
@@ -264,6 +271,14 @@ mod tests {
         assert!(text.starts_with("shop has started; 1 of 1 service not ready yet\n"));
         let text = ready(&stack(vec![failed("api", 1, "exited with code 1")]), &STYLE);
         assert!(text.ends_with("nothing runs any more; `stack logs` shows the output\n"));
+    }
+
+    #[test]
+    fn a_summary_higher_than_a_screen_ends_with_its_headline() {
+        let services = (0..=u16::try_from(TALL).unwrap_or_default())
+            .map(|i| healthy(&format!("s{i}"), 8_000 + i, 300));
+        let text = ready(&stack(services.collect()), &STYLE);
+        assert_eq!(text.matches("shop is up\n").count(), 2, "{text}");
     }
 
     #[test]

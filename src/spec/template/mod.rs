@@ -8,6 +8,9 @@ mod tests;
 
 pub(super) use parse::{name_length, parse};
 
+use std::fmt;
+
+use super::code;
 use super::model::PortWant;
 use super::problem::{Problem, Span};
 use crate::support::name::{PortName, ServiceName};
@@ -107,6 +110,19 @@ pub enum Placeholder {
     Replica,
 }
 
+/// What `${NAME…}` comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome<'a> {
+    /// The variable's value.
+    Value(String),
+    /// The text on the operator's right side, or nothing.
+    Text(&'a [Piece]),
+    /// Nothing, although a value was expected: a warning.
+    Unset,
+    /// Nothing, although a value is required: an error with this text.
+    Required(&'a [Piece]),
+}
+
 /// What a template is resolved against.
 pub trait Lookup {
     /// The value of a variable; `None` when it is unset.
@@ -140,6 +156,23 @@ impl Template {
             }
         }
         Some(text)
+    }
+
+    /// Whether the text cannot be known before the ports are.
+    pub fn depends_on_ports(&self) -> bool {
+        any_placeholder(&self.pieces, &Placeholder::is_port)
+    }
+
+    /// Whether any placeholder stands in the text.
+    pub fn holds_placeholder(&self) -> bool {
+        any_placeholder(&self.pieces, &|_| true)
+    }
+
+    /// Whether the text declares a port.
+    pub fn declares_port(&self) -> bool {
+        any_placeholder(&self.pieces, &|placeholder| {
+            matches!(placeholder, Placeholder::Declare(..))
+        })
     }
 
     /// The text with every variable and placeholder replaced, in one pass from left to right: a
@@ -193,45 +226,89 @@ impl Template {
         problems: &mut Vec<Problem>,
         text: &mut String,
     ) {
-        let value = lookup.variable(&variable.name);
-        let counts = |or_empty: bool| match &value {
-            Some(value) => !(or_empty && value.is_empty()),
-            None => false,
-        };
-        match &variable.otherwise {
-            Otherwise::Empty => match value {
-                Some(value) => text.push_str(&value),
-                None => problems.push(unset_variable(variable)),
-            },
-            Otherwise::Default {
-                or_empty,
-                text: default,
-            } => {
-                if counts(*or_empty) {
-                    text.push_str(value.as_deref().unwrap_or_default());
-                } else {
-                    self.resolve_pieces(default, lookup, problems, text);
-                }
-            }
-            Otherwise::Required { or_empty, message } => {
-                if counts(*or_empty) {
-                    text.push_str(value.as_deref().unwrap_or_default());
-                } else {
-                    let mut reason = String::new();
-                    self.resolve_pieces(message, lookup, problems, &mut reason);
-                    problems.push(required_variable(variable, &reason));
-                }
-            }
-            Otherwise::Alternative {
-                or_empty,
-                text: alternative,
-            } => {
-                if counts(*or_empty) {
-                    self.resolve_pieces(alternative, lookup, problems, text);
-                }
+        match variable.outcome(lookup) {
+            Outcome::Value(value) => text.push_str(&value),
+            Outcome::Text(pieces) => self.resolve_pieces(pieces, lookup, problems, text),
+            Outcome::Unset => problems.push(unset_variable(variable)),
+            Outcome::Required(message) => {
+                let mut reason = String::new();
+                self.resolve_pieces(message, lookup, problems, &mut reason);
+                problems.push(required_variable(variable, &reason));
             }
         }
     }
+}
+
+impl Variable {
+    /// What it comes to with these variables.
+    pub fn outcome(&self, lookup: &dyn Lookup) -> Outcome<'_> {
+        let value = lookup.variable(&self.name);
+        let if_it_counts = |or_empty: bool| value.clone().filter(|v| !(or_empty && v.is_empty()));
+        match &self.otherwise {
+            Otherwise::Empty => value.map_or(Outcome::Unset, Outcome::Value),
+            Otherwise::Default { or_empty, text } => {
+                if_it_counts(*or_empty).map_or(Outcome::Text(text), Outcome::Value)
+            }
+            Otherwise::Required { or_empty, message } => {
+                if_it_counts(*or_empty).map_or(Outcome::Required(message), Outcome::Value)
+            }
+            Otherwise::Alternative { or_empty, text } => match if_it_counts(*or_empty) {
+                Some(_) => Outcome::Text(text),
+                None => Outcome::Text(&[]),
+            },
+        }
+    }
+}
+
+impl Placeholder {
+    /// Whether it stands for a port, or for several.
+    pub fn is_port(&self) -> bool {
+        match self {
+            Self::Declare(..) | Self::Own(_) | Self::Other(..) | Self::All(..) => true,
+            Self::ProjectName
+            | Self::ProjectDir
+            | Self::Instance
+            | Self::Service
+            | Self::Replica => false,
+        }
+    }
+}
+
+impl fmt::Display for Placeholder {
+    /// As it is written, whatever escapes or quotes stood around it in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Declare(name, PortWant::Auto) => write!(f, "$<{name}:auto>"),
+            Self::Declare(name, PortWant::Prefer(port)) => write!(f, "$<{name}:auto:{port}>"),
+            Self::Declare(name, PortWant::Within(range)) => {
+                write!(f, "$<{name}:auto:{}-{}>", range.start(), range.end())
+            }
+            Self::Declare(name, PortWant::Fixed(port)) => write!(f, "$<{name}:{port}>"),
+            Self::Own(name) => write!(f, "$<{name}>"),
+            Self::Other(service, name) => write!(f, "$<{service}.{name}>"),
+            Self::All(service, name) => write!(f, "$<{service}.{name}S>"),
+            Self::ProjectName => f.write_str("$<project.name>"),
+            Self::ProjectDir => f.write_str("$<project.dir>"),
+            Self::Instance => f.write_str("$<instance>"),
+            Self::Service => f.write_str("$<service>"),
+            Self::Replica => f.write_str("$<replica>"),
+        }
+    }
+}
+
+fn any_placeholder(pieces: &[Piece], is_meant: &dyn Fn(&Placeholder) -> bool) -> bool {
+    pieces.iter().any(|piece| match piece {
+        Piece::Text(_) | Piece::BareVariable(..) => false,
+        Piece::Placeholder(placeholder, _) => is_meant(placeholder),
+        Piece::Variable(variable) => match &variable.otherwise {
+            Otherwise::Empty => false,
+            Otherwise::Default { text: pieces, .. }
+            | Otherwise::Alternative { text: pieces, .. }
+            | Otherwise::Required {
+                message: pieces, ..
+            } => any_placeholder(pieces, is_meant),
+        },
+    })
 }
 
 /// Whether a value can stand in shell text without ever becoming syntax.
@@ -243,7 +320,7 @@ fn is_harmless(value: &str) -> bool {
 
 fn bare_variable(name: &str, span: &Span) -> Problem {
     Problem::warning(
-        "stack::spec::bare_variable",
+        code::BARE_VARIABLE,
         format!("`${name}` is left as it is, although a variable `{name}` is set"),
         span,
     )
@@ -255,7 +332,7 @@ fn bare_variable(name: &str, span: &Span) -> Problem {
 fn unset_variable(variable: &Variable) -> Problem {
     let name = &variable.name;
     Problem::warning(
-        "stack::spec::unset_variable",
+        code::UNSET_VARIABLE,
         format!("the variable `{name}` is not set; its place stays empty"),
         &variable.span,
     )
@@ -269,14 +346,14 @@ fn required_variable(variable: &Variable, reason: &str) -> Problem {
     } else {
         format!("the variable `{name}` is required: {reason}")
     };
-    Problem::error("stack::spec::required_variable", message, &variable.span).hint(format!(
+    Problem::error(code::REQUIRED_VARIABLE, message, &variable.span).hint(format!(
         "run with `{name}=… stack up`, or put it into an `env_file`"
     ))
 }
 
 fn unsafe_in_shell(value: &str, span: &Span) -> Problem {
     Problem::error(
-        "stack::spec::unsafe_in_shell",
+        code::UNSAFE_IN_SHELL,
         format!("the value {value:?} has characters that a shell would read as syntax"),
         span,
     )

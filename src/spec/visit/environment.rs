@@ -100,12 +100,7 @@ impl Reader<'_> {
         }
         let trimmed = key.trim();
         let problem = if key.contains("$<") {
-            Problem::error(
-                code::MISPLACED_PLACEHOLDER,
-                "a placeholder cannot stand in a key",
-                span,
-            )
-            .hint("placeholders stand in values: `KEY=$<PORT>`")
+            placeholder_in_key(span)
         } else {
             Problem::error(
                 code::BAD_KEY,
@@ -181,6 +176,7 @@ impl Reader<'_> {
     /// `labels:`, from a map or a list; `headers:`, from a map. A value of nothing is empty.
     pub(super) fn texts(&mut self, field: &Field<'_, '_>) -> IndexMap<String, Template> {
         let mut texts: IndexMap<String, Template> = IndexMap::new();
+        let mut places: IndexMap<String, Span> = IndexMap::new();
         if let Kind::Sequence(items) = &field.value.kind {
             for item in items {
                 let Some(text) = Text::of(item, self.source) else {
@@ -190,6 +186,16 @@ impl Reader<'_> {
                 };
                 let equals = text.value.find('=').unwrap_or(text.value.len());
                 let key = text.value[..equals].to_owned();
+                let key_span = text.span_of(0..equals);
+                if key.contains("$<") {
+                    self.problems.push(placeholder_in_key(&key_span));
+                    continue;
+                }
+                if let Some(first) = places.get(&key) {
+                    self.problems.push(repeated(&key, &key_span, first));
+                    continue;
+                }
+                places.insert(key.clone(), key_span);
                 let rest = (equals + 1).min(text.value.len());
                 let value = self.template_of(&text.after(rest), TemplateKind::Plain);
                 texts.insert(key, value);
@@ -210,6 +216,15 @@ impl Reader<'_> {
         }
         texts
     }
+}
+
+fn placeholder_in_key(span: &Span) -> Problem {
+    Problem::error(
+        code::MISPLACED_PLACEHOLDER,
+        "a placeholder cannot stand in a key",
+        span,
+    )
+    .hint("placeholders stand in values: `KEY=$<PORT>`")
 }
 
 fn repeated(key: &str, again: &Span, first: &Span) -> Problem {

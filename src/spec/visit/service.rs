@@ -26,7 +26,8 @@ const CONDITIONS: [(&str, Condition); 3] = [
 ];
 
 impl Reader<'_> {
-    /// Reads one service; `None` when nothing of it can be used.
+    /// Reads one service; `None` when not even its name can be used. One without anything that
+    /// runs was reported; it is kept so that nobody is told that its dependents' words are wrong.
     pub(super) fn service(&mut self, field: &Field<'_, '_>) -> Option<ServiceSpec> {
         let name = self.service_name(field.name, field.key);
         if field.value.is_null() {
@@ -39,7 +40,7 @@ impl Reader<'_> {
                 )
                 .hint("give it a `command`, and check the indentation of what is below it"),
             );
-            return None;
+            return name.map(|name| self.empty_service(name, field));
         }
         if !matches!(field.value.kind, Kind::Mapping(_)) {
             let what = format!("the service `{}`", field.name);
@@ -48,7 +49,7 @@ impl Reader<'_> {
                 field.name
             );
             self.wrong_type(&what, "a map", field, &hint);
-            return None;
+            return name.map(|name| self.empty_service(name, field));
         }
         let mut service = self.empty_service(name.unwrap_or_else(placeholder_name), field);
         self.place = Place::Service {
@@ -89,6 +90,8 @@ impl Reader<'_> {
             "depends_on" => service.depends_on = self.depends_on(entry),
             "healthcheck" => service.healthcheck = self.healthcheck(entry),
             "restart" => service.restart = self.setting(entry, values::parse_restart),
+            // Nothing is as if the key were not there, as with every other map.
+            "restart_policy" if entry.value.is_null() => {}
             "restart_policy" => service.restart_policy = Some(self.restart_policy(entry)),
             "success_exit_codes" => service.success_exit_codes = self.exit_codes(entry),
             "stop_signal" => service.stop_signal = self.setting(entry, values::parse_signal),

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::prepare::Prepared;
 use super::show::Failures;
 use crate::api::client::{Client, ClientError, EventStream};
-use crate::api::messages::Update;
+use crate::api::messages::{Update, code};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Stop};
@@ -102,6 +102,7 @@ pub(super) async fn follow(
         }
         // It has ended before we could ask: everything in it was short.
         Err(ClientError::NotRunning | ClientError::Closed) => End::Gone,
+        Err(ClientError::Refused(body)) if body.code == code::GONE => End::Gone,
         Err(error) => return Err(Stop::new(ExitCode::from(&error), text::chain(&error), None)),
     };
     let stack = match outcome {

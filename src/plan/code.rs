@@ -1,0 +1,34 @@
+//! The stable codes of everything that can be wrong with a plan.
+
+use crate::support::codes::codes;
+
+codes! {
+    /// Services that wait for each other.
+    CYCLE = "stack::plan::cycle";
+    /// A service that waits for itself.
+    SELF_DEPENDENCY = "stack::plan::self_dependency";
+    /// A dependency that is no service.
+    UNKNOWN_DEPENDENCY = "stack::plan::unknown_dependency";
+    /// `service_healthy` of a service that has neither a check nor a port.
+    NEVER_HEALTHY = "stack::plan::never_healthy";
+    /// Two generated values with one key.
+    KEY_COLLISION = "stack::plan::key_collision";
+    /// Warning: a wish for a port that is no port number.
+    WISH = "stack::plan::wish";
+    /// No name for the project, or one that cannot be one.
+    PROJECT_NAME = "stack::plan::project_name";
+    /// An `env_file` that cannot be read.
+    ENV_FILE = "stack::plan::env_file";
+    /// An entrypoint that needs a shell, with a command after it.
+    ENTRYPOINT_LINE = "stack::plan::entrypoint_line";
+    /// `http` of a health check that is neither a path nor a URL.
+    HTTP_TARGET = "stack::plan::http_target";
+    /// `http` of a health check without a port, or with two.
+    HTTP_PORT = "stack::plan::http_port";
+    /// A header that HTTP cannot carry.
+    HTTP_HEADER = "stack::plan::http_header";
+    /// `tcp` of a health check that is neither a port nor a host and a port.
+    TCP_TARGET = "stack::plan::tcp_target";
+    /// A port of the file that the running stack does not have.
+    NOT_ALLOCATED = "stack::plan::not_allocated";
+}

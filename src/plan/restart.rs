@@ -1,0 +1,84 @@
+//! When a service is started again: `restart` and `restart_policy` made one.
+
+use std::time::Duration;
+
+use super::model::{RestartPolicy, RestartWhen};
+use super::resolver::Resolver;
+use crate::spec::code as spec_code;
+use crate::spec::model::{RestartSpec, ServiceSpec, Setting};
+use crate::spec::problem::{Problem, Span};
+
+/// The restart policy of a service, every value settled.
+pub(super) fn restart(
+    service: &ServiceSpec,
+    resolver: &Resolver<'_>,
+    problems: &mut Vec<Problem>,
+) -> RestartPolicy {
+    let short = resolver.setting(service.restart.as_ref(), problems);
+    let Some(tuned) = &service.restart_policy else {
+        return policy_of(short.unwrap_or(RestartSpec::No));
+    };
+    let condition = resolver.setting(tuned.condition.as_ref(), problems);
+    // Where both are written out, the spec has compared them.
+    let is_deferred =
+        |setting: &Option<Setting<RestartSpec>>| matches!(setting, Some(Setting::Deferred(..)));
+    if let (Some(short), Some(condition)) = (short, condition)
+        && policy_of(short).when != policy_of(condition).when
+        && (is_deferred(&service.restart) || is_deferred(&tuned.condition))
+    {
+        problems.push(disagree(
+            &format!(
+                "`restart` and `restart_policy` of `{}` disagree",
+                service.name
+            ),
+            &tuned.span,
+            "keep `restart` and leave `condition` out",
+        ));
+    }
+    // A policy without a condition restarts after every end, as in Compose.
+    let mut policy = policy_of(short.or(condition).unwrap_or(RestartSpec::Always));
+    let mut duration = |value: &Option<Setting<Duration>>, target: &mut Duration| {
+        if let Some(value) = resolver.setting(value.as_ref(), problems) {
+            *target = value;
+        }
+    };
+    duration(&tuned.delay, &mut policy.delay);
+    duration(&tuned.max_delay, &mut policy.max_delay);
+    duration(&tuned.window, &mut policy.window);
+    policy.max_delay = policy.max_delay.max(policy.delay);
+    // No limit is what 0 means to the engine, here as in `on-failure:0`.
+    let attempts = resolver.setting(tuned.max_attempts.as_ref(), problems);
+    if let Some(limit) = attempts.filter(|&limit| limit > 0) {
+        if policy.max_attempts.is_some_and(|other| other != limit) {
+            problems.push(disagree(
+                &format!(
+                    "`restart` and `max_attempts` of `{}` give two limits",
+                    service.name
+                ),
+                &tuned.span,
+                "write `restart: on-failure`, and the limit once",
+            ));
+        }
+        policy.max_attempts = Some(limit);
+    }
+    policy
+}
+
+/// The policy of the short form.
+pub(super) fn policy_of(restart: RestartSpec) -> RestartPolicy {
+    match restart {
+        RestartSpec::No => RestartPolicy::with(RestartWhen::Never, None),
+        // Without a limit, as in Compose; so is a limit of 0 there.
+        RestartSpec::OnFailure(limit) => {
+            RestartPolicy::with(RestartWhen::OnFailure, limit.filter(|&limit| limit > 0))
+        }
+        // The two differ only for what was stopped before a restart of the machine.
+        RestartSpec::Always | RestartSpec::UnlessStopped => {
+            RestartPolicy::with(RestartWhen::Always, None)
+        }
+    }
+}
+
+fn disagree(message: &str, span: &Span, hint: &str) -> Problem {
+    Problem::error(spec_code::CONFLICTING_RESTART, message, span).hint(hint)
+}

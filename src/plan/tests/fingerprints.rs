@@ -1,0 +1,139 @@
+//! Which changes need a new start, and which do not.
+
+use super::{Project, numbered};
+
+fn fingerprint(yaml: &str) -> String {
+    Project::new(yaml).good().fingerprint().to_owned()
+}
+
+/// A stack in which everything that can be said is said.
+const FULL: &str = "\
+ports: { range: 8000-8100, exclude: [8050] }
+dotenv: { path: .env.x, vars: { URL: 'http://localhost:$<a.PORT>' } }
+environment: { TOP: one }
+shell: [/bin/sh, -c]
+services:
+  a:
+    entrypoint: [nice]
+    command: [serve, $<PORT:auto>, $<OTHER:auto>]
+    working_dir: sub
+    environment: { OWN: $<PORT> }
+    env_file: e
+    depends_on: { b: { condition: service_started } }
+    healthcheck: { http: { path: /, port: 80, status: [200], headers: { X: y } }, interval: 1s, timeout: 1s, retries: 1, start_period: 1s, start_interval: 1s }
+    restart: on-failure:1
+    restart_policy: { delay: 1s, max_delay: 2s, window: 1s }
+    success_exit_codes: [3]
+    stop_signal: INT
+    stop_grace_period: 1s
+    labels: { l: one }
+  b: { command: x | y }
+";
+
+/// One text of [`FULL`], and one that means something else.
+const CHANGES: [(&str, &str); 36] = [
+    ("8000-8100", "8000-8101"),
+    ("[8050]", "[8051]"),
+    (".env.x", ".env.y"),
+    ("http://localhost", "http://127.0.0.1"),
+    ("$<a.PORT>'", "$<a.OTHER>'"),
+    ("TOP: one", "TOP: two"),
+    ("TOP: one", "TOP: null"),
+    ("/bin/sh, -c", "/bin/sh, -ec"),
+    ("[nice]", "[nice, -n5]"),
+    ("[serve", "[server"),
+    ("PORT:auto>", "PORT:auto:5173>"),
+    ("PORT:auto>", "PORT:8080>"),
+    ("PORT:auto>", "PORT:auto:9100-9101>"),
+    ("$<PORT:auto>, $<OTHER:auto>", "$<OTHER:auto>, $<PORT:auto>"),
+    ("working_dir: sub", "working_dir: other"),
+    ("OWN: $<PORT>", "OWN: $<OTHER>"),
+    ("env_file: e", "env_file: f"),
+    ("service_started", "service_completed_successfully"),
+    ("service_started }", "service_started, restart: true }"),
+    ("path: /,", "path: /x,"),
+    ("port: 80,", "port: 81,"),
+    ("[200]", "[201]"),
+    ("X: y", "X: z"),
+    ("interval: 1s, t", "interval: 2s, t"),
+    ("retries: 1", "retries: 2"),
+    ("start_period: 1s", "start_period: 2s"),
+    ("on-failure:1", "on-failure:2"),
+    ("delay: 1s,", "delay: 1500ms,"),
+    ("window: 1s", "window: 2s"),
+    ("[3]", "[4]"),
+    ("INT", "HUP"),
+    ("grace_period: 1s", "grace_period: 2s"),
+    ("l: one", "l: two"),
+    ("x | y", "x | z"),
+    ("  b: {", "  c: { command: x }\n  b: {"),
+    ("services:", "name: other\nservices:"),
+];
+
+fn full(yaml: &str) -> Project {
+    Project::new(yaml).file("e", "F=1\n").file("f", "F=2\n")
+}
+
+#[test]
+fn whatever_changes_what_runs_changes_it() {
+    let usual = full(FULL).good().fingerprint().to_owned();
+    for (from, to) in CHANGES {
+        let yaml = FULL.replacen(from, to, 1);
+        assert_ne!(yaml, FULL, "{from}");
+        // The directory is another one, and its path is in the environment: hold it against one
+        // that has the same text.
+        let project = full(FULL);
+        let before = project.good().fingerprint().to_owned();
+        let changed = Project { yaml, ..project };
+        assert_ne!(changed.good().fingerprint(), before, "{from} → {to}");
+    }
+    assert_eq!(usual.len(), 16);
+}
+
+#[test]
+fn it_is_the_same_for_other_ports_runs_callers_and_wordings() {
+    let project = full(FULL);
+    let before = project.good();
+    let plan = before.finish(&numbered(&before), &mut Vec::new());
+    assert_eq!(plan.fingerprint, before.fingerprint());
+    let project = project.caller(&[("A_PORT", "8999"), ("HOME", "/elsewhere")]);
+    assert_eq!(project.good().fingerprint(), before.fingerprint());
+    for (from, to) in [
+        ("stop_signal: INT", "stop_signal: SIGINT"),
+        ("interval: 1s, t", "interval: 1000ms, t"),
+        ("TOP: one", "TOP: '${NONE:-one}'"),
+        ("services:", "x-mine: 1\nservices: # and a comment"),
+        ("working_dir: sub", "working_dir: ./sub/"),
+    ] {
+        let yaml = FULL.replacen(from, to, 1);
+        assert_ne!(yaml, FULL, "{from}");
+        let same = Project { yaml, ..full(FULL) };
+        let same = Project {
+            directory: project.directory.clone(),
+            ..same
+        };
+        assert_eq!(same.good().fingerprint(), before.fingerprint(), "{to}");
+    }
+}
+
+#[test]
+fn what_an_env_file_says_counts() {
+    let project = Project::service("env_file: e").file("e", "A=1\n");
+    let before = project.good().fingerprint().to_owned();
+    assert_eq!(project.good().fingerprint(), before);
+    assert_ne!(project.file("e", "A=2\n").good().fingerprint(), before);
+}
+
+#[test]
+fn a_variable_counts_by_what_it_comes_to() {
+    let yaml = "services: { a: { command: [x, '${V:-one}'] } }";
+    let project = Project::new(yaml);
+    let before = project.good().fingerprint().to_owned();
+    let same = project.caller(&[("V", "one")]);
+    assert_eq!(same.good().fingerprint(), before);
+    let mut other = same;
+    other.caller.clear();
+    let other = other.caller(&[("V", "two")]);
+    assert_ne!(other.good().fingerprint(), before);
+    assert_ne!(fingerprint(yaml), before, "the directory counts");
+}

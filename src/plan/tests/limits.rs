@@ -1,0 +1,68 @@
+//! Large files take time in proportion to their size, and nothing overflows.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use super::Project;
+use crate::plan::code;
+
+/// Generous for a debug build on a busy machine; what is quadratic needs minutes.
+const SOON: Duration = Duration::from_secs(60);
+
+/// How many services: enough for a quadratic walk to be seen, and for a recursive one to overflow.
+const MANY: usize = 20_000;
+
+#[track_caller]
+fn codes(yaml: &str) -> Vec<&'static str> {
+    let project = Project::new(yaml);
+    let began = Instant::now();
+    let codes = project.codes();
+    assert!(began.elapsed() < SOON, "took {:?}", began.elapsed());
+    codes
+}
+
+fn services(line: impl Fn(usize) -> String) -> String {
+    let mut yaml = String::from("services:\n");
+    for number in 0..MANY {
+        let _ = writeln!(yaml, "  s{number}: {{ command: x, {} }}", line(number));
+    }
+    yaml
+}
+
+#[test]
+fn a_chain_as_long_as_the_file_is_no_cycle() {
+    let chain = services(|number| match number {
+        0 => "labels: {}".to_owned(),
+        _ => format!("depends_on: [s{}]", number - 1),
+    });
+    assert_eq!(codes(&chain), [""; 0]);
+}
+
+#[test]
+fn a_cycle_as_long_as_the_file_is_one_short_message() {
+    let cycle = services(|number| format!("depends_on: [s{}]", (number + 1) % MANY));
+    let (_, problems) = Project::new(&cycle).draft();
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].code, code::CYCLE);
+    assert!(problems[0].message.len() < 200, "{}", problems[0].message);
+    assert!(problems[0].message.contains("s0 → s1 → "));
+}
+
+#[test]
+fn a_file_of_unknown_names_is_told_in_time() {
+    let unknown = services(|number| format!("depends_on: [s{number}x]"));
+    assert_eq!(codes(&unknown).len(), MANY);
+}
+
+#[test]
+fn what_is_for_all_services_is_resolved_once() {
+    let mut yaml = String::from("environment:\n");
+    for number in 0..500 {
+        let _ = writeln!(yaml, "  K{number}: '${{NONE}}'");
+    }
+    yaml.push_str("services:\n");
+    for number in 0..500 {
+        let _ = writeln!(yaml, "  s{number}: {{ command: x }}");
+    }
+    assert_eq!(codes(&yaml).len(), 500);
+}

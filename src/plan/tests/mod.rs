@@ -1,0 +1,193 @@
+//! Tests of the room as a whole: a text goes in, a plan comes out.
+
+mod commands;
+mod corpus;
+mod dependencies;
+mod environment;
+mod fingerprints;
+mod health;
+mod limits;
+mod names;
+mod settings;
+mod show;
+mod texts;
+mod variables;
+mod wishes;
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use super::{Assignment, Draft, Inputs, Plan, UnitPlan};
+use crate::ports::request::PortKey;
+use crate::spec::problem::Problem;
+use crate::spec::{Input, load};
+
+/// A project directory called `shop`, and whoever calls `stack` in it.
+struct Project {
+    /// Removed when the test ends.
+    _parent: TempDir,
+    directory: PathBuf,
+    yaml: String,
+    caller: Vec<(OsString, OsString)>,
+    name: Option<String>,
+}
+
+impl Project {
+    fn new(yaml: &str) -> Self {
+        Self::in_directory("shop", yaml)
+    }
+
+    /// A project of one service, `a`, with these lines.
+    fn service(lines: &str) -> Self {
+        Self::new(&one_service(lines))
+    }
+
+    fn in_directory(name: &str, yaml: &str) -> Self {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = fs_err::canonicalize(parent.path()).unwrap().join(name);
+        fs_err::create_dir(&directory).unwrap();
+        Self {
+            _parent: parent,
+            directory,
+            yaml: yaml.to_owned(),
+            caller: Vec::new(),
+            name: None,
+        }
+    }
+
+    fn file(self, path: &str, text: impl AsRef<[u8]>) -> Self {
+        let path = self.directory.join(path);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(path, text).unwrap();
+        self
+    }
+
+    fn caller(mut self, variables: &[(&str, &str)]) -> Self {
+        let variables = variables.iter().map(|(k, v)| (k.into(), v.into()));
+        self.caller.extend(variables);
+        self
+    }
+
+    fn named(mut self, name: &str) -> Self {
+        self.name = Some(name.to_owned());
+        self
+    }
+
+    /// The draft, and all that is wrong.
+    fn draft(&self) -> (Option<Draft>, Vec<Problem>) {
+        let loaded = load(Input {
+            bytes: self.yaml.clone().into(),
+            shown: PathBuf::from("stack.yaml"),
+            file: self.directory.join("stack.yaml"),
+            project_dir: self.directory.clone(),
+        });
+        let inputs = Inputs {
+            caller: Arc::new(self.caller.clone()),
+            project_name: self.name.clone(),
+        };
+        let mut problems = loaded.problems;
+        let draft = loaded
+            .spec
+            .and_then(|spec| Draft::new(spec, &inputs, &mut problems));
+        (draft, problems)
+    }
+
+    /// The draft of a file without errors.
+    #[track_caller]
+    fn good(&self) -> Draft {
+        let (draft, problems) = self.draft();
+        let errors: Vec<_> = problems.iter().filter(|p| p.is_error()).collect();
+        assert!(errors.is_empty(), "{}\n{errors:#?}", self.yaml);
+        draft.unwrap()
+    }
+
+    /// The plan with the ports 8000, 8001, … in the order of the file.
+    #[track_caller]
+    fn plan(&self) -> Plan {
+        let draft = self.good();
+        let mut problems = Vec::new();
+        let plan = draft.finish(&numbered(&draft), &mut problems);
+        assert!(problems.iter().all(|p| !p.is_error()), "{problems:#?}");
+        plan
+    }
+
+    /// The plan of the service `a`.
+    #[track_caller]
+    fn unit(&self) -> UnitPlan {
+        let plan = self.plan();
+        let index = plan.unit_of("a").unwrap();
+        plan.units[index].clone()
+    }
+
+    /// The value of a key in the environment of the service `a`.
+    #[track_caller]
+    fn value(&self, key: &str) -> Option<String> {
+        value(&self.unit(), key)
+    }
+
+    /// The codes of everything that is wrong, in order.
+    fn codes(&self) -> Vec<&'static str> {
+        self.draft().1.iter().map(|problem| problem.code).collect()
+    }
+
+    /// The one thing that is wrong.
+    #[track_caller]
+    fn problem(&self) -> Problem {
+        let (_, mut problems) = self.draft();
+        assert_eq!(problems.len(), 1, "{}\n{problems:#?}", self.yaml);
+        problems.remove(0)
+    }
+
+    fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.directory.join(path)
+    }
+}
+
+/// The text of a stack with the service `a` that has these lines.
+fn one_service(lines: &str) -> String {
+    let command = ["command:", "entrypoint:"];
+    let has_command = lines
+        .lines()
+        .any(|line| command.iter().any(|key| line.starts_with(key)));
+    let mut text = String::from("services:\n  a:\n");
+    if !has_command {
+        text.push_str("    command: serve\n");
+    }
+    for line in lines.lines() {
+        writeln!(text, "    {line}").unwrap();
+    }
+    text
+}
+
+/// Ports from 8000 on for everything that is asked for.
+fn numbered(draft: &Draft) -> Assignment {
+    let requests = draft.requests(&mut Vec::new());
+    requests
+        .into_iter()
+        .map(|request| request.key)
+        .zip(8000..)
+        .collect()
+}
+
+fn value(unit: &UnitPlan, key: &str) -> Option<String> {
+    unit.environment
+        .get(key)
+        .map(|value| value.to_str().unwrap().to_owned())
+}
+
+fn port_key(service: &str, name: &str) -> PortKey {
+    PortKey {
+        service: crate::support::name::ServiceName::new(service).unwrap(),
+        name: crate::support::name::PortName::new(name).unwrap(),
+    }
+}
+
+/// Line and column of a problem's main place.
+fn at(problem: &Problem) -> (usize, usize) {
+    let location = problem.labels[0].span.location();
+    (location.line, location.column)
+}
