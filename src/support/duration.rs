@@ -89,7 +89,7 @@ pub fn human(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         _ if millis < 1_000 => format!("{millis} ms"),
-        _ if millis < 59_950 && millis % 1_000 == 0 => format!("{seconds} s"),
+        _ if millis < 59_950 && millis.is_multiple_of(1_000) => format!("{seconds} s"),
         _ if millis < 59_950 => format!("{:.1} s", duration.as_secs_f64()),
         0..3_600 => format!("{} m {} s", seconds / 60, seconds % 60),
         3_600..86_400 => format!("{} h {} m", seconds / 3_600, seconds / 60 % 60),

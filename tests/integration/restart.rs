@@ -175,6 +175,18 @@ fn a_missing_program_is_no_loop() {
 }
 
 #[test]
+fn a_stack_that_ends_before_anybody_watches_says_why() {
+    let stack = TestStack::new("services: { it: { command: ./script, restart: always } }");
+    stack.write("script", "#!/no/such/interpreter\n");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs_err::set_permissions(stack.path("script"), executable).expect("it is ours");
+    for up in [&["up", "-d"][..], &["up", "--wait"]] {
+        let output = stack.run(up).expect(1);
+        output.says(&["it", "interpreter in its first line does not exist"]);
+    }
+}
+
+#[test]
 fn a_shell_that_finds_no_program_is_no_loop_either() {
     let stack = TestStack::new(
         "services: { it: { command: 'no-such-program-anywhere | cat >&2; exit 127', restart: always } }",
