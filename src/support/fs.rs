@@ -84,11 +84,10 @@ fn resolve_links(path: &Path) -> io::Result<PathBuf> {
 
 fn name_file(error: &io::Error, path: &Path) -> io::Error {
     // The name of a temporary file, which is in the text of its error, would only lead astray.
-    let cause = error.get_ref().and_then(std::error::Error::source);
-    let reason = match cause {
-        Some(cause) => cause.to_string(),
-        None => error.to_string(),
-    };
+    let text = error.to_string();
+    let reason = text
+        .split_once(" at path \"")
+        .map_or(text.as_str(), |(reason, _)| reason);
     io::Error::new(
         error.kind(),
         format!("failed to write `{}`: {reason}", path.display()),

@@ -51,7 +51,7 @@ pub async fn stdout_is_closed() {
         .spawn(waiter)
         .is_ok();
     if !is_watched || closed_rx.await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
