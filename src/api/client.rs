@@ -1,7 +1,7 @@
 //! The other end of the control socket: what commands, views and tests use.
 //!
 //! Every call opens its own connection and has a deadline; an answer that is no success comes back
-//! as a typed error. The two streams are in [`stream`].
+//! as a typed error. The two streams are in `stream`.
 
 mod error;
 mod stream;

@@ -11,7 +11,7 @@
 //!   [`PATIENCE`] makes room for the next;
 //! - at most [`MAX_STREAMS`] of them may be streams, so that a command always finds a place.
 //!
-//! The endpoints are in [`routes`], the streams in [`streams`], error answers in [`reply`].
+//! The endpoints are in `routes`, the streams in `streams`, error answers in `reply`.
 
 mod reply;
 mod routes;

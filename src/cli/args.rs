@@ -1,8 +1,8 @@
 //! The arguments of `stack`: every verb and flag, as `clap` reads them.
 //!
 //! [`parse`] turns the command line into [`Cli`], or into what to show instead. What each verb takes
-//! is in [`verbs`]; wrong usage, and what the design names but nobody has built yet, are explained
-//! by [`usage`].
+//! is in `verbs`; wrong usage, and what the design names but nobody has built yet, are explained
+//! by `usage`.
 
 mod usage;
 mod verbs;
@@ -12,8 +12,9 @@ mod tests;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
+use super::printer::{Color, Progress};
 use crate::support::name::ProjectName;
 
 pub use usage::{NotRun, UsageError, parse};
@@ -81,7 +82,8 @@ pub struct Cli {
     pub verb: Option<Verb>,
 }
 
-/// The flags before the verb.
+/// The flags of every verb: all but `-f`, which is follow after `logs`, may also stand behind it, where
+/// the help lists them last.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Global {
     /// Use this stack.yaml; `-` reads standard input
@@ -89,13 +91,14 @@ pub struct Global {
     pub file: Option<PathBuf>,
 
     /// Use this name for the project
-    #[arg(short, long, value_name = "NAME", value_parser = ProjectName::new, global = true)]
+    #[arg(short, long, value_name = "NAME", value_parser = ProjectName::new, global = true, display_order = 100)]
     pub project_name: Option<ProjectName>,
 
     /// How to show progress: auto, tty, plain, json or quiet
     #[arg(
         long,
         global = true,
+        display_order = 101,
         value_name = "KIND",
         value_enum,
         default_value_t,
@@ -107,6 +110,7 @@ pub struct Global {
     #[arg(
         long,
         global = true,
+        display_order = 102,
         value_name = "WHEN",
         value_enum,
         default_value_t,
@@ -115,36 +119,8 @@ pub struct Global {
     pub color: Color,
 
     /// Say what stack itself decides and does
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, display_order = 103)]
     pub verbose: bool,
-}
-
-/// How progress is shown.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Progress {
-    /// `Tty` on a terminal, else `Plain`.
-    #[default]
-    Auto,
-    /// Live lines.
-    Tty,
-    /// Plain lines.
-    Plain,
-    /// A JSON object a line.
-    Json,
-    /// Errors only.
-    Quiet,
-}
-
-/// When colours are used.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Color {
-    /// On a terminal, unless `NO_COLOR` is set.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
 }
 
 /// What to do.

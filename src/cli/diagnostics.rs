@@ -1,7 +1,7 @@
 //! Problems as people read them: the line, what is wrong in it, and the way out.
 //!
 //! The one file that names `miette`. Pure: problems in, text out; the printer prints it. What
-//! reaches `miette` is a window around the labels (see [`excerpt`]), never the whole file.
+//! reaches `miette` is a window around the labels (see `excerpt`), never the whole file.
 
 mod excerpt;
 
@@ -19,6 +19,7 @@ use miette::{
 };
 
 use self::excerpt::{Excerpt, LineIndex};
+use crate::cli::style::{Palette, Tone};
 use crate::spec::{Problem, Severity, Source};
 use crate::support::text::{count, list};
 
@@ -37,7 +38,7 @@ pub struct Options {
     pub width: usize,
 }
 
-/// Draws every problem and a last line that counts them.
+/// Draws every problem, and below those of a file a last line that counts them.
 ///
 /// The text ends in a newline and, without colour, holds no control character but newlines,
 /// whatever the user's file holds.
@@ -55,28 +56,59 @@ pub fn render(problems: &[Problem], options: Options) -> String {
     let mut report = String::new();
     for problem in problems.iter().take(MAX_SHOWN) {
         let drawing = Drawing::new(problem, &mut lines);
-        // Writing to a string cannot fail; a drawing that does is still told in words.
-        if handler.render_report(&mut report, &drawing).is_err() {
-            report.push_str(&drawing.message);
-            report.push('\n');
+        let has_place = !drawing.labels.is_empty();
+        report.push_str(&heading(problem, options.color));
+        if has_place {
+            let mut drawn = String::new();
+            // Writing to a string cannot fail; a drawing that does is still told in words.
+            if handler.render_report(&mut drawn, &drawing).is_ok() {
+                report.push_str(excerpt_of(&drawn));
+            }
         }
         for label in &drawing.elsewhere {
             let _ = writeln!(report, "  also: {label}");
         }
         if let Some(hint) = &problem.hint {
-            push_hint(&mut report, hint);
+            push_hint(&mut report, hint, if has_place { "  " } else { "" });
         }
-        report.push('\n');
+        if has_place {
+            report.push('\n');
+        }
     }
     report.push_str(&summary(problems));
-    report.push('\n');
+    if report.ends_with("\n\n") {
+        report.pop();
+    }
     report
 }
 
-/// `2 problems in stack.yaml; nothing was started`.
+/// `error: unknown key (stack::spec::unknown_key)`, as every other message begins.
+fn heading(problem: &Problem, color: bool) -> String {
+    let palette = Palette::new(color);
+    let lead = match problem.severity {
+        Severity::Error => palette.paint(Tone::Bad, "error:"),
+        Severity::Warning => palette.paint(Tone::Warning, "warning:"),
+    };
+    let code = palette.paint(Tone::Quiet, &format!("({})", problem.code));
+    format!("{lead} {} {code}\n", clean(&problem.message))
+}
+
+/// The drawing without the lines above it, which would repeat the heading.
+fn excerpt_of(drawn: &str) -> &str {
+    drawn.find('╭').map_or("", |corner| {
+        let start = drawn[..corner].rfind('\n').map_or(0, |end| end + 1);
+        &drawn[start..]
+    })
+}
+
+/// `2 problems in stack.yaml; nothing was started`. Nothing where there is nothing to count: for
+/// warnings, and for what is about no file's text.
 fn summary(problems: &[Problem]) -> String {
     let errors = problems.iter().filter(|problem| problem.is_error()).count();
     let warnings = problems.len() - errors;
+    if errors == 0 {
+        return String::new();
+    }
     let mut files: Vec<String> = Vec::new();
     for label in problems.iter().filter_map(|problem| problem.labels.first()) {
         let file = clean(&label.span.path().display().to_string());
@@ -84,35 +116,32 @@ fn summary(problems: &[Problem]) -> String {
             files.push(file);
         }
     }
-    let mut line = match (errors, warnings) {
-        (0, _) => count(warnings, "warning"),
-        (_, 0) => count(errors, "problem"),
-        (_, _) => format!(
-            "{} and {}",
-            count(errors, "problem"),
-            count(warnings, "warning")
-        ),
-    };
-    if !files.is_empty() {
-        let _ = write!(line, " in {}", list(files));
+    if files.is_empty() {
+        return String::new();
     }
-    if errors > 0 {
-        line.push_str("; nothing was started");
+    let mut line = count(errors, "problem");
+    if warnings > 0 {
+        let _ = write!(line, " and {}", count(warnings, "warning"));
     }
+    let _ = write!(line, " in {}; nothing was started", list(files));
     if problems.len() > MAX_SHOWN {
         let _ = write!(line, " (the first {MAX_SHOWN} are shown)");
     }
+    line.push('\n');
     line
 }
 
 /// A hint below the drawing; its further lines (a starter to copy) are indented alike.
-fn push_hint(report: &mut String, hint: &str) {
+fn push_hint(report: &mut String, hint: &str, indent: &str) {
     for (number, line) in hint.lines().enumerate() {
         let lead = match (number, line) {
-            (0, _) => "  hint: ",
+            (0, _) => "hint: ",
             (_, "") => "",
-            (_, _) => "    ",
+            (_, _) => "  ",
         };
+        if !line.is_empty() {
+            report.push_str(indent);
+        }
         report.push_str(lead);
         report.push_str(&clean(line));
         report.push('\n');
@@ -158,8 +187,6 @@ impl Lines {
 #[derive(Debug)]
 struct Drawing {
     severity: Severity,
-    code: String,
-    message: String,
     labels: Vec<LabeledSpan>,
     excerpts: Option<Excerpts>,
     /// Labels in other texts, in words: a drawing shows one text.
@@ -198,14 +225,8 @@ impl Drawing {
                 LabeledSpan::new_with_span(text, range)
             });
         }
-        let severity = match problem.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
         Self {
             severity: problem.severity,
-            code: format!("{severity}: {}", problem.code),
-            message: clean(&problem.message),
             labels,
             excerpts: main.map(|source| Excerpts {
                 name: clean(&source.path.display().to_string()),
@@ -218,17 +239,14 @@ impl Drawing {
 
 impl fmt::Display for Drawing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        // The message stands in the heading.
+        f.write_str("")
     }
 }
 
 impl std::error::Error for Drawing {}
 
 impl Diagnostic for Drawing {
-    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        Some(Box::new(&self.code))
-    }
-
     fn severity(&self) -> Option<miette::Severity> {
         Some(match self.severity {
             Severity::Error => miette::Severity::Error,

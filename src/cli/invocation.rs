@@ -6,10 +6,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::args::{Color, Global, Progress};
+use super::args::Global;
 use super::diagnostics;
 use super::exit::ExitCode;
-use super::printer::{self, Printer, PrinterOptions, Terminals};
+use super::printer::{self, Printer, PrinterOptions, Progress, Terminals};
 use crate::plan::{Caller, Draft, Inputs};
 use crate::ports::{Ledger, state_dir};
 use crate::run::instance::Instance;
@@ -117,6 +117,8 @@ impl Invocation {
             .spec
             .and_then(|spec| Draft::new(spec, &self.inputs(), &mut problems));
         deduplicate(&mut problems);
+        // Several rooms have looked; a reader goes through the file once.
+        problems.sort_by_key(place);
         match draft {
             Some(draft) if !problems.iter().any(Problem::is_error) => Ok(Ready {
                 draft,
@@ -207,18 +209,8 @@ impl Invocation {
     /// The printer's options for these services.
     pub fn printer_options(&self, services: &[ServiceName]) -> PrinterOptions {
         PrinterOptions {
-            progress: match self.global.progress {
-                Progress::Auto => printer::Progress::Auto,
-                Progress::Tty => printer::Progress::Tty,
-                Progress::Plain => printer::Progress::Plain,
-                Progress::Json => printer::Progress::Json,
-                Progress::Quiet => printer::Progress::Quiet,
-            },
-            color: match self.global.color {
-                Color::Auto => printer::Color::Auto,
-                Color::Always => printer::Color::Always,
-                Color::Never => printer::Color::Never,
-            },
+            progress: self.global.progress,
+            color: self.global.color,
             log_prefix: true,
             services: services.to_vec(),
             terminals: self.terminals,
@@ -273,6 +265,12 @@ fn lookup(caller: &[(OsString, OsString)], name: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
+/// Where a problem stands: those of no place first, then by file and place.
+fn place(problem: &Problem) -> Option<(std::path::PathBuf, usize)> {
+    let span = &problem.labels.first()?.span;
+    Some((span.path().to_path_buf(), span.start))
+}
+
 /// Some texts are resolved twice on their way to a plan; each finding is told once. There may be
 /// as many as there are lines in the file, so they are not compared one with every other.
 fn deduplicate(problems: &mut Vec<Problem>) {
@@ -300,7 +298,7 @@ fn input(found: Found, bytes: Vec<u8>) -> Input {
         },
         Found::Stdin { project_dir } => Input {
             bytes,
-            shown: PathBuf::from("-"),
+            shown: PathBuf::from("stdin"),
             file: PathBuf::from("-"),
             project_dir,
         },

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
+use crate::run::snapshot::{Event, Phase, PortState, ServiceSnapshot};
 use crate::support::name::ServiceName;
 
 /// What "up" means.
@@ -100,6 +100,22 @@ impl Readiness {
             })
             .cloned()
             .collect()
+    }
+
+    /// The services on their way whose port was stolen, or which listen on another one: no more is
+    /// to be expected of them, though they may come round.
+    pub fn astray(&self) -> Vec<ServiceName> {
+        let is_astray = |name: &&ServiceName| {
+            self.latest.get(*name).is_some_and(|service| {
+                service.ports.iter().any(|port| match port.state {
+                    PortState::Stolen { .. } | PortState::WrongPort { .. } => true,
+                    PortState::Held | PortState::Listening { .. } | PortState::NotListening => {
+                        false
+                    }
+                })
+            })
+        };
+        self.pending().iter().filter(is_astray).cloned().collect()
     }
 
     /// How far it is. Nothing is settled before every service that was asked for has been seen.

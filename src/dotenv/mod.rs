@@ -7,7 +7,7 @@
 //! not at all; [`format`](mod@format) prints the same values for `stack env`. Only `write` and
 //! [`git`] touch the outside world.
 //!
-//! Which values there are is decided in `plan`; when they are written, in `run`.
+//! Which values there are is decided in `plan`; they are written by `up`, before it forks.
 //! The rules and their reasons: `docs/design/dotenv.md`.
 
 pub mod fence;

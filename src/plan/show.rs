@@ -16,7 +16,7 @@ use serde::Serialize;
 use self::secret::mask;
 use self::view::{Scalar, View};
 use super::draft::Draft;
-use super::model::{HealthPlan, RestartPolicy, RestartWhen, UnitPlan};
+use super::model::{HealthPlan, ProbePlan, RestartPolicy, RestartWhen, UnitPlan};
 use super::resolver::{Assignment, Ports, Resolver};
 use crate::spec::model::{
     CommandSpec, Condition, EnvFileSpec, HealthcheckSpec, HttpProbeSpec, ProbeSpec, RestartSpec,
@@ -299,7 +299,7 @@ fn show_health(spec: &HealthcheckSpec, plan: &HealthPlan, view: &View<'_>) -> Sh
             shown.test = Some(ShownCommand::Words(words));
         }
         ProbeSpec::Tcp(target) => shown.tcp = Some(view.text(target)),
-        ProbeSpec::Http(http) => shown.http = Some(show_http(http, view)),
+        ProbeSpec::Http(http) => shown.http = Some(show_http(http, &plan.probe, view)),
     }
     shown
 }
@@ -313,7 +313,7 @@ fn show_test(line: String) -> ShownCommand {
     }
 }
 
-fn show_http(http: &HttpProbeSpec, view: &View<'_>) -> ShownHttp {
+fn show_http(http: &HttpProbeSpec, plan: &ProbePlan, view: &View<'_>) -> ShownHttp {
     let status = |(low, high): (u16, u16)| {
         if low == high {
             Scalar::number(low)
@@ -321,9 +321,18 @@ fn show_http(http: &HttpProbeSpec, view: &View<'_>) -> ShownHttp {
             Scalar::Text(format!("{low}-{high}"))
         }
     };
+    let path = view.text(&http.path);
+    // Once the number stands in the command, the declaration that gives a check its port is gone,
+    // and what is shown must load again.
+    let implied = match plan {
+        ProbePlan::Http(plan) if view.0.ports.are_allocated && path.starts_with('/') => {
+            Some(Scalar::number(plan.port))
+        }
+        ProbePlan::Http(_) | ProbePlan::Command(_) | ProbePlan::Tcp { .. } => None,
+    };
     ShownHttp {
-        path: view.text(&http.path),
-        port: view.given(http.port.as_ref(), Scalar::number),
+        path,
+        port: view.given(http.port.as_ref(), Scalar::number).or(implied),
         status: http
             .status
             .iter()

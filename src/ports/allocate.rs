@@ -205,8 +205,8 @@ fn refused(miss: &Miss, batch: &Batch<'_>, session: &Session) -> Refused {
     let occupant = match miss.reason {
         Reason::Denied => Occupant::System,
         Reason::Sibling(index) => Occupant::Sibling(batch.requests[index].key.clone()),
-        Reason::ForeignSticky => stack().map_or(Occupant::Unknown, of_stack),
-        Reason::Taken => {
+        // Another stack's number may be in use by somebody else altogether.
+        Reason::ForeignSticky | Reason::Taken => {
             let sockets = sock_diag::on_port(miss.port).unwrap_or_default();
             match owner::name(sockets, stack()) {
                 Some(holder) => Occupant::Process(Box::new(holder)),

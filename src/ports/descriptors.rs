@@ -16,20 +16,22 @@ static ORIGINAL: OnceLock<u64> = OnceLock::new();
 /// Raises the soft limit on open files to the hard one, if `more` further descriptors need it.
 ///
 /// Does nothing where the limit suffices. Where it cannot be raised far enough, the bind that
-/// fails for it says so better.
-pub fn ensure_descriptors(more: usize) {
+/// fails for it says so better. Returns the limit as it is afterwards.
+pub fn ensure_descriptors(more: usize) -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-        return;
+        return u64::MAX;
     };
     let wanted = u64::try_from(more)
         .unwrap_or(u64::MAX)
         .saturating_add(SPARE);
     if soft >= wanted || soft >= hard {
-        return;
+        return soft;
     }
-    if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok() {
-        ORIGINAL.get_or_init(|| soft);
+    if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err() {
+        return soft;
     }
+    ORIGINAL.get_or_init(|| soft);
+    hard
 }
 
 /// The soft limit with which this process was started, if [`ensure_descriptors`] raised it:

@@ -9,7 +9,7 @@
 //! Everything here is synchronous and takes microseconds to a few milliseconds, but for the scan
 //! for a stranger's process (some 10 ms) and a ledger that somebody keeps locked (1 s).
 //!
-//! [`allocate()`] is called by `run`, the library's own interface is [`free_port`],
+//! [`allocate()`] is called when a stack starts; the library's own interface is [`free_port`],
 //! [`free_ports`], [`is_port_free`] and [`grant`].
 
 pub mod allocate;

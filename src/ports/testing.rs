@@ -10,6 +10,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::support::name::{PortName, ServiceName};
 use crate::support::port_range::PortRange;
+use crate::support::testing::test_of;
 
 use super::request::{Owner, Pool, PortKey, PortRequest, Want, Wish};
 
@@ -28,14 +29,6 @@ pub(crate) fn in_own_network<F: FnOnce() + Send + 'static>(body: F) {
     } else {
         again_under_unshare(test_of::<F>());
     }
-}
-
-/// The test in which a closure stands: `stack::ports::tests::it_works::{{closure}}` is in
-/// `ports::tests::it_works`.
-fn test_of<F>() -> &'static str {
-    let closure = std::any::type_name::<F>();
-    let (path, _) = closure.rsplit_once("::").unwrap();
-    path.strip_prefix("stack::").unwrap()
 }
 
 fn again_under_unshare(name: &str) {

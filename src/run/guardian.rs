@@ -10,8 +10,8 @@ use nix::libc::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM};
 use nix::sys::signal::{SigSet, Signal};
 
 use super::process::{
-    Received, SharedTable, children_of, descendants, has_children, reap_all, signal_group,
-    signal_process, wait_for_signal,
+    Received, Row, Sender, SharedTable, children_of, descendants, group_of, has_children, reap_all,
+    signal_group, signal_process, wait_for_signal,
 };
 use super::snapshot::Exit;
 
@@ -27,6 +27,9 @@ pub(crate) const SIGNALS: [Signal; 6] = [
 
 /// Two strokes nearer than this are one: a wrapper passes on what the terminal sent already.
 pub const STROKE: Duration = Duration::from_millis(500);
+
+/// The stroke at which the supervisor is not asked any more.
+const LAST_STROKE: u32 = 3;
 
 /// How long what was killed may take to vanish.
 const KILL_LIMIT: Duration = Duration::from_secs(2);
@@ -51,7 +54,7 @@ pub(crate) fn watch(
     supervisor: i32,
     signals: &SigSet,
     table: &SharedTable,
-    is_detached: bool,
+    ignores_hangup: bool,
     on_loss: &dyn Fn(i32),
 ) -> Watch {
     let mut strokes = Strokes::default();
@@ -74,7 +77,13 @@ pub(crate) fn watch(
                     }
                     Some(Exit::Signal(signal)) => {
                         on_loss(signal);
-                        let is_anything_left = stop_tree(signals, table, Duration::MAX);
+                        // Whoever pressed three times has waited long enough.
+                        let longest = if strokes.count >= LAST_STROKE {
+                            Duration::ZERO
+                        } else {
+                            Duration::MAX
+                        };
+                        let is_anything_left = stop_tree(signals, table, longest);
                         return Watch::Lost {
                             signal,
                             is_anything_left,
@@ -83,17 +92,25 @@ pub(crate) fn watch(
                     None => {}
                 }
             }
-            // In the background nobody's terminal closes.
-            SIGHUP if is_detached => {}
+            SIGHUP if ignores_hangup => {}
+            // The end of a terminal is told to the leader of its session alone, which we are where
+            // no shell stands between. Twice is as good as once.
+            SIGHUP => {
+                signal_process(supervisor, SIGHUP);
+            }
             signal => {
-                if matches!(signal, SIGINT | SIGTERM) && strokes.count() >= 3 {
-                    // The third stroke: the supervisor has had its chance.
+                if matches!(signal, SIGINT | SIGTERM) && strokes.count() >= LAST_STROKE {
+                    // The supervisor has had its chance.
                     signal_process(supervisor, SIGKILL);
                 }
-                // What the terminal sent has reached the supervisor too; what a process sent to
-                // our pid has not.
-                if sender != 0 && sender != supervisor {
-                    signal_process(supervisor, signal);
+                match sender {
+                    // What the terminal sent has reached the supervisor too.
+                    Sender::Kernel => {}
+                    // What a process sent to our pid has not.
+                    Sender::Process(pid) if pid == supervisor => {}
+                    Sender::Process(_) => {
+                        signal_process(supervisor, signal);
+                    }
                 }
             }
         }
@@ -126,18 +143,7 @@ impl Strokes {
 /// period, none longer than `longest`; then everything is killed. Returns whether anything is left.
 fn stop_tree(signals: &SigSet, table: &SharedTable, longest: Duration) -> bool {
     let begun = Instant::now();
-    let rows = table.rows();
-    for row in &rows {
-        signal_group(row.pid, row.stop_signal);
-        signal_group(row.pid, SIGCONT);
-    }
-    // What left its service's group, and every check that was running.
-    let own = own_pid();
-    for pid in descendants(own).into_iter().filter(|&pid| pid != own) {
-        if !rows.iter().any(|row| row.pid == pid) {
-            signal_process(pid, SIGTERM);
-        }
-    }
+    let rows = ask_to_stop(table);
     let mut deadlines: Vec<(i32, Duration)> = rows
         .iter()
         .map(|row| (row.pid, row.grace.min(longest)))
@@ -157,7 +163,9 @@ fn stop_tree(signals: &SigSet, table: &SharedTable, longest: Duration) -> bool {
         }
         let waited = begun.elapsed();
         while let Some((pid, _)) = deadlines.next_if(|&(_, after)| after <= waited) {
-            signal_group(pid, SIGKILL);
+            if below().any(|(_, group)| group == Some(pid)) {
+                signal_group(pid, SIGKILL);
+            }
         }
         if waited >= last {
             break;
@@ -174,6 +182,28 @@ fn stop_tree(signals: &SigSet, table: &SharedTable, longest: Duration) -> bool {
         }
     }
     kill_tree(signals)
+}
+
+/// Asks everything below this process to end, everybody once: a service's group by the service's
+/// own stop signal, what has left its group (and every check that was running) by SIGTERM. Returns
+/// the services of which something is there.
+fn ask_to_stop(table: &SharedTable) -> Vec<Row> {
+    let below: Vec<(i32, Option<i32>)> = below().collect();
+    let mut rows = table.rows();
+    // A leader that has ended may have given its number to a stranger: only a group with somebody
+    // in it who hangs below us is the one that was meant.
+    rows.retain(|row| below.iter().any(|&(_, group)| group == Some(row.pid)));
+    for row in &rows {
+        signal_group(row.pid, row.stop_signal);
+        signal_group(row.pid, SIGCONT);
+    }
+    for (pid, group) in below {
+        if !rows.iter().any(|row| group == Some(row.pid)) {
+            signal_process(pid, SIGTERM);
+            signal_process(pid, SIGCONT);
+        }
+    }
+    rows
 }
 
 /// Kills everything below this process until nothing is left. Returns whether anything is.
@@ -193,6 +223,15 @@ fn kill_tree(signals: &SigSet) -> bool {
         wait_for_signal(signals, Some(Duration::from_millis(20)));
     }
     true
+}
+
+/// Everything below this process: pid and group.
+fn below() -> impl Iterator<Item = (i32, Option<i32>)> {
+    let own = own_pid();
+    descendants(own)
+        .into_iter()
+        .filter(move |&pid| pid != own)
+        .map(|pid| (pid, group_of(pid)))
 }
 
 fn own_pid() -> i32 {

@@ -148,7 +148,11 @@ impl Instance {
                 )
             })?;
         match file.try_lock() {
-            Ok(()) => Ok(LockAttempt::Acquired(InstanceLock { file })),
+            Ok(()) => {
+                // What the last holder wrote must not be taken for a word of this one.
+                file.set_len(0)?;
+                Ok(LockAttempt::Acquired(InstanceLock { file }))
+            }
             Err(TryLockError::WouldBlock) => Ok(LockAttempt::Busy(read_holder(&path))),
             Err(TryLockError::Error(error)) => Err(error),
         }
@@ -188,6 +192,14 @@ impl InstanceLock {
 }
 
 impl Holder {
+    /// Whether the supervisor has gone while its guardian goes on: it is stopping everything.
+    pub fn is_being_cleaned_up(&self) -> bool {
+        let is_alive = |pid, start_time| ProcessId { pid, start_time }.is_alive();
+        self.boot_id == boot_id()
+            && !is_alive(self.supervisor_pid, self.supervisor_start)
+            && is_alive(self.guardian_pid, self.guardian_start)
+    }
+
     /// A description of the two processes of this instance.
     pub fn new(instance: &str, run: &str, socket: PathBuf, guardian: i32, supervisor: i32) -> Self {
         let start = |pid| ProcessId::of(pid).map_or(0, |process| process.start_time);
@@ -207,6 +219,7 @@ impl Holder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::support::testing::alone;
 
     fn instance(directory: &Path) -> Instance {
         let project = ProjectName::new("shop").unwrap();
@@ -215,20 +228,22 @@ mod tests {
 
     #[test]
     fn the_second_to_lock_learns_who_was_first() {
-        let directory = tempfile::tempdir().unwrap();
-        let instance = instance(directory.path());
-        instance.create().unwrap();
-        assert!(instance.holder().is_none());
-        let LockAttempt::Acquired(mut lock) = instance.lock().unwrap() else {
-            panic!("busy")
-        };
-        let holder = Holder::new(&instance.id, "0011", "/tmp/x.sock".into(), 1, 2);
-        lock.describe(&holder).unwrap();
-        let LockAttempt::Busy(seen) = instance.lock().unwrap() else {
-            panic!("two locks")
-        };
-        assert_eq!(seen, Some(holder));
-        drop(lock);
-        assert!(!instance.is_locked());
+        alone(|| {
+            let directory = tempfile::tempdir().unwrap();
+            let instance = instance(directory.path());
+            instance.create().unwrap();
+            assert!(instance.holder().is_none());
+            let LockAttempt::Acquired(mut lock) = instance.lock().unwrap() else {
+                panic!("busy")
+            };
+            let holder = Holder::new(&instance.id, "0011", "/tmp/x.sock".into(), 1, 2);
+            lock.describe(&holder).unwrap();
+            let LockAttempt::Busy(seen) = instance.lock().unwrap() else {
+                panic!("two locks")
+            };
+            assert_eq!(seen, Some(holder));
+            drop(lock);
+            assert!(!instance.is_locked());
+        });
     }
 }

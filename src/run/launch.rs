@@ -7,11 +7,12 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
-use nix::sys::signal::SigSet;
+use nix::sys::signal::{SigSet, Signal};
 
 use super::guardian::{self, SIGNALS, Watch};
 use super::process::{
-    Forked, SharedTable, become_subreaper, block_for_waiting, detach, fork, parent_lifeline,
+    Forked, SharedTable, become_subreaper, block_for_waiting, detach, fork, is_ignored,
+    parent_lifeline,
 };
 
 /// Which of the processes this one has become.
@@ -34,7 +35,7 @@ pub struct Guardian {
     supervisor_pid: i32,
     signals: SigSet,
     table: SharedTable,
-    is_detached: bool,
+    ignores_hangup: bool,
     /// The supervisor reads the other end; its closing tells that the guardian has gone.
     _lifeline: OwnedFd,
 }
@@ -48,6 +49,8 @@ pub struct Seat {
     pub(crate) lifeline: OwnedFd,
     /// What the guardian needs to know.
     pub(crate) table: SharedTable,
+    /// Whether the end of a terminal means nothing: there is none, or `nohup` says so.
+    pub(crate) ignores_hangup: bool,
 }
 
 impl Seat {
@@ -63,6 +66,7 @@ impl Seat {
 /// supervisor without a terminal has to say. Must be called while there is a single thread.
 pub fn fork_roles(units: usize, background: Option<&File>) -> nix::Result<Role> {
     let table = SharedTable::new(units)?;
+    let ignores_hangup = background.is_some() || is_ignored(Signal::SIGHUP);
     if let Some(log) = background {
         if let Forked::Parent(guardian) = fork()? {
             return Ok(Role::Client {
@@ -82,7 +86,7 @@ pub fn fork_roles(units: usize, background: Option<&File>) -> nix::Result<Role> 
             supervisor_pid: supervisor.as_raw(),
             signals,
             table,
-            is_detached: background.is_some(),
+            ignores_hangup,
             _lifeline: lifeline_writer,
         })),
         Forked::Child => {
@@ -92,6 +96,7 @@ pub fn fork_roles(units: usize, background: Option<&File>) -> nix::Result<Role> 
                 guardian_pid,
                 lifeline: lifeline_reader,
                 table,
+                ignores_hangup,
             }))
         }
     }
@@ -105,7 +110,7 @@ impl Guardian {
             self.supervisor_pid,
             &self.signals,
             &self.table,
-            self.is_detached,
+            self.ignores_hangup,
             on_loss,
         )
     }

@@ -10,7 +10,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use nix::time::{ClockId, clock_gettime};
@@ -24,6 +24,7 @@ const LINE: usize = 128;
 /// The lease file of a running supervisor.
 #[derive(Debug)]
 pub(crate) struct LeaseFile {
+    path: PathBuf,
     file: File,
     names: Vec<ServiceName>,
     ticks_per_second: u64,
@@ -56,6 +57,7 @@ impl LeaseFile {
         }
         file.write_all(&text)?;
         Ok(Self {
+            path: path.to_path_buf(),
             file,
             names,
             ticks_per_second: clock_ticks(),
@@ -78,6 +80,12 @@ impl LeaseFile {
         })
     }
 
+    /// Removes the file: nothing that it could name is left.
+    pub(crate) fn remove(&self) {
+        // One too many costs the next start a search and nothing else.
+        drop(fs::remove_file(&self.path));
+    }
+
     /// Notes that nothing of a unit's attempt is left.
     pub(crate) fn clear(&self, unit: usize) {
         // A lease too many is harmless: the next reader compares start times.
@@ -87,7 +95,8 @@ impl LeaseFile {
         );
     }
 
-    fn now(&self) -> u64 {
+    /// The time in clock ticks since boot, by which the start of processes is told.
+    pub(crate) fn now(&self) -> u64 {
         clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
             let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
             let nanos = u64::try_from(time.tv_nsec()).unwrap_or(0);

@@ -35,6 +35,11 @@ pub struct Leftovers {
 /// Ends every process of an instance that has no supervisor any more. Blocks. The caller holds the
 /// instance's lock, so that nothing is started meanwhile.
 pub fn reap(instance: &str, lease_path: &Path) -> Leftovers {
+    // A supervisor that ended in good order has removed its leases. `/proc` is searched only where
+    // one did not: the search costs more than the whole rest of a start.
+    if !lease_path.exists() {
+        return Leftovers::default();
+    }
     let leases = lease::read(lease_path);
     let first = find(instance, &leases);
     if first.is_empty() {
@@ -44,7 +49,10 @@ pub fn reap(instance: &str, lease_path: &Path) -> Leftovers {
     let begun = Instant::now();
     let mut asked: HashSet<ProcessId> = HashSet::new();
     loop {
-        let found = find(instance, &leases);
+        let mut found = find(instance, &leases);
+        // Who was seen once is followed to its end: without its parent, or with an environment of
+        // its own, it may not be found a second time.
+        found.extend(seen.iter().filter(|process| process.is_alive()));
         seen.extend(&found);
         if found.is_empty() {
             return Leftovers {

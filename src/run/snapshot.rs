@@ -51,6 +51,20 @@ impl Phase {
         }
     }
 
+    /// Whether it stays as it is until somebody asks for something else.
+    pub fn is_at_rest(self) -> bool {
+        match self {
+            Self::Pending | Self::Completed | Self::Failed | Self::Stopped => true,
+            Self::Waiting
+            | Self::Starting
+            | Self::Running
+            | Self::Healthy
+            | Self::Unhealthy
+            | Self::Stopping
+            | Self::Backoff => false,
+        }
+    }
+
     /// The word that is shown.
     pub fn word(self) -> &'static str {
         match self {

@@ -4,7 +4,8 @@
 //! supervisor's loop hands it what happened; nothing else touches its state. Units run on the
 //! supervisor's one thread and need neither locks nor tasks of their own.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
@@ -58,8 +59,14 @@ pub(crate) struct Unit {
     pub(crate) ignores_dependencies: bool,
     /// The session that its last main process led.
     pub(crate) session: Option<i32>,
+    /// When its last attempt was about to be executed, in clock ticks since boot.
+    pub(crate) executed_ticks: u64,
     /// Processes of this service that left its tree and now hang below the supervisor.
     pub(crate) strays: Vec<i32>,
+    /// Whether the group of the present attempt was sent the stop signal.
+    pub(crate) is_group_asked: bool,
+    /// Who else was sent a signal to end; nobody is asked twice.
+    pub(crate) asked: HashSet<i32>,
     /// URLs that it printed, by port.
     pub(crate) urls: HashMap<u16, String>,
     /// What the last failed check saw.
@@ -80,7 +87,7 @@ pub(crate) struct Unit {
 /// How somebody wants a unit stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StopWish {
-    pub(crate) grace: Option<std::time::Duration>,
+    pub(crate) grace: Option<Duration>,
 }
 
 impl Unit {
@@ -106,7 +113,10 @@ impl Unit {
             stop_wanted: None,
             ignores_dependencies: false,
             session: None,
+            executed_ticks: 0,
             strays: Vec::new(),
+            is_group_asked: false,
+            asked: HashSet::new(),
             urls: HashMap::new(),
             last_answer: None,
             is_dirty: true,
@@ -172,6 +182,8 @@ impl Unit {
     pub(crate) fn note_executed(&mut self, pid: i32, now: Instant) {
         self.pid = Some(pid);
         self.session = Some(pid);
+        self.is_group_asked = false;
+        self.asked.clear();
         self.started_at = Some(unix_millis());
         self.ready_at = None;
         self.astray_since = None;
@@ -179,6 +191,17 @@ impl Unit {
         self.first_executed.get_or_insert(now);
         for state in &mut self.port_states {
             *state = PortState::NotListening;
+        }
+    }
+
+    /// Moves every time by `gap`: the clock stood still for the user.
+    pub(crate) fn shift(&mut self, gap: Duration) {
+        self.machine.shift(gap);
+        if let Some(health) = &mut self.health {
+            health.shift(gap);
+        }
+        for since in [&mut self.first_executed, &mut self.astray_since] {
+            *since = since.map(|since| since + gap);
         }
     }
 
@@ -363,7 +386,7 @@ pub(crate) fn exit_words(exit: Exit) -> String {
 }
 
 /// `in 0.2 s`, for a notice about a restart.
-pub(crate) fn delay_words(delay: std::time::Duration) -> String {
+pub(crate) fn delay_words(delay: Duration) -> String {
     if delay.is_zero() {
         "at once".to_owned()
     } else {

@@ -89,6 +89,7 @@ pub fn human(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         _ if millis < 1_000 => format!("{millis} ms"),
+        _ if millis < 59_950 && millis.is_multiple_of(1_000) => format!("{seconds} s"),
         _ if millis < 59_950 => format!("{:.1} s", duration.as_secs_f64()),
         0..3_600 => format!("{} m {} s", seconds / 60, seconds % 60),
         3_600..86_400 => format!("{} h {} m", seconds / 3_600, seconds / 60 % 60),
@@ -160,6 +161,7 @@ mod tests {
         let cases = [
             (80, "80 ms"),
             (1_200, "1.2 s"),
+            (5_000, "5 s"),
             (59_990, "0 m 59 s"),
             (200_000, "3 m 20 s"),
         ];

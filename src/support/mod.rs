@@ -10,5 +10,7 @@ pub mod fs;
 pub mod hash;
 pub mod name;
 pub mod port_range;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod text;
 pub mod yaml;

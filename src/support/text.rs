@@ -49,7 +49,23 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    text
+    without_number(&text).to_owned()
+}
+
+/// The reason of an input or output error in words: `No such file or directory`.
+pub fn io_reason(error: &std::io::Error) -> String {
+    without_number(&error.to_string()).to_owned()
+}
+
+/// Without the number that `std` puts behind the system's words, of which it tells nothing new.
+fn without_number(text: &str) -> &str {
+    let head = text
+        .strip_suffix(')')
+        .and_then(|text| text.rsplit_once(" (os error "));
+    match head {
+        Some((words, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => words,
+        Some(_) | None => text,
+    }
 }
 
 /// The items with commas between them: `a, b, c`.
@@ -64,6 +80,14 @@ pub fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_systems_words_stand_without_its_number() {
+        let error = std::io::Error::from_raw_os_error(2);
+        assert_eq!(io_reason(&error), "No such file or directory");
+        assert_eq!(chain(&error), "No such file or directory");
+        assert_eq!(without_number("x (os error y)"), "x (os error y)");
+    }
 
     #[test]
     fn suggests_near_words_only() {

@@ -171,10 +171,79 @@ fn config_shows_the_file_and_changes_nothing() {
 }
 
 #[test]
+fn what_config_shows_of_a_running_stack_loads_again() {
+    let stack = TestStack::new(
+        "services: { api: { command: MISBEHAVE bind $<PORT:auto> --http, healthcheck: { http: / } } }",
+    );
+    stack.up_detached();
+    let shown = stack.run(&["config"]).ok().stdout;
+    stack.write("shown.yaml", &shown);
+    let again = stack.run(&["-f", "shown.yaml", "config"]).ok().stdout;
+    assert_eq!(shown, again);
+    stack.down();
+}
+
+#[test]
+fn a_failure_is_told_once_with_what_was_not_started_because_of_it() {
+    let stack = TestStack::new(
+        "
+services:
+  seed: { command: 'echo no such table; exit 3' }
+  api: { command: MISBEHAVE sleep, depends_on: { seed: { condition: service_completed_successfully } } }
+  web: { command: MISBEHAVE sleep, depends_on: [api] }
+",
+    );
+    for arguments in [&["up"][..], &["up", "-d"]] {
+        let output = stack.run(arguments).expect(1);
+        let said = &output.stderr;
+        assert_eq!(said.matches("error: ").count(), 1, "{output}");
+        assert!(
+            said.contains(
+                "error: service `seed` failed: exited with code 3\n  \
+                 not started because of it: api, web\n  its last line:\n  │ no such table\n"
+            ),
+            "{output}"
+        );
+    }
+}
+
+#[test]
+fn an_end_by_somebody_is_told_once_and_a_quick_stop_in_one_line() {
+    let stack = TestStack::new(PAIR);
+    stack.up_detached();
+    let output = stack.down();
+    let mut said: Vec<&str> = output.stderr.lines().collect();
+    said.sort_unstable();
+    assert_eq!(said, ["api  stopped", "db   stopped", "stopped everything"]);
+}
+
+#[test]
+fn a_stack_that_has_just_failed_is_no_lost_connection() {
+    let stack = TestStack::new("services: { it: { command: MISBEHAVE sleep, working_dir: gone } }");
+    for _ in 0..5 {
+        stack
+            .run(&["up", "--wait"])
+            .expect(1)
+            .says(&["service `it`", "gone"]);
+    }
+}
+
+#[test]
+fn a_stop_from_elsewhere_is_seen_where_the_stack_is_shown() {
+    let stack = TestStack::new(PAIR);
+    let mut up = stack.up();
+    stack.wait_for("api", "healthy", phase_is("healthy"));
+    stack.run(&["stop", "api"]).ok();
+    up.wait_for_line("api  stopped");
+    stack.down();
+    up.wait();
+}
+
+#[test]
 fn bare_stack_helps_a_newcomer() {
     let stack = TestStack::new(PAIR);
     let output = stack.run(&[]).ok();
-    assert!(output.stdout.contains("stack up"), "{output}");
+    assert!(output.stdout.contains("\n  stack up  "), "{output}");
 }
 
 #[test]

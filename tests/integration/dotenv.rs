@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 use fs_err as fs;
 
-use crate::harness::TestStack;
+use crate::harness::{TestStack, Up};
 
 const TWO: &str = "
 dotenv:
@@ -137,12 +137,12 @@ fn env_prints_the_same_values_in_every_format() {
     stack.write("env.sh", &shell);
     stack.down();
     // A shell is the judge of what is meant for a shell.
-    let judged = std::process::Command::new("sh")
+    let mut judge = std::process::Command::new("sh");
+    judge
         .args(["-c", ". ./env.sh; printf %s \"$GREETING\""])
-        .current_dir(stack.path(""))
-        .output()
-        .expect("there is a shell");
-    assert_eq!(judged.stdout, b"it's a \"test\"");
+        .current_dir(stack.path(""));
+    let judged = Up::start(stack.world(), judge).wait().ok();
+    assert_eq!(judged.stdout, "it's a \"test\"");
 }
 
 #[test]

@@ -130,6 +130,96 @@ services:
 }
 
 #[test]
+fn up_wait_succeeds_beside_a_one_shot_that_nobody_waits_for() {
+    let stack = TestStack::new(
+        "
+services:
+  seed: { command: MISBEHAVE one-shot 0 }
+  api: { command: MISBEHAVE bind $<PORT:auto> --late 100 --http }
+",
+    );
+    stack.up_detached();
+    assert_eq!(stack.service("api").expect("it runs").phase(), "healthy");
+    stack.wait_for("seed", "completed", phase_is("completed"));
+    stack.down();
+}
+
+#[test]
+fn up_wait_fails_when_a_one_shot_did() {
+    let stack = TestStack::new(
+        "
+services:
+  build: { command: MISBEHAVE one-shot 2 100 }
+  api:
+    command: MISBEHAVE bind $<PORT:auto> --http
+    depends_on: { build: { condition: service_completed_successfully } }
+",
+    );
+    stack.run(&["up", "--wait"]).expect(1).says(&["build", "2"]);
+    assert_eq!(stack.service("api").expect("listed").phase(), "failed");
+    stack.down();
+}
+
+#[test]
+fn a_dependency_that_ends_before_it_is_healthy_fails_its_dependents() {
+    let stack = TestStack::new(
+        "
+services:
+  db: { command: \"echo 'no space left' >&2; exit 5\", healthcheck: { test: 'false', interval: 1h } }
+  api: { command: touch api, depends_on: { db: { condition: service_healthy } } }
+",
+    );
+    let output = stack.up().wait().expect(1);
+    output.says(&["db", "api", "no space left"]);
+    assert!(!stack.path("api").exists());
+    let api = stack
+        .service("api")
+        .expect("ps lists what was never started");
+    assert_eq!(api.phase(), "failed");
+    assert!(api.reason().contains("db"), "{}", api.reason());
+}
+
+#[test]
+fn a_dependency_on_a_wrong_port_ends_the_wait_of_its_dependents() {
+    let stack = TestStack::new(
+        "
+services:
+  db: { command: MISBEHAVE bind-elsewhere, environment: { P: $<PORT:auto> } }
+  api: { command: touch api, depends_on: { db: { condition: service_healthy } } }
+",
+    );
+    // Ten seconds after it was seen, not the five minutes that a silent one has.
+    let port = stack.port(8000).to_string();
+    let output = stack.run(&["up", "-d"]).expect(1);
+    output.says(&["api", "db", &port]);
+    assert!(!stack.path("api").exists());
+    stack.down();
+}
+
+#[test]
+fn a_restart_takes_along_who_asked_for_it_and_nobody_else() {
+    let stack = TestStack::new(
+        "
+services:
+  db: { command: MISBEHAVE sleep }
+  api: { command: MISBEHAVE sleep, depends_on: { db: { condition: service_started, restart: true } } }
+  web: { command: MISBEHAVE sleep, depends_on: { db: { condition: service_started } } }
+",
+    );
+    stack.run(&["up", "-d"]).ok();
+    let pids = || ["db", "api", "web"].map(|name| stack.service(name).and_then(|it| it.pid()));
+    let before = pids();
+    stack.run(&["restart", "db"]).ok();
+    stack.wait_for("api", "running anew", |api| {
+        api.phase() == "running" && api.pid() != before[1]
+    });
+    let after = pids();
+    assert_ne!(after[0], before[0]);
+    assert_eq!(after[2], before[2]);
+    stack.down();
+}
+
+#[test]
 fn a_failed_one_shot_stops_its_dependents_with_the_chain_of_reasons() {
     let stack = TestStack::new(
         "

@@ -1,10 +1,10 @@
 //! Who is started again, after how long, and who is not.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Process, TestStack, phase_is};
+use crate::harness::{Process, TestStack, phase_is, wait_until};
 
 /// A project with one service that notes the time of each start in `starts` and exits with `code`.
 fn failing(code: u8, policy: &str) -> TestStack {
@@ -36,22 +36,71 @@ fn without_a_policy_nothing_is_restarted() {
     assert_eq!((it.phase(), it.exit_code()), ("failed", Some(1)));
 }
 
+/// The delays that `up --progress json` announced, in milliseconds.
+#[track_caller]
+fn announced_delays(progress: &str) -> Vec<i64> {
+    let milliseconds = |value: &serde_json::Value| {
+        let time: jiff::Timestamp = value.as_str().and_then(|text| text.parse().ok())?;
+        Some(time.as_millisecond())
+    };
+    progress
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("an object a line"))
+        .filter_map(|object: serde_json::Value| {
+            let next = milliseconds(&object["service"]["next_attempt_at"])?;
+            Some(next - milliseconds(&object["time"])?)
+        })
+        .collect()
+}
+
 #[test]
 fn delays_start_at_a_tenth_of_a_second_and_double() {
     let stack = failing(1, "restart: on-failure:5");
-    stack.up().wait().expect(1).says(&["it"]);
-    let pauses = pauses(&stack);
-    assert_eq!(pauses.len(), 5, "{pauses:?}");
-    for (pause, nominal) in pauses.iter().zip([100, 200, 400, 800, 1_600]) {
-        // Ten per cent of jitter; a loaded machine may be later, but never earlier.
-        let earliest = Duration::from_millis(nominal * 9 / 10);
+    let output = stack.run(&["up", "--progress", "json"]).expect(1);
+    let (pauses, announced) = (pauses(&stack), announced_delays(&output.stderr));
+    assert_eq!((pauses.len(), announced.len()), (5, 5), "{output}");
+    for ((pause, announced), nominal) in pauses
+        .iter()
+        .zip(announced)
+        .zip([100, 200, 400, 800, 1_600])
+    {
+        // Ten per cent of jitter, and the rounding of two times to milliseconds.
+        let (earliest, latest) = (nominal * 9 / 10, nominal * 11 / 10);
         assert!(
-            *pause >= earliest,
-            "{pause:?} for {nominal} ms in {pauses:?}"
+            (earliest - 1..=latest + 1).contains(&announced),
+            "{announced} ms for {nominal} ms"
+        );
+        // What was announced is kept: a loaded machine may be later, but never earlier.
+        let kept = i64::try_from(pause.as_millis()).expect("it is short") + 1;
+        assert!(
+            kept >= announced,
+            "{pause:?} for {announced} ms in {pauses:?}"
         );
     }
-    // From the last to the first it grew; jitter alone cannot do that.
-    assert!(pauses[4] > pauses[0] * 4, "{pauses:?}");
+}
+
+#[test]
+fn good_running_for_its_window_lets_the_delays_start_anew() {
+    let stack = TestStack::new(
+        "services: { it: { command: MISBEHAVE crash 3 count -- sleep, restart_policy: { condition: any, delay: 10ms, window: 500ms } } }",
+    );
+    stack.run(&["up", "-d"]).ok();
+    let kill = |attempt: i64, runs: Duration| {
+        let it = stack.wait_for("it", "running", |it| {
+            it.phase() == "running" && it.attempt() == attempt && it.pid().is_some()
+        });
+        let seen = Instant::now();
+        wait_until("it to have run", || (seen.elapsed() > runs).then_some(()));
+        Process::of(it.pid().expect("it runs"))
+            .expect("it runs")
+            .signal(Signal::SIGKILL);
+        stack
+            .wait_for("it", "the next attempt", |it| it.attempt() == attempt + 1)
+            .failures()
+    };
+    stack.wait_for("it", "three failures", |it| it.failures() == 3);
+    assert_eq!(kill(4, Duration::from_millis(600)), 1);
+    stack.down();
 }
 
 #[test]
@@ -123,6 +172,18 @@ fn a_missing_program_is_no_loop() {
         .says(&["no-such-program-anywhere"]);
     let it = stack.service("it").expect("ps lists what failed");
     assert_eq!(it.phase(), "failed");
+}
+
+#[test]
+fn a_stack_that_ends_before_anybody_watches_says_why() {
+    let stack = TestStack::new("services: { it: { command: ./script, restart: always } }");
+    stack.write("script", "#!/no/such/interpreter\n");
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs_err::set_permissions(stack.path("script"), executable).expect("it is ours");
+    for up in [&["up", "-d"][..], &["up", "--wait"]] {
+        let output = stack.run(up).expect(1);
+        output.says(&["it", "interpreter in its first line does not exist"]);
+    }
 }
 
 #[test]

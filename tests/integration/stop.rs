@@ -75,10 +75,11 @@ fn a_restarted_daemoniser_never_has_two_daemons() {
     );
     stack.run(&["up", "-d"]).ok();
     stack.wait_for("it", "five attempts", |it| {
+        // Not the one in the middle, `misbehave detach sleep`.
         let daemons = stack
             .service_processes()
             .iter()
-            .filter(|process| process.command().ends_with("sleep "))
+            .filter(|process| process.command().ends_with("misbehave sleep "))
             .count();
         assert!(daemons <= 1, "{daemons} daemons at once");
         it.attempt() >= 5
@@ -233,6 +234,27 @@ fn sigterm_ends_a_foreground_run_with_143() {
     assert_eq!(stack.read("heard"), "SIGTERM\n");
 }
 
+#[test]
+fn a_service_that_is_stopped_alone_leaves_nothing_while_the_others_run_on() {
+    let stack = TestStack::new(
+        "
+services:
+  daemon: { command: MISBEHAVE double-fork --stay --deaf, stop_grace_period: 1s }
+  other: { command: MISBEHAVE sleep }
+",
+    );
+    stack.run(&["up", "-d"]).ok();
+    stack.wait_for_log("daemon", "deaf");
+    stack.run(&["stop", "daemon"]).ok();
+    let left: Vec<String> = stack
+        .service_processes()
+        .iter()
+        .filter_map(|process| process.variable("STACK_SERVICE"))
+        .collect();
+    assert_eq!(left, ["other"]);
+    stack.down();
+}
+
 const TREE: &str = "
 services:
   polite: { command: MISBEHAVE record TERM clean, stop_grace_period: 1s }
@@ -266,6 +288,33 @@ fn sigkill_of_the_supervisor_leaves_nothing() {
     // The guardian asked politely first, with each service's own signal.
     assert_eq!(stack.read("clean"), "SIGTERM\n");
     stack.run(&["down"]).ok();
+}
+
+#[test]
+fn sigkill_of_the_supervisor_ends_a_foreground_run_and_is_said() {
+    let stack = TestStack::new(TREE);
+    let mut up = stack.up();
+    up.wait_for_line("recording");
+    let supervisor = stack.own_process("supervisor_pid");
+    stack.world().processes();
+    supervisor.signal(Signal::SIGKILL);
+    let output = up.wait().expect(1).says(&["supervisor"]);
+    let left = stack.service_processes();
+    assert!(left.is_empty(), "{left:?} after {output}");
+    assert_eq!(stack.read("clean"), "SIGTERM\n");
+}
+
+#[test]
+fn sigkill_of_a_foreground_up_leaves_nothing() {
+    let stack = TestStack::new(TREE);
+    let mut up = stack.up();
+    up.wait_for_line("recording");
+    stack.own_process("supervisor_pid");
+    stack.world().processes();
+    up.signal(Signal::SIGKILL);
+    up.wait().expect(137);
+    stack.world().wait_until_nothing_is_left();
+    assert_eq!(stack.read("clean"), "SIGTERM\n");
 }
 
 #[test]

@@ -73,9 +73,10 @@ impl ClientError {
     pub fn hint(&self) -> Option<&str> {
         match self {
             Self::NotRunning => Some("start it with `stack up -d`"),
-            Self::NotAnswering { .. } => {
-                Some("it may be stopped or starved; its pid is in `.stack/<name>/lock`")
-            }
+            Self::NotAnswering { .. } => Some(
+                "it may be suspended (`fg` in its terminal continues it) or starved; its pid is in \
+                 `.stack/<name>/lock`",
+            ),
             Self::Closed | Self::ForeignServer { .. } | Self::Io(_) => None,
             Self::Refused(body) => body.hint.as_deref(),
             Self::Version { .. } | Self::Protocol(_) | Self::Frame(_) => {

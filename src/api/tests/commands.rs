@@ -6,6 +6,7 @@ use super::fake::{Act, Fake, name, snapshot};
 use crate::api::client::{Client, ClientError};
 use crate::api::messages::{API_VERSION, code};
 use crate::run::control::{Command, CommandError};
+use crate::support::testing::alone_async;
 
 fn refusal(error: &ClientError) -> (&str, Option<&str>) {
     match error {
@@ -96,16 +97,18 @@ async fn refusals_are_typed_and_carry_their_hint() {
     assert_eq!(refusal(&error).0, code::GONE);
 }
 
-#[tokio::test]
-async fn without_a_supervisor_nothing_is_running() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("control.sock");
-    let error = Client::new(&path).stack().await.unwrap_err();
-    assert!(matches!(error, ClientError::NotRunning), "{error:?}");
-    // What a killed supervisor leaves: a name with nobody behind it.
-    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let error = Client::new(&path).stack().await.unwrap_err();
-    assert!(matches!(error, ClientError::NotRunning), "{error:?}");
+#[test]
+fn without_a_supervisor_nothing_is_running() {
+    alone_async(async {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let error = Client::new(&path).stack().await.unwrap_err();
+        assert!(matches!(error, ClientError::NotRunning), "{error:?}");
+        // What a killed supervisor leaves: a name with nobody behind it.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let error = Client::new(&path).stack().await.unwrap_err();
+        assert!(matches!(error, ClientError::NotRunning), "{error:?}");
+    });
 }
 
 #[tokio::test]

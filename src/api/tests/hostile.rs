@@ -10,6 +10,7 @@ use crate::api::messages::code;
 use crate::api::server::{
     BODY_DEADLINE, EXCHANGE_DEADLINE, HEAD_DEADLINE, MAX_BODY, MAX_CONNECTIONS, may_connect,
 };
+use crate::support::testing::alone_async;
 
 #[test]
 fn only_the_same_user_and_root_may_connect() {
@@ -98,43 +99,51 @@ async fn random_bytes_never_end_the_server() {
     assert!(!fake.server.is_finished());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_finish_its_request_is_cut_off() {
-    let fake = Fake::start();
-    for bytes in [
-        &b""[..],
-        b"GET /v1/sta",
-        b"GET /v1/stack HTTP/1.1\r\nhost: x\r\n",
-    ] {
+#[test]
+fn a_client_that_does_not_finish_its_request_is_cut_off() {
+    alone_async(async {
+        tokio::time::pause();
+        let fake = Fake::start();
+        for bytes in [
+            &b""[..],
+            b"GET /v1/sta",
+            b"GET /v1/stack HTTP/1.1\r\nhost: x\r\n",
+        ] {
+            let mut stream = fake.connect().await;
+            stream.write_all(bytes).await.unwrap();
+            let begin = tokio::time::Instant::now();
+            assert_eq!(read_all(&mut stream).await, "");
+            assert!(begin.elapsed() >= HEAD_DEADLINE);
+            assert!(begin.elapsed() < HEAD_DEADLINE + Duration::from_secs(1));
+        }
         let mut stream = fake.connect().await;
-        stream.write_all(bytes).await.unwrap();
-        let begin = tokio::time::Instant::now();
-        assert_eq!(read_all(&mut stream).await, "");
-        assert!(begin.elapsed() >= HEAD_DEADLINE);
-        assert!(begin.elapsed() < HEAD_DEADLINE + Duration::from_secs(1));
-    }
-    let mut stream = fake.connect().await;
-    let head = b"POST /v1/commands HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{";
-    stream.write_all(head).await.unwrap();
-    let answer = read_all(&mut stream).await;
-    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
-    assert!(answer.contains(code::TOO_SLOW), "{answer}");
+        let head = b"POST /v1/commands HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{";
+        stream.write_all(head).await.unwrap();
+        let answer = read_all(&mut stream).await;
+        assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+        assert!(answer.contains(code::TOO_SLOW), "{answer}");
+    });
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_body_that_drips_is_cut_off() {
-    let fake = Fake::start();
-    let mut stream = fake.connect().await;
-    stream
-        .write_all(b"POST /v1/commands HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
-        .await
-        .unwrap();
-    let begin = tokio::time::Instant::now();
-    // A chunk every second keeps no deadline away.
-    while stream.write_all(b"1\r\n \r\n").await.is_ok() {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        assert!(begin.elapsed() < BODY_DEADLINE * 2);
-    }
+#[test]
+fn a_body_that_drips_is_cut_off() {
+    alone_async(async {
+        tokio::time::pause();
+        let fake = Fake::start();
+        let mut stream = fake.connect().await;
+        stream
+            .write_all(
+                b"POST /v1/commands HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n",
+            )
+            .await
+            .unwrap();
+        let begin = tokio::time::Instant::now();
+        // A chunk every second keeps no deadline away.
+        while stream.write_all(b"1\r\n \r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(begin.elapsed() < BODY_DEADLINE * 2);
+        }
+    });
 }
 
 #[tokio::test(start_paused = true)]
@@ -226,43 +235,45 @@ fn connects_as_somebody_else() {
     println!("refused without a byte");
 }
 
-#[tokio::test]
-async fn a_foreign_user_is_refused_without_a_byte() {
-    use std::os::unix::fs::PermissionsExt;
-    use std::os::unix::process::CommandExt;
-    const NOBODY: u32 = 65_534;
-    if !nix::unistd::geteuid().is_root() {
-        println!("skipped: needs root");
-        return;
-    }
-    let fake = Fake::start();
-    // As if somebody had opened the way to the socket.
-    for (path, mode) in [
-        (fake.path().parent().unwrap().to_owned(), 0o755),
-        (fake.path(), 0o666),
-    ] {
-        fs_err::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-    }
-    // A copy, since the build directory may be closed to others.
-    let directory = tempfile::tempdir().unwrap();
-    let program = directory.path().join("test");
-    fs_err::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    fs_err::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    let mut command = std::process::Command::new(&program);
-    command
-        .args(["--exact", "--ignored", "--nocapture"])
-        .arg("api::tests::hostile::connects_as_somebody_else")
-        .env("STACK_TEST_SOCKET", fake.path())
-        .uid(NOBODY)
-        .gid(NOBODY)
-        .current_dir("/");
-    let output = tokio::task::spawn_blocking(move || command.output())
-        .await
-        .unwrap()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("refused without a byte"), "{said}");
-    fake.client().stack().await.unwrap();
+#[test]
+fn a_foreign_user_is_refused_without_a_byte() {
+    alone_async(async {
+        use std::os::unix::fs::PermissionsExt;
+        use std::os::unix::process::CommandExt;
+        const NOBODY: u32 = 65_534;
+        if !nix::unistd::geteuid().is_root() {
+            println!("skipped: needs root");
+            return;
+        }
+        let fake = Fake::start();
+        // As if somebody had opened the way to the socket.
+        for (path, mode) in [
+            (fake.path().parent().unwrap().to_owned(), 0o755),
+            (fake.path(), 0o666),
+        ] {
+            fs_err::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        }
+        // A copy, since the build directory may be closed to others.
+        let directory = tempfile::tempdir().unwrap();
+        let program = directory.path().join("test");
+        fs_err::copy(std::env::current_exe().unwrap(), &program).unwrap();
+        fs_err::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let mut command = std::process::Command::new(&program);
+        command
+            .args(["--exact", "--ignored", "--nocapture"])
+            .arg("api::tests::hostile::connects_as_somebody_else")
+            .env("STACK_TEST_SOCKET", fake.path())
+            .uid(NOBODY)
+            .gid(NOBODY)
+            .current_dir("/");
+        let output = tokio::task::spawn_blocking(move || command.output())
+            .await
+            .unwrap()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned()
+            + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("refused without a byte"), "{said}");
+        fake.client().stack().await.unwrap();
+    });
 }

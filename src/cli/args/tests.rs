@@ -95,6 +95,13 @@ fn flags_before_the_verb_hold_for_all_of_it() {
 }
 
 #[test]
+fn flags_of_every_verb_may_stand_behind_it() {
+    let before = read("-p shop --progress json --color never -v up -d").unwrap();
+    let behind = read("up -d -p shop --progress json --color never -v").unwrap();
+    assert_eq!(behind, before);
+}
+
+#[test]
 fn times_are_seconds_or_durations() {
     for (text, seconds) in [("10", 10), ("0", 0), ("1m30s", 90), ("2h", 7_200)] {
         match verb(&format!("down -t {text}")) {
@@ -166,10 +173,8 @@ fn wrong_usage() {
         "up -x",
         "up -f a.yaml",
         "up --file=a.yaml",
-        "down -p shop",
-        "ps --progress json",
-        "ps --color=always",
-        "restart -v",
+        "--nope up",
+        "--dry-run up",
         "--progress fast up",
         "up --wait-timeout 5",
         "up -d --exit-code-from api",

@@ -7,6 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
 use super::Cli;
+use crate::support::text::nearest;
 
 /// The verbs that are defined but not built yet.
 const LATER_VERBS: [&str; 16] = [
@@ -33,10 +34,9 @@ const LATER_PORTS_VERBS: [&str; 1] = ["who"];
 
 /// The flags that are not built yet, each with the verb after which it will stand; `None` is
 /// before the verb, where people forget to put it.
-const LATER_FLAGS: [(Option<&str>, &str); 19] = [
+const LATER_FLAGS: [(Option<&str>, &str); 18] = [
     (None, "--env-file"),
     (None, "--profile"),
-    (None, "--dry-run"),
     (None, "--web"),
     (Some("up"), "--scale"),
     (Some("up"), "--watch"),
@@ -120,7 +120,7 @@ impl fmt::Display for UsageError {
 
 /// Reads a command line, the program's name included.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, NotRun> {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let arguments = help_as_a_flag(arguments.into_iter().collect());
     Cli::try_parse_from(&arguments).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             NotRun::Show(error.render().to_string())
@@ -129,11 +129,22 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, NotRu
     })
 }
 
+/// `stack help` and `stack help up` are what many type first.
+fn help_as_a_flag(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    if arguments.get(1).is_some_and(|word| word == "help") {
+        arguments.remove(1);
+        arguments.push("--help".into());
+    }
+    arguments
+}
+
 /// Puts `clap`'s error into our form, and adds what we know better.
 fn explain(error: &clap::Error, arguments: &[OsString]) -> UsageError {
     let verb = find_verb(arguments);
     later(error, verb)
         .or_else(|| misplaced(error, verb))
+        .or_else(|| unknown_flag(error, verb, arguments))
+        .or_else(|| unknown_verb(error, verb))
         .or_else(|| down_of_one(error, verb))
         .unwrap_or_else(|| plain(error, verb, arguments))
 }
@@ -192,6 +203,71 @@ fn misplaced(error: &clap::Error, verb: Option<&str>) -> Option<UsageError> {
         hint: Some(format!(
             "it goes before the verb: `stack {flag}{value} {verb}`"
         )),
+        usage: None,
+    })
+}
+
+/// A flag that there is not. `clap` would offer to pass it as a value, which helps nobody here.
+fn unknown_flag(
+    error: &clap::Error,
+    verb: Option<&str>,
+    arguments: &[OsString],
+) -> Option<UsageError> {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let flag = flag_name(text(error, ContextKind::InvalidArg)?);
+    if !flag.starts_with('-') {
+        return None;
+    }
+    let place = |word: &str| {
+        let is_it = |argument: &OsString| argument.to_str().map(flag_name) == Some(word);
+        arguments.iter().position(is_it)
+    };
+    let is_before = verb.is_some_and(|verb| place(flag) < place(verb));
+    let error_of = |message, hint| UsageError {
+        message,
+        hint: Some(hint),
+        usage: None,
+    };
+    if let Some(verb) = verb.filter(|verb| is_before && has_flag(verb, flag)) {
+        return Some(error_of(
+            format!("`{flag}` cannot stand before `{verb}`"),
+            format!("it goes behind the verb: `stack {verb} {flag}`"),
+        ));
+    }
+    let command = verb
+        .filter(|_| !is_before)
+        .map_or_else(|| "stack".to_owned(), |verb| format!("stack {verb}"));
+    let hint = match text(error, ContextKind::SuggestedArg) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("`{command} --help` lists what it takes"),
+    };
+    Some(error_of(format!("`{command}` has no `{flag}`"), hint))
+}
+
+/// Whether a verb has this long flag.
+fn has_flag(verb: &str, flag: &str) -> bool {
+    let long = flag.trim_start_matches('-');
+    Cli::command()
+        .find_subcommand(verb)
+        .is_some_and(|verb| verb.get_arguments().any(|arg| arg.get_long() == Some(long)))
+}
+
+/// A command that there is not.
+fn unknown_verb(error: &clap::Error, verb: Option<&str>) -> Option<UsageError> {
+    if error.kind() != ErrorKind::InvalidSubcommand || verb.is_some() {
+        return None;
+    }
+    let name = text(error, ContextKind::InvalidSubcommand)?;
+    let command = Cli::command();
+    let known = command.get_subcommands().map(clap::Command::get_name);
+    Some(UsageError {
+        message: format!("there is no command `{name}`"),
+        hint: Some(match nearest(name, known) {
+            Some(near) => format!("did you mean `stack {near}`?"),
+            None => "`stack --help` lists the commands".to_owned(),
+        }),
         usage: None,
     })
 }

@@ -117,11 +117,27 @@ fn the_last_line_counts_problems_and_warnings() {
     let service = "services: {a: {command: x}}\n";
     assert_eq!(
         last(&format!("version: 1\n{service}")),
-        "1 warning in stack.yaml"
+        "  hint: remove the line",
+        "warnings need no count"
     );
     assert_eq!(
         last(&format!("version: 1\nfoo: 1\nbar: 2\n{service}")),
         "2 problems and 1 warning in stack.yaml; nothing was started"
+    );
+}
+
+#[test]
+fn what_has_no_place_in_a_file_reads_like_every_other_message() {
+    let problem = Problem {
+        severity: Severity::Error,
+        code: "stack::spec::no_file",
+        message: "there is no file".to_owned(),
+        labels: Vec::new(),
+        hint: Some("write one:\n\nservices:".to_owned()),
+    };
+    assert_eq!(
+        render(&[problem], PLAIN),
+        "error: there is no file (stack::spec::no_file)\nhint: write one:\n\n  services:\n"
     );
 }
 

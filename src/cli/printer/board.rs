@@ -16,6 +16,9 @@ const FIRST_DELAY: u64 = 100;
 /// The same once everything was up before: a quick restart should not make the screen jump.
 const LATER_DELAY: u64 = 1_000;
 
+/// A stop that takes longer than this is worth a line where there is no live region.
+const SLOW_STOP: u64 = 1_000;
+
 /// Without a change for this long, a service's row shows the last line that it printed.
 pub(super) const QUIET_AFTER: u64 = 3_000;
 
@@ -31,6 +34,8 @@ pub(super) struct Row {
     pub(super) changed: u64,
     /// What it printed last, free of escape sequences.
     pub(super) last_line: String,
+    /// Whether a line has told that its stop takes long.
+    is_slow_stop_told: bool,
 }
 
 impl Row {
@@ -50,6 +55,10 @@ impl Row {
             | Phase::Failed
             | Phase::Stopped => false,
         }
+    }
+
+    fn is_untold_stop(&self) -> bool {
+        self.snapshot.phase == Phase::Stopping && !self.is_slow_stop_told
     }
 
     /// Of those that are up, the last to have come is the most interesting; of those that are on
@@ -91,6 +100,8 @@ pub(super) struct Board {
     pending_since: Option<u64>,
     /// Whether everything was up, or as far up as it gets, before.
     has_settled: bool,
+    /// Whether all of it is being stopped.
+    is_draining: bool,
 }
 
 /// Which rows to draw, and how many in which phase are left out.
@@ -122,6 +133,7 @@ impl Board {
             let said = words::change(Some(&row.snapshot), &snapshot, now);
             if row.snapshot.phase != snapshot.phase {
                 row.changed = self.changes;
+                row.is_slow_stop_told = false;
             }
             row.snapshot = snapshot;
             said
@@ -147,6 +159,7 @@ impl Board {
             position,
             changed: self.changes,
             last_line: String::new(),
+            is_slow_stop_told: false,
             snapshot,
         });
     }
@@ -176,6 +189,23 @@ impl Board {
             .any(|row| row.snapshot.phase == Phase::Stopping)
     }
 
+    /// Notes that all of it is being stopped.
+    pub(super) fn set_draining(&mut self) {
+        self.is_draining = true;
+    }
+
+    /// Whether all of it is being stopped.
+    pub(super) fn is_draining(&self) -> bool {
+        self.is_draining
+    }
+
+    /// Whether somebody stopped a service that did not end by itself.
+    pub(super) fn is_any_stopped(&self) -> bool {
+        self.rows
+            .iter()
+            .any(|row| row.snapshot.phase == Phase::Stopped)
+    }
+
     /// When the live region is due, in milliseconds since the Unix epoch.
     pub(super) fn region_due(&self) -> Option<u64> {
         let delay = if self.has_settled && !self.is_stopping() {
@@ -188,10 +218,10 @@ impl Board {
 
     /// What must be said in a line of its own although there is a live region.
     ///
-    /// While services start and stop, the region shows the steps and only trouble is worth keeping;
-    /// afterwards there is no region, and how each comes and goes is news.
+    /// While all services start or stop, the region shows the steps and only trouble is worth
+    /// keeping; between, how each comes and goes is news.
     pub(super) fn live_rank(&self) -> Rank {
-        if self.has_settled && !self.is_stopping() {
+        if self.has_settled && !self.is_draining {
             Rank::Outcome
         } else {
             Rank::Trouble
@@ -213,6 +243,26 @@ impl Board {
             1_000
         };
         Some(now + step)
+    }
+
+    /// When the next stop becomes a slow one, in milliseconds since the Unix epoch.
+    pub(super) fn next_slow_stop(&self) -> Option<u64> {
+        let untold = self.rows.iter().filter(|row| row.is_untold_stop());
+        untold.map(|row| row.snapshot.since + SLOW_STOP).min()
+    }
+
+    /// The services whose stop takes long and that were not told of yet: each is given once.
+    pub(super) fn take_slow_stops(&mut self, now: u64) -> Vec<(usize, String, Said)> {
+        let slow = self
+            .rows
+            .iter_mut()
+            .filter(|row| row.is_untold_stop() && now >= row.snapshot.since + SLOW_STOP);
+        slow.map(|row| {
+            row.is_slow_stop_told = true;
+            let said = words::stopping_now(&row.snapshot, now);
+            (row.position, row.label.clone(), said)
+        })
+        .collect()
     }
 
     /// The rows for a region of at most `limit` lines, of which one tells of the others where not
@@ -288,8 +338,45 @@ mod tests {
             phase: Phase::Stopping,
             ..healthy("api", 8_001, 300)
         };
+        board.set_draining();
         board.apply(stopping, 5_000);
         assert_eq!(board.region_due(), Some(5_000 + FIRST_DELAY));
         assert_eq!(board.live_rank(), Rank::Trouble);
+    }
+
+    #[test]
+    fn only_a_stop_that_takes_long_gets_a_line() {
+        let mut board = Board::default();
+        let stopping = |name, since| ServiceSnapshot {
+            phase: Phase::Stopping,
+            since,
+            kill_at: Some(since + 10_000),
+            ..healthy(name, 8_001, 300)
+        };
+        board.apply(stopping("api", 5_000), 5_000);
+        board.apply(stopping("web", 5_500), 5_500);
+        assert_eq!(board.next_slow_stop(), Some(6_000));
+        let told: Vec<String> = board
+            .take_slow_stops(6_000)
+            .into_iter()
+            .map(|(_, name, said)| format!("{name} {}", said.text))
+            .collect();
+        assert_eq!(told, ["api stopping (pid 4001), killed in 9 s"]);
+        assert_eq!(board.next_slow_stop(), Some(6_500));
+        assert!(board.take_slow_stops(6_400).is_empty());
+    }
+
+    #[test]
+    fn one_that_is_stopped_while_the_others_go_on_is_news() {
+        let mut board = Board::default();
+        board.apply(starting("api", 8_001, 0), 0);
+        board.apply(healthy("api", 8_001, 300), 300);
+        board.apply(healthy("web", 8_002, 300), 300);
+        let stopping = ServiceSnapshot {
+            phase: Phase::Stopping,
+            ..healthy("api", 8_001, 300)
+        };
+        board.apply(stopping, 5_000);
+        assert_eq!(board.live_rank(), Rank::Outcome);
     }
 }

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use super::frame::Size;
 use super::options::PrinterOptions;
-use super::queue::{CAPACITY, Delivery, Item, PATIENCE, Shared};
+use super::queue::{CAPACITY, Delivery, Failure, Item, PATIENCE, Shared};
 use super::sink::{LARGE, Raw, Sink};
 use super::worker::{Worker, World};
 use crate::cli::style::Palette;
 use crate::run::control::StackSnapshot;
 use crate::run::logs::LogBlock;
-use crate::run::snapshot::{Event, Notice, ServiceSnapshot};
+use crate::run::snapshot::{Event, Notice};
 use crate::support::clock::unix_millis;
 use crate::support::name::ServiceName;
 
@@ -140,7 +140,10 @@ impl Printer {
     /// Prints a message of several lines that was made for a person; JSON progress leaves it to
     /// the events.
     pub fn message(&self, text: impl Into<String>) {
-        self.line_err(text);
+        let text = text.into();
+        if !text.is_empty() {
+            self.line_err(text);
+        }
     }
 
     /// Prints every service with its address, where `.env` is, and how to stop.
@@ -150,9 +153,14 @@ impl Printer {
     }
 
     /// Prints why a service failed, and its last lines. Meant to come last, after the summary.
-    pub fn failure(&self, service: &ServiceSnapshot, tail: Vec<String>) {
-        let item = Item::Failure(Box::new(service.clone()), tail);
+    pub fn failure(&self, failure: Failure) {
+        let item = Item::Failure(Box::new(failure));
         self.shared.send(|queue| queue.append(item));
+    }
+
+    /// Notes that all of it is being stopped, so that how each service goes is no news.
+    pub fn draining(&self) {
+        self.shared.send(|queue| queue.append(Item::Draining));
     }
 
     /// Whether nobody reads stdout any more. What services print is accepted and thrown away then.

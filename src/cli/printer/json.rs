@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use super::painter::timestamp;
+use super::queue::Failure;
 use super::words::{self, Said};
 use crate::cli::style::state_word;
 use crate::run::control::StackSnapshot;
@@ -31,6 +32,8 @@ struct Object<'a> {
     failed: Option<&'a [ServiceName]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     log_tail: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_started: Option<&'a [ServiceName]>,
 }
 
 /// What an object is about.
@@ -101,6 +104,7 @@ fn object(kind: Kind, now: u64, text: &str) -> Object<'_> {
         services: None,
         failed: None,
         log_tail: None,
+        not_started: None,
     }
 }
 
@@ -146,12 +150,14 @@ pub(super) fn summary(now: u64, stack: &StackSnapshot) -> String {
 }
 
 /// Why a service failed, with its last lines.
-pub(super) fn failure(now: u64, service: &ServiceSnapshot, tail: &[String]) -> String {
+pub(super) fn failure(now: u64, failure: &Failure) -> String {
+    let service = &failure.service;
     line(&Object {
         id: Some(service.service.as_str()),
         status: Some(state_word(service)),
         service: Some(Details::of(service)),
-        log_tail: Some(tail),
+        log_tail: Some(&failure.tail),
+        not_started: (!failure.blocked.is_empty()).then_some(&failure.blocked[..]),
         ..object(Kind::Failure, now, &words::failed(service))
     })
 }
@@ -187,7 +193,12 @@ mod tests {
         };
         text += &notice(1_000, &warning);
         text += &message(2_000, "error: two\nlines");
-        text += &failure(3_000, &changes[2], &["no such table".to_owned()]);
+        let failed = Failure {
+            service: changes[2].clone(),
+            tail: vec!["no such table".to_owned()],
+            blocked: vec![name("web")],
+        };
+        text += &failure(3_000, &failed);
         text += &summary(4_000, &stack(vec![changes[1].clone()]));
         text += &ended(
             5_000,

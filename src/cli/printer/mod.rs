@@ -33,7 +33,8 @@ mod summary;
 pub(crate) mod words;
 mod worker;
 
-pub use direct::{say, say_out, stderr_columns};
+pub use direct::{say, say_if_there_is_room, say_out, stderr_columns};
 pub use handle::Printer;
 pub use options::{Color, PrinterOptions, Progress, Terminals};
-pub use queue::Delivery;
+pub use queue::{Delivery, Failure};
+pub(crate) use summary::relative;

@@ -85,6 +85,8 @@ pub struct PrinterOptions {
     pub log_dir: Option<PathBuf>,
     /// The caller's working directory: paths below it are shown relative to it.
     pub working_dir: Option<PathBuf>,
+    /// Whether Ctrl-C here stops the stack, and a second one kills it.
+    pub has_the_stack: bool,
 }
 
 /// How progress is shown, decided.

@@ -87,12 +87,17 @@ pub(super) fn dropped_texts(
     lines.chain(events).collect()
 }
 
-/// `all services have ended`, and which failed.
-pub(super) fn ended(failed: &[ServiceName]) -> String {
-    if failed.is_empty() {
-        "all services have ended".to_owned()
+/// `all services have ended`, or `are stopped` where somebody had a hand in it, and which failed.
+pub(super) fn ended(failed: &[ServiceName], is_any_stopped: bool) -> String {
+    let lead = if is_any_stopped {
+        "all services are stopped"
     } else {
-        format!("all services have ended; failed: {}", text::list(failed))
+        "all services have ended"
+    };
+    if failed.is_empty() {
+        lead.to_owned()
+    } else {
+        format!("{lead}; failed: {}", text::list(failed))
     }
 }
 
@@ -132,6 +137,16 @@ mod tests {
         assert_eq!(
             STYLE.notice(0, &notice),
             "api     warning: the range is nearly used up\n"
+        );
+    }
+
+    #[test]
+    fn the_end_says_whether_somebody_stopped_it() {
+        assert_eq!(ended(&[], false), "all services have ended");
+        assert_eq!(ended(&[], true), "all services are stopped");
+        assert_eq!(
+            ended(&[name("api")], false),
+            "all services have ended; failed: api"
         );
     }
 

@@ -44,10 +44,23 @@ pub(super) enum Item {
     Err(String),
     /// Everything is up, or as far up as it gets.
     Summary(Box<StackSnapshot>),
-    /// A service that failed, with its last lines.
-    Failure(Box<ServiceSnapshot>, Vec<String>),
+    /// All of it is being stopped.
+    Draining,
+    /// A service that failed.
+    Failure(Box<Failure>),
     /// What was not printed because the reader was too slow.
     Dropped(Dropped),
+}
+
+/// A service that failed, with what there is to know about it.
+#[derive(Debug)]
+pub struct Failure {
+    /// Its last state.
+    pub service: ServiceSnapshot,
+    /// The last lines that it printed.
+    pub tail: Vec<String>,
+    /// The services that were not started because of it.
+    pub blocked: Vec<ServiceName>,
 }
 
 impl Item {
@@ -55,9 +68,11 @@ impl Item {
         match self {
             Self::Logs(block) => block.bytes.len() + ITEM_WEIGHT,
             Self::Out(text) | Self::Err(text) => text.len() + ITEM_WEIGHT,
-            Self::Event(_) | Self::Summary(_) | Self::Failure(..) | Self::Dropped(_) => {
-                2 * ITEM_WEIGHT
-            }
+            Self::Event(_)
+            | Self::Summary(_)
+            | Self::Draining
+            | Self::Failure(_)
+            | Self::Dropped(_) => 2 * ITEM_WEIGHT,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use super::queue::Failure;
 use super::words;
 use crate::cli::style::{Palette, Tone, pad, phase_tone, state_word, width};
 use crate::run::control::StackSnapshot;
@@ -15,7 +16,12 @@ pub(super) struct SummaryStyle<'a> {
     pub(super) palette: Palette,
     /// Paths below it are shown relative to it.
     pub(super) working_dir: Option<&'a Path>,
+    /// Whether Ctrl-C here stops the stack.
+    pub(super) has_the_stack: bool,
 }
+
+/// From this many services on, the headline is said again below them.
+const TALL: usize = 20;
 
 /// Everything is up, or as far up as it gets.
 pub(super) fn ready(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
@@ -30,10 +36,9 @@ pub(super) fn ready(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
     let names = names.max().unwrap_or(0);
     let states = shown.iter().map(|service| width(state_word(service)));
     let states = states.max().unwrap_or(0);
-    let mut text = format!(
-        "\n{}\n",
-        palette.paint(Tone::Strong, &headline(stack, &shown))
-    );
+    let headline = headline(stack, &shown);
+    let is_tall = shown.len() > TALL;
+    let mut text = format!("{}\n", palette.paint(Tone::Strong, &headline));
     if !shown.is_empty() {
         text.push('\n');
     }
@@ -61,8 +66,13 @@ pub(super) fn ready(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
         text.push('\n');
     }
     text.push('\n');
+    if is_tall {
+        // The first line has scrolled away.
+        text.push_str(&palette.paint(Tone::Strong, &headline));
+        text.push('\n');
+    }
     text.push_str(&palette.paint(Tone::Quiet, &closing(stack, style)));
-    text.push_str("\n\n");
+    text.push('\n');
     text
 }
 
@@ -72,18 +82,16 @@ fn headline(stack: &StackSnapshot, shown: &[&ServiceSnapshot]) -> String {
     let count =
         |wanted: fn(Phase) -> bool| shown.iter().filter(|service| wanted(service.phase)).count();
     let failed = count(|phase| phase == Phase::Failed);
-    let others = count(|phase| {
-        matches!(
-            phase,
-            Phase::Waiting | Phase::Starting | Phase::Unhealthy | Phase::Backoff
-        )
-    });
+    let coming = count(|phase| matches!(phase, Phase::Waiting | Phase::Starting));
+    let bad = count(|phase| matches!(phase, Phase::Unhealthy | Phase::Backoff));
+    let stopped = count(|phase| matches!(phase, Phase::Stopping | Phase::Stopped));
     let total = crate::support::text::count(shown.len(), "service");
     if shown.is_empty() {
         return format!("{project}: nothing runs");
     }
-    match (failed, others) {
-        (0, 0) => {
+    match (failed, bad, coming) {
+        (0, 0, 0) if stopped == shown.len() => format!("{project} is stopped"),
+        (0, 0, 0) => {
             let times = shown.iter().filter_map(|service| service.ready_at);
             let time = times
                 .max()
@@ -93,8 +101,10 @@ fn headline(stack: &StackSnapshot, shown: &[&ServiceSnapshot]) -> String {
                 .unwrap_or_default();
             format!("{project} is up{time}")
         }
-        (0, others) => format!("{project}: {others} of {total} not up"),
-        (failed, _) => format!("{project}: {failed} of {total} failed"),
+        // Nothing is wrong: whoever does not wait sees it like this.
+        (0, 0, coming) => format!("{project} has started; {coming} of {total} not ready yet"),
+        (0, bad, coming) => format!("{project}: {} of {total} not up", bad + coming),
+        (failed, _, _) => format!("{project}: {failed} of {total} failed"),
     }
 }
 
@@ -126,10 +136,12 @@ fn what(service: &ServiceSnapshot) -> String {
 
 /// Where the ports are written, and how to stop.
 fn closing(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
-    let how = if stack.is_detached {
-        "`stack logs -f` shows the output, `stack down` stops the stack"
-    } else {
+    let how = if stack.services.iter().all(|s| s.phase.is_at_rest()) {
+        "nothing runs any more; `stack logs` shows the output"
+    } else if style.has_the_stack {
         "Ctrl-C stops the stack"
+    } else {
+        "`stack logs -f` shows the output, `stack down` stops it"
     };
     match &stack.dotenv {
         Some(path) => format!("ports are in {}; {how}", relative(path, style.working_dir)),
@@ -138,7 +150,7 @@ fn closing(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
 }
 
 /// A path as the reader would type it.
-pub(super) fn relative(path: &Path, working_dir: Option<&Path>) -> String {
+pub(crate) fn relative(path: &Path, working_dir: Option<&Path>) -> String {
     working_dir
         .and_then(|base| path.strip_prefix(base).ok())
         .unwrap_or(path)
@@ -149,21 +161,27 @@ pub(super) fn relative(path: &Path, working_dir: Option<&Path>) -> String {
 /// Why a service failed, and the last lines that it printed.
 ///
 /// Set off by an empty line, as it is what somebody looks for in a screen full of logs.
-pub(super) fn failure(
-    service: &ServiceSnapshot,
-    tail: &[String],
-    logs: Option<&str>,
-    palette: Palette,
-) -> String {
+pub(super) fn failure(failure: &Failure, logs: Option<&str>, palette: Palette) -> String {
+    let Failure {
+        service,
+        tail,
+        blocked,
+    } = failure;
     let error = palette.paint(Tone::Bad, "error:");
     let name = words::label(service);
     let how = words::failed(service);
-    let mut text = format!("\n{error} service `{name}` {how}\n");
+    let mut text = format!("{error} service `{name}` {how}\n");
     // The rest of a reason that has several lines: a chain of dependencies, an answer.
     let reason = service.reason.as_deref().unwrap_or_default();
     for line in reason.lines().skip(1) {
         text.push_str("  ");
         text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    if !blocked.is_empty() {
+        let names = crate::support::text::list(blocked);
+        text.push_str("  not started because of it: ");
+        text.push_str(&names);
         text.push('\n');
     }
     if !tail.is_empty() {
@@ -191,12 +209,13 @@ pub(super) fn failure(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::printer::samples::{failed, healthy, port, service, stack, waiting};
+    use crate::cli::printer::samples::{failed, healthy, name, port, service, stack, waiting};
     use crate::run::snapshot::Exit;
 
     const STYLE: SummaryStyle<'_> = SummaryStyle {
         palette: Palette::MONOCHROME,
         working_dir: None,
+        has_the_stack: false,
     };
 
     fn build() -> ServiceSnapshot {
@@ -225,6 +244,7 @@ mod tests {
         };
         let style = SummaryStyle {
             working_dir: Some(Path::new("/home/me/shop")),
+            has_the_stack: true,
             ..STYLE
         };
         insta::assert_snapshot!(ready(&snapshot, &style));
@@ -245,6 +265,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_only_on_its_way_is_no_failure_and_what_is_over_cannot_be_stopped() {
+        let starting = crate::cli::printer::samples::starting("api", 8_001, 0);
+        let text = ready(&stack(vec![starting]), &STYLE);
+        assert!(text.starts_with("shop has started; 1 of 1 service not ready yet\n"));
+        let text = ready(&stack(vec![failed("api", 1, "exited with code 1")]), &STYLE);
+        assert!(text.ends_with("nothing runs any more; `stack logs` shows the output\n"));
+    }
+
+    #[test]
+    fn a_summary_higher_than_a_screen_ends_with_its_headline() {
+        let services = (0..=u16::try_from(TALL).unwrap_or_default())
+            .map(|i| healthy(&format!("s{i}"), 8_000 + i, 300));
+        let text = ready(&stack(services.collect()), &STYLE);
+        assert_eq!(text.matches("shop is up\n").count(), 2, "{text}");
+    }
+
+    #[test]
     fn a_failure_shows_why_and_the_last_lines() {
         let tail = [
             "running 3 migrations",
@@ -252,21 +289,23 @@ mod tests {
             "\x1b[31merror\x1b[0m: no such table: users\r",
         ];
         let tail: Vec<String> = tail.map(str::to_owned).to_vec();
-        let text = failure(
-            &failed("migrate", 1, "exited with code 1"),
-            &tail,
-            Some(".stack/shop/logs/migrate.log"),
-            Palette::MONOCHROME,
-        ) + &failure(
-            &failed(
+        let migrate = Failure {
+            service: failed("migrate", 1, "exited with code 1"),
+            tail,
+            blocked: vec![name("api"), name("worker")],
+        };
+        let web = Failure {
+            service: failed(
                 "web",
                 0,
                 "`api` not started: `migrate` exited with code 1\nsee above",
             ),
-            &[],
-            None,
-            Palette::MONOCHROME,
-        );
+            tail: Vec::new(),
+            blocked: Vec::new(),
+        };
+        let logs = Some(".stack/shop/logs/migrate.log");
+        let text = failure(&migrate, logs, Palette::MONOCHROME)
+            + &failure(&web, None, Palette::MONOCHROME);
         insta::assert_snapshot!(text);
     }
 }

@@ -121,7 +121,12 @@ fn stopping_change(
 ) -> Option<Said> {
     let is_known =
         previous.is_some_and(|old| old.phase == next.phase && old.kill_at == next.kill_at);
-    (!is_known).then(|| said(Rank::Outcome, stopping(next, now)))
+    (!is_known).then(|| stopping_now(next, now))
+}
+
+/// What there is to say of a stop while it goes on.
+pub(crate) fn stopping_now(service: &ServiceSnapshot, now: u64) -> Said {
+    said(Rank::Step, stopping(service, now))
 }
 
 /// A port that went wrong while the phase stayed is news of its own.
@@ -267,7 +272,10 @@ fn why_failed(service: &ServiceSnapshot) -> String {
 fn stopped(previous: Option<&ServiceSnapshot>, next: &ServiceSnapshot) -> Said {
     let time = previous
         .filter(|previous| previous.phase == Phase::Stopping)
-        .map(|previous| format!(" after {}", span(next.since.saturating_sub(previous.since))))
+        .map(|previous| next.since.saturating_sub(previous.since))
+        // A stop that nobody noticed needs no time.
+        .filter(|&millis| millis >= 100)
+        .map(|millis| format!(" after {}", span(millis)))
         .unwrap_or_default();
     if next.exit == Some(Exit::Signal(Signal::SIGKILL as i32)) {
         let text = format!("killed{time}");
@@ -324,6 +332,16 @@ pub(crate) fn signal_name(signal: i32) -> String {
         |_| format!("signal {signal}"),
         |signal| signal.as_str().to_owned(),
     )
+}
+
+/// The dependency for which a service was not started, if that is why it failed: the first name
+/// of the chain in its reason.
+pub(crate) fn blocked_by(service: &ServiceSnapshot) -> Option<&str> {
+    if service.phase != Phase::Failed || service.attempt > 0 {
+        return None;
+    }
+    let chain = first_line(service.reason.as_deref()?).strip_prefix("not started: ")?;
+    chain.split(' ').next()
 }
 
 /// The name under which a service is shown; further replicas carry their number.

@@ -11,14 +11,14 @@ use super::frame::{self, Size};
 use super::options::{Mode, PrinterOptions};
 use super::painter::{LogStyle, Painter};
 use super::plain::{self, PlainStyle};
-use super::queue::{Dropped, Item, Shared};
+use super::queue::{Dropped, Failure, Item, Shared};
 use super::region::Region;
 use super::sink::Sink;
 use super::summary::{self, SummaryStyle};
 use super::words::{Rank, Said};
 use super::{json, words};
 use crate::cli::style::{Palette, width};
-use crate::run::snapshot::{Event, Notice, NoticeLevel, ServiceSnapshot};
+use crate::run::snapshot::{Event, Notice, NoticeLevel, Phase, ServiceSnapshot};
 use crate::support::name::ServiceName;
 
 /// While the region is on the screen, output is gathered for this long, so that a busy service
@@ -44,8 +44,10 @@ pub(super) struct Worker {
     region: Option<Region>,
     /// When the region was last drawn or taken off.
     drawn_at: Option<Instant>,
-    /// Whether the last thing printed was an empty line.
-    is_after_gap: bool,
+    /// Whether a paragraph was printed last, which an empty line sets off from what comes next.
+    owes_gap: bool,
+    /// Whether nothing has been printed yet.
+    is_at_start: bool,
     out: Sink,
     err: Sink,
     shared: Arc<Shared>,
@@ -87,7 +89,8 @@ impl Worker {
             board: Board::new(&options.services),
             region: None,
             drawn_at: None,
-            is_after_gap: false,
+            owes_gap: false,
+            is_at_start: true,
             out,
             err,
             shared,
@@ -107,6 +110,7 @@ impl Worker {
             for item in items {
                 self.print(item);
             }
+            self.tell_slow_stops();
             self.flush();
             self.draw();
         }
@@ -119,15 +123,16 @@ impl Worker {
 
     /// When the thread must wake without being told.
     fn deadline(&self) -> Option<Instant> {
-        if self.mode != Mode::Live || self.err.is_gone() {
+        if self.err.is_gone() {
             return None;
         }
         let now = (self.world.now)();
         let is_visible = self.region.as_ref().is_some_and(Region::is_visible);
-        let due = if is_visible {
-            self.board.next_frame(now)
-        } else {
-            self.board.region_due()
+        let due = match self.mode {
+            Mode::Live if is_visible => self.board.next_frame(now),
+            Mode::Live => self.board.region_due(),
+            Mode::Plain => self.board.next_slow_stop(),
+            Mode::Json | Mode::Quiet => None,
         };
         due.map(|due| Instant::now() + Duration::from_millis(due.saturating_sub(now)))
     }
@@ -136,16 +141,17 @@ impl Worker {
         match item {
             Item::Logs(block) => {
                 self.clear_region();
+                self.close_paragraph();
                 if !self.err.buffer().is_empty() {
                     self.err.flush();
                 }
-                self.is_after_gap = false;
                 self.painter.paint(&block, self.out.buffer());
                 self.out.flush_if_large();
                 self.check_outputs();
             }
             Item::Out(text) => {
                 self.clear_region();
+                self.close_paragraph();
                 self.err.flush();
                 let buffer = self.out.buffer();
                 self.painter.close_line(buffer);
@@ -161,20 +167,22 @@ impl Worker {
             Item::Event(Event::Notice(notice)) => self.notice(&notice),
             Item::Event(Event::Ended { failed }) => self.ended(&failed),
             Item::Summary(stack) => {
-                let text = match self.mode {
-                    Mode::Json => json::summary((self.world.now)(), &stack),
-                    Mode::Quiet => return,
+                match self.mode {
+                    Mode::Json => self.say(&json::summary((self.world.now)(), &stack)),
+                    Mode::Quiet => {}
                     Mode::Live | Mode::Plain => {
                         let style = SummaryStyle {
                             palette: self.palette,
                             working_dir: self.options.working_dir.as_deref(),
+                            has_the_stack: self.options.has_the_stack,
                         };
-                        summary::ready(&stack, &style)
+                        self.say_paragraph(&summary::ready(&stack, &style));
                     }
-                };
-                self.say(&text);
+                }
+                self.learn(stack.services);
             }
-            Item::Failure(service, tail) => self.failure(&service, &tail),
+            Item::Draining => self.drain(),
+            Item::Failure(failure) => self.failure(&failure),
             Item::Dropped(dropped) => self.dropped(&dropped),
         }
     }
@@ -196,6 +204,7 @@ impl Worker {
         let position = self.board.position(&snapshot.service);
         let label = words::label(&snapshot);
         let is_json = self.mode == Mode::Json;
+        let is_stop = snapshot.phase == Phase::Stopping;
         let kept = is_json.then(|| snapshot.clone());
         let Some(said) = self.board.apply(snapshot, (self.world.now)()) else {
             return;
@@ -204,6 +213,8 @@ impl Worker {
         let live_rank = live_rank.max(self.board.live_rank());
         if let Some(snapshot) = kept {
             self.say(&json::change(&snapshot, &said));
+        } else if is_stop && self.mode == Mode::Plain {
+            // Told by `tell_slow_stops`, if it takes long.
         } else if self.is_worth_a_line(&said, live_rank) {
             let text = self.plain.change(position, &label, &said);
             self.say(&text);
@@ -233,7 +244,7 @@ impl Worker {
     }
 
     fn ended(&mut self, failed: &[ServiceName]) {
-        let text = plain::ended(failed);
+        let text = plain::ended(failed, self.board.is_any_stopped());
         match self.mode {
             Mode::Json => self.say(&json::ended((self.world.now)(), &text, failed)),
             Mode::Live | Mode::Plain => self.say(&(text + "\n")),
@@ -241,23 +252,49 @@ impl Worker {
         }
     }
 
-    fn failure(&mut self, service: &ServiceSnapshot, tail: &[String]) {
-        let text = if self.mode == Mode::Json {
-            json::failure((self.world.now)(), service, tail)
-        } else {
-            let logs = self
-                .log_dir
-                .as_ref()
-                .map(|dir| format!("{dir}/{}.log", service.service));
-            summary::failure(service, tail, logs.as_deref(), self.palette)
-        };
-        // Set off by one empty line, not by two.
-        let text = if self.is_after_gap {
-            text.trim_start_matches('\n')
-        } else {
-            &text
-        };
-        self.say(text);
+    /// Takes in what has been shown already.
+    fn learn(&mut self, services: Vec<ServiceSnapshot>) {
+        let now = (self.world.now)();
+        for service in services {
+            self.board.apply(service, now);
+        }
+    }
+
+    /// All of it is being stopped. The terminal has shown the `^C` of whoever did it, and what
+    /// comes next must not stand behind it.
+    fn drain(&mut self) {
+        let was_draining = self.board.is_draining();
+        self.board.set_draining();
+        if self.mode == Mode::Live && self.options.has_the_stack && !was_draining {
+            self.clear_region();
+            self.close_lines();
+            self.err.buffer().extend_from_slice(b"\r\x1b[K");
+        }
+    }
+
+    /// Where there is no live region, one line tells of a stop that takes long.
+    fn tell_slow_stops(&mut self) {
+        if self.mode != Mode::Plain {
+            return;
+        }
+        for (position, label, said) in self.board.take_slow_stops((self.world.now)()) {
+            let text = self.plain.change(position, &label, &said);
+            self.say(&text);
+        }
+    }
+
+    fn failure(&mut self, failure: &Failure) {
+        if self.mode == Mode::Json {
+            let text = json::failure((self.world.now)(), failure);
+            self.say(&text);
+            return;
+        }
+        let logs = self
+            .log_dir
+            .as_ref()
+            .map(|dir| format!("{dir}/{}.log", failure.service.service));
+        let text = summary::failure(failure, logs.as_deref(), self.palette);
+        self.say_paragraph(&text);
     }
 
     /// Says what was not printed, also where only errors are: output is missing.
@@ -281,6 +318,29 @@ impl Worker {
     /// Puts text on stderr, below all that was printed before.
     fn say(&mut self, text: &str) {
         self.clear_region();
+        self.close_lines();
+        self.close_paragraph();
+        self.err.buffer().extend_from_slice(text.as_bytes());
+        self.err.flush_if_large();
+    }
+
+    /// The same for text that empty lines set off from what stands above and comes below.
+    fn say_paragraph(&mut self, text: &str) {
+        self.owes_gap |= !self.is_at_start;
+        self.say(text);
+        self.owes_gap = true;
+    }
+
+    /// Puts the empty line below a paragraph, now that something follows.
+    fn close_paragraph(&mut self) {
+        self.is_at_start = false;
+        if std::mem::take(&mut self.owes_gap) {
+            self.err.buffer().push(b'\n');
+        }
+    }
+
+    /// Brings what services printed to an end, so that stderr may follow.
+    fn close_lines(&mut self) {
         // Only a terminal shows both streams: elsewhere an open line may stay open.
         if self.options.terminals.stdout && self.painter.is_line_open() {
             self.painter.close_line(self.out.buffer());
@@ -289,9 +349,6 @@ impl Worker {
             self.out.flush();
             self.check_outputs();
         }
-        self.err.buffer().extend_from_slice(text.as_bytes());
-        self.is_after_gap = text.ends_with("\n\n");
-        self.err.flush_if_large();
     }
 
     fn flush(&mut self) {

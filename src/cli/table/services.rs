@@ -35,8 +35,8 @@ pub fn services<'a>(services: impl IntoIterator<Item = &'a ServiceSnapshot>, now
                 .map(|pid| pid.to_string())
                 .unwrap_or_default()
                 .into(),
-            words::addresses(service).into(),
-            service.exit.map(exit).unwrap_or_default().into(),
+            address(service).into(),
+            last_exit(service).into(),
             if restarts > 0 {
                 restarts.to_string()
             } else {
@@ -75,6 +75,24 @@ fn since(service: &ServiceSnapshot, now: u64) -> String {
         7_200..172_800 => format!("{} h", seconds / 3_600),
         _ => duration::human(Duration::from_secs(seconds / 86_400 * 86_400)).replace(" 0 h", ""),
     }
+}
+
+/// Where it is reached, or will be. What has ended is not reached at all.
+fn address(service: &ServiceSnapshot) -> String {
+    if service.phase.is_at_rest() && service.phase != Phase::Pending {
+        String::new()
+    } else {
+        words::addresses(service)
+    }
+}
+
+/// How it ended. The exit of the attempt before is no news while the next one runs.
+fn last_exit(service: &ServiceSnapshot) -> String {
+    service
+        .exit
+        .filter(|_| !service.phase.is_alive())
+        .map(exit)
+        .unwrap_or_default()
 }
 
 fn exit(exit: Exit) -> String {
@@ -122,6 +140,24 @@ mod tests {
         ];
         let text = services(&rows, 3_600_000).render(Palette::MONOCHROME, None);
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn what_runs_has_no_exit_and_what_has_ended_no_address() {
+        let again = ServiceSnapshot {
+            exit: Some(Exit::Code(7)),
+            attempt: 2,
+            ..healthy("api", 8_001, 0)
+        };
+        let stopped = ServiceSnapshot {
+            phase: Phase::Stopped,
+            pid: None,
+            exit: Some(Exit::Signal(15)),
+            ..healthy("web", 8_002, 0)
+        };
+        let text = services([&again, &stopped], 1_000).render(Palette::MONOCHROME, None);
+        assert!(!text.contains(" 7 ") && !text.contains("8002"), "{text}");
+        assert!(text.contains("8001") && text.contains("SIGTERM"), "{text}");
     }
 
     #[test]

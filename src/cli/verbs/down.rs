@@ -36,9 +36,10 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
         .map_or(0, |holder| holder.supervisor_pid);
     let was_running = match context.supervisor().await {
         Ok(client) => {
+            let run = context.instance.holder().map(|holder| holder.run);
             let has_ended = drain(context, &client, arguments).await?;
             let patience = if has_ended { FAREWELL } else { BLIND_WAIT };
-            if !is_free_within(context.instance, patience).await {
+            if !has_gone_within(context.instance, run.as_deref(), patience).await {
                 return Err(VerbError::DoesNotEnd { pid });
             }
             if has_ended {
@@ -47,7 +48,13 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
             }
             true
         }
-        Err(ClientError::NotRunning) => false,
+        // A guardian may be at work: what it cannot end is looked for when it has gone.
+        Err(ClientError::NotRunning) => {
+            if !is_cleaned_up_within(context.instance, BLIND_WAIT).await {
+                return Err(VerbError::DoesNotEnd { pid });
+            }
+            false
+        }
         Err(error) => return Err(error.into()),
     };
     // Nobody has confirmed that all has ended, so what the leases name is looked for.
@@ -113,21 +120,41 @@ async fn drain(
     };
     loop {
         match watch.next().await {
-            Ok(Some(event)) => {
-                context.output.event(&event);
-                if matches!(event, Event::Ended { .. }) {
-                    return Ok(true);
-                }
-            }
+            // That all has ended is said at the end, when it is true of the supervisor as well.
+            Ok(Some(Event::Ended { .. })) => return Ok(true),
+            Ok(Some(event)) => context.output.event(&event),
             Ok(None) | Err(ClientError::Closed) => return Ok(false),
             Err(error) => return Err(error.into()),
         }
     }
 }
 
-async fn is_free_within(instance: &Instance, patience: Duration) -> bool {
+/// Waits until the supervisor of `run` and its guardian have let go of the lock. An `up` that took
+/// it at once has nothing to do with us.
+async fn has_gone_within(instance: &Instance, run: Option<&str>, patience: Duration) -> bool {
     let deadline = Instant::now() + patience;
-    while instance.is_locked() {
+    let is_theirs = || {
+        instance.is_locked()
+            && instance
+                .holder()
+                .is_some_and(|holder| run.is_none_or(|run| holder.run == run))
+    };
+    while is_theirs() {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        sleep(PAUSE).await;
+    }
+    true
+}
+
+/// Waits for the guardian of a supervisor that was killed; not for anybody who starts it anew.
+async fn is_cleaned_up_within(instance: &Instance, patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    while instance
+        .holder()
+        .is_some_and(|holder| holder.is_being_cleaned_up())
+    {
         if Instant::now() >= deadline {
             return false;
         }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep};
 use super::{Context, VerbError};
 use crate::api::client::{ANSWER_DEADLINE, Client, ClientError};
 use crate::run::control::StackSnapshot;
+use crate::run::snapshot::Phase;
 use crate::support::name::ServiceName;
 use crate::support::text;
 
@@ -38,9 +39,15 @@ impl Context<'_> {
         let deadline = Instant::now() + ANSWER_DEADLINE;
         loop {
             if let Some(holder) = self.instance.holder() {
+                let is_being_cleaned_up = holder.is_being_cleaned_up();
                 let client = Client::new(holder.socket);
                 match client.version().await {
                     Ok(_) => return Ok(client),
+                    // Its supervisor was killed, and its guardian stops everything: nobody is going
+                    // to answer, however long that takes.
+                    Err(ClientError::NotRunning) if is_being_cleaned_up => {
+                        return Err(ClientError::NotRunning);
+                    }
                     Err(ClientError::NotRunning | ClientError::Closed) => {}
                     Err(other) => return Err(other),
                 }
@@ -93,12 +100,25 @@ impl Context<'_> {
         };
         match fs_err::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
+                .map(|snapshot| Some(ended(snapshot)))
                 .map_err(|error| failed(error.into())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(error)),
         }
     }
+}
+
+/// The state that a supervisor left, as it is now that nothing runs: one that was killed could not
+/// say how its services ended, but the guardian has stopped them.
+fn ended(mut snapshot: StackSnapshot) -> StackSnapshot {
+    for service in &mut snapshot.services {
+        if !service.phase.is_at_rest() {
+            service.phase = Phase::Stopped;
+            service.pid = None;
+            service.reason = Some("the supervisor was killed".to_owned());
+        }
+    }
+    snapshot
 }
 
 /// The error about a name that is none of `known`.

@@ -10,12 +10,13 @@ use crate::support::clock::unix_millis;
 use crate::support::text;
 
 /// The commands, each with what it is for.
-const COMMANDS: &str = "\
-  stack up        start everything and show the logs (Ctrl-C stops it)
-  stack up -d     start everything in the background
-  stack ps        list the services with state and address
-  stack logs -f   follow the logs
-  stack down      stop everything";
+const COMMANDS: [&str; 5] = [
+    "  stack up        start everything and show the logs (Ctrl-C stops it)",
+    "  stack up -d     start everything in the background",
+    "  stack ps        list the services with state and address",
+    "  stack logs -f   follow the logs",
+    "  stack down      stop everything",
+];
 
 /// Shows where things stand. Exit code 0, also where there is no file.
 pub fn overview(invocation: &Invocation) -> Result<ExitCode, Stop> {
@@ -54,7 +55,10 @@ pub fn overview(invocation: &Invocation) -> Result<ExitCode, Stop> {
             text::list(names)
         )),
     }
-    printer.line_out(format!("\n{COMMANDS}\n\n`stack --help` has the rest."));
+    printer.line_out(format!(
+        "\n{}\n\n`stack --help` has the rest.",
+        COMMANDS.join("\n")
+    ));
     printer.finish();
     Ok(ExitCode::Done)
 }

@@ -13,6 +13,7 @@ use crate::cli::printer;
 use crate::plan::Assignment;
 use crate::ports::request::PortKey;
 use crate::run::control::StackSnapshot;
+use crate::support::text;
 
 /// The marks of a supervised process, which this one is not.
 const MARKS: [&str; 5] = [
@@ -66,8 +67,9 @@ pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
     Err(Stop::new(
         ExitCode::Own(code),
         format!(
-            "`{}` cannot be executed: {error}",
-            program.to_string_lossy()
+            "`{}` cannot be executed: {}",
+            program.to_string_lossy(),
+            text::io_reason(&error)
         ),
         None,
     ))

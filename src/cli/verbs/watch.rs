@@ -91,6 +91,13 @@ impl Watch {
             .unwrap_or_else(|| "it did not start".to_owned())
     }
 
+    /// Whether one of `services` reads as stopped.
+    fn has_stopped(&self, services: &[ServiceName]) -> bool {
+        self.now
+            .values()
+            .any(|now| now.phase == Phase::Stopped && services.contains(&now.service))
+    }
+
     /// How far `service` is, over all its replicas: the worst counts.
     fn verdict(&self, goal: Goal, service: &ServiceName) -> Verdict {
         let verdicts = self
@@ -121,16 +128,8 @@ pub(super) fn verdict(
     now: &ServiceSnapshot,
 ) -> Verdict {
     match goal {
-        Goal::Stopped => match now.phase {
-            Phase::Pending | Phase::Completed | Phase::Failed | Phase::Stopped => Verdict::Reached,
-            Phase::Waiting
-            | Phase::Starting
-            | Phase::Running
-            | Phase::Healthy
-            | Phase::Unhealthy
-            | Phase::Stopping
-            | Phase::Backoff => Verdict::Pending,
-        },
+        Goal::Stopped if now.phase.is_at_rest() => Verdict::Reached,
+        Goal::Stopped => Verdict::Pending,
         Goal::Started => {
             let was_executed = before.is_none_or(|before| {
                 (before.attempt, before.started_at) != (now.attempt, now.started_at)
@@ -185,13 +184,25 @@ pub(super) async fn carry_out(
             .into_iter()
             .any(|verdict| verdict == Verdict::Pending)
     };
-    while is_pending(&watch) {
-        match watch.next().await {
-            Ok(Some(event)) => context.output.event(&event),
-            // A supervisor in the foreground ends with its last service.
-            Ok(None) | Err(ClientError::Closed) if goal == Goal::Stopped => break,
-            Ok(None) => return Err(ClientError::Closed.into()),
-            Err(error) => return Err(error.into()),
+    loop {
+        while is_pending(&watch) {
+            match watch.next().await {
+                Ok(Some(event)) => context.output.event(&event),
+                // A supervisor in the foreground ends with its last service.
+                Ok(None) | Err(ClientError::Closed) if goal == Goal::Stopped => break,
+                Ok(None) => return Err(ClientError::Closed.into()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if goal == Goal::Stopped || !watch.has_stopped(&affected) {
+            break;
+        }
+        // Services that restart together are stopped until the last of them is down, and their
+        // starts are told one by one. Only a snapshot, which shows whole steps, can say that one of
+        // them was stopped for good.
+        watch.now = by_key(&client.stack().await?);
+        if !is_pending(&watch) {
+            break;
         }
     }
     let (failed, reached): (Vec<_>, Vec<_>) = affected

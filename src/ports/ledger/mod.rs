@@ -186,6 +186,19 @@ impl Ledger {
             .map_or_else(Vec::new, |row| row.release.clone())
     }
 
+    /// Notes that this process holds `ports` for `owner`: after a fork it is not the one that
+    /// allocated them.
+    pub fn hold(&self, owner: &Owner, ports: &[(PortKey, u16)]) -> Vec<LedgerWarning> {
+        let rows: Vec<book::PortRow> = ports
+            .iter()
+            .map(|(key, port)| book::PortRow {
+                key: key.clone(),
+                port: *port,
+            })
+            .collect();
+        self.update(|session| session.book.record(owner, &rows, false, &session.here))
+    }
+
     /// Notes that `owner` holds no port any more. Its sticky ports stay.
     pub fn release(&self, owner: &Owner) -> Vec<LedgerWarning> {
         self.update(|session| session.book.release(owner, &session.here))

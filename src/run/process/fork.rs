@@ -40,14 +40,39 @@ pub(crate) fn become_subreaper() -> nix::Result<()> {
     prctl::set_child_subreaper(true)
 }
 
-/// Leaves the terminal: a session of its own, standard input from `/dev/null`, output to `log`.
+/// Leaves the terminal: a session of its own, standard input from `/dev/null`, output to `log`, and
+/// nothing else of the caller's.
 pub(crate) fn detach(log: &std::fs::File) -> nix::Result<()> {
     setsid()?;
+    close_inherited();
     if let Ok(null) = std::fs::File::open("/dev/null") {
         nix::unistd::dup2_stdin(&null)?;
     }
     nix::unistd::dup2_stdout(log)?;
     nix::unistd::dup2_stderr(log)
+}
+
+/// Closes what the caller had open beside the three standard streams: a pipe whose end somebody
+/// waits for, a lock. Everything of our own is closed on exec, so what is not is none of ours.
+#[expect(unsafe_code, reason = "close(2) of descriptors that nothing here owns")]
+fn close_inherited() {
+    let Ok(entries) = fs_err::read_dir("/proc/self/fd") else {
+        return;
+    };
+    let open: Vec<i32> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    for descriptor in open.into_iter().filter(|&descriptor| descriptor > 2) {
+        // SAFETY: numbers only. A descriptor without the flag was open before `main` and belongs
+        // to no value of this program, which opens all of its own with the flag.
+        unsafe {
+            let flags = nix::libc::fcntl(descriptor, nix::libc::F_GETFD);
+            if flags >= 0 && flags & nix::libc::FD_CLOEXEC == 0 {
+                nix::libc::close(descriptor);
+            }
+        }
+    }
 }
 
 /// A pipe that tells its reader when the process that keeps the writing end has gone, however it

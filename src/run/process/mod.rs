@@ -14,10 +14,12 @@ mod table;
 pub(crate) use fork::{Forked, become_subreaper, detach, fork, parent_lifeline};
 pub(crate) use kill::{signal_group, signal_process};
 pub(crate) use proc_fs::{
-    ProcessId, boot_id, children_of, clock_ticks, descendants, environment_has, service_mark,
-    session_members, session_of,
+    ProcessId, boot_id, children_of, clock_ticks, descendants, environment_has, group_of,
+    has_job_control, own_children, service_mark, session_members, session_of,
 };
 pub(crate) use reap::{Reaped, has_children, reap_all};
-pub(crate) use signals::{Received, block_for_waiting, stop_self, unblock_all, wait_for_signal};
+pub(crate) use signals::{
+    Received, Sender, block_for_waiting, is_ignored, stop_self, unblock_all, wait_for_signal,
+};
 pub(crate) use spawn::{LeaseSlot, SpawnError, SpawnStep, Spawner, Stdio, Target};
 pub(crate) use table::{Row, SharedTable};

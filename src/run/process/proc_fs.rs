@@ -80,6 +80,30 @@ pub(crate) fn children_of(pid: i32) -> Vec<i32> {
     children
 }
 
+/// The direct children of this process, zombies included.
+///
+/// Orphans become the children of a subreaper's main thread, and only that one starts processes
+/// here, so one file has them all. The kernel may leave an entry out when another child ends while
+/// the file is read (proc(5)), so it is read until two readings agree.
+pub(crate) fn own_children() -> Vec<i32> {
+    let path = format!("/proc/self/task/{}/children", nix::unistd::getpid());
+    let read = || fs::read_to_string(&path).unwrap_or_default();
+    let mut text = read();
+    for _ in 0..OWN_CHILDREN_READINGS {
+        let again = read();
+        if again == text {
+            break;
+        }
+        text = again;
+    }
+    text.split_ascii_whitespace()
+        .filter_map(|pid| pid.parse().ok())
+        .collect()
+}
+
+/// How often the list of children is read again at most, in a storm of ends.
+const OWN_CHILDREN_READINGS: usize = 8;
+
 /// A process and everything below it, as far as parents go: what has left by a double fork hangs
 /// below the supervisor instead.
 pub(crate) fn descendants(root: i32) -> Vec<i32> {
@@ -97,9 +121,45 @@ pub(crate) fn descendants(root: i32) -> Vec<i32> {
     found
 }
 
+/// The process group of a process.
+pub(crate) fn group_of(pid: i32) -> Option<i32> {
+    nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid)))
+        .ok()
+        .map(nix::unistd::Pid::as_raw)
+}
+
 /// The session of a process.
 pub(crate) fn session_of(pid: i32) -> Option<i32> {
     stat_fields(pid)?.get(3)?.parse().ok()
+}
+
+/// Whether a shell with job control stands above a process: an ancestor in its session, but in
+/// another group. Without one nobody could continue the group once it has stopped.
+pub(crate) fn has_job_control(pid: i32) -> bool {
+    let (group, session) = (group_of(pid), session_of(pid));
+    let mut next = pid;
+    // A pid that is reused meanwhile could make a circle of these steps.
+    for _ in 0..ANCESTORS {
+        let Some(parent) = parent_of(next).filter(|&parent| parent > 0) else {
+            return false;
+        };
+        if session_of(parent) != session {
+            return false;
+        }
+        if group_of(parent) != group {
+            return true;
+        }
+        next = parent;
+    }
+    false
+}
+
+/// How far up a shell is looked for.
+const ANCESTORS: usize = 64;
+
+/// The parent of a process.
+fn parent_of(pid: i32) -> Option<i32> {
+    stat_fields(pid)?.get(1)?.parse().ok()
 }
 
 /// Every process, by its number.

@@ -2,8 +2,8 @@
 //! steal statuses from the first.
 
 use nix::errno::Errno;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::Pid;
+use nix::libc;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 
 use crate::run::snapshot::Exit;
 
@@ -29,26 +29,31 @@ pub(crate) fn reap_all() -> Vec<Reaped> {
 }
 
 /// Reaps one child that has ended, if there is one. Never blocks.
-pub(crate) fn reap_one() -> Option<Reaped> {
+///
+/// Goes through `libc`: nix has no name for the real-time signals and gives an error for a child
+/// that one of them ended, after which its pid, reaped already, would be known to nobody.
+#[expect(
+    unsafe_code,
+    reason = "waitpid(2) for children that a real-time signal may have ended"
+)]
+fn reap_one() -> Option<Reaped> {
     loop {
-        match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) => {
-                return Some(Reaped {
-                    pid: pid.as_raw(),
-                    exit: Exit::Code(code),
-                });
-            }
-            Ok(WaitStatus::Signaled(pid, signal, _)) => {
-                return Some(Reaped {
-                    pid: pid.as_raw(),
-                    exit: Exit::Signal(signal as i32),
-                });
-            }
-            Err(Errno::EINTR) => {}
-            // Nothing has ended yet, no child is left, or a signal that nix has no name for; the
-            // last has been reaped all the same and its pid is lost, so ask again.
-            Err(Errno::EINVAL) => {}
-            Ok(_) | Err(_) => return None,
+        let mut status = 0;
+        // SAFETY: `status` outlives the call, which writes nothing else.
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) };
+        match pid {
+            1.. => {}
+            _ if pid < 0 && Errno::last() == Errno::EINTR => continue,
+            // Nothing has ended yet, or no child is left.
+            _ => return None,
+        }
+        if libc::WIFEXITED(status) {
+            let exit = Exit::Code(libc::WEXITSTATUS(status));
+            return Some(Reaped { pid, exit });
+        }
+        if libc::WIFSIGNALED(status) {
+            let exit = Exit::Signal(libc::WTERMSIG(status));
+            return Some(Reaped { pid, exit });
         }
     }
 }

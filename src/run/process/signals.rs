@@ -8,8 +8,42 @@ use nix::sys::signal::{SigSet, Signal};
 pub(crate) struct Received {
     /// Its number.
     pub(crate) signal: i32,
-    /// The pid of the process that sent it; 0 when the kernel did (a terminal's Ctrl-C).
-    pub(crate) sender: i32,
+    /// Who sent it.
+    pub(crate) sender: Sender,
+}
+
+/// Who sent a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// The kernel: a terminal's Ctrl-C, which the whole foreground group gets.
+    Kernel,
+    /// A process, to us alone. The pid is 0 for one outside our pid namespace: what stops a
+    /// container does that.
+    Process(i32),
+}
+
+impl Sender {
+    /// From the two fields of `siginfo_t` (sigaction(2)): the code says who, the pid alone cannot.
+    fn of(code: i32, pid: i32) -> Self {
+        if code <= 0 {
+            Self::Process(pid)
+        } else {
+            Self::Kernel
+        }
+    }
+}
+
+/// Whether a signal is ignored here, as `nohup` does it for what it starts.
+#[expect(unsafe_code, reason = "sigaction(2) as a question; nix only sets")]
+pub(crate) fn is_ignored(signal: Signal) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: with a null new action the call only writes the present one, for which there is room;
+    // zeroed bytes are a valid `sigaction` should it fail.
+    let action = unsafe {
+        libc::sigaction(signal as i32, std::ptr::null(), action.as_mut_ptr());
+        action.assume_init()
+    };
+    action.sa_sigaction == libc::SIG_IGN
 }
 
 /// Blocks the signals that [`wait_for_signal`] is to return. Must be called before the first
@@ -48,13 +82,9 @@ pub(crate) fn wait_for_signal(
             (signal, info.assume_init())
         };
         if signal > 0 {
-            let is_from_process = info.si_code <= 0;
-            let sender = if is_from_process {
-                // SAFETY: `si_pid` is set for signals that a process sent (sigaction(2)).
-                unsafe { info.si_pid() }
-            } else {
-                0
-            };
+            // SAFETY: the bytes of `si_pid` are initialised whatever the kind of the signal; `of`
+            // looks at them only for a kind that has a sender (sigaction(2)).
+            let sender = Sender::of(info.si_code, unsafe { info.si_pid() });
             return Some(Received { signal, sender });
         }
         match nix::errno::Errno::last() {
@@ -67,4 +97,16 @@ pub(crate) fn wait_for_signal(
 /// Stops this process, as Ctrl-Z would; returns when somebody continues it.
 pub(crate) fn stop_self() -> nix::Result<()> {
     nix::sys::signal::raise(Signal::SIGSTOP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_outside_the_pid_namespace_is_a_process_all_the_same() {
+        assert_eq!(Sender::of(nix::libc::SI_USER, 0), Sender::Process(0));
+        assert_eq!(Sender::of(nix::libc::SI_TKILL, 7), Sender::Process(7));
+        assert_eq!(Sender::of(nix::libc::SI_KERNEL, 0), Sender::Kernel);
+    }
 }

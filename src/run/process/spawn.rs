@@ -126,7 +126,8 @@ pub(crate) struct LeaseSlot<'a> {
 const LEASE_MAX: usize = 256;
 
 impl Spawner {
-    /// Prepares for starting processes. `file_limit` is what children get back.
+    /// Prepares for starting processes. `file_limit` is what children get back. Call
+    /// [`Self::note_signals`] once the signal handlers stand.
     pub(crate) fn new(file_limit: (u64, u64)) -> std::io::Result<Self> {
         let null = std::fs::OpenOptions::new()
             .read(true)
@@ -136,11 +137,11 @@ impl Spawner {
             null: null.into(),
             stack: vec![0; CHILD_STACK].into_boxed_slice(),
             file_limit,
-            changed_signals: changed_signals(),
+            changed_signals: Vec::new(),
         })
     }
 
-    /// Notes again which signals a child must set back: call it once the handlers are installed.
+    /// Notes which signals are ignored or handled here, and must be set back in a child.
     pub(crate) fn note_signals(&mut self) {
         self.changed_signals = changed_signals();
     }

@@ -180,6 +180,18 @@ impl Health {
         Step::Begin { id: self.last_id }
     }
 
+    /// Notes that what made the service healthy is gone, seen by other means than a check. The next
+    /// check that passes makes it healthy again; where no check would come, one is due at once.
+    pub(crate) fn lose(&mut self, now: Instant) {
+        self.status = if self.is_counted {
+            Status::Unhealthy
+        } else {
+            Status::Starting
+        };
+        self.pause = FIRST_PAUSE;
+        self.extra_due = now + self.pause;
+    }
+
     /// Takes in an answer. One that nobody waits for any more changes nothing.
     pub(crate) fn finished(&mut self, id: u64, passed: bool, now: Instant) -> Verdict {
         match self.in_flight {

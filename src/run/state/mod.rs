@@ -4,8 +4,10 @@
 //! go in, a new state and the actions to take come out. `run::unit` is the shell around it.
 
 mod health;
+mod life;
 mod machine;
 mod restart;
 
 pub(crate) use health::{Health, HealthTiming, Step, Verdict};
-pub(crate) use machine::{Action, Failure, Machine, Moment, Occurrence, Settings, State};
+pub(crate) use life::{Action, Failure, Moment, Occurrence, Settings, State};
+pub(crate) use machine::Machine;

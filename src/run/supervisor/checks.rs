@@ -16,7 +16,7 @@ use crate::plan::model::{Execution, HealthPlan, ProbePlan};
 use crate::ports::{Observed, observe};
 use crate::run::probe::{Answer, OUTPUT_LIMIT, addresses, check_http, check_tcp};
 use crate::run::process::{Reaped, Stdio, Target, signal_group};
-use crate::run::snapshot::{Exit, NoticeLevel, PortState};
+use crate::run::snapshot::{Exit, Phase, PortState};
 use crate::run::state::{Health, HealthTiming, Occurrence, Step, Verdict};
 use crate::run::unit::{RunningProbe, exit_words};
 
@@ -193,6 +193,23 @@ impl Supervisor {
         }
     }
 
+    /// A service whose port was stolen, or which has moved to another one, is not healthy, whatever
+    /// its last check said.
+    pub(super) fn doubt_health(&mut self, index: usize, now: Instant) {
+        let unit = &mut self.units[index];
+        let Some(trouble) = unit.port_trouble() else {
+            return;
+        };
+        if unit.phase() != Phase::Healthy {
+            return;
+        }
+        if let Some(health) = &mut unit.health {
+            health.lose(now);
+        }
+        unit.last_answer = Some(trouble);
+        self.happen(index, Occurrence::FailedChecks);
+    }
+
     fn all_ports_listen(&self, index: usize) -> Result<(), String> {
         let unit = &self.units[index];
         let silent = unit
@@ -235,7 +252,8 @@ impl Supervisor {
         match (unit.port_trouble(), unit.astray_since) {
             (Some(trouble), None) => {
                 unit.astray_since = Some(now);
-                self.notice(Some(index), NoticeLevel::Warning, trouble);
+                // The snapshot tells it to whoever watches.
+                tracing::warn!(service = %unit.plan.service, "{trouble}");
             }
             (None, Some(_)) => unit.astray_since = None,
             (Some(_), Some(_)) | (None, None) => {}
@@ -363,7 +381,10 @@ async fn watch_command(
             },
         }
     };
-    while let Ok(length @ 1..) = output.try_read(&mut buffer) {
+    // Only as much as is kept: somebody who still has the pipe may fill it faster than it is read.
+    while kept.len() < OUTPUT_LIMIT
+        && let Ok(length @ 1..) = output.try_read(&mut buffer)
+    {
         keep(&mut kept, &buffer[..length]);
     }
     if exit == Exit::Code(0) {

@@ -141,6 +141,8 @@ impl Supervisor {
             }
         }
         wanted.sort_unstable();
+        // What a restart has taken down comes up with the rest of its set, in order.
+        wanted.retain(|&index| !self.is_restarting(index));
         wanted.retain(|&index| match self.units[index].phase() {
             Phase::Pending | Phase::Failed | Phase::Stopped => true,
             Phase::Completed => {
@@ -172,16 +174,7 @@ impl Supervisor {
     fn stop(&mut self, named: Vec<usize>, grace: Option<Duration>) -> Vec<usize> {
         let affected: Vec<usize> = named
             .into_iter()
-            .filter(|&index| match self.units[index].phase() {
-                Phase::Waiting
-                | Phase::Starting
-                | Phase::Running
-                | Phase::Healthy
-                | Phase::Unhealthy
-                | Phase::Stopping
-                | Phase::Backoff => true,
-                Phase::Pending | Phase::Completed | Phase::Failed | Phase::Stopped => false,
-            })
+            .filter(|&index| !self.units[index].phase().is_at_rest())
             .collect();
         for &index in &affected {
             self.units[index].stop_wanted = Some(StopWish { grace });
@@ -189,6 +182,7 @@ impl Supervisor {
             for operation in &mut self.restarts {
                 operation.units.retain(|&unit| unit != index);
             }
+            self.units[index].is_dirty = true;
         }
         affected
     }
@@ -215,10 +209,22 @@ impl Supervisor {
         }
         units.sort_unstable();
         self.stop(units.clone(), grace);
+        for &index in &units {
+            self.units[index].is_dirty = true;
+        }
         self.restarts.push(RestartOperation {
             units: units.clone(),
         });
         units
+    }
+
+    /// What a restart has taken down stays down.
+    fn give_up_restarts(&mut self) {
+        for operation in std::mem::take(&mut self.restarts) {
+            for index in operation.units {
+                self.units[index].is_dirty = true;
+            }
+        }
     }
 
     /// Begins to stop everything, dependents first.
@@ -230,17 +236,10 @@ impl Supervisor {
             });
         }
         let grace = grace.or(self.drain.and_then(|drain| drain.grace));
-        self.restarts.clear();
+        self.give_up_restarts();
         for unit in &mut self.units {
-            match unit.phase() {
-                Phase::Pending | Phase::Completed | Phase::Failed | Phase::Stopped => {}
-                Phase::Waiting
-                | Phase::Starting
-                | Phase::Running
-                | Phase::Healthy
-                | Phase::Unhealthy
-                | Phase::Stopping
-                | Phase::Backoff => unit.stop_wanted = Some(StopWish { grace }),
+            if !unit.phase().is_at_rest() {
+                unit.stop_wanted = Some(StopWish { grace });
             }
         }
     }
@@ -251,7 +250,7 @@ impl Supervisor {
             grace: None,
             is_killed: true,
         });
-        self.restarts.clear();
+        self.give_up_restarts();
         for index in 0..self.units.len() {
             self.units[index].stop_wanted = None;
             self.happen(index, Occurrence::Kill);
@@ -271,6 +270,7 @@ impl Supervisor {
         for index in 0..self.units.len() {
             if self.units[index].pid.is_some() && !self.units[index].plan.ports.is_empty() {
                 self.observe(index, now);
+                self.doubt_health(index, now);
             }
         }
     }

@@ -12,8 +12,8 @@ use crate::plan::command::find_program;
 use crate::plan::model::{Execution, UnitPlan};
 use crate::run::logs::pipe_pair;
 use crate::run::process::{
-    Row, SpawnError, SpawnStep, Stdio, Target, children_of, descendants, service_mark, session_of,
-    signal_group, signal_process,
+    ProcessId, Row, SpawnError, SpawnStep, Stdio, Target, descendants, group_of, own_children,
+    service_mark, session_of, signal_group, signal_process,
 };
 use crate::run::snapshot::{LogStream, NoticeLevel, Phase};
 use crate::run::state::{Action, Occurrence, State};
@@ -23,12 +23,17 @@ impl Supervisor {
     pub(super) fn act(&mut self, index: usize, action: Action) {
         match action {
             Action::Execute => {
+                self.units[index].executed_ticks = self.leases.now();
                 let occurrence = match self.execute(index) {
                     Ok(()) => Occurrence::Executed,
-                    Err((message, is_temporary)) => Occurrence::NotExecuted {
-                        message,
-                        is_temporary,
-                    },
+                    Err((message, is_temporary)) => {
+                        // A child that failed to execute has noted its pid, which is free again.
+                        self.leases.clear(index);
+                        Occurrence::NotExecuted {
+                            message,
+                            is_temporary,
+                        }
+                    }
                 };
                 self.happen(index, occurrence);
             }
@@ -36,8 +41,13 @@ impl Supervisor {
             Action::EndChecks => self.end_checks(index),
             Action::HardenPorts => self.units[index].harden(),
             Action::SignalStop => {
-                let unit = &self.units[index];
-                let Some(pid) = unit.pid else { return };
+                // One that was reaped while its last output is written has no group to be named
+                // by: what it left is asked one by one as soon as that is done.
+                let Some(pid) = self.living_main(index) else {
+                    return;
+                };
+                let unit = &mut self.units[index];
+                unit.is_group_asked = true;
                 signal_group(pid, unit.plan.stop_signal);
                 // A stopped process acts on nothing before it is continued.
                 signal_group(pid, libc::SIGCONT);
@@ -50,10 +60,14 @@ impl Supervisor {
                     NoticeLevel::Warning,
                     format!("it ended and left {count} behind; ending them"),
                 );
-                for pid in rest {
-                    signal_process(pid, libc::SIGTERM);
-                    signal_process(pid, libc::SIGCONT);
-                }
+                self.ask(index, rest);
+            }
+            Action::SignalStrays => {
+                let unit = &self.units[index];
+                let asked_group = unit.is_group_asked.then_some(unit.session).flatten();
+                let mut rest = self.rest_of(index);
+                rest.retain(|&pid| asked_group.is_none() || group_of(pid) != asked_group);
+                self.ask(index, rest);
             }
             Action::KillTree => self.kill_tree(index),
             Action::CheckTree => self.check_tree(index),
@@ -98,6 +112,12 @@ impl Supervisor {
                 is_temporary,
             )
         })?;
+        tracing::debug!(
+            pid,
+            program = %program.display(),
+            words = ?self.units[index].plan.execution.argv,
+            "executed"
+        );
         let unit = &mut self.units[index];
         unit.note_executed(pid, Instant::now());
         self.seat.table.set(
@@ -120,20 +140,36 @@ impl Supervisor {
     /// What is left of a unit whose main process has ended, or is to be killed: its group and
     /// session as far as they hang below us, and what carries its mark.
     fn rest_of(&self, index: usize) -> Vec<i32> {
-        let unit = &self.units[index];
         let mut rest: Vec<i32> = Vec::new();
-        for &root in unit.pid.iter().chain(&unit.strays) {
+        let main = self.living_main(index);
+        for &root in main.iter().chain(&self.units[index].strays) {
             rest.extend(descendants(root));
         }
         rest
     }
 
+    /// The main process of a unit, unless it has been reaped: its number may be a stranger's then.
+    fn living_main(&self, index: usize) -> Option<i32> {
+        let pid = self.units[index].pid?;
+        self.children.contains_key(&pid).then_some(pid)
+    }
+
+    /// Asks processes of a unit to end, each of them once.
+    fn ask(&mut self, index: usize, processes: Vec<i32>) {
+        for pid in processes {
+            if self.units[index].asked.insert(pid) {
+                signal_process(pid, libc::SIGTERM);
+                signal_process(pid, libc::SIGCONT);
+            }
+        }
+    }
+
     /// Finds the processes that hang below us without being known, and which unit each is of: by
     /// the mark in its environment, else by its session. One that has neither (some servers write
-    /// their title over their environment) is taken to be of `ended`, whose end made it an orphan.
-    fn find_strays(&mut self, ended: Option<usize>) {
-        let own = nix::unistd::getpid().as_raw();
-        let unknown: Vec<i32> = children_of(own)
+    /// their title over their environment) is taken to be of `ended`, whose end made it an orphan,
+    /// unless it is older than that: then it is of another service, whose end will find it.
+    pub(super) fn find_strays(&mut self, ended: Option<usize>) {
+        let unknown: Vec<i32> = own_children()
             .into_iter()
             .filter(|pid| !self.children.contains_key(pid))
             .filter(|pid| !self.units.iter().any(|unit| unit.strays.contains(pid)))
@@ -147,7 +183,12 @@ impl Supervisor {
                     .iter()
                     .position(|unit| unit.session == Some(session))
             };
-            if let Some(index) = marked.or_else(by_session).or(ended) {
+            let by_end = || {
+                let since = self.units[ended?].executed_ticks;
+                let is_younger = ProcessId::of(pid).is_none_or(|it| it.start_time + 1 >= since);
+                ended.filter(|_| is_younger)
+            };
+            if let Some(index) = marked.or_else(by_session).or_else(by_end) {
                 self.units[index].strays.push(pid);
             }
         }
@@ -155,7 +196,6 @@ impl Supervisor {
 
     /// Tells a unit whose main process has ended whether anything of it is left.
     fn check_tree(&mut self, index: usize) {
-        self.find_strays(Some(index));
         let occurrence = if self.units[index].strays.is_empty() {
             Occurrence::TreeEmpty
         } else {
@@ -168,20 +208,24 @@ impl Supervisor {
         self.happen(index, occurrence);
     }
 
-    /// An orphan of some service has ended; its own children have become ours.
-    pub(super) fn stray_ended(&mut self, pid: i32) {
-        let Some(index) = self
-            .units
-            .iter()
-            .position(|unit| unit.strays.contains(&pid))
-        else {
-            return;
-        };
-        self.units[index].strays.retain(|&stray| stray != pid);
-        if matches!(
-            self.units[index].machine.state(),
-            State::Stopping { exit: Some(_), .. }
-        ) {
+    /// Orphans have ended, known ones or not; their own children have become ours. Looks again at
+    /// every unit of which something was left.
+    pub(super) fn strays_ended(&mut self, ended: &[i32]) {
+        for unit in &mut self.units {
+            unit.strays.retain(|stray| !ended.contains(stray));
+        }
+        let waiting: Vec<usize> = (0..self.units.len())
+            .filter(|&index| {
+                matches!(
+                    self.units[index].machine.state(),
+                    State::Stopping { exit: Some(_), .. }
+                )
+            })
+            .collect();
+        if let Some(&first) = waiting.first() {
+            self.find_strays(Some(first));
+        }
+        for index in waiting {
             self.check_tree(index);
         }
     }
@@ -189,7 +233,7 @@ impl Supervisor {
     /// Kills everything that descends from a unit, also what left its group and session.
     fn kill_tree(&mut self, index: usize) {
         self.find_strays(None);
-        if let Some(pid) = self.units[index].pid {
+        if let Some(pid) = self.living_main(index) {
             signal_group(pid, libc::SIGKILL);
         }
         for pid in self.rest_of(index) {
@@ -217,9 +261,9 @@ impl Supervisor {
                 if self.options.abort_on_failure && self.drain.is_none() {
                     let name = unit.plan.service.clone();
                     self.notice(
-                        Some(index),
+                        None,
                         NoticeLevel::Error,
-                        format!("{name} failed; stopping everything"),
+                        format!("stopping everything, as {name} failed"),
                     );
                     self.begin_drain(self.options.grace);
                 }
@@ -242,7 +286,14 @@ impl Supervisor {
         if self.options.stop_with.as_ref() != Some(&unit.plan.service) || self.stop_exit.is_some() {
             return;
         }
-        self.stop_exit = unit.machine.last_exit();
+        // It is on its way up again.
+        if self.is_restarting(index) {
+            return;
+        }
+        // What a signal to us ended has not ended by itself: the code tells of the signal.
+        if self.signal.is_none() {
+            self.stop_exit = unit.machine.last_exit();
+        }
         if self.drain.is_none() {
             self.begin_drain(self.options.grace);
         }

@@ -3,47 +3,47 @@
 //! It owns the units, reaps every child, carries out commands and keeps the order of start and
 //! stop. One thread, no locks, no tick: it sleeps until a child ends, a message comes, a check
 //! answers, a signal arrives or the nearest deadline of any unit is due. After each of these it
-//! *settles*: [`order`] says which units may start or stop now, and what changed is told.
+//! *settles*: `order` says which units may start or stop now, and what changed is told.
 //!
 //! Its parts: `execute` does what the units' machines ask for, `checks` looks after health and
-//! ports, `commands` takes in what users want, `order` is the pure part about dependencies.
+//! ports, `commands` takes in what users want, `order` is the pure part about dependencies,
+//! `telling` says what has changed, `ending` knows when it is over.
 
 mod checks;
 mod commands;
+mod ending;
 mod execute;
 mod order;
+mod parts;
 mod signals;
+mod telling;
 
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use indexmap::IndexMap;
 use signals::{Arrived, Signals};
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::control::{Controller, Request, StackSnapshot};
+use super::control::{Request, StackSnapshot};
 use super::guardian::Strokes;
-use super::instance::Instance;
 use super::launch::Seat;
 use super::lease::LeaseFile;
-use super::logs::{LogSink, Pump, PumpHandle};
-use super::outlet::{Found, Outlet};
+use super::logs::PumpHandle;
+use super::outlet::Found;
 use super::probe::Answer;
-use super::process::{Spawner, has_children, reap_all};
-use super::snapshot::{Event, Exit, Notice, NoticeLevel, Phase};
+use super::process::{Spawner, reap_all};
+use super::snapshot::{Event, Exit, NoticeLevel, PortState};
 use super::state::{Moment, Occurrence};
 use super::unit::Unit;
-use crate::plan::Plan;
-use crate::ports::Hold;
-use crate::ports::request::PortKey;
-use crate::support::clock::unix_millis;
 use crate::support::hash::random_unit;
 use crate::support::name::ServiceName;
+
+pub use parts::Parts;
 
 /// How a stack is to be run.
 #[derive(Debug, Clone, Default)]
@@ -133,151 +133,7 @@ pub struct Supervisor {
     last_path: PathBuf,
 }
 
-/// What a supervisor is made of.
-pub struct Parts<S> {
-    /// What to run.
-    pub plan: Plan,
-    /// The sockets that keep its ports.
-    pub holds: IndexMap<PortKey, Hold>,
-    /// Where its files are.
-    pub instance: Instance,
-    /// This process's place beside the guardian.
-    pub seat: Seat,
-    /// How to run it.
-    pub options: Options,
-    /// The random id of this supervisor.
-    pub run: u64,
-    /// Who looks at the output, besides the files and subscribers.
-    pub viewer: S,
-    /// The soft and hard limit of open files for services.
-    pub file_limit: (u64, u64),
-}
-
-/// How many events and blocks of output a slow subscriber may lag behind.
-const EVENT_BACKLOG: usize = 4096;
-const LOG_BACKLOG: usize = 1024;
-
-/// How long what is left after everything has ended may take to vanish.
-const LAST_LIMIT: Duration = Duration::from_secs(2);
-
 impl Supervisor {
-    /// Prepares a supervisor, its log pump running beside it. Must be called on the thread of a
-    /// current-thread runtime, within a `LocalSet`.
-    pub fn new<S: LogSink + 'static>(parts: Parts<S>) -> io::Result<(Self, Controller)> {
-        let Parts {
-            plan,
-            mut holds,
-            instance,
-            seat,
-            options,
-            run,
-            viewer,
-            file_limit,
-        } = parts;
-        let (event_tx, _) = broadcast::channel(EVENT_BACKLOG);
-        let (log_tx, _) = broadcast::channel(LOG_BACKLOG);
-        let (request_tx, request_rx) = mpsc::unbounded_channel();
-        let (ended_tx, ended_rx) = mpsc::unbounded_channel();
-        let (answer_tx, answer_rx) = mpsc::unbounded_channel();
-        let (found_tx, found_rx) = mpsc::unbounded_channel();
-
-        let with_ports: Vec<(ServiceName, Vec<u16>)> = plan
-            .units
-            .iter()
-            .filter(|unit| !unit.ports.is_empty())
-            .map(|unit| {
-                (
-                    unit.service.clone(),
-                    unit.ports.iter().map(|port| port.port).collect(),
-                )
-            })
-            .collect();
-        let outlet = Outlet::new(
-            viewer,
-            log_tx.clone(),
-            event_tx.clone(),
-            with_ports,
-            found_tx,
-        );
-        let (pump, task) = Pump::new(instance.log_dir(), run, outlet)?;
-        let pump_task = tokio::task::spawn_local(task.run());
-
-        let names = plan.units.iter().map(|unit| unit.service.clone()).collect();
-        let leases = LeaseFile::create(&instance.lease_path(), names)?;
-        let about = StackSnapshot {
-            project: plan.project.clone(),
-            instance: plan.instance.clone(),
-            run: format!("{run:016x}"),
-            project_dir: plan.project_dir.clone(),
-            file: plan.file.clone(),
-            dotenv: plan
-                .dotenv
-                .as_ref()
-                .filter(|dotenv| !dotenv.entries.is_empty())
-                .map(|dotenv| dotenv.path.clone()),
-            fingerprint: plan.fingerprint.clone(),
-            guardian_pid: seat.guardian_pid,
-            supervisor_pid: nix::unistd::getpid().as_raw(),
-            started_at: unix_millis(),
-            is_detached: options.is_detached,
-            is_draining: false,
-            values: plan.values.clone(),
-            services: Vec::new(),
-        };
-        let dependents = plan.dependents();
-        let mut port_owners = HashMap::new();
-        let units: Vec<Unit> = plan
-            .units
-            .into_iter()
-            .enumerate()
-            .map(|(index, unit)| {
-                let mut kept = Vec::new();
-                for (place, port) in unit.ports.iter().enumerate() {
-                    port_owners.insert(port.port, (index, place));
-                    let key = PortKey {
-                        service: unit.service.clone(),
-                        name: port.name.clone(),
-                    };
-                    kept.extend(holds.shift_remove(&key));
-                }
-                Unit::new(unit, kept)
-            })
-            .collect();
-        let controller = Controller {
-            request_tx,
-            event_tx: event_tx.clone(),
-            log_tx,
-            log_dir: instance.log_dir(),
-        };
-        let supervisor = Self {
-            units,
-            dependents,
-            children: HashMap::new(),
-            port_owners,
-            spawner: Spawner::new(file_limit)?,
-            seat,
-            leases,
-            pump,
-            pump_task,
-            found_rx,
-            request_rx,
-            ended_tx,
-            ended_rx,
-            answer_tx,
-            answer_rx,
-            event_tx,
-            options,
-            about,
-            drain: None,
-            restarts: Vec::new(),
-            signal: None,
-            stop_exit: None,
-            is_anything_left: false,
-            last_path: instance.last_path(),
-        };
-        Ok((supervisor, controller))
-    }
-
     /// Runs the stack until nothing of it runs or will run.
     pub async fn run(mut self) -> io::Result<Outcome> {
         let mut signals = Signals::install()?;
@@ -290,12 +146,20 @@ impl Supervisor {
 
         let (services, no_deps) = (self.options.services.clone(), self.options.no_deps);
         self.want(&services, no_deps, commands::Wanting::Everything);
+        self.settle();
+        // Should this process be killed, these values are what is known of the stack.
+        self.leave_word();
         loop {
             self.settle();
             if self.is_over() {
                 break;
             }
             let deadline = self.deadline();
+            // The runtime's timer counts in milliseconds: what is due already must not wait for it.
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                self.due();
+                continue;
+            }
             tokio::select! {
                 biased;
                 arrived = signals.next() => match arrived {
@@ -359,9 +223,15 @@ impl Supervisor {
 
     /// Hands an occurrence to a unit and does what its machine asks for.
     fn happen(&mut self, index: usize, occurrence: Occurrence) {
-        let moment = Self::moment();
-        let actions = self.units[index].machine.on(occurrence, moment);
-        self.units[index].note_phase();
+        let unit = &mut self.units[index];
+        let before = unit.phase();
+        tracing::debug!(service = %unit.plan.service, ?occurrence, from = before.word(), "happens");
+        let actions = unit.machine.on(occurrence, Self::moment());
+        unit.note_phase();
+        let after = unit.phase();
+        if after != before {
+            tracing::debug!(service = %unit.plan.service, to = after.word(), ?actions, "moves");
+        }
         for action in actions {
             self.act(index, action);
         }
@@ -370,6 +240,7 @@ impl Supervisor {
 
     /// Takes in every child that has ended.
     fn reap(&mut self) {
+        let mut strays = Vec::new();
         for reaped in reap_all() {
             match self.children.remove(&reaped.pid) {
                 Some(Child::Main { unit }) => {
@@ -392,19 +263,30 @@ impl Supervisor {
                     });
                 }
                 Some(Child::Probe { unit, id }) => self.probe_ended(unit, id, reaped),
-                None => self.stray_ended(reaped.pid),
+                None => strays.push(reaped.pid),
             }
+        }
+        if !strays.is_empty() {
+            self.strays_ended(&strays);
         }
     }
 
-    fn ended(&mut self, ended: Ended) {
-        let unit = &mut self.units[ended.unit];
-        if unit.pid == Some(ended.pid) {
-            unit.pid = None;
+    /// Main processes have ended, their output is in the files: `first` and whatever came with it.
+    fn ended(&mut self, first: Ended) {
+        let mut batch = vec![first];
+        while let Ok(more) = self.ended_rx.try_recv() {
+            batch.push(more);
         }
-        let held = super::snapshot::PortState::Held;
-        unit.port_states.fill(held);
-        self.happen(ended.unit, Occurrence::Exited(ended.exit));
+        // One look for all of them. Whom they left behind has been ours since they died.
+        self.find_strays(Some(first.unit));
+        for ended in batch {
+            let unit = &mut self.units[ended.unit];
+            if unit.pid == Some(ended.pid) {
+                unit.pid = None;
+            }
+            unit.port_states.fill(PortState::Held);
+            self.happen(ended.unit, Occurrence::Exited(ended.exit));
+        }
     }
 
     /// Carries out what has become possible, and tells what has changed.
@@ -412,133 +294,5 @@ impl Supervisor {
         // Each step can make another possible, and every step moves a unit forward, so this ends.
         while self.settle_once() {}
         self.tell();
-    }
-
-    /// Whether nothing runs or will be started any more.
-    fn is_over(&self) -> bool {
-        let is_settled = |unit: &Unit| match unit.phase() {
-            Phase::Pending | Phase::Completed | Phase::Failed | Phase::Stopped => true,
-            Phase::Waiting
-            | Phase::Starting
-            | Phase::Running
-            | Phase::Healthy
-            | Phase::Unhealthy
-            | Phase::Stopping
-            | Phase::Backoff => false,
-        };
-        if !self.units.iter().all(is_settled) || !self.restarts.is_empty() {
-            return false;
-        }
-        // What somebody stopped may be started again: in the background it waits for a `down`.
-        let is_kept = self.options.is_detached
-            && self.units.iter().any(|unit| unit.phase() == Phase::Stopped);
-        self.drain.is_some() || !is_kept
-    }
-
-    /// Ends whatever is left below this process, and leaves a last word.
-    async fn finish(&mut self) {
-        let begun = Instant::now();
-        let mut round = 0_u32;
-        // Nothing should be left here; what is, had no mark and no parent of ours.
-        while has_children() && begun.elapsed() < LAST_LIMIT {
-            let own = nix::unistd::getpid().as_raw();
-            let signal = if round == 0 {
-                nix::libc::SIGTERM
-            } else {
-                nix::libc::SIGKILL
-            };
-            for child in super::process::children_of(own) {
-                for pid in super::process::descendants(child) {
-                    super::process::signal_process(pid, signal);
-                    super::process::signal_process(pid, nix::libc::SIGCONT);
-                }
-            }
-            // The ends of these are nobody's news, so they are waited for here.
-            tokio::time::sleep(Duration::from_millis(if round == 0 { 100 } else { 20 })).await;
-            reap_all();
-            round += 1;
-        }
-        self.is_anything_left |= has_children();
-        self.tell();
-        let snapshot = self.snapshot();
-        if let Ok(text) = serde_json::to_vec_pretty(&snapshot) {
-            // Only `ps` after the end reads it; a full disk must not make the end a failure.
-            if let Err(error) = crate::support::fs::write_atomically(&self.last_path, &text, 0o600)
-            {
-                tracing::warn!(%error, "the last state was not written");
-            }
-        }
-        let failed = self.failed().into_iter().map(|(name, _)| name).collect();
-        drop(self.event_tx.send(Event::Ended { failed }));
-    }
-
-    fn outcome(&self) -> Outcome {
-        Outcome {
-            failed: self.failed(),
-            exit: self.stop_exit,
-            signal: self.signal,
-            is_anything_left: self.is_anything_left,
-        }
-    }
-
-    fn failed(&self) -> Vec<(ServiceName, String)> {
-        self.units
-            .iter()
-            .filter(|unit| unit.phase() == Phase::Failed)
-            .map(|unit| {
-                let reason = unit.snapshot(Vec::new(), false).reason;
-                (unit.plan.service.clone(), reason.unwrap_or_default())
-            })
-            .collect()
-    }
-
-    /// Says something about a service, or about everything.
-    fn notice(&self, index: Option<usize>, level: NoticeLevel, message: impl Into<String>) {
-        let service = index.map(|index| self.units[index].plan.service.clone());
-        let message = message.into();
-        tracing::info!(
-            service = service.as_ref().map(ServiceName::as_str),
-            "{message}"
-        );
-        drop(self.event_tx.send(Event::Notice(Notice {
-            service,
-            level,
-            message,
-        })));
-    }
-
-    /// Tells of every unit whose snapshot is another one than before.
-    fn tell(&mut self) {
-        for index in 0..self.units.len() {
-            if !self.units[index].is_dirty {
-                continue;
-            }
-            self.units[index].is_dirty = false;
-            let snapshot = self.service_snapshot(index);
-            let unit = &mut self.units[index];
-            if unit.told.as_ref() != Some(&snapshot) {
-                unit.told = Some(snapshot.clone());
-                drop(self.event_tx.send(Event::Service(Box::new(snapshot))));
-            }
-        }
-    }
-
-    fn service_snapshot(&self, index: usize) -> super::snapshot::ServiceSnapshot {
-        let waiting_for = if self.units[index].phase() == Phase::Waiting {
-            self.unmet_words(index)
-        } else {
-            Vec::new()
-        };
-        self.units[index].snapshot(waiting_for, self.is_one_shot(index))
-    }
-
-    fn snapshot(&self) -> StackSnapshot {
-        StackSnapshot {
-            is_draining: self.drain.is_some(),
-            services: (0..self.units.len())
-                .map(|index| self.service_snapshot(index))
-                .collect(),
-            ..self.about.clone()
-        }
     }
 }

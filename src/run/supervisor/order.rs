@@ -69,15 +69,40 @@ pub(super) fn judge(condition: Condition, seen: Seen) -> Judgement {
     }
 }
 
-fn seen(unit: &Unit) -> Seen {
-    Seen {
-        phase: unit.phase(),
-        is_executed: unit.machine.is_executed(),
-        has_completed: unit.machine.has_completed(),
-    }
-}
-
 impl Supervisor {
+    fn seen(&self, index: usize) -> Seen {
+        let unit: &Unit = &self.units[index];
+        Seen {
+            // One that came down to go up again is not gone: whoever waits for it waits on.
+            phase: if self.is_restarting(index) && !unit.phase().is_alive() {
+                Phase::Pending
+            } else {
+                unit.phase()
+            },
+            is_executed: unit.machine.is_executed(),
+            has_completed: unit.machine.has_completed(),
+        }
+    }
+
+    /// Whether a `restart` has taken a unit down, or is about to, and will start it again.
+    pub(super) fn is_restarting(&self, index: usize) -> bool {
+        self.restarts
+            .iter()
+            .any(|operation| operation.units.contains(&index))
+    }
+
+    /// Who is still to come down before a unit goes up again: `db to stop`.
+    pub(super) fn rest_of_restart(&self, index: usize) -> Vec<String> {
+        self.restarts
+            .iter()
+            .filter(|operation| operation.units.contains(&index))
+            .flat_map(|operation| &operation.units)
+            .map(|&unit| &self.units[unit])
+            .filter(|unit| unit.stop_wanted.is_some() || unit.phase().is_alive())
+            .map(|unit| format!("{} to stop", unit.plan.service))
+            .collect()
+    }
+
     /// Moves every unit that may move. Returns whether any did.
     pub(super) fn settle_once(&mut self) -> bool {
         let stopped = self.settle_stops();
@@ -157,7 +182,7 @@ impl Supervisor {
         }
         let mut together = Judgement::Met;
         for dependency in &unit.plan.depends_on {
-            match judge(dependency.condition, seen(&self.units[dependency.unit])) {
+            match judge(dependency.condition, self.seen(dependency.unit)) {
                 Judgement::Met => {}
                 Judgement::Hopeless if dependency.is_required => return Judgement::Hopeless,
                 // An optional dependency that failed is as good as none.
@@ -177,7 +202,7 @@ impl Supervisor {
             .filter(|dependency| dependency.is_required)
             .find_map(|dependency| {
                 let other = &self.units[dependency.unit];
-                (judge(dependency.condition, seen(other)) == Judgement::Hopeless)
+                (judge(dependency.condition, self.seen(dependency.unit)) == Judgement::Hopeless)
                     .then(|| other.chain_link())
             })
             .unwrap_or_default()
@@ -190,7 +215,7 @@ impl Supervisor {
             .depends_on
             .iter()
             .filter(|dependency| {
-                judge(dependency.condition, seen(&self.units[dependency.unit])) == Judgement::Unmet
+                judge(dependency.condition, self.seen(dependency.unit)) == Judgement::Unmet
             })
             .map(|dependency| {
                 let name = &self.units[dependency.unit].plan.service;
@@ -231,7 +256,7 @@ impl Supervisor {
                     .map(|executed| executed + HEALTHY_LIMIT);
                 let astray = other.astray_since.map(|since| since + ASTRAY_LIMIT);
                 let limit = [executed, astray].into_iter().flatten().min()?;
-                (judge(dependency.condition, seen(other)) == Judgement::Unmet)
+                (judge(dependency.condition, self.seen(dependency.unit)) == Judgement::Unmet)
                     .then_some((dependency.unit, limit))
             })
     }

@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Supervisor;
 use crate::run::guardian::Strokes;
-use crate::run::process::{signal_group, stop_self};
+use crate::run::process::{has_job_control, signal_group, stop_self};
 use crate::run::snapshot::NoticeLevel;
 
 /// A signal that has arrived.
@@ -80,7 +80,7 @@ impl Supervisor {
                     }
                 }
             }
-            libc::SIGHUP if self.options.is_detached => {}
+            libc::SIGHUP if self.seat.ignores_hangup => {}
             libc::SIGHUP => self.begin_drain(self.options.grace),
             libc::SIGQUIT => {
                 self.dump();
@@ -98,6 +98,14 @@ impl Supervisor {
         if self.options.is_detached {
             return;
         }
+        if !has_job_control(self.seat.guardian_pid) {
+            self.notice(
+                None,
+                NoticeLevel::Info,
+                "Ctrl-Z is ignored: no shell is here that could continue the stack",
+            );
+            return;
+        }
         let groups: Vec<i32> = self.units.iter().filter_map(|unit| unit.pid).collect();
         for &pid in &groups {
             signal_group(pid, libc::SIGSTOP);
@@ -108,10 +116,7 @@ impl Supervisor {
         }
         let gap = monotonic().saturating_sub(before);
         for unit in &mut self.units {
-            unit.machine.shift(gap);
-            if let Some(health) = &mut unit.health {
-                health.shift(gap);
-            }
+            unit.shift(gap);
         }
         for &pid in &groups {
             signal_group(pid, libc::SIGCONT);

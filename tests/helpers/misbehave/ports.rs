@@ -9,7 +9,9 @@
 //!   --http                     answers GET with 200 and its pid, keeps connections alive
 //!   --die-after MS             exits 1 after MS
 //! bind-elsewhere               listens on a port of the kernel's choice, whatever it was given
-//! steal PORT [--reuseaddr]     tries to bind PORT until it gets it, then listens: `stole PORT`
+//! steal PORT [--reuseaddr] [--tries N]
+//!                              tries to bind PORT until it gets it, then listens: `stole PORT`;
+//!                              exits 0 after N tries in vain
 //! http-get HOST PORT PATH      prints `STATUS BODY`; exits 0 for 2xx and 3xx, 1 otherwise
 //! keep-alive HOST PORT N       N connections with an answered request each, kept open; `kept N`
 //! ```
@@ -92,10 +94,11 @@ fn bind_elsewhere() -> Outcome {
 
 fn steal(words: &mut Words) -> Outcome {
     let reuse = words.flag("--reuseaddr");
+    let tries = words.option("--tries")?.unwrap_or(u64::MAX);
     let port: u16 = words.value("PORT")?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     say("trying");
-    loop {
+    for _ in 0..tries {
         // The `listen` is part of the theft: a port can be bound twice with SO_REUSEADDR.
         if let Ok(socket) = bound(address, reuse)
             && socket.listen(128).is_ok()
@@ -105,6 +108,7 @@ fn steal(words: &mut Words) -> Outcome {
         }
         std::thread::yield_now();
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Serves HTTP on `port` of 127.0.0.1 beside whatever else the process does.

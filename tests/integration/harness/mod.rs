@@ -23,6 +23,7 @@ mod program;
 mod project;
 mod service;
 mod sockets;
+mod terminal;
 mod waiting;
 mod world;
 
@@ -32,6 +33,7 @@ pub(crate) use program::{Up, binary, misbehave};
 pub(crate) use project::TestStack;
 pub(crate) use service::phase_is;
 pub(crate) use sockets::Occupied;
+pub(crate) use terminal::{CTRL_C, CTRL_Z, Terminal};
 pub(crate) use waiting::{LIMIT, wait_until};
 pub(crate) use world::World;
 

@@ -9,11 +9,14 @@
 //! that claims it; a socket, since that is what users share without sharing files. (`unshare --user --map-root-user cargo test` gives them namespaces as well.)
 
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 
-use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
+use netlink_sys::protocols::NETLINK_ROUTE;
 use nix::sched::{CloneFlags, setns, unshare};
+use socket2::{Domain, Socket, Type};
+
+use super::waiting::{LIMIT, wait_at_most};
 
 /// The first port of the default range of `stack`, by which tests name ports.
 const FIRST: u16 = 8000;
@@ -116,7 +119,7 @@ fn bring_loopback_up() -> std::io::Result<()> {
     message.extend(LOOPBACK.to_ne_bytes());
     message.extend(IFF_UP.to_ne_bytes());
     message.extend(IFF_UP.to_ne_bytes());
-    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    let mut socket = netlink_sys::Socket::new(NETLINK_ROUTE)?;
     socket.bind_auto()?;
     socket.send(&message, 0)?;
     // The answer is an nlmsghdr and an errno, negative or zero.
@@ -130,14 +133,30 @@ fn bring_loopback_up() -> std::io::Result<()> {
     }
 }
 
+/// Claims a range that nobody has and nobody has just had: where an earlier test's servers closed
+/// their connections first, the kernel keeps the ports for another minute.
 fn claim_range() -> Network {
-    (0..RANGE_COUNT)
-        .find_map(|slot| {
+    let claimed = wait_at_most(3 * LIMIT, || {
+        (0..RANGE_COUNT).find_map(|slot| {
             let claim = TcpListener::bind((Ipv4Addr::LOCALHOST, CLAIMS_FROM + slot)).ok()?;
-            Some(Network::Range {
-                first: RANGES_FROM + slot * RANGE_WIDTH,
-                _claim: claim,
-            })
+            let first = RANGES_FROM + slot * RANGE_WIDTH;
+            (first..first + RANGE_WIDTH)
+                .all(is_untouched)
+                .then_some(Network::Range {
+                    first,
+                    _claim: claim,
+                })
         })
-        .unwrap_or_else(|| panic!("all {RANGE_COUNT} ranges are in use"))
+    });
+    claimed.unwrap_or_else(|| panic!("all {RANGE_COUNT} ranges are in use"))
+}
+
+/// Whether nothing at all has to do with a port. (The sockets of `std` set `SO_REUSEADDR`, which
+/// would not see what connections leave.)
+fn is_untouched(port: u16) -> bool {
+    let bound = Socket::new(Domain::IPV6, Type::STREAM, None).and_then(|socket| {
+        socket.set_only_v6(false)?;
+        socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into())
+    });
+    bound.is_ok()
 }

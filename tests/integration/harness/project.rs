@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use fs_err as fs;
 use serde_json::Value;
-use socket2::Socket;
 
 use super::output::Output;
 use super::processes::Process;
 use super::program::{Up, binary, misbehave};
 use super::service::Service;
-use super::sockets::Occupied;
+use super::sockets::{Occupied, Taken};
 use super::waiting::wait_until;
 use super::world::World;
 
@@ -107,9 +106,9 @@ impl TestStack {
         self.world.network().port(port)
     }
 
-    /// Takes a port by a socket of the test's own process.
+    /// Takes a port by a socket of the test's own process, for as long as what this returns lives.
     #[track_caller]
-    pub(crate) fn occupy(&self, port: u16, how: Occupied) -> Socket {
+    pub(crate) fn occupy(&self, port: u16, how: Occupied) -> Taken {
         how.take(self.world.network(), self.port(port))
     }
 

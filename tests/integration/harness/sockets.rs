@@ -1,6 +1,7 @@
 //! Ports that are taken, in all the ways in which a port can be.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{PoisonError, RwLock};
 
 use socket2::{Domain, Socket, Type};
 
@@ -21,30 +22,34 @@ pub(crate) enum Occupied {
     AnyV6,
     /// Bound to 127.0.0.1 with `SO_REUSEADDR`, not listening.
     BoundOnly,
+    /// Bound to 127.0.0.1 without `SO_REUSEADDR`, not listening.
+    BoundStrictly,
 }
 
 impl Occupied {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Loopback,
         Self::AnyV4,
         Self::LoopbackV6,
         Self::AnyDual,
         Self::AnyV6,
         Self::BoundOnly,
+        Self::BoundStrictly,
     ];
 
-    /// Takes `port`, for as long as the socket lives.
+    /// Takes `port`, for as long as what this returns lives.
     #[track_caller]
-    pub(crate) fn take(self, network: &Network, port: u16) -> Socket {
-        network
+    pub(crate) fn take(self, network: &Network, port: u16) -> Taken {
+        let socket = network
             .enter(|| self.bind(port))
-            .unwrap_or_else(|error| panic!("cannot take {port} as {self:?}: {error}"))
+            .unwrap_or_else(|error| panic!("cannot take {port} as {self:?}: {error}"));
+        Taken(Some(socket))
     }
 
     fn bind(self, port: u16) -> std::io::Result<Socket> {
         let host: IpAddr = match self {
-            Self::Loopback | Self::BoundOnly => Ipv4Addr::LOCALHOST.into(),
+            Self::Loopback | Self::BoundOnly | Self::BoundStrictly => Ipv4Addr::LOCALHOST.into(),
             Self::AnyV4 => Ipv4Addr::UNSPECIFIED.into(),
             Self::LoopbackV6 => Ipv6Addr::LOCALHOST.into(),
             Self::AnyDual | Self::AnyV6 => Ipv6Addr::UNSPECIFIED.into(),
@@ -54,11 +59,31 @@ impl Occupied {
         if address.is_ipv6() {
             socket.set_only_v6(self != Self::AnyDual)?;
         }
-        socket.set_reuse_address(true)?;
+        socket.set_reuse_address(self != Self::BoundStrictly)?;
         socket.bind(&address.into())?;
-        if self != Self::BoundOnly {
+        if !matches!(self, Self::BoundOnly | Self::BoundStrictly) {
             socket.listen(16)?;
         }
         Ok(socket)
     }
+}
+
+/// A port that is taken; once this is dropped, it is free at once.
+pub(crate) struct Taken(Option<Socket>);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let _nobody_forks = FORKS.write().unwrap_or_else(PoisonError::into_inner);
+        drop(self.0.take());
+    }
+}
+
+/// Shared by whoever starts a program, from before the fork to after the exec: until then the child
+/// has a copy of every socket of this process, and a port that another test gives back is not free.
+static FORKS: RwLock<()> = RwLock::new(());
+
+/// Does something that starts a program and returns once that was executed.
+pub(crate) fn forking<T>(work: impl FnOnce() -> T) -> T {
+    let _somebody_forks = FORKS.read().unwrap_or_else(PoisonError::into_inner);
+    work()
 }

@@ -88,13 +88,16 @@ fn crash_loop_never_loses_its_port_to_a_strict_bind() {
 #[test]
 fn a_port_is_not_to_be_had_between_exit_and_the_next_exec_even_with_reuseaddr() {
     let stack = TestStack::new(
-        "services: { api: { command: MISBEHAVE one-shot 1, environment: { P: $<PORT:auto> }, restart_policy: { condition: any, delay: 60s, max_delay: 60s } } }",
+        "services: { api: { command: MISBEHAVE one-shot 1, environment: { P: $<PORT:auto> }, restart_policy: { condition: any, delay: 1h, max_delay: 1h } } }",
     );
     stack.run(&["up", "-d"]).ok();
     stack.wait_for("api", "backoff", phase_is("backoff"));
     let port = stack.port_of("api").to_string();
-    let rival = stack.helper(&["bind", &port]).wait();
-    assert_eq!(rival.code, 70, "{rival}");
+    let thief = stack.helper(&["steal", &port, "--reuseaddr", "--tries", "2000"]);
+    let output = thief.wait().ok();
+    assert!(!output.stdout.contains("stole"), "{output}");
+    let api = stack.service("api").expect("it is listed");
+    assert_eq!((api.phase(), api.port_state()), ("backoff", "held"));
     stack.down();
 }
 

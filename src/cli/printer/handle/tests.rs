@@ -4,7 +4,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use super::*;
 use crate::cli::printer::options::{Progress, Terminals};
 use crate::cli::printer::samples::{Screen, failed, healthy, name, stack, starting, waiting};
-use crate::run::snapshot::LogStream;
+use crate::run::snapshot::{LogStream, ServiceSnapshot};
 
 /// What was written, by whichever stream.
 type Written = Arc<Mutex<Vec<u8>>>;
@@ -76,6 +76,7 @@ fn options(progress: Progress, stdout_is_terminal: bool) -> PrinterOptions {
         },
         log_dir: Some("/shop/.stack/shop/logs".into()),
         working_dir: Some("/shop".into()),
+        has_the_stack: true,
         ..PrinterOptions::default()
     }
 }
@@ -242,7 +243,11 @@ fn tell(printer: &Printer, cut: &str) {
     let migrate = failed("worker", 1, "exited with code 1");
     service(migrate.clone());
     printer.summary(&stack(vec![healthy("api", 8_001, 300), migrate.clone()]));
-    printer.failure(&migrate, vec!["no such table: users".to_owned()]);
+    printer.failure(Failure {
+        service: migrate,
+        tail: vec!["no such table: users".to_owned()],
+        blocked: Vec::new(),
+    });
 }
 
 #[test]
@@ -271,6 +276,42 @@ fn a_live_region_leaves_only_what_is_worth_keeping() {
     let mut screen = Screen::new(80);
     screen.feed(&written.lock().unwrap());
     insta::assert_snapshot!(screen.text());
+}
+
+#[test]
+fn the_echo_of_ctrl_c_is_wiped_off_before_the_next_line() {
+    let screen = Written::default();
+    let printer = start(options(Progress::Tty, true), [open(&screen), open(&screen)]);
+    send(&printer, "api", "up\n");
+    printer.draining();
+    printer.draining();
+    send(&printer, "api", "bye\n");
+    assert!(printer.finish());
+    assert_eq!(text(&screen), "api    | up\n\r\x1b[Kapi    | bye\n");
+}
+
+#[test]
+fn paragraphs_are_set_off_by_one_empty_line_and_none_at_the_ends() {
+    let screen = Written::default();
+    let printer = start(
+        options(Progress::Plain, true),
+        [open(&screen), open(&screen)],
+    );
+    let summary = stack(vec![healthy("api", 8_001, 300)]);
+    printer.summary(&summary);
+    printer.summary(&summary);
+    send(&printer, "api", "bye\n");
+    printer.summary(&summary);
+    assert!(printer.finish());
+    let text = text(&screen);
+    assert!(text.starts_with("shop is up\n\n  api"), "{text}");
+    assert!(text.ends_with("Ctrl-C stops the stack\n"), "{text}");
+    assert_eq!(text.matches("stops the stack\n\nshop is up").count(), 1);
+    assert_eq!(
+        text.matches("stops the stack\n\napi    | bye\n\nshop is up")
+            .count(),
+        1
+    );
 }
 
 #[test]

@@ -98,12 +98,12 @@ fn a_stop_says_when_it_will_kill_and_how_it_went() {
         stopped,
     ]);
     insta::assert_snapshot!(text, @r"
-    Outcome stopping (pid 4001), killed in 10 s
+    Step stopping (pid 4001), killed in 10 s
     -
-    Outcome stopping (pid 4001), killed in 1 s
+    Step stopping (pid 4001), killed in 1 s
     Trouble killed after 10.0 s
-    Outcome stopping (pid 4001), killed in 10 s
-    Outcome stopped after 80 ms
+    Step stopping (pid 4001), killed in 10 s
+    Outcome stopped
     ");
 }
 

@@ -8,7 +8,7 @@ use super::detached::{Waiting, follow, target};
 use super::show::Failures;
 use crate::api::client::{Client, ClientError};
 use crate::api::frame::Frame;
-use crate::api::messages::Update;
+use crate::api::messages::{Update, code};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Ready, Stop};
@@ -19,16 +19,20 @@ use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
 use crate::support::name::ServiceName;
 use crate::support::text;
 
-/// Joins a stack that runs.
+/// Joins a stack that runs. `None` if it has just ended, so that it can be started anew.
 pub(super) fn join(
     invocation: &Invocation,
     ready: &Ready,
     client: &Client,
     args: &UpArgs,
-) -> Result<ExitCode, Stop> {
+) -> Result<Option<ExitCode>, Stop> {
     let runtime = crate::cli::verbs::runtime()?;
     let failed = |error: ClientError| Stop::new(ExitCode::from(&error), text::chain(&error), None);
-    let stack = runtime.block_on(client.stack()).map_err(failed)?;
+    let stack = match runtime.block_on(client.stack()) {
+        Ok(stack) => stack,
+        Err(error) if has_gone(&error) => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
     if stack.fingerprint != ready.draft.fingerprint() {
         return Err(Stop::new(
             ExitCode::Busy,
@@ -42,7 +46,11 @@ pub(super) fn join(
         services: args.services.clone(),
         no_deps: args.no_deps,
     };
-    let reply = runtime.block_on(client.command(&command)).map_err(failed)?;
+    let reply = match runtime.block_on(client.command(&command)) {
+        Ok(reply) => reply,
+        Err(error) if has_gone(&error) => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
     let services: Vec<ServiceName> = stack
         .services
         .iter()
@@ -51,6 +59,8 @@ pub(super) fn join(
     let mut printing = invocation.printer_options(&services);
     printing.log_prefix = !args.no_log_prefix;
     printing.timestamps = args.timestamps;
+    printing.has_the_stack = !(args.detach || args.wait);
+    printing.log_dir = Some(invocation.instance(&ready.draft).log_dir());
     let printer = Arc::new(Printer::start(printing).map_err(|error| Stop::system(&error))?);
     if !ready.warnings.is_empty() {
         printer.message(ready.warnings.trim_end());
@@ -75,6 +85,7 @@ pub(super) fn join(
         let waiting = Waiting {
             printer: &printer,
             last_path: &instance.last_path(),
+            run: &stack.run,
             failures,
         };
         if asked.is_empty() {
@@ -83,11 +94,29 @@ pub(super) fn join(
             runtime.block_on(follow(client, waiting, target(args), Some(asked)))
         }
     } else {
-        printer.line_err("the stack is running already; attached to it (Ctrl-C stops it)");
-        runtime.block_on(watch(client, &printer, failures, args))
+        runtime.block_on(async {
+            // Before it is said that this is attached, Ctrl-C must stop the stack.
+            let strokes = Strokes::listen()?;
+            printer.line_err("the stack is running already; attached to it");
+            watch(client, &printer, failures, strokes, args).await
+        })
     };
     printer.finish();
-    code
+    code.map(Some)
+}
+
+/// Whether a supervisor that has answered just before is no more.
+fn has_gone(error: &ClientError) -> bool {
+    match error {
+        ClientError::NotRunning | ClientError::Closed => true,
+        ClientError::Refused(body) => body.code == code::GONE,
+        ClientError::NotAnswering { .. }
+        | ClientError::Version { .. }
+        | ClientError::ForeignServer { .. }
+        | ClientError::Protocol(_)
+        | ClientError::Frame(_)
+        | ClientError::Io(_) => false,
+    }
 }
 
 /// Who `--wait` waits for: those that were named, else everything that anybody wanted up.
@@ -107,23 +136,27 @@ async fn watch(
     client: &Client,
     printer: &Printer,
     mut failures: Failures,
+    mut strokes: Strokes,
     args: &UpArgs,
 ) -> Result<ExitCode, Stop> {
     let failed = |error: ClientError| Stop::new(ExitCode::from(&error), text::chain(&error), None);
     let mut events = client.events().await.map_err(failed)?;
     let mut logs = client.logs(&[]).await.map_err(failed)?;
-    let handler = |kind| signal(kind).map_err(|error| Stop::system(&error));
-    let mut strokes = Strokes {
-        interrupt: handler(SignalKind::interrupt())?,
-        terminate: handler(SignalKind::terminate())?,
-        last: None,
-    };
     let mut ended_by = None;
     let mut has_failed = false;
+    let mut is_ended = false;
     let (mut is_open, mut has_logs) = (true, true);
+    let mut is_known = false;
     while is_open {
         tokio::select! {
             update = events.next() => match update {
+                Ok(Some(Update::Snapshot { mut stack })) if !is_known => {
+                    is_known = true;
+                    // It was not this command that brought it up.
+                    stack.started_at = 0;
+                    printer.summary(&stack);
+                    failures.show_all(printer, &stack.services);
+                }
                 Ok(Some(Update::Snapshot { stack })) => {
                     for service in stack.services {
                         see(service, printer, &mut failures);
@@ -133,6 +166,7 @@ async fn watch(
                 Ok(Some(Update::Notice(notice))) => printer.notice(notice),
                 Ok(Some(Update::Ended { failed })) => {
                     has_failed = !failed.is_empty();
+                    is_ended = true;
                     printer.event(&Event::Ended { failed });
                 }
                 Ok(Some(Update::Lagged { .. })) => {}
@@ -148,6 +182,7 @@ async fn watch(
             },
             number = strokes.next() => {
                 let command = if ended_by.is_none() {
+                    printer.draining();
                     Command::Down { grace: args.timeout }
                 } else {
                     Command::Kill
@@ -164,6 +199,13 @@ async fn watch(
             Ok(Some(Frame::Start { .. } | Frame::Lagged { .. })) => {}
             Ok(None) | Err(_) => has_logs = false,
         }
+    }
+    if !is_ended {
+        return Err(Stop::new(
+            ExitCode::Failed,
+            "the supervisor ended without a word",
+            Some("`stack down` looks for what it may have left"),
+        ));
     }
     Ok(match ended_by {
         Some(nix::libc::SIGINT) => ExitCode::Interrupted,
@@ -198,6 +240,16 @@ struct Strokes {
 }
 
 impl Strokes {
+    /// Takes the two signals from now on.
+    fn listen() -> Result<Self, Stop> {
+        let handler = |kind| signal(kind).map_err(|error| Stop::system(&error));
+        Ok(Self {
+            interrupt: handler(SignalKind::interrupt())?,
+            terminate: handler(SignalKind::terminate())?,
+            last: None,
+        })
+    }
+
     /// The number of the next signal that counts.
     async fn next(&mut self) -> i32 {
         loop {

@@ -8,14 +8,14 @@ use tokio::time::{Instant, timeout_at};
 use super::prepare::Prepared;
 use super::show::Failures;
 use crate::api::client::{Client, ClientError, EventStream};
-use crate::api::messages::Update;
+use crate::api::messages::{Update, code};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Stop};
 use crate::cli::printer::Printer;
 use crate::cli::readiness::{Progress, Readiness, Target};
 use crate::run::control::StackSnapshot;
-use crate::run::snapshot::Event;
+use crate::run::snapshot::{Event, Phase};
 use crate::support::duration;
 use crate::support::name::ServiceName;
 use crate::support::text;
@@ -38,13 +38,14 @@ pub(super) fn wait(
         listener,
         socket,
         run,
+        owner: _,
         messages,
     } = prepared;
     drop((holds, lock, listener));
     let services: Vec<ServiceName> = plan.units.iter().map(|unit| unit.service.clone()).collect();
-    let printer = invocation
-        .printer(&services)
-        .map_err(|error| Stop::system(&error))?;
+    let mut printing = invocation.printer_options(&services);
+    printing.log_dir = Some(instance.log_dir());
+    let printer = Printer::start(printing).map_err(|error| Stop::system(&error))?;
     for message in &messages {
         printer.message(message);
     }
@@ -54,6 +55,7 @@ pub(super) fn wait(
     let waiting = Waiting {
         printer: &printer,
         last_path: &instance.last_path(),
+        run: &format!("{run:016x}"),
         failures,
     };
     let code = runtime.block_on(follow(&client, waiting, target(args), None));
@@ -71,11 +73,16 @@ pub(super) fn target(args: &UpArgs) -> (Target, Option<Duration>) {
     }
 }
 
+/// A service that listens elsewhere, or whose port was stolen, is waited for this much longer.
+const ASTRAY_LIMIT: Duration = Duration::from_secs(10);
+
 /// What a wait needs besides the supervisor.
 pub(super) struct Waiting<'a> {
     pub(super) printer: &'a Printer,
     /// Where the supervisor leaves its last word.
     pub(super) last_path: &'a Path,
+    /// The random id of that supervisor, by which the word of an earlier one is told apart.
+    pub(super) run: &'a str,
     pub(super) failures: Failures,
 }
 
@@ -87,13 +94,15 @@ pub(super) async fn follow(
     asked: Option<Vec<ServiceName>>,
 ) -> Result<ExitCode, Stop> {
     let deadline = limit.map(|limit| Instant::now() + limit);
+    let is_joined = asked.is_some();
     let mut readiness = Readiness::new(target, asked);
     let outcome = match client.events().await {
         Ok(mut events) => {
             until_settled(&mut events, &mut readiness, waiting.printer, deadline).await
         }
         // It has ended before we could ask: everything in it was short.
-        Err(ClientError::NotRunning) => End::Gone,
+        Err(ClientError::NotRunning | ClientError::Closed) => End::Gone,
+        Err(ClientError::Refused(body)) if body.code == code::GONE => End::Gone,
         Err(error) => return Err(Stop::new(ExitCode::from(&error), text::chain(&error), None)),
     };
     let stack = match outcome {
@@ -101,9 +110,9 @@ pub(super) async fn follow(
             .stack()
             .await
             .ok()
-            .or_else(|| last_word(waiting.last_path)),
-        End::Gone => last_word(waiting.last_path),
-        End::TimedOut => client.stack().await.ok(),
+            .or_else(|| last_word(waiting.last_path, waiting.run)),
+        End::Gone => last_word(waiting.last_path, waiting.run),
+        End::TimedOut | End::Astray => client.stack().await.ok(),
     };
     if let Some(stack) = &stack {
         readiness.see_all(&stack.services);
@@ -119,15 +128,23 @@ pub(super) async fn follow(
         Progress::Settled { failed } => failed,
         Progress::Pending => Vec::new(),
     };
-    if let Some(stack) = &stack {
-        waiting.printer.summary(stack);
+    let is_draining = stack.as_ref().is_some_and(|stack| stack.is_draining);
+    if let Some(mut stack) = stack {
+        if is_joined {
+            // How long this took says nothing about the stack, and the other way round.
+            stack.started_at = 0;
+        }
+        waiting.printer.summary(&stack);
     }
-    for service in readiness.services() {
-        waiting.failures.show(waiting.printer, service);
-    }
+    waiting
+        .failures
+        .show_all(waiting.printer, readiness.services());
+    // Where everything was stopped because of a failure, the rest is no news.
+    let is_aborted = matches!(outcome, End::Gone) || is_draining;
     for name in &failed {
         if let Some(service) = readiness.latest(name)
-            && service.phase != crate::run::snapshot::Phase::Failed
+            && service.phase != Phase::Failed
+            && !(is_aborted && service.phase == Phase::Stopped)
         {
             let reason = service.reason.clone().unwrap_or_default();
             let word = service.phase.word();
@@ -137,6 +154,18 @@ pub(super) async fn follow(
                 format!("error: {name} is {word}: {reason}")
             });
         }
+    }
+    if matches!(outcome, End::Astray) {
+        for name in readiness.astray() {
+            let reason = readiness
+                .latest(&name)
+                .and_then(|service| service.reason.clone());
+            waiting.printer.line_err(format!(
+                "error: {name} is not ready: {}",
+                reason.unwrap_or_else(|| "it does not listen where it was told to".to_owned())
+            ));
+        }
+        return Ok(ExitCode::Failed);
     }
     if matches!(outcome, End::TimedOut) {
         let limit = duration::human(limit.unwrap_or_default());
@@ -158,6 +187,8 @@ enum End {
     Settled,
     Gone,
     TimedOut,
+    /// Somebody listens on the wrong port, or on somebody else's, and keeps doing so.
+    Astray,
 }
 
 async fn until_settled(
@@ -166,20 +197,29 @@ async fn until_settled(
     printer: &Printer,
     deadline: Option<Instant>,
 ) -> End {
+    let mut astray_until: Option<Instant> = None;
     loop {
+        let limit = [deadline, astray_until].into_iter().flatten().min();
         let next = async {
-            match deadline {
-                Some(deadline) => timeout_at(deadline, events.next()).await,
+            match limit {
+                Some(limit) => timeout_at(limit, events.next()).await,
                 None => Ok(events.next().await),
             }
         };
         match next.await {
-            Err(_) => return End::TimedOut,
+            Err(_) if limit == deadline => return End::TimedOut,
+            Err(_) => return End::Astray,
             Ok(Ok(Some(update))) => {
                 take_in(update, readiness, printer);
                 if let Progress::Settled { .. } = readiness.progress() {
                     return End::Settled;
                 }
+                // Restarts and retries may bring it back, so the clock starts anew with each case.
+                astray_until = match (readiness.astray().is_empty(), astray_until) {
+                    (true, _) => None,
+                    (false, None) => Some(Instant::now() + ASTRAY_LIMIT),
+                    (false, since) => since,
+                };
             }
             Ok(Ok(None) | Err(_)) => return End::Gone,
         }
@@ -204,7 +244,13 @@ fn take_in(update: Update, readiness: &mut Readiness, printer: &Printer) {
     }
 }
 
-/// What a supervisor that has ended left behind.
-fn last_word(path: &Path) -> Option<StackSnapshot> {
-    serde_json::from_slice(&fs_err::read(path).ok()?).ok()
+/// What the supervisor of `run` left behind when it ended. What an earlier one left says nothing of
+/// it, and one that was killed could not say how its services ended.
+fn last_word(path: &Path, run: &str) -> Option<StackSnapshot> {
+    let stack: StackSnapshot = serde_json::from_slice(&fs_err::read(path).ok()?).ok()?;
+    let has_ended = stack
+        .services
+        .iter()
+        .all(|service| service.phase.is_at_rest());
+    (stack.run == run && has_ended).then_some(stack)
 }

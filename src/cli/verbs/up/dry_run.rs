@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Ready, Stop};
+use crate::cli::printer::relative;
 use crate::plan::Plan;
 use crate::ports::request::Want;
 use crate::spec::model::Condition;
@@ -25,6 +26,7 @@ pub(super) fn dry_run(
     let draft = &ready.draft;
     let mut problems = Vec::new();
     let requests = draft.requests(&mut problems);
+    printer.message(invocation.render(&problems).trim_end());
     let sticky = invocation.ledger().sticky();
     let own = super::owner(draft);
     let plan = draft.trial();
@@ -68,7 +70,7 @@ pub(super) fn dry_run(
                 }),
             };
             // Writing to a string cannot fail.
-            let _ = write!(line, "\n      {}: {port}", request.key.name);
+            let _ = write!(line, "\n    {}: {port}", request.key.name);
         }
         printer.line_out(line);
     }
@@ -80,7 +82,7 @@ pub(super) fn dry_run(
         let keys: Vec<&str> = dotenv.entries.iter().map(|(key, _)| key.as_str()).collect();
         printer.line_out(format!(
             "and {} would hold {}",
-            dotenv.path.display(),
+            relative(&dotenv.path, Some(&invocation.working_dir)),
             keys.join(", ")
         ));
     }

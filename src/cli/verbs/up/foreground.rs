@@ -17,11 +17,12 @@ use crate::cli::logging;
 use crate::cli::printer::Printer;
 use crate::cli::viewer::Viewer;
 use crate::ports::original_soft_limit;
+use crate::ports::request::PortKey;
 use crate::run::Nobody;
 use crate::run::instance::Holder;
 use crate::run::launch::Seat;
 use crate::run::logs::LogSink;
-use crate::run::snapshot::Exit;
+use crate::run::snapshot::{Event, Exit};
 use crate::run::supervisor::{Options, Outcome, Parts, Supervisor};
 use crate::support::name::ServiceName;
 
@@ -33,10 +34,12 @@ pub(super) fn supervise(
     options: Options,
     args: &UpArgs,
 ) -> Result<ExitCode, Stop> {
+    end_on_panic();
     let runtime = crate::cli::verbs::runtime()?;
     let local = LocalSet::new();
     if options.is_detached {
         logging::to_stderr(invocation.global.verbose);
+        note_holds(invocation, &prepared);
         return local.block_on(&runtime, run(prepared, seat, options, Nobody, None));
     }
     let services: Vec<ServiceName> = prepared
@@ -48,6 +51,7 @@ pub(super) fn supervise(
     let mut printing = invocation.printer_options(&services);
     printing.log_prefix = !args.no_log_prefix;
     printing.timestamps = args.timestamps;
+    printing.has_the_stack = true;
     printing.log_dir = Some(prepared.instance.log_dir());
     let printer = Arc::new(Printer::start(printing).map_err(|error| Stop::system(&error))?);
     logging::to_printer(invocation.global.verbose, &printer);
@@ -61,6 +65,31 @@ pub(super) fn supervise(
     );
     printer.finish();
     code
+}
+
+/// Makes a panic anywhere in this process its end, so that the guardian stops what it started. Of a
+/// task that panics alone nobody would hear, and a supervisor would be left that reads no output or
+/// answers nobody. (Where panics abort anyway, this changes nothing.)
+fn end_on_panic() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+}
+
+/// In the background the process that allocated the ports ends soon. The ledger must name one that
+/// lives as long as the holds, or others would not learn whose they are.
+fn note_holds(invocation: &Invocation, prepared: &Prepared) {
+    let ports: Vec<(PortKey, u16)> = prepared
+        .holds
+        .iter()
+        .map(|(key, hold)| (key.clone(), hold.port()))
+        .collect();
+    if !ports.is_empty() {
+        // What could not be written has been said when the ports were allocated.
+        drop(invocation.ledger().hold(&prepared.owner, &ports));
+    }
 }
 
 async fn run<S: LogSink + 'static>(
@@ -78,6 +107,7 @@ async fn run<S: LogSink + 'static>(
         listener,
         socket: path,
         run,
+        owner: _,
         messages: _,
     } = prepared;
     let log_dir = instance.log_dir();
@@ -112,29 +142,46 @@ async fn run<S: LogSink + 'static>(
     }));
     // From here on, before anything can happen, nothing is missed.
     let event_rx = controller.event_tx.subscribe();
-    let showing = printer.map(|printer| {
-        tokio::task::spawn_local(show::show(
+    let showing = match printer {
+        Some(printer) => tokio::task::spawn_local(show::show(
             printer,
             controller.clone(),
             event_rx,
             log_dir,
             run,
-        ))
-    });
+        )),
+        // Nobody watches; what is worth a line goes to the supervisor's log.
+        None => tokio::task::spawn_local(note_down(event_rx)),
+    };
     drop(controller);
     let outcome = supervisor
         .run()
         .await
         .map_err(|error| Stop::system(&error))?;
     drop(end_tx);
-    if let Some(showing) = showing {
-        drop(showing.await);
-    }
+    drop(showing.await);
     drop(serving.await);
     // Ours to remove: the lock is still held.
     drop(socket::remove(&path));
     drop(lock);
     Ok(exit_code(&outcome))
+}
+
+/// Writes what the supervisor says of itself to its log, until it ends.
+async fn note_down(mut event_rx: tokio::sync::broadcast::Receiver<Event>) {
+    use tokio::sync::broadcast::error::RecvError;
+    loop {
+        match event_rx.recv().await {
+            Ok(Event::Notice(notice)) => {
+                let service = notice
+                    .service
+                    .map_or_else(String::new, |name| format!("{name}  "));
+                crate::cli::printer::say(&format!("{service}{}", notice.message));
+            }
+            Ok(Event::Service(_)) | Err(RecvError::Lagged(_)) => {}
+            Ok(Event::Ended { .. }) | Err(RecvError::Closed) => return,
+        }
+    }
 }
 
 fn exit_code(outcome: &Outcome) -> ExitCode {
@@ -152,5 +199,36 @@ fn exit_code(outcome: &Outcome) -> ExitCode {
         Some(_) => ExitCode::Terminated,
         None if outcome.failed.is_empty() => ExitCode::Done,
         None => ExitCode::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    /// Set in the process that is to panic: this test, run again.
+    const MARK: &str = "STACK_TEST_PANIC_IN_A_TASK";
+
+    #[test]
+    fn a_panic_in_a_task_ends_the_whole_process() {
+        if std::env::var_os(MARK).is_some() {
+            end_on_panic();
+            let runtime = crate::cli::verbs::runtime().unwrap();
+            let local = LocalSet::new();
+            local.block_on(&runtime, async {
+                let task = tokio::task::spawn_local(async { panic!("in a task") });
+                drop(task.await);
+            });
+            return;
+        }
+        let name = std::thread::current().name().unwrap().to_owned();
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &name, "--nocapture"])
+            .env(MARK, "1")
+            .output()
+            .unwrap();
+        assert_eq!(output.status.signal(), Some(nix::libc::SIGABRT));
     }
 }

@@ -15,7 +15,7 @@ use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Ready, Stop, check_service};
 use crate::cli::printer;
 use crate::run::Watch;
-use crate::run::instance::{Instance, LockAttempt};
+use crate::run::instance::{Holder, Instance, LockAttempt};
 use crate::run::launch::{Role, fork_roles};
 use crate::run::supervisor::Options;
 use crate::support::fs::open_private_append;
@@ -43,8 +43,10 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
         match instance.lock().map_err(|error| Stop::system(&error))? {
             LockAttempt::Acquired(lock) => break lock,
             LockAttempt::Busy(_) => {
-                if let Some(client) = wait_for_winner(invocation, &instance)? {
-                    return attach::join(invocation, &ready, &client, args);
+                if let Some(client) = wait_for_winner(invocation, &instance)?
+                    && let Some(code) = attach::join(invocation, &ready, &client, args)?
+                {
+                    return Ok(code);
                 }
             }
         }
@@ -69,7 +71,14 @@ fn wait_for_winner(invocation: &Invocation, instance: &Instance) -> Result<Optio
         match runtime.block_on(client.version()) {
             Ok(_) => return Ok(Some(client)),
             Err(error) if begun.elapsed() >= WINNER_LIMIT => {
-                let holder = instance.holder().map_or_else(String::new, |holder| {
+                let holder = instance.holder();
+                // Its supervisor was killed and its guardian stops everything, every service with
+                // its own grace period; then it is our turn.
+                if holder.as_ref().is_some_and(Holder::is_being_cleaned_up) {
+                    std::thread::sleep(WINNER_PAUSE);
+                    continue;
+                }
+                let holder = holder.map_or_else(String::new, |holder| {
                     format!(" (pid {})", holder.supervisor_pid)
                 });
                 return Err(Stop::new(
@@ -100,7 +109,19 @@ fn start(
         None
     };
     // A pipe, a log and an index each for two streams, and some for everything else.
-    crate::ports::ensure_descriptors(prepared.plan.units.len() * 6 + 64);
+    let units = prepared.plan.units.len();
+    let limit = crate::ports::ensure_descriptors(units * 6 + 64);
+    // Without its two pipes and its holds a service cannot be; that some of them start and the rest
+    // is tried in vain for a minute helps nobody.
+    let least = units * 2 + prepared.holds.len() + 32;
+    if u64::try_from(least).is_ok_and(|least| least > limit) {
+        drop(crate::api::socket::remove(&prepared.socket));
+        return Err(Stop::new(
+            ExitCode::Failed,
+            format!("{units} services need at least {least} open files, and the limit is {limit}"),
+            Some("raise it, for example with `ulimit -n 4096`"),
+        ));
+    }
     let options = Options {
         is_detached,
         services: args.services.clone(),
@@ -119,10 +140,18 @@ fn start(
     match role {
         Role::Client { .. } => detached::wait(invocation, prepared, args),
         Role::Guardian(guardian) => {
-            // The guardian keeps the lock: it is let go when the last of the two is gone.
-            let prepare::Prepared { lock, .. } = prepared;
+            // The guardian keeps the lock, which is let go when the last of the two is gone, and
+            // nothing else: with a copy of the listener nobody would learn that the supervisor is
+            // dead, with copies of the holds no port could ever be given up.
+            let prepare::Prepared {
+                lock,
+                listener,
+                holds,
+                ..
+            } = prepared;
+            drop((listener, holds));
             let watch = guardian.watch(&|signal| {
-                printer::say(&format!(
+                printer::say_if_there_is_room(&format!(
                     "error: the supervisor was killed by signal {signal}; stopping all services"
                 ));
             });
@@ -132,7 +161,7 @@ fn start(
                 Watch::Lost {
                     is_anything_left, ..
                 } => {
-                    printer::say(if is_anything_left {
+                    printer::say_if_there_is_room(if is_anything_left {
                         "error: not every process could be stopped"
                     } else {
                         "error: all services have been stopped"

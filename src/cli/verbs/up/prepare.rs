@@ -31,6 +31,8 @@ pub(super) struct Prepared {
     pub(super) listener: std::os::unix::net::UnixListener,
     pub(super) socket: PathBuf,
     pub(super) run: u64,
+    /// Who the stack is to the ledger.
+    pub(super) owner: Owner,
     /// What to say before anything is started.
     pub(super) messages: Vec<String>,
 }
@@ -68,6 +70,7 @@ pub(super) fn prepare(
         listener,
         socket,
         run,
+        owner: owner(&ready.draft),
         messages,
     })
 }

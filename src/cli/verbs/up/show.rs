@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::cli::printer::Printer;
+use crate::cli::printer::{Failure, Printer, words};
 use crate::cli::readiness::{Progress, Readiness, Target};
 use crate::run::control::Controller;
 use crate::run::logs::last_lines_of_attempt;
@@ -23,6 +23,31 @@ pub(crate) struct Failures {
     log_dir: PathBuf,
     run: u64,
     shown: HashSet<(ServiceName, u32, u64)>,
+    /// The services whose failure has been explained, by themselves or with what they waited for.
+    roots: HashSet<ServiceName>,
+}
+
+/// The services behind `root` in the chains of what was not started, in the order of the file.
+fn blocked_behind(root: &ServiceName, blocked: &[&ServiceSnapshot]) -> Vec<ServiceName> {
+    let mut behind: Vec<&str> = vec![root.as_str()];
+    // As often as the chain is long: a dependent may stand before what it waits for.
+    loop {
+        let before = behind.len();
+        for service in blocked {
+            let is_behind = words::blocked_by(service).is_some_and(|name| behind.contains(&name));
+            if is_behind && !behind.contains(&service.service.as_str()) {
+                behind.push(service.service.as_str());
+            }
+        }
+        if behind.len() == before {
+            break;
+        }
+    }
+    blocked
+        .iter()
+        .filter(|service| behind.contains(&service.service.as_str()))
+        .map(|service| service.service.clone())
+        .collect()
 }
 
 impl Failures {
@@ -31,22 +56,64 @@ impl Failures {
             log_dir,
             run,
             shown: HashSet::new(),
+            roots: HashSet::new(),
         }
     }
 
-    /// Shows why a service failed, with the last lines that it printed, once.
+    /// Shows why services failed, once each: first those that failed by themselves, with those that
+    /// were not started because of them.
+    pub(crate) fn show_all<'a>(
+        &mut self,
+        printer: &Printer,
+        services: impl IntoIterator<Item = &'a ServiceSnapshot>,
+    ) {
+        let (blocked, roots): (Vec<_>, Vec<_>) = services
+            .into_iter()
+            .filter(|service| service.phase == Phase::Failed)
+            .partition(|service| words::blocked_by(service).is_some());
+        for root in roots {
+            self.show_one(printer, root, blocked_behind(&root.service, &blocked));
+        }
+        for service in blocked {
+            self.show(printer, service);
+        }
+    }
+
+    /// Shows why a service failed, with the last lines that it printed, once; not where that has
+    /// been shown for the service that it waited for.
     pub(crate) fn show(&mut self, printer: &Printer, service: &ServiceSnapshot) {
+        let is_explained = words::blocked_by(service)
+            .and_then(|name| ServiceName::new(name).ok())
+            .is_some_and(|name| self.roots.contains(&name));
+        if is_explained {
+            self.roots.insert(service.service.clone());
+        } else {
+            self.show_one(printer, service, Vec::new());
+        }
+    }
+
+    fn show_one(
+        &mut self,
+        printer: &Printer,
+        service: &ServiceSnapshot,
+        blocked: Vec<ServiceName>,
+    ) {
         let key = (service.service.clone(), service.attempt, service.since);
         if service.phase != Phase::Failed || !self.shown.insert(key) {
             return;
         }
+        self.roots.insert(service.service.clone());
         let tail = if service.attempt == 0 {
             Vec::new()
         } else {
             let (name, attempt) = (&service.service, service.attempt);
             last_lines_of_attempt(&self.log_dir, name, self.run, attempt, TAIL)
         };
-        printer.failure(service, tail);
+        printer.failure(Failure {
+            service: service.clone(),
+            tail,
+            blocked,
+        });
     }
 }
 
@@ -61,9 +128,16 @@ pub(super) async fn show(
     let mut readiness = Readiness::new(Target::Ready, None);
     let mut failures = Failures::new(log_dir, run);
     let mut is_summed_up = false;
+    let mut is_draining = false;
     loop {
         match event_rx.recv().await {
             Ok(event) => {
+                if !is_draining && is_stop(&event) {
+                    is_draining = controller.snapshot().await.is_ok_and(|s| s.is_draining);
+                    if is_draining {
+                        printer.draining();
+                    }
+                }
                 printer.event(&event);
                 readiness.see_event(&event);
                 match &event {
@@ -95,13 +169,36 @@ pub(super) async fn show(
             {
                 printer.summary(&stack);
             }
-            for service in readiness.services() {
-                failures.show(&printer, service);
-            }
+            failures.show_all(&printer, readiness.services());
         }
     }
     // What failed last is the last thing on the screen.
-    for service in readiness.services() {
-        failures.show(&printer, service);
+    failures.show_all(&printer, readiness.services());
+}
+
+/// Whether a service is being stopped: alone, or with everything.
+fn is_stop(event: &Event) -> bool {
+    matches!(event, Event::Service(service) if service.phase == Phase::Stopping)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::printer::samples::{failed, name};
+
+    #[test]
+    fn who_was_not_started_is_told_with_the_cause() {
+        let web = failed(
+            "web",
+            0,
+            "not started: api not started: migrate exited with code 1",
+        );
+        let api = failed("api", 0, "not started: migrate exited with code 1");
+        let other = failed("other", 0, "not started: seed exited with code 1");
+        let blocked = [&web, &other, &api];
+        assert_eq!(
+            blocked_behind(&name("migrate"), &blocked),
+            [name("web"), name("api")]
+        );
     }
 }

@@ -13,6 +13,7 @@ use super::super::intake::LINE_CAP;
 use super::super::testing::{TestSink, noise, records, service, with_pump};
 use super::super::{Runs, history, pipe_pair};
 use crate::run::snapshot::LogStream::{self, Stderr, Stdout};
+use crate::support::testing::alone_async;
 
 /// Registers a pipe and returns its write end.
 fn pipe(handle: &PumpHandle, name: &str, stream: LogStream, attempt: u32) -> File {
@@ -85,46 +86,50 @@ async fn a_huge_line_goes_through_in_parts_of_bounded_size() {
     assert!(longest.unwrap() <= 64 * 1024 + LINE_CAP);
 }
 
-#[tokio::test]
-async fn what_was_printed_before_a_drain_is_in_the_file_after_it() {
-    let dir = tempfile::tempdir().unwrap();
-    let sink = TestSink::default();
-    with_pump(dir.path(), sink.clone(), async |handle| {
-        let mut out = pipe(&handle, "api", Stdout, 1);
-        out.write_all(b"one\ntwo\nthr").unwrap();
-        drop(out);
-        assert!(!handle.drain(service("api"), 1).await.is_leaky);
-        assert_eq!(log(dir.path(), "api"), b"one\ntwo\nthr");
-        assert_eq!(sink.blocks().len(), 2);
-        assert!(sink.blocks()[1].is_partial);
-    })
-    .await;
+#[test]
+fn what_was_printed_before_a_drain_is_in_the_file_after_it() {
+    alone_async(async {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = TestSink::default();
+        with_pump(dir.path(), sink.clone(), async |handle| {
+            let mut out = pipe(&handle, "api", Stdout, 1);
+            out.write_all(b"one\ntwo\nthr").unwrap();
+            drop(out);
+            assert!(!handle.drain(service("api"), 1).await.is_leaky);
+            assert_eq!(log(dir.path(), "api"), b"one\ntwo\nthr");
+            assert_eq!(sink.blocks().len(), 2);
+            assert!(sink.blocks()[1].is_partial);
+        })
+        .await;
+    });
 }
 
-#[tokio::test]
-async fn the_last_words_before_a_crash_are_kept() {
-    let dir = tempfile::tempdir().unwrap();
-    with_pump(dir.path(), TestSink::default(), async |handle| {
-        let (out, out_end) = pipe_pair(1).unwrap();
-        let (err, err_end) = pipe_pair(1).unwrap();
-        handle.register(out, service("api"), Stdout, 1);
-        handle.register(err, service("api"), Stderr, 1);
-        let mut child = Command::new("sh")
-            .args(["-c", "echo started; printf 'out of cheese' >&2; kill -9 $$"])
-            .stdin(Stdio::null())
-            .stdout(out_end)
-            .stderr(err_end)
-            .spawn()
-            .unwrap();
-        child.wait().unwrap();
-        assert!(!handle.drain(service("api"), 1).await.is_leaky);
-    })
-    .await;
-    let text = String::from_utf8(log(dir.path(), "api")).unwrap();
-    assert!(
-        text.contains("started\n") && text.contains("out of cheese"),
-        "{text}"
-    );
+#[test]
+fn the_last_words_before_a_crash_are_kept() {
+    alone_async(async {
+        let dir = tempfile::tempdir().unwrap();
+        with_pump(dir.path(), TestSink::default(), async |handle| {
+            let (out, out_end) = pipe_pair(1).unwrap();
+            let (err, err_end) = pipe_pair(1).unwrap();
+            handle.register(out, service("api"), Stdout, 1);
+            handle.register(err, service("api"), Stderr, 1);
+            let mut child = Command::new("sh")
+                .args(["-c", "echo started; printf 'out of cheese' >&2; kill -9 $$"])
+                .stdin(Stdio::null())
+                .stdout(out_end)
+                .stderr(err_end)
+                .spawn()
+                .unwrap();
+            child.wait().unwrap();
+            assert!(!handle.drain(service("api"), 1).await.is_leaky);
+        })
+        .await;
+        let text = String::from_utf8(log(dir.path(), "api")).unwrap();
+        assert!(
+            text.contains("started\n") && text.contains("out of cheese"),
+            "{text}"
+        );
+    });
 }
 
 #[tokio::test]
@@ -204,26 +209,28 @@ async fn a_line_whose_end_comes_in_time_stays_whole() {
     assert_eq!(sink.blocks()[1].bytes, "half a line\n");
 }
 
-#[tokio::test]
-async fn a_grandchild_that_holds_the_pipe_delays_nothing_and_loses_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let sink = TestSink::default();
-    with_pump(dir.path(), sink.clone(), async |handle| {
-        let mut out = pipe(&handle, "api", Stdout, 1);
-        out.write_all(b"mine\n").unwrap();
-        assert!(handle.drain(service("api"), 1).await.is_leaky);
-        let mut next = pipe(&handle, "api", Stdout, 2);
-        next.write_all(b"second attempt\n").unwrap();
-        sink.wait_for(|blocks| blocks.len() == 2).await;
-        out.write_all(b"late\n").unwrap();
-        sink.wait_for(|blocks| blocks.len() == 3).await;
-        drop(out);
-        assert!(!handle.drain(service("api"), 1).await.is_leaky);
-        assert!(handle.drain(service("api"), 2).await.is_leaky);
-    })
-    .await;
-    let attempts: Vec<u32> = sink.blocks().iter().map(|b| b.attempt).collect();
-    assert_eq!(attempts, [1, 2, 1]);
+#[test]
+fn a_grandchild_that_holds_the_pipe_delays_nothing_and_loses_nothing() {
+    alone_async(async {
+        let dir = tempfile::tempdir().unwrap();
+        let sink = TestSink::default();
+        with_pump(dir.path(), sink.clone(), async |handle| {
+            let mut out = pipe(&handle, "api", Stdout, 1);
+            out.write_all(b"mine\n").unwrap();
+            assert!(handle.drain(service("api"), 1).await.is_leaky);
+            let mut next = pipe(&handle, "api", Stdout, 2);
+            next.write_all(b"second attempt\n").unwrap();
+            sink.wait_for(|blocks| blocks.len() == 2).await;
+            out.write_all(b"late\n").unwrap();
+            sink.wait_for(|blocks| blocks.len() == 3).await;
+            drop(out);
+            assert!(!handle.drain(service("api"), 1).await.is_leaky);
+            assert!(handle.drain(service("api"), 2).await.is_leaky);
+        })
+        .await;
+        let attempts: Vec<u32> = sink.blocks().iter().map(|b| b.attempt).collect();
+        assert_eq!(attempts, [1, 2, 1]);
+    });
 }
 
 /// Writes without end until told to stop.
@@ -287,18 +294,20 @@ async fn a_full_sink_stops_reading_but_neither_the_file_nor_a_drain() {
     assert_eq!(log(dir.path(), "api"), b"one\ntwo\nthree\n");
 }
 
-#[tokio::test]
-async fn closing_logs_what_is_there_and_closes_the_pipe() {
-    let dir = tempfile::tempdir().unwrap();
-    with_pump(dir.path(), TestSink::default(), async |handle| {
-        let mut out = pipe(&handle, "api", Stdout, 1);
-        out.write_all(b"last words").unwrap();
-        handle.close(service("api"));
-        assert!(!handle.drain(service("api"), 1).await.is_leaky);
-        assert!(out.write_all(b"x").is_err(), "the pipe is still open");
-    })
-    .await;
-    assert_eq!(log(dir.path(), "api"), b"last words");
+#[test]
+fn closing_logs_what_is_there_and_closes_the_pipe() {
+    alone_async(async {
+        let dir = tempfile::tempdir().unwrap();
+        with_pump(dir.path(), TestSink::default(), async |handle| {
+            let mut out = pipe(&handle, "api", Stdout, 1);
+            out.write_all(b"last words").unwrap();
+            handle.close(service("api"));
+            assert!(!handle.drain(service("api"), 1).await.is_leaky);
+            assert!(out.write_all(b"x").is_err(), "the pipe is still open");
+        })
+        .await;
+        assert_eq!(log(dir.path(), "api"), b"last words");
+    });
 }
 
 #[tokio::test]
@@ -315,23 +324,25 @@ async fn what_cannot_be_watched_is_said() {
     assert!(!dir.path().join("api.log").exists(), "no output, no file");
 }
 
-#[tokio::test]
-async fn a_terminal_is_read_to_its_hangup() {
-    let dir = tempfile::tempdir().unwrap();
-    with_pump(dir.path(), TestSink::default(), async |handle| {
-        let terminal = nix::pty::openpty(None, None).unwrap();
-        let nonblocking = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK);
-        nix::fcntl::fcntl(&terminal.master, nonblocking).unwrap();
-        handle.register(terminal.master, service("api"), Stdout, 1);
-        let mut slave = File::from(terminal.slave);
-        slave.write_all(b"hello").unwrap();
-        assert!(handle.drain(service("api"), 1).await.is_leaky);
-        slave.write_all(b" and bye").unwrap();
-        drop(slave);
-        assert!(!handle.drain(service("api"), 1).await.is_leaky);
-    })
-    .await;
-    assert_eq!(log(dir.path(), "api"), b"hello and bye");
+#[test]
+fn a_terminal_is_read_to_its_hangup() {
+    alone_async(async {
+        let dir = tempfile::tempdir().unwrap();
+        with_pump(dir.path(), TestSink::default(), async |handle| {
+            let terminal = nix::pty::openpty(None, None).unwrap();
+            let nonblocking = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK);
+            nix::fcntl::fcntl(&terminal.master, nonblocking).unwrap();
+            handle.register(terminal.master, service("api"), Stdout, 1);
+            let mut slave = File::from(terminal.slave);
+            slave.write_all(b"hello").unwrap();
+            assert!(handle.drain(service("api"), 1).await.is_leaky);
+            slave.write_all(b" and bye").unwrap();
+            drop(slave);
+            assert!(!handle.drain(service("api"), 1).await.is_leaky);
+        })
+        .await;
+        assert_eq!(log(dir.path(), "api"), b"hello and bye");
+    });
 }
 
 #[tokio::test]

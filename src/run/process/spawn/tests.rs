@@ -33,6 +33,7 @@ fn output(spawner: &mut Spawner, program: &str, argv: &[&str]) -> Result<String,
 #[test]
 fn a_child_leads_its_own_session_with_three_descriptors_and_a_clean_mask() {
     let mut spawner = Spawner::new((256, 256)).unwrap();
+    spawner.note_signals();
     let text = output(
         &mut spawner,
         "/bin/sh",

@@ -98,6 +98,19 @@ fn an_answer_of_a_cancelled_check_changes_nothing() {
 }
 
 #[test]
+fn what_was_lost_is_looked_for_again() {
+    let start = Instant::now();
+    let mut health = Health::new(timing(), false, start, 0);
+    health.due(start);
+    assert_eq!(health.finished(1, true, start), Verdict::Healthy);
+    health.lose(start + SECOND);
+    let due = health.deadline().unwrap();
+    assert_eq!(due, start + SECOND + FIRST_PAUSE);
+    health.due(due);
+    assert_eq!(health.finished(2, true, due), Verdict::Healthy);
+}
+
+#[test]
 fn nothing_ticks_once_an_uncounted_schedule_has_passed() {
     let start = Instant::now();
     let mut health = Health::new(timing(), false, start, 0);

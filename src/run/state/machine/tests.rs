@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use super::*;
+use crate::plan::model::RestartPolicy;
 
 fn settings(when: RestartWhen, has_readiness: bool) -> Settings {
     Settings {
@@ -175,6 +176,39 @@ fn a_success_code_of_the_file_completes() {
     machine.on(Occurrence::TreeEmpty, moment);
     assert_eq!(machine.state(), &State::Completed);
     assert!(machine.has_completed());
+}
+
+#[test]
+fn what_appears_after_the_kill_is_killed_and_what_stays_is_given_up() {
+    let mut machine = Machine::new(settings(RestartWhen::Always, false));
+    let start = Instant::now();
+    let after = |seconds| Moment {
+        now: start + Duration::from_secs(seconds),
+        jitter: 0.5,
+    };
+    machine.on(Occurrence::Start, after(0));
+    machine.on(Occurrence::Executed, after(0));
+    machine.on(Occurrence::Stop { grace: None }, after(0));
+    // Its leader goes, somebody in another group stays and is asked.
+    machine.on(Occurrence::Exited(Exit::Code(0)), after(1));
+    let asked = machine.on(Occurrence::TreeLeft, after(1));
+    assert_eq!(asked, [Action::SignalStrays]);
+    assert_eq!(
+        machine.on(Occurrence::Due, after(10)),
+        [Action::KillTree],
+        "the grace is one for the whole tree"
+    );
+    // Something was forked meanwhile.
+    assert_eq!(
+        machine.on(Occurrence::TreeLeft, after(11)),
+        [Action::KillTree]
+    );
+    assert_eq!(machine.on(Occurrence::Due, after(12)), []);
+    assert_eq!(machine.state(), &State::Failed(Failure::Unkillable));
+    // No second copy beside it, whoever asks.
+    assert_eq!(machine.on(Occurrence::Start, after(13)), []);
+    assert_eq!(machine.on(Occurrence::DependenciesMet, after(13)), []);
+    assert_eq!(machine.deadline(), None, "nobody waits for it any more");
 }
 
 proptest! {

@@ -1,0 +1,155 @@
+//! The words of a unit's life: where it can be, what can happen to it, what it can ask for.
+//!
+//! What a state needs to know lives in its variant, so that an impossible combination cannot be
+//! built. The table that joins them is [`super::machine`].
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::plan::model::RestartPolicy;
+use crate::run::snapshot::Exit;
+
+/// What a unit needs to know of its service to decide.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// When it is started again.
+    pub(crate) policy: RestartPolicy,
+    /// Exit codes besides 0 that are successes.
+    pub(crate) success_exit_codes: Vec<u8>,
+    /// How long it may take to stop.
+    pub(crate) grace: Duration,
+    /// Whether being ready means more than having been executed.
+    pub(crate) has_readiness: bool,
+    /// Whether a shell stands before the program, so that 126 and 127 mean "cannot be executed".
+    pub(crate) is_shell_line: bool,
+}
+
+/// When something happens, and how lucky it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// The time.
+    pub(crate) now: Instant,
+    /// A random number in 0..1 for the jitter.
+    pub(crate) jitter: f64,
+}
+
+/// Where a unit is in its life. What a state needs to know lives in its variant.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum State {
+    /// Not asked for yet.
+    Pending,
+    /// Asked for; a dependency has not met its condition.
+    Waiting,
+    /// Executed; whether it is ready is not known yet.
+    Starting { started: Instant },
+    /// Executed, and nothing more can be known.
+    Running { started: Instant },
+    /// Ready.
+    Healthy { started: Instant },
+    /// Its check failed too often.
+    Unhealthy { started: Instant, was_healthy: bool },
+    /// Its processes are being brought to an end.
+    Stopping {
+        /// What comes when nothing of it is left.
+        then: Then,
+        /// When the next harder step is due; `None` until it is known that anything is left.
+        due: Option<Instant>,
+        /// Whether SIGKILL was sent.
+        is_killed: bool,
+        /// How the main process ended, once it has.
+        exit: Option<Exit>,
+    },
+    /// It ended and will be started again.
+    Backoff { until: Instant },
+    /// It ended with success and stays so.
+    Completed,
+    /// It ended, or never began, and stays so.
+    Failed(Failure),
+    /// Somebody stopped it.
+    Stopped,
+}
+
+/// What follows once nothing of the old attempt is left.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Then {
+    /// It stays stopped.
+    Stop,
+    /// It is started again, since somebody asked meanwhile.
+    Start,
+    /// It ended by itself; this was decided then.
+    Restart { delay: Duration },
+    /// Likewise: success.
+    Complete,
+    /// Likewise: failure.
+    Fail(Failure),
+}
+
+/// Why a unit stays down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// It ended and its policy wants no restart.
+    Exited(Exit),
+    /// It ended again and again; so many restarts were made.
+    GaveUp { exit: Exit, restarts: u32 },
+    /// It could not be executed: what and why.
+    NotExecuted(String),
+    /// A dependency cannot meet its condition: the chain of reasons.
+    NotStarted(String),
+    /// SIGKILL did not end it.
+    Unkillable,
+}
+
+/// Something that happens to a unit.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Occurrence {
+    /// Somebody wants it to run. Clears the counters.
+    Start,
+    /// Every dependency has met its condition.
+    DependenciesMet,
+    /// A dependency cannot meet its condition any more: the chain of reasons.
+    DependencyFailed(String),
+    /// Its program was executed.
+    Executed,
+    /// Its program could not be executed.
+    NotExecuted { message: String, is_temporary: bool },
+    /// It is ready: the check passed, or the port is listening.
+    Passed,
+    /// The check failed as often as it may.
+    FailedChecks,
+    /// The main process ended.
+    Exited(Exit),
+    /// Nothing of the attempt is left.
+    TreeEmpty,
+    /// The main process has ended, others of the service have not.
+    TreeLeft,
+    /// Somebody wants it to stop, with another grace period perhaps.
+    Stop { grace: Option<Duration> },
+    /// Somebody wants it gone now.
+    Kill,
+    /// The deadline has come.
+    Due,
+}
+
+/// Something for the shell to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// Make its ports bindable by it, execute it, and report back.
+    Execute,
+    /// Begin to look whether it is ready.
+    BeginChecks,
+    /// Stop looking; kill a check that runs.
+    EndChecks,
+    /// Keep its ports from everybody.
+    HardenPorts,
+    /// Send the stop signal to its group, and SIGCONT.
+    SignalStop,
+    /// Send SIGTERM to what is left of its tree.
+    SignalRest,
+    /// Send SIGTERM to what is left of its tree and has not been asked yet: its group has.
+    SignalStrays,
+    /// Send SIGKILL to all that descends from it.
+    KillTree,
+    /// Find out whether anything is left, and report back.
+    CheckTree,
+}

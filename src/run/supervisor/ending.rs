@@ -1,0 +1,99 @@
+//! The end: when it has come, what is still to be ended, and what is left to be known.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Outcome, Supervisor};
+use crate::run::process::{has_children, reap_all};
+use crate::run::snapshot::{Event, Phase};
+use crate::run::unit::Unit;
+use crate::support::fs::write_atomically_unsynced;
+use crate::support::name::ServiceName;
+
+/// How long what is left after everything has ended may take to vanish.
+const LAST_LIMIT: Duration = Duration::from_secs(2);
+
+impl Supervisor {
+    /// Whether nothing runs or will be started any more.
+    pub(super) fn is_over(&self) -> bool {
+        let is_settled = |unit: &Unit| unit.phase().is_at_rest();
+        if !self.units.iter().all(is_settled) || !self.restarts.is_empty() {
+            return false;
+        }
+        // What somebody stopped may be started again: in the background it waits for a `down`.
+        let is_kept = self.options.is_detached
+            && self.units.iter().any(|unit| unit.phase() == Phase::Stopped);
+        self.drain.is_some() || !is_kept
+    }
+
+    /// Ends whatever is left below this process, and leaves a last word.
+    pub(super) async fn finish(&mut self) {
+        let begun = Instant::now();
+        let mut round = 0_u32;
+        reap_all();
+        if has_children() {
+            // A check that was killed with its service, mostly; it needs a moment to be gone.
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            reap_all();
+        }
+        // Nothing should be left here; what is, had no mark and no parent of ours.
+        while has_children() && begun.elapsed() < LAST_LIMIT {
+            let own = nix::unistd::getpid().as_raw();
+            let signal = if round == 0 {
+                nix::libc::SIGTERM
+            } else {
+                nix::libc::SIGKILL
+            };
+            for child in crate::run::process::children_of(own) {
+                for pid in crate::run::process::descendants(child) {
+                    crate::run::process::signal_process(pid, signal);
+                    crate::run::process::signal_process(pid, nix::libc::SIGCONT);
+                }
+            }
+            // The ends of these are nobody's news, so they are waited for here.
+            tokio::time::sleep(Duration::from_millis(if round == 0 { 100 } else { 20 })).await;
+            reap_all();
+            round += 1;
+        }
+        self.is_anything_left |= has_children();
+        if !self.is_anything_left {
+            self.leases.remove();
+        }
+        self.tell();
+        self.leave_word();
+        let failed = self.failed().into_iter().map(|(name, _)| name).collect();
+        drop(self.event_tx.send(Event::Ended { failed }));
+    }
+
+    /// Writes the state of everything for those who ask when nobody is here to answer.
+    pub(super) fn leave_word(&self) {
+        let Ok(text) = serde_json::to_vec_pretty(&self.snapshot()) else {
+            return;
+        };
+        // A full disk must not make a failure of this.
+        if let Err(error) = write_atomically_unsynced(&self.last_path, &text, 0o600) {
+            tracing::warn!(%error, "the last state was not written");
+        }
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
+        Outcome {
+            failed: self.failed(),
+            exit: self.stop_exit,
+            signal: self.signal,
+            is_anything_left: self.is_anything_left,
+        }
+    }
+
+    pub(super) fn failed(&self) -> Vec<(ServiceName, String)> {
+        self.units
+            .iter()
+            .filter(|unit| unit.phase() == Phase::Failed)
+            .map(|unit| {
+                let reason = unit.snapshot(Vec::new(), false).reason;
+                (unit.plan.service.clone(), reason.unwrap_or_default())
+            })
+            .collect()
+    }
+}

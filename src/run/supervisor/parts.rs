@@ -1,0 +1,165 @@
+//! Putting a supervisor together.
+
+use std::collections::HashMap;
+use std::io;
+
+use indexmap::IndexMap;
+use tokio::sync::{broadcast, mpsc};
+
+use super::{Options, Supervisor};
+use crate::plan::Plan;
+use crate::ports::Hold;
+use crate::ports::request::PortKey;
+use crate::run::control::{Controller, StackSnapshot};
+use crate::run::instance::Instance;
+use crate::run::launch::Seat;
+use crate::run::lease::LeaseFile;
+use crate::run::logs::{LogSink, Pump};
+use crate::run::outlet::Outlet;
+use crate::run::process::Spawner;
+use crate::run::unit::Unit;
+use crate::support::clock::unix_millis;
+use crate::support::name::ServiceName;
+
+/// What a supervisor is made of.
+pub struct Parts<S> {
+    /// What to run.
+    pub plan: Plan,
+    /// The sockets that keep its ports.
+    pub holds: IndexMap<PortKey, Hold>,
+    /// Where its files are.
+    pub instance: Instance,
+    /// This process's place beside the guardian.
+    pub seat: Seat,
+    /// How to run it.
+    pub options: Options,
+    /// The random id of this supervisor.
+    pub run: u64,
+    /// Who looks at the output, besides the files and subscribers.
+    pub viewer: S,
+    /// The soft and hard limit of open files for services.
+    pub file_limit: (u64, u64),
+}
+
+/// How many events and blocks of output a slow subscriber may lag behind.
+const EVENT_BACKLOG: usize = 4096;
+const LOG_BACKLOG: usize = 1024;
+
+impl Supervisor {
+    /// Prepares a supervisor, its log pump running beside it. Must be called on the thread of a
+    /// current-thread runtime, within a `LocalSet`.
+    pub fn new<S: LogSink + 'static>(parts: Parts<S>) -> io::Result<(Self, Controller)> {
+        let Parts {
+            plan,
+            mut holds,
+            instance,
+            seat,
+            options,
+            run,
+            viewer,
+            file_limit,
+        } = parts;
+        let (event_tx, _) = broadcast::channel(EVENT_BACKLOG);
+        let (log_tx, _) = broadcast::channel(LOG_BACKLOG);
+        let (request_tx, request_rx) = mpsc::unbounded_channel();
+        let (ended_tx, ended_rx) = mpsc::unbounded_channel();
+        let (answer_tx, answer_rx) = mpsc::unbounded_channel();
+        let (found_tx, found_rx) = mpsc::unbounded_channel();
+
+        let with_ports: Vec<(ServiceName, Vec<u16>)> = plan
+            .units
+            .iter()
+            .filter(|unit| !unit.ports.is_empty())
+            .map(|unit| {
+                (
+                    unit.service.clone(),
+                    unit.ports.iter().map(|port| port.port).collect(),
+                )
+            })
+            .collect();
+        let outlet = Outlet::new(
+            viewer,
+            log_tx.clone(),
+            event_tx.clone(),
+            with_ports,
+            found_tx,
+        );
+        let (pump, task) = Pump::new(instance.log_dir(), run, outlet)?;
+        let pump_task = tokio::task::spawn_local(task.run());
+
+        let names = plan.units.iter().map(|unit| unit.service.clone()).collect();
+        let leases = LeaseFile::create(&instance.lease_path(), names)?;
+        let about = StackSnapshot {
+            project: plan.project.clone(),
+            instance: plan.instance.clone(),
+            run: format!("{run:016x}"),
+            project_dir: plan.project_dir.clone(),
+            file: plan.file.clone(),
+            dotenv: plan
+                .dotenv
+                .as_ref()
+                .filter(|dotenv| !dotenv.entries.is_empty())
+                .map(|dotenv| dotenv.path.clone()),
+            fingerprint: plan.fingerprint.clone(),
+            guardian_pid: seat.guardian_pid,
+            supervisor_pid: nix::unistd::getpid().as_raw(),
+            started_at: unix_millis(),
+            is_detached: options.is_detached,
+            is_draining: false,
+            values: plan.values.clone(),
+            services: Vec::new(),
+        };
+        let dependents = plan.dependents();
+        let mut port_owners = HashMap::new();
+        let units: Vec<Unit> = plan
+            .units
+            .into_iter()
+            .enumerate()
+            .map(|(index, unit)| {
+                let mut kept = Vec::new();
+                for (place, port) in unit.ports.iter().enumerate() {
+                    port_owners.insert(port.port, (index, place));
+                    let key = PortKey {
+                        service: unit.service.clone(),
+                        name: port.name.clone(),
+                    };
+                    kept.extend(holds.shift_remove(&key));
+                }
+                Unit::new(unit, kept)
+            })
+            .collect();
+        let controller = Controller {
+            request_tx,
+            event_tx: event_tx.clone(),
+            log_tx,
+            log_dir: instance.log_dir(),
+        };
+        let supervisor = Self {
+            units,
+            dependents,
+            children: HashMap::new(),
+            port_owners,
+            spawner: Spawner::new(file_limit)?,
+            seat,
+            leases,
+            pump,
+            pump_task,
+            found_rx,
+            request_rx,
+            ended_tx,
+            ended_rx,
+            answer_tx,
+            answer_rx,
+            event_tx,
+            options,
+            about,
+            drain: None,
+            restarts: Vec::new(),
+            signal: None,
+            stop_exit: None,
+            is_anything_left: false,
+            last_path: instance.last_path(),
+        };
+        Ok((supervisor, controller))
+    }
+}

@@ -1,0 +1,6 @@
+//! What can go wrong around the processes of `stack` itself.
+
+mod checks;
+mod deaths;
+mod inheritance;
+mod meetings;

@@ -1,0 +1,37 @@
+//! Health checks that misbehave.
+
+use crate::harness::{TestStack, phase_is, wait_until};
+
+#[test]
+fn a_check_that_hangs_is_killed_and_never_runs_twice() {
+    let stack = TestStack::new(
+        "services: { it: { command: MISBEHAVE sleep, healthcheck: { test: [CMD, MISBEHAVE, linger, '200'], interval: 50ms, timeout: 200ms, retries: 5 } } }",
+    );
+    stack.run(&["up", "-d"]).ok();
+    stack.wait_for("it", "unhealthy", |it| {
+        // The service itself, and one check.
+        let checks = stack
+            .service_processes()
+            .iter()
+            .filter(|process| process.command().contains("linger"))
+            .count();
+        assert!(checks <= 1, "{checks} checks at once");
+        it.phase() == "unhealthy"
+    });
+    // With a check under way.
+    wait_until("a check", || {
+        (stack.service_processes().len() == 2).then_some(())
+    });
+    stack.down();
+}
+
+#[test]
+fn a_check_that_floods_its_output_holds_nobody_up() {
+    // What it leaves behind floods on while the check itself has ended.
+    let stack = TestStack::new(
+        "services: { it: { command: MISBEHAVE sleep, healthcheck: { test: 'setsid yes & exit 1', interval: 50ms, retries: 3 } } }",
+    );
+    stack.run(&["up", "-d"]).ok();
+    stack.wait_for("it", "unhealthy", phase_is("unhealthy"));
+    stack.down();
+}
