@@ -5,6 +5,7 @@
 //! whole plan with stand-in ports and throws it away, so that no mistake can hide until later.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::env_file::Entries;
 use super::fingerprint::fingerprint;
@@ -154,7 +155,7 @@ impl Draft {
             draft: self,
             ports,
             caller: &self.caller,
-            common: &common,
+            common: &Arc::new(common),
             shell: self.shell(problems),
         };
         let units = self

@@ -9,9 +9,10 @@ use crate::support::hash::fnv1a;
 /// Hashes what is configured, in the form in which it would run with the stand-in ports. How a port
 /// was asked for counts; which one was found does not.
 pub(super) fn fingerprint(plan: &Plan, spec: &StackSpec) -> String {
+    let common = plan.units.first().map(|unit| &unit.environment.common);
     let mut text = format!(
-        "{:?}{:?}{:?}{:?}",
-        spec.ports.ranges, spec.ports.exclude, plan.dotenv, plan.values
+        "{:?}{:?}{:?}{common:?}",
+        spec.ports.ranges, spec.ports.exclude, plan.dotenv
     );
     for (unit, service) in plan.units.iter().zip(spec.services.values()) {
         let changes: Vec<_> = unit.environment.changes.iter().collect();

@@ -83,13 +83,21 @@ pub struct Execution {
 }
 
 /// An environment: the caller's, and what differs from it.
+///
+/// What is the same for all services is shared by them: every one gets the ports of every other, so
+/// that copies would take memory with the square of their number.
 #[derive(Debug, Clone)]
 pub struct Environment {
-    /// The caller's, shared by all services.
+    /// The caller's.
     pub base: Arc<Vec<(OsString, OsString)>>,
-    /// What is set, or removed by `None`, on top.
-    pub changes: IndexMap<String, Option<String>>,
+    /// What is set, or removed by `None`, for all services.
+    pub common: Arc<Changes>,
+    /// What is set, or removed by `None`, on top of both.
+    pub changes: Changes,
 }
+
+/// Keys that are set, or removed by `None`.
+pub type Changes = IndexMap<String, Option<String>>;
 
 /// Which ends are followed by a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -203,25 +211,27 @@ impl RestartPolicy {
 impl Environment {
     /// The whole environment: the base without what is changed, then the changes.
     pub fn entries(&self) -> Vec<(&OsStr, &OsStr)> {
+        let is_changed =
+            |key: &str| self.changes.contains_key(key) || self.common.contains_key(key);
         let kept = self
             .base
             .iter()
-            .filter(|(key, _)| {
-                key.to_str()
-                    .is_none_or(|key| !self.changes.contains_key(key))
-            })
+            .filter(|(key, _)| key.to_str().is_none_or(|key| !is_changed(key)))
             .map(|(key, value)| (key.as_os_str(), value.as_os_str()));
-        let set = self.changes.iter().filter_map(|(key, value)| {
-            value
-                .as_ref()
-                .map(|value| (OsStr::new(key.as_str()), OsStr::new(value.as_str())))
+        let common = self
+            .common
+            .iter()
+            .filter(|(key, _)| !self.changes.contains_key(*key));
+        let set = common.chain(&self.changes).filter_map(|(key, value)| {
+            let value = value.as_ref()?;
+            Some((OsStr::new(key.as_str()), OsStr::new(value.as_str())))
         });
         kept.chain(set).collect()
     }
 
     /// The value of one key.
     pub fn get(&self, key: &str) -> Option<&OsStr> {
-        match self.changes.get(key) {
+        match self.changes.get(key).or_else(|| self.common.get(key)) {
             Some(change) => change.as_ref().map(OsStr::new),
             None => self
                 .base

@@ -1,16 +1,15 @@
 //! The plan of one service: commands, environment layers, policies.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
-
-use indexmap::IndexMap;
 
 use super::code;
 use super::command::{Execution as Decision, decide};
 use super::draft::Draft;
 use super::env_file::Entries;
 use super::health::health_plan;
-use super::model::{DependencyPlan, Environment, Execution, PortPlan, UnitPlan};
+use super::model::{Changes, DependencyPlan, Environment, Execution, PortPlan, UnitPlan};
 use super::resolver::{Ports, Resolver};
 use super::restart::restart;
 use super::variables::Caller;
@@ -34,7 +33,7 @@ pub(super) struct Shared<'a> {
     pub(super) caller: &'a Caller,
     /// The layers that are the same for all: the top-level `env_file`s and `environment`, and every
     /// generated key.
-    pub(super) common: &'a IndexMap<String, Option<String>>,
+    pub(super) common: &'a Arc<Changes>,
     /// The words of `shell:`, if it is set.
     pub(super) shell: Option<Vec<String>>,
 }
@@ -229,7 +228,7 @@ fn environment(
     directory: &Path,
     problems: &mut Vec<Problem>,
 ) -> Environment {
-    let mut changes = shared.common.clone();
+    let mut changes = Changes::new();
     if let Some(port) = ports.iter().find(|port| port.name.as_str() == "PORT") {
         changes.insert("PORT".to_owned(), Some(port.port.to_string()));
     }
@@ -249,6 +248,7 @@ fn environment(
     changes.extend(marks.map(|(key, value)| (key.to_owned(), Some(value))));
     Environment {
         base: shared.caller.clone(),
+        common: Arc::clone(shared.common),
         changes,
     }
 }
@@ -257,7 +257,7 @@ fn environment(
 pub(super) fn layer(
     environment: &EnvironmentSpec,
     resolver: &Resolver<'_>,
-    changes: &mut IndexMap<String, Option<String>>,
+    changes: &mut Changes,
     problems: &mut Vec<Problem>,
 ) {
     for (key, variable) in environment {

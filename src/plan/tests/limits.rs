@@ -55,6 +55,12 @@ fn a_file_of_unknown_names_is_told_in_time() {
 }
 
 #[test]
+fn everybody_gets_everybodys_ports_without_a_copy() {
+    let ports = services(|_| "environment: { PORT: $<PORT:auto> }".to_owned());
+    assert_eq!(codes(&ports), [""; 0]);
+}
+
+#[test]
 fn what_is_for_all_services_is_resolved_once() {
     let mut yaml = String::from("environment:\n");
     for number in 0..500 {
