@@ -85,12 +85,14 @@ impl ClientError {
         }
     }
 
-    /// A failed `connect`: no socket, or one that a dead supervisor left, means that none runs.
+    /// A failed `connect`: no socket, or one that a dead supervisor left, means that none runs. One
+    /// that ends just now resets the connections that it has not accepted.
     pub(super) fn from_connect(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound
             | io::ErrorKind::NotADirectory
             | io::ErrorKind::ConnectionRefused => Self::NotRunning,
+            io::ErrorKind::ConnectionReset => Self::Closed,
             _ => Self::Io(error),
         }
     }
@@ -112,5 +114,27 @@ impl From<hyper::Error> for ClientError {
         } else {
             Self::Closed
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_between_connecting_and_being_accepted_is_an_end_like_any_other() {
+        let from = |kind: io::ErrorKind| ClientError::from_connect(kind.into());
+        assert!(matches!(
+            from(io::ErrorKind::ConnectionReset),
+            ClientError::Closed
+        ));
+        assert!(matches!(
+            from(io::ErrorKind::ConnectionRefused),
+            ClientError::NotRunning
+        ));
+        assert!(matches!(
+            from(io::ErrorKind::PermissionDenied),
+            ClientError::Io(_)
+        ));
     }
 }
