@@ -130,7 +130,12 @@ pub(crate) fn stopping_now(service: &ServiceSnapshot, now: u64) -> Said {
 }
 
 /// A port that went wrong while the phase stayed is news of its own.
+///
+/// Not while it stops: its processes end one by one, and ports go as they please.
 fn port_change(previous: Option<&ServiceSnapshot>, next: &ServiceSnapshot) -> Option<Said> {
+    if next.phase == Phase::Stopping || !next.phase.is_alive() {
+        return None;
+    }
     let old = previous.map_or(&[][..], |previous| &previous.ports);
     next.ports
         .iter()

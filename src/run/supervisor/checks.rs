@@ -232,7 +232,9 @@ impl Supervisor {
             .iter()
             .map(|port| port.port)
             .collect();
-        if numbers.is_empty() || self.units[index].pid.is_none() {
+        // One that is being stopped falls apart: what is left of it would look like a thief.
+        let is_stopping = self.units[index].phase() == Phase::Stopping;
+        if numbers.is_empty() || self.units[index].pid.is_none() || is_stopping {
             return;
         }
         let tree = self.tree_of(index);

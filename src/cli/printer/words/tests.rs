@@ -173,6 +173,14 @@ fn a_port_that_goes_wrong_is_news_within_a_phase() {
         stolen(0),
         wrong,
         good.clone(),
+        ServiceSnapshot {
+            phase: Phase::Stopping,
+            ..good.clone()
+        },
+        ServiceSnapshot {
+            phase: Phase::Stopping,
+            ..stolen(78)
+        },
     ]);
     insta::assert_snapshot!(text, @r"
     Outcome healthy after 0.3 s at http://localhost:8001/
@@ -180,6 +188,8 @@ fn a_port_that_goes_wrong_is_news_within_a_phase() {
     -
     Trouble port 8001 was taken by another process
     Trouble asked for port 8001, listens on 5173, 5174
+    -
+    Step stopping (pid 4001)
     -
     ");
 }
