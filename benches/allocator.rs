@@ -10,6 +10,7 @@ use stack::ports::request::{Owner, Pool, PortKey, PortRequest, Want};
 use stack::ports::{Batch, Hold, Ledger, allocate, holder, observe};
 use stack::support::name::{PortName, ServiceName};
 use stack::support::port_range::PortRange;
+use stack::support::protocol::Protocol;
 
 fn main() {
     divan::main();
@@ -26,9 +27,11 @@ fn requests(count: usize) -> Vec<PortRequest> {
     (0..count)
         .map(|index| PortRequest {
             key: PortKey {
+                replica: 1,
                 service: ServiceName::new(&format!("s{index}")).expect("letters and digits"),
                 name: name.clone(),
             },
+            protocol: Protocol::Tcp,
             want: Want::Auto,
             wish: None,
         })

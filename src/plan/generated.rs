@@ -29,7 +29,12 @@ impl Draft {
                 };
                 let wish = self.wish(&service.name, name, problems);
                 let key = super::resolver::key(&service.name, name);
-                requests.push(PortRequest { key, want, wish });
+                requests.push(PortRequest {
+                    key,
+                    protocol: declaration.protocol,
+                    want,
+                    wish,
+                });
             }
         }
         requests

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use crate::spec::model::Condition;
-use crate::support::name::{PortName, ProjectName, ServiceName};
+use crate::spec::model::{Condition, Handoff};
+use crate::support::name::{PortName, ProjectName, ServiceName, UnitName};
+use crate::support::protocol::Protocol;
 
 /// The whole stack, ready to run.
 #[derive(Debug, Clone)]
@@ -48,6 +49,8 @@ pub struct UnitPlan {
     pub service: ServiceName,
     /// The number of the replica, from 1.
     pub replica: u32,
+    /// How many replicas the service has.
+    pub replicas: u32,
     /// What is executed.
     pub execution: Execution,
     /// Where it starts.
@@ -68,6 +71,8 @@ pub struct UnitPlan {
     pub depends_on: Vec<DependencyPlan>,
     /// Its ports, in the order of the file.
     pub ports: Vec<PortPlan>,
+    /// How its ports reach it; `None` is `reuse`, unless it turns out to need another way.
+    pub handoff: Option<Handoff>,
     /// Its labels.
     pub labels: IndexMap<String, String>,
 }
@@ -191,6 +196,8 @@ pub struct DependencyPlan {
 pub struct PortPlan {
     /// Its name.
     pub name: PortName,
+    /// What travels over it.
+    pub protocol: Protocol,
     /// The number.
     pub port: u16,
 }
@@ -239,6 +246,16 @@ impl Environment {
                 .rev()
                 .find(|(name, _)| name == key)
                 .map(|(_, value)| value.as_os_str()),
+        }
+    }
+}
+
+impl UnitPlan {
+    /// Its name.
+    pub fn name(&self) -> UnitName {
+        UnitName {
+            service: self.service.clone(),
+            replica: self.replica,
         }
     }
 }

@@ -45,6 +45,7 @@ pub(super) fn stand_ins(spec: &StackSpec) -> Assignment {
 pub(super) fn key(service: &ServiceName, name: &PortName) -> PortKey {
     PortKey {
         service: service.clone(),
+        replica: 1,
         name: name.clone(),
     }
 }
@@ -112,7 +113,7 @@ impl Lookup for Resolver<'_> {
 
     fn placeholder(&self, placeholder: &Placeholder, span: &Span) -> Result<String, Problem> {
         match (placeholder, self.service) {
-            (Placeholder::Declare(name, _) | Placeholder::Own(name), Some(service)) => {
+            (Placeholder::Declare(name, ..) | Placeholder::Own(name), Some(service)) => {
                 self.port(&service.name, name, span)
             }
             (Placeholder::Other(service, name) | Placeholder::All(service, name), _) => {

@@ -60,10 +60,11 @@ pub(super) fn unit_plan(
     let directory: PathBuf = directory.components().collect();
     let ports: Vec<PortPlan> = service
         .ports
-        .keys()
-        .filter_map(|name| {
+        .iter()
+        .filter_map(|(name, declaration)| {
             Some(PortPlan {
                 name: name.clone(),
+                protocol: declaration.protocol,
                 port: shared.ports.get(&service.name, name)?,
             })
         })
@@ -72,6 +73,8 @@ pub(super) fn unit_plan(
     UnitPlan {
         service: service.name.clone(),
         replica: 1,
+        replicas: 1,
+        handoff: None,
         execution,
         environment: environment(
             service, files, shared, &resolver, &ports, &directory, problems,

@@ -6,14 +6,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::support::name::{PortName, ServiceName};
 use crate::support::port_range::PortRange;
+use crate::support::protocol::Protocol;
 
 /// One port of one service.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PortKey {
     /// Whose it is.
     pub service: ServiceName,
+    /// Which replica of the service, from 1.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub replica: u32,
     /// Its name there.
     pub name: PortName,
+}
+
+/// What a ledger of before replicas means.
+fn first() -> u32 {
+    1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde's `skip_serializing_if` wants"
+)]
+fn is_first(replica: &u32) -> bool {
+    *replica == 1
 }
 
 /// What is wanted for a key.
@@ -43,6 +60,8 @@ pub struct Wish {
 pub struct PortRequest {
     /// For whom.
     pub key: PortKey,
+    /// What travels over it.
+    pub protocol: Protocol,
     /// What the file asks for.
     pub want: Want,
     /// What the caller asks for, if anything.

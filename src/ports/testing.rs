@@ -10,6 +10,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::support::name::{PortName, ServiceName};
 use crate::support::port_range::PortRange;
+use crate::support::protocol::Protocol;
 use crate::support::testing::test_of;
 
 use super::request::{Owner, Pool, PortKey, PortRequest, Want, Wish};
@@ -120,6 +121,7 @@ pub(crate) fn listener(address: &str) -> Socket {
 
 pub(crate) fn key(service: &str) -> PortKey {
     PortKey {
+        replica: 1,
         service: ServiceName::new(service).unwrap(),
         name: PortName::new("PORT").unwrap(),
     }
@@ -127,6 +129,7 @@ pub(crate) fn key(service: &str) -> PortKey {
 
 pub(crate) fn request(service: &str, want: Want) -> PortRequest {
     PortRequest {
+        protocol: Protocol::Tcp,
         key: key(service),
         want,
         wish: None,
@@ -135,6 +138,7 @@ pub(crate) fn request(service: &str, want: Want) -> PortRequest {
 
 pub(crate) fn wish(service: &str, want: Want, port: u16) -> PortRequest {
     PortRequest {
+        protocol: Protocol::Tcp,
         wish: Some(Wish {
             port,
             origin: "API_PORT in the environment".to_owned(),

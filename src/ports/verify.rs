@@ -30,6 +30,8 @@ pub enum Observed {
         pid: i32,
         /// Its command line, `unknown` where it cannot be seen.
         command: String,
+        /// The address on which it listens.
+        address: IpAddr,
     },
     /// Nobody listens, but the service does on ports that were not given to it.
     WrongPort {
@@ -147,12 +149,14 @@ fn stranger(socket: &Socket, pid: Option<i32>, tree: &Tree<'_>) -> Observed {
         (Some(pid), _) => Observed::Stolen {
             pid,
             command: command(pid),
+            address: socket.address,
         },
         // Nobody who can be seen has it, and one of ours cannot be seen: a theft is not certain.
         (None, Some(closed)) => listening(closed),
         (None, None) => Observed::Stolen {
             pid: 0,
             command: command(0),
+            address: socket.address,
         },
     }
 }

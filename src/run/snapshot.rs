@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::support::name::{PortName, ServiceName};
+use crate::support::protocol::Protocol;
 
 /// The step of a service's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -114,6 +115,9 @@ pub enum PortState {
         pid: i32,
         /// Its command line.
         command: String,
+        /// The address on which it listens.
+        #[serde(default)]
+        bound_to: String,
     },
     /// The service listens on other ports instead.
     WrongPort {
@@ -127,6 +131,9 @@ pub enum PortState {
 pub struct PortSnapshot {
     /// Its name, usually `PORT`.
     pub name: PortName,
+    /// What travels over it.
+    #[serde(default)]
+    pub protocol: Protocol,
     /// The number.
     pub port: u16,
     /// What is known of it.
@@ -136,6 +143,11 @@ pub struct PortSnapshot {
     pub address: String,
 }
 
+/// What a snapshot of before replicas means.
+fn one() -> u32 {
+    1
+}
+
 /// What a service looks like now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceSnapshot {
@@ -143,6 +155,9 @@ pub struct ServiceSnapshot {
     pub service: ServiceName,
     /// The number of the replica, from 1.
     pub replica: u32,
+    /// How many replicas the service has.
+    #[serde(default = "one")]
+    pub replicas: u32,
     /// The step of its life.
     pub phase: Phase,
     /// Since when, in milliseconds since the Unix epoch.

@@ -226,6 +226,7 @@ impl Unit {
         ServiceSnapshot {
             service: self.plan.service.clone(),
             replica: self.plan.replica,
+            replicas: self.plan.replicas,
             phase,
             since: self.since,
             pid: self.pid,
@@ -274,6 +275,7 @@ impl Unit {
                 };
                 PortSnapshot {
                     name: port.name.clone(),
+                    protocol: port.protocol,
                     port: number,
                     state: state.clone(),
                     address,
@@ -351,7 +353,7 @@ impl Unit {
             .find_map(|(port, state)| {
                 let number = port.port;
                 match state {
-                    PortState::Stolen { pid, command } if *pid > 0 => Some(format!(
+                    PortState::Stolen { pid, command, .. } if *pid > 0 => Some(format!(
                         "port {number} was taken by another process: pid {pid} ({command})"
                     )),
                     PortState::Stolen { .. } => Some(format!(

@@ -12,6 +12,7 @@ use super::problem::{Problem, Span, Spanned};
 use super::template::Template;
 use crate::support::name::{PortName, ProjectName, ServiceName};
 use crate::support::port_range::PortRange;
+use crate::support::protocol::Protocol;
 
 /// The whole of one `stack.yaml`.
 #[derive(Debug, Clone)]
@@ -133,6 +134,10 @@ pub struct ServiceSpec {
     pub stop_grace_period: Option<Setting<Duration>>,
     /// `labels:`, from the map or the list form.
     pub labels: IndexMap<String, Template>,
+    /// `replicas:`, `scale:` or `deploy.replicas:`; `None` when absent.
+    pub replicas: Option<Setting<u32>>,
+    /// `handoff:`; `None` when absent, which is `reuse` and may be learned otherwise.
+    pub handoff: Option<Setting<Handoff>>,
     /// The ports that the service's placeholders declare, in the order of the file.
     pub ports: IndexMap<PortName, PortDeclaration>,
 }
@@ -142,6 +147,8 @@ pub struct ServiceSpec {
 pub struct PortDeclaration {
     /// What was asked for.
     pub want: PortWant,
+    /// What travels over it.
+    pub protocol: Protocol,
     /// Where the first declaration stands.
     pub span: Span,
 }
@@ -157,6 +164,17 @@ pub enum PortWant {
     Within(PortRange),
     /// `8080`: exactly that one.
     Fixed(u16),
+}
+
+/// How a port reaches its service (`handoff:`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Handoff {
+    /// `reuse`: the hold stays, and lets servers in that set `SO_REUSEADDR`.
+    Reuse,
+    /// `release`: the hold is dropped just before the service is executed.
+    Release,
+    /// `fd`: the listening socket itself is passed, as systemd does (`LISTEN_FDS`).
+    Fd,
 }
 
 /// `command` or `entrypoint`.

@@ -10,6 +10,7 @@ pub mod fs;
 pub mod hash;
 pub mod name;
 pub mod port_range;
+pub mod protocol;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod text;

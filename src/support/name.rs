@@ -15,6 +15,15 @@ pub struct ServiceName(Arc<str>);
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PortName(Arc<str>);
 
+/// One replica of a service: whose a process, a log or a line of output is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct UnitName {
+    /// The service.
+    pub service: ServiceName,
+    /// The number of the replica, from 1.
+    pub replica: u32,
+}
+
 /// The name of a project: `[a-z0-9][a-z0-9_-]*`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProjectName(Arc<str>);
@@ -124,6 +133,26 @@ impl ProjectName {
         let trimmed = kept.trim_start_matches(['_', '-']);
         let short = &trimmed[..trimmed.len().min(MAX_NAME)];
         Self::new(short).ok()
+    }
+}
+
+impl UnitName {
+    /// The only, or first, replica of a service.
+    pub fn first(service: ServiceName) -> Self {
+        Self {
+            service,
+            replica: 1,
+        }
+    }
+
+    /// The name that is shown, `web` or `web-2`: the number only where the service has `replicas`
+    /// of which it must be told apart.
+    pub fn label(&self, replicas: u32) -> String {
+        if replicas > 1 || self.replica > 1 {
+            format!("{}-{}", self.service, self.replica)
+        } else {
+            self.service.to_string()
+        }
     }
 }
 

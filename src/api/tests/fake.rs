@@ -32,6 +32,7 @@ pub(crate) fn service(text: &str, phase: Phase, since: u64) -> ServiceSnapshot {
     ServiceSnapshot {
         service: name(text),
         replica: 1,
+        replicas: 1,
         phase,
         since,
         pid: None,

@@ -12,6 +12,7 @@ use crate::api::messages::{CommandReply, CommandRequest, ErrorBody, Update, Vers
 use crate::run::control::{Command, StackSnapshot};
 use crate::run::snapshot::{Exit, Notice, NoticeLevel, Phase, PortSnapshot, PortState};
 use crate::support::name::PortName;
+use crate::support::protocol::Protocol;
 
 fn directory() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/api")
@@ -39,6 +40,7 @@ where
 /// A snapshot in which every optional part is there.
 fn full_snapshot() -> StackSnapshot {
     let port = |name: &str, port, state| PortSnapshot {
+        protocol: Protocol::Tcp,
         name: PortName::new(name).unwrap(),
         port,
         state,
@@ -66,6 +68,7 @@ fn full_snapshot() -> StackSnapshot {
             PortState::Stolen {
                 pid: 9,
                 command: "nc -l 8003".to_owned(),
+                bound_to: "127.0.0.1".to_owned(),
             },
         ),
         port(
@@ -183,6 +186,7 @@ fn every_message_still_reads_and_is_still_written_so() {
 #[test]
 fn a_listening_port_survives_the_wire() {
     let port = PortSnapshot {
+        protocol: Protocol::Tcp,
         name: PortName::new("PORT").unwrap(),
         port: 8001,
         state: PortState::Listening {

@@ -3,6 +3,7 @@
 use crate::run::control::StackSnapshot;
 use crate::run::snapshot::{Exit, Phase, PortSnapshot, PortState, ServiceSnapshot};
 use crate::support::name::{PortName, ProjectName, ServiceName};
+use crate::support::protocol::Protocol;
 
 pub(crate) fn name(text: &str) -> ServiceName {
     ServiceName::new(text).unwrap()
@@ -13,6 +14,7 @@ pub(crate) fn service(text: &str) -> ServiceSnapshot {
     ServiceSnapshot {
         service: name(text),
         replica: 1,
+        replicas: 1,
         phase: Phase::Pending,
         since: 0,
         pid: None,
@@ -33,6 +35,7 @@ pub(crate) fn service(text: &str) -> ServiceSnapshot {
 
 pub(crate) fn port(number: u16) -> PortSnapshot {
     PortSnapshot {
+        protocol: Protocol::Tcp,
         name: PortName::new("PORT").unwrap(),
         port: number,
         state: PortState::Held,

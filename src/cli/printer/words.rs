@@ -151,7 +151,7 @@ pub(crate) fn port_trouble(port: &PortSnapshot) -> Option<String> {
         PortState::Stolen { pid: 0, .. } => {
             Some(format!("port {} was taken by another process", port.port))
         }
-        PortState::Stolen { pid, command } => Some(format!(
+        PortState::Stolen { pid, command, .. } => Some(format!(
             "port {} was taken by pid {pid} ({command})",
             port.port
         )),

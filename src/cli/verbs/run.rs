@@ -97,6 +97,7 @@ pub(super) fn assignment(stack: &StackSnapshot) -> Assignment {
             service.ports.iter().map(|port| {
                 let key = PortKey {
                     service: service.service.clone(),
+                    replica: service.replica,
                     name: port.name.clone(),
                 };
                 (key, port.port)

@@ -18,6 +18,7 @@ use crate::run::instance::{Holder, Instance, InstanceLock, LockAttempt};
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::{Event, Phase, PortSnapshot, PortState, ServiceSnapshot};
 use crate::support::name::{PortName, ProjectName};
+use crate::support::protocol::Protocol;
 
 /// What a verb said.
 #[derive(Default)]
@@ -107,6 +108,7 @@ impl Project {
 
 fn with_ports(names: &[&str]) -> StackSnapshot {
     let ports = names.iter().zip(8000..).map(|(name, port)| PortSnapshot {
+        protocol: Protocol::Tcp,
         name: PortName::new(name).unwrap(),
         port,
         state: PortState::Held,

@@ -181,6 +181,7 @@ fn value(unit: &UnitPlan, key: &str) -> Option<String> {
 
 fn port_key(service: &str, name: &str) -> PortKey {
     PortKey {
+        replica: 1,
         service: crate::support::name::ServiceName::new(service).unwrap(),
         name: crate::support::name::PortName::new(name).unwrap(),
     }

@@ -78,7 +78,7 @@ fn a_stranger_is_named_as_the_thief() {
         let service = Helper::start("ports::verify::tests::helper_idles", &[]);
         let thief = start("helper_listens", "[::]:8000");
         let seen = observe(&[8000], &[service.pid()]).unwrap();
-        let [Observed::Stolen { pid, command }] = &seen[..] else {
+        let [Observed::Stolen { pid, command, .. }] = &seen[..] else {
             panic!("{seen:?}")
         };
         assert_eq!(*pid, thief.pid());
@@ -152,7 +152,8 @@ fn a_thief_that_cannot_be_seen_has_no_pid() {
         judge(&[8000], &[socket_with(u64::MAX)], &tree),
         [Observed::Stolen {
             pid: 0,
-            command: "unknown".to_owned()
+            command: "unknown".to_owned(),
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
         }]
     );
 }

@@ -418,7 +418,15 @@ fn port_state(observed: Observed) -> PortState {
             pid,
         },
         Observed::NotListening => PortState::NotListening,
-        Observed::Stolen { pid, command } => PortState::Stolen { pid, command },
+        Observed::Stolen {
+            pid,
+            command,
+            address,
+        } => PortState::Stolen {
+            pid,
+            command,
+            bound_to: address.to_string(),
+        },
         Observed::WrongPort { listens_on } => PortState::WrongPort { listens_on },
     }
 }

@@ -121,6 +121,7 @@ impl Supervisor {
                     port_owners.insert(port.port, (index, place));
                     let key = PortKey {
                         service: unit.service.clone(),
+                        replica: unit.replica,
                         name: port.name.clone(),
                     };
                     kept.extend(holds.shift_remove(&key));

@@ -14,6 +14,7 @@ use super::code;
 use super::model::PortWant;
 use super::problem::{Problem, Span};
 use crate::support::name::{PortName, ServiceName};
+use crate::support::protocol::Protocol;
 
 /// A text as written, in pieces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,7 +92,7 @@ pub enum Otherwise {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placeholder {
     /// `$<PORT:auto>`: declares a port of the service in which it stands, and is that port.
-    Declare(PortName, PortWant),
+    Declare(PortName, PortWant, Protocol),
     /// `$<PORT>`: a port of the service in which it stands.
     Own(PortName),
     /// `$<api.PORT>`: another service's port.
@@ -278,12 +279,20 @@ impl fmt::Display for Placeholder {
     /// As it is written, whatever escapes or quotes stood around it in the file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Declare(name, PortWant::Auto) => write!(f, "$<{name}:auto>"),
-            Self::Declare(name, PortWant::Prefer(port)) => write!(f, "$<{name}:auto:{port}>"),
-            Self::Declare(name, PortWant::Within(range)) => {
-                write!(f, "$<{name}:auto:{}-{}>", range.start(), range.end())
+            Self::Declare(name, want, protocol) => {
+                match want {
+                    PortWant::Auto => write!(f, "$<{name}:auto")?,
+                    PortWant::Prefer(port) => write!(f, "$<{name}:auto:{port}")?,
+                    PortWant::Within(range) => {
+                        write!(f, "$<{name}:auto:{}-{}", range.start(), range.end())?;
+                    }
+                    PortWant::Fixed(port) => write!(f, "$<{name}:{port}")?,
+                }
+                match protocol {
+                    Protocol::Tcp => f.write_str(">"),
+                    Protocol::Udp | Protocol::Both => write!(f, "/{protocol}>"),
+                }
             }
-            Self::Declare(name, PortWant::Fixed(port)) => write!(f, "$<{name}:{port}>"),
             Self::Own(name) => write!(f, "$<{name}>"),
             Self::Other(service, name) => write!(f, "$<{service}.{name}>"),
             Self::All(service, name) => write!(f, "$<{service}.{name}S>"),

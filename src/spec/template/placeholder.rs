@@ -6,6 +6,7 @@ use crate::spec::model::PortWant;
 use crate::spec::problem::{Problem, Span};
 use crate::support::name::{PortName, ServiceName};
 use crate::support::port_range::{PortRange, parse_port};
+use crate::support::protocol::Protocol;
 
 /// The forms, for hints.
 const FORMS: &str = "the forms are `$<PORT:auto>`, `$<PORT:auto:5173>`, `$<PORT:auto:9100-9199>`, \
@@ -92,7 +93,7 @@ fn declaration(name: &str, want: &str, span: &Span) -> Result<Placeholder, Probl
             ));
         }
     };
-    Ok(Placeholder::Declare(name, want))
+    Ok(Placeholder::Declare(name, want, Protocol::Tcp))
 }
 
 fn reference(body: &str, span: &Span) -> Result<Placeholder, Problem> {

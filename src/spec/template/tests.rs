@@ -11,6 +11,7 @@ use crate::spec::Source;
 use crate::spec::problems::Problems;
 use crate::spec::scalar::Text;
 use crate::spec::tree::{Kind, Node, Style};
+use crate::support::protocol::Protocol;
 
 /// Parses a text as if it stood in a file as it is.
 fn parsed(text: &str, kind: TemplateKind) -> (Template, Vec<Problem>) {
@@ -139,19 +140,19 @@ fn every_form_of_placeholder_is_read() {
     for (text, expected) in [
         (
             "PORT:auto",
-            Placeholder::Declare(port("PORT"), PortWant::Auto),
+            Placeholder::Declare(port("PORT"), PortWant::Auto, Protocol::Tcp),
         ),
         (
             "PORT:auto/tcp",
-            Placeholder::Declare(port("PORT"), PortWant::Auto),
+            Placeholder::Declare(port("PORT"), PortWant::Auto, Protocol::Tcp),
         ),
         (
             "P:auto:5173",
-            Placeholder::Declare(port("P"), PortWant::Prefer(5173)),
+            Placeholder::Declare(port("P"), PortWant::Prefer(5173), Protocol::Tcp),
         ),
         (
             "P:8080",
-            Placeholder::Declare(port("P"), PortWant::Fixed(8080)),
+            Placeholder::Declare(port("P"), PortWant::Fixed(8080), Protocol::Tcp),
         ),
         ("PORT", Placeholder::Own(port("PORT"))),
         (

@@ -12,6 +12,7 @@ use crate::spec::problem::{Problem, Span};
 use crate::spec::template::{Otherwise, Piece, Placeholder, name_length};
 use crate::spec::tree::{Kind, Node};
 use crate::support::name::{PortName, ServiceName};
+use crate::support::protocol::Protocol;
 
 /// Where the reader is.
 pub(super) enum Place {
@@ -134,7 +135,9 @@ impl Reader<'_> {
             }
         };
         match placeholder {
-            Placeholder::Declare(name, want) => declare(ports, name, *want, span),
+            Placeholder::Declare(name, want, protocol) => {
+                declare(ports, name, (*want, *protocol), span)
+            }
             Placeholder::Own(name) => {
                 if self.declared.has(service, name.as_str()) {
                     return Ok(());
@@ -212,15 +215,22 @@ fn admit_reference(
 fn declare(
     ports: &mut IndexMap<PortName, PortDeclaration>,
     name: &PortName,
-    want: PortWant,
+    (want, protocol): (PortWant, Protocol),
     span: &Span,
 ) -> Result<(), Problem> {
     let Some(first) = ports.get(name) else {
         let span = span.clone();
-        ports.insert(name.clone(), PortDeclaration { want, span });
+        ports.insert(
+            name.clone(),
+            PortDeclaration {
+                want,
+                protocol,
+                span,
+            },
+        );
         return Ok(());
     };
-    if first.want == want {
+    if first.want == want && first.protocol == protocol {
         return Ok(());
     }
     Err(Problem::error(

@@ -120,6 +120,8 @@ impl Reader<'_> {
             stop_signal: None,
             stop_grace_period: None,
             labels: IndexMap::new(),
+            replicas: None,
+            handoff: None,
             ports: IndexMap::new(),
         }
     }

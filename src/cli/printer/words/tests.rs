@@ -152,6 +152,7 @@ fn a_port_that_goes_wrong_is_news_within_a_phase() {
             state: PortState::Stolen {
                 pid,
                 command: "nginx: master".to_owned(),
+                bound_to: "127.0.0.1".to_owned(),
             },
             ..port(8001)
         }],

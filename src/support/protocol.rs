@@ -1,0 +1,99 @@
+//! The transport protocol of a port.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What travels over a port. TCP and UDP ports of one number have nothing to do with each other;
+/// a pair of both on one number is one port here.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+pub enum Protocol {
+    /// TCP, unless something else is said.
+    #[default]
+    #[serde(rename = "tcp")]
+    Tcp,
+    /// UDP.
+    #[serde(rename = "udp")]
+    Udp,
+    /// Both, on one number, as DNS has them.
+    #[serde(rename = "tcp+udp")]
+    Both,
+}
+
+impl Protocol {
+    /// The word that is written and shown.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Both => "tcp+udp",
+        }
+    }
+
+    /// Whether TCP is a part of it.
+    pub fn has_tcp(self) -> bool {
+        match self {
+            Self::Tcp | Self::Both => true,
+            Self::Udp => false,
+        }
+    }
+
+    /// Whether UDP is a part of it.
+    pub fn has_udp(self) -> bool {
+        match self {
+            Self::Udp | Self::Both => true,
+            Self::Tcp => false,
+        }
+    }
+
+    /// Whether two ports of one number get in each other's way.
+    pub fn overlaps(self, other: Self) -> bool {
+        (self.has_tcp() && other.has_tcp()) || (self.has_udp() && other.has_udp())
+    }
+
+    /// Whether it is plain TCP, which needs no word.
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the form that serde's `skip_serializing_if` wants"
+    )]
+    pub fn is_tcp(&self) -> bool {
+        *self == Self::Tcp
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_shares_a_transport_is_in_the_way() {
+        use Protocol::{Both, Tcp, Udp};
+        for (one, other, expected) in [
+            (Tcp, Tcp, true),
+            (Tcp, Udp, false),
+            (Udp, Udp, true),
+            (Both, Tcp, true),
+            (Both, Udp, true),
+            (Both, Both, true),
+        ] {
+            assert_eq!(one.overlaps(other), expected, "{one} {other}");
+            assert_eq!(other.overlaps(one), expected, "{other} {one}");
+        }
+    }
+
+    #[test]
+    fn the_words_are_those_of_the_file() {
+        for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Both] {
+            let json = serde_json::to_string(&protocol).unwrap();
+            assert_eq!(json, format!("\"{protocol}\""));
+        }
+    }
+}
