@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use super::ledger::{Ledger, StackPort};
 use super::sock_diag::{self, Socket, TcpState};
+use crate::support::protocol::Protocol;
 
 /// Longer command lines are cut; they stand in one-line messages.
 const MAX_COMMAND: usize = 160;
@@ -57,7 +58,7 @@ impl fmt::Display for Holder {
 /// leftovers. `ledger` is asked which stack it belongs to.
 pub fn holder(port: u16, ledger: Option<&Ledger>) -> Option<Holder> {
     let stack = ledger.and_then(|ledger| ledger.stack_of(port));
-    name(sock_diag::on_port(port).ok()?, stack)
+    name(sock_diag::on_port_of(Protocol::Tcp, port).ok()?, stack)
 }
 
 /// As [`holder`], with the ledger's answer given.

@@ -13,6 +13,7 @@ use std::net::Shutdown;
 
 use super::hold::{Hold, HoldError, unbound};
 use super::sock_diag;
+use crate::support::protocol::Protocol;
 
 /// Takes `port` like [`Hold::take`], and also where nothing but leftovers is on it.
 ///
@@ -30,7 +31,7 @@ pub fn take_or_reclaim(port: u16) -> Result<Hold, HoldError> {
 /// A kernel that does not show bound sockets (before 6.8) says yes for a soft hold with leftovers,
 /// too; that is why the allocator asks the ledger for live holders first.
 fn only_leftovers(port: u16) -> bool {
-    sock_diag::on_port(port).is_ok_and(|sockets| {
+    sock_diag::on_port_of(Protocol::Tcp, port).is_ok_and(|sockets| {
         !sockets.is_empty() && sockets.iter().all(|socket| socket.state.is_leftover())
     })
 }

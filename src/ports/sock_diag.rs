@@ -1,4 +1,4 @@
-//! Which TCP sockets exist: the kernel's own table, over netlink.
+//! Which TCP and UDP sockets exist: the kernel's own tables, over netlink.
 //!
 //! `sock_diag(7)` answers in about 40 µs for the listeners of an idle machine and filters states in
 //! the kernel; `/proc/net/tcp` takes 11 ms and, unlike `sock_diag` since Linux 6.8, does not list
@@ -14,11 +14,13 @@ use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_sock_diag::SockDiagMessage;
-use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};
+use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP};
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use nix::errno::Errno;
 use procfs::FromReadSI;
+
+use crate::support::protocol::Protocol;
 
 /// The state of a TCP socket, in the kernel's numbers (`include/net/tcp_states.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,6 +48,8 @@ pub enum TcpState {
     Closing = 11,
     /// Bound to the port and nothing else: a hold, for one. Shown by Linux 6.8 and later, which
     /// asks for it as state 13 (`TCP_BOUND_INACTIVE`) and answers with 7 (`TCP_CLOSE`, measured).
+    /// Of UDP, a socket that is not connected: all that a server ever has, and shown by every
+    /// kernel.
     Bound = 13,
 }
 
@@ -88,9 +92,11 @@ impl TcpState {
     }
 }
 
-/// One TCP socket.
+/// One socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Socket {
+    /// TCP or UDP, never both.
+    pub protocol: Protocol,
     /// The local port.
     pub port: u16,
     /// The local address; `::` also for a socket that serves IPv4 and IPv6.
@@ -103,54 +109,109 @@ pub struct Socket {
     pub state: TcpState,
 }
 
-/// Every listening TCP socket of this network namespace.
-pub fn listeners() -> io::Result<Vec<Socket>> {
-    sockets(TcpState::Listen.bit(), 0)
+impl Socket {
+    /// Whether somebody who sends to the port is answered by the owner of this socket: a TCP
+    /// listener, or a UDP socket that is not connected.
+    pub fn serves(&self) -> bool {
+        match self.protocol {
+            Protocol::Udp => self.state == TcpState::Bound,
+            Protocol::Tcp | Protocol::Both => self.state == TcpState::Listen,
+        }
+    }
 }
 
-/// Every listening socket, and every one that is bound without listening, holds included.
-///
-/// Linux before 6.8 shows the listening ones only.
-pub fn occupied() -> io::Result<Vec<Socket>> {
-    sockets(TcpState::Listen.bit() | TcpState::Bound.bit(), 0)
+/// The states in which a socket may serve somebody. A UDP socket that is not connected is in the
+/// state of a closed TCP one.
+const UDP_BOUND: u32 = 1 << 7;
+
+/// Every socket of this network namespace that [serves](Socket::serves), of the given protocols.
+pub fn listeners(protocol: Protocol) -> io::Result<Vec<Socket>> {
+    let mut found = Vec::new();
+    if protocol.has_tcp() {
+        found.extend(sockets(Protocol::Tcp, TcpState::Listen.bit(), 0)?);
+    }
+    if protocol.has_udp() {
+        found.extend(sockets(Protocol::Udp, UDP_BOUND, 0)?);
+    }
+    Ok(found)
 }
 
 /// Every socket with a local port, in whatever state. Slow on a busy machine: for messages only.
-pub(crate) fn all() -> io::Result<Vec<Socket>> {
-    sockets(u32::MAX, 0)
+pub(crate) fn all(protocol: Protocol) -> io::Result<Vec<Socket>> {
+    with_every_state(protocol, 0)
 }
 
-/// Every socket on `port`, in whatever state.
+/// Every TCP and UDP socket on `port`, in whatever state.
 pub fn on_port(port: u16) -> io::Result<Vec<Socket>> {
-    sockets(u32::MAX, port)
+    with_every_state(Protocol::Both, port)
 }
 
-/// Sockets in any of `states`, on `port` or on all (0).
-fn sockets(states: u32, port: u16) -> io::Result<Vec<Socket>> {
-    let Ok(mut found) = dump(AF_INET, states, port) else {
-        // Not permitted, or a kernel or sandbox without the interface. The message is not worth
-        // more than the slower answer.
-        return from_proc(states, port);
-    };
-    match dump(AF_INET6, states, port) {
-        Ok(more) => found.extend(more),
-        // A kernel without IPv6 has no sockets there.
-        Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {}
-        Err(_) => return from_proc(states, port),
+/// Every socket on `port`, in whatever state, of the given protocols.
+pub(crate) fn on_port_of(protocol: Protocol, port: u16) -> io::Result<Vec<Socket>> {
+    with_every_state(protocol, port)
+}
+
+fn with_every_state(protocol: Protocol, port: u16) -> io::Result<Vec<Socket>> {
+    let mut found = Vec::new();
+    for &part in protocol.parts() {
+        found.extend(sockets(part, u32::MAX, port)?);
     }
     Ok(found)
+}
+
+/// Sockets of one protocol in any of `states`, on `port` or on all (0).
+fn sockets(protocol: Protocol, states: u32, port: u16) -> io::Result<Vec<Socket>> {
+    let mut found = Vec::new();
+    if dump_both(protocol, states, port, &mut found).is_err() {
+        // Not permitted, or a kernel or sandbox without the interface. The message is not worth
+        // more than the slower answer.
+        return from_proc(protocol, states, port);
+    }
+    Ok(found)
+}
+
+/// The tables of IPv4 and IPv6, one after the other.
+fn dump_both(
+    protocol: Protocol,
+    states: u32,
+    port: u16,
+    found: &mut Vec<Socket>,
+) -> io::Result<()> {
+    let netlink = netlink_sys::Socket::new(NETLINK_SOCK_DIAG)?;
+    let mut buffer = vec![0_u8; DATAGRAM];
+    dump(
+        &netlink,
+        &mut buffer,
+        (AF_INET, protocol),
+        (states, port),
+        found,
+    )?;
+    match dump(
+        &netlink,
+        &mut buffer,
+        (AF_INET6, protocol),
+        (states, port),
+        found,
+    ) {
+        // A kernel without IPv6 has no sockets there.
+        Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => Ok(()),
+        other => other,
+    }
 }
 
 /// The kernel never sends more than this in one datagram of a dump (`netlink_dump`).
 const DATAGRAM: usize = 32 * 1024;
 
-fn dump(family: u8, states: u32, port: u16) -> io::Result<Vec<Socket>> {
-    let socket = netlink_sys::Socket::new(NETLINK_SOCK_DIAG)?;
-    socket.send(&request(family, states, port), 0)?;
-    let mut buffer = vec![0_u8; DATAGRAM];
-    let mut found = Vec::new();
+fn dump(
+    netlink: &netlink_sys::Socket,
+    buffer: &mut [u8],
+    (family, protocol): (u8, Protocol),
+    (states, port): (u32, u16),
+    found: &mut Vec<Socket>,
+) -> io::Result<()> {
+    netlink.send(&request((family, protocol), (states, port)), 0)?;
     loop {
-        let size = socket.recv(&mut buffer.as_mut_slice(), 0)?;
+        let size = netlink.recv(&mut &mut *buffer, 0)?;
         let mut rest = buffer.get(..size).unwrap_or_default();
         while !rest.is_empty() {
             let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest)
@@ -167,6 +228,7 @@ fn dump(family: u8, states: u32, port: u16) -> io::Result<Vec<Socket>> {
                     // The kernel's filter by port covers every list but that of bound sockets.
                     if port == 0 || header.socket_id.source_port == port {
                         found.push(Socket {
+                            protocol,
                             port: header.socket_id.source_port,
                             address: plain(header.socket_id.source_address),
                             inode: u64::from(header.inode),
@@ -175,7 +237,7 @@ fn dump(family: u8, states: u32, port: u16) -> io::Result<Vec<Socket>> {
                         });
                     }
                 }
-                NetlinkPayload::Done(_) => return Ok(found),
+                NetlinkPayload::Done(_) => return Ok(()),
                 NetlinkPayload::Error(error) => return Err(error.to_io()),
                 // Nothing else is sent in a dump; a foreign enum, and marked non-exhaustive.
                 _ => {}
@@ -184,7 +246,7 @@ fn dump(family: u8, states: u32, port: u16) -> io::Result<Vec<Socket>> {
     }
 }
 
-fn request(family: u8, states: u32, port: u16) -> Vec<u8> {
+fn request((family, protocol): (u8, Protocol), (states, port): (u32, u16)) -> Vec<u8> {
     let mut socket_id = if family == AF_INET {
         SocketId::new_v4()
     } else {
@@ -197,7 +259,10 @@ fn request(family: u8, states: u32, port: u16) -> Vec<u8> {
         header,
         SockDiagMessage::InetRequest(InetRequest {
             family,
-            protocol: IPPROTO_TCP,
+            protocol: match protocol {
+                Protocol::Udp => IPPROTO_UDP,
+                Protocol::Tcp | Protocol::Both => IPPROTO_TCP,
+            },
             extensions: ExtensionFlags::empty(),
             // The crate has no name for state 13.
             states: StateFlags::from_bits_retain(states),
@@ -216,26 +281,55 @@ fn plain(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
-/// The same from `/proc/net/tcp` and `tcp6`, without sockets that are only bound.
-fn from_proc(states: u32, port: u16) -> io::Result<Vec<Socket>> {
+/// The same from `/proc/net`, without TCP sockets that are only bound.
+fn from_proc(protocol: Protocol, states: u32, port: u16) -> io::Result<Vec<Socket>> {
     let mut found = Vec::new();
     // `thread-self`, as `/proc/net` shows the namespace of the first thread.
-    for file in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
-        let table = match procfs::net::TcpNetEntries::from_file(file, procfs::current_system_info())
-        {
-            Ok(table) => table,
+    for family in ["", "6"] {
+        let path = |table| format!("/proc/thread-self/net/{table}{family}");
+        let system = procfs::current_system_info();
+        let rows = match protocol {
+            Protocol::Tcp | Protocol::Both => {
+                procfs::net::TcpNetEntries::from_file(path("tcp"), system).map(|table| {
+                    let row = |entry: procfs::net::TcpNetEntry| {
+                        (
+                            entry.state as u8,
+                            entry.local_address,
+                            entry.inode,
+                            entry.uid,
+                        )
+                    };
+                    table.0.into_iter().map(row).collect::<Vec<_>>()
+                })
+            }
+            Protocol::Udp => {
+                procfs::net::UdpNetEntries::from_file(path("udp"), system).map(|table| {
+                    let row = |entry: procfs::net::UdpNetEntry| {
+                        (
+                            entry.state as u8,
+                            entry.local_address,
+                            entry.inode,
+                            entry.uid,
+                        )
+                    };
+                    table.0.into_iter().map(row).collect()
+                })
+            }
+        };
+        let rows = match rows {
+            Ok(rows) => rows,
             Err(procfs::ProcError::NotFound(_)) => continue,
             Err(error) => return Err(io::Error::other(error)),
         };
-        found.extend(table.0.into_iter().filter_map(|entry| {
-            let state = TcpState::from_kernel(entry.state as u8)?;
-            let wanted =
-                states & state.bit() != 0 && (port == 0 || entry.local_address.port() == port);
+        found.extend(rows.into_iter().filter_map(|(number, local, inode, uid)| {
+            let state = TcpState::from_kernel(number)?;
+            let wanted = states & (1 << number) != 0 && (port == 0 || local.port() == port);
             wanted.then(|| Socket {
-                port: entry.local_address.port(),
-                address: plain(entry.local_address.ip()),
-                inode: entry.inode,
-                uid: entry.uid,
+                protocol,
+                port: local.port(),
+                address: plain(local.ip()),
+                inode,
+                uid,
                 state,
             })
         }));

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::support::port_range::PortRange;
+use crate::support::protocol::Protocol;
 
 use super::ledger::Session;
 use super::owner::{self, Holder, weight};
@@ -26,7 +27,7 @@ pub(crate) fn holders_in(
     except: Option<&str>,
 ) -> Vec<Holder> {
     let mut by_port: BTreeMap<u16, Socket> = BTreeMap::new();
-    for socket in sock_diag::all().unwrap_or_default() {
+    for socket in sock_diag::all(Protocol::Tcp).unwrap_or_default() {
         if !ranges.iter().any(|range| range.contains(socket.port)) {
             continue;
         }

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 
 use super::owner::{command, descends, processes_of, sockets_of};
 use super::sock_diag::{self, Socket};
+use crate::support::protocol::Protocol;
 
 /// What is on a port that was given to a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub enum Observed {
 /// of the machine is looked at only when a stranger listens on one of the ports. Fails where the
 /// kernel tells nothing about its sockets.
 pub fn observe(ports: &[u16], tree: &[i32]) -> io::Result<Vec<Observed>> {
-    let listeners = sock_diag::listeners()?;
+    let listeners = sock_diag::listeners(Protocol::Tcp)?;
     if listeners.is_empty() {
         return Ok(vec![Observed::NotListening; ports.len()]);
     }

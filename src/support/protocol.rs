@@ -48,6 +48,15 @@ impl Protocol {
         }
     }
 
+    /// The transports of which it is made: TCP, UDP, or both.
+    pub fn parts(self) -> &'static [Self] {
+        match self {
+            Self::Tcp => &[Self::Tcp],
+            Self::Udp => &[Self::Udp],
+            Self::Both => &[Self::Tcp, Self::Udp],
+        }
+    }
+
     /// Whether two ports of one number get in each other's way.
     pub fn overlaps(self, other: Self) -> bool {
         (self.has_tcp() && other.has_tcp()) || (self.has_udp() && other.has_udp())

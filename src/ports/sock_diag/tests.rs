@@ -36,9 +36,12 @@ fn netlink_and_proc_agree_on_listeners() {
         ]
         .map(|(port, address)| (port, address.to_owned()));
         let bit = TcpState::Listen.bit();
-        assert_eq!(listening(listeners()), expected);
-        assert_eq!(listening(from_proc(bit, 0)), expected);
-        assert_eq!(listening(from_proc(bit, 8002)), expected[3..]);
+        assert_eq!(listening(listeners(Protocol::Tcp)), expected);
+        assert_eq!(listening(from_proc(Protocol::Tcp, bit, 0)), expected);
+        assert_eq!(
+            listening(from_proc(Protocol::Tcp, bit, 8002)),
+            expected[3..]
+        );
     });
 }
 
@@ -47,7 +50,7 @@ fn the_inode_is_that_of_the_descriptor() {
     in_own_network(|| {
         let server = listener("127.0.0.1:8000");
         let link = std::fs::read_link(format!("/proc/self/fd/{}", server.as_raw_fd())).unwrap();
-        let found = listeners().unwrap();
+        let found = listeners(Protocol::Tcp).unwrap();
         assert_eq!(
             link.to_str().unwrap(),
             format!("socket:[{}]", found[0].inode)
@@ -59,14 +62,14 @@ fn the_inode_is_that_of_the_descriptor() {
 fn a_hold_is_seen_where_the_kernel_shows_it() {
     in_own_network(|| {
         let _hold = Hold::take(8000).unwrap();
-        assert_eq!(listeners().unwrap(), []);
-        let found = occupied().unwrap();
+        assert_eq!(listeners(Protocol::Tcp).unwrap(), []);
+        let found = on_port(8000).unwrap();
         if found.is_empty() {
             println!("skipped: needs Linux 6.8");
             return;
         }
         assert_eq!(found[0].state, TcpState::Bound);
-        assert_eq!(on_port(8000).unwrap(), found);
+        assert_eq!(found.len(), 1);
         assert_eq!(on_port(8001).unwrap(), []);
     });
 }
@@ -109,6 +112,28 @@ fn a_table_of_many_datagrams_is_read_whole() {
         let _servers: Vec<_> = (10_000..10_700)
             .map(|port| listener(&format!("127.0.0.1:{port}")))
             .collect();
-        assert_eq!(listeners().unwrap().len(), 700);
+        assert_eq!(listeners(Protocol::Tcp).unwrap().len(), 700);
+    });
+}
+
+#[test]
+fn netlink_and_proc_agree_on_udp_and_each_protocol_is_its_own() {
+    in_own_network(|| {
+        let _tcp = listener("127.0.0.1:8000");
+        let _udp = ["127.0.0.1:8000", "[::1]:8001"]
+            .map(|address| std::net::UdpSocket::bind(address).unwrap());
+        let connected = std::net::UdpSocket::bind("127.0.0.1:8002").unwrap();
+        connected.connect("127.0.0.1:8000").unwrap();
+        let expected =
+            [(8000, "127.0.0.1"), (8001, "::1")].map(|(port, address)| (port, address.to_owned()));
+        assert_eq!(listening(listeners(Protocol::Udp)), expected);
+        assert_eq!(listening(from_proc(Protocol::Udp, UDP_BOUND, 0)), expected);
+        assert_eq!(listeners(Protocol::Both).unwrap().len(), 3);
+        let on_8000 = on_port(8000).unwrap();
+        let protocols: Vec<Protocol> = on_8000.iter().map(|socket| socket.protocol).collect();
+        assert_eq!(protocols, [Protocol::Tcp, Protocol::Udp]);
+        assert!(on_8000.iter().all(Socket::serves));
+        let connected = on_port(8002).unwrap();
+        assert!(connected.iter().all(|socket| !socket.serves()));
     });
 }

@@ -132,6 +132,7 @@ fn a_service_that_listens_elsewhere_is_on_the_wrong_port() {
 
 fn socket_with(inode: u64) -> Socket {
     Socket {
+        protocol: Protocol::Tcp,
         port: 8000,
         address: [127, 0, 0, 1].into(),
         inode,
