@@ -20,6 +20,7 @@ use super::request::{Owner, Pool, PortKey, PortRequest, Want};
 use super::set::{KernelPorts, PortSet, browser_refuses, overlap};
 use super::sock_diag;
 use super::stranger;
+use crate::support::protocol::Protocol;
 
 /// What is to be allocated in one transaction.
 #[derive(Debug, Clone, Copy)]
@@ -56,25 +57,29 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
             warnings: Vec::new(),
         });
     }
-    ensure_descriptors(batch.requests.len());
+    let sockets = batch
+        .requests
+        .iter()
+        .map(|request| request.protocol.parts().len());
+    ensure_descriptors(sockets.sum());
     let mut session = Session::begin(ledger);
     let kernel = KernelPorts::read();
     let terrain = terrain(batch, &session, &kernel);
 
-    let mut held: HashMap<u16, Hold> = HashMap::new();
+    let mut held: HashMap<(u16, Protocol), Hold> = HashMap::new();
     let plan = index::plan(
         batch.requests,
         batch.pool,
         &terrain,
         batch.strict,
-        |port, effort| {
+        |port, part, effort| {
             let hold = match effort {
-                Effort::Insist => take_or_reclaim(port),
-                Effort::Skim => Hold::take(port),
+                Effort::Insist => take_or_reclaim(part, port),
+                Effort::Skim => Hold::take_of(part, port),
             };
             match hold {
                 Ok(hold) => {
-                    held.insert(port, hold);
+                    held.insert((port, part), hold);
                     Ok(Answer::Held)
                 }
                 Err(HoldError::Taken) => Ok(Answer::Taken),
@@ -113,9 +118,18 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
     session.book.record(batch.owner, &rows, batch.fresh, &here);
     warnings.extend(session.commit().into_iter().map(PortWarning::Ledger));
 
-    let holds = rows
-        .into_iter()
-        .filter_map(|row| Some((row.key, held.remove(&row.port)?)))
+    let holds = batch
+        .requests
+        .iter()
+        .zip(&plan.ports)
+        .filter_map(|(request, &port)| {
+            let mut part = |part| held.remove(&(port, part));
+            let hold = match request.protocol {
+                Protocol::Tcp | Protocol::Udp => part(request.protocol)?,
+                Protocol::Both => Hold::pair(part(Protocol::Tcp)?, part(Protocol::Udp)?),
+            };
+            Some((request.key.clone(), hold))
+        })
         .collect();
     Ok(Allocation { holds, warnings })
 }
@@ -138,7 +152,7 @@ fn terrain(batch: &Batch<'_>, session: &Session, kernel: &KernelPorts) -> Terrai
         live: session
             .book
             .live(&session.here, own)
-            .map(|entry| entry.port)
+            .map(|entry| (Protocol::Both, entry.port))
             .collect(),
         foreign_sticky,
         avoid,

@@ -10,9 +10,10 @@
 use std::collections::HashMap;
 
 use crate::support::port_range::PortRange;
+use crate::support::protocol::Protocol;
 
 use super::request::{Pool, PortKey, PortRequest, Want};
-use super::set::PortSet;
+use super::set::{PortSet, ProtocolSet};
 
 /// How hard a port is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub(crate) struct Terrain {
     pub(crate) own_sticky: HashMap<PortKey, u16>,
     /// Held by other stacks that run. They count as taken even where a socket would say free: a
     /// server may be just between its hold and its listener.
-    pub(crate) live: PortSet,
+    pub(crate) live: ProtocolSet,
     /// The sticky ports of other stacks.
     pub(crate) foreign_sticky: PortSet,
     /// Handed out last: besides foreign sticky ones, those that turned bad.
@@ -99,7 +100,7 @@ pub(crate) struct Plan {
 /// Why there is no plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoPlan<E> {
-    /// Two requests are fixed to one port.
+    /// Two requests of one protocol are fixed to one port.
     FixedTwice {
         first: usize,
         second: usize,
@@ -120,13 +121,13 @@ pub(crate) enum NoPlan<E> {
 /// Chooses a port for every request, or none at all.
 ///
 /// `strict` makes a wish or a preferred number that is taken an error. `probe` is asked at most
-/// once for each port.
+/// once for each transport, TCP or UDP, of each port.
 pub(crate) fn plan<E>(
     requests: &[PortRequest],
     pool: &Pool,
     terrain: &Terrain,
     strict: bool,
-    probe: impl FnMut(u16, Effort) -> Result<Answer, E>,
+    probe: impl FnMut(u16, Protocol, Effort) -> Result<Answer, E>,
 ) -> Result<Plan, NoPlan<E>> {
     let mut planner = Planner {
         requests,
@@ -168,14 +169,14 @@ struct Planner<'a, F> {
     pool: &'a Pool,
     terrain: &'a Terrain,
     probe: F,
-    answers: HashMap<u16, Answer>,
+    answers: HashMap<(u16, Protocol), Answer>,
     ports: Vec<Option<u16>>,
-    taken_by: HashMap<u16, usize>,
+    taken_by: HashMap<u16, Vec<usize>>,
 }
 
 impl<F, E> Planner<'_, F>
 where
-    F: FnMut(u16, Effort) -> Result<Answer, E>,
+    F: FnMut(u16, Protocol, Effort) -> Result<Answer, E>,
 {
     fn fixed(&mut self) -> Result<(), NoPlan<E>> {
         let mut misses = Vec::new();
@@ -300,7 +301,10 @@ where
     fn lowest_of(&mut self, index: usize, avoided: bool) -> Result<bool, NoPlan<E>> {
         for range in self.ranges(&self.requests[index]) {
             for port in range.ports() {
-                if self.terrain.never.contains(port) || self.terrain.avoid.contains(port) != avoided
+                // TCP and UDP could share a number; people would rather have two.
+                if self.terrain.never.contains(port)
+                    || self.terrain.avoid.contains(port) != avoided
+                    || self.taken_by.contains_key(&port)
                 {
                     continue;
                 }
@@ -319,28 +323,32 @@ where
         port: u16,
         effort: Effort,
     ) -> Result<Option<Reason>, NoPlan<E>> {
-        if let Some(&sibling) = self.taken_by.get(&port) {
+        let protocol = self.requests[index].protocol;
+        let in_the_way = |&&other: &&usize| self.requests[other].protocol.overlaps(protocol);
+        let mut siblings = self.taken_by.get(&port).into_iter().flatten();
+        if let Some(&sibling) = siblings.find(in_the_way) {
             return Ok(Some(Reason::Sibling(sibling)));
         }
-        if self.terrain.live.contains(port) {
+        if self.terrain.live.contains(protocol, port) {
             return Ok(Some(Reason::Taken));
         }
-        let answer = if let Some(&answer) = self.answers.get(&port) {
-            answer
-        } else {
-            let answer = (self.probe)(port, effort).map_err(NoPlan::Stopped)?;
-            self.answers.insert(port, answer);
-            answer
-        };
-        Ok(match answer {
-            Answer::Held => {
-                self.ports[index] = Some(port);
-                self.taken_by.insert(port, index);
-                None
+        for &part in protocol.parts() {
+            let answer = if let Some(&answer) = self.answers.get(&(port, part)) {
+                answer
+            } else {
+                let answer = (self.probe)(port, part, effort).map_err(NoPlan::Stopped)?;
+                self.answers.insert((port, part), answer);
+                answer
+            };
+            match answer {
+                Answer::Held => {}
+                Answer::Taken => return Ok(Some(Reason::Taken)),
+                Answer::Denied => return Ok(Some(Reason::Denied)),
             }
-            Answer::Taken => Some(Reason::Taken),
-            Answer::Denied => Some(Reason::Denied),
-        })
+        }
+        self.ports[index] = Some(port);
+        self.taken_by.entry(port).or_default().push(index);
+        Ok(None)
     }
 
     /// Where a request may be served from when nobody asks for a number.

@@ -15,14 +15,22 @@ use super::hold::{Hold, HoldError, unbound};
 use super::sock_diag;
 use crate::support::protocol::Protocol;
 
-/// Takes `port` like [`Hold::take`], and also where nothing but leftovers is on it.
+/// Takes `port` like [`Hold::take_of`], and also where nothing but leftovers is on it. UDP leaves
+/// none.
 ///
 /// Leftovers of a server that never set `SO_REUSEADDR` cannot be reclaimed by anybody; the port
 /// is taken then.
-pub fn take_or_reclaim(port: u16) -> Result<Hold, HoldError> {
-    match Hold::take(port) {
-        Err(HoldError::Taken) if only_leftovers(port) => reclaim(port),
-        other => other,
+pub fn take_or_reclaim(protocol: Protocol, port: u16) -> Result<Hold, HoldError> {
+    match protocol {
+        Protocol::Udp => Hold::take_of(protocol, port),
+        Protocol::Tcp => match Hold::take(port) {
+            Err(HoldError::Taken) if only_leftovers(port) => reclaim(port),
+            other => other,
+        },
+        Protocol::Both => {
+            let udp = Hold::take_of(Protocol::Udp, port)?;
+            Ok(Hold::pair(take_or_reclaim(Protocol::Tcp, port)?, udp))
+        }
     }
 }
 
@@ -37,7 +45,7 @@ fn only_leftovers(port: u16) -> bool {
 }
 
 fn reclaim(port: u16) -> Result<Hold, HoldError> {
-    let (socket, address) = unbound(port)?;
+    let (socket, address) = unbound(Protocol::Tcp, port)?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(1)?;

@@ -1,6 +1,7 @@
 //! Sets of ports, and the ports that nobody should be given.
 
 use crate::support::port_range::PortRange;
+use crate::support::protocol::Protocol;
 
 /// A set of ports as a bitmap of 8 KiB.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,6 +18,12 @@ impl PortSet {
 
     pub(crate) fn contains(&self, port: u16) -> bool {
         self.0[usize::from(port >> 6)] & (1 << (port & 63)) != 0
+    }
+}
+
+impl Default for PortSet {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -98,6 +105,41 @@ fn parse_ephemeral(text: &str) -> Option<PortRange> {
 /// The ports that two ranges share.
 pub(crate) fn overlap(one: PortRange, other: PortRange) -> Option<PortRange> {
     PortRange::new(one.start().max(other.start()), one.end().min(other.end())).ok()
+}
+
+/// A set of ports for each transport.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ProtocolSet {
+    tcp: PortSet,
+    udp: PortSet,
+}
+
+impl ProtocolSet {
+    /// Adds a port of a protocol.
+    pub(crate) fn insert(&mut self, protocol: Protocol, port: u16) {
+        if protocol.has_tcp() {
+            self.tcp.insert(port);
+        }
+        if protocol.has_udp() {
+            self.udp.insert(port);
+        }
+    }
+
+    /// Whether a port of a protocol, or a half of it, is in the set.
+    pub(crate) fn contains(&self, protocol: Protocol, port: u16) -> bool {
+        (protocol.has_tcp() && self.tcp.contains(port))
+            || (protocol.has_udp() && self.udp.contains(port))
+    }
+}
+
+impl FromIterator<(Protocol, u16)> for ProtocolSet {
+    fn from_iter<I: IntoIterator<Item = (Protocol, u16)>>(ports: I) -> Self {
+        let mut set = Self::default();
+        for (protocol, port) in ports {
+            set.insert(protocol, port);
+        }
+        set
+    }
 }
 
 #[cfg(test)]

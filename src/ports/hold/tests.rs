@@ -2,7 +2,7 @@
 //! design, with real sockets.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::process::Command;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -23,6 +23,10 @@ const ADDRESSES: [(&str, bool); 7] = [
     ("[::]:8000", false),
     ("[::]:8000", true),
 ];
+
+fn only(hold: &Hold) -> BorrowedFd<'_> {
+    hold.sockets().next().unwrap()
+}
 
 fn taken(port: u16) -> bool {
     matches!(Hold::take(port), Err(HoldError::Taken))
@@ -172,16 +176,20 @@ fn nobody_waits_in_a_hold() {
 fn no_child_inherits_a_hold() {
     in_own_network(|| {
         let hold = Hold::take(8000).unwrap();
-        let flags = fcntl(hold.as_fd(), FcntlArg::F_GETFD).unwrap();
+        let flags = fcntl(only(&hold), FcntlArg::F_GETFD).unwrap();
         assert!(FdFlag::from_bits_retain(flags).contains(FdFlag::FD_CLOEXEC));
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let link = format!("/proc/{}/fd/{}", child.id(), hold.as_fd().as_raw_fd());
-        let inherited = std::fs::read_link(link);
+        // The number alone says nothing: the program opens files of its own while it starts.
+        let inode = hold.inodes().next().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let inherited = crate::ports::owner::sockets_of(pid)
+            .unwrap()
+            .contains(&inode);
         drop(hold);
         let free = is_port_free(8000);
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(inherited.is_err());
+        assert!(!inherited);
         assert!(free, "the child has the port");
     });
 }
@@ -216,5 +224,98 @@ fn a_socket_born_with_reuseaddr_would_be_no_hold() {
         let _first = born_soft().unwrap();
         assert!(born_soft().is_ok());
         assert!(taken(8000));
+    });
+}
+
+#[test]
+fn udp_is_held_like_tcp_and_the_two_do_not_meet() {
+    in_own_network(|| {
+        let udp_taken = || matches!(Hold::take_of(Protocol::Udp, 8000), Err(HoldError::Taken));
+        let server = |reuse: bool| {
+            let socket = Socket::new(Domain::IPV4, Type::DGRAM, None)?;
+            socket.set_reuse_address(reuse)?;
+            socket.bind(&SocketAddr::from(([127, 0, 0, 1], 8000)).into())?;
+            io::Result::Ok(socket)
+        };
+        for address in ["127.0.0.1:8000", "0.0.0.0:8000", "[::1]:8000", "[::]:8000"] {
+            let _occupant = std::net::UdpSocket::bind(address).unwrap();
+            assert!(udp_taken() && !taken(8000), "{address}");
+            let both = Hold::take_of(Protocol::Both, 8000);
+            assert!(matches!(both, Err(HoldError::Taken)), "{address}");
+            assert!(is_port_free(8000), "the half that was had is given back");
+        }
+        let hold = Hold::take_of(Protocol::Both, 8000).unwrap();
+        assert!(udp_taken() && taken(8000));
+        assert!(server(true).is_err() && server(false).is_err());
+        hold.soften().unwrap();
+        assert!(server(true).is_ok() && server(false).is_err());
+        assert!(udp_taken(), "another allocator stays out");
+    });
+}
+
+#[test]
+fn datagrams_reach_the_server_and_not_the_hold() {
+    in_own_network(|| {
+        let hold = Hold::take_of(Protocol::Udp, 8000).unwrap();
+        let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        for address in ["127.0.0.1:8000", "0.0.0.0:8000", "[::]:8000"] {
+            hold.soften().unwrap();
+            let address: SocketAddr = address.parse().unwrap();
+            let server = Socket::new(Domain::for_address(address), Type::DGRAM, None).unwrap();
+            server.set_reuse_address(true).unwrap();
+            server.bind(&address.into()).unwrap();
+            let server = std::net::UdpSocket::from(server);
+            client.send_to(b"hello", "127.0.0.1:8000").unwrap();
+            let mut buffer = [0; 16];
+            assert_eq!(server.recv(&mut buffer).unwrap(), 5, "{address}");
+            drop(server);
+            hold.harden().unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_hold_that_listens_lets_clients_queue_and_is_a_hold_again_afterwards() {
+    in_own_network(|| {
+        let hold = Hold::take(8000).unwrap();
+        for _ in 0..3 {
+            hold.listen().unwrap();
+            hold.listen().expect("a restart listens again");
+            let client = TcpStream::connect("127.0.0.1:8000").unwrap();
+            let server = TcpListener::from(hold.sockets[0].try_clone().unwrap());
+            // Closed by the server first: TIME_WAIT is on the port from now on.
+            drop(server.accept().unwrap());
+            drop((client, server));
+            let queued = TcpStream::connect("127.0.0.1:8000").unwrap();
+            let rival = socket("127.0.0.1:8000".parse().unwrap(), Made::LISTENER);
+            assert!(rival.is_err(), "only one can listen");
+            hold.stop_listening().unwrap();
+            drop(queued);
+            let refused = TcpStream::connect("127.0.0.1:8000").unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+            let rival = socket("127.0.0.1:8000".parse().unwrap(), Made::LISTENER);
+            assert!(rival.is_err() && taken(8000), "it is hard");
+            hold.stop_listening().expect("one that does not listen");
+        }
+    });
+}
+
+#[test]
+fn a_hold_knows_its_inodes() {
+    in_own_network(|| {
+        let hold = Hold::take_of(Protocol::Both, 8000).unwrap();
+        let links: Vec<String> = hold
+            .sockets()
+            .map(|socket| {
+                let link = std::fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd()));
+                link.unwrap().to_string_lossy().into_owned()
+            })
+            .collect();
+        let named: Vec<String> = hold
+            .inodes()
+            .map(|inode| format!("socket:[{inode}]"))
+            .collect();
+        assert_eq!(links, named);
+        assert_eq!(links.len(), 2);
     });
 }

@@ -15,6 +15,8 @@ struct World {
     taken: HashSet<u16>,
     denied: HashSet<u16>,
     asked: Vec<(u16, Effort)>,
+    /// The transports that were asked for.
+    parts: HashSet<Protocol>,
 }
 
 impl World {
@@ -32,7 +34,8 @@ impl World {
         terrain: &Terrain,
         strict: bool,
     ) -> Result<Plan, NoPlan<Infallible>> {
-        plan(requests, pool, terrain, strict, |port, effort| {
+        plan(requests, pool, terrain, strict, |port, part, effort| {
+            self.parts.insert(part);
             self.asked.push((port, effort));
             Ok(if self.taken.contains(&port) {
                 Answer::Taken
@@ -48,7 +51,7 @@ impl World {
 fn open_terrain() -> Terrain {
     Terrain {
         own_sticky: HashMap::new(),
-        live: PortSet::new(),
+        live: ProtocolSet::default(),
         foreign_sticky: PortSet::new(),
         avoid: PortSet::new(),
         never: PortSet::new(),
@@ -276,5 +279,54 @@ fn only_numbers_that_somebody_asked_for_are_tried_hard() {
             (8005, Effort::Insist),
             (8000, Effort::Skim)
         ]
+    );
+}
+
+fn udp(port_request: PortRequest, protocol: Protocol) -> PortRequest {
+    PortRequest {
+        protocol,
+        ..port_request
+    }
+}
+
+#[test]
+fn a_number_may_be_fixed_for_tcp_and_for_udp_but_not_twice_for_one() {
+    let fixed = |name, protocol| udp(request(name, Want::Fixed(8001)), protocol);
+    let planned = |requests: &[PortRequest]| {
+        World::default().plan(requests, &pool(&["8000-8009"]), &open_terrain(), false)
+    };
+    let apart = [fixed("a", Protocol::Tcp), fixed("b", Protocol::Udp)];
+    assert_eq!(planned(&apart).unwrap().ports, [8001, 8001]);
+    for second in [Protocol::Tcp, Protocol::Udp] {
+        let together = [fixed("a", Protocol::Both), fixed("b", second)];
+        assert!(matches!(planned(&together), Err(NoPlan::FixedTwice { .. })));
+    }
+}
+
+#[test]
+fn nobody_who_leaves_the_number_open_shares_one() {
+    let requests = [
+        udp(request("a", Want::Auto), Protocol::Udp),
+        request("b", Want::Auto),
+        udp(request("c", Want::Auto), Protocol::Both),
+    ];
+    let mut world = World::default();
+    let plan = world
+        .plan(&requests, &pool(&["8000-8009"]), &open_terrain(), false)
+        .unwrap();
+    assert_eq!(plan.ports, [8000, 8001, 8002]);
+    assert_eq!(world.parts, HashSet::from([Protocol::Tcp, Protocol::Udp]));
+}
+
+#[test]
+fn a_port_of_another_stack_is_taken_for_its_own_protocol_only() {
+    let terrain = Terrain {
+        live: [(Protocol::Udp, 8000)].into_iter().collect(),
+        ..open_terrain()
+    };
+    let both = udp(request("c", Want::Auto), Protocol::Both);
+    assert_eq!(
+        ports(&[request("a", Want::Auto), both], &terrain, &[]),
+        [8000, 8001]
     );
 }

@@ -33,7 +33,7 @@ fn time_wait_is_reclaimed_at_once_and_the_result_is_a_hard_hold() {
         drop(crash(true));
         assert!(is_taken(&Hold::take(8000)), "the kernel keeps TIME_WAIT");
         let started = Instant::now();
-        let hold = take_or_reclaim(8000).unwrap();
+        let hold = take_or_reclaim(Protocol::Tcp, 8000).unwrap();
         assert!(started.elapsed() < Duration::from_secs(1));
 
         assert!(!hold.is_soft().unwrap());
@@ -47,7 +47,10 @@ fn time_wait_is_reclaimed_at_once_and_the_result_is_a_hard_hold() {
             assert!(socket(address, bound).is_err(), "{address}, not listening");
         }
         assert!(is_taken(&Hold::take(8000)), "a strict binder");
-        assert!(is_taken(&take_or_reclaim(8000)), "a second reclaimer");
+        assert!(
+            is_taken(&take_or_reclaim(Protocol::Tcp, 8000)),
+            "a second reclaimer"
+        );
         assert!(TcpStream::connect(SocketAddr::from(ADDRESS)).is_err());
 
         // And it works as one: soft for its server, hard again after that.
@@ -65,7 +68,7 @@ fn a_client_that_keeps_its_end_open_does_not_keep_the_port() {
     in_own_network(|| {
         let client = crash(true);
         assert!(is_taken(&Hold::take(8000)));
-        assert!(take_or_reclaim(8000).is_ok());
+        assert!(take_or_reclaim(Protocol::Tcp, 8000).is_ok());
         drop(client);
     });
 }
@@ -81,7 +84,7 @@ fn of_two_reclaimers_at_once_one_wins() {
                     .map(|_| {
                         scope.spawn(|| {
                             barrier.wait();
-                            let hold = take_or_reclaim(8000);
+                            let hold = take_or_reclaim(Protocol::Tcp, 8000);
                             barrier.wait();
                             hold.is_ok()
                         })
@@ -94,7 +97,7 @@ fn of_two_reclaimers_at_once_one_wins() {
             });
             assert!(winners <= 1, "{winners} hold one port");
         }
-        assert!(take_or_reclaim(8000).is_ok());
+        assert!(take_or_reclaim(Protocol::Tcp, 8000).is_ok());
     });
 }
 
@@ -102,7 +105,7 @@ fn of_two_reclaimers_at_once_one_wins() {
 fn leftovers_of_a_server_without_reuseaddr_are_left_alone() {
     in_own_network(|| {
         drop(crash(false));
-        assert!(is_taken(&take_or_reclaim(8000)));
+        assert!(is_taken(&take_or_reclaim(Protocol::Tcp, 8000)));
     });
 }
 
@@ -116,14 +119,17 @@ fn a_living_occupant_is_never_reclaimed_from() {
         };
         // Somebody's soft hold amid leftovers: a reclaimer with the option could bind beside it.
         let hold = socket("[::]:8000".parse().unwrap(), bound).unwrap();
-        assert!(is_taken(&take_or_reclaim(8000)));
+        assert!(is_taken(&take_or_reclaim(Protocol::Tcp, 8000)));
         drop(hold);
         let server = socket(ADDRESS.into(), Made::LISTENER).unwrap();
-        assert!(is_taken(&take_or_reclaim(8000)));
+        assert!(is_taken(&take_or_reclaim(Protocol::Tcp, 8000)));
         let live = TcpStream::connect(SocketAddr::from(ADDRESS)).unwrap();
         let (accepted, _) = server.accept().unwrap();
         drop(server);
-        assert!(is_taken(&take_or_reclaim(8000)), "a live connection");
+        assert!(
+            is_taken(&take_or_reclaim(Protocol::Tcp, 8000)),
+            "a live connection"
+        );
         drop((client, live, accepted));
     });
 }

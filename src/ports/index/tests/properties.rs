@@ -44,7 +44,7 @@ fn any_terrain() -> impl Strategy<Value = Terrain> {
             .into_iter()
             .map(|(index, port)| (key(&format!("s{index}")), port))
             .collect(),
-        live: live.into_iter().collect(),
+        live: live.into_iter().map(|port| (Protocol::Tcp, port)).collect(),
         foreign_sticky: foreign.iter().copied().collect(),
         avoid: foreign.into_iter().collect(),
         never: never.into_iter().take(8).collect(),
@@ -81,7 +81,7 @@ proptest! {
             plan.misses.iter().any(|miss| miss.request == index && miss.claim == claim)
         };
         for (index, (request, &port)) in requests.iter().zip(&plan.ports).enumerate() {
-            prop_assert!(!taken.contains(&port) && !terrain.live.contains(port));
+            prop_assert!(!taken.contains(&port) && !terrain.live.contains(Protocol::Tcp, port));
             prop_assert!(probed.contains(&port), "it is not held");
             let wished = request.wish.as_ref().map(|wish| wish.port);
             if let Want::Fixed(fixed) = request.want {
