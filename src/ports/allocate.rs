@@ -111,6 +111,7 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
         .zip(&plan.ports)
         .map(|(request, &port)| PortRow {
             key: request.key.clone(),
+            protocol: request.protocol,
             port,
         })
         .collect();

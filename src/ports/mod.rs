@@ -36,7 +36,7 @@ pub use allocate::{Allocation, Batch, allocate};
 pub use descriptors::{ensure_descriptors, original_soft_limit};
 pub use free::{Grant, free_port, free_ports, grant, is_port_free};
 pub use hold::{Hold, HoldError};
-pub use ledger::{Ledger, LedgerWarning, StackPort, state_dir};
+pub use ledger::{Ledger, LedgerOverview, LedgerWarning, StackPort, state_dir};
 pub use owner::{Holder, holder};
 pub use problem::{Asked, Occupant, PortError, PortWarning, Refused};
 pub use reclaim::take_or_reclaim;

@@ -6,6 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ports::request::{Owner, PortKey};
+use crate::support::protocol::Protocol;
 
 use super::place::{Here, Process};
 
@@ -48,6 +49,9 @@ pub(crate) struct LiveRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PortRow {
     pub(crate) key: PortKey,
+    /// Absent for TCP.
+    #[serde(default, skip_serializing_if = "Protocol::is_tcp")]
+    pub(crate) protocol: Protocol,
     pub(crate) port: u16,
 }
 
@@ -75,6 +79,9 @@ pub(crate) struct StackRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StickyRow {
     pub(crate) key: PortKey,
+    /// Absent for TCP.
+    #[serde(default, skip_serializing_if = "Protocol::is_tcp")]
+    pub(crate) protocol: Protocol,
     pub(crate) port: u16,
     /// In milliseconds since the Unix epoch.
     pub(crate) used: u64,
@@ -95,6 +102,8 @@ pub struct StackPort {
     pub owner: Owner,
     /// The service and the name of the port.
     pub key: PortKey,
+    /// What travels over it.
+    pub protocol: Protocol,
     /// The port.
     pub port: u16,
     /// The supervisor that holds it; `None` for the sticky port of a stack that does not run.
@@ -127,6 +136,7 @@ impl fmt::Display for StackPort {
 pub(crate) struct Entry<'a> {
     owner: &'a Owner,
     key: &'a PortKey,
+    pub(crate) protocol: Protocol,
     pub(crate) port: u16,
     supervisor: Option<i32>,
 }
@@ -136,6 +146,7 @@ impl From<Entry<'_>> for StackPort {
         Self {
             owner: entry.owner.clone(),
             key: entry.key.clone(),
+            protocol: entry.protocol,
             port: entry.port,
             supervisor: entry.supervisor,
         }
@@ -184,6 +195,7 @@ impl Book {
                 row.ports.iter().map(|port| Entry {
                     owner: &row.owner,
                     key: &port.key,
+                    protocol: port.protocol,
                     port: port.port,
                     supervisor: Some(row.supervisor.pid),
                 })
@@ -199,6 +211,7 @@ impl Book {
                 row.sticky.iter().map(|sticky| Entry {
                     owner: &row.owner,
                     key: &sticky.key,
+                    protocol: sticky.protocol,
                     port: sticky.port,
                     supervisor: None,
                 })
@@ -280,6 +293,7 @@ impl Book {
         row.sticky.retain(|sticky| !keys.contains(&sticky.key));
         row.sticky.extend(ports.iter().map(|port| StickyRow {
             key: port.key.clone(),
+            protocol: port.protocol,
             port: port.port,
             used: here.unix_millis,
         }));

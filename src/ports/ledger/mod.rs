@@ -22,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::ports::request::{Owner, PortKey};
+use crate::support::protocol::Protocol;
 
 pub use book::StackPort;
 pub(crate) use book::{GRANT_MILLIS, GrantRow, PortRow};
@@ -35,6 +36,21 @@ const LOCK_WAIT: Duration = Duration::from_secs(1);
 pub struct Ledger {
     directory: PathBuf,
     lock_wait: Duration,
+}
+
+/// All that the ledger says, from one reading.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LedgerOverview {
+    /// What running stacks of this network namespace hold. Each supervisor was looked up: the rows
+    /// of dead ones are left out.
+    pub live: Vec<StackPort>,
+    /// What every stack had last, whether it runs or not.
+    pub sticky: Vec<StackPort>,
+    /// The numbers that were printed for somebody within the last two minutes, and that nobody is
+    /// known to hold yet.
+    pub granted: Vec<u16>,
+    /// Why there is less to see than there should be.
+    pub warnings: Vec<LedgerWarning>,
 }
 
 /// What is wrong with the ledger. Never a reason to stop.
@@ -158,6 +174,18 @@ impl Ledger {
         &self.directory
     }
 
+    /// Everything at once, so that the parts fit together; read without the lock.
+    pub fn overview(&self) -> LedgerOverview {
+        let session = Session::read(self);
+        let (book, here) = (&session.book, &session.here);
+        LedgerOverview {
+            live: book.live(here, None).map(StackPort::from).collect(),
+            sticky: book.sticky(None).map(StackPort::from).collect(),
+            granted: book.granted(here).collect(),
+            warnings: session.warnings().to_vec(),
+        }
+    }
+
     /// Every port that a running stack of this network namespace holds.
     pub fn live(&self) -> Vec<StackPort> {
         let session = Session::read(self);
@@ -188,11 +216,12 @@ impl Ledger {
 
     /// Notes that this process holds `ports` for `owner`: after a fork it is not the one that
     /// allocated them.
-    pub fn hold(&self, owner: &Owner, ports: &[(PortKey, u16)]) -> Vec<LedgerWarning> {
+    pub fn hold(&self, owner: &Owner, ports: &[(PortKey, Protocol, u16)]) -> Vec<LedgerWarning> {
         let rows: Vec<book::PortRow> = ports
             .iter()
-            .map(|(key, port)| book::PortRow {
+            .map(|(key, protocol, port)| book::PortRow {
                 key: key.clone(),
+                protocol: *protocol,
                 port: *port,
             })
             .collect();

@@ -85,6 +85,11 @@ impl Session {
         self.lock = None;
     }
 
+    /// What went wrong so far.
+    pub(crate) fn warnings(&self) -> &[LedgerWarning] {
+        &self.warnings
+    }
+
     /// Whether a commit will be seen by others.
     pub(crate) fn is_locked(&self) -> bool {
         self.lock.is_some()

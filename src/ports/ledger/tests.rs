@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::ports::testing::{key, owner};
+use crate::support::protocol::Protocol;
 
 use super::book::{Book, VERSION};
 use super::place::{Here, Process};
@@ -17,6 +18,7 @@ fn rows(ports: &[(&str, u16)]) -> Vec<PortRow> {
         .iter()
         .map(|&(service, port)| PortRow {
             key: key(service),
+            protocol: Protocol::Tcp,
             port,
         })
         .collect()
@@ -89,6 +91,77 @@ fn what_is_written_is_read_again() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn the_overview_says_everything_at_once_and_only_what_counts() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = Ledger::at(directory.path().join("new"));
+    assert_eq!(ledger.overview(), LedgerOverview::default());
+    let shop = owner("shop", directory.path());
+    let ports = [
+        (key("api"), Protocol::Tcp, 8000),
+        (key("dns"), Protocol::Udp, 8000),
+    ];
+    assert_eq!(ledger.hold(&shop, &ports), []);
+    let blog = owner("blog", directory.path());
+    let mail = owner("mail", directory.path());
+    ledger.update(|session| {
+        let dead = Here {
+            process: Process { pid: 1, start: 0 },
+            ..session.here.clone()
+        };
+        session
+            .book
+            .record(&blog, &rows(&[("api", 8001)]), false, &dead);
+        let elsewhere = Here {
+            netns: 7,
+            ..session.here.clone()
+        };
+        session
+            .book
+            .record(&mail, &rows(&[("api", 8002)]), false, &elsewhere);
+        session.book.grants.push(GrantRow {
+            port: 8003,
+            boot: session.here.boot.clone(),
+            netns: session.here.netns,
+            until: session.here.boottime_millis + GRANT_MILLIS,
+        });
+    });
+    let overview = ledger.overview();
+    let stack_port = |owner: &Owner, service, protocol, port, supervisor| StackPort {
+        owner: owner.clone(),
+        key: key(service),
+        protocol,
+        port,
+        supervisor,
+    };
+    let me = i32::try_from(std::process::id()).ok();
+    assert_eq!(
+        overview.live,
+        [
+            stack_port(&shop, "api", Protocol::Tcp, 8000, me),
+            stack_port(&shop, "dns", Protocol::Udp, 8000, me),
+        ]
+    );
+    assert_eq!(
+        overview.sticky,
+        [
+            stack_port(&shop, "api", Protocol::Tcp, 8000, None),
+            stack_port(&shop, "dns", Protocol::Udp, 8000, None),
+            stack_port(&blog, "api", Protocol::Tcp, 8001, None),
+            stack_port(&mail, "api", Protocol::Tcp, 8002, None),
+        ]
+    );
+    assert_eq!(overview.granted, [8003]);
+    assert_eq!(overview.warnings, []);
+
+    fs_err::write(ledger.path(), "garbage").unwrap();
+    let overview = ledger.overview();
+    assert!(matches!(
+        overview.warnings[..],
+        [LedgerWarning::Damaged { .. }]
+    ));
 }
 
 /// Directory and pid of a row, a change of the world, and whether the row then counts as live and

@@ -25,6 +25,7 @@ use crate::run::logs::LogSink;
 use crate::run::snapshot::{Event, Exit};
 use crate::run::supervisor::{Options, Outcome, Parts, Supervisor};
 use crate::support::name::ServiceName;
+use crate::support::protocol::Protocol;
 
 /// Runs the supervisor to its end. Returns the exit code of the whole.
 pub(super) fn supervise(
@@ -81,10 +82,18 @@ fn end_on_panic() {
 /// In the background the process that allocated the ports ends soon. The ledger must name one that
 /// lives as long as the holds, or others would not learn whose they are.
 fn note_holds(invocation: &Invocation, prepared: &Prepared) {
-    let ports: Vec<(PortKey, u16)> = prepared
-        .holds
-        .iter()
-        .map(|(key, hold)| (key.clone(), hold.port()))
+    let units = prepared.plan.units.iter();
+    let ports: Vec<(PortKey, Protocol, u16)> = units
+        .flat_map(|unit| {
+            unit.ports.iter().map(|port| {
+                let key = PortKey {
+                    service: unit.service.clone(),
+                    replica: unit.replica,
+                    name: port.name.clone(),
+                };
+                (key, port.protocol, port.port)
+            })
+        })
         .collect();
     if !ports.is_empty() {
         // What could not be written has been said when the ports were allocated.
