@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use divan::Bencher;
 use stack::ports::request::{Owner, Pool, PortKey, PortRequest, Want};
-use stack::ports::{Batch, Hold, Ledger, allocate, holder, observe};
+use stack::ports::{Batch, Hold, Known, Ledger, Listeners, Subject, allocate, holder, observe};
 use stack::support::name::{PortName, ServiceName};
 use stack::support::port_range::PortRange;
 use stack::support::protocol::Protocol;
@@ -82,7 +82,23 @@ fn observe_one_service(bencher: Bencher) {
     let me = i32::try_from(std::process::id()).unwrap_or(0);
     let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = server.local_addr().map_or(0, |address| address.port());
-    bencher.bench(|| observe(black_box(&[port]), &[me]));
+    let ports = [(Protocol::Tcp, port)];
+    let subject = Subject {
+        ports: &ports,
+        holds: &[],
+        main: me,
+    };
+    bencher.bench(|| {
+        let listeners = Listeners::read(Protocol::Tcp);
+        listeners.map(|listeners| {
+            observe(
+                &listeners,
+                black_box(&subject),
+                &mut Known::default(),
+                Vec::new,
+            )
+        })
+    });
     drop(server);
 }
 

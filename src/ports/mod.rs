@@ -14,6 +14,7 @@
 
 pub mod allocate;
 pub mod descriptors;
+pub mod evidence;
 pub mod free;
 pub mod hold;
 mod index;
@@ -34,10 +35,11 @@ mod tests;
 
 pub use allocate::{Allocation, Batch, allocate};
 pub use descriptors::{ensure_descriptors, original_soft_limit};
+pub use evidence::{reuses_address, strangers_on};
 pub use free::{Grant, free_port, free_ports, grant, is_port_free};
 pub use hold::{Hold, HoldError};
 pub use ledger::{Ledger, LedgerOverview, LedgerWarning, StackPort, state_dir};
 pub use owner::{Holder, holder};
 pub use problem::{Asked, Occupant, PortError, PortWarning, Refused};
 pub use reclaim::take_or_reclaim;
-pub use verify::{Observed, observe};
+pub use verify::{Known, Listeners, Observed, Subject, observe};

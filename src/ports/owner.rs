@@ -120,9 +120,15 @@ pub(crate) fn processes_of(inodes: &HashSet<u64>) -> HashMap<u64, i32> {
 
 /// The inodes of the sockets that `pid` has open.
 pub(crate) fn sockets_of(pid: i32) -> io::Result<Vec<u64>> {
+    let descriptors = descriptors_of(pid)?;
+    Ok(descriptors.into_iter().map(|(_, inode)| inode).collect())
+}
+
+/// The sockets that `pid` has open: descriptor and inode of each.
+pub(crate) fn descriptors_of(pid: i32) -> io::Result<Vec<(i32, u64)>> {
     // Read by hand: the procfs crate makes two more system calls for each descriptor.
     let entries = std::fs::read_dir(format!("/proc/{pid}/fd"))?;
-    let mut inodes = Vec::new();
+    let mut sockets = Vec::new();
     for entry in entries.flatten() {
         let Ok(link) = std::fs::read_link(entry.path()) else {
             continue; // Closed in the meantime.
@@ -135,9 +141,10 @@ pub(crate) fn sockets_of(pid: i32) -> io::Result<Vec<u64>> {
                     .parse()
                     .ok()
             });
-        inodes.extend(inode);
+        let descriptor = || entry.file_name().to_str()?.parse().ok();
+        sockets.extend(inode.and_then(|inode| Some((descriptor()?, inode))));
     }
-    Ok(inodes)
+    Ok(sockets)
 }
 
 fn all_pids() -> impl Iterator<Item = i32> {

@@ -2,8 +2,12 @@
 //!
 //! An answer on a port proves nothing, since it may come from somebody else's server; and a process
 //! that runs proves nothing either, since several servers exit 0 or move to the next number when
-//! their port is taken. What proves it is a listening socket on the port whose inode is open in a
-//! process of the service.
+//! their port is taken. What proves it is a socket on the port whose inode is open in a process of
+//! the service.
+//!
+//! The kernel's table is read once for any number of services ([`Listeners`]). Whose a socket is
+//! does not change while it exists, so it is found out once ([`Known`]): a look at services of
+//! which nothing has changed costs the table and nothing else.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -16,7 +20,7 @@ use crate::support::protocol::Protocol;
 /// What is on a port that was given to a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observed {
-    /// A process of the service listens.
+    /// A process of the service listens (for UDP: is bound), and nobody else does.
     Listening {
         /// On this address; `::` for all of IPv4 and IPv6.
         address: IpAddr,
@@ -25,7 +29,7 @@ pub enum Observed {
     },
     /// Nobody listens, and the service does not listen elsewhere either.
     NotListening,
-    /// Somebody else listens.
+    /// Somebody else listens, be it beside the service on another address.
     Stolen {
         /// The process; 0 where it cannot be seen (another user's, or in a container).
         pid: i32,
@@ -41,23 +45,221 @@ pub enum Observed {
     },
 }
 
-/// Looks at the `ports` of one service, all of them, whose processes are `tree`: one observation
-/// for each port, in their order.
-///
-/// Costs one table of listeners and the descriptors of `tree` (together some 100 µs); every process
-/// of the machine is looked at only when a stranger listens on one of the ports. Fails where the
-/// kernel tells nothing about its sockets.
-pub fn observe(ports: &[u16], tree: &[i32]) -> io::Result<Vec<Observed>> {
-    let listeners = sock_diag::listeners(Protocol::Tcp)?;
-    if listeners.is_empty() {
-        return Ok(vec![Observed::NotListening; ports.len()]);
+/// Every socket that serves somebody, at one moment.
+#[derive(Debug, Clone)]
+pub struct Listeners {
+    /// By port.
+    sockets: Vec<Socket>,
+}
+
+impl Listeners {
+    /// Reads the kernel's tables of the given protocols: about 40 µs for those of an idle machine,
+    /// 1 µs for each further socket (measured). Fails where the kernel tells nothing.
+    pub fn read(protocol: Protocol) -> io::Result<Self> {
+        let mut sockets = sock_diag::listeners(protocol)?;
+        sockets.sort_by_key(|socket| socket.port);
+        Ok(Self { sockets })
     }
-    Ok(judge(ports, &listeners, &Tree::read(tree)))
+
+    /// Those on a port. `part` is TCP or UDP.
+    fn on(&self, port: u16, part: Protocol) -> impl Iterator<Item = &Socket> {
+        let start = self.sockets.partition_point(|socket| socket.port < port);
+        self.sockets[start..]
+            .iter()
+            .take_while(move |socket| socket.port == port)
+            .filter(move |socket| socket.protocol == part)
+    }
+}
+
+/// A service as far as its ports go.
+#[derive(Debug, Clone, Copy)]
+pub struct Subject<'a> {
+    /// All ports that were given to it.
+    pub ports: &'a [(Protocol, u16)],
+    /// The inodes of the sockets that hold them, which are not the service's but where it took them
+    /// over.
+    pub holds: &'a [u64],
+    /// Its main process, which is looked at before all others.
+    pub main: i32,
+}
+
+/// Whose the sockets on a service's ports are, as far as it was found out. To be cleared when the
+/// service is executed anew.
+#[derive(Debug, Clone, Default)]
+pub struct Known(HashMap<u64, Whose>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// This process of the service has it.
+    Service(i32),
+    /// This process has it, which is none of the service; 0 for one that cannot be seen.
+    Stranger(i32),
+    /// It is a hold, or otherwise our own.
+    Ours,
+}
+
+impl Known {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+}
+
+/// Looks at all ports of one service: one observation for each, in their order.
+///
+/// `rest` gives the processes of the service, and is asked only if the sockets are not known yet
+/// and the main process does not have them. Every process of the machine is looked at only when a
+/// stranger listens on one of the ports.
+pub fn observe(
+    listeners: &Listeners,
+    subject: &Subject<'_>,
+    known: &mut Known,
+    rest: impl FnOnce() -> Vec<i32>,
+) -> Vec<Observed> {
+    let parts = || {
+        subject
+            .ports
+            .iter()
+            .flat_map(|&(protocol, port)| protocol.parts().iter().map(move |&part| (port, part)))
+    };
+    let there: HashSet<u64> = parts()
+        .flat_map(|(port, part)| listeners.on(port, part))
+        .map(|socket| socket.inode)
+        .collect();
+    known.0.retain(|inode, _| there.contains(inode));
+
+    let is_settled = |known: &Known| {
+        there.iter().all(|inode| known.0.contains_key(inode))
+            && parts().all(|(port, part)| {
+                listeners
+                    .on(port, part)
+                    .any(|socket| known.0.get(&socket.inode) != Some(&Whose::Ours))
+            })
+    };
+    let mut tree = Tree::default();
+    if !is_settled(known) {
+        tree.add(subject.main);
+        known.adopt(&there, &tree);
+    }
+    if !is_settled(known) {
+        for pid in rest() {
+            tree.add(pid);
+        }
+        known.adopt(&there, &tree);
+        known.judge_strangers(&there, subject, &tree);
+    }
+    let elsewhere = tree.elsewhere(listeners, subject);
+    subject
+        .ports
+        .iter()
+        .map(|&(protocol, port)| {
+            let seen = protocol.parts().iter().map(|&part| {
+                let elsewhere = (part == Protocol::Tcp).then_some(&elsewhere[..]);
+                judge(
+                    listeners.on(port, part),
+                    known,
+                    elsewhere.unwrap_or_default(),
+                )
+            });
+            // Of a pair, the half with which more is wrong.
+            seen.max_by_key(gravity).unwrap_or(Observed::NotListening)
+        })
+        .collect()
+}
+
+/// How much is wrong.
+fn gravity(observed: &Observed) -> u8 {
+    match observed {
+        Observed::Listening { .. } => 0,
+        Observed::NotListening => 1,
+        Observed::WrongPort { .. } => 2,
+        Observed::Stolen { .. } => 3,
+    }
+}
+
+/// One transport of one port: whose sockets are on it.
+fn judge<'a>(here: impl Iterator<Item = &'a Socket>, known: &Known, elsewhere: &[u16]) -> Observed {
+    let mut own = None;
+    let mut unseen = None;
+    for socket in here {
+        match known.0.get(&socket.inode) {
+            Some(&Whose::Service(pid)) => {
+                own.get_or_insert(Observed::Listening {
+                    address: socket.address,
+                    pid,
+                });
+            }
+            Some(&Whose::Stranger(0)) => {
+                unseen.get_or_insert(stolen(socket, 0));
+            }
+            Some(&Whose::Stranger(pid)) => return stolen(socket, pid),
+            Some(Whose::Ours) | None => {}
+        }
+    }
+    // Where the service itself listens, a theft must be certain to be called one.
+    own.or(unseen).unwrap_or_else(|| {
+        if elsewhere.is_empty() {
+            Observed::NotListening
+        } else {
+            Observed::WrongPort {
+                listens_on: elsewhere.to_vec(),
+            }
+        }
+    })
+}
+
+fn stolen(socket: &Socket, pid: i32) -> Observed {
+    Observed::Stolen {
+        pid,
+        command: command(pid),
+        address: socket.address,
+    }
+}
+
+impl Known {
+    /// Notes which of the sockets `tree` has open.
+    fn adopt(&mut self, there: &HashSet<u64>, tree: &Tree) {
+        for inode in there {
+            if let Some(&pid) = tree.owners.get(inode) {
+                self.0.insert(*inode, Whose::Service(pid));
+            }
+        }
+    }
+
+    /// Finds out whose the sockets are that no process of the service has open, as far as could be
+    /// seen.
+    fn judge_strangers(&mut self, there: &HashSet<u64>, subject: &Subject<'_>, tree: &Tree) {
+        let mut missing: HashSet<u64> = there.clone();
+        missing.retain(|inode| !self.0.contains_key(inode));
+        for inode in subject.holds {
+            if missing.remove(inode) {
+                self.0.insert(*inode, Whose::Ours);
+            }
+        }
+        if missing.is_empty() {
+            return;
+        }
+        let found = processes_of(&missing);
+        for inode in missing {
+            let whose = match (found.get(&inode).copied(), tree.closed) {
+                // Forked after the list of processes was made.
+                (Some(pid), _) if descends(pid, &tree.pids) => Whose::Service(pid),
+                (Some(pid), _) if u32::try_from(pid) == Ok(std::process::id()) => Whose::Ours,
+                (Some(pid), _) => Whose::Stranger(pid),
+                // Nobody who can be seen has it, and one of ours cannot be seen: a theft is not
+                // certain.
+                (None, Some(closed)) => Whose::Service(closed),
+                (None, None) => Whose::Stranger(0),
+            };
+            self.0.insert(inode, whose);
+        }
+    }
 }
 
 /// The sockets of a service's processes.
-struct Tree<'a> {
-    pids: &'a [i32],
+#[derive(Debug, Default)]
+struct Tree {
+    pids: Vec<i32>,
     /// Which of them has a socket open.
     owners: HashMap<u64, i32>,
     /// One whose descriptors must not be read: it changed its user, or its program has file
@@ -65,100 +267,40 @@ struct Tree<'a> {
     closed: Option<i32>,
 }
 
-impl<'a> Tree<'a> {
-    fn read(pids: &'a [i32]) -> Self {
-        let mut owners = HashMap::new();
-        let mut closed = None;
-        for &pid in pids {
-            match sockets_of(pid) {
-                Ok(inodes) => owners.extend(inodes.into_iter().map(|inode| (inode, pid))),
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                    closed = closed.or(Some(pid));
-                }
-                Err(_) => {} // It ended in the meantime.
-            }
+impl Tree {
+    fn add(&mut self, pid: i32) {
+        if self.pids.contains(&pid) {
+            return;
         }
-        Self {
-            pids,
-            owners,
-            closed,
+        self.pids.push(pid);
+        match sockets_of(pid) {
+            Ok(inodes) => {
+                for inode in inodes {
+                    self.owners.entry(inode).or_insert(pid);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                self.closed = self.closed.or(Some(pid));
+            }
+            Err(_) => {} // It ended in the meantime.
         }
     }
-}
 
-fn judge(ports: &[u16], listeners: &[Socket], tree: &Tree<'_>) -> Vec<Observed> {
-    let mut elsewhere: Vec<u16> = listeners
-        .iter()
-        .filter(|socket| tree.owners.contains_key(&socket.inode) && !ports.contains(&socket.port))
-        .map(|socket| socket.port)
-        .collect();
-    elsewhere.sort_unstable();
-    elsewhere.dedup();
-
-    let mut strangers: Option<HashMap<u64, i32>> = None;
-    ports
-        .iter()
-        .map(|&port| {
-            let here: Vec<&Socket> = listeners
-                .iter()
-                .filter(|socket| socket.port == port)
-                .collect();
-            let Some(first) = here.first() else {
-                return if elsewhere.is_empty() {
-                    Observed::NotListening
-                } else {
-                    Observed::WrongPort {
-                        listens_on: elsewhere.clone(),
-                    }
-                };
-            };
-            let own = here
-                .iter()
-                .find_map(|socket| Some((socket, *tree.owners.get(&socket.inode)?)));
-            if let Some((socket, pid)) = own {
-                return Observed::Listening {
-                    address: socket.address,
-                    pid,
-                };
-            }
-            let found = strangers.get_or_insert_with(|| scan(ports, listeners));
-            stranger(first, found.get(&first.inode).copied(), tree)
-        })
-        .collect()
-}
-
-fn scan(ports: &[u16], listeners: &[Socket]) -> HashMap<u64, i32> {
-    let inodes: HashSet<u64> = listeners
-        .iter()
-        .filter(|socket| ports.contains(&socket.port))
-        .map(|socket| socket.inode)
-        .collect();
-    processes_of(&inodes)
-}
-
-/// A listener that none of the given processes has open, as far as could be seen.
-fn stranger(socket: &Socket, pid: Option<i32>, tree: &Tree<'_>) -> Observed {
-    let listening = |pid| Observed::Listening {
-        address: socket.address,
-        pid,
-    };
-    match (pid, tree.closed) {
-        // Forked after the list of processes was made.
-        (Some(pid), _) if descends(pid, tree.pids) => listening(pid),
-        // A listener that is handed over to the service, which does not have it yet.
-        (Some(pid), _) if u32::try_from(pid) == Ok(std::process::id()) => Observed::NotListening,
-        (Some(pid), _) => Observed::Stolen {
-            pid,
-            command: command(pid),
-            address: socket.address,
-        },
-        // Nobody who can be seen has it, and one of ours cannot be seen: a theft is not certain.
-        (None, Some(closed)) => listening(closed),
-        (None, None) => Observed::Stolen {
-            pid: 0,
-            command: command(0),
-            address: socket.address,
-        },
+    /// The TCP ports on which it listens without having been given them.
+    fn elsewhere(&self, listeners: &Listeners, subject: &Subject<'_>) -> Vec<u16> {
+        if self.owners.is_empty() {
+            return Vec::new();
+        }
+        let is_given = |port| subject.ports.iter().any(|&(_, given)| given == port);
+        let mut elsewhere: Vec<u16> = listeners
+            .sockets
+            .iter()
+            .filter(|socket| socket.protocol == Protocol::Tcp && !is_given(socket.port))
+            .filter(|socket| self.owners.contains_key(&socket.inode))
+            .map(|socket| socket.port)
+            .collect();
+        elsewhere.dedup();
+        elsewhere
     }
 }
 

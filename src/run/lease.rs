@@ -16,9 +16,10 @@ use fs_err as fs;
 use nix::time::{ClockId, clock_gettime};
 
 use super::process::{LeaseSlot, ProcessId, boot_id, clock_ticks};
-use crate::support::name::ServiceName;
+use crate::support::name::UnitName;
 
-/// The length of a line, its end included: a pid, two clock readings and a name of 63 bytes fit.
+/// The length of a line, its end included: a pid, two clock readings, a name of 63 bytes and a
+/// replica's number fit.
 const LINE: usize = 128;
 
 /// The lease file of a running supervisor.
@@ -26,7 +27,7 @@ const LINE: usize = 128;
 pub(crate) struct LeaseFile {
     path: PathBuf,
     file: File,
-    names: Vec<ServiceName>,
+    names: Vec<UnitName>,
     ticks_per_second: u64,
     line: [u8; LINE],
 }
@@ -36,15 +37,15 @@ pub(crate) struct LeaseFile {
 pub(crate) struct Lease {
     /// Its pid.
     pub(crate) pid: i32,
-    /// The service it was started for.
-    pub(crate) service: String,
+    /// The unit it was started for.
+    pub(crate) unit: String,
     /// When it was started at the earliest and at the latest, in clock ticks since boot.
     window: (u64, u64),
 }
 
 impl LeaseFile {
     /// Starts a new file, with no process in it.
-    pub(crate) fn create(path: &Path, names: Vec<ServiceName>) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path, names: Vec<UnitName>) -> io::Result<Self> {
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -53,6 +54,7 @@ impl LeaseFile {
             .open(path)?;
         let mut text = padded(&format!("boot {}", boot_id())).to_vec();
         for name in &names {
+            let name = shown(name);
             text.extend(padded(&format!("{:>10} {:>14} {:>14} {name}", "-", 0, 0)));
         }
         file.write_all(&text)?;
@@ -67,7 +69,7 @@ impl LeaseFile {
 
     /// The slot into which a child of `unit` writes itself.
     pub(crate) fn slot(&mut self, unit: usize) -> Option<LeaseSlot<'_>> {
-        let name = self.names.get(unit)?;
+        let name = shown(self.names.get(unit)?);
         let earliest = self.now().saturating_sub(1);
         // The child writes its line within the fork itself; a minute covers a machine that stalls.
         let latest = earliest + 60 * self.ticks_per_second;
@@ -105,6 +107,11 @@ impl LeaseFile {
     }
 }
 
+/// A unit in one word: `@` is in no service's name.
+fn shown(name: &UnitName) -> String {
+    format!("{}@{}", name.service, name.replica)
+}
+
 fn padded(text: &str) -> [u8; LINE] {
     let mut line = [b' '; LINE];
     let length = text.len().min(LINE - 1);
@@ -132,7 +139,7 @@ pub(crate) fn read(path: &Path) -> Vec<Lease> {
             let window = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
             Some(Lease {
                 pid,
-                service: words.next()?.to_owned(),
+                unit: words.next()?.to_owned(),
                 window,
             })
         })
@@ -151,10 +158,11 @@ impl Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::support::name::ServiceName;
 
-    fn names() -> Vec<ServiceName> {
+    fn names() -> Vec<UnitName> {
         ["db", "api"]
-            .map(|name| ServiceName::new(name).unwrap())
+            .map(|name| UnitName::first(ServiceName::new(name).unwrap()))
             .to_vec()
     }
 
@@ -176,7 +184,7 @@ mod tests {
 
         let leases = read(&path);
         assert_eq!(leases.len(), 1);
-        assert_eq!(leases[0].service, "api");
+        assert_eq!(leases[0].unit, "api@1");
         assert_eq!(leases[0].process().map(|process| process.pid), Some(pid));
 
         // The same pid, started long ago, is somebody else's.

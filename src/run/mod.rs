@@ -18,6 +18,7 @@ pub mod snapshot;
 mod state;
 pub mod supervisor;
 mod unit;
+mod unit_ports;
 
 pub use guardian::{STROKE, Watch};
 pub use outlet::Nobody;

@@ -11,12 +11,13 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::snapshot::{Exit, Phase, PortSnapshot, PortState, ServiceSnapshot};
+use super::snapshot::{Exit, Phase, PortSnapshot, ServiceSnapshot};
 use super::state::{Failure, Health, Machine, Settings, State};
+use super::unit_ports::UnitPorts;
 use crate::plan::model::{ProbePlan, UnitPlan};
-use crate::ports::Hold;
 use crate::support::clock::unix_millis;
 use crate::support::duration;
+use crate::support::protocol::Protocol;
 
 /// A check that is under way.
 #[derive(Debug)]
@@ -43,14 +44,10 @@ pub(crate) struct Unit {
     pub(crate) probes: HashMap<u64, RunningProbe>,
     /// The number of the last check of any attempt.
     pub(crate) last_probe: u64,
-    /// The sockets that keep the ports, in the order of the plan's ports.
-    pub(crate) holds: Vec<Hold>,
+    /// Its ports, in the order of the plan's.
+    pub(crate) ports: UnitPorts,
     /// The main process, from exec until it was reaped.
     pub(crate) pid: Option<i32>,
-    /// What is known of each port, in the order of the plan's ports.
-    pub(crate) port_states: Vec<PortState>,
-    /// Since when a port has been seen stolen or another one in its place.
-    pub(crate) astray_since: Option<Instant>,
     /// When it was executed for the first time since somebody wanted it.
     pub(crate) first_executed: Option<Instant>,
     /// Whether somebody wants it stopped, and its dependents are still in the way.
@@ -91,7 +88,7 @@ pub(crate) struct StopWish {
 }
 
 impl Unit {
-    pub(crate) fn new(plan: UnitPlan, holds: Vec<Hold>) -> Self {
+    pub(crate) fn new(plan: UnitPlan, ports: UnitPorts) -> Self {
         let machine = Machine::new(Settings {
             policy: plan.restart,
             success_exit_codes: plan.success_exit_codes.clone(),
@@ -99,16 +96,13 @@ impl Unit {
             has_readiness: plan.has_readiness(),
             is_shell_line: plan.execution.is_shell_line,
         });
-        let port_states = vec![PortState::Held; plan.ports.len()];
         Self {
             machine,
             health: None,
             probes: HashMap::new(),
             last_probe: 0,
-            holds,
+            ports,
             pid: None,
-            port_states,
-            astray_since: None,
             first_executed: None,
             stop_wanted: None,
             ignores_dependencies: false,
@@ -134,23 +128,9 @@ impl Unit {
         self.machine.phase()
     }
 
-    /// Makes the ports unbindable for everybody. On a socket that cannot be changed the port is
-    /// merely less well kept.
-    pub(crate) fn harden(&self) {
-        for hold in &self.holds {
-            if let Err(error) = hold.harden() {
-                tracing::warn!(service = %self.plan.service, port = hold.port(), %error, "hold not hardened");
-            }
-        }
-    }
-
-    /// Makes the ports bindable by servers that set `SO_REUSEADDR`.
-    pub(crate) fn soften(&self) {
-        for hold in &self.holds {
-            if let Err(error) = hold.soften() {
-                tracing::warn!(service = %self.plan.service, port = hold.port(), %error, "hold not softened");
-            }
-        }
+    /// The name that is shown: `web`, or `web-2` of several replicas.
+    pub(crate) fn label(&self) -> String {
+        self.plan.name().label(self.plan.replicas)
     }
 
     /// Notes the times of a change of phase. Called after every occurrence.
@@ -186,12 +166,9 @@ impl Unit {
         self.asked.clear();
         self.started_at = Some(unix_millis());
         self.ready_at = None;
-        self.astray_since = None;
         self.last_answer = None;
         self.first_executed.get_or_insert(now);
-        for state in &mut self.port_states {
-            *state = PortState::NotListening;
-        }
+        self.ports.note_executed();
     }
 
     /// Moves every time by `gap`: the clock stood still for the user.
@@ -200,9 +177,8 @@ impl Unit {
         if let Some(health) = &mut self.health {
             health.shift(gap);
         }
-        for since in [&mut self.first_executed, &mut self.astray_since] {
-            *since = since.map(|since| since + gap);
-        }
+        self.ports.shift(gap);
+        self.first_executed = self.first_executed.map(|since| since + gap);
     }
 
     /// When the unit next needs to be looked at for its own sake.
@@ -260,24 +236,25 @@ impl Unit {
                 ProbePlan::Http(http) => Some(http.port),
                 ProbePlan::Command(_) | ProbePlan::Tcp { .. } => None,
             });
-        self.plan
-            .ports
+        self.ports
             .iter()
-            .zip(&self.port_states)
-            .map(|(port, state)| {
-                let number = port.port;
+            .map(|port| {
+                let number = port.number;
                 let address = if let Some(url) = self.urls.get(&number) {
                     url.clone()
                 } else if speaks_http == Some(number) {
                     format!("http://localhost:{number}/")
                 } else {
-                    format!("localhost:{number}")
+                    match port.protocol {
+                        Protocol::Tcp | Protocol::Both => format!("localhost:{number}"),
+                        Protocol::Udp => format!("localhost:{number}/udp"),
+                    }
                 };
                 PortSnapshot {
-                    name: port.name.clone(),
+                    name: port.key.name.clone(),
                     protocol: port.protocol,
                     port: number,
-                    state: state.clone(),
+                    state: port.state.clone(),
                     address,
                 }
             })
@@ -288,7 +265,7 @@ impl Unit {
     fn reason(&self) -> Option<String> {
         match self.machine.state() {
             State::Failed(failure) => Some(self.failure_words(failure)),
-            State::Backoff { .. } => self.machine.last_exit().map(exit_words),
+            State::Backoff { .. } => self.last_end_words(),
             State::Unhealthy { .. } | State::Starting { .. } => self.last_answer.clone(),
             State::Stopping {
                 is_killed: true, ..
@@ -305,14 +282,14 @@ impl Unit {
 
     fn failure_words(&self, failure: &Failure) -> String {
         match failure {
-            Failure::Exited(exit) => exit_words(*exit),
+            Failure::Exited(exit) => self.end_words(*exit),
             Failure::GaveUp { exit, restarts } => {
                 let times = if *restarts == 1 {
                     "1 restart".to_owned()
                 } else {
                     format!("{restarts} restarts")
                 };
-                format!("{}; gave up after {times}", exit_words(*exit))
+                format!("{}; gave up after {times}", self.end_words(*exit))
             }
             Failure::NotExecuted(message) => message.clone(),
             Failure::NotStarted(chain) => format!("not started: {chain}"),
@@ -323,9 +300,25 @@ impl Unit {
         }
     }
 
+    /// How the last attempt ended, or why there was none.
+    pub(crate) fn last_end_words(&self) -> Option<String> {
+        match self.machine.last_exit() {
+            Some(exit) => Some(self.end_words(exit)),
+            None => self.machine.trouble().map(str::to_owned),
+        }
+    }
+
+    /// `exited with code 0: port 8003 was taken by …`.
+    fn end_words(&self, exit: Exit) -> String {
+        match self.machine.trouble() {
+            Some(trouble) => format!("{}: {trouble}", exit_words(exit)),
+            None => exit_words(exit),
+        }
+    }
+
     /// Why it cannot meet a condition, as one link of a chain.
     pub(crate) fn chain_link(&self) -> String {
-        let name = &self.plan.service;
+        let name = self.label();
         match self.machine.state() {
             State::Failed(failure) => format!("{name} {}", self.failure_words(failure)),
             State::Completed => format!("{name} has ended"),
@@ -342,30 +335,6 @@ impl Unit {
             | State::Stopping { .. }
             | State::Backoff { .. } => format!("{name} is {}", self.phase().word()),
         }
-    }
-
-    /// What is wrong with its ports while it runs: `listens on 5173 instead of 8003`.
-    pub(crate) fn port_trouble(&self) -> Option<String> {
-        self.plan
-            .ports
-            .iter()
-            .zip(&self.port_states)
-            .find_map(|(port, state)| {
-                let number = port.port;
-                match state {
-                    PortState::Stolen { pid, command, .. } if *pid > 0 => Some(format!(
-                        "port {number} was taken by another process: pid {pid} ({command})"
-                    )),
-                    PortState::Stolen { .. } => Some(format!(
-                        "port {number} was taken by a process that cannot be seen"
-                    )),
-                    PortState::WrongPort { listens_on } => {
-                        let others = crate::support::text::list(listens_on);
-                        Some(format!("it listens on {others} instead of {number}"))
-                    }
-                    PortState::Held | PortState::Listening { .. } | PortState::NotListening => None,
-                }
-            })
     }
 }
 

@@ -244,6 +244,22 @@ impl Ledger {
         })
     }
 
+    /// Notes that `port` was stolen from `owner`.
+    pub fn note_stolen(&self, owner: &Owner, port: u16) -> Vec<LedgerWarning> {
+        self.mark_bad(owner, port)
+    }
+
+    /// Forgets what [`learn_release`](Self::learn_release) noted.
+    pub fn unlearn_release(&self, owner: &Owner, key: &PortKey) -> Vec<LedgerWarning> {
+        self.update(|session| {
+            session
+                .book
+                .stack_mut(owner)
+                .release
+                .retain(|known| known != key)
+        })
+    }
+
     /// Notes that the server behind `key` never sets `SO_REUSEADDR`, so that its hold must be
     /// released before it is executed.
     pub fn learn_release(&self, owner: &Owner, key: &PortKey) -> Vec<LedgerWarning> {

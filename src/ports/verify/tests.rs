@@ -42,6 +42,41 @@ fn helper_has_a_child_that_listens() {
     drop(stdin().read_line(&mut String::new()));
 }
 
+/// Not a test: a process that is bound to a UDP port.
+#[test]
+#[ignore = "a helper of other tests"]
+fn helper_is_bound_to_udp() {
+    let address: std::net::SocketAddr =
+        std::env::var("STACK_TEST_LISTEN").unwrap().parse().unwrap();
+    let kind = socket2::Type::DGRAM;
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), kind, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&address.into()).unwrap();
+    println!("ready:");
+    drop(stdin().read_line(&mut String::new()));
+}
+
+fn subject(ports: &[(Protocol, u16)], main: i32) -> Subject<'_> {
+    Subject {
+        ports,
+        holds: &[],
+        main,
+    }
+}
+
+/// A look at TCP ports of a service with these processes, of which nothing is known.
+fn look(ports: &[u16], tree: &[i32]) -> Vec<Observed> {
+    let ports: Vec<(Protocol, u16)> = ports.iter().map(|&port| (Protocol::Tcp, port)).collect();
+    let listeners = Listeners::read(Protocol::Tcp).unwrap();
+    let main = tree.first().copied().unwrap_or(0);
+    observe(
+        &listeners,
+        &subject(&ports, main),
+        &mut Known::default(),
+        || tree.to_vec(),
+    )
+}
+
 fn start(helper: &str, address: &str) -> Helper {
     let name = format!("ports::verify::tests::{helper}");
     let mut helper = Helper::start(&name, &[("STACK_TEST_LISTEN", address)]);
@@ -54,13 +89,13 @@ fn a_port_is_listening_only_by_a_process_of_the_service() {
     in_own_network(|| {
         let holds = [8000, 8001].map(|port| Hold::take(port).unwrap());
         assert_eq!(
-            observe(&[8000, 8001], &[me()]).unwrap(),
+            look(&[8000, 8001], &[me()]),
             [Observed::NotListening, Observed::NotListening]
         );
         holds[0].soften().unwrap();
         let service = start("helper_listens", "127.0.0.1:8000");
         assert_eq!(
-            observe(&[8000, 8001], &[service.pid()]).unwrap(),
+            look(&[8000, 8001], &[service.pid()]),
             [
                 Observed::Listening {
                     address: [127, 0, 0, 1].into(),
@@ -77,17 +112,14 @@ fn a_stranger_is_named_as_the_thief() {
     in_own_network(|| {
         let service = Helper::start("ports::verify::tests::helper_idles", &[]);
         let thief = start("helper_listens", "[::]:8000");
-        let seen = observe(&[8000], &[service.pid()]).unwrap();
+        let seen = look(&[8000], &[service.pid()]);
         let [Observed::Stolen { pid, command, .. }] = &seen[..] else {
             panic!("{seen:?}")
         };
         assert_eq!(*pid, thief.pid());
         assert!(command.contains("helper_listens"), "{command}");
         // Also where the service has no process any more.
-        assert!(matches!(
-            observe(&[8000], &[]).unwrap()[..],
-            [Observed::Stolen { .. }]
-        ));
+        assert!(matches!(look(&[8000], &[])[..], [Observed::Stolen { .. }]));
     });
 }
 
@@ -95,7 +127,7 @@ fn a_stranger_is_named_as_the_thief() {
 fn a_child_that_was_forked_after_the_list_was_made_is_no_thief() {
     in_own_network(|| {
         let service = start("helper_has_a_child_that_listens", "0.0.0.0:8000");
-        let seen = observe(&[8000], &[service.pid()]).unwrap();
+        let seen = look(&[8000], &[service.pid()]);
         let [Observed::Listening { pid, .. }] = seen[..] else {
             panic!("{seen:?}")
         };
@@ -115,62 +147,142 @@ fn a_service_that_listens_elsewhere_is_on_the_wrong_port() {
         let wrong = Observed::WrongPort {
             listens_on: vec![5173, 5174],
         };
-        assert_eq!(observe(&[8000], &tree).unwrap()[0], wrong);
+        assert_eq!(look(&[8000], &tree)[0], wrong);
         // What is one of its own ports is not elsewhere.
         let _own = listener("127.0.0.1:8001");
-        let seen = observe(&[8000, 8001], &tree).unwrap();
+        let seen = look(&[8000, 8001], &tree);
         assert_eq!(seen[0], wrong);
         assert!(matches!(seen[1], Observed::Listening { .. }));
         // Others' listeners are not the service's.
         let idle = Helper::start("ports::verify::tests::helper_idles", &[]);
-        assert_eq!(
-            observe(&[8000], &[idle.pid()]).unwrap(),
-            [Observed::NotListening]
-        );
+        assert_eq!(look(&[8000], &[idle.pid()]), [Observed::NotListening]);
     });
 }
 
-fn socket_with(inode: u64) -> Socket {
-    Socket {
-        protocol: Protocol::Tcp,
-        port: 8000,
-        address: [127, 0, 0, 1].into(),
-        inode,
-        uid: 1000,
-        state: sock_diag::TcpState::Listen,
+/// A table with one listener on 127.0.0.1:8000.
+fn table_with(inode: u64) -> Listeners {
+    Listeners {
+        sockets: vec![Socket {
+            protocol: Protocol::Tcp,
+            port: 8000,
+            address: [127, 0, 0, 1].into(),
+            inode,
+            uid: 1000,
+            state: sock_diag::TcpState::Listen,
+        }],
     }
 }
 
 #[test]
 fn a_thief_that_cannot_be_seen_has_no_pid() {
-    let tree = Tree {
-        pids: &[],
-        owners: HashMap::new(),
-        closed: None,
-    };
     // No process has this inode: the owner is another user's, or in another namespace.
+    let mut known = Known::default();
+    let there = HashSet::from([u64::MAX]);
+    known.judge_strangers(
+        &there,
+        &subject(&[(Protocol::Tcp, 8000)], 0),
+        &Tree::default(),
+    );
     assert_eq!(
-        judge(&[8000], &[socket_with(u64::MAX)], &tree),
-        [Observed::Stolen {
+        judge(table_with(u64::MAX).on(8000, Protocol::Tcp), &known, &[]),
+        Observed::Stolen {
             pid: 0,
             command: "unknown".to_owned(),
             address: std::net::Ipv4Addr::LOCALHOST.into(),
-        }]
+        }
     );
 }
 
 #[test]
 fn a_service_whose_descriptors_are_closed_to_us_is_not_accused() {
     let tree = Tree {
-        pids: &[4711],
+        pids: vec![4711],
         owners: HashMap::new(),
         closed: Some(4711),
     };
+    let mut known = Known::default();
+    let there = HashSet::from([u64::MAX]);
+    known.judge_strangers(&there, &subject(&[(Protocol::Tcp, 8000)], 4711), &tree);
     assert_eq!(
-        judge(&[8000], &[socket_with(u64::MAX)], &tree),
-        [Observed::Listening {
+        judge(table_with(u64::MAX).on(8000, Protocol::Tcp), &known, &[]),
+        Observed::Listening {
             address: [127, 0, 0, 1].into(),
             pid: 4711
-        }]
+        }
     );
+}
+
+#[test]
+fn who_listens_beside_the_service_on_another_address_is_a_thief() {
+    in_own_network(|| {
+        let service = start("helper_listens", "127.0.0.1:8000");
+        let thief = start("helper_listens", "[::1]:8000");
+        let seen = look(&[8000], &[service.pid()]);
+        let [Observed::Stolen { pid, address, .. }] = &seen[..] else {
+            panic!("{seen:?}")
+        };
+        assert_eq!(*pid, thief.pid());
+        assert_eq!(address.to_string(), "::1");
+    });
+}
+
+#[test]
+fn what_is_known_is_not_looked_up_again_and_what_is_new_is() {
+    in_own_network(|| {
+        let service = start("helper_listens", "127.0.0.1:8000");
+        let ports = [(Protocol::Tcp, 8000)];
+        let mut known = Known::default();
+        let mut asked = 0;
+        let mut again = |known: &mut Known| {
+            let listeners = Listeners::read(Protocol::Tcp).unwrap();
+            observe(&listeners, &subject(&ports, 0), known, || {
+                asked += 1;
+                vec![service.pid()]
+            })
+        };
+        let first = again(&mut known);
+        assert!(matches!(first[..], [Observed::Listening { .. }]));
+        assert_eq!(again(&mut known), first);
+        let thief = start("helper_listens", "[::1]:8000");
+        let stolen = again(&mut known);
+        assert!(matches!(&stolen[..], [Observed::Stolen { pid, .. }] if *pid == thief.pid()));
+        assert_eq!(again(&mut known), stolen);
+        drop(thief);
+        assert_eq!(again(&mut known), first);
+        assert_eq!(asked, 2, "once for the service, once for the thief");
+    });
+}
+
+#[test]
+fn a_udp_port_is_listening_when_the_service_is_bound_to_it() {
+    in_own_network(|| {
+        let hold = Hold::take_of(Protocol::Both, 8000).unwrap();
+        let inodes: Vec<u64> = hold.inodes().collect();
+        let both = [(Protocol::Both, 8000)];
+        let of_udp = [(Protocol::Udp, 8000)];
+        let idle = Helper::start("ports::verify::tests::helper_idles", &[]);
+        let look = |ports: &[(Protocol, u16)], main: i32| {
+            let listeners = Listeners::read(Protocol::Both).unwrap();
+            let subject = Subject {
+                ports,
+                holds: &inodes,
+                main,
+            };
+            observe(&listeners, &subject, &mut Known::default(), Vec::new)
+        };
+        assert_eq!(look(&of_udp, idle.pid()), [Observed::NotListening]);
+        hold.soften().unwrap();
+        let service = start("helper_is_bound_to_udp", "127.0.0.1:8000");
+        let listening = Observed::Listening {
+            address: [127, 0, 0, 1].into(),
+            pid: service.pid(),
+        };
+        assert_eq!(look(&of_udp, service.pid()), [listening.clone()]);
+        // Half of a pair is not the pair.
+        assert_eq!(look(&both, service.pid()), [Observed::NotListening]);
+        assert!(matches!(
+            look(&of_udp, idle.pid())[..],
+            [Observed::Stolen { pid, .. }] if pid == service.pid()
+        ));
+    });
 }

@@ -15,7 +15,7 @@ pub(crate) use fork::{Forked, become_subreaper, detach, fork, parent_lifeline};
 pub(crate) use kill::{signal_group, signal_process};
 pub(crate) use proc_fs::{
     ProcessId, boot_id, children_of, clock_ticks, descendants, environment_has, group_of,
-    has_job_control, own_children, service_mark, session_members, session_of,
+    has_job_control, own_children, session_members, session_of, unit_mark,
 };
 pub(crate) use reap::{Reaped, has_children, reap_all};
 pub(crate) use signals::{

@@ -6,6 +6,8 @@ use fs_err as fs;
 use nix::unistd::{SysconfVar, sysconf};
 use serde::{Deserialize, Serialize};
 
+use crate::support::name::{ServiceName, UnitName};
+
 /// A process, told apart from a later one with the same pid by its start time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct ProcessId {
@@ -204,8 +206,8 @@ pub(crate) fn environment_has(entry: &str) -> Vec<i32> {
         .collect()
 }
 
-/// The service that a process was started for, by the mark in its environment.
-pub(crate) fn service_mark(pid: i32, instance: &str) -> Option<String> {
+/// The unit that a process was started for, by the marks in its environment.
+pub(crate) fn unit_mark(pid: i32, instance: &str) -> Option<UnitName> {
     let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
     let value = |key: &str| {
         bytes.split(|&b| b == 0).find_map(|item| {
@@ -213,5 +215,11 @@ pub(crate) fn service_mark(pid: i32, instance: &str) -> Option<String> {
             text.strip_prefix(key)?.strip_prefix('=').map(str::to_owned)
         })
     };
-    (value("STACK_INSTANCE")? == instance).then(|| value("STACK_SERVICE"))?
+    if value("STACK_INSTANCE")? != instance {
+        return None;
+    }
+    Some(UnitName {
+        service: ServiceName::new(&value("STACK_SERVICE")?).ok()?,
+        replica: value("STACK_REPLICA")?.parse().ok()?,
+    })
 }

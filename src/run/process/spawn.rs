@@ -31,13 +31,16 @@ pub(crate) struct Target<'a> {
     pub(crate) directory: &'a Path,
 }
 
-/// What the child's descriptors 1 and 2 become; 0 is `/dev/null`.
+/// What the child's descriptors become; 0 is `/dev/null`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stdio<'a> {
     /// Standard output.
     pub(crate) stdout: BorrowedFd<'a>,
     /// Standard error.
     pub(crate) stderr: BorrowedFd<'a>,
+    /// Sockets that it takes over, with their names: descriptors 3, 4 and so on, announced as
+    /// sd_listen_fds(3) wants it.
+    pub(crate) passed: &'a [(BorrowedFd<'a>, &'a str)],
 }
 
 /// The step at which a child failed before its program ran.
@@ -96,7 +99,10 @@ struct ChildPlan<'a> {
     argv: &'a [*const libc::c_char],
     environment: &'a [*const libc::c_char],
     directory: &'a CStr,
-    descriptors: [i32; 3],
+    /// What becomes 0, 1, 2 and so on. The child's own to change: the parent does not use it again.
+    descriptors: *mut [i32],
+    /// Where the child writes its own pid, in decimal: room for [`PID_ROOM`] bytes.
+    listen_pid: Option<*mut u8>,
     file_limit: (u64, u64),
     changed_signals: &'a [i32],
     lease: Option<Lease<'a>>,
@@ -121,6 +127,12 @@ pub(crate) struct LeaseSlot<'a> {
     /// Its text; the child writes its pid, right-aligned, into the first ten bytes.
     pub(crate) text: &'a [u8],
 }
+
+/// What `LISTEN_PID` begins with in an environment.
+const LISTEN_PID: &[u8] = b"LISTEN_PID=";
+
+/// Digits of the largest pid, and the end of a text.
+const PID_ROOM: usize = 11;
 
 /// The longest slot text; the child copies it to its own stack.
 const LEASE_MAX: usize = 256;
@@ -147,7 +159,7 @@ impl Spawner {
     }
 
     /// Starts a process in a session of its own, with nothing blocked, nothing ignored, and no
-    /// descriptor but 0, 1 and 2. Returns when it has executed its program.
+    /// descriptor but 0, 1, 2 and what is passed. Returns when it has executed its program.
     pub(crate) fn spawn(
         &mut self,
         target: &Target<'_>,
@@ -166,11 +178,28 @@ impl Spawner {
             .iter()
             .map(|word| text(word.as_bytes()))
             .collect::<Result<_, _>>()?;
-        let environment: Vec<CString> = target
+        let mut environment: Vec<CString> = target
             .environment
             .iter()
+            // What is said of sockets is meant for one process: this one or none.
+            .filter(|(key, _)| {
+                !matches!(
+                    key.as_bytes(),
+                    b"LISTEN_FDS" | b"LISTEN_FDNAMES" | b"LISTEN_PID"
+                )
+            })
             .map(|(key, value)| text(&[key.as_bytes(), b"=", value.as_bytes()].concat()))
             .collect::<Result<_, _>>()?;
+        let mut listen_pid = LISTEN_PID.to_vec();
+        listen_pid.resize(LISTEN_PID.len() + PID_ROOM, 0);
+        let passes = !stdio.passed.is_empty();
+        if passes {
+            let names: Vec<&str> = stdio.passed.iter().map(|&(_, name)| name).collect();
+            environment.push(text(format!("LISTEN_FDS={}", names.len()).as_bytes())?);
+            environment.push(text(
+                format!("LISTEN_FDNAMES={}", names.join(":")).as_bytes(),
+            )?);
+        }
         let pointers = |items: &[CString]| -> Vec<*const libc::c_char> {
             items
                 .iter()
@@ -178,17 +207,25 @@ impl Spawner {
                 .chain([std::ptr::null()])
                 .collect()
         };
-        let (argv_pointers, environment_pointers) = (pointers(&argv), pointers(&environment));
+        let (argv_pointers, mut environment_pointers) = (pointers(&argv), pointers(&environment));
+        // One pointer for both: what the child writes is what it executes with.
+        let listen_pid = listen_pid.as_mut_ptr();
+        if passes {
+            environment_pointers.insert(0, listen_pid.cast_const().cast());
+        }
+        let mut descriptors = vec![
+            self.null.as_raw_fd(),
+            stdio.stdout.as_raw_fd(),
+            stdio.stderr.as_raw_fd(),
+        ];
+        descriptors.extend(stdio.passed.iter().map(|(socket, _)| socket.as_raw_fd()));
         let plan = ChildPlan {
             program: &program,
             argv: &argv_pointers,
             environment: &environment_pointers,
             directory: &directory,
-            descriptors: [
-                self.null.as_raw_fd(),
-                stdio.stdout.as_raw_fd(),
-                stdio.stderr.as_raw_fd(),
-            ],
+            descriptors: &raw mut descriptors[..],
+            listen_pid: passes.then(|| listen_pid.wrapping_add(LISTEN_PID.len())),
             file_limit: self.file_limit,
             changed_signals: &self.changed_signals,
             lease: lease
@@ -304,16 +341,20 @@ unsafe fn run_child(plan: &ChildPlan<'_>) -> (SpawnStep, i32) {
                 KERNEL_SET_SIZE,
             );
         }
-        if let Err(errno) = place_descriptors(plan.descriptors) {
+        let descriptors = &mut *plan.descriptors;
+        if let Err(errno) = place_descriptors(descriptors) {
             return (SpawnStep::Prepare, errno);
         }
         if let Some(lease) = plan.lease {
             write_lease(lease);
         }
+        if let Some(place) = plan.listen_pid {
+            write_pid(place);
+        }
         // Whatever else is open, ours or our caller's, ends at exec (close_range(2), Linux 5.11).
         libc::syscall(
             libc::SYS_close_range,
-            3,
+            descriptors.len(),
             u32::MAX,
             libc::CLOSE_RANGE_CLOEXEC,
         );
@@ -337,31 +378,57 @@ unsafe fn run_child(plan: &ChildPlan<'_>) -> (SpawnStep, i32) {
     }
 }
 
-/// Makes the three descriptors 0, 1 and 2.
+/// Makes the descriptors 0, 1, 2 and so on.
 ///
 /// # Safety
 ///
 /// Shares the parent's memory: system calls only.
 #[expect(unsafe_code, reason = "the child between clone and exec")]
-unsafe fn place_descriptors(mut descriptors: [i32; 3]) -> Result<(), i32> {
+unsafe fn place_descriptors(descriptors: &mut [i32]) -> Result<(), i32> {
+    let Ok(count) = i32::try_from(descriptors.len()) else {
+        return Err(libc::EMFILE);
+    };
     // SAFETY: numbers only.
     unsafe {
-        // One that is itself 0, 1 or 2 would be overwritten before it is used: move it away.
-        for descriptor in &mut descriptors {
-            if *descriptor < 3 {
-                *descriptor = libc::fcntl(*descriptor, libc::F_DUPFD_CLOEXEC, 3);
+        // One that is itself among the numbers to come would be overwritten before it is used:
+        // move it away.
+        for descriptor in &mut *descriptors {
+            if *descriptor < count {
+                *descriptor = libc::fcntl(*descriptor, libc::F_DUPFD_CLOEXEC, count);
                 if *descriptor < 0 {
                     return Err(*libc::__errno_location());
                 }
             }
         }
-        for (number, descriptor) in (0..).zip(descriptors) {
+        for (number, &mut descriptor) in (0..).zip(descriptors) {
             if libc::dup2(descriptor, number) < 0 {
                 return Err(*libc::__errno_location());
             }
         }
     }
     Ok(())
+}
+
+/// Writes the child's own pid as a text.
+///
+/// # Safety
+///
+/// `place` has room for [`PID_ROOM`] bytes. Shares the parent's memory: system calls only.
+#[expect(unsafe_code, reason = "the child between clone and exec")]
+unsafe fn write_pid(place: *mut u8) {
+    // SAFETY: numbers only.
+    let mut rest = unsafe { libc::getpid() };
+    let mut digits = [0_u8; PID_ROOM];
+    let mut start = PID_ROOM - 1;
+    while rest > 0 && start > 0 {
+        start -= 1;
+        digits[start] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+    }
+    // SAFETY: no more than `PID_ROOM` bytes, the last of them 0.
+    unsafe {
+        std::ptr::copy_nonoverlapping(digits[start..].as_ptr(), place, PID_ROOM - start);
+    }
 }
 
 /// Notes the child's own pid in its slot. A full disk must not keep a service from starting, so

@@ -117,6 +117,10 @@ pub(crate) enum Occurrence {
     Passed,
     /// The check failed as often as it may.
     FailedChecks,
+    /// Something is wrong with its ports by which its end is to be judged, in words.
+    InTrouble(String),
+    /// Its own hold keeps it from its port; it is started again with another way.
+    HoldInTheWay,
     /// The main process ended.
     Exited(Exit),
     /// Nothing of the attempt is left.

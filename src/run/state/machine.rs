@@ -36,8 +36,10 @@ pub(crate) struct Machine {
     is_executed: bool,
     /// Whether an attempt ended with success since somebody wanted it to run.
     has_completed: bool,
-    /// How the last attempt ended.
+    /// How the last attempt ended; nothing when it could not be executed.
     last_exit: Option<Exit>,
+    /// What was wrong besides, in words: a port that somebody else has, or why nothing was executed.
+    trouble: Option<String>,
 }
 
 impl Machine {
@@ -51,6 +53,7 @@ impl Machine {
             is_executed: false,
             has_completed: false,
             last_exit: None,
+            trouble: None,
         }
     }
 
@@ -76,6 +79,10 @@ impl Machine {
 
     pub(crate) fn last_exit(&self) -> Option<Exit> {
         self.last_exit
+    }
+
+    pub(crate) fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -189,6 +196,7 @@ impl Machine {
                 self.attempt += 1;
                 self.is_executed = true;
                 self.was_ready = false;
+                self.trouble = None;
                 if self.settings.has_readiness {
                     self.state = S::Starting { started: now };
                     vec![Action::BeginChecks]
@@ -205,6 +213,8 @@ impl Machine {
                 },
             ) => {
                 self.failures += 1;
+                self.last_exit = None;
+                self.trouble = Some(message.clone());
                 self.state = if is_temporary && self.failures <= MAX_TEMPORARY {
                     let delay = self
                         .settings
@@ -255,6 +265,40 @@ impl Machine {
             )
             | (S::Healthy { .. }, O::Passed)
             | (S::Unhealthy { .. }, O::FailedChecks) => vec![],
+
+            // Its ports.
+            (
+                S::Starting { .. } | S::Running { .. } | S::Healthy { .. } | S::Unhealthy { .. },
+                O::InTrouble(trouble),
+            ) => {
+                self.trouble = Some(trouble);
+                vec![]
+            }
+            // It is not its fault: no failure, no delay.
+            (
+                S::Starting { .. } | S::Running { .. } | S::Healthy { .. } | S::Unhealthy { .. },
+                O::HoldInTheWay,
+            ) => {
+                self.state = S::Stopping {
+                    then: Then::Restart {
+                        delay: Duration::ZERO,
+                    },
+                    due: Some(now + self.settings.grace),
+                    is_killed: false,
+                    exit: None,
+                };
+                vec![Action::EndChecks, Action::SignalStop]
+            }
+            (
+                S::Pending
+                | S::Waiting
+                | S::Stopping { .. }
+                | S::Backoff { .. }
+                | S::Completed
+                | S::Failed(_)
+                | S::Stopped,
+                O::InTrouble(_) | O::HoldInTheWay,
+            ) => vec![],
 
             // Its end, by itself.
             (
@@ -451,7 +495,8 @@ impl Machine {
     /// What an end by itself leads to.
     fn after(&mut self, exit: Exit, lasted: Duration, jitter: f64) -> Then {
         let policy = self.settings.policy;
-        let is_success = self.is_success(exit);
+        // A code says nothing where somebody else has the port.
+        let is_success = self.is_success(exit) && self.trouble.is_none();
         self.has_completed |= is_success;
         let was_good = lasted >= policy.window && (self.was_ready || !self.settings.has_readiness);
         self.failures = if was_good { 1 } else { self.failures + 1 };

@@ -1,4 +1,4 @@
-//! Looking after the units' health and ports.
+//! Looking after the units' health.
 //!
 //! Whether a port is its service's own is settled first, by the owner of the listening socket, and
 //! only then is anybody asked anything: an answer from a stranger's server counts for nothing.
@@ -13,10 +13,9 @@ use tokio::time::Instant;
 use super::execute::find;
 use super::{Child, Supervisor};
 use crate::plan::model::{Execution, HealthPlan, ProbePlan};
-use crate::ports::{Observed, observe};
 use crate::run::probe::{Answer, OUTPUT_LIMIT, addresses, check_http, check_tcp};
 use crate::run::process::{Reaped, Stdio, Target, signal_group};
-use crate::run::snapshot::{Exit, Phase, PortState};
+use crate::run::snapshot::{Exit, PortState};
 use crate::run::state::{Health, HealthTiming, Occurrence, Step, Verdict};
 use crate::run::unit::{RunningProbe, exit_words};
 
@@ -93,11 +92,11 @@ impl Supervisor {
     fn begin_probe(&mut self, index: usize, id: u64) {
         let now = Instant::now();
         let unit = &self.units[index];
-        let has_ports = !unit.plan.ports.is_empty();
+        let has_ports = !unit.ports.is_empty();
         let probe = unit.plan.health.as_ref().map(|health| health.probe.clone());
         if has_ports {
             self.observe(index, now);
-            if let Some(trouble) = self.units[index].port_trouble() {
+            if let Some(trouble) = self.units[index].ports.trouble() {
                 self.answered(Answer {
                     unit: index,
                     id,
@@ -175,7 +174,11 @@ impl Supervisor {
         if owner != index {
             self.observe(owner, Instant::now());
         }
-        match &self.units[owner].port_states[place] {
+        match &self.units[owner]
+            .ports
+            .get(place)
+            .map_or(PortState::Held, |port| port.state.clone())
+        {
             PortState::Listening { bound_to, .. } => Ok(match (host, bound_to.as_str()) {
                 // A host that the user named is asked as named.
                 ("localhost" | "", "0.0.0.0" | "127.0.0.1") => "127.0.0.1".to_owned(),
@@ -187,78 +190,9 @@ impl Supervisor {
             | PortState::NotListening
             | PortState::Stolen { .. }
             | PortState::WrongPort { .. } => {
-                let name = &self.units[owner].plan.service;
+                let name = self.units[owner].label();
                 Err(format!("{name} does not listen on port {port} yet"))
             }
-        }
-    }
-
-    /// A service whose port was stolen, or which has moved to another one, is not healthy, whatever
-    /// its last check said.
-    pub(super) fn doubt_health(&mut self, index: usize, now: Instant) {
-        let unit = &mut self.units[index];
-        let Some(trouble) = unit.port_trouble() else {
-            return;
-        };
-        if unit.phase() != Phase::Healthy {
-            return;
-        }
-        if let Some(health) = &mut unit.health {
-            health.lose(now);
-        }
-        unit.last_answer = Some(trouble);
-        self.happen(index, Occurrence::FailedChecks);
-    }
-
-    fn all_ports_listen(&self, index: usize) -> Result<(), String> {
-        let unit = &self.units[index];
-        let silent = unit
-            .plan
-            .ports
-            .iter()
-            .zip(&unit.port_states)
-            .find(|(_, state)| !matches!(state, PortState::Listening { .. }));
-        match silent {
-            None => Ok(()),
-            Some((port, _)) => Err(format!("nothing listens on port {} yet", port.port)),
-        }
-    }
-
-    /// Looks who listens on a unit's ports.
-    pub(super) fn observe(&mut self, index: usize, now: Instant) {
-        let numbers: Vec<u16> = self.units[index]
-            .plan
-            .ports
-            .iter()
-            .map(|port| port.port)
-            .collect();
-        // One that is being stopped falls apart: what is left of it would look like a thief.
-        let is_stopping = self.units[index].phase() == Phase::Stopping;
-        if numbers.is_empty() || self.units[index].pid.is_none() || is_stopping {
-            return;
-        }
-        let tree = self.tree_of(index);
-        let observed = match observe(&numbers, &tree) {
-            Ok(observed) => observed,
-            Err(error) => {
-                tracing::warn!(%error, "the kernel does not tell who listens");
-                return;
-            }
-        };
-        let states: Vec<PortState> = observed.into_iter().map(port_state).collect();
-        let unit = &mut self.units[index];
-        if unit.port_states != states {
-            unit.port_states = states;
-            unit.is_dirty = true;
-        }
-        match (unit.port_trouble(), unit.astray_since) {
-            (Some(trouble), None) => {
-                unit.astray_since = Some(now);
-                // The snapshot tells it to whoever watches.
-                tracing::warn!(service = %unit.plan.service, "{trouble}");
-            }
-            (None, Some(_)) => unit.astray_since = None,
-            (Some(_), Some(_)) | (None, None) => {}
         }
     }
 
@@ -343,6 +277,7 @@ impl Supervisor {
         let stdio = Stdio {
             stdout: writer.as_fd(),
             stderr: writer.as_fd(),
+            passed: &[],
         };
         let pid = self
             .spawner
@@ -408,26 +343,6 @@ fn timing(health: &HealthPlan) -> HealthTiming {
         retries: health.retries,
         start_period: health.start_period,
         start_interval: health.start_interval,
-    }
-}
-
-fn port_state(observed: Observed) -> PortState {
-    match observed {
-        Observed::Listening { address, pid } => PortState::Listening {
-            bound_to: address.to_string(),
-            pid,
-        },
-        Observed::NotListening => PortState::NotListening,
-        Observed::Stolen {
-            pid,
-            command,
-            address,
-        } => PortState::Stolen {
-            pid,
-            command,
-            bound_to: address.to_string(),
-        },
-        Observed::WrongPort { listens_on } => PortState::WrongPort { listens_on },
     }
 }
 

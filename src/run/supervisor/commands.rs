@@ -10,7 +10,7 @@ use crate::run::outlet::Found;
 use crate::run::snapshot::Phase;
 use crate::run::state::Occurrence;
 use crate::run::unit::StopWish;
-use crate::support::name::ServiceName;
+use crate::support::name::{ServiceName, UnitName};
 use crate::support::text::nearest;
 
 /// What a wish to start is about.
@@ -26,7 +26,7 @@ impl Supervisor {
     pub(super) fn requested(&mut self, request: Request) {
         match request {
             Request::Snapshot(reply_tx) => {
-                self.observe_everything();
+                self.observe_everything(Instant::now());
                 drop(reply_tx.send(self.snapshot()));
             }
             Request::Command(command, reply_tx) => {
@@ -83,27 +83,34 @@ impl Supervisor {
         })
     }
 
+    /// The services of units, in the order of the file, each once.
     fn names(&self, units: impl IntoIterator<Item = usize>) -> Vec<ServiceName> {
-        units
+        let mut names: Vec<ServiceName> = units
             .into_iter()
             .map(|index| self.units[index].plan.service.clone())
-            .collect()
+            .collect();
+        // The replicas of a service stand together.
+        names.dedup();
+        names
     }
 
-    pub(super) fn index_of(&self, name: &str) -> Option<usize> {
+    pub(super) fn index_of(&self, name: &UnitName) -> Option<usize> {
         self.units
             .iter()
-            .position(|unit| unit.plan.service.as_str() == name)
+            .position(|unit| unit.plan.service == name.service && unit.plan.replica == name.replica)
     }
 
-    /// The units of the names; all of them for none.
+    /// The units of the services of these names, all replicas; all of them for none.
     fn check_names(&self, services: &[ServiceName]) -> Result<Vec<usize>, CommandError> {
         if services.is_empty() {
             return Ok((0..self.units.len()).collect());
         }
         let mut units = Vec::new();
         for name in services {
-            let Some(index) = self.index_of(name.as_str()) else {
+            let replicas: Vec<usize> = (0..self.units.len())
+                .filter(|&index| self.units[index].plan.service == *name)
+                .collect();
+            if replicas.is_empty() {
                 let names = self.units.iter().map(|unit| unit.plan.service.as_str());
                 let suggestion =
                     nearest(name.as_str(), names).and_then(|name| ServiceName::new(name).ok());
@@ -111,8 +118,8 @@ impl Supervisor {
                     name: name.to_string(),
                     suggestion,
                 });
-            };
-            units.push(index);
+            }
+            units.extend(replicas);
         }
         units.sort_unstable();
         units.dedup();
@@ -258,20 +265,10 @@ impl Supervisor {
     }
 
     pub(super) fn found(&mut self, found: Found) {
-        if let Some(index) = self.index_of(found.service.as_str()) {
+        let name = UnitName::first(found.service.clone());
+        if let Some(index) = self.index_of(&name) {
             self.units[index].urls.insert(found.port, found.url);
             self.units[index].is_dirty = true;
-        }
-    }
-
-    /// Looks at the ports of everything that runs, for a snapshot that is true now.
-    fn observe_everything(&mut self) {
-        let now = Instant::now();
-        for index in 0..self.units.len() {
-            if self.units[index].pid.is_some() && !self.units[index].plan.ports.is_empty() {
-                self.observe(index, now);
-                self.doubt_health(index, now);
-            }
         }
     }
 }

@@ -13,11 +13,11 @@ use crate::plan::model::{Execution, UnitPlan};
 use crate::run::logs::pipe_pair;
 use crate::run::process::{
     ProcessId, Row, SpawnError, SpawnStep, Stdio, Target, descendants, group_of, own_children,
-    service_mark, session_of, signal_group, signal_process,
+    session_of, signal_group, signal_process, unit_mark,
 };
 use crate::run::snapshot::{LogStream, NoticeLevel, Phase};
 use crate::run::state::{Action, Occurrence, State};
-use crate::run::unit::{Unit, delay_words, exit_words};
+use crate::run::unit::{Unit, delay_words};
 
 impl Supervisor {
     pub(super) fn act(&mut self, index: usize, action: Action) {
@@ -39,7 +39,7 @@ impl Supervisor {
             }
             Action::BeginChecks => self.begin_checks(index),
             Action::EndChecks => self.end_checks(index),
-            Action::HardenPorts => self.units[index].harden(),
+            Action::HardenPorts => self.units[index].ports.keep(),
             Action::SignalStop => {
                 // One that was reaped while its last output is written has no group to be named
                 // by: what it left is asked one by one as soon as that is done.
@@ -76,18 +76,25 @@ impl Supervisor {
 
     /// Executes a unit's program. The error is the message, and whether trying again may help.
     fn execute(&mut self, index: usize) -> Result<(), (String, bool)> {
+        if let Some(theft) = self.look_before_start(index) {
+            return Err((theft, true));
+        }
         let count = self.units.len();
-        let unit = &self.units[index];
+        let unit = &mut self.units[index];
         let program = find(&unit.plan, &unit.plan.execution).map_err(|message| (message, false))?;
         let no_pipe = |error: std::io::Error| (format!("no pipe for its output: {error}"), true);
         let (stdout_reader, stdout) = pipe_pair(count).map_err(no_pipe)?;
         let (stderr_reader, stderr) = pipe_pair(count).map_err(no_pipe)?;
-        // The one window in which somebody else could take the port opens here.
-        unit.soften();
+        // The one window in which somebody else could take a port opens here.
+        unit.ports
+            .open()
+            .map_err(|why| (why.message, why.is_temporary))?;
+        let passed = unit.ports.passed();
         let environment = unit.plan.environment.entries();
         let stdio = Stdio {
             stdout: stdout.as_fd(),
             stderr: stderr.as_fd(),
+            passed: &passed,
         };
         let mut target = Target {
             program: &program,
@@ -149,7 +156,7 @@ impl Supervisor {
     }
 
     /// The main process of a unit, unless it has been reaped: its number may be a stranger's then.
-    fn living_main(&self, index: usize) -> Option<i32> {
+    pub(super) fn living_main(&self, index: usize) -> Option<i32> {
         let pid = self.units[index].pid?;
         self.children.contains_key(&pid).then_some(pid)
     }
@@ -175,8 +182,7 @@ impl Supervisor {
             .filter(|pid| !self.units.iter().any(|unit| unit.strays.contains(pid)))
             .collect();
         for pid in unknown {
-            let marked =
-                service_mark(pid, &self.about.instance).and_then(|mark| self.index_of(&mark));
+            let marked = unit_mark(pid, &self.about.instance).and_then(|name| self.index_of(&name));
             let by_session = || {
                 let session = session_of(pid)?;
                 self.units
@@ -249,9 +255,7 @@ impl Supervisor {
                 let delay = until.saturating_duration_since(Instant::now());
                 let message = format!(
                     "{}; restarting {} (failure {} in a row)",
-                    unit.machine
-                        .last_exit()
-                        .map_or_else(String::new, exit_words),
+                    unit.last_end_words().unwrap_or_default(),
                     delay_words(delay),
                     unit.machine.failures(),
                 );
@@ -259,7 +263,7 @@ impl Supervisor {
             }
             State::Failed(_) => {
                 if self.options.abort_on_failure && self.drain.is_none() {
-                    let name = unit.plan.service.clone();
+                    let name = unit.label();
                     self.notice(
                         None,
                         NoticeLevel::Error,
@@ -267,9 +271,13 @@ impl Supervisor {
                     );
                     self.begin_drain(self.options.grace);
                 }
+                self.units[index].ports.rest();
                 self.note_stop_with(index);
             }
-            State::Completed | State::Stopped => self.note_stop_with(index),
+            State::Completed | State::Stopped => {
+                self.units[index].ports.rest();
+                self.note_stop_with(index);
+            }
             State::Pending
             | State::Waiting
             | State::Starting { .. }

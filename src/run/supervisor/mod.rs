@@ -5,8 +5,8 @@
 //! answers, a signal arrives or the nearest deadline of any unit is due. After each of these it
 //! *settles*: `order` says which units may start or stop now, and what changed is told.
 //!
-//! Its parts: `execute` does what the units' machines ask for, `checks` looks after health and
-//! ports, `commands` takes in what users want, `order` is the pure part about dependencies,
+//! Its parts: `execute` does what the units' machines ask for, `checks` looks after health, `ports`
+//! after ports, `commands` takes in what users want, `order` is the pure part about dependencies,
 //! `telling` says what has changed, `ending` knows when it is over.
 
 mod checks;
@@ -15,6 +15,7 @@ mod ending;
 mod execute;
 mod order;
 mod parts;
+mod ports;
 mod signals;
 mod telling;
 
@@ -37,9 +38,11 @@ use super::logs::PumpHandle;
 use super::outlet::Found;
 use super::probe::Answer;
 use super::process::{Spawner, reap_all};
-use super::snapshot::{Event, Exit, NoticeLevel, PortState};
+use super::snapshot::{Event, Exit, NoticeLevel};
 use super::state::{Moment, Occurrence};
 use super::unit::Unit;
+use crate::ports::Ledger;
+use crate::ports::request::Owner;
 use crate::support::hash::random_unit;
 use crate::support::name::ServiceName;
 
@@ -108,7 +111,7 @@ pub struct Supervisor {
     units: Vec<Unit>,
     dependents: Vec<Vec<usize>>,
     children: HashMap<i32, Child>,
-    /// Which unit has which port.
+    /// Which unit has which TCP port, and which of its ports that is.
     port_owners: HashMap<u16, (usize, usize)>,
     spawner: Spawner,
     seat: Seat,
@@ -124,6 +127,10 @@ pub struct Supervisor {
     event_tx: broadcast::Sender<Event>,
     options: Options,
     about: StackSnapshot,
+    /// When the ports of everything are looked at next.
+    next_sweep: Instant,
+    ledger: Ledger,
+    owner: Owner,
     drain: Option<Drain>,
     restarts: Vec<RestartOperation>,
     signal: Option<i32>,
@@ -195,7 +202,7 @@ impl Supervisor {
     fn deadline(&self) -> Option<Instant> {
         let units = self.units.iter().filter_map(Unit::deadline);
         let waits = self.wait_limits().map(|(_, limit)| limit);
-        units.chain(waits).min()
+        units.chain(waits).chain(self.sweep_due()).min()
     }
 
     /// Does what has fallen due.
@@ -211,6 +218,7 @@ impl Supervisor {
             }
             self.health_due(index, now);
         }
+        self.sweep_if_due(now);
         self.end_overdue_waits(now);
     }
 
@@ -245,7 +253,7 @@ impl Supervisor {
             match self.children.remove(&reaped.pid) {
                 Some(Child::Main { unit }) => {
                     // At once, before anything else is done: a free port is a lost port.
-                    self.units[unit].harden();
+                    self.units[unit].ports.keep();
                     let attempt = self.units[unit].machine.attempt();
                     let service = self.units[unit].plan.service.clone();
                     let drained = self.pump.drain(service, attempt);
@@ -277,6 +285,10 @@ impl Supervisor {
         while let Ok(more) = self.ended_rx.try_recv() {
             batch.push(more);
         }
+        // What they printed last is in the files, and what was found in it waits to be taken in.
+        while let Ok(found) = self.found_rx.try_recv() {
+            self.found(found);
+        }
         // One look for all of them. Whom they left behind has been ours since they died.
         self.find_strays(Some(first.unit));
         for ended in batch {
@@ -284,7 +296,9 @@ impl Supervisor {
             if unit.pid == Some(ended.pid) {
                 unit.pid = None;
             }
-            unit.port_states.fill(PortState::Held);
+            self.look_after_end(ended.unit);
+            let unit = &mut self.units[ended.unit];
+            unit.ports.note_ended();
             self.happen(ended.unit, Occurrence::Exited(ended.exit));
         }
     }

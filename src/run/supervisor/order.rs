@@ -99,7 +99,7 @@ impl Supervisor {
             .flat_map(|operation| &operation.units)
             .map(|&unit| &self.units[unit])
             .filter(|unit| unit.stop_wanted.is_some() || unit.phase().is_alive())
-            .map(|unit| format!("{} to stop", unit.plan.service))
+            .map(|unit| format!("{} to stop", unit.label()))
             .collect()
     }
 
@@ -218,7 +218,7 @@ impl Supervisor {
                 judge(dependency.condition, self.seen(dependency.unit)) == Judgement::Unmet
             })
             .map(|dependency| {
-                let name = &self.units[dependency.unit].plan.service;
+                let name = self.units[dependency.unit].label();
                 match dependency.condition {
                     Condition::Started => format!("{name} to start"),
                     Condition::Healthy => format!("{name} to be healthy"),
@@ -254,7 +254,7 @@ impl Supervisor {
                 let executed = other
                     .first_executed
                     .map(|executed| executed + HEALTHY_LIMIT);
-                let astray = other.astray_since.map(|since| since + ASTRAY_LIMIT);
+                let astray = other.ports.astray_since.map(|since| since + ASTRAY_LIMIT);
                 let limit = [executed, astray].into_iter().flatten().min()?;
                 (judge(dependency.condition, self.seen(dependency.unit)) == Judgement::Unmet)
                     .then_some((dependency.unit, limit))
@@ -271,8 +271,8 @@ impl Supervisor {
         overdue.sort_unstable();
         overdue.dedup();
         for late in overdue {
-            let name = &self.units[late].plan.service;
-            let chain = match self.units[late].port_trouble() {
+            let name = self.units[late].label();
+            let chain = match self.units[late].ports.trouble() {
                 Some(trouble) => format!("{name} is not ready: {trouble}"),
                 None => format!(
                     "{name} was not healthy {} after its start{}",

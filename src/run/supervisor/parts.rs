@@ -1,15 +1,18 @@
 //! Putting a supervisor together.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use indexmap::IndexMap;
 use tokio::sync::{broadcast, mpsc};
+use tokio::time::Instant;
 
+use super::ports::SWEEP_INTERVAL;
 use super::{Options, Supervisor};
 use crate::plan::Plan;
-use crate::ports::Hold;
-use crate::ports::request::PortKey;
+use crate::plan::model::UnitPlan;
+use crate::ports::request::{Owner, PortKey};
+use crate::ports::{Hold, Ledger};
 use crate::run::control::{Controller, StackSnapshot};
 use crate::run::instance::Instance;
 use crate::run::launch::Seat;
@@ -18,6 +21,7 @@ use crate::run::logs::{LogSink, Pump};
 use crate::run::outlet::Outlet;
 use crate::run::process::Spawner;
 use crate::run::unit::Unit;
+use crate::run::unit_ports::UnitPorts;
 use crate::support::clock::unix_millis;
 use crate::support::name::ServiceName;
 
@@ -27,6 +31,12 @@ pub struct Parts<S> {
     pub plan: Plan,
     /// The sockets that keep its ports.
     pub holds: IndexMap<PortKey, Hold>,
+    /// Ports whose servers need their hold to be released, as earlier runs have learned.
+    pub released: HashSet<PortKey>,
+    /// Where it is noted what turns out about ports.
+    pub ledger: Ledger,
+    /// Who the stack is to the ledger.
+    pub owner: Owner,
     /// Where its files are.
     pub instance: Instance,
     /// This process's place beside the guardian.
@@ -52,6 +62,9 @@ impl Supervisor {
         let Parts {
             plan,
             mut holds,
+            released,
+            ledger,
+            owner,
             instance,
             seat,
             options,
@@ -87,7 +100,7 @@ impl Supervisor {
         let (pump, task) = Pump::new(instance.log_dir(), run, outlet)?;
         let pump_task = tokio::task::spawn_local(task.run());
 
-        let names = plan.units.iter().map(|unit| unit.service.clone()).collect();
+        let names = plan.units.iter().map(UnitPlan::name).collect();
         let leases = LeaseFile::create(&instance.lease_path(), names)?;
         let about = StackSnapshot {
             project: plan.project.clone(),
@@ -116,17 +129,14 @@ impl Supervisor {
             .into_iter()
             .enumerate()
             .map(|(index, unit)| {
-                let mut kept = Vec::new();
                 for (place, port) in unit.ports.iter().enumerate() {
-                    port_owners.insert(port.port, (index, place));
-                    let key = PortKey {
-                        service: unit.service.clone(),
-                        replica: unit.replica,
-                        name: port.name.clone(),
-                    };
-                    kept.extend(holds.shift_remove(&key));
+                    // Health checks ask over TCP.
+                    if port.protocol.has_tcp() {
+                        port_owners.insert(port.port, (index, place));
+                    }
                 }
-                Unit::new(unit, kept)
+                let ports = UnitPorts::new(&unit, |key| holds.shift_remove(key), &released);
+                Unit::new(unit, ports)
             })
             .collect();
         let controller = Controller {
@@ -156,6 +166,9 @@ impl Supervisor {
             about,
             drain: None,
             restarts: Vec::new(),
+            next_sweep: Instant::now() + SWEEP_INTERVAL,
+            ledger,
+            owner,
             signal: None,
             stop_exit: None,
             is_anything_left: false,

@@ -12,6 +12,7 @@ use super::Supervisor;
 use crate::run::guardian::Strokes;
 use crate::run::process::{has_job_control, signal_group, stop_self};
 use crate::run::snapshot::NoticeLevel;
+use crate::support::name::UnitName;
 
 /// A signal that has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +134,10 @@ impl Supervisor {
                 .reason
                 .map_or_else(String::new, |reason| format!(": {reason}"));
             self.notice(
-                self.index_of(service.service.as_str()),
+                self.index_of(&UnitName {
+                    service: service.service.clone(),
+                    replica: service.replica,
+                }),
                 NoticeLevel::Info,
                 format!(
                     "{}{pid}, attempt {}{reason}",

@@ -39,6 +39,8 @@ pub(super) fn wait(
         socket,
         run,
         owner: _,
+        released: _,
+        ledger: _,
         messages,
     } = prepared;
     drop((holds, lock, listener));

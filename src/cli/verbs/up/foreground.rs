@@ -116,7 +116,9 @@ async fn run<S: LogSink + 'static>(
         listener,
         socket: path,
         run,
-        owner: _,
+        owner,
+        released,
+        ledger,
         messages: _,
     } = prepared;
     let log_dir = instance.log_dir();
@@ -126,6 +128,9 @@ async fn run<S: LogSink + 'static>(
     let (supervisor, controller) = Supervisor::new(Parts {
         plan,
         holds,
+        released,
+        ledger,
+        owner,
         instance,
         seat,
         options,

@@ -3,6 +3,7 @@
 //! Runs in the process that was called, single-threaded, before any fork. Whatever fails here has
 //! started nothing; what was written before it fails is a directory of our own.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
@@ -14,7 +15,7 @@ use crate::cli::invocation::{Invocation, Ready, Stop};
 use crate::dotenv;
 use crate::plan::{Assignment, Draft, Plan};
 use crate::ports::request::{Owner, PortKey};
-use crate::ports::{Batch, Hold, allocate};
+use crate::ports::{Batch, Hold, Ledger, allocate};
 use crate::run::instance::{Instance, InstanceLock};
 use crate::run::leftovers;
 use crate::spec::problem::Problem;
@@ -33,6 +34,9 @@ pub(super) struct Prepared {
     pub(super) run: u64,
     /// Who the stack is to the ledger.
     pub(super) owner: Owner,
+    /// Ports whose servers need their hold to be released, as earlier runs have learned.
+    pub(super) released: HashSet<PortKey>,
+    pub(super) ledger: Ledger,
     /// What to say before anything is started.
     pub(super) messages: Vec<String>,
 }
@@ -59,6 +63,8 @@ pub(super) fn prepare(
             .insert("STACK_RUN".to_owned(), value);
     }
     write_dotenv(&plan, &mut messages)?;
+    let (owner, ledger) = (owner(&ready.draft), invocation.ledger());
+    let released = ledger.needs_release(&owner).into_iter().collect();
     let socket = choose_socket(invocation, &instance)?;
     let listener = socket::bind_listener(&socket)
         .map_err(|error| Stop::new(ExitCode::Failed, text::chain(&error), None))?;
@@ -70,7 +76,9 @@ pub(super) fn prepare(
         listener,
         socket,
         run,
-        owner: owner(&ready.draft),
+        owner,
+        released,
+        ledger,
         messages,
     })
 }

@@ -2,16 +2,32 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
 use super::*;
 
 /// Runs a program and returns what it printed.
 fn output(spawner: &mut Spawner, program: &str, argv: &[&str]) -> Result<String, SpawnError> {
+    output_with(spawner, program, argv, &[])
+}
+
+/// The same for a program that takes sockets over.
+fn output_with(
+    spawner: &mut Spawner,
+    program: &str,
+    argv: &[&str],
+    passed: &[(BorrowedFd<'_>, &str)],
+) -> Result<String, SpawnError> {
     let (mut reader, writer) = std::io::pipe().unwrap();
     let argv: Vec<String> = argv.iter().map(|&word| word.to_owned()).collect();
-    let environment = [(OsStr::new("PATH"), OsStr::new("/usr/bin:/bin"))];
+    let environment = [
+        ("PATH", "/usr/bin:/bin"),
+        // A caller that was itself given sockets.
+        ("LISTEN_PID", "1"),
+        ("LISTEN_FDS", "7"),
+    ]
+    .map(|(key, value)| (OsStr::new(key), OsStr::new(value)));
     let target = Target {
         program: Path::new(program),
         argv: &argv,
@@ -21,6 +37,7 @@ fn output(spawner: &mut Spawner, program: &str, argv: &[&str]) -> Result<String,
     let stdio = Stdio {
         stdout: writer.as_fd(),
         stderr: writer.as_fd(),
+        passed,
     };
     let pid = spawner.spawn(&target, stdio, None)?;
     drop(writer);
@@ -64,4 +81,42 @@ fn a_failed_exec_is_told_with_its_step_and_leaves_no_child() {
         (SpawnStep::Exec, Errno::EACCES)
     );
     assert!(!missing.is_temporary());
+}
+
+/// What `LISTEN_…` says, the shell's pid, and where the descriptors from 3 on lead.
+const LISTEN: [&str; 3] = [
+    "sh",
+    "-c",
+    "echo $LISTEN_FDS $LISTEN_FDNAMES; echo $LISTEN_PID; echo $$; readlink /proc/$$/fd/3 /proc/$$/fd/4 /proc/$$/fd/5",
+];
+
+#[test]
+fn sockets_are_passed_as_socket_activation_has_it() {
+    let mut spawner = Spawner::new((256, 256)).unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let link = |descriptor: BorrowedFd<'_>| {
+        let path = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
+        std::fs::read_link(path)
+            .unwrap()
+            .to_string_lossy()
+            .into_owned()
+    };
+    let passed = [(listener.as_fd(), "PORT"), (datagrams.as_fd(), "DNS")];
+    // Also where a descriptor to be passed has a number that is still to be given.
+    for passed in [passed, [passed[1], passed[0]]] {
+        let text = output_with(&mut spawner, "/bin/sh", &LISTEN, &passed).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0], format!("2 {}:{}", passed[0].1, passed[1].1));
+        assert_eq!(lines[1], lines[2], "the child's own pid");
+        let links = passed.map(|(descriptor, _)| link(descriptor));
+        assert_eq!(lines[3..], links, "and nothing behind them");
+    }
+}
+
+#[test]
+fn what_the_caller_was_given_is_not_said_to_a_child_that_gets_nothing() {
+    let mut spawner = Spawner::new((256, 256)).unwrap();
+    let text = output(&mut spawner, "/bin/sh", &["sh", "-c", "env"]).unwrap();
+    assert!(!text.contains("LISTEN_"), "{text}");
 }

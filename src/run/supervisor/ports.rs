@@ -1,0 +1,327 @@
+//! Looking after the units' ports: who listens, whose fault it is, what follows from it.
+//!
+//! `docs/design/handoff.md` has the rules.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Supervisor;
+use crate::ports::request::PortKey;
+use crate::ports::{Ledger, LedgerWarning, Listeners, Observed, Subject, observe};
+use crate::ports::{reuses_address, strangers_on};
+use crate::run::snapshot::{NoticeLevel, Phase, PortState};
+use crate::run::state::Occurrence;
+use crate::run::unit_ports::{Way, Why};
+use crate::support::name::UnitName;
+use crate::support::protocol::Protocol;
+use crate::support::text;
+
+/// How often everything is looked at that nobody asks about. A look costs the kernel's table of
+/// listeners and little else.
+pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How soon everything is looked at after a theft: where one port is stolen others may be.
+const SWEEP_AFTER_THEFT: Duration = Duration::from_secs(1);
+
+impl Supervisor {
+    /// When everything is to be looked at next; never while nothing that runs has a port.
+    pub(super) fn sweep_due(&self) -> Option<Instant> {
+        (0..self.units.len())
+            .any(|index| self.is_observable(index))
+            .then_some(self.next_sweep)
+    }
+
+    /// Looks at the ports of everything that runs, once in a while.
+    pub(super) fn sweep_if_due(&mut self, now: Instant) {
+        if self.next_sweep <= now {
+            self.next_sweep = now + SWEEP_INTERVAL;
+            self.observe_everything(now);
+        }
+    }
+
+    /// Looks at the ports of everything that runs.
+    pub(super) fn observe_everything(&mut self, now: Instant) {
+        let indices: Vec<usize> = (0..self.units.len())
+            .filter(|&index| self.is_observable(index))
+            .collect();
+        let Some(listeners) = self.listeners(&indices) else {
+            return;
+        };
+        for index in indices {
+            self.observe_in(&listeners, index, now);
+            self.doubt_health(index, now);
+        }
+    }
+
+    /// Looks who listens on a unit's ports.
+    pub(super) fn observe(&mut self, index: usize, now: Instant) {
+        if self.is_observable(index)
+            && let Some(listeners) = self.listeners(&[index])
+        {
+            self.observe_in(&listeners, index, now);
+        }
+    }
+
+    /// Whether there is anything to look at. What is being stopped falls apart: what is left of it
+    /// would look like a thief.
+    fn is_observable(&self, index: usize) -> bool {
+        let unit = &self.units[index];
+        !unit.ports.is_empty() && unit.pid.is_some() && unit.phase() != Phase::Stopping
+    }
+
+    /// The kernel's table, as far as these units need it.
+    fn listeners(&self, indices: &[usize]) -> Option<Listeners> {
+        let protocols = indices
+            .iter()
+            .map(|&index| self.units[index].ports.protocol());
+        let protocol =
+            protocols.reduce(|one, other| if one == other { one } else { Protocol::Both })?;
+        match Listeners::read(protocol) {
+            Ok(listeners) => Some(listeners),
+            Err(error) => {
+                tracing::warn!(%error, "the kernel does not tell who listens");
+                None
+            }
+        }
+    }
+
+    fn observe_in(&mut self, listeners: &Listeners, index: usize, now: Instant) {
+        let numbers = self.units[index].ports.numbers();
+        let holds = self.units[index].ports.inodes();
+        let mut known = std::mem::take(&mut self.units[index].ports.known);
+        let subject = Subject {
+            ports: &numbers,
+            holds: &holds,
+            main: self.living_main(index).unwrap_or(0),
+        };
+        let observed = observe(listeners, &subject, &mut known, || {
+            // Who left its tree by a double fork is known to be of it by its mark.
+            self.find_strays(None);
+            self.tree_of(index)
+        });
+        self.units[index].ports.known = known;
+        self.take_in(index, observed, now);
+    }
+
+    /// Takes in what was seen on a unit's ports.
+    fn take_in(&mut self, index: usize, observed: Vec<Observed>, now: Instant) {
+        let unit = &mut self.units[index];
+        let mut stolen = Vec::new();
+        let mut won = Vec::new();
+        let mut is_changed = false;
+        for (port, observed) in unit.ports.iter_mut().zip(observed) {
+            let state = port_state(observed);
+            if let PortState::Listening { pid, .. } = state
+                && !port.has_listened
+            {
+                port.has_listened = true;
+                won.push((port.key.clone(), port.protocol, port.number, port.way, pid));
+            }
+            let was_stolen = matches!(port.state, PortState::Stolen { .. });
+            if matches!(state, PortState::Stolen { .. }) && !was_stolen {
+                stolen.push(port.number);
+            }
+            is_changed |= port.state != state;
+            port.state = state;
+        }
+        unit.is_dirty |= is_changed;
+        match (unit.ports.trouble(), unit.ports.astray_since) {
+            (Some(trouble), None) => {
+                unit.ports.astray_since = Some(now);
+                // The snapshot tells it to whoever watches.
+                tracing::warn!(service = %unit.label(), "{trouble}");
+            }
+            (None, Some(_)) => unit.ports.astray_since = None,
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+        if !stolen.is_empty() {
+            self.next_sweep = self.next_sweep.min(now + SWEEP_AFTER_THEFT);
+        }
+        for port in stolen {
+            self.tell_ledger(move |ledger, owner| ledger.note_stolen(owner, port));
+        }
+        for (key, protocol, port, way, pid) in won {
+            self.learn(&key, protocol, port, way, pid);
+        }
+        self.suspect_hold(index, now);
+    }
+
+    /// A service whose port was stolen, or which has moved to another one, is not healthy, whatever
+    /// its last check said.
+    pub(super) fn doubt_health(&mut self, index: usize, now: Instant) {
+        let unit = &mut self.units[index];
+        let Some(trouble) = unit.ports.trouble() else {
+            return;
+        };
+        if unit.phase() != Phase::Healthy {
+            return;
+        }
+        if let Some(health) = &mut unit.health {
+            health.lose(now);
+        }
+        unit.last_answer = Some(trouble);
+        self.happen(index, Occurrence::FailedChecks);
+    }
+
+    pub(super) fn all_ports_listen(&self, index: usize) -> Result<(), String> {
+        let silent = self.units[index]
+            .ports
+            .iter()
+            .find(|port| !matches!(port.state, PortState::Listening { .. }));
+        match silent {
+            None => Ok(()),
+            Some(port) => Err(format!("nothing listens on port {} yet", port.number)),
+        }
+    }
+
+    /// A unit that runs has ended by itself: looks for a thief, and whether its own hold was in its
+    /// way, before the end is judged.
+    pub(super) fn look_after_end(&mut self, index: usize) {
+        let unit = &self.units[index];
+        let has_run = unit.phase().is_alive() && unit.phase() != Phase::Stopping;
+        if unit.ports.is_empty() || !has_run {
+            return;
+        }
+        let now = Instant::now();
+        if let Some(listeners) = self.listeners(&[index]) {
+            self.observe_in(&listeners, index, now);
+        }
+        if let Some(theft) = self.units[index].ports.theft() {
+            self.happen(index, Occurrence::InTrouble(theft));
+        } else if self.is_hold_in_the_way(index) {
+            self.release_hold(index);
+        } else {
+            self.blame_port(index);
+        }
+    }
+
+    /// Before a unit is executed beside a thief who was seen: is he still there?
+    pub(super) fn look_before_start(&mut self, index: usize) -> Option<String> {
+        self.units[index].ports.theft()?;
+        let listeners = self.listeners(&[index])?;
+        self.observe_in(&listeners, index, Instant::now());
+        self.units[index].ports.theft()
+    }
+
+    /// The output of an attempt said that an address is in use.
+    pub(super) fn complained(&mut self, name: &UnitName, attempt: u32, line: &str) {
+        let Some(index) = self.index_of(name) else {
+            return;
+        };
+        tracing::debug!(service = %self.units[index].label(), attempt, line, "complains about an address");
+        self.units[index]
+            .ports
+            .note_complaint(attempt, Instant::now());
+    }
+
+    /// A server that runs, has complained and does not listen may be kept out by its own hold.
+    fn suspect_hold(&mut self, index: usize, now: Instant) {
+        let unit = &self.units[index];
+        let is_late = unit.ports.has_complained(unit.machine.attempt(), now);
+        if is_late && unit.pid.is_some() && self.is_hold_in_the_way(index) {
+            self.release_hold(index);
+        }
+    }
+
+    /// Whether all there is to see says that a unit's own hold keeps it from its port.
+    fn is_hold_in_the_way(&self, index: usize) -> bool {
+        let unit = &self.units[index];
+        if !unit.ports.has_just_complained(unit.machine.attempt()) {
+            return false;
+        }
+        let mut suspects = unit.ports.suspects().peekable();
+        let own = unit.ports.inodes();
+        suspects.peek().is_some()
+            && suspects.all(|port| {
+                strangers_on(port.protocol, port.number, &own)
+                    .is_ok_and(|sockets| sockets.is_empty())
+            })
+    }
+
+    /// Starts a unit again with its ports released, to see whether that helps.
+    fn release_hold(&mut self, index: usize) {
+        let unit = &mut self.units[index];
+        let ports = text::list(unit.ports.suspects().map(|port| port.number));
+        unit.ports.put_on_trial();
+        self.notice(
+            Some(index),
+            NoticeLevel::Info,
+            format!(
+                "its server cannot bind port {ports} while the port is held for it (it does not set \
+                 SO_REUSEADDR); starting it again with the port released"
+            ),
+        );
+        self.happen(index, Occurrence::HoldInTheWay);
+    }
+
+    /// A service listens on a port that was released for it: was that what it needed?
+    fn learn(&mut self, key: &PortKey, protocol: Protocol, port: u16, way: Way, pid: i32) {
+        let Way::Release(why) = way else {
+            return;
+        };
+        let needs_it = reuses_address(pid, protocol, port) != Some(true);
+        let key = key.clone();
+        match (why, needs_it) {
+            (Why::OnTrial, true) => {
+                self.tell_ledger(move |ledger, owner| ledger.learn_release(owner, &key));
+            }
+            (Why::Remembered, false) => {
+                self.tell_ledger(move |ledger, owner| ledger.unlearn_release(owner, &key));
+            }
+            (Why::Written, _) | (Why::OnTrial, false) | (Why::Remembered, true) => {}
+        }
+    }
+
+    /// A released attempt has failed over its address as well: the port is of no use to it.
+    fn blame_port(&mut self, index: usize) {
+        let unit = &self.units[index];
+        if !unit.ports.has_just_complained(unit.machine.attempt()) {
+            return;
+        }
+        let useless: Vec<u16> = unit
+            .ports
+            .iter()
+            .filter(|port| matches!(port.way, Way::Release(_)) && !port.has_listened)
+            .map(|port| port.number)
+            .collect();
+        for port in useless {
+            self.tell_ledger(move |ledger, owner| ledger.mark_bad(owner, port));
+        }
+    }
+
+    /// Notes something in the ledger, beside the loop: its lock may have to be waited for.
+    fn tell_ledger(
+        &self,
+        change: impl FnOnce(&Ledger, &crate::ports::request::Owner) -> Vec<LedgerWarning>
+        + Send
+        + 'static,
+    ) {
+        let (ledger, owner) = (self.ledger.clone(), self.owner.clone());
+        drop(tokio::task::spawn_blocking(move || {
+            for warning in change(&ledger, &owner) {
+                tracing::warn!("{warning}");
+            }
+        }));
+    }
+}
+
+fn port_state(observed: Observed) -> PortState {
+    match observed {
+        Observed::Listening { address, pid } => PortState::Listening {
+            bound_to: address.to_string(),
+            pid,
+        },
+        Observed::NotListening => PortState::NotListening,
+        Observed::Stolen {
+            pid,
+            command,
+            address,
+        } => PortState::Stolen {
+            pid,
+            command,
+            bound_to: address.to_string(),
+        },
+        Observed::WrongPort { listens_on } => PortState::WrongPort { listens_on },
+    }
+}
