@@ -69,6 +69,8 @@ pub(crate) struct Unit {
     pub(crate) asked: HashSet<i32>,
     /// URLs that it printed, by port.
     pub(crate) urls: HashMap<u16, String>,
+    /// The attempt that said that an address is in use, and the line in which it did.
+    pub(crate) complaint: Option<(u32, String)>,
     /// What the last failed check saw.
     pub(crate) last_answer: Option<String>,
     /// Whether a snapshot is due.
@@ -118,6 +120,7 @@ impl Unit {
             is_group_asked: false,
             asked: HashSet::new(),
             urls: HashMap::new(),
+            complaint: None,
             last_answer: None,
             is_dirty: true,
             told_phase: Phase::Pending,

@@ -6,11 +6,11 @@ use tokio::time::Instant;
 
 use super::{Drain, RestartOperation, Supervisor};
 use crate::run::control::{Command, CommandError, CommandReply, Request};
-use crate::run::outlet::Found;
+use crate::run::outlet::Finding;
 use crate::run::snapshot::Phase;
 use crate::run::state::Occurrence;
 use crate::run::unit::StopWish;
-use crate::support::name::ServiceName;
+use crate::support::name::{ServiceName, UnitName};
 use crate::support::text::nearest;
 
 /// What a wish to start is about.
@@ -257,11 +257,34 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn found(&mut self, found: Found) {
-        if let Some(index) = self.index_of(found.service.as_str()) {
-            self.units[index].urls.insert(found.port, found.url);
-            self.units[index].is_dirty = true;
+    /// Something was found in the output of a unit.
+    pub(super) fn found(&mut self, finding: Finding) {
+        match finding {
+            Finding::Url { unit, port, url } => {
+                if let Some(index) = self.index_of_unit(&unit) {
+                    self.units[index].urls.insert(port, url);
+                    self.units[index].is_dirty = true;
+                }
+            }
+            Finding::Complaint {
+                unit,
+                attempt,
+                line,
+            } => self.complained(&unit, attempt, line),
         }
+    }
+
+    /// A unit said that an address is in use.
+    fn complained(&mut self, unit: &UnitName, attempt: u32, line: String) {
+        if let Some(index) = self.index_of_unit(unit) {
+            self.units[index].complaint = Some((attempt, line));
+        }
+    }
+
+    fn index_of_unit(&self, name: &UnitName) -> Option<usize> {
+        self.units
+            .iter()
+            .position(|unit| unit.plan.service == name.service && unit.plan.replica == name.replica)
     }
 
     /// Looks at the ports of everything that runs, for a snapshot that is true now.
