@@ -10,7 +10,7 @@ use fs_err::OpenOptions;
 use stack::cli::printer::{Delivery, Printer, PrinterOptions, Progress, Terminals};
 use stack::run::logs::LogBlock;
 use stack::run::snapshot::LogStream;
-use stack::support::name::ServiceName;
+use stack::support::name::{ServiceName, UnitName};
 
 fn main() {
     divan::main();
@@ -68,7 +68,7 @@ fn print(bencher: Bencher, count: usize, line: usize, is_terminal: bool) {
                 for round in 0..rounds {
                     let mut block = LogBlock {
                         offset: 0,
-                        service: services[round % count].clone(),
+                        unit: UnitName::first(services[round % count].clone()),
                         stream: LogStream::Stdout,
                         time: 1_795_000_000_123_456_789,
                         attempt: 1,

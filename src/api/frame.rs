@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::LogStream;
-use crate::support::name::ServiceName;
+use crate::support::name::{ServiceName, UnitName};
 
 /// The longest header line that a reader accepts, in bytes.
 pub const MAX_HEADER: usize = 64 * 1024;
@@ -30,13 +30,16 @@ pub enum Header {
     Block {
         /// Whose output it is.
         service: ServiceName,
+        /// Which of its replicas, from 1; the first where nothing is said.
+        #[serde(default = "first")]
+        replica: u32,
         /// Which of the two streams.
         stream: LogStream,
         /// When it was read, in nanoseconds since the Unix epoch.
         time: u64,
         /// Which attempt printed it, from 1.
         attempt: u32,
-        /// Where the block begins in the service's log file.
+        /// Where the block begins in the unit's log file.
         offset: u64,
         /// Whether the last line has no end yet.
         is_partial: bool,
@@ -48,6 +51,11 @@ pub enum Header {
         /// How many.
         missed: u64,
     },
+}
+
+/// The replica of a block of before replicas.
+fn first() -> u32 {
+    1
 }
 
 /// A frame as the reader hands it on.
@@ -90,7 +98,8 @@ pub(crate) fn encode_start(log_dir: &std::path::Path) -> Bytes {
 /// A block as a frame.
 pub(crate) fn encode_block(block: &LogBlock) -> Bytes {
     let header = Header::Block {
-        service: block.service.clone(),
+        service: block.unit.service.clone(),
+        replica: block.unit.replica,
         stream: block.stream,
         time: block.time,
         attempt: block.attempt,
@@ -143,6 +152,7 @@ pub fn decode(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
         }
         Header::Block {
             service,
+            replica,
             stream,
             time,
             attempt,
@@ -165,7 +175,7 @@ pub fn decode(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
             frame.truncate(total - 1);
             let bytes = frame.split_off(end + 1).freeze();
             Ok(Some(Frame::Block(LogBlock {
-                service,
+                unit: UnitName { service, replica },
                 stream,
                 time,
                 attempt,
@@ -185,7 +195,7 @@ mod tests {
 
     fn blocks() -> impl Strategy<Value = LogBlock> {
         (
-            "[a-z0-9][a-z0-9_.-]{0,20}",
+            ("[a-z0-9][a-z0-9_.-]{0,20}", 1_u32..),
             any::<bool>(),
             any::<u64>(),
             any::<u32>(),
@@ -194,8 +204,11 @@ mod tests {
             proptest::collection::vec(any::<u8>(), 0..300),
         )
             .prop_map(
-                |(name, is_stdout, time, attempt, offset, is_partial, bytes)| LogBlock {
-                    service: ServiceName::new(&name).unwrap(),
+                |((name, replica), is_stdout, time, attempt, offset, is_partial, bytes)| LogBlock {
+                    unit: UnitName {
+                        service: ServiceName::new(&name).unwrap(),
+                        replica,
+                    },
                     stream: if is_stdout {
                         LogStream::Stdout
                     } else {
@@ -241,6 +254,26 @@ mod tests {
             let mut buffer = BytesMut::from(&bytes[..]);
             while let Ok(Some(_)) = decode(&mut buffer) {}
         }
+    }
+
+    #[test]
+    fn a_block_of_before_replicas_is_of_the_first() {
+        let wire = concat!(
+            r#"{"frame":"block","service":"web","stream":"stderr","time":5,"attempt":2,"#,
+            r#""offset":40,"is_partial":false,"length":6}"#,
+            "\nhello\n\n",
+        );
+        let block = LogBlock {
+            unit: UnitName::first(ServiceName::new("web").unwrap()),
+            stream: LogStream::Stderr,
+            time: 5,
+            attempt: 2,
+            offset: 40,
+            bytes: "hello\n".into(),
+            is_partial: false,
+        };
+        let frame = decode(&mut BytesMut::from(wire)).unwrap();
+        assert_eq!(frame, Some(Frame::Block(block)));
     }
 
     #[test]

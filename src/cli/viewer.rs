@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::printer::{Delivery, Printer};
 use crate::run::logs::{Flow, LogBlock, LogSink};
 use crate::run::snapshot::Notice;
-use crate::support::name::ServiceName;
+use crate::support::name::UnitName;
 
 /// Shows what services print.
 #[derive(Debug)]
@@ -37,8 +37,8 @@ impl Viewer {
 }
 
 impl LogSink for Viewer {
-    fn wants(&self, service: &ServiceName) -> bool {
-        self.printer.is_attached(service)
+    fn wants(&self, unit: &UnitName, _attempt: u32) -> bool {
+        self.printer.is_attached(&unit.service)
     }
 
     fn send(&mut self, block: LogBlock) -> Flow {

@@ -1,4 +1,12 @@
-//! Where output goes from the pump: to the viewer, to subscribers, and past a look for URLs.
+//! Where output goes from the pump: to the viewer, to subscribers, and past a look for what servers
+//! say about their ports.
+//!
+//! Two things are looked for, at the start of each attempt and in units that have ports: the URL
+//! under which a server can be reached, and the complaint of one that could not have its address
+//! ([`complaint`]). What is found is in the channel before the pump answers the drain of the attempt
+//! that printed it, so whoever learns of an exit after the drain knows the attempt's complaint.
+
+mod complaint;
 
 use std::collections::HashMap;
 
@@ -6,17 +14,32 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::logs::{Flow, LogBlock, LogSink};
 use super::snapshot::{Event, Notice};
-use crate::support::name::ServiceName;
+use crate::support::name::UnitName;
 
-/// A URL that a service printed with one of its own ports.
+/// What a unit said about one of its ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) service: ServiceName,
-    pub(crate) port: u16,
-    pub(crate) url: String,
+pub(crate) enum Finding {
+    /// A URL with the port.
+    Url {
+        /// Who printed it.
+        unit: UnitName,
+        /// The port of the unit that is in it.
+        port: u16,
+        /// The URL, as a browser can open it.
+        url: String,
+    },
+    /// That an address is in use. At most one an attempt.
+    Complaint {
+        /// Who complains.
+        unit: UnitName,
+        /// The attempt that printed it.
+        attempt: u32,
+        /// The line, without escape sequences, shortened.
+        line: String,
+    },
 }
 
-/// How much of a service's output is searched for its URL, in bytes: servers say it at the start.
+/// How much of an attempt's output is searched, in bytes: servers say these things at the start.
 const SEARCH_LIMIT: usize = 256 * 1024;
 
 /// The sink of the pump.
@@ -25,67 +48,120 @@ pub(crate) struct Outlet<S> {
     viewer: S,
     log_tx: broadcast::Sender<LogBlock>,
     event_tx: broadcast::Sender<Event>,
-    /// The ports that are still looked for, and how many bytes have been searched.
-    wanted: HashMap<ServiceName, (Vec<u16>, usize)>,
-    found_tx: mpsc::UnboundedSender<Found>,
+    /// The units that have ports.
+    searches: HashMap<UnitName, Search>,
+    finding_tx: mpsc::UnboundedSender<Finding>,
+}
+
+/// The look at one unit's output.
+#[derive(Debug)]
+struct Search {
+    ports: Vec<u16>,
+    /// The ports whose URL has not been seen yet, in any attempt.
+    unseen: Vec<u16>,
+    /// The latest attempt that printed something; what older ones still print is passed over.
+    attempt: u32,
+    /// How many bytes of it have been searched.
+    searched: usize,
+    has_complained: bool,
+}
+
+impl Search {
+    fn new(ports: Vec<u16>) -> Self {
+        Self {
+            unseen: ports.clone(),
+            ports,
+            attempt: 0,
+            searched: 0,
+            has_complained: false,
+        }
+    }
+
+    /// Whether there is anything to look for in the output of `attempt`.
+    fn wants(&self, attempt: u32) -> bool {
+        attempt > self.attempt
+            || attempt == self.attempt
+                && self.searched < SEARCH_LIMIT
+                && !(self.has_complained && self.unseen.is_empty())
+    }
+
+    fn search(&mut self, block: &LogBlock, finding_tx: &mpsc::UnboundedSender<Finding>) {
+        if !self.wants(block.attempt) {
+            return;
+        }
+        if block.attempt > self.attempt {
+            self.attempt = block.attempt;
+            self.searched = 0;
+            self.has_complained = false;
+        }
+        self.searched += block.bytes.len();
+        // A supervisor that has gone wants to know nothing.
+        let tell = |finding| drop(finding_tx.send(finding));
+        if !self.unseen.is_empty() && may_have_url(&block.bytes) {
+            let text = strip_escapes(&String::from_utf8_lossy(&block.bytes));
+            self.unseen.retain(|&port| match find_url(&text, port) {
+                Some(url) => {
+                    let unit = block.unit.clone();
+                    tell(Finding::Url { unit, port, url });
+                    false
+                }
+                None => true,
+            });
+        }
+        if !self.has_complained
+            && let Some(line) = complaint::find(&block.bytes, &self.ports)
+        {
+            self.has_complained = true;
+            tell(Finding::Complaint {
+                unit: block.unit.clone(),
+                attempt: block.attempt,
+                line,
+            });
+        }
+    }
 }
 
 impl<S: LogSink> Outlet<S> {
+    /// `ports` are those of every unit that has any; findings about them go to `finding_tx`.
     pub(crate) fn new(
         viewer: S,
         log_tx: broadcast::Sender<LogBlock>,
         event_tx: broadcast::Sender<Event>,
-        ports: Vec<(ServiceName, Vec<u16>)>,
-        found_tx: mpsc::UnboundedSender<Found>,
+        ports: Vec<(UnitName, Vec<u16>)>,
+        finding_tx: mpsc::UnboundedSender<Finding>,
     ) -> Self {
-        let wanted = ports
+        let searches = ports
             .into_iter()
-            .map(|(name, ports)| (name, (ports, 0)))
+            .map(|(unit, ports)| (unit, Search::new(ports)))
             .collect();
         Self {
             viewer,
             log_tx,
             event_tx,
-            wanted,
-            found_tx,
-        }
-    }
-
-    fn search(&mut self, block: &LogBlock) {
-        let Some((ports, searched)) = self.wanted.get_mut(&block.service) else {
-            return;
-        };
-        *searched += block.bytes.len();
-        let found_tx = &self.found_tx;
-        ports.retain(|&port| match find_url(&block.bytes, port) {
-            Some(url) => {
-                let service = block.service.clone();
-                drop(found_tx.send(Found { service, port, url }));
-                false
-            }
-            None => true,
-        });
-        if ports.is_empty() || *searched > SEARCH_LIMIT {
-            self.wanted.remove(&block.service);
+            searches,
+            finding_tx,
         }
     }
 }
 
 impl<S: LogSink> LogSink for Outlet<S> {
-    fn wants(&self, service: &ServiceName) -> bool {
+    fn wants(&self, unit: &UnitName, attempt: u32) -> bool {
         self.log_tx.receiver_count() > 0
-            || self.wanted.contains_key(service)
-            || self.viewer.wants(service)
+            || self.viewer.wants(unit, attempt)
+            || self
+                .searches
+                .get(unit)
+                .is_some_and(|search| search.wants(attempt))
     }
 
     fn send(&mut self, block: LogBlock) -> Flow {
-        if !self.wanted.is_empty() {
-            self.search(&block);
+        if let Some(search) = self.searches.get_mut(&block.unit) {
+            search.search(&block, &self.finding_tx);
         }
         if self.log_tx.receiver_count() > 0 {
             drop(self.log_tx.send(block.clone()));
         }
-        if self.viewer.wants(&block.service) {
+        if self.viewer.wants(&block.unit, block.attempt) {
             self.viewer.send(block)
         } else {
             Flow::Room
@@ -106,7 +182,7 @@ impl<S: LogSink> LogSink for Outlet<S> {
 pub struct Nobody;
 
 impl LogSink for Nobody {
-    fn wants(&self, _service: &ServiceName) -> bool {
+    fn wants(&self, _unit: &UnitName, _attempt: u32) -> bool {
         false
     }
 
@@ -119,9 +195,13 @@ impl LogSink for Nobody {
     fn notice(&mut self, _notice: Notice) {}
 }
 
-/// Finds `http://…:PORT…` in some output, with the path that follows it.
-fn find_url(bytes: &[u8], port: u16) -> Option<String> {
-    let text = strip_escapes(&String::from_utf8_lossy(bytes));
+/// Whether it is worth a closer look for URLs.
+fn may_have_url(bytes: &[u8]) -> bool {
+    memchr::memmem::find(bytes, b"http").is_some()
+}
+
+/// Finds `http://…:PORT…` in some plain output, with the path that follows it.
+fn find_url(text: &str, port: u16) -> Option<String> {
     let needle = format!(":{port}");
     for (at, _) in text.match_indices(&needle) {
         let after = &text[at + needle.len()..];
@@ -176,34 +256,4 @@ fn strip_escapes(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_the_url_of_the_port_and_no_other() {
-        let cases = [
-            (
-                "Uvicorn running on http://127.0.0.1:8003 (Press CTRL+C)",
-                Some("http://localhost:8003/"),
-            ),
-            (
-                "  ➜  Local:   http://localhost:8003/app/",
-                Some("http://localhost:8003/app/"),
-            ),
-            (
-                "\u{1b}[36mhttp://localhost:\u{1b}[1m8003\u{1b}[22m/\u{1b}[39m",
-                Some("http://localhost:8003/"),
-            ),
-            (
-                "Serving HTTP on 0.0.0.0 port 8003 (http://0.0.0.0:8003/) ...",
-                Some("http://localhost:8003/"),
-            ),
-            ("proxy to http://localhost:80030/", None),
-            ("listening on :8003", None),
-            ("see https://example.org/ or localhost:8003", None),
-        ];
-        for (text, url) in cases {
-            assert_eq!(find_url(text.as_bytes(), 8003).as_deref(), url, "{text}");
-        }
-    }
-}
+mod tests;

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::support::name::{PortName, ServiceName};
+use crate::support::name::{PortName, ServiceName, UnitName};
 use crate::support::protocol::Protocol;
 
 /// The step of a service's life.
@@ -191,6 +191,21 @@ pub struct ServiceSnapshot {
     pub ports: Vec<PortSnapshot>,
 }
 
+impl ServiceSnapshot {
+    /// Whose snapshot it is.
+    pub fn unit(&self) -> UnitName {
+        UnitName {
+            service: self.service.clone(),
+            replica: self.replica,
+        }
+    }
+
+    /// The name that is shown: `web`, or `web-2` where the service has several replicas.
+    pub fn label(&self) -> String {
+        self.unit().label(self.replicas)
+    }
+}
+
 /// One of the two streams of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -221,10 +236,37 @@ pub enum Event {
 pub struct Notice {
     /// About whom; `None` for the whole stack.
     pub service: Option<ServiceName>,
+    /// About which of its replicas; `None` for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<u32>,
     /// How loud.
     pub level: NoticeLevel,
     /// What happened, as a lowercase fragment.
     pub message: String,
+}
+
+impl Notice {
+    /// A notice about a unit, or with `None` about the whole stack.
+    pub fn about(unit: Option<UnitName>, level: NoticeLevel, message: impl Into<String>) -> Self {
+        let (service, replica) = match unit {
+            Some(unit) => (Some(unit.service), Some(unit.replica)),
+            None => (None, None),
+        };
+        Self {
+            service,
+            replica,
+            level,
+            message: message.into(),
+        }
+    }
+
+    /// The unit that it is about; `None` where it is about a whole service or the stack.
+    pub fn unit(&self) -> Option<UnitName> {
+        Some(UnitName {
+            service: self.service.clone()?,
+            replica: self.replica?,
+        })
+    }
 }
 
 /// How loud a notice is.

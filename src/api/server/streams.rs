@@ -210,7 +210,7 @@ impl Pieces for BlockSource {
             let bytes = match self.blocks.next().await {
                 Next::End => return None,
                 Next::Lagged(missed) => frame::encode_lagged(missed),
-                Next::Item(block) if self.wants(&block.service) => frame::encode_block(&block),
+                Next::Item(block) if self.wants(&block.unit.service) => frame::encode_block(&block),
                 Next::Item(_) => continue,
             };
             return Some((bytes, self));

@@ -16,7 +16,7 @@ use crate::run::control::{
 };
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::{Event, LogStream, Phase, ServiceSnapshot};
-use crate::support::name::{ProjectName, ServiceName};
+use crate::support::name::{ProjectName, ServiceName, UnitName};
 
 /// Longer than anything here takes, shorter than a person's patience.
 pub(crate) const GENEROUS: Duration = Duration::from_secs(30);
@@ -75,7 +75,7 @@ pub(crate) fn snapshot() -> StackSnapshot {
 
 pub(crate) fn block(text: &str, time: u64, bytes: &'static [u8]) -> LogBlock {
     LogBlock {
-        service: name(text),
+        unit: UnitName::first(name(text)),
         stream: LogStream::Stdout,
         time,
         attempt: 1,

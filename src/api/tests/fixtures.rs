@@ -166,6 +166,7 @@ fn every_message_still_reads_and_is_still_written_so() {
             "event-notice",
             Update::Notice(Notice {
                 service: Some(name("web")),
+                replica: None,
                 level: NoticeLevel::Warning,
                 message: "restarts in 200 ms".to_owned(),
             }),
@@ -261,7 +262,7 @@ proptest! {
         let mut changed = service("web", Phase::Failed, since);
         changed.reason = reason;
         changed.exit = Some(Exit::Code(code));
-        let notice = Notice { service: None, level: NoticeLevel::Error, message };
+        let notice = Notice::about(None, NoticeLevel::Error, message);
         for update in [Update::Service(Box::new(changed)), Update::Notice(notice)] {
             let text = serde_json::to_string(&update).unwrap();
             prop_assert!(!text.contains('\n'), "an update is one line");

@@ -20,6 +20,7 @@ async fn next_frame(stream: &mut LogFollow) -> Option<Frame> {
 fn notice(message: &str) -> Event {
     Event::Notice(Notice {
         service: None,
+        replica: None,
         level: NoticeLevel::Info,
         message: message.to_owned(),
     })

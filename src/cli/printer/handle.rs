@@ -102,7 +102,7 @@ impl Printer {
 
     /// Prints output of a service, if it is one whose output is shown.
     pub fn logs(&self, block: LogBlock) -> Delivery {
-        let is_shown = self.is_attached(&block.service);
+        let is_shown = self.is_attached(&block.unit.service);
         self.shared.offer(block, is_shown)
     }
 

@@ -188,6 +188,7 @@ mod tests {
             .collect();
         let warning = Notice {
             service: Some(name("api")),
+            replica: None,
             level: NoticeLevel::Warning,
             message: "port 5173 is taken".to_owned(),
         };

@@ -39,14 +39,14 @@ struct OpenLine {
 impl OpenLine {
     fn of(block: &LogBlock) -> Self {
         Self {
-            service: block.service.clone(),
+            service: block.unit.service.clone(),
             stream: block.stream,
             attempt: block.attempt,
         }
     }
 
     fn is_continued_by(&self, block: &LogBlock) -> bool {
-        self.service == block.service
+        self.service == block.unit.service
             && self.stream == block.stream
             && self.attempt == block.attempt
     }
@@ -141,7 +141,7 @@ impl Painter {
     fn set_head(&mut self, block: &LogBlock) {
         self.head.clear();
         if self.style.has_prefix {
-            let prefix = self.prefix(&block.service);
+            let prefix = self.prefix(&block.unit.service);
             self.head.extend_from_slice(&prefix);
         }
         if self.style.has_timestamps {
@@ -177,7 +177,7 @@ impl Painter {
     fn paint_for_terminal(&mut self, block: &LogBlock, is_continued: bool, out: &mut Vec<u8>) {
         let filter = self
             .filters
-            .entry((block.service.clone(), block.stream))
+            .entry((block.unit.service.clone(), block.stream))
             .or_default();
         let mut is_continued = is_continued;
         if !is_continued {

@@ -123,6 +123,7 @@ mod tests {
         );
         let notice = Notice {
             service: None,
+            replica: None,
             level: NoticeLevel::Warning,
             message: "the range is nearly used up".to_owned(),
         };

@@ -117,10 +117,10 @@ impl Dropped {
         match self
             .lines
             .iter_mut()
-            .find(|(service, _)| *service == block.service)
+            .find(|(service, _)| *service == block.unit.service)
         {
             Some((_, count)) => *count = count.saturating_add(lines),
-            None => self.lines.push((block.service.clone(), lines)),
+            None => self.lines.push((block.unit.service.clone(), lines)),
         }
     }
 }

@@ -2,11 +2,16 @@
 
 use crate::run::control::StackSnapshot;
 use crate::run::snapshot::{Exit, Phase, PortSnapshot, PortState, ServiceSnapshot};
-use crate::support::name::{PortName, ProjectName, ServiceName};
+use crate::support::name::{PortName, ProjectName, ServiceName, UnitName};
 use crate::support::protocol::Protocol;
 
 pub(crate) fn name(text: &str) -> ServiceName {
     ServiceName::new(text).unwrap()
+}
+
+/// The only replica of a service.
+pub(crate) fn unit(text: &str) -> UnitName {
+    UnitName::first(name(text))
 }
 
 /// A service that nobody has asked for yet.

@@ -304,6 +304,7 @@ impl Worker {
             let now = (self.world.now)();
             let notices = texts.into_iter().map(|(service, message)| Notice {
                 service,
+                replica: None,
                 level: NoticeLevel::Warning,
                 message,
             });

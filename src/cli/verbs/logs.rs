@@ -17,8 +17,8 @@ use crate::api::frame::Frame;
 use crate::cli::args::{LogsArgs, Tail};
 use crate::cli::exit::ExitCode;
 use crate::cli::printer::stdout_is_closed;
-use crate::run::logs::{LogBlock, Runs, history, logged_services};
-use crate::support::name::ServiceName;
+use crate::run::logs::{LogBlock, Runs, history, logged_units};
+use crate::support::name::{ServiceName, UnitName};
 
 /// Carries out `stack logs`. Exit code 4 where nothing runs and nothing was ever printed.
 pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<ExitCode, VerbError> {
@@ -47,7 +47,8 @@ pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<Exit
 
 /// Whether a supervisor runs. An unknown name is an error, unless there is a log of it.
 async fn check_names(context: &Context<'_>, reader: &Reader) -> Result<bool, VerbError> {
-    let mut known = logged_services(&reader.log_dir).map_err(VerbError::Logs)?;
+    let logged = logged_units(&reader.log_dir).map_err(VerbError::Logs)?;
+    let mut known: Vec<ServiceName> = logged.into_iter().map(|unit| unit.service).collect();
     let is_running = match context.look().await {
         Ok(seen) => {
             let services = &seen.snapshot().services;
@@ -99,14 +100,22 @@ impl Reader {
         context: &mut Context<'_>,
         tail: Option<usize>,
     ) -> Result<(), VerbError> {
-        let mut past =
-            history(&self.log_dir, &self.services, tail, Runs::Last).map_err(VerbError::Logs)?;
+        let logged = logged_units(&self.log_dir).map_err(VerbError::Logs)?;
+        let units: Vec<UnitName> = logged
+            .iter()
+            .filter(|unit| self.services.is_empty() || self.services.contains(&unit.service))
+            .cloned()
+            .collect();
+        if units.is_empty() {
+            return Ok(());
+        }
+        let mut past = history(&self.log_dir, &units, tail, Runs::Last).map_err(VerbError::Logs)?;
         for item in past.by_ref() {
             let item = item.map_err(VerbError::Logs)?;
             if item.dropped > 0 {
                 context.output.message(&format!(
                     "warning: {} bytes of {} were not logged here",
-                    item.dropped, item.block.service
+                    item.dropped, item.block.unit.service
                 ));
             }
             if let Some(block) = self.cursor.unseen(item.block) {
@@ -114,9 +123,9 @@ impl Reader {
             }
         }
         // Not where the last block ended: a tail may have left out whole services.
-        for service in logged_services(&self.log_dir).map_err(VerbError::Logs)? {
-            let end = past.end_offset(&service);
-            self.cursor.read_until(service, end);
+        for unit in units {
+            let end = past.end_offset(&unit);
+            self.cursor.read_until(unit, end);
         }
         Ok(())
     }

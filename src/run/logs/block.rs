@@ -3,20 +3,20 @@
 use bytes::Bytes;
 
 use crate::run::snapshot::LogStream;
-use crate::support::name::ServiceName;
+use crate::support::name::UnitName;
 
-/// Some whole lines of one stream of one service, in the order in which they arrived.
+/// Some whole lines of one stream of one unit, in the order in which they arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogBlock {
     /// Whose output it is.
-    pub service: ServiceName,
+    pub unit: UnitName,
     /// Which of the two streams.
     pub stream: LogStream,
     /// When it was read, in nanoseconds since the Unix epoch.
     pub time: u64,
     /// Which attempt printed it, from 1.
     pub attempt: u32,
-    /// Where the block begins in the service's log file. What [`history`](super::history) returned
+    /// Where the block begins in the unit's log file. What [`history`](super::history) returned
     /// ends before or at the offset of every block that it did not contain.
     pub offset: u64,
     /// The bytes as they came, line ends included.

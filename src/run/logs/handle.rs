@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::run::snapshot::LogStream;
-use crate::support::name::ServiceName;
+use crate::support::name::UnitName;
 
 /// A handle on the pump. Cheap to clone; the pump ends when the last one is dropped.
 #[derive(Debug, Clone)]
@@ -25,17 +25,17 @@ pub struct Drained {
 pub(super) enum Message {
     Register {
         fd: OwnedFd,
-        service: ServiceName,
+        unit: UnitName,
         stream: LogStream,
         attempt: u32,
     },
     Drain {
-        service: ServiceName,
+        unit: UnitName,
         attempt: u32,
         done_tx: oneshot::Sender<Drained>,
     },
     Close {
-        service: ServiceName,
+        unit: UnitName,
     },
 }
 
@@ -46,10 +46,10 @@ impl PumpHandle {
 
     /// Hands over the read end of a pipe (or a terminal's master), which must not block. It is
     /// read until its end, or until [`close`](Self::close).
-    pub fn register(&self, fd: OwnedFd, service: ServiceName, stream: LogStream, attempt: u32) {
+    pub fn register(&self, fd: OwnedFd, unit: UnitName, stream: LogStream, attempt: u32) {
         self.tell(Message::Register {
             fd,
-            service,
+            unit,
             stream,
             attempt,
         });
@@ -60,22 +60,22 @@ impl PumpHandle {
     /// waits for nobody: neither for the end of a pipe that a grandchild holds, nor for a slow sink.
     pub fn drain(
         &self,
-        service: ServiceName,
+        unit: UnitName,
         attempt: u32,
     ) -> impl Future<Output = Drained> + Send + 'static {
         let (done_tx, done_rx) = oneshot::channel();
         self.tell(Message::Drain {
-            service,
+            unit,
             attempt,
             done_tx,
         });
         async move { done_rx.await.unwrap_or_default() }
     }
 
-    /// Logs what the service's pipes hold now, then closes them and its files. Who still writes
+    /// Logs what the unit's pipes hold now, then closes them and its files. Who still writes
     /// gets a `SIGPIPE`.
-    pub fn close(&self, service: ServiceName) {
-        self.tell(Message::Close { service });
+    pub fn close(&self, unit: UnitName) {
+        self.tell(Message::Close { unit });
     }
 
     fn tell(&self, message: Message) {

@@ -13,7 +13,7 @@ use crate::run::snapshot::LogStream;
 /// The size of a record on disk, in bytes.
 pub(super) const RECORD_LENGTH: usize = 48;
 
-/// How many records are read at once: 3 KiB, of which every service's reader holds one buffer.
+/// How many records are read at once: 3 KiB, of which every unit's reader holds one buffer.
 const WINDOW: u64 = 64;
 
 /// Marks a record and the version of its layout; what is no record (a hole, say) lacks it.
@@ -34,7 +34,7 @@ pub(super) struct Record {
     pub(super) length: u64,
     /// The run (`STACK_RUN`) that wrote it; 0 where that is not known.
     pub(super) run: u64,
-    /// How many bytes of the service were lost just before it, for want of space.
+    /// How many bytes of the unit were lost just before it, for want of space.
     pub(super) dropped: u64,
     /// The attempt that printed it, from 1; 0 where that is not known.
     pub(super) attempt: u32,

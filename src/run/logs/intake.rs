@@ -18,7 +18,7 @@ use super::writer::{BlockInfo, LogFiles};
 use super::{Drained, Flow, LogBlock, LogSink};
 use crate::run::snapshot::{LogStream, Notice};
 use crate::support::clock::unix_nanos;
-use crate::support::name::ServiceName;
+use crate::support::name::UnitName;
 
 /// How much is read at once.
 const READ_LENGTH: usize = 64 * 1024;
@@ -50,7 +50,7 @@ pub(super) enum Round {
 #[derive(Debug)]
 struct Source {
     fd: OwnedFd,
-    service: ServiceName,
+    unit: UnitName,
     stream: LogStream,
     attempt: u32,
     /// How much the pipe can hold.
@@ -129,7 +129,7 @@ impl<S: LogSink> Intake<S> {
         &mut self,
         epoll: &Epoll,
         fd: OwnedFd,
-        service: ServiceName,
+        unit: UnitName,
         stream: LogStream,
         attempt: u32,
     ) -> io::Result<()> {
@@ -142,7 +142,7 @@ impl<S: LogSink> Intake<S> {
             .unwrap_or(UNKNOWN_CAPACITY);
         let source = Source {
             fd,
-            service,
+            unit,
             stream,
             attempt,
             capacity,
@@ -200,8 +200,8 @@ impl<S: LogSink> Intake<S> {
     }
 
     /// Puts out everything that the attempt's pipes hold, without waiting for more.
-    pub(super) fn drain(&mut self, epoll: &Epoll, service: &ServiceName, attempt: u32) -> Drained {
-        let ids = self.ids(|source| source.service == *service && source.attempt == attempt);
+    pub(super) fn drain(&mut self, epoll: &Epoll, unit: &UnitName, attempt: u32) -> Drained {
+        let ids = self.ids(|source| source.unit == *unit && source.attempt == attempt);
         let mut is_leaky = false;
         for id in ids {
             is_leaky |= self.drain_source(epoll, id);
@@ -209,13 +209,13 @@ impl<S: LogSink> Intake<S> {
         Drained { is_leaky }
     }
 
-    /// Puts out what the service's pipes hold, and closes them and its files.
-    pub(super) fn close(&mut self, epoll: &Epoll, service: &ServiceName) {
-        for id in self.ids(|source| source.service == *service) {
+    /// Puts out what the unit's pipes hold, and closes them and its files.
+    pub(super) fn close(&mut self, epoll: &Epoll, unit: &UnitName) {
+        for id in self.ids(|source| source.unit == *unit) {
             self.drain_source(epoll, id);
             self.end(epoll, id);
         }
-        self.output.files.close(service);
+        self.output.files.close(unit);
     }
 
     /// Puts out what all pipes hold, and closes them.
@@ -328,13 +328,13 @@ impl<S: LogSink> Output<S> {
             continues: source.continues,
         };
         source.continues = is_partial;
-        let appended = self.files.append(&source.service, info, bytes);
+        let appended = self.files.append(&source.unit, info, bytes);
         if let Some(notice) = appended.notice {
             self.sink.notice(notice);
         }
-        if self.sink.wants(&source.service) {
+        if self.sink.wants(&source.unit, info.attempt) {
             let flow = self.sink.send(LogBlock {
-                service: source.service.clone(),
+                unit: source.unit.clone(),
                 stream: info.stream,
                 time: info.time,
                 attempt: info.attempt,

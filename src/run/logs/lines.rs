@@ -1,4 +1,4 @@
-//! The last words of a service, for the report of its failure.
+//! The last words of a unit, for the report of its failure.
 
 use std::collections::VecDeque;
 use std::io;
@@ -7,32 +7,32 @@ use std::path::Path;
 use super::intake::LINE_CAP;
 use super::reader::{History, Scope, Track};
 use crate::run::snapshot::LogStream;
-use crate::support::name::ServiceName;
+use crate::support::name::UnitName;
 
-/// The last `count` lines of the attempt of `service` that printed last, without their ends, as
+/// The last `count` lines of the attempt of `unit` that printed last, without their ends, as
 /// text. None where there is nothing or it cannot be read: a report is made from what there is.
-pub fn last_lines(dir: &Path, service: &ServiceName, count: usize) -> Vec<String> {
-    read(dir, service, Scope::LastAttempt, count).unwrap_or_default()
+pub fn last_lines(dir: &Path, unit: &UnitName, count: usize) -> Vec<String> {
+    read(dir, unit, Scope::LastAttempt, count).unwrap_or_default()
 }
 
 /// Like [`last_lines`], of one attempt of one run. None if it printed nothing.
 pub fn last_lines_of_attempt(
     dir: &Path,
-    service: &ServiceName,
+    unit: &UnitName,
     run: u64,
     attempt: u32,
     count: usize,
 ) -> Vec<String> {
-    read(dir, service, Scope::Attempt(run, attempt), count).unwrap_or_default()
+    read(dir, unit, Scope::Attempt(run, attempt), count).unwrap_or_default()
 }
 
-fn read(dir: &Path, service: &ServiceName, scope: Scope, count: usize) -> io::Result<Vec<String>> {
+fn read(dir: &Path, unit: &UnitName, scope: Scope, count: usize) -> io::Result<Vec<String>> {
     let mut lines = Lines {
         count,
         done: VecDeque::new(),
         unfinished: [Vec::new(), Vec::new()],
     };
-    let track = Track::open(dir, service, scope, Some(count))?;
+    let track = Track::open(dir, unit, scope, Some(count))?;
     for item in History::new(track.into_iter().collect())? {
         let item = item?;
         if item.dropped > 0 {

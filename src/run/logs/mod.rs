@@ -1,7 +1,7 @@
 //! What services print: captured byte for byte, kept in files, handed to whoever watches.
 //!
 //! The way of a byte: a service's pipe ([`pipe_pair`]) → the one [`Pump`] task, which reads every
-//! pipe of the stack, cuts at line ends and appends to the service's log and index → the
+//! pipe of the stack, cuts at line ends and appends to the unit's log and index → the
 //! [`LogSink`], which is how the supervisor passes blocks on to the printer and to subscribers. The
 //! way back out of the files is [`history`] and [`last_lines`]; following a log is the
 //! control API's business, which joins both by [`LogBlock::offset`].
@@ -26,5 +26,5 @@ pub use handle::{Drained, PumpHandle};
 pub use lines::{last_lines, last_lines_of_attempt};
 pub use pipe::pipe_pair;
 pub use pump::Pump;
-pub use reader::{History, HistoryBlock, Runs, history, logged_services};
+pub use reader::{History, HistoryBlock, Runs, history, logged_units};
 pub use sink::{Flow, LogSink};

@@ -114,27 +114,27 @@ fn handle<S: LogSink>(intake: &mut Intake<S>, epoll: &Epoll, message: Message) {
     match message {
         Message::Register {
             fd,
-            service,
+            unit,
             stream,
             attempt,
         } => {
-            if let Err(error) = intake.register(epoll, fd, service.clone(), stream, attempt) {
-                intake.notice(Notice {
-                    service: Some(service),
-                    level: NoticeLevel::Error,
-                    message: format!("its output cannot be read: {error}"),
-                });
+            if let Err(error) = intake.register(epoll, fd, unit.clone(), stream, attempt) {
+                intake.notice(Notice::about(
+                    Some(unit),
+                    NoticeLevel::Error,
+                    format!("its output cannot be read: {error}"),
+                ));
             }
         }
         Message::Drain {
-            service,
+            unit,
             attempt,
             done_tx,
         } => {
             // Who asked may have lost interest; the output is drained all the same.
-            let _ = done_tx.send(intake.drain(epoll, &service, attempt));
+            let _ = done_tx.send(intake.drain(epoll, &unit, attempt));
         }
-        Message::Close { service } => intake.close(epoll, &service),
+        Message::Close { unit } => intake.close(epoll, &unit),
     }
 }
 

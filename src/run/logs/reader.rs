@@ -1,11 +1,11 @@
-//! History: what the logs hold, over all services in the order of time.
+//! History: what the logs hold, over all units in the order of time.
 //!
 //! Reads the files alone, so it works while a supervisor writes them and when none is left. Memory
-//! is bounded by the number of services, not by the size of the logs: of each, one window of the
+//! is bounded by the number of units, not by the size of the logs: of each, one window of the
 //! index is held, and one block at a time is read of all.
 
-mod service_log;
 mod tail;
+mod unit_log;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -14,12 +14,12 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-use self::service_log::{Position, ServiceLog};
 pub(super) use self::tail::Scope;
+use self::unit_log::{Position, UnitLog};
 use super::LogBlock;
 use super::index::{Index, Record};
-use super::writer::index_path;
-use crate::support::name::ServiceName;
+use super::writer::{index_path, unit_of_log};
+use crate::support::name::UnitName;
 
 /// Which runs of the stack are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +37,11 @@ pub struct HistoryBlock {
     pub block: LogBlock,
     /// The run that wrote it; 0 where that is not known.
     pub run: u64,
-    /// How many bytes of the service were lost just before it, for want of space.
+    /// How many bytes of the unit were lost just before it, for want of space.
     pub dropped: u64,
 }
 
-/// The blocks of some services, oldest first; made by [`history`].
+/// The blocks of some units, oldest first; made by [`history`].
 #[derive(Debug)]
 pub struct History {
     tracks: Vec<Track>,
@@ -49,60 +49,58 @@ pub struct History {
     queue: BinaryHeap<Reverse<(u64, usize)>>,
 }
 
-/// What `services` (an empty list: all that have a log) printed, as it stands now.
+/// What `units` (an empty list: all that have a log) printed, as it stands now.
 ///
-/// With `tail`, of each service only the last so many lines: a line counts where it ends, and is
-/// returned from its beginning, also where it was captured in parts. Services that printed nothing
+/// With `tail`, of each unit only the last so many lines: a line counts where it ends, and is
+/// returned from its beginning, also where it was captured in parts. Units that printed nothing
 /// have no file and are left out. What is written after the call is not returned; a follower
 /// subscribes first, and then drops the blocks that begin before
 /// [`end_offset`](History::end_offset).
 pub fn history(
     dir: &Path,
-    services: &[ServiceName],
+    units: &[UnitName],
     tail: Option<usize>,
     runs: Runs,
 ) -> io::Result<History> {
     let logged;
-    let services = if services.is_empty() {
-        logged = logged_services(dir)?;
+    let units = if units.is_empty() {
+        logged = logged_units(dir)?;
         &logged
     } else {
-        services
+        units
     };
     let run = match runs {
         Runs::Last => last_run(dir)?,
         Runs::All => None,
     };
     let mut tracks = Vec::new();
-    for service in services {
+    for unit in units {
         let scope = run.map_or(Scope::All, Scope::Run);
-        tracks.extend(Track::open(dir, service, scope, tail)?);
+        tracks.extend(Track::open(dir, unit, scope, tail)?);
     }
     History::new(tracks)
 }
 
-/// The services that have a log in `dir`, by name.
-pub fn logged_services(dir: &Path) -> io::Result<Vec<ServiceName>> {
+/// The units that have a log in `dir`, by service and number.
+pub fn logged_units(dir: &Path) -> io::Result<Vec<UnitName>> {
     let entries = match fs_err::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
     };
-    let mut services = Vec::new();
+    let mut units = Vec::new();
     for entry in entries {
-        let name = entry?.file_name();
-        let service = name.to_str().and_then(|name| name.strip_suffix(".log"));
-        services.extend(service.and_then(|service| ServiceName::new(service).ok()));
+        units.extend(entry?.file_name().to_str().and_then(unit_of_log));
     }
-    services.sort();
-    Ok(services)
+    units.sort();
+    Ok(units)
 }
 
-/// The run of the latest block of any service.
+/// The run of the latest block of any unit.
 fn last_run(dir: &Path) -> io::Result<Option<u64>> {
     let mut last: Option<Record> = None;
-    for service in logged_services(dir)? {
-        let file = match std::fs::File::open(index_path(dir, service.as_str())) {
+    for unit in logged_units(dir)? {
+        let file = match std::fs::File::open(index_path(dir, &unit)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
@@ -128,11 +126,11 @@ impl History {
         Ok(history)
     }
 
-    /// Where the log of `service` ended when the history was opened; 0 where there was none.
-    pub fn end_offset(&self, service: &ServiceName) -> u64 {
+    /// Where the log of `unit` ended when the history was opened; 0 where there was none.
+    pub fn end_offset(&self, unit: &UnitName) -> u64 {
         self.tracks
             .iter()
-            .find(|track| track.log.service() == service)
+            .find(|track| track.log.unit() == unit)
             .map_or(0, |track| track.log.end())
     }
 
@@ -165,10 +163,10 @@ impl Iterator for History {
     }
 }
 
-/// The way through one service's log.
+/// The way through one unit's log.
 #[derive(Debug)]
 pub(super) struct Track {
-    log: ServiceLog,
+    log: UnitLog,
     scope: Scope,
     /// Blocks to begin with, each from a byte on: where a tail starts within a line's parts.
     heads: VecDeque<(Position, usize)>,
@@ -176,19 +174,19 @@ pub(super) struct Track {
     next: Position,
     /// The next block and its first byte, once looked up.
     ready: Option<(Record, usize)>,
-    /// Blocks of one service keep their order even if the clock was set back between them.
+    /// Blocks of one unit keep their order even if the clock was set back between them.
     time: u64,
 }
 
 impl Track {
-    /// The track of a service; `None` for one that has no log.
+    /// The track of a unit; `None` for one that has no log.
     pub(super) fn open(
         dir: &Path,
-        service: &ServiceName,
+        unit: &UnitName,
         scope: Scope,
         tail: Option<usize>,
     ) -> io::Result<Option<Self>> {
-        let Some(mut log) = ServiceLog::open(dir, service)? else {
+        let Some(mut log) = UnitLog::open(dir, unit)? else {
             return Ok(None);
         };
         let (scope, start) = scope.resolve(&mut log)?;
@@ -241,7 +239,7 @@ impl Track {
         }
         Ok(Some(HistoryBlock {
             block: LogBlock {
-                service: self.log.service().clone(),
+                unit: self.log.unit().clone(),
                 stream: record.stream,
                 time: record.time,
                 attempt: record.attempt,

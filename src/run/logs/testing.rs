@@ -12,15 +12,25 @@ use super::index::{Index, Record};
 use super::writer::{BlockInfo, index_path};
 use super::{Flow, LogBlock, LogSink, Pump, PumpHandle};
 use crate::run::snapshot::{LogStream, Notice};
-use crate::support::name::ServiceName;
+use crate::support::name::{ServiceName, UnitName};
 
-pub(super) fn service(name: &str) -> ServiceName {
-    ServiceName::new(name).unwrap()
+/// The only replica of a service.
+pub(super) fn unit(service: &str) -> UnitName {
+    UnitName::first(ServiceName::new(service).unwrap())
 }
 
-/// All records of a service's index.
+/// One of several replicas of a service.
+pub(super) fn replica(service: &str, replica: u32) -> UnitName {
+    UnitName {
+        replica,
+        ..unit(service)
+    }
+}
+
+/// All records of the index of a service's only replica.
 pub(super) fn records(dir: &Path, service: &str) -> Vec<Record> {
-    let mut index = Index::new(File::open(index_path(dir, service)).unwrap()).unwrap();
+    let path = index_path(dir, &unit(service));
+    let mut index = Index::new(File::open(path).unwrap()).unwrap();
     (0..index.count())
         .map(|number| index.get(number).unwrap().unwrap())
         .collect()
@@ -90,7 +100,7 @@ impl TestSink {
         self.wait_for(|blocks| {
             let lengths = blocks
                 .iter()
-                .filter(|block| block.service.as_str() == service)
+                .filter(|block| block.unit.service.as_str() == service)
                 .map(|block| block.bytes.len());
             lengths.sum::<usize>() >= count
         })
@@ -99,7 +109,7 @@ impl TestSink {
 }
 
 impl LogSink for TestSink {
-    fn wants(&self, _service: &ServiceName) -> bool {
+    fn wants(&self, _unit: &UnitName, _attempt: u32) -> bool {
         true
     }
 

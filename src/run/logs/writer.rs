@@ -16,7 +16,7 @@ use memchr::memrchr;
 use super::index::{self, RECORD_LENGTH, Record};
 use crate::run::snapshot::{LogStream, Notice, NoticeLevel};
 use crate::support::fs::{create_private_dir, open_private_append};
-use crate::support::name::ServiceName;
+use crate::support::name::{ServiceName, UnitName};
 
 /// How often it is looked whether somebody emptied or removed an open log, in nanoseconds.
 const CHECK_INTERVAL: u64 = 1_000_000_000;
@@ -24,14 +24,38 @@ const CHECK_INTERVAL: u64 = 1_000_000_000;
 /// The least time between two notices about lost bytes, in nanoseconds.
 const NOTICE_INTERVAL: u64 = 60 * 1_000_000_000;
 
-/// The log of `service` in `dir`, whether it exists or not.
-pub(super) fn log_path(dir: &Path, service: &str) -> PathBuf {
-    dir.join(format!("{service}.log"))
+/// The log of `unit` in `dir`, whether it exists or not.
+pub(super) fn log_path(dir: &Path, unit: &UnitName) -> PathBuf {
+    dir.join(format!("{}.log", stem(unit)))
 }
 
-/// The index of `service` in `dir`, whether it exists or not.
-pub(super) fn index_path(dir: &Path, service: &str) -> PathBuf {
-    dir.join(format!("{service}.idx"))
+/// The index of `unit` in `dir`, whether it exists or not.
+pub(super) fn index_path(dir: &Path, unit: &UnitName) -> PathBuf {
+    dir.join(format!("{}.idx", stem(unit)))
+}
+
+/// How a unit's files begin: `web`, `web@2`. The first replica has the service's plain name, so
+/// that a service keeps its log when it is scaled; an `@` cannot occur in a service's name.
+fn stem(unit: &UnitName) -> String {
+    match unit.replica {
+        1 => unit.service.to_string(),
+        replica => format!("{}@{replica}", unit.service),
+    }
+}
+
+/// The unit whose log has this file name; `None` for a file that is no log.
+pub(super) fn unit_of_log(file_name: &str) -> Option<UnitName> {
+    let stem = file_name.strip_suffix(".log")?;
+    let (service, replica) = match stem.split_once('@') {
+        Some((service, number)) => (service, number.parse().ok()?),
+        None => (stem, 1),
+    };
+    let unit = UnitName {
+        service: ServiceName::new(service).ok()?,
+        replica,
+    };
+    // `web@02` and `web@1` are nobody's.
+    (self::stem(&unit) == stem).then_some(unit)
 }
 
 /// What the pump knows of a block besides its bytes.
@@ -58,12 +82,12 @@ pub(super) struct Appended {
     pub(super) notice: Option<Notice>,
 }
 
-/// The logs of all services of one run.
+/// The logs of all units of one run.
 #[derive(Debug)]
 pub(super) struct LogFiles {
     dir: PathBuf,
     run: u64,
-    logs: HashMap<ServiceName, Log>,
+    logs: HashMap<UnitName, Log>,
     losses: Losses,
 }
 
@@ -79,20 +103,15 @@ impl LogFiles {
     }
 
     /// Appends one block.
-    pub(super) fn append(
-        &mut self,
-        service: &ServiceName,
-        info: BlockInfo,
-        bytes: &[u8],
-    ) -> Appended {
-        if !self.logs.contains_key(service) {
-            let log = Log::new(&self.dir, service);
-            self.logs.insert(service.clone(), log);
+    pub(super) fn append(&mut self, unit: &UnitName, info: BlockInfo, bytes: &[u8]) -> Appended {
+        if !self.logs.contains_key(unit) {
+            let log = Log::new(&self.dir, unit);
+            self.logs.insert(unit.clone(), log);
         }
         let mut offset = 0;
-        if let Some(log) = self.logs.get_mut(service) {
+        if let Some(log) = self.logs.get_mut(unit) {
             if let Err(loss) = log.append(&self.dir, self.run, info, bytes) {
-                self.losses.note(service, &loss);
+                self.losses.note(unit, &loss);
             }
             offset = log.offset;
         }
@@ -102,9 +121,9 @@ impl LogFiles {
         }
     }
 
-    /// Closes the files of a service until it prints again.
-    pub(super) fn close(&mut self, service: &ServiceName) {
-        self.logs.remove(service);
+    /// Closes the files of a unit until it prints again.
+    pub(super) fn close(&mut self, unit: &UnitName) {
+        self.logs.remove(unit);
     }
 }
 
@@ -115,7 +134,7 @@ struct Loss {
     error: io::Error,
 }
 
-/// The log of one service.
+/// The log of one unit.
 #[derive(Debug)]
 struct Log {
     path: PathBuf,
@@ -131,10 +150,10 @@ struct Log {
 }
 
 impl Log {
-    fn new(dir: &Path, service: &ServiceName) -> Self {
+    fn new(dir: &Path, unit: &UnitName) -> Self {
         Self {
-            path: log_path(dir, service.as_str()),
-            index_path: index_path(dir, service.as_str()),
+            path: log_path(dir, unit),
+            index_path: index_path(dir, unit),
             files: None,
             offset: 0,
             checked_at: 0,
@@ -302,17 +321,17 @@ fn write_as_much_as_possible(file: &mut File, bytes: &[u8]) -> (usize, Option<io
 #[derive(Debug, Default)]
 struct Losses {
     bytes: u64,
-    /// The service, while it is only one.
-    service: Option<ServiceName>,
+    /// The unit, while it is only one.
+    unit: Option<UnitName>,
     error: String,
     noticed_at: Option<u64>,
 }
 
 impl Losses {
-    fn note(&mut self, service: &ServiceName, loss: &Loss) {
-        self.service = match self.service.take() {
-            None if self.bytes == 0 => Some(service.clone()),
-            Some(same) if same == *service => Some(same),
+    fn note(&mut self, unit: &UnitName, loss: &Loss) {
+        self.unit = match self.unit.take() {
+            None if self.bytes == 0 => Some(unit.clone()),
+            Some(same) if same == *unit => Some(same),
             None | Some(_) => None,
         };
         self.bytes = self.bytes.saturating_add(loss.bytes);
@@ -329,11 +348,11 @@ impl Losses {
         }
         self.noticed_at = Some(now);
         let bytes = std::mem::take(&mut self.bytes);
-        Some(Notice {
-            service: self.service.take(),
-            level: NoticeLevel::Warning,
-            message: format!("{bytes} bytes of output were not logged: {}", self.error),
-        })
+        Some(Notice::about(
+            self.unit.take(),
+            NoticeLevel::Warning,
+            format!("{bytes} bytes of output were not logged: {}", self.error),
+        ))
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Drain, RestartOperation, Supervisor};
 use crate::run::control::{Command, CommandError, CommandReply, Request};
-use crate::run::outlet::Found;
+use crate::run::outlet::Finding;
 use crate::run::snapshot::Phase;
 use crate::run::state::Occurrence;
 use crate::run::unit::StopWish;
@@ -264,11 +264,20 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn found(&mut self, found: Found) {
-        let name = UnitName::first(found.service.clone());
-        if let Some(index) = self.index_of(&name) {
-            self.units[index].urls.insert(found.port, found.url);
-            self.units[index].is_dirty = true;
+    /// Something was found in the output of a unit.
+    pub(super) fn found(&mut self, finding: Finding) {
+        match finding {
+            Finding::Url { unit, port, url } => {
+                if let Some(index) = self.index_of(&unit) {
+                    self.units[index].urls.insert(port, url);
+                    self.units[index].is_dirty = true;
+                }
+            }
+            Finding::Complaint {
+                unit,
+                attempt,
+                line,
+            } => self.complained(&unit, attempt, &line),
         }
     }
 }

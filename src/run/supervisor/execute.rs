@@ -136,11 +136,11 @@ impl Supervisor {
             },
         );
         self.children.insert(pid, Child::Main { unit: index });
-        let (service, attempt) = (unit.plan.service.clone(), unit.machine.attempt() + 1);
+        let (name, attempt) = (unit.plan.name(), unit.machine.attempt() + 1);
         self.pump
-            .register(stdout_reader, service.clone(), LogStream::Stdout, attempt);
+            .register(stdout_reader, name.clone(), LogStream::Stdout, attempt);
         self.pump
-            .register(stderr_reader, service, LogStream::Stderr, attempt);
+            .register(stderr_reader, name, LogStream::Stderr, attempt);
         Ok(())
     }
 

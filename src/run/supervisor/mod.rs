@@ -35,7 +35,7 @@ use super::guardian::Strokes;
 use super::launch::Seat;
 use super::lease::LeaseFile;
 use super::logs::PumpHandle;
-use super::outlet::Found;
+use super::outlet::Finding;
 use super::probe::Answer;
 use super::process::{Spawner, reap_all};
 use super::snapshot::{Event, Exit, NoticeLevel};
@@ -118,7 +118,7 @@ pub struct Supervisor {
     leases: LeaseFile,
     pump: PumpHandle,
     pump_task: JoinHandle<()>,
-    found_rx: mpsc::UnboundedReceiver<Found>,
+    finding_rx: mpsc::UnboundedReceiver<Finding>,
     request_rx: mpsc::UnboundedReceiver<Request>,
     ended_tx: mpsc::UnboundedSender<Ended>,
     ended_rx: mpsc::UnboundedReceiver<Ended>,
@@ -176,7 +176,7 @@ impl Supervisor {
                 Some(ended) = self.ended_rx.recv() => self.ended(ended),
                 Some(answer) = self.answer_rx.recv() => self.answered(answer),
                 Some(request) = self.request_rx.recv() => self.requested(request),
-                Some(found) = self.found_rx.recv() => self.found(found),
+                Some(finding) = self.finding_rx.recv() => self.found(finding),
                 _ = lifeline.readable(), if is_guarded => {
                     // Only an end of file is ever to be read: the guardian has gone.
                     is_guarded = false;
@@ -255,8 +255,8 @@ impl Supervisor {
                     // At once, before anything else is done: a free port is a lost port.
                     self.units[unit].ports.keep();
                     let attempt = self.units[unit].machine.attempt();
-                    let service = self.units[unit].plan.service.clone();
-                    let drained = self.pump.drain(service, attempt);
+                    let name = self.units[unit].plan.name();
+                    let drained = self.pump.drain(name, attempt);
                     let ended_tx = self.ended_tx.clone();
                     let ended = Ended {
                         unit,
@@ -286,7 +286,7 @@ impl Supervisor {
             batch.push(more);
         }
         // What they printed last is in the files, and what was found in it waits to be taken in.
-        while let Ok(found) = self.found_rx.try_recv() {
+        while let Ok(found) = self.finding_rx.try_recv() {
             self.found(found);
         }
         // One look for all of them. Whom they left behind has been ours since they died.

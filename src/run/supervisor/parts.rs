@@ -23,7 +23,7 @@ use crate::run::process::Spawner;
 use crate::run::unit::Unit;
 use crate::run::unit_ports::UnitPorts;
 use crate::support::clock::unix_millis;
-use crate::support::name::ServiceName;
+use crate::support::name::UnitName;
 
 /// What a supervisor is made of.
 pub struct Parts<S> {
@@ -77,15 +77,15 @@ impl Supervisor {
         let (request_tx, request_rx) = mpsc::unbounded_channel();
         let (ended_tx, ended_rx) = mpsc::unbounded_channel();
         let (answer_tx, answer_rx) = mpsc::unbounded_channel();
-        let (found_tx, found_rx) = mpsc::unbounded_channel();
+        let (finding_tx, finding_rx) = mpsc::unbounded_channel();
 
-        let with_ports: Vec<(ServiceName, Vec<u16>)> = plan
+        let with_ports: Vec<(UnitName, Vec<u16>)> = plan
             .units
             .iter()
             .filter(|unit| !unit.ports.is_empty())
             .map(|unit| {
                 (
-                    unit.service.clone(),
+                    unit.name(),
                     unit.ports.iter().map(|port| port.port).collect(),
                 )
             })
@@ -95,7 +95,7 @@ impl Supervisor {
             log_tx.clone(),
             event_tx.clone(),
             with_ports,
-            found_tx,
+            finding_tx,
         );
         let (pump, task) = Pump::new(instance.log_dir(), run, outlet)?;
         let pump_task = tokio::task::spawn_local(task.run());
@@ -155,7 +155,7 @@ impl Supervisor {
             leases,
             pump,
             pump_task,
-            found_rx,
+            finding_rx,
             request_rx,
             ended_tx,
             ended_rx,

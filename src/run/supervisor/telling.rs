@@ -3,7 +3,6 @@
 use super::Supervisor;
 use crate::run::control::StackSnapshot;
 use crate::run::snapshot::{Event, Notice, NoticeLevel, Phase, ServiceSnapshot};
-use crate::support::name::ServiceName;
 
 impl Supervisor {
     /// Says something about a service, or about everything.
@@ -13,17 +12,15 @@ impl Supervisor {
         level: NoticeLevel,
         message: impl Into<String>,
     ) {
-        let service = index.map(|index| self.units[index].plan.service.clone());
+        let unit = index.map(|index| self.units[index].plan.name());
         let message = message.into();
         tracing::info!(
-            service = service.as_ref().map(ServiceName::as_str),
+            service = unit.as_ref().map(|unit| unit.service.as_str()),
+            replica = unit.as_ref().map(|unit| unit.replica),
             "{message}"
         );
-        drop(self.event_tx.send(Event::Notice(Notice {
-            service,
-            level,
-            message,
-        })));
+        let notice = Notice::about(unit, level, message);
+        drop(self.event_tx.send(Event::Notice(notice)));
     }
 
     /// Tells of every unit whose snapshot is another one than before.

@@ -3,7 +3,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use super::*;
 use crate::cli::printer::options::{Progress, Terminals};
-use crate::cli::printer::samples::{Screen, failed, healthy, name, stack, starting, waiting};
+use crate::cli::printer::samples::{Screen, failed, healthy, name, stack, starting, unit, waiting};
 use crate::run::snapshot::{LogStream, ServiceSnapshot};
 
 /// What was written, by whichever stream.
@@ -93,7 +93,7 @@ fn start(options: PrinterOptions, streams: [Box<dyn Write + Send>; 2]) -> Printe
 fn block(service: &str, text: impl Into<bytes::Bytes>) -> LogBlock {
     LogBlock {
         offset: 0,
-        service: name(service),
+        unit: unit(service),
         stream: LogStream::Stdout,
         time: 0,
         attempt: 1,

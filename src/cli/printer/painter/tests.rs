@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cli::printer::samples::name;
+use crate::cli::printer::samples::{name, unit};
 
 const PIPE: LogStyle = LogStyle {
     has_prefix: true,
@@ -14,7 +14,7 @@ fn block(service: &str, bytes: impl Into<Bytes>) -> LogBlock {
     let bytes = bytes.into();
     LogBlock {
         offset: 0,
-        service: name(service),
+        unit: unit(service),
         stream: LogStream::Stdout,
         time: 1_795_000_000_123_456_789,
         attempt: 1,
@@ -182,7 +182,7 @@ proptest! {
                 .copied();
             let printed = blocks
                 .iter()
-                .filter(|block| block.service.as_str() == service)
+                .filter(|block| block.unit.service.as_str() == service)
                 .flat_map(|block| block.bytes.iter().copied());
             prop_assert_eq!(without_newlines(shown), without_newlines(printed));
         }

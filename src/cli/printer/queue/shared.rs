@@ -86,7 +86,7 @@ impl Shared {
     /// Offers a block; `is_shown` says whether its text is to be printed.
     pub(in crate::cli::printer) fn offer(&self, block: LogBlock, is_shown: bool) -> Delivery {
         self.send(|queue| {
-            queue.note_last_line(&block.service, &block.bytes);
+            queue.note_last_line(&block.unit.service, &block.bytes);
             if !is_shown || self.is_output_gone() {
                 return Delivery::Accepted;
             }

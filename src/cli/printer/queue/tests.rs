@@ -1,5 +1,5 @@
 use super::*;
-use crate::cli::printer::samples::name;
+use crate::cli::printer::samples::{name, unit};
 use crate::run::snapshot::LogStream;
 
 /// A queue that holds ten of the blocks below.
@@ -11,7 +11,7 @@ fn block(service: &str, lines: usize) -> LogBlock {
     bytes[1_000 - lines..].fill(b'\n');
     LogBlock {
         offset: 0,
-        service: name(service),
+        unit: unit(service),
         stream: LogStream::Stdout,
         time: 0,
         attempt: 1,
@@ -44,7 +44,7 @@ fn drain(queue: &mut Queue) -> Vec<String> {
             return shown;
         }
         shown.extend(batch.iter().map(|item| match item {
-            Item::Logs(block) => format!("block of {}", block.service),
+            Item::Logs(block) => format!("block of {}", block.unit.label(1)),
             Item::Dropped(dropped) => {
                 let lines: Vec<String> = dropped
                     .lines
@@ -104,7 +104,7 @@ fn a_pipe_makes_the_caller_wait_and_loses_nothing() {
     let Delivery::Full(returned) = queue.offer(block("web", 1), 0) else {
         panic!("there is no room");
     };
-    assert_eq!(returned.service, name("web"));
+    assert_eq!(returned.unit, unit("web"));
     assert!(!queue.has_room());
     assert_eq!(drain(&mut queue).len(), 10);
     assert!(queue.has_room());

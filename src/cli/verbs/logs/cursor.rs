@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::run::logs::LogBlock;
-use crate::support::name::ServiceName;
+use crate::support::name::UnitName;
 
 /// Where a block of the stream stands to what has been shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,9 +16,9 @@ pub(super) enum Place {
     Ahead,
 }
 
-/// For each service the first byte of its log that has not been shown.
+/// For each unit the first byte of its log that has not been shown.
 #[derive(Debug, Default)]
-pub(super) struct Cursor(HashMap<ServiceName, Reached>);
+pub(super) struct Cursor(HashMap<UnitName, Reached>);
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Reached {
@@ -32,10 +32,7 @@ impl Cursor {
     /// What of a block out of the files has not been shown. A block that lost its index comes with
     /// everything around it.
     pub(super) fn unseen(&self, mut block: LogBlock) -> Option<LogBlock> {
-        let seen = self
-            .reached(&block.service)
-            .end
-            .saturating_sub(block.offset);
+        let seen = self.reached(&block.unit).end.saturating_sub(block.offset);
         let seen = usize::try_from(seen).unwrap_or(usize::MAX);
         if seen >= block.bytes.len() {
             return None;
@@ -45,9 +42,9 @@ impl Cursor {
         Some(block)
     }
 
-    /// The files of `service` have been shown until `end`.
-    pub(super) fn read_until(&mut self, service: ServiceName, end: u64) {
-        let reached = self.0.entry(service).or_default();
+    /// The files of `unit` have been shown until `end`.
+    pub(super) fn read_until(&mut self, unit: UnitName, end: u64) {
+        let reached = self.0.entry(unit).or_default();
         // The stream may be behind the files now, so that old blocks come again.
         if end > reached.end {
             *reached = Reached {
@@ -59,7 +56,7 @@ impl Cursor {
 
     /// Where a block of the stream stands.
     pub(super) fn place(&self, block: &LogBlock) -> Place {
-        let reached = self.reached(&block.service);
+        let reached = self.reached(&block.unit);
         match block.offset.cmp(&reached.end) {
             std::cmp::Ordering::Less if reached.is_live => Place::Next,
             std::cmp::Ordering::Less => Place::Seen,
@@ -72,11 +69,11 @@ impl Cursor {
     pub(super) fn advance(&mut self, block: &LogBlock) {
         let end = block.offset + block.bytes.len() as u64;
         let reached = Reached { end, is_live: true };
-        self.0.insert(block.service.clone(), reached);
+        self.0.insert(block.unit.clone(), reached);
     }
 
-    fn reached(&self, service: &ServiceName) -> Reached {
-        self.0.get(service).copied().unwrap_or_default()
+    fn reached(&self, unit: &UnitName) -> Reached {
+        self.0.get(unit).copied().unwrap_or_default()
     }
 }
 
@@ -84,10 +81,15 @@ impl Cursor {
 mod tests {
     use super::*;
     use crate::run::snapshot::LogStream;
+    use crate::support::name::ServiceName;
+
+    fn web() -> UnitName {
+        UnitName::first(ServiceName::new("web").unwrap())
+    }
 
     fn block(offset: u64, length: usize) -> LogBlock {
         LogBlock {
-            service: ServiceName::new("web").unwrap(),
+            unit: web(),
             stream: LogStream::Stdout,
             time: 1,
             attempt: 1,
@@ -100,7 +102,7 @@ mod tests {
     #[test]
     fn files_and_stream_meet_without_a_seam() {
         let mut cursor = Cursor::default();
-        cursor.read_until(ServiceName::new("web").unwrap(), 30);
+        cursor.read_until(web(), 30);
         assert_eq!(cursor.place(&block(10, 20)), Place::Seen);
         assert_eq!(cursor.place(&block(30, 5)), Place::Next);
         cursor.advance(&block(30, 5));
@@ -109,7 +111,7 @@ mod tests {
         assert_eq!(cursor.unseen(block(35, 5)), Some(block(35, 5)));
         assert_eq!(cursor.unseen(block(30, 5)), None);
         assert_eq!(cursor.unseen(block(30, 9)), Some(block(35, 4)));
-        cursor.read_until(ServiceName::new("web").unwrap(), 45);
+        cursor.read_until(web(), 45);
         assert_eq!(cursor.place(&block(40, 5)), Place::Seen);
         assert_eq!(cursor.place(&block(45, 5)), Place::Next);
     }

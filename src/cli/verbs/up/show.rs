@@ -106,8 +106,8 @@ impl Failures {
         let tail = if service.attempt == 0 {
             Vec::new()
         } else {
-            let (name, attempt) = (&service.service, service.attempt);
-            last_lines_of_attempt(&self.log_dir, name, self.run, attempt, TAIL)
+            let attempt = service.attempt;
+            last_lines_of_attempt(&self.log_dir, &service.unit(), self.run, attempt, TAIL)
         };
         printer.failure(Failure {
             service: service.clone(),

@@ -7,7 +7,7 @@ use nix::sys::epoll::EpollCreateFlags;
 use proptest::prelude::*;
 
 use super::super::pipe_pair;
-use super::super::testing::{TestSink, service};
+use super::super::testing::{TestSink, unit};
 
 #[test]
 fn a_chunk_is_cut_at_its_last_line_end() {
@@ -38,7 +38,7 @@ proptest! {
         let epoll = Epoll::new(EpollCreateFlags::empty()).unwrap();
         let mut intake = Intake::new(files, sink.clone());
         let (read_end, write_end) = pipe_pair(1).unwrap();
-        intake.register(&epoll, read_end, service("api"), LogStream::Stdout, 1).unwrap();
+        intake.register(&epoll, read_end, unit("api"), LogStream::Stdout, 1).unwrap();
         let mut pipe = File::from(write_end);
         let mut all = Vec::new();
         for ((bytes, times), flushes) in pieces.iter().zip(flushes) {

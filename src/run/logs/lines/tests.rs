@@ -1,6 +1,6 @@
 use super::*;
 
-use super::super::testing::{info, service};
+use super::super::testing::{info, unit};
 use super::super::writer::{BlockInfo, LogFiles};
 
 fn append(files: &mut LogFiles, attempt: u32, continues: bool, bytes: &[u8]) {
@@ -10,7 +10,7 @@ fn append(files: &mut LogFiles, attempt: u32, continues: bool, bytes: &[u8]) {
         is_partial: !bytes.ends_with(b"\n"),
         ..info(u64::from(attempt))
     };
-    files.append(&service("api"), info, bytes);
+    files.append(&unit("api"), info, bytes);
 }
 
 #[test]
@@ -22,26 +22,17 @@ fn the_last_lines_are_those_of_one_attempt() {
     append(&mut files, 2, false, b"one\r\ntwo\nthr");
     append(&mut files, 2, true, b"ee\nhalf \xff");
     assert_eq!(
-        last_lines(dir, &service("api"), 10),
+        last_lines(dir, &unit("api"), 10),
         ["one", "two", "three", "half \u{fffd}"]
     );
+    assert_eq!(last_lines(dir, &unit("api"), 2), ["three", "half \u{fffd}"]);
     assert_eq!(
-        last_lines(dir, &service("api"), 2),
-        ["three", "half \u{fffd}"]
-    );
-    assert_eq!(
-        last_lines_of_attempt(dir, &service("api"), 9, 1, 5),
+        last_lines_of_attempt(dir, &unit("api"), 9, 1, 5),
         ["first attempt"]
     );
-    assert_eq!(
-        last_lines_of_attempt(dir, &service("api"), 9, 3, 5),
-        [""; 0]
-    );
-    assert_eq!(
-        last_lines_of_attempt(dir, &service("api"), 8, 1, 5),
-        [""; 0]
-    );
-    assert_eq!(last_lines(dir, &service("silent"), 5), [""; 0]);
+    assert_eq!(last_lines_of_attempt(dir, &unit("api"), 9, 3, 5), [""; 0]);
+    assert_eq!(last_lines_of_attempt(dir, &unit("api"), 8, 1, 5), [""; 0]);
+    assert_eq!(last_lines(dir, &unit("silent"), 5), [""; 0]);
 }
 
 #[test]
@@ -51,7 +42,7 @@ fn a_huge_line_is_shortened() {
     for number in 0..20 {
         append(&mut files, 1, number > 0, &vec![b'x'; 64 * 1024]);
     }
-    let lines = last_lines(directory.path(), &service("api"), 5);
+    let lines = last_lines(directory.path(), &unit("api"), 5);
     assert_eq!(
         lines.iter().map(String::len).collect::<Vec<_>>(),
         [LINE_CAP]

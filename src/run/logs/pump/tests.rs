@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, spawn};
 
 use super::super::intake::LINE_CAP;
-use super::super::testing::{TestSink, noise, records, service, with_pump};
+use super::super::testing::{TestSink, noise, records, unit, with_pump};
 use super::super::{Runs, history, pipe_pair};
 use crate::run::snapshot::LogStream::{self, Stderr, Stdout};
 use crate::support::testing::alone_async;
@@ -18,7 +18,7 @@ use crate::support::testing::alone_async;
 /// Registers a pipe and returns its write end.
 fn pipe(handle: &PumpHandle, name: &str, stream: LogStream, attempt: u32) -> File {
     let (read_end, write_end) = pipe_pair(1).unwrap();
-    handle.register(read_end, service(name), stream, attempt);
+    handle.register(read_end, unit(name), stream, attempt);
     File::from(write_end)
 }
 
@@ -95,7 +95,7 @@ fn what_was_printed_before_a_drain_is_in_the_file_after_it() {
             let mut out = pipe(&handle, "api", Stdout, 1);
             out.write_all(b"one\ntwo\nthr").unwrap();
             drop(out);
-            assert!(!handle.drain(service("api"), 1).await.is_leaky);
+            assert!(!handle.drain(unit("api"), 1).await.is_leaky);
             assert_eq!(log(dir.path(), "api"), b"one\ntwo\nthr");
             assert_eq!(sink.blocks().len(), 2);
             assert!(sink.blocks()[1].is_partial);
@@ -111,8 +111,8 @@ fn the_last_words_before_a_crash_are_kept() {
         with_pump(dir.path(), TestSink::default(), async |handle| {
             let (out, out_end) = pipe_pair(1).unwrap();
             let (err, err_end) = pipe_pair(1).unwrap();
-            handle.register(out, service("api"), Stdout, 1);
-            handle.register(err, service("api"), Stderr, 1);
+            handle.register(out, unit("api"), Stdout, 1);
+            handle.register(err, unit("api"), Stderr, 1);
             let mut child = Command::new("sh")
                 .args(["-c", "echo started; printf 'out of cheese' >&2; kill -9 $$"])
                 .stdin(Stdio::null())
@@ -121,7 +121,7 @@ fn the_last_words_before_a_crash_are_kept() {
                 .spawn()
                 .unwrap();
             child.wait().unwrap();
-            assert!(!handle.drain(service("api"), 1).await.is_leaky);
+            assert!(!handle.drain(unit("api"), 1).await.is_leaky);
         })
         .await;
         let text = String::from_utf8(log(dir.path(), "api")).unwrap();
@@ -217,15 +217,15 @@ fn a_grandchild_that_holds_the_pipe_delays_nothing_and_loses_nothing() {
         with_pump(dir.path(), sink.clone(), async |handle| {
             let mut out = pipe(&handle, "api", Stdout, 1);
             out.write_all(b"mine\n").unwrap();
-            assert!(handle.drain(service("api"), 1).await.is_leaky);
+            assert!(handle.drain(unit("api"), 1).await.is_leaky);
             let mut next = pipe(&handle, "api", Stdout, 2);
             next.write_all(b"second attempt\n").unwrap();
             sink.wait_for(|blocks| blocks.len() == 2).await;
             out.write_all(b"late\n").unwrap();
             sink.wait_for(|blocks| blocks.len() == 3).await;
             drop(out);
-            assert!(!handle.drain(service("api"), 1).await.is_leaky);
-            assert!(handle.drain(service("api"), 2).await.is_leaky);
+            assert!(!handle.drain(unit("api"), 1).await.is_leaky);
+            assert!(handle.drain(unit("api"), 2).await.is_leaky);
         })
         .await;
         let attempts: Vec<u32> = sink.blocks().iter().map(|b| b.attempt).collect();
@@ -250,7 +250,7 @@ async fn a_flood_starves_neither_other_services_nor_the_supervisor() {
         let flooder = flood(pipe(&handle, "loud", Stdout, 1), stop.clone());
         sink.wait_for_bytes("loud", 1_000_000).await;
         // It holds the pipe and never stops, yet a drain ends.
-        assert!(handle.drain(service("loud"), 1).await.is_leaky);
+        assert!(handle.drain(unit("loud"), 1).await.is_leaky);
         for number in 0..20 {
             let mut quiet = pipe(&handle, "quiet", Stdout, number);
             quiet.write_all(b"hello\n").unwrap();
@@ -262,7 +262,7 @@ async fn a_flood_starves_neither_other_services_nor_the_supervisor() {
             assert!(after - before < 4 * 1024 * 1024, "{}", after - before);
         }
         stop.store(true, Ordering::Relaxed);
-        handle.drain(service("loud"), 1).await;
+        handle.drain(unit("loud"), 1).await;
         flooder.join().unwrap();
     })
     .await;
@@ -280,12 +280,12 @@ async fn a_full_sink_stops_reading_but_neither_the_file_nor_a_drain() {
         assert_eq!(log(dir.path(), "api"), b"one\n");
         out.write_all(b"two\n").unwrap();
         // Messages are answered meanwhile, and what is not drained stays in the pipe.
-        handle.drain(service("other"), 1).await;
+        handle.drain(unit("other"), 1).await;
         assert_eq!(sink.blocks().len(), 1);
-        handle.drain(service("api"), 1).await;
+        handle.drain(unit("api"), 1).await;
         assert_eq!(sink.blocks().len(), 2);
         out.write_all(b"three\n").unwrap();
-        handle.drain(service("other"), 1).await;
+        handle.drain(unit("other"), 1).await;
         assert_eq!(sink.blocks().len(), 2);
         sink.set_full(false);
         sink.wait_for(|blocks| blocks.len() == 3).await;
@@ -301,8 +301,8 @@ fn closing_logs_what_is_there_and_closes_the_pipe() {
         with_pump(dir.path(), TestSink::default(), async |handle| {
             let mut out = pipe(&handle, "api", Stdout, 1);
             out.write_all(b"last words").unwrap();
-            handle.close(service("api"));
-            assert!(!handle.drain(service("api"), 1).await.is_leaky);
+            handle.close(unit("api"));
+            assert!(!handle.drain(unit("api"), 1).await.is_leaky);
             assert!(out.write_all(b"x").is_err(), "the pipe is still open");
         })
         .await;
@@ -316,8 +316,8 @@ async fn what_cannot_be_watched_is_said() {
     let sink = TestSink::default();
     with_pump(dir.path(), sink.clone(), async |handle| {
         let file: OwnedFd = tempfile::tempfile().unwrap().into();
-        handle.register(file, service("api"), Stdout, 1);
-        handle.drain(service("api"), 1).await;
+        handle.register(file, unit("api"), Stdout, 1);
+        handle.drain(unit("api"), 1).await;
     })
     .await;
     assert_eq!(sink.notices().len(), 1);
@@ -332,13 +332,13 @@ fn a_terminal_is_read_to_its_hangup() {
             let terminal = nix::pty::openpty(None, None).unwrap();
             let nonblocking = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK);
             nix::fcntl::fcntl(&terminal.master, nonblocking).unwrap();
-            handle.register(terminal.master, service("api"), Stdout, 1);
+            handle.register(terminal.master, unit("api"), Stdout, 1);
             let mut slave = File::from(terminal.slave);
             slave.write_all(b"hello").unwrap();
-            assert!(handle.drain(service("api"), 1).await.is_leaky);
+            assert!(handle.drain(unit("api"), 1).await.is_leaky);
             slave.write_all(b" and bye").unwrap();
             drop(slave);
-            assert!(!handle.drain(service("api"), 1).await.is_leaky);
+            assert!(!handle.drain(unit("api"), 1).await.is_leaky);
         })
         .await;
         assert_eq!(log(dir.path(), "api"), b"hello and bye");
@@ -354,8 +354,8 @@ async fn a_follower_that_subscribes_first_misses_and_repeats_nothing() {
     with_pump(dir.path(), sink.clone(), async |handle| {
         let writer = write_in_pieces(pipe(&handle, "api", Stdout, 1), bytes.clone());
         sink.wait_for_bytes("api", 1_000_000).await;
-        let past = history(dir.path(), &[service("api")], None, Runs::Last).unwrap();
-        let end = past.end_offset(&service("api"));
+        let past = history(dir.path(), &[unit("api")], None, Runs::Last).unwrap();
+        let end = past.end_offset(&unit("api"));
         for item in past {
             shown.extend_from_slice(&item.unwrap().block.bytes);
         }

@@ -1,6 +1,6 @@
 //! Where the last lines of a log begin.
 //!
-//! Walks the index backwards and reads only the blocks that it needs. The two streams of a service
+//! Walks the index backwards and reads only the blocks that it needs. The two streams of a unit
 //! interleave, and a line may have been captured in parts with blocks of the other stream between
 //! them; so the last lines are not simply the end of the file.
 
@@ -10,14 +10,14 @@ use std::io;
 use memchr::memrchr;
 
 use super::super::index::Record;
-use super::service_log::{Position, ServiceLog};
+use super::unit_log::{Position, UnitLog};
 use crate::run::snapshot::LogStream;
 
-/// How far back an attempt's blocks are looked for. Only a service that floods the log while an
+/// How far back an attempt's blocks are looked for. Only a unit that floods the log while an
 /// older attempt's grandchild is asked about gets beyond it.
 const ATTEMPT_SCAN: u64 = 65_536;
 
-/// Which blocks of a service are meant.
+/// Which blocks of a unit are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in super::super) enum Scope {
     /// All of them.
@@ -33,7 +33,7 @@ pub(in super::super) enum Scope {
 impl Scope {
     /// The scope with the last attempt named, and the first record that can be in it. Runs follow
     /// one another, attempts may overlap.
-    pub(super) fn resolve(self, log: &mut ServiceLog) -> io::Result<(Self, u64)> {
+    pub(super) fn resolve(self, log: &mut UnitLog) -> io::Result<(Self, u64)> {
         match self {
             Self::All => Ok((self, 0)),
             Self::Run(run) => Ok((self, log.start_of_run(run)?)),
@@ -63,7 +63,7 @@ type StreamKey = (u64, u32, LogStream);
 /// Finds the last `lines` lines at or after the record `start`: single blocks, each from a byte on,
 /// then the place from which everything belongs to them.
 pub(super) fn select(
-    log: &mut ServiceLog,
+    log: &mut UnitLog,
     start: u64,
     scope: Scope,
     lines: usize,

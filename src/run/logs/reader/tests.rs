@@ -2,19 +2,19 @@ use super::*;
 
 use proptest::prelude::*;
 
-use super::super::testing::{info, service};
+use super::super::testing::{info, replica, unit};
 use super::super::writer::{BlockInfo, LogFiles, log_path};
-use super::service_log::PIECE_LENGTH;
+use super::unit_log::PIECE_LENGTH;
 use crate::run::snapshot::LogStream;
 
-/// The blocks as `service: text`.
+/// The blocks as `unit: text`.
 fn shown(history: History) -> Vec<String> {
     history
         .map(|item| {
             let block = item.unwrap().block;
             format!(
                 "{}: {}",
-                block.service,
+                block.unit.label(1),
                 String::from_utf8_lossy(&block.bytes)
             )
         })
@@ -27,7 +27,7 @@ fn text(history: History) -> String {
 }
 
 #[test]
-fn services_are_merged_in_the_order_of_time() {
+fn units_are_merged_in_the_order_of_time() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path();
     let mut files = LogFiles::new(dir.into(), 1);
@@ -40,7 +40,7 @@ fn services_are_merged_in_the_order_of_time() {
         ("api", 40, "a2\n"),
     ];
     for (name, time, text) in blocks {
-        files.append(&service(name), info(time), text.as_bytes());
+        files.append(&unit(name), info(time), text.as_bytes());
     }
     let all = shown(history(dir, &[], None, Runs::Last).unwrap());
     assert_eq!(
@@ -53,11 +53,53 @@ fn services_are_merged_in_the_order_of_time() {
             "api: a2\n"
         ]
     );
-    let one = [service("api"), service("silent")];
+    let one = [unit("api"), unit("silent")];
     let history = history(dir, &one, None, Runs::Last).unwrap();
-    assert_eq!(history.end_offset(&service("api")), 6);
-    assert_eq!(history.end_offset(&service("silent")), 0);
+    assert_eq!(history.end_offset(&unit("api")), 6);
+    assert_eq!(history.end_offset(&unit("silent")), 0);
     assert_eq!(shown(history), ["api: a1\n", "api: a2\n"]);
+}
+
+#[test]
+fn each_replica_has_a_log_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    let mut files = LogFiles::new(dir.into(), 1);
+    let units = [unit("web"), replica("web", 2), replica("web", 10)];
+    for (time, text) in [(10, "one\n"), (20, "two\n")] {
+        for (unit, later) in units.iter().zip(0..) {
+            files.append(unit, info(time + later), text.as_bytes());
+        }
+    }
+    for name in ["web.log", "web.idx", "web@2.log", "web@2.idx", "web@10.log"] {
+        assert!(dir.join(name).exists(), "{name}");
+    }
+    // What stands beside them and is no log of a unit.
+    for name in [
+        "web@1.log",
+        "web@02.log",
+        "web@x.log",
+        "@2.log",
+        "web@2.txt",
+    ] {
+        fs_err::write(dir.join(name), "x\n").unwrap();
+    }
+    assert_eq!(logged_units(dir).unwrap(), units);
+    let all = history(dir, &units, None, Runs::Last).unwrap();
+    assert_eq!(all.end_offset(&units[1]), 8);
+    let expected = [
+        "web: one\n",
+        "web-2: one\n",
+        "web-10: one\n",
+        "web: two\n",
+        "web-2: two\n",
+        "web-10: two\n",
+    ];
+    assert_eq!(shown(all), expected);
+    assert_eq!(
+        shown(history(dir, &units[1..2], Some(1), Runs::Last).unwrap()),
+        ["web-2: two\n"]
+    );
 }
 
 #[test]
@@ -65,16 +107,16 @@ fn the_last_run_is_that_of_the_latest_block_of_any_service() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path();
     let mut first = LogFiles::new(dir.into(), 1);
-    first.append(&service("api"), info(10), b"old\n");
-    first.append(&service("gone"), info(11), b"removed since\n");
+    first.append(&unit("api"), info(10), b"old\n");
+    first.append(&unit("gone"), info(11), b"removed since\n");
     let mut second = LogFiles::new(dir.into(), 2);
-    second.append(&service("api"), info(20), b"new\n");
+    second.append(&unit("api"), info(20), b"new\n");
     assert_eq!(
         shown(history(dir, &[], None, Runs::Last).unwrap()),
         ["api: new\n"]
     );
     assert_eq!(
-        shown(history(dir, &[service("gone")], None, Runs::Last).unwrap()),
+        shown(history(dir, &[unit("gone")], None, Runs::Last).unwrap()),
         [""; 0]
     );
     assert_eq!(
@@ -95,7 +137,7 @@ fn nothing_is_there_before_the_first_run() {
         shown(history(&dir, &[], None, Runs::Last).unwrap()),
         [""; 0]
     );
-    let one = [service("api")];
+    let one = [unit("api")];
     assert_eq!(
         shown(history(&dir, &one, Some(5), Runs::All).unwrap()),
         [""; 0]
@@ -107,8 +149,8 @@ fn a_log_without_an_index_is_shown_in_pieces_of_bounded_size() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path();
     let lines: Vec<String> = (0..100_000).map(|n| format!("line {n}\n")).collect();
-    fs_err::write(log_path(dir, "api"), lines.concat()).unwrap();
-    let one = [service("api")];
+    fs_err::write(log_path(dir, &unit("api")), lines.concat()).unwrap();
+    let one = [unit("api")];
     let all: Vec<_> = history(dir, &one, None, Runs::Last).unwrap().collect();
     assert!(all.len() > 5);
     assert!(
@@ -128,15 +170,15 @@ fn a_torn_record_and_bytes_without_one_are_not_there_yet() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path();
     let mut files = LogFiles::new(dir.into(), 1);
-    files.append(&service("api"), info(1), b"one\n");
+    files.append(&unit("api"), info(1), b"one\n");
     let append = |path: std::path::PathBuf, bytes: &[u8]| {
         let mut file = crate::support::fs::open_private_append(&path).unwrap();
         std::io::Write::write_all(&mut file, bytes).unwrap();
     };
-    append(log_path(dir, "api"), b"two\n");
-    append(index_path(dir, "api"), &[7; 30]);
+    append(log_path(dir, &unit("api")), b"two\n");
+    append(index_path(dir, &unit("api")), &[7; 30]);
     let history = history(dir, &[], None, Runs::Last).unwrap();
-    assert_eq!(history.end_offset(&service("api")), 4);
+    assert_eq!(history.end_offset(&unit("api")), 4);
     assert_eq!(shown(history), ["api: one\n"]);
 }
 
@@ -150,14 +192,14 @@ fn a_reader_beside_a_writer_sees_whole_blocks_up_to_its_end() {
             let mut files = LogFiles::new(dir, 1);
             for number in 0..20_000 {
                 let line = format!("{number}\n").repeat(number % 5 + 1);
-                files.append(&service("api"), info(number as u64), line.as_bytes());
+                files.append(&unit("api"), info(number as u64), line.as_bytes());
             }
         }
     });
     let mut complete: u64 = 0;
     while !writer.is_finished() || complete == 0 {
-        let history = history(&dir, &[service("api")], None, Runs::Last).unwrap();
-        let end = history.end_offset(&service("api"));
+        let history = history(&dir, &[unit("api")], None, Runs::Last).unwrap();
+        let end = history.end_offset(&unit("api"));
         assert!(end >= complete, "the log shrank");
         complete = end;
         let blocks: Vec<_> = history.map(|item| item.unwrap().block).collect();
@@ -184,7 +226,7 @@ fn a_line_in_parts_counts_once_and_is_shown_whole() {
             is_partial: !text.ends_with('\n'),
             ..info(1)
         };
-        files.append(&service("api"), info, text.as_bytes());
+        files.append(&unit("api"), info, text.as_bytes());
     };
     add(LogStream::Stdout, false, "old\nmig");
     add(LogStream::Stderr, false, "warning\nbad");
@@ -253,10 +295,10 @@ proptest! {
             let is_partial = !text.ends_with('\n');
             let goes_on = std::mem::replace(&mut continues[usize::from(is_stdout)], is_partial);
             let info = BlockInfo { stream, continues: goes_on, is_partial, ..info(1) };
-            files.append(&service("api"), info, text.as_bytes());
+            files.append(&unit("api"), info, text.as_bytes());
             written.push((stream, text.into_bytes()));
         }
-        let tail: Vec<_> = history(dir, &[service("api")], Some(count), Runs::All)
+        let tail: Vec<_> = history(dir, &[unit("api")], Some(count), Runs::All)
             .unwrap()
             .map(|item| item.unwrap().block)
             .map(|block| (block.stream, block.bytes.to_vec()))

@@ -5,12 +5,12 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
-use super::super::testing::{info, records, service};
+use super::super::testing::{info, records, unit};
 
 const SECOND: u64 = 1_000_000_000;
 
 fn read_log(dir: &Path) -> Vec<u8> {
-    fs_err::read(log_path(dir, "api")).unwrap()
+    fs_err::read(log_path(dir, &unit("api"))).unwrap()
 }
 
 #[test]
@@ -19,11 +19,11 @@ fn files_are_private_and_appear_with_the_first_byte() {
     let dir = directory.path().join("logs");
     let mut files = LogFiles::new(dir.clone(), 1);
     assert!(!dir.exists());
-    files.append(&service("api"), info(SECOND), b"hello\n");
+    files.append(&unit("api"), info(SECOND), b"hello\n");
     let mode = |path: &Path| fs_err::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&dir), 0o700);
-    assert_eq!(mode(&log_path(&dir, "api")), 0o600);
-    assert_eq!(mode(&index_path(&dir, "api")), 0o600);
+    assert_eq!(mode(&log_path(&dir, &unit("api"))), 0o600);
+    assert_eq!(mode(&index_path(&dir, &unit("api"))), 0o600);
 }
 
 #[test]
@@ -32,8 +32,8 @@ fn a_new_run_appends() {
     let dir = directory.path();
     for run in [1, 2] {
         let mut files = LogFiles::new(dir.into(), run);
-        files.append(&service("api"), info(run * SECOND), b"hello\n");
-        let appended = files.append(&service("api"), info(run * SECOND + 1), b"again\n");
+        files.append(&unit("api"), info(run * SECOND), b"hello\n");
+        let appended = files.append(&unit("api"), info(run * SECOND + 1), b"again\n");
         assert_eq!(appended.offset, run * 12 - 6);
     }
     assert_eq!(read_log(dir), b"hello\nagain\nhello\nagain\n");
@@ -54,11 +54,11 @@ fn a_new_run_appends() {
 fn what_a_full_disk_refuses_is_counted_and_logging_goes_on_after_it() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path();
-    symlink("/dev/full", log_path(dir, "api")).unwrap();
+    symlink("/dev/full", log_path(dir, &unit("api"))).unwrap();
     let mut files = LogFiles::new(dir.into(), 1);
     let mut append = |time: u64, text: &str| {
         let notice = files
-            .append(&service("api"), info(time), text.as_bytes())
+            .append(&unit("api"), info(time), text.as_bytes())
             .notice;
         notice.map(|notice| notice.message)
     };
@@ -71,7 +71,7 @@ fn what_a_full_disk_refuses_is_counted_and_logging_goes_on_after_it() {
     assert_eq!(append(159 * SECOND, "three\n"), None);
     let message = append(160 * SECOND, "four\n").unwrap();
     assert!(message.starts_with("15 bytes "), "{message}");
-    fs_err::remove_file(log_path(dir, "api")).unwrap();
+    fs_err::remove_file(log_path(dir, &unit("api"))).unwrap();
     assert_eq!(append(161 * SECOND, "five\n"), None);
     assert_eq!(append(162 * SECOND, "six\n"), None);
     assert_eq!(
@@ -88,11 +88,11 @@ fn what_a_full_disk_refuses_is_counted_and_logging_goes_on_after_it() {
 fn a_full_index_takes_the_block_back() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path();
-    symlink("/dev/full", index_path(dir, "api")).unwrap();
+    symlink("/dev/full", index_path(dir, &unit("api"))).unwrap();
     let mut files = LogFiles::new(dir.into(), 1);
     assert!(
         files
-            .append(&service("api"), info(SECOND), b"one\n")
+            .append(&unit("api"), info(SECOND), b"one\n")
             .notice
             .is_some()
     );
@@ -141,7 +141,7 @@ fn a_disk_that_fills_up_within_a_block_keeps_whole_lines() {
         let mut files = LogFiles::new(dir.into(), 1);
         let mut offset = 0;
         for number in 0..10 {
-            offset = files.append(&service("api"), info(number), &block).offset;
+            offset = files.append(&unit("api"), info(number), &block).offset;
         }
         let log = read_log(dir);
         let last = *records(dir, "api").last().unwrap();
@@ -153,7 +153,7 @@ fn a_disk_that_fills_up_within_a_block_keeps_whole_lines() {
         );
         assert_eq!(offset, last.end(), "a lost block begins at the end");
         fs_err::remove_file(ballast).unwrap();
-        files.append(&service("api"), info(20), b"after\n");
+        files.append(&unit("api"), info(20), b"after\n");
         let resumed = *records(dir, "api").last().unwrap();
         assert_eq!(resumed.dropped, (10 * block.len() - log.len()) as u64);
         assert!(read_log(dir).ends_with(b"123456789\nafter\n"));
@@ -165,17 +165,17 @@ fn a_log_that_somebody_removed_or_emptied_is_begun_again() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path();
     let mut files = LogFiles::new(dir.into(), 1);
-    files.append(&service("api"), info(10 * SECOND), b"one\n");
-    fs_err::remove_file(log_path(dir, "api")).unwrap();
-    files.append(&service("api"), info(11 * SECOND), b"two\n");
+    files.append(&unit("api"), info(10 * SECOND), b"one\n");
+    fs_err::remove_file(log_path(dir, &unit("api"))).unwrap();
+    files.append(&unit("api"), info(11 * SECOND), b"two\n");
     assert_eq!(read_log(dir), b"two\n");
     assert_eq!(records(dir, "api").len(), 1);
-    fs_err::write(log_path(dir, "api"), "").unwrap();
-    files.append(&service("api"), info(12 * SECOND), b"three\n");
+    fs_err::write(log_path(dir, &unit("api")), "").unwrap();
+    files.append(&unit("api"), info(12 * SECOND), b"three\n");
     assert_eq!(read_log(dir), b"three\n");
     assert_eq!(records(dir, "api")[0].length, 6);
     fs_err::remove_dir_all(dir).unwrap();
-    let appended = files.append(&service("api"), info(13 * SECOND), b"four\n");
+    let appended = files.append(&unit("api"), info(13 * SECOND), b"four\n");
     assert!(appended.notice.is_none());
     assert_eq!(read_log(dir), b"four\n");
 }
@@ -187,14 +187,14 @@ fn a_clock_that_is_set_back_does_not_silence_the_notices() {
         bytes: 5,
         error: io::ErrorKind::StorageFull.into(),
     };
-    losses.note(&service("api"), &loss());
+    losses.note(&unit("api"), &loss());
     assert_eq!(
-        losses.due(1_000 * SECOND).unwrap().service,
-        Some(service("api"))
+        losses.due(1_000 * SECOND).unwrap().unit(),
+        Some(unit("api"))
     );
-    losses.note(&service("api"), &loss());
-    losses.note(&service("web"), &loss());
-    losses.note(&service("api"), &loss());
+    losses.note(&unit("api"), &loss());
+    losses.note(&unit("web"), &loss());
+    losses.note(&unit("api"), &loss());
     let notice = losses.due(900 * SECOND).unwrap();
     assert_eq!(notice.service, None, "about several services");
     assert!(notice.message.starts_with("15 bytes"), "{}", notice.message);

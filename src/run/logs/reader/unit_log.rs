@@ -1,4 +1,4 @@
-//! One service's log with its index, as a row of pieces.
+//! One unit's log with its index, as a row of pieces.
 //!
 //! A piece is a block, or a part of one that is too large to be held in memory (what was
 //! recovered, or a log whose index is gone, is one block however long it is).
@@ -11,7 +11,7 @@ use std::path::Path;
 use super::super::index::{Index, Record};
 use super::super::writer::{index_path, log_path};
 use crate::run::snapshot::LogStream;
-use crate::support::name::ServiceName;
+use crate::support::name::UnitName;
 
 /// The longest piece. Blocks that the pump wrote are shorter, so each of them is one piece.
 pub(super) const PIECE_LENGTH: u64 = 128 * 1024;
@@ -43,27 +43,27 @@ enum Records {
     Alone(Record),
 }
 
-/// One service's log.
+/// One unit's log.
 #[derive(Debug)]
-pub(super) struct ServiceLog {
-    service: ServiceName,
+pub(super) struct UnitLog {
+    unit: UnitName,
     log: File,
     records: Records,
     end: u64,
 }
 
-impl ServiceLog {
+impl UnitLog {
     /// Opens a log; `None` where there is none.
-    pub(super) fn open(dir: &Path, service: &ServiceName) -> io::Result<Option<Self>> {
-        let Some(log) = open_if_exists(&log_path(dir, service.as_str()))? else {
+    pub(super) fn open(dir: &Path, unit: &UnitName) -> io::Result<Option<Self>> {
+        let Some(log) = open_if_exists(&log_path(dir, unit))? else {
             return Ok(None);
         };
-        let records = match open_if_exists(&index_path(dir, service.as_str()))? {
+        let records = match open_if_exists(&index_path(dir, unit))? {
             Some(file) => Records::Index(Index::new(file)?),
             None => Records::Alone(whole(&log)?),
         };
         let mut log = Self {
-            service: service.clone(),
+            unit: unit.clone(),
             log,
             records,
             end: 0,
@@ -76,8 +76,8 @@ impl ServiceLog {
     }
 
     /// Whose log it is.
-    pub(super) fn service(&self) -> &ServiceName {
-        &self.service
+    pub(super) fn unit(&self) -> &UnitName {
+        &self.unit
     }
 
     /// Where the last block ended when the log was opened.

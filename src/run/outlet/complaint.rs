@@ -1,0 +1,155 @@
+//! The complaint of a server that could not have its address.
+//!
+//! A server that never sets `SO_REUSEADDR` cannot bind a port that is held for it. It says so in the
+//! words of its language, and by these it is recognised: the phrases below are what the standard
+//! library or the usual server of each language prints (see the tests). A line about another port
+//! than the unit's own (a proxy's admin port, a second listener) is no such complaint.
+
+use memchr::{memchr, memchr2_iter, memrchr};
+
+/// How much of a line is kept, in characters.
+const LINE_LENGTH: usize = 400;
+
+/// What is said of an address that is in use, in lower case; "port 8003 is in use" in its many
+/// forms is [`says_port_in_use`].
+const PHRASES: [&str; 6] = [
+    "address already in use",
+    "address in use",
+    "eaddrinuse",
+    "[errno 98]",
+    "os error 98",
+    "only one usage of each socket address",
+];
+
+/// Endings of source files: the number behind `main.rs:` is that of a line.
+const SOURCE_ENDINGS: [&str; 31] = [
+    "c", "cc", "clj", "cpp", "cs", "cxx", "erl", "ex", "exs", "fs", "go", "h", "hpp", "hs", "java",
+    "js", "jsx", "kt", "lua", "mjs", "cjs", "php", "pl", "pm", "py", "rb", "rs", "scala", "swift",
+    "ts", "tsx",
+];
+
+/// The first line of `bytes` that complains about one of `ports`, or about no port in particular.
+pub(super) fn find(bytes: &[u8], ports: &[u16]) -> Option<String> {
+    let mut searched = 0;
+    // All phrases have a `u` before "se" or "sage", or the number 98: a look that costs next to
+    // nothing, and leaves few lines to read.
+    while let Some(at) = candidate(&bytes[searched..]) {
+        let at = searched + at;
+        let start = memrchr(b'\n', &bytes[..at]).map_or(0, |end| end + 1);
+        let end = memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |length| at + length);
+        let line = super::strip_escapes(&String::from_utf8_lossy(&bytes[start..end]));
+        let line = line.trim();
+        if is_complaint(&line.to_ascii_lowercase(), ports) {
+            return Some(line.chars().take(LINE_LENGTH).collect());
+        }
+        searched = end;
+    }
+    None
+}
+
+/// Where a phrase might be.
+fn candidate(bytes: &[u8]) -> Option<usize> {
+    let word = memchr2_iter(b'u', b'U', bytes).find(|&at| {
+        bytes
+            .get(at + 1)
+            .is_some_and(|byte| byte.eq_ignore_ascii_case(&b's'))
+            && bytes.get(at + 2).is_some_and(|byte| b"eEaA".contains(byte))
+    });
+    let number = memchr::memmem::find(bytes, b"98");
+    word.into_iter().chain(number).min()
+}
+
+/// Whether a line, in lower case, complains about one of `ports` or about none in particular.
+fn is_complaint(line: &str, ports: &[u16]) -> bool {
+    let complains = PHRASES.iter().any(|phrase| line.contains(phrase)) || says_port_in_use(line);
+    complains && may_mean(line, ports)
+}
+
+/// `port is already in use`, `port 8003 is in use`, `port 8003 was already in use`.
+fn says_port_in_use(line: &str) -> bool {
+    let is_letter = |c: char| c.is_ascii_alphanumeric();
+    line.match_indices("port").any(|(at, word)| {
+        let rest = line[at + word.len()..]
+            .trim_start_matches([' ', ':', '=', '#'])
+            .trim_start_matches(|c: char| c.is_ascii_digit())
+            .trim_start();
+        ["is ", "was "]
+            .iter()
+            .find_map(|verb| rest.strip_prefix(verb))
+            .map(|rest| rest.strip_prefix("already ").unwrap_or(rest))
+            .and_then(|rest| rest.strip_prefix("in use"))
+            .is_some_and(|rest| !line[..at].ends_with(is_letter) && !rest.starts_with(is_letter))
+    })
+}
+
+/// Whether the ports that a line names, if it names any, are among `ports`.
+fn may_mean(line: &str, ports: &[u16]) -> bool {
+    let mut names_other = false;
+    // Where the last number ended that was a place in a file or a time of day, and no port.
+    let mut passed_over = usize::MAX;
+    for (start, end) in numbers(line) {
+        let Ok(number) = line[start..end].parse::<u16>() else {
+            continue;
+        };
+        if ports.contains(&number) {
+            return true;
+        }
+        let before = &line[..start];
+        if let Some(left) = before.strip_suffix(':') {
+            if left.len() == passed_over || is_source_file(left) || is_time(left, end - start) {
+                passed_over = end;
+            } else {
+                names_other |= number > 0;
+            }
+        } else {
+            // `port 5432`, and `('127.0.0.1', 5432)` as Python writes an address.
+            let left = before.trim_end_matches([' ', ':', '=', '#']);
+            let is_named = left.len() < start && left.ends_with("port");
+            let is_in_tuple = before.ends_with("', ") && line[end..].starts_with(')');
+            names_other |= number > 0 && (is_named || is_in_tuple);
+        }
+    }
+    !names_other
+}
+
+/// The numbers of a line, each from where to where; digits within words are none.
+fn numbers(line: &str) -> impl Iterator<Item = (usize, usize)> {
+    let bytes = line.as_bytes();
+    let is_word = |at: usize| {
+        bytes
+            .get(at)
+            .is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+    };
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        while at < bytes.len() {
+            let start = at;
+            while is_word(at) {
+                at += 1;
+            }
+            if at == start {
+                at += 1;
+            } else if bytes[start..at].iter().all(u8::is_ascii_digit) {
+                return Some((start, at));
+            }
+        }
+        None
+    })
+}
+
+/// Whether a text ends with the name of a source file.
+fn is_source_file(text: &str) -> bool {
+    text.rsplit_once('.')
+        .is_some_and(|(_, ending)| SOURCE_ENDINGS.contains(&ending))
+}
+
+/// Whether `text`, a colon and a number of `digits` digits are a time of day: `15:04`.
+fn is_time(text: &str, digits: usize) -> bool {
+    let stem = text.trim_end_matches(|c: char| c.is_ascii_digit());
+    let hours = text.len() - stem.len();
+    // The end of an IPv4 address is no hour.
+    digits == 2 && (1..=2).contains(&hours) && !stem.ends_with('.')
+}
+
+#[cfg(test)]
+mod tests;

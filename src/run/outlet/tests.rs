@@ -1,0 +1,150 @@
+use super::*;
+
+use std::os::fd::OwnedFd;
+
+use crate::run::logs::{Pump, pipe_pair};
+use crate::run::snapshot::LogStream;
+use crate::support::name::ServiceName;
+
+fn unit(replica: u32) -> UnitName {
+    UnitName {
+        service: ServiceName::new("web").unwrap(),
+        replica,
+    }
+}
+
+fn block(replica: u32, attempt: u32, text: &str) -> LogBlock {
+    LogBlock {
+        unit: unit(replica),
+        stream: LogStream::Stderr,
+        time: 0,
+        attempt,
+        offset: 0,
+        bytes: text.to_owned().into(),
+        is_partial: !text.ends_with('\n'),
+    }
+}
+
+/// An outlet for two replicas with the ports 8001 and 8002, and where its findings go.
+fn outlet() -> (Outlet<Nobody>, mpsc::UnboundedReceiver<Finding>) {
+    let (finding_tx, finding_rx) = mpsc::unbounded_channel();
+    let ports = vec![(unit(1), vec![8001]), (unit(2), vec![8002])];
+    let (log_tx, _) = broadcast::channel(1);
+    let (event_tx, _) = broadcast::channel(1);
+    let outlet = Outlet::new(Nobody, log_tx, event_tx, ports, finding_tx);
+    (outlet, finding_rx)
+}
+
+fn complaint(replica: u32, attempt: u32, line: &str) -> Finding {
+    Finding::Complaint {
+        unit: unit(replica),
+        attempt,
+        line: line.to_owned(),
+    }
+}
+
+const IN_USE: &str = "bind: Address already in use";
+
+#[test]
+fn finds_the_url_of_the_port_and_no_other() {
+    let cases = [
+        (
+            "Uvicorn running on http://127.0.0.1:8003 (Press CTRL+C)",
+            Some("http://localhost:8003/"),
+        ),
+        (
+            "  ➜  Local:   http://localhost:8003/app/",
+            Some("http://localhost:8003/app/"),
+        ),
+        (
+            "\u{1b}[36mhttp://localhost:\u{1b}[1m8003\u{1b}[22m/\u{1b}[39m",
+            Some("http://localhost:8003/"),
+        ),
+        (
+            "Serving HTTP on 0.0.0.0 port 8003 (http://0.0.0.0:8003/) ...",
+            Some("http://localhost:8003/"),
+        ),
+        ("proxy to http://localhost:80030/", None),
+        ("listening on :8003", None),
+        ("see https://example.org/ or localhost:8003", None),
+    ];
+    for (text, url) in cases {
+        let text = strip_escapes(text);
+        assert_eq!(find_url(&text, 8003).as_deref(), url, "{text}");
+    }
+}
+
+#[test]
+fn each_replica_is_searched_for_its_own_port() {
+    let (mut outlet, mut finding_rx) = outlet();
+    outlet.send(block(
+        2,
+        1,
+        "http://localhost:8001/ http://localhost:8002/\n",
+    ));
+    let url = "http://localhost:8002/".to_owned();
+    let expected = Finding::Url {
+        unit: unit(2),
+        port: 8002,
+        url,
+    };
+    assert_eq!(finding_rx.try_recv(), Ok(expected));
+    assert!(finding_rx.try_recv().is_err());
+}
+
+#[test]
+fn an_attempt_complains_once_and_the_next_one_again() {
+    let (mut outlet, mut finding_rx) = outlet();
+    outlet.send(block(1, 1, &format!("starting\n{IN_USE}\n{IN_USE}\n")));
+    outlet.send(block(1, 1, IN_USE));
+    outlet.send(block(1, 2, IN_USE));
+    // What is left of an older attempt says nothing about the present one.
+    outlet.send(block(1, 1, IN_USE));
+    outlet.send(block(2, 1, IN_USE));
+    assert_eq!(finding_rx.try_recv(), Ok(complaint(1, 1, IN_USE)));
+    assert_eq!(finding_rx.try_recv(), Ok(complaint(1, 2, IN_USE)));
+    assert_eq!(finding_rx.try_recv(), Ok(complaint(2, 1, IN_USE)));
+    assert!(finding_rx.try_recv().is_err());
+}
+
+#[test]
+fn output_is_wanted_while_there_is_something_to_look_for() {
+    let (mut outlet, mut finding_rx) = outlet();
+    let noise = "x".repeat(64 * 1024) + "\n";
+    assert!(outlet.wants(&unit(1), 1));
+    for _ in 0..4 {
+        assert!(outlet.wants(&unit(1), 1));
+        outlet.send(block(1, 1, &noise));
+    }
+    assert!(!outlet.wants(&unit(1), 1), "the start is over");
+    outlet.send(block(1, 1, IN_USE));
+    assert!(finding_rx.try_recv().is_err(), "too late");
+    assert!(outlet.wants(&unit(1), 2), "another attempt, another start");
+    outlet.send(block(1, 2, &format!("http://localhost:8001/\n{IN_USE}\n")));
+    assert!(!outlet.wants(&unit(1), 2), "everything was found");
+    assert!(outlet.wants(&unit(1), 3));
+    assert!(!outlet.wants(&unit(1), 1), "an older attempt");
+    assert!(!outlet.wants(&unit(3), 1), "a unit without ports");
+}
+
+#[tokio::test]
+async fn a_complaint_is_known_before_the_drain_is_answered() {
+    let directory = tempfile::tempdir().unwrap();
+    let (outlet, mut finding_rx) = outlet();
+    let (handle, pump) = Pump::new(directory.path().into(), 1, outlet).unwrap();
+    let test = async {
+        let (read_end, write_end) = pipe_pair(1).unwrap();
+        handle.register(read_end, unit(2), LogStream::Stderr, 1);
+        write(&write_end, "bind: Address alr");
+        write(&write_end, "eady in use");
+        handle.drain(unit(2), 1).await;
+        assert_eq!(finding_rx.try_recv(), Ok(complaint(2, 1, IN_USE)));
+        drop(handle);
+    };
+    tokio::join!(pump.run(), test);
+    assert!(directory.path().join("web@2.log").exists());
+}
+
+fn write(pipe: &OwnedFd, text: &str) {
+    assert_eq!(nix::unistd::write(pipe, text.as_bytes()), Ok(text.len()));
+}
