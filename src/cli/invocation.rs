@@ -10,7 +10,7 @@ use super::args::Global;
 use super::diagnostics;
 use super::exit::ExitCode;
 use super::printer::{self, Printer, PrinterOptions, Progress, Terminals};
-use crate::plan::{Caller, Draft, Inputs};
+use crate::plan::{Caller, Draft, Inputs, PortArgument};
 use crate::ports::{Ledger, state_dir};
 use crate::run::instance::Instance;
 use crate::spec::find::{Found, Request, find, read};
@@ -112,6 +112,16 @@ impl Invocation {
 
     /// Reads and checks the file: a draft, or everything that is wrong.
     pub fn draft(&self) -> Result<Ready, Stop> {
+        self.draft_with(&[], &[])
+    }
+
+    /// As [`Self::draft`], with what `--scale` and `--port` say.
+    pub fn draft_with(
+        &self,
+        scale: &[(ServiceName, u32)],
+        ports: &[PortArgument],
+    ) -> Result<Ready, Stop> {
+        let inputs = self.inputs(scale, ports);
         let found = self.find().map_err(|problem| self.problems(&[problem]))?;
         let bytes =
             read(&found, &mut io::stdin().lock()).map_err(|problem| self.problems(&[problem]))?;
@@ -119,7 +129,7 @@ impl Invocation {
         let mut problems = loaded.problems;
         let draft = loaded
             .spec
-            .and_then(|spec| Draft::new(spec, &self.inputs(), &mut problems));
+            .and_then(|spec| Draft::new(spec, &inputs, &mut problems));
         deduplicate(&mut problems);
         // Several rooms have looked; a reader goes through the file once.
         problems.sort_by_key(place);
@@ -132,7 +142,7 @@ impl Invocation {
         }
     }
 
-    fn inputs(&self) -> Inputs {
+    fn inputs(&self, scale: &[(ServiceName, u32)], ports: &[PortArgument]) -> Inputs {
         let project_name = self
             .global
             .project_name
@@ -142,6 +152,9 @@ impl Invocation {
         Inputs {
             caller: self.caller.clone(),
             project_name,
+            // The last one of a service counts, as with other flags.
+            scale: scale.iter().cloned().collect(),
+            ports: ports.to_vec(),
         }
     }
 

@@ -29,6 +29,20 @@ codes! {
     HTTP_HEADER = "stack::plan::http_header";
     /// `tcp` of a health check that is neither a port nor a host and a port.
     TCP_TARGET = "stack::plan::tcp_target";
+    /// A health check that asks a UDP port over TCP.
+    UDP_CHECK = "stack::plan::udp_check";
+    /// `replicas`, `scale` and `deploy.replicas` that say different numbers.
+    CONFLICTING_REPLICAS = "stack::plan::conflicting_replicas";
+    /// A fixed port of a service with several replicas.
+    FIXED_REPLICAS = "stack::plan::fixed_replicas";
+    /// More replicas in one stack than can be meant.
+    TOO_MANY_REPLICAS = "stack::plan::too_many_replicas";
+    /// The port of a service that has no replica.
+    NO_REPLICA = "stack::plan::no_replica";
+    /// `--scale` that cannot be followed.
+    SCALE_ARGUMENT = "stack::plan::scale_argument";
+    /// `--port` that names no port, or not one alone, or one twice.
+    PORT_ARGUMENT = "stack::plan::port_argument";
     /// A port of the file that the running stack does not have.
     NOT_ALLOCATED = "stack::plan::not_allocated";
 }

@@ -5,20 +5,23 @@
 //! whole plan with stand-in ports and throws it away, so that no mistake can hide until later.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use super::env_file::Entries;
+use indexmap::IndexMap;
+
 use super::fingerprint::fingerprint;
 use super::graph;
 use super::identity::{instance_id, project_name, stand_in_name};
-use super::model::{DotenvPlan, Plan};
-use super::resolver::{Assignment, Ports, Resolver, stand_ins};
-use super::unit::{Shared, layer, unit_plan};
+use super::make::ReadEnvFile;
+use super::model::Plan;
+use super::port_argument::{PortArgument, asked};
+use super::replicas::{Replicas, replicas};
+use super::resolver::{Assignment, Ports, stand_ins};
 use super::variables::{Caller, Variables};
-use crate::ports::request::Pool;
-use crate::spec::model::{EnvFileSpec, ServiceSpec, StackSpec};
+use crate::ports::request::{Pool, PortKey};
+use crate::spec::model::{PortsSpec, Setting, StackSpec};
 use crate::spec::problem::Problem;
-use crate::support::name::ProjectName;
+use crate::support::name::{ProjectName, ServiceName};
+use crate::support::port_range::PortRange;
 
 /// What a plan depends on besides the file.
 #[derive(Debug, Clone)]
@@ -27,6 +30,10 @@ pub struct Inputs {
     pub caller: Caller,
     /// The project's name as the caller wants it (`-p`, `STACK_PROJECT_NAME`).
     pub project_name: Option<String>,
+    /// How many replicas services should have (`--scale`), whatever the file says.
+    pub scale: IndexMap<ServiceName, u32>,
+    /// Which ports should have which numbers (`--port`).
+    pub ports: Vec<PortArgument>,
 }
 
 /// A plan without its ports.
@@ -38,9 +45,13 @@ pub struct Draft {
     project: ProjectName,
     instance: String,
     dotenv: Option<PathBuf>,
-    /// For each service, its `env_file`s: each is read once, so that every plan of a draft says the
-    /// same. `None` where the path is known only once the ports are.
-    env_files: Vec<Vec<Option<Entries>>>,
+    pool: Pool,
+    /// For each service, how many there are of it.
+    replicas: Vec<Replicas>,
+    /// What `--port` asks for.
+    asked: IndexMap<PortKey, u16>,
+    /// For each service, its `env_file`s.
+    env_files: Vec<Vec<ReadEnvFile>>,
     stand_ins: Assignment,
     fingerprint: String,
 }
@@ -60,9 +71,13 @@ impl Draft {
         {
             variables.read_own(path, &spec.project_dir, problems);
         }
+        let replicas = replicas(&spec, &inputs.scale, &variables, problems);
         let mut draft = Self {
             instance: instance_id(&project, &spec.project_dir),
-            stand_ins: stand_ins(&spec),
+            pool: pool(&spec.ports, &variables, problems),
+            stand_ins: stand_ins(&spec, &replicas),
+            asked: asked(&inputs.ports, &spec, &replicas, problems),
+            replicas,
             spec,
             variables,
             caller: inputs.caller.clone(),
@@ -74,7 +89,7 @@ impl Draft {
         draft.env_files = draft.read_env_files(problems);
         let trial = draft.make(draft.unallocated(), problems);
         draft.check_generated(&trial.values, problems);
-        draft.fingerprint = fingerprint(&trial, &draft.spec);
+        draft.fingerprint = fingerprint(&trial, &draft);
         sort(problems, &draft.spec);
         is_named.then_some(draft)
     }
@@ -111,10 +126,57 @@ impl Draft {
 
     /// Where ports are taken from.
     pub fn pool(&self) -> Pool {
-        Pool {
-            ranges: self.spec.ports.ranges.clone(),
-            exclude: self.spec.ports.exclude.clone(),
+        self.pool.clone()
+    }
+
+    /// The ports that `--port` asks for, with the numbers.
+    pub fn asked_ports(&self) -> &IndexMap<PortKey, u16> {
+        &self.asked
+    }
+
+    /// The same draft with the replicas of a stack that runs: `running` has the services that were
+    /// scaled and how far; any other one has a single replica, of which nothing was said. A service
+    /// that is not part of the running stack, as `is_known` says, stays as the file has it.
+    ///
+    /// The fingerprint stays that of the file.
+    #[must_use]
+    pub fn as_running(
+        mut self,
+        running: &IndexMap<ServiceName, u32>,
+        is_known: impl Fn(&ServiceName) -> bool,
+    ) -> Self {
+        for (name, replicas) in self.spec.services.keys().zip(&mut self.replicas) {
+            match running.get(name) {
+                Some(&count) => {
+                    *replicas = Replicas {
+                        count,
+                        is_said: true,
+                    };
+                }
+                None if is_known(name) => {
+                    *replicas = Replicas {
+                        count: 1,
+                        is_said: false,
+                    };
+                }
+                None => {}
+            }
         }
+        self.stand_ins = stand_ins(&self.spec, &self.replicas);
+        // Whatever is wrong with them was told when the draft was made.
+        self.env_files = self.read_env_files(&mut Vec::new());
+        self
+    }
+
+    /// How many there are of each service, in the order of the file.
+    pub(super) fn replicas(&self) -> &[Replicas] {
+        &self.replicas
+    }
+
+    /// How many there are of a service; `None` if it does not exist.
+    pub(super) fn replicas_of(&self, service: &ServiceName) -> Option<Replicas> {
+        let index = self.spec.services.get_index_of(service)?;
+        self.replicas.get(index).copied()
     }
 
     /// The plan with the given ports.
@@ -139,121 +201,34 @@ impl Draft {
         }
     }
 
-    pub(super) fn make(&self, ports: Ports<'_>, problems: &mut Vec<Problem>) -> Plan {
-        let values = self.values(ports, problems);
-        let mut common = self.variables.files().clone();
-        // What stands at the top level is the same for every service and belongs to none of them.
-        let outside = Resolver {
-            draft: self,
-            service: None,
-            ports,
-        };
-        layer(&self.spec.environment, &outside, &mut common, problems);
-        let generated = values.iter().cloned();
-        common.extend(generated.map(|(key, value)| (key, Some(value))));
-        let shared = Shared {
-            draft: self,
-            ports,
-            caller: &self.caller,
-            common: &Arc::new(common),
-            shell: self.shell(problems),
-        };
-        let units = self
-            .spec
-            .services
-            .values()
-            .enumerate()
-            .map(|(index, service)| {
-                let files = self.env_files_of(index, service, ports, problems);
-                unit_plan(service, &files, &shared, problems)
-            })
-            .collect();
-        Plan {
-            project: self.project.clone(),
-            instance: self.instance.clone(),
-            project_dir: self.spec.project_dir.clone(),
-            file: self.spec.file.clone(),
-            dotenv: self.dotenv.clone().map(|path| DotenvPlan {
-                path,
-                entries: values.clone(),
-            }),
-            values,
-            units,
-            fingerprint: self.fingerprint.clone(),
-        }
-    }
-
-    /// Reads the services' `env_file`s, but for those whose path depends on a port.
-    fn read_env_files(&self, problems: &mut Vec<Problem>) -> Vec<Vec<Option<Entries>>> {
-        let services = self.spec.services.values();
-        services
-            .map(|service| {
-                let files = service.env_file.iter();
-                files
-                    .map(|file| {
-                        (!file.path.depends_on_ports()).then(|| {
-                            self.read_env_file(file, service, self.unallocated(), problems)
-                        })
-                    })
-                    .collect()
-            })
-            .collect()
-    }
-
-    fn env_files_of(
-        &self,
-        index: usize,
-        service: &ServiceSpec,
-        ports: Ports<'_>,
-        problems: &mut Vec<Problem>,
-    ) -> Entries {
-        let read = self.env_files.get(index).into_iter().flatten();
-        let mut entries = Entries::new();
-        for (file, read) in service.env_file.iter().zip(read) {
-            match read {
-                Some(read) => entries.extend(read.iter().cloned()),
-                None if ports.are_allocated => {
-                    entries.extend(self.read_env_file(file, service, ports, problems));
-                }
-                None => {}
-            }
-        }
-        entries
-    }
-
-    fn read_env_file(
-        &self,
-        file: &EnvFileSpec,
-        service: &ServiceSpec,
-        ports: Ports<'_>,
-        problems: &mut Vec<Problem>,
-    ) -> Entries {
-        let resolver = Resolver {
-            draft: self,
-            service: Some(service),
-            ports,
-        };
-        let before = problems.len();
-        let shown = resolver.text(&file.path, problems);
-        // A path that could not be made has its problem already.
-        if problems[before..].iter().any(Problem::is_error) {
-            return Entries::new();
-        }
-        self.variables
-            .read_env_file(file, &shown, self.project_dir(), problems)
-    }
-
-    fn shell(&self, problems: &mut Vec<Problem>) -> Option<Vec<String>> {
-        let words = self.spec.shell.as_ref()?.iter();
-        Some(
-            words
-                .map(|word| self.variables.resolve(word, problems))
-                .collect(),
-        )
-    }
-
     pub(super) fn variables(&self) -> &Variables {
         &self.variables
+    }
+
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    pub(super) fn env_files(&self) -> &[Vec<ReadEnvFile>] {
+        &self.env_files
+    }
+}
+
+/// Where ports are taken from, once the variables are known.
+fn pool(ports: &PortsSpec, variables: &Variables, problems: &mut Vec<Problem>) -> Pool {
+    let mut settle = |settings: &[Setting<PortRange>]| -> Vec<PortRange> {
+        settings
+            .iter()
+            .filter_map(|setting| variables.setting(setting, problems))
+            .collect()
+    };
+    let mut ranges = settle(&ports.ranges);
+    if ranges.is_empty() {
+        ranges.push(PortRange::DEFAULT);
+    }
+    Pool {
+        ranges,
+        exclude: settle(&ports.exclude),
     }
 }
 

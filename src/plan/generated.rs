@@ -4,59 +4,125 @@ use std::collections::HashMap;
 
 use super::code;
 use super::draft::Draft;
+use super::replicas::Replicas;
 use super::resolver::{Ports, Resolver};
 use crate::dotenv::quote;
-use crate::ports::request::{PortRequest, Want, Wish};
+use crate::ports::request::{PortKey, PortRequest, Want, Wish};
 use crate::spec::Severity;
-use crate::spec::model::PortWant;
+use crate::spec::model::{PortDeclaration, PortWant, ServiceSpec};
 use crate::spec::problem::{Problem, Span};
-use crate::support::name::{PortName, ServiceName};
+use crate::support::name::PortName;
 use crate::support::port_range::parse_port;
 use crate::support::text::chain;
 
+/// Whose port a generated line holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    /// `WEB_PORT`, which is the first replica's.
+    First,
+    /// `WEB_2_PORT`.
+    Replica(u32),
+    /// `WEB_PORTS`.
+    All,
+}
+
+/// A generated line of a port.
+struct Line<'a> {
+    key: String,
+    whose: Whose,
+    service: &'a ServiceSpec,
+    replicas: Replicas,
+    name: &'a PortName,
+    declaration: &'a PortDeclaration,
+}
+
+impl Line<'_> {
+    /// Its value; `None` for a port that a running stack does not have.
+    fn value(&self, ports: Ports<'_>) -> Option<String> {
+        let one = |replica| {
+            let port = ports.get(&self.service.name, replica, self.name)?;
+            Some(port.to_string())
+        };
+        match self.whose {
+            Whose::First => one(1),
+            Whose::Replica(number) => one(number),
+            Whose::All => {
+                let known: Vec<String> = self.replicas.numbers().filter_map(one).collect();
+                // That there is none is a value, too.
+                (self.replicas.count == 0 || !known.is_empty()).then(|| known.join(","))
+            }
+        }
+    }
+
+    /// What it is, for messages.
+    fn what(&self) -> String {
+        let (name, service) = (self.name, &self.service.name);
+        match self.whose {
+            Whose::First => format!("port `{name}` of service `{service}`"),
+            Whose::Replica(number) => {
+                format!("port `{name}` of replica {number} of service `{service}`")
+            }
+            Whose::All => format!("the list of all ports `{name}` of service `{service}`"),
+        }
+    }
+}
+
 impl Draft {
-    /// Every port that is wanted, in the order of the file, with the callers' wishes. A wish that is
-    /// no port number is left out, with a warning.
+    /// Every port that is wanted, in the order of the file and of the replicas, with the callers'
+    /// wishes. A wish that is no port number is left out, with a warning.
     pub fn requests(&self, problems: &mut Vec<Problem>) -> Vec<PortRequest> {
         let mut requests = Vec::new();
-        for service in self.spec().services.values() {
-            for (name, declaration) in &service.ports {
-                let want = match declaration.want {
-                    PortWant::Auto => Want::Auto,
-                    PortWant::Prefer(port) => Want::Prefer(port),
-                    PortWant::Within(range) => Want::Within(range),
-                    PortWant::Fixed(port) => Want::Fixed(port),
-                };
-                let wish = self.wish(&service.name, name, problems);
-                let key = super::resolver::key(&service.name, name);
-                requests.push(PortRequest {
-                    key,
-                    protocol: declaration.protocol,
-                    want,
-                    wish,
-                });
+        for (service, replicas) in self.services() {
+            for replica in replicas.numbers() {
+                for (name, declaration) in &service.ports {
+                    let key = super::resolver::key(&service.name, replica, name);
+                    requests.push(PortRequest {
+                        wish: self.wish(&key, replicas, problems),
+                        protocol: declaration.protocol,
+                        want: want(declaration.want, replica),
+                        key,
+                    });
+                }
             }
         }
         requests
     }
 
-    /// The strongest wish that is a port number: the caller's, else the one in `.env`.
+    fn services(&self) -> impl Iterator<Item = (&ServiceSpec, Replicas)> {
+        let replicas = self.replicas().iter().copied();
+        self.spec().services.values().zip(replicas)
+    }
+
+    /// The strongest wish that is a port number: that of `--port`, else the caller's environment,
+    /// else the one in `.env`.
     fn wish(
         &self,
-        service: &ServiceName,
-        name: &PortName,
+        key: &PortKey,
+        replicas: Replicas,
         problems: &mut Vec<Problem>,
     ) -> Option<Wish> {
-        let key = name.env_key(service);
-        let caller = self
-            .variables()
-            .of_caller(&key)
-            .map(|value| (value, format!("`{key}` in the environment")));
-        let own = self
-            .variables()
-            .of_own_dotenv(&key)
-            .map(|(value, file)| (value, format!("`{key}` in `{file}`")));
-        for (value, origin) in [caller, own].into_iter().flatten() {
+        if let Some(&port) = self.asked_ports().get(key) {
+            return Some(Wish {
+                port,
+                origin: "`--port`".to_owned(),
+            });
+        }
+        // The key with the number says more than the one without, but is another service's unless
+        // this one is replicated.
+        let numbered = replicas
+            .is_said
+            .then(|| key.name.env_key_of(&key.service, key.replica));
+        let plain = (key.replica == 1).then(|| key.name.env_key(&key.service));
+        let keys: Vec<String> = numbered.into_iter().chain(plain).collect();
+        let caller = keys.iter().filter_map(|key| {
+            let value = self.variables().of_caller(key)?;
+            Some((value, format!("`{key}` in the environment")))
+        });
+        let own = keys.iter().filter_map(|key| {
+            let (value, file) = self.variables().of_own_dotenv(key)?;
+            Some((value, format!("`{key}` in `{file}`")))
+        });
+        for (value, origin) in caller.chain(own) {
             match parse_port(value) {
                 Ok(port) => return Some(Wish { port, origin }),
                 Err(_) => problems.push(no_port_number(&origin, value)),
@@ -65,23 +131,45 @@ impl Draft {
         None
     }
 
+    /// The lines of the ports, in their order: for each port the first replica's, and where the
+    /// service is replicated every replica's and all.
+    fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+        self.services().flat_map(|(service, replicas)| {
+            service.ports.iter().flat_map(move |(name, declaration)| {
+                let line = move |whose| Line {
+                    key: match whose {
+                        Whose::First => name.env_key(&service.name),
+                        Whose::Replica(number) => name.env_key_of(&service.name, number),
+                        Whose::All => name.env_key_of_all(&service.name),
+                    },
+                    whose,
+                    service,
+                    replicas,
+                    name,
+                    declaration,
+                };
+                let first = (replicas.count > 0).then_some(Whose::First);
+                let numbered = replicas.numbers().map(Whose::Replica);
+                let others = numbered.chain([Whose::All]).filter(move |_| replicas.is_said);
+                first.into_iter().chain(others).map(line)
+            })
+        })
+    }
+
     /// The generated keys with their values: every port, then `dotenv.vars`.
     pub(super) fn values(
         &self,
         ports: Ports<'_>,
         problems: &mut Vec<Problem>,
     ) -> Vec<(String, String)> {
-        let mut values = Vec::new();
-        for service in self.spec().services.values() {
-            for name in service.ports.keys() {
-                if let Some(port) = ports.get(&service.name, name) {
-                    values.push((name.env_key(&service.name), port.to_string()));
-                }
-            }
-        }
+        let lines = self.lines();
+        let mut values: Vec<(String, String)> = lines
+            .filter_map(|line| Some((line.value(ports)?, line.key)))
+            .map(|(value, key)| (key, value))
+            .collect();
         let resolver = Resolver {
             draft: self,
-            service: None,
+            inside: None,
             ports,
         };
         for (key, variable) in self.spec().dotenv.iter().flat_map(|dotenv| &dotenv.vars) {
@@ -124,12 +212,8 @@ impl Draft {
 
     /// Where every generated key comes from, in the order of [`Self::values`].
     fn origins(&self) -> Vec<(Span, String)> {
-        let ports = self.spec().services.values().flat_map(|service| {
-            service.ports.iter().map(|(name, declaration)| {
-                let what = format!("port `{name}` of service `{}`", service.name);
-                (declaration.span.clone(), what)
-            })
-        });
+        let lines = self.lines();
+        let ports = lines.map(|line| (line.declaration.span.clone(), line.what()));
         let vars = self
             .spec()
             .dotenv
@@ -141,6 +225,18 @@ impl Draft {
                 (span.clone(), format!("`dotenv.vars` key `{key}`"))
             });
         ports.chain(vars).collect()
+    }
+}
+
+/// What is asked for. One number can be preferred by one replica: the first.
+fn want(want: PortWant, replica: u32) -> Want {
+    match want {
+        PortWant::Auto => Want::Auto,
+        PortWant::Prefer(port) if replica == 1 => Want::Prefer(port),
+        PortWant::Prefer(_) => Want::Auto,
+        PortWant::Within(range) => Want::Within(range),
+        // Several replicas of one were refused when the draft was made.
+        PortWant::Fixed(port) => Want::Fixed(port),
     }
 }
 

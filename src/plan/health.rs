@@ -1,14 +1,19 @@
 //! The plan of a health check.
 
+mod target;
+
 use std::time::Duration;
 
 use super::code;
 use super::model::{Execution, HealthPlan, HttpProbePlan, PortPlan, ProbePlan};
 use super::resolver::Resolver;
 use super::unit::{Shared, line_execution};
-use crate::spec::model::{HealthcheckSpec, HttpProbeSpec, ProbeSpec};
+use crate::spec::model::{HealthcheckSpec, HttpProbeSpec, ProbeSpec, Setting};
 use crate::spec::problem::{Problem, Span};
-use crate::support::port_range::parse_port;
+use crate::spec::template::{Lookup as _, Placeholder, Template};
+use crate::support::name::PortName;
+
+use self::target::{LOCALHOST, Target, host_and_port};
 
 /// The engine's defaults.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -16,9 +21,6 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const RETRIES: u32 = 3;
 const START_PERIOD: Duration = Duration::ZERO;
 const START_INTERVAL: Duration = Duration::from_secs(5);
-
-/// The host of a check that names none.
-const LOCALHOST: &str = "localhost";
 
 /// What passes an HTTP check that names no status: 2xx and 3xx.
 const PASSING: (u16, u16) = (200, 399);
@@ -54,6 +56,7 @@ pub(super) fn health_plan(
                 );
                 (LOCALHOST.to_owned(), 0)
             });
+            refuse_udp(template, port, resolver, problems);
             ProbePlan::Tcp { host, port }
         }
     };
@@ -105,10 +108,18 @@ fn http_plan(
             .hint("keep one of the two"),
         );
     }
+    if let Some(port) = target.port.filter(|_| is_known) {
+        refuse_udp(&http.path, port, resolver, problems);
+    }
+    if let (Some(port), Some(Setting::Deferred(template, _))) = (given, &http.port) {
+        refuse_udp(template, port, resolver, problems);
+    }
     let port = given.or(target.port).or_else(|| own_port(ports));
     let port = port.unwrap_or_else(|| {
-        if is_known {
-            problems.push(no_port(span));
+        match ports.first() {
+            _ if !is_known => {}
+            Some(udp) => problems.push(udp_port(&udp.name, span)),
+            None => problems.push(no_port(span)),
         }
         0
     });
@@ -158,93 +169,69 @@ fn headers(
     headers
 }
 
-/// What an `http` check asks.
-#[derive(Debug, PartialEq, Eq)]
-struct Target {
-    host: String,
-    /// The port of a URL; a path alone has none.
-    port: Option<u16>,
-    path: String,
-}
-
-impl Target {
-    /// A path, or a URL.
-    fn parse(written: &str) -> Option<Self> {
-        // A fragment is never sent.
-        let (written, _) = written.split_once('#').unwrap_or((written, ""));
-        let can_stand = |c: char| !c.is_whitespace() && !c.is_control() && !"<>`".contains(c);
-        if !written.chars().all(can_stand) {
-            return None;
-        }
-        let Some(rest) = written.strip_prefix("http://") else {
-            return written.starts_with('/').then(|| Self {
-                host: LOCALHOST.to_owned(),
-                port: None,
-                path: written.to_owned(),
-            });
-        };
-        let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let (host, port) = if authority.contains('@') {
-            return None;
-        } else if let Some(pair) = split_host(authority) {
-            pair
-        } else if let Some(host) = authority
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-        {
-            (host.to_owned(), 80)
-        } else if !authority.is_empty() && !authority.contains([':', '[', ']']) {
-            (authority.to_owned(), 80)
-        } else {
-            return None;
-        };
-        let slash = if path.starts_with('/') { "" } else { "/" };
-        Some(Self {
-            host,
-            port: Some(port),
-            path: format!("{slash}{path}"),
-        })
-    }
-
-    /// Stands in for one that was reported.
-    fn unknown() -> Self {
-        Self {
-            host: LOCALHOST.to_owned(),
-            port: Some(80),
-            path: "/".to_owned(),
-        }
-    }
-}
-
-/// The service's own port: the one called `PORT`, else the first.
+/// The service's own TCP port: the one called `PORT`, else the first.
 fn own_port(ports: &[PortPlan]) -> Option<u16> {
-    ports
-        .iter()
+    let mut tcp = ports.iter().filter(|port| port.protocol.has_tcp());
+    tcp.clone()
         .find(|port| port.name.as_str() == "PORT")
-        .or_else(|| ports.first())
+        .or_else(|| tcp.next())
         .map(|port| port.port)
 }
 
-/// `8080`, `host:8080`, `[::1]:8080`.
-fn host_and_port(target: &str) -> Option<(String, u16)> {
-    match parse_port(target) {
-        Ok(port) => Some((LOCALHOST.to_owned(), port)),
-        Err(_) => split_host(target),
+/// Refuses a check of a port that a placeholder in `template` gave, and that is one of UDP.
+fn refuse_udp(
+    template: &Template,
+    port: u16,
+    resolver: &Resolver<'_>,
+    problems: &mut Vec<Problem>,
+) {
+    // The stand-ins all differ, so that a number tells whose it is. Later a TCP and a UDP port may
+    // have one number.
+    if resolver.ports.are_allocated {
+        return;
+    }
+    let number = port.to_string();
+    for (placeholder, span) in template.placeholders() {
+        let (service, name) = match (placeholder, resolver.inside) {
+            (Placeholder::Declare(name, ..) | Placeholder::Own(name), Some(inside)) => {
+                (Some(inside.service), name)
+            }
+            (Placeholder::Other(service, name) | Placeholder::All(service, name), _) => {
+                (resolver.draft.spec().services.get(service), name)
+            }
+            (
+                Placeholder::Declare(..)
+                | Placeholder::Own(_)
+                | Placeholder::ProjectName
+                | Placeholder::ProjectDir
+                | Placeholder::Instance
+                | Placeholder::Service
+                | Placeholder::Replica,
+                _,
+            ) => continue,
+        };
+        let declaration = service.and_then(|service| service.ports.get(name));
+        let is_udp = declaration.is_some_and(|declaration| !declaration.protocol.has_tcp());
+        if is_udp
+            && resolver
+                .placeholder(placeholder, span)
+                .is_ok_and(|value| value == number)
+        {
+            problems.push(udp_port(name, span));
+        }
     }
 }
 
-/// `host:8080`, `[::1]:8080`.
-fn split_host(target: &str) -> Option<(String, u16)> {
-    let (host, port) = target.rsplit_once(':')?;
-    let host = match host.strip_prefix('[') {
-        Some(inner) => inner.strip_suffix(']')?,
-        None if host.contains(':') => return None,
-        None => host,
-    };
-    let is_host = |c: char| !c.is_whitespace() && !c.is_control() && !"/@[]".contains(c);
-    (!host.is_empty() && host.chars().all(is_host))
-        .then_some(host.to_owned())
-        .zip(parse_port(port).ok())
+fn udp_port(name: &PortName, span: &Span) -> Problem {
+    Problem::error(
+        code::UDP_CHECK,
+        format!("`{name}` is a UDP port, which cannot be asked over TCP"),
+        span,
+    )
+    .hint(format!(
+        "ask with a command (`test: …`), or leave the check out: without one a service is ready \
+         when its ports are bound. `$<{name}:auto/tcp+udp>` asks for both"
+    ))
 }
 
 fn no_port(span: &Span) -> Problem {
@@ -267,61 +254,3 @@ fn bad_target(written: &str, span: &Span) -> Problem {
     .hint(hint)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_targets() {
-        for (text, expected) in [
-            ("8080", Some(("localhost", 8080))),
-            ("db:5432", Some(("db", 5432))),
-            ("[::1]:80", Some(("::1", 80))),
-            ("::1:80", None),
-            (":80", None),
-            ("db:", None),
-            ("db", None),
-            ("http://db:80", None),
-            ("user@db:80", None),
-            ("a b:80", None),
-        ] {
-            let expected = expected.map(|(host, port): (&str, u16)| (host.to_owned(), port));
-            assert_eq!(host_and_port(text), expected, "{text}");
-        }
-    }
-
-    #[test]
-    fn an_http_target_is_a_path_or_a_url() {
-        for (text, expected) in [
-            ("/", Some(("localhost", None, "/"))),
-            (
-                "/health?deep=1",
-                Some(("localhost", None, "/health?deep=1")),
-            ),
-            ("/health#top", Some(("localhost", None, "/health"))),
-            ("http://db", Some(("db", Some(80), "/"))),
-            ("http://db?x", Some(("db", Some(80), "/?x"))),
-            ("http://db#x", Some(("db", Some(80), "/"))),
-            ("http://db:81/x", Some(("db", Some(81), "/x"))),
-            ("http://[::1]/x", Some(("::1", Some(80), "/x"))),
-            ("http://[::1]:81", Some(("::1", Some(81), "/"))),
-            ("http://", None),
-            ("http:///x", None),
-            ("http://db:x/", None),
-            ("http://:80/", None),
-            ("http://user@db:80/", None),
-            ("http://user@db/", None),
-            ("https://db/", None),
-            ("health", None),
-            ("", None),
-            ("/a b", None),
-            ("/x HTTP/1.1\r\nHost: other", None),
-        ] {
-            let found = Target::parse(text);
-            let found = found
-                .as_ref()
-                .map(|target| (target.host.as_str(), target.port, target.path.as_str()));
-            assert_eq!(found, expected, "{text}");
-        }
-    }
-}

@@ -26,7 +26,7 @@ pub struct Plan {
     pub dotenv: Option<DotenvPlan>,
     /// The generated keys with their values, in the order of the file, also without a file.
     pub values: Vec<(String, String)>,
-    /// The units, in the order of the file.
+    /// The units, service by service in the order of the file, the replicas of each in theirs.
     pub units: Vec<UnitPlan>,
     /// A fingerprint of what was configured, ports aside: two plans with the same one need no
     /// reconciling.
@@ -261,11 +261,21 @@ impl UnitPlan {
 }
 
 impl Plan {
-    /// The index of a service's unit.
+    /// The index of a service's first replica; `None` where it has none, or does not exist.
     pub fn unit_of(&self, service: &str) -> Option<usize> {
         self.units
             .iter()
             .position(|unit| unit.service.as_str() == service)
+    }
+
+    /// The indices of all replicas of a service, which stand beside each other.
+    pub fn units_of(&self, service: &str) -> std::ops::Range<usize> {
+        let first = self.unit_of(service).unwrap_or_default();
+        let rest = self.units[first..].iter();
+        let count = rest
+            .take_while(|unit| unit.service.as_str() == service)
+            .count();
+        first..first + count
     }
 
     /// The units that depend on each unit, directly: the graph the other way round.

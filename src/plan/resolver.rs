@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use super::code;
 use super::draft::Draft;
+use super::replicas::Replicas;
+use super::variables::settle;
 use crate::ports::request::PortKey;
 use crate::spec::model::{ServiceSpec, Setting, StackSpec};
 use crate::spec::problem::{Problem, Span};
@@ -25,35 +27,49 @@ pub(super) struct Ports<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Resolver<'a> {
     pub(super) draft: &'a Draft,
-    /// The service in which the text stands.
-    pub(super) service: Option<&'a ServiceSpec>,
+    /// Where the text stands; `None` outside of every service.
+    pub(super) inside: Option<Inside<'a>>,
     pub(super) ports: Ports<'a>,
 }
 
-/// A port for every declaration, for a check of everything else. They differ, so that a text that
-/// comes to mean another port is another text.
-pub(super) fn stand_ins(spec: &StackSpec) -> Assignment {
+/// The replica whose text it is.
+#[derive(Clone, Copy)]
+pub(super) struct Inside<'a> {
+    pub(super) service: &'a ServiceSpec,
+    /// The number of the replica, from 1.
+    pub(super) replica: u32,
+}
+
+/// A port for every declaration and replica, for a check of everything else. They differ, so that
+/// a text that comes to mean another port is another text.
+pub(super) fn stand_ins(spec: &StackSpec, replicas: &[Replicas]) -> Assignment {
     let keys = spec
         .services
         .values()
-        .flat_map(|service| service.ports.keys().map(|name| key(&service.name, name)));
+        .zip(replicas)
+        .flat_map(|(service, replicas)| {
+            replicas.numbers().flat_map(move |replica| {
+                let names = service.ports.keys();
+                names.map(move |name| key(&service.name, replica, name))
+            })
+        });
     // All have five digits: none is taken for one that somebody chose.
     keys.zip((40_000..=u16::MAX).rev().cycle()).collect()
 }
 
-/// The key of a service's port.
-pub(super) fn key(service: &ServiceName, name: &PortName) -> PortKey {
+/// The key of a port of a service's replica.
+pub(super) fn key(service: &ServiceName, replica: u32, name: &PortName) -> PortKey {
     PortKey {
         service: service.clone(),
-        replica: 1,
+        replica,
         name: name.clone(),
     }
 }
 
 impl Ports<'_> {
-    /// The number of a port.
-    pub(super) fn get(self, service: &ServiceName, name: &PortName) -> Option<u16> {
-        self.numbers.get(&key(service, name)).copied()
+    /// The number of a port of a service's replica.
+    pub(super) fn get(self, service: &ServiceName, replica: u32, name: &PortName) -> Option<u16> {
+        self.numbers.get(&key(service, replica, name)).copied()
     }
 }
 
@@ -76,33 +92,53 @@ impl Resolver<'_> {
     ) -> Option<T> {
         match setting? {
             Setting::Known(value) => Some(value.value),
-            Setting::Deferred(template, parse) => {
-                let before = problems.len();
-                let resolved = self.text(template, problems);
-                if problems[before..].iter().any(Problem::is_error) {
-                    return None;
-                }
-                match parse(&resolved) {
-                    Ok(value) => Some(value),
-                    Err(error) => {
-                        let mut problem = Problem::error(error.code, error.message, &template.span)
-                            .label(format!("this comes to `{resolved}`"));
-                        problem.hint = error.hint;
-                        problems.push(problem);
-                        None
-                    }
-                }
-            }
+            Setting::Deferred(template, parse) => settle(template, *parse, self, problems),
         }
     }
 
-    fn port(&self, service: &ServiceName, name: &PortName, span: &Span) -> Result<String, Problem> {
-        match self.ports.get(service, name) {
+    /// The port of one replica.
+    fn port(
+        &self,
+        service: &ServiceName,
+        replica: u32,
+        name: &PortName,
+        span: &Span,
+    ) -> Result<String, Problem> {
+        match self.ports.get(service, replica, name) {
             Some(port) => Ok(port.to_string()),
             None if self.ports.are_allocated => Err(not_allocated(service, name, span)),
-            // No such declaration: the spec has reported it.
+            // No such declaration, or the text of a service without replicas, which nobody runs.
+            // What is wrong with it has been reported.
             None => Ok(u16::MAX.to_string()),
         }
+    }
+
+    /// `$<web.PORT>`: wherever it stands, it is the first replica's.
+    fn first(
+        &self,
+        service: &ServiceName,
+        name: &PortName,
+        span: &Span,
+    ) -> Result<String, Problem> {
+        let is_own = self
+            .inside
+            .is_some_and(|inside| inside.service.name == *service);
+        let replicas = self.draft.replicas_of(service);
+        if !is_own && replicas.is_some_and(|replicas| replicas.count == 0) {
+            return Err(no_replica(service, name, span));
+        }
+        self.port(service, 1, name, span)
+    }
+
+    /// `$<web.PORTS>`.
+    fn all(&self, service: &ServiceName, name: &PortName, span: &Span) -> Result<String, Problem> {
+        let replicas = self.draft.replicas_of(service);
+        let ports: Result<Vec<String>, Problem> = replicas
+            .into_iter()
+            .flat_map(Replicas::numbers)
+            .map(|replica| self.port(service, replica, name, span))
+            .collect();
+        Ok(ports?.join(","))
     }
 }
 
@@ -112,20 +148,19 @@ impl Lookup for Resolver<'_> {
     }
 
     fn placeholder(&self, placeholder: &Placeholder, span: &Span) -> Result<String, Problem> {
-        match (placeholder, self.service) {
-            (Placeholder::Declare(name, ..) | Placeholder::Own(name), Some(service)) => {
-                self.port(&service.name, name, span)
+        match (placeholder, self.inside) {
+            (Placeholder::Declare(name, ..) | Placeholder::Own(name), Some(inside)) => {
+                self.port(&inside.service.name, inside.replica, name, span)
             }
-            (Placeholder::Other(service, name) | Placeholder::All(service, name), _) => {
-                self.port(service, name, span)
-            }
+            (Placeholder::Other(service, name), _) => self.first(service, name, span),
+            (Placeholder::All(service, name), _) => self.all(service, name, span),
             (Placeholder::ProjectName, _) => Ok(self.draft.project().to_string()),
             (Placeholder::ProjectDir, _) => {
                 Ok(self.draft.project_dir().to_string_lossy().into_owned())
             }
             (Placeholder::Instance, _) => Ok(self.draft.instance().to_owned()),
-            (Placeholder::Service, Some(service)) => Ok(service.name.to_string()),
-            (Placeholder::Replica, Some(_)) => Ok("1".to_owned()),
+            (Placeholder::Service, Some(inside)) => Ok(inside.service.name.to_string()),
+            (Placeholder::Replica, Some(inside)) => Ok(inside.replica.to_string()),
             // Outside of every service these mean nothing. The spec has reported it.
             (
                 Placeholder::Declare(..)
@@ -136,6 +171,17 @@ impl Lookup for Resolver<'_> {
             ) => Ok(String::new()),
         }
     }
+}
+
+fn no_replica(service: &ServiceName, name: &PortName, span: &Span) -> Problem {
+    Problem::error(
+        code::NO_REPLICA,
+        format!("the service `{service}` has no replica, and so no port `{name}`"),
+        span,
+    )
+    .hint(format!(
+        "give `{service}` a replica, or write `$<{service}.{name}S>`, which may be empty"
+    ))
 }
 
 /// A running stack is asked about a port that its file did not have when it was started.

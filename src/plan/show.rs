@@ -3,8 +3,10 @@
 //!
 //! What is printed is a `stack.yaml` again, and one that means the same: a literal `$` comes out
 //! doubled where the loader would read it, and lists stay lists. Values of keys that look secret
-//! are masked, so those alone are lost.
+//! are masked, so those alone are lost. Where a service has several replicas, what differs between
+//! them stays as it was written.
 
+mod health;
 mod secret;
 mod view;
 
@@ -13,14 +15,14 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use self::secret::mask;
+use self::health::{ShownHealth, show_health};
 use self::view::{Scalar, View};
 use super::draft::Draft;
-use super::model::{HealthPlan, ProbePlan, RestartPolicy, RestartWhen, UnitPlan};
-use super::resolver::{Assignment, Ports, Resolver};
+use super::model::{RestartPolicy, RestartWhen, UnitPlan};
+use super::replicas::Replicas;
+use super::resolver::{Assignment, Inside, Ports, Resolver};
 use crate::spec::model::{
-    CommandSpec, Condition, EnvFileSpec, HealthcheckSpec, HttpProbeSpec, ProbeSpec, RestartSpec,
-    ServiceSpec,
+    CommandSpec, Condition, EnvFileSpec, Handoff, RestartSpec, ServiceSpec,
 };
 use crate::support::duration;
 use crate::support::port_range::PortRange;
@@ -84,6 +86,11 @@ struct ShownService {
     stop_grace_period: Scalar,
     #[serde(skip_serializing_if = "IndexMap::is_empty")]
     labels: IndexMap<String, String>,
+    /// Only where a number was said: then ports are exported by number, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replicas: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    handoff: Option<Scalar>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -118,32 +125,6 @@ struct ShownRestartPolicy {
     window: Scalar,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct ShownHealth {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    test: Option<ShownCommand>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    http: Option<ShownHttp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tcp: Option<String>,
-    interval: Scalar,
-    timeout: Scalar,
-    retries: Scalar,
-    start_period: Scalar,
-    start_interval: Scalar,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct ShownHttp {
-    path: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    port: Option<Scalar>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    status: Vec<Scalar>,
-    #[serde(skip_serializing_if = "IndexMap::is_empty")]
-    headers: IndexMap<String, String>,
-}
-
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "the signature that serde calls"
@@ -170,32 +151,36 @@ impl Draft {
             },
             None => self.unallocated(),
         };
-        // What is wrong with the file was told when the draft was made.
-        let plan = self.make(ports, &mut Vec::new());
-        let view = |service| {
+        let view = |inside| {
             View(Resolver {
                 draft: self,
-                service,
+                inside,
                 ports,
             })
         };
         let spec = self.spec();
+        let pool = self.pool();
         let outside = view(None);
         let ranges = |ranges: &[PortRange]| ranges.iter().map(ToString::to_string).collect();
-        let services = spec.services.values().zip(&plan.units);
+        let units = self.first_of_each(ports);
+        let services = spec.services.values().zip(self.replicas()).zip(&units);
         Shown {
             name: self.project().to_string(),
             ports: ShownPorts {
-                range: ranges(&spec.ports.ranges),
-                exclude: ranges(&spec.ports.exclude),
+                range: ranges(&pool.ranges),
+                exclude: ranges(&pool.exclude),
             },
             dotenv: self.show_dotenv(&outside),
             env_file: show_env_files(&spec.env_file, &outside),
             environment: outside.environment(&spec.environment),
             shell: spec.shell.as_ref().map(|words| outside.texts(words)),
             services: services
-                .map(|(service, unit)| {
-                    let shown = show_service(service, unit, &view(Some(service)));
+                .map(|((service, replicas), unit)| {
+                    let inside = Inside {
+                        service,
+                        replica: 1,
+                    };
+                    let shown = show_service(service, *replicas, unit, &view(Some(inside)));
                     (service.name.to_string(), shown)
                 })
                 .collect(),
@@ -214,7 +199,12 @@ impl Draft {
     }
 }
 
-fn show_service(service: &ServiceSpec, unit: &UnitPlan, view: &View<'_>) -> ShownService {
+fn show_service(
+    service: &ServiceSpec,
+    replicas: Replicas,
+    unit: &UnitPlan,
+    view: &View<'_>,
+) -> ShownService {
     let command = |command: &Option<CommandSpec>| command.as_ref().map(|it| view.command(it));
     ShownService {
         entrypoint: command(&service.entrypoint),
@@ -248,6 +238,17 @@ fn show_service(service: &ServiceSpec, unit: &UnitPlan, view: &View<'_>) -> Show
             .iter()
             .map(|(key, text)| (key.clone(), view.text(text)))
             .collect(),
+        replicas: replicas.is_said.then_some(replicas.count),
+        handoff: view.given(service.handoff.as_ref(), |handoff| {
+            Scalar::Text(
+                match handoff {
+                    Handoff::Reuse => "reuse",
+                    Handoff::Release => "release",
+                    Handoff::Fd => "fd",
+                }
+                .to_owned(),
+            )
+        }),
     }
 }
 
@@ -277,73 +278,6 @@ fn show_dependencies(service: &ServiceSpec) -> IndexMap<String, ShownDependency>
             (name.to_string(), shown)
         })
         .collect()
-}
-
-fn show_health(spec: &HealthcheckSpec, plan: &HealthPlan, view: &View<'_>) -> ShownHealth {
-    let setting = |setting, settled| view.setting(setting, || time(settled));
-    let mut shown = ShownHealth {
-        test: None,
-        http: None,
-        tcp: None,
-        interval: setting(spec.interval.as_ref(), plan.interval),
-        timeout: setting(spec.timeout.as_ref(), plan.timeout),
-        retries: view.setting(spec.retries.as_ref(), || Scalar::number(plan.retries)),
-        start_period: setting(spec.start_period.as_ref(), plan.start_period),
-        start_interval: setting(spec.start_interval.as_ref(), plan.start_interval),
-    };
-    match &spec.probe {
-        ProbeSpec::Shell(line) => shown.test = Some(show_test(view.text(line))),
-        ProbeSpec::Command(words, _) => {
-            let kind = std::iter::once("CMD".to_owned());
-            let words = kind.chain(view.texts(words)).collect();
-            shown.test = Some(ShownCommand::Words(words));
-        }
-        ProbeSpec::Tcp(target) => shown.tcp = Some(view.text(target)),
-        ProbeSpec::Http(http) => shown.http = Some(show_http(http, &plan.probe, view)),
-    }
-    shown
-}
-
-/// A shell line as the test of a health check. As a mere text some would mean something else.
-fn show_test(line: String) -> ShownCommand {
-    if line == "NONE" || line.trim().is_empty() {
-        ShownCommand::Words(vec!["CMD-SHELL".to_owned(), line])
-    } else {
-        ShownCommand::Line(line)
-    }
-}
-
-fn show_http(http: &HttpProbeSpec, plan: &ProbePlan, view: &View<'_>) -> ShownHttp {
-    let status = |(low, high): (u16, u16)| {
-        if low == high {
-            Scalar::number(low)
-        } else {
-            Scalar::Text(format!("{low}-{high}"))
-        }
-    };
-    let path = view.text(&http.path);
-    // Once the number stands in the command, the declaration that gives a check its port is gone,
-    // and what is shown must load again.
-    let implied = match plan {
-        ProbePlan::Http(plan) if view.0.ports.are_allocated && path.starts_with('/') => {
-            Some(Scalar::number(plan.port))
-        }
-        ProbePlan::Http(_) | ProbePlan::Command(_) | ProbePlan::Tcp { .. } => None,
-    };
-    ShownHttp {
-        path,
-        port: view.given(http.port.as_ref(), Scalar::number).or(implied),
-        status: http
-            .status
-            .iter()
-            .filter_map(|it| view.given(Some(it), status))
-            .collect(),
-        headers: http
-            .headers
-            .iter()
-            .map(|(name, value)| (name.clone(), mask(name, value, view.text(value))))
-            .collect(),
-    }
 }
 
 /// The short form: as it was written, or what the condition of the long one amounts to.

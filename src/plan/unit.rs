@@ -1,4 +1,4 @@
-//! The plan of one service: commands, environment layers, policies.
+//! The plan of one replica of a service: commands, environment layers, policies.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,11 +10,10 @@ use super::draft::Draft;
 use super::env_file::Entries;
 use super::health::health_plan;
 use super::model::{Changes, DependencyPlan, Environment, Execution, PortPlan, UnitPlan};
-use super::resolver::{Ports, Resolver};
+use super::resolver::{Inside, Ports, Resolver};
 use super::restart::restart;
-use super::variables::Caller;
 use crate::spec::code as spec_code;
-use crate::spec::model::{CommandSpec, EnvironmentSpec, ServiceSpec, StackSpec};
+use crate::spec::model::{CommandSpec, EnvironmentSpec, ServiceSpec};
 use crate::spec::problem::{Problem, Span};
 
 /// The shell of string commands, unless the file names another one.
@@ -30,24 +29,27 @@ const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 pub(super) struct Shared<'a> {
     pub(super) draft: &'a Draft,
     pub(super) ports: Ports<'a>,
-    pub(super) caller: &'a Caller,
     /// The layers that are the same for all: the top-level `env_file`s and `environment`, and every
     /// generated key.
-    pub(super) common: &'a Arc<Changes>,
+    pub(super) common: Arc<Changes>,
     /// The words of `shell:`, if it is set.
     pub(super) shell: Option<Vec<String>>,
+    /// For each service, the index of its first unit.
+    pub(super) first_units: Vec<usize>,
 }
 
-/// Plans one service. `files` are the entries of its `env_file`s.
+/// Plans one replica of `replicas`. `files` are the entries of the service's `env_file`s.
 pub(super) fn unit_plan(
-    service: &ServiceSpec,
+    inside: Inside<'_>,
+    replicas: u32,
     files: &Entries,
     shared: &Shared<'_>,
     problems: &mut Vec<Problem>,
 ) -> UnitPlan {
+    let Inside { service, replica } = inside;
     let resolver = Resolver {
         draft: shared.draft,
-        service: Some(service),
+        inside: Some(inside),
         ports: shared.ports,
     };
     let directory = match &service.working_dir {
@@ -65,19 +67,19 @@ pub(super) fn unit_plan(
             Some(PortPlan {
                 name: name.clone(),
                 protocol: declaration.protocol,
-                port: shared.ports.get(&service.name, name)?,
+                port: shared.ports.get(&service.name, replica, name)?,
             })
         })
         .collect();
     let execution = execution(service, shared, &resolver, problems);
     UnitPlan {
         service: service.name.clone(),
-        replica: 1,
-        replicas: 1,
-        handoff: None,
+        replica,
+        replicas,
+        handoff: resolver.setting(service.handoff.as_ref(), problems),
         execution,
         environment: environment(
-            service, files, shared, &resolver, &ports, &directory, problems,
+            inside, files, shared, &resolver, &ports, &directory, problems,
         ),
         stop_signal: resolver
             .setting(service.stop_signal.as_ref(), problems)
@@ -95,7 +97,7 @@ pub(super) fn unit_plan(
             .healthcheck
             .as_ref()
             .map(|health| health_plan(health, &ports, shared, &resolver, problems)),
-        depends_on: dependencies(shared.draft.spec(), service),
+        depends_on: dependencies(service, shared),
         labels: service
             .labels
             .iter()
@@ -106,20 +108,29 @@ pub(super) fn unit_plan(
     }
 }
 
-/// The edges of one service, by index. What leads nowhere has been reported by the graph.
-fn dependencies(spec: &StackSpec, service: &ServiceSpec) -> Vec<DependencyPlan> {
-    service
-        .depends_on
-        .iter()
-        .filter_map(|(name, dependency)| {
-            Some(DependencyPlan {
-                unit: spec.services.get_index_of(name)?,
-                condition: dependency.condition,
-                is_required: dependency.is_required,
-                restart: dependency.restart,
-            })
-        })
-        .collect()
+/// The edges of one service, by the index of the unit: to every replica of what it depends on. What
+/// leads nowhere has been reported by the graph.
+fn dependencies(service: &ServiceSpec, shared: &Shared<'_>) -> Vec<DependencyPlan> {
+    let mut edges = Vec::new();
+    for (name, dependency) in &service.depends_on {
+        let index = shared.draft.spec().services.get_index_of(name);
+        let first = index.and_then(|index| shared.first_units.get(index));
+        let replicas = shared.draft.replicas_of(name);
+        let (Some(&first), Some(replicas)) = (first, replicas) else {
+            continue;
+        };
+        edges.extend(
+            (first..)
+                .zip(replicas.numbers())
+                .map(|(unit, _)| DependencyPlan {
+                    unit,
+                    condition: dependency.condition,
+                    is_required: dependency.is_required,
+                    restart: dependency.restart,
+                }),
+        );
+    }
+    edges
 }
 
 /// A command as it is executed: its words, or a shell with its line.
@@ -223,7 +234,7 @@ fn entrypoint_span(service: &ServiceSpec) -> &Span {
 
 /// The layers of a service's environment; later ones win (design: 2.5).
 fn environment(
-    service: &ServiceSpec,
+    inside: Inside<'_>,
     files: &Entries,
     shared: &Shared<'_>,
     resolver: &Resolver<'_>,
@@ -231,6 +242,7 @@ fn environment(
     directory: &Path,
     problems: &mut Vec<Problem>,
 ) -> Environment {
+    let Inside { service, replica } = inside;
     let mut changes = Changes::new();
     if let Some(port) = ports.iter().find(|port| port.name.as_str() == "PORT") {
         changes.insert("PORT".to_owned(), Some(port.port.to_string()));
@@ -246,12 +258,12 @@ fn environment(
         ("STACK_PROJECT", shared.draft.project().to_string()),
         ("STACK_INSTANCE", shared.draft.instance().to_owned()),
         ("STACK_SERVICE", service.name.to_string()),
-        ("STACK_REPLICA", "1".to_owned()),
+        ("STACK_REPLICA", replica.to_string()),
     ];
     changes.extend(marks.map(|(key, value)| (key.to_owned(), Some(value))));
     Environment {
-        base: shared.caller.clone(),
-        common: Arc::clone(shared.common),
+        base: shared.draft.caller().clone(),
+        common: Arc::clone(&shared.common),
         changes,
     }
 }

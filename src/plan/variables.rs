@@ -13,7 +13,7 @@ use indexmap::IndexMap;
 
 use super::env_file::{self, Entries, Reading};
 use crate::dotenv;
-use crate::spec::model::{EnvFileSpec, StackSpec};
+use crate::spec::model::{EnvFileSpec, Setting, SettingError, StackSpec};
 use crate::spec::problem::{Problem, Span};
 use crate::spec::template::{Lookup, Placeholder, Template};
 
@@ -54,6 +54,30 @@ impl Lookup for WithoutPlaceholders<'_> {
     fn placeholder(&self, _: &Placeholder, _: &Span) -> Result<String, Problem> {
         // The spec has reported it; nothing is said twice.
         Ok(String::new())
+    }
+}
+
+/// The value of a typed text, or nothing when it cannot be made or is wrong.
+pub(super) fn settle<T>(
+    template: &Template,
+    parse: fn(&str) -> Result<T, SettingError>,
+    lookup: &dyn Lookup,
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
+    let before = problems.len();
+    let resolved = template.resolve(lookup, problems);
+    if problems[before..].iter().any(Problem::is_error) {
+        return None;
+    }
+    match parse(&resolved) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            let mut problem = Problem::error(error.code, error.message, &template.span)
+                .label(format!("this comes to `{resolved}`"));
+            problem.hint = error.hint;
+            problems.push(problem);
+            None
+        }
     }
 }
 
@@ -100,6 +124,22 @@ impl Variables {
     /// A text without placeholders.
     pub(super) fn resolve(&self, template: &Template, problems: &mut Vec<Problem>) -> String {
         template.resolve(&WithoutPlaceholders(self), problems)
+    }
+
+    /// A typed value in which no placeholder can stand, or nothing when it is wrong.
+    pub(super) fn setting<T: Copy>(
+        &self,
+        setting: &Setting<T>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<T> {
+        match setting {
+            Setting::Known(value) => Some(value.value),
+            // The spec has reported it.
+            Setting::Deferred(template, _) if template.holds_placeholder() => None,
+            Setting::Deferred(template, parse) => {
+                settle(template, *parse, &WithoutPlaceholders(self), problems)
+            }
+        }
     }
 
     /// The value of a variable.

@@ -67,6 +67,8 @@ codes! {
     BAD_PLACEHOLDER = "stack::spec::bad_placeholder";
     /// `$<…>` where none can stand.
     MISPLACED_PLACEHOLDER = "stack::spec::misplaced_placeholder";
+    /// Warning: `handoff` of a service that has no port.
+    HANDOFF_WITHOUT_PORTS = "stack::spec::handoff_without_ports";
     /// One name declared in two ways in one service.
     CONFLICTING_PORTS = "stack::spec::conflicting_ports";
     /// `$<name.PORT>` of a service that does not exist.

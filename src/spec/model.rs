@@ -38,14 +38,12 @@ pub struct StackSpec {
 }
 
 /// `ports:`, how ports are allocated.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct PortsSpec {
-    /// The ranges, the later ones being the fallback; never empty.
-    pub ranges: Vec<PortRange>,
+    /// The ranges, the later ones being the fallback; empty for the default.
+    pub ranges: Vec<Setting<PortRange>>,
     /// Ports that are never handed out.
-    pub exclude: Vec<PortRange>,
-    /// Where `range` stands, for messages; `None` when it is the default.
-    pub range_span: Option<Span>,
+    pub exclude: Vec<Setting<PortRange>>,
 }
 
 /// `dotenv:`, the generated file.
@@ -101,6 +99,19 @@ pub struct SettingError {
     pub hint: Option<String>,
 }
 
+impl<T> Setting<T> {
+    /// Where the value stands.
+    pub fn span(&self) -> &Span {
+        match self {
+            Self::Known(value) => &value.span,
+            Self::Deferred(template, _) => &template.span,
+        }
+    }
+}
+
+/// The most replicas that one service can have: a slip of a key must not fill the machine.
+pub const MAX_REPLICAS: u32 = 1000;
+
 /// One service.
 #[derive(Debug, Clone)]
 pub struct ServiceSpec {
@@ -134,8 +145,9 @@ pub struct ServiceSpec {
     pub stop_grace_period: Option<Setting<Duration>>,
     /// `labels:`, from the map or the list form.
     pub labels: IndexMap<String, Template>,
-    /// `replicas:`, `scale:` or `deploy.replicas:`; `None` when absent.
-    pub replicas: Option<Setting<u32>>,
+    /// `replicas:`, `scale:` and `deploy.replicas:`, in the order of the file; empty when absent.
+    /// Several must agree, which is known once their variables are.
+    pub replicas: Vec<Setting<u32>>,
     /// `handoff:`; `None` when absent, which is `reuse` and may be learned otherwise.
     pub handoff: Option<Setting<Handoff>>,
     /// The ports that the service's placeholders declare, in the order of the file.

@@ -112,6 +112,17 @@ impl PortName {
     pub fn env_key(&self, service: &ServiceName) -> String {
         format!("{}_{}", service.env_prefix(), self.0.to_ascii_uppercase())
     }
+
+    /// The key of one replica's port, where a service is replicated: `<SERVICE>_<N>_<NAME>`.
+    pub fn env_key_of(&self, service: &ServiceName, replica: u32) -> String {
+        let name = self.0.to_ascii_uppercase();
+        format!("{}_{replica}_{name}", service.env_prefix())
+    }
+
+    /// The key of the ports of all replicas, likewise: `<SERVICE>_<NAME>S`.
+    pub fn env_key_of_all(&self, service: &ServiceName) -> String {
+        format!("{}S", self.env_key(service))
+    }
 }
 
 impl ProjectName {
@@ -204,6 +215,9 @@ mod tests {
             "SKIN_AI_API_PORT"
         );
         assert_eq!(ServiceName::new("2fa").unwrap().env_prefix(), "_2FA");
+        let admin = PortName::new("admin").unwrap();
+        assert_eq!(admin.env_key_of(&service, 2), "SKIN_AI_API_2_ADMIN");
+        assert_eq!(admin.env_key_of_all(&service), "SKIN_AI_API_ADMINS");
     }
 
     #[test]

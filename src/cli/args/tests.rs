@@ -165,6 +165,20 @@ fn free_ports_have_a_count_and_a_range() {
 }
 
 #[test]
+fn up_takes_replicas_and_ports() {
+    let Verb::Up(up) = verb("up --scale web=3 --scale=a.b=0 --port web=8000 --port a.b.C=1 db")
+    else {
+        panic!();
+    };
+    let scale: Vec<String> = up.scale.iter().map(|(name, n)| format!("{name} {n}")).collect();
+    assert_eq!(scale, ["web 3", "a.b 0"]);
+    let ports = up.ports.iter();
+    let ports: Vec<String> = ports.map(|it| format!("{} {}", it.port, it.number)).collect();
+    assert_eq!(ports, ["web 8000", "a.b.C 1"]);
+    assert_eq!(up.services.len(), 1);
+}
+
+#[test]
 fn wrong_usage() {
     let lines = [
         "upp",
@@ -195,7 +209,13 @@ fn wrong_usage() {
         "ports",
         "--profile frontend up",
         "--env-file=.env.ci up",
-        "up --scale web=2",
+        "up --scale web",
+        "up --scale web=-1",
+        "up --scale ../x=2",
+        "up --port web",
+        "up --port =8000",
+        "up --port web=0",
+        "port web --index 0",
         "up --watch",
         "up --attach web",
         "up --profile x",

@@ -34,17 +34,15 @@ const LATER_PORTS_VERBS: [&str; 1] = ["who"];
 
 /// The flags that are not built yet, each with the verb after which it will stand; `None` is
 /// before the verb, where people forget to put it.
-const LATER_FLAGS: [(Option<&str>, &str); 18] = [
+const LATER_FLAGS: [(Option<&str>, &str); 16] = [
     (None, "--env-file"),
     (None, "--profile"),
     (None, "--web"),
-    (Some("up"), "--scale"),
     (Some("up"), "--watch"),
     (Some("up"), "-w"),
     (Some("up"), "--attach"),
     (Some("up"), "--no-attach"),
     (Some("up"), "--abort-on-exit"),
-    (Some("up"), "--port"),
     (Some("logs"), "--since"),
     (Some("logs"), "--until"),
     (Some("logs"), "--grep"),
@@ -335,7 +333,7 @@ fn text(error: &clap::Error, kind: ContextKind) -> Option<&str> {
     }
 }
 
-/// `--scale=web=2` is about `--scale`.
+/// `--port=web=8000` is about `--port`.
 fn flag_name(argument: &str) -> &str {
     argument.split_once('=').map_or(argument, |(name, _)| name)
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::plan::PortArgument;
 use crate::support::duration;
 use crate::support::name::{PortName, ServiceName};
-use crate::support::port_range::PortRange;
+use crate::support::port_range::{PortRange, parse_port};
 
 /// `stack up`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -39,6 +40,19 @@ pub struct UpArgs {
     /// Show what would happen, and write and start nothing
     #[arg(long)]
     pub dry_run: bool,
+
+    /// How many replicas of a service to start, whatever the file says; repeatable
+    #[arg(long, value_name = "SERVICE=N", value_parser = parse_scale)]
+    pub scale: Vec<(ServiceName, u32)>,
+
+    /// Ask for this number for a port, as strongly as can be; repeatable
+    #[arg(
+        long = "port",
+        value_name = "SERVICE[.NAME]=N",
+        value_parser = parse_port_argument,
+        help_heading = "Ports"
+    )]
+    pub ports: Vec<PortArgument>,
 
     /// Fail where a port that was asked for is taken, instead of taking another one
     #[arg(long, help_heading = "Ports")]
@@ -182,6 +196,15 @@ pub struct PortArgs {
     /// The port's name [default: the service's only port, or PORT]
     #[arg(value_name = "NAME", value_parser = PortName::new)]
     pub name: Option<PortName>,
+
+    /// Of which replica of the service
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
+    pub index: u32,
 }
 
 /// `stack config`.
@@ -291,6 +314,29 @@ fn seconds_or_duration(text: &str) -> Result<Duration, duration::DurationError> 
         Ok(seconds) => Ok(Duration::from_secs(seconds)),
         Err(_) => duration::parse(text),
     }
+}
+
+fn parse_scale(text: &str) -> Result<(ServiceName, u32), String> {
+    const FORM: &str = "it is not of the form SERVICE=N";
+    let (service, count) = text.split_once('=').ok_or(FORM)?;
+    let service = ServiceName::new(service).map_err(|error| error.to_string())?;
+    let is_number = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
+    match count.parse() {
+        Ok(count) if is_number => Ok((service, count)),
+        Ok(_) | Err(_) => Err(format!("`{count}` is no number of replicas")),
+    }
+}
+
+fn parse_port_argument(text: &str) -> Result<PortArgument, String> {
+    const FORM: &str = "it is not of the form SERVICE=N or SERVICE.NAME=N";
+    let (port, number) = text.split_once('=').ok_or(FORM)?;
+    if port.is_empty() {
+        return Err(FORM.to_owned());
+    }
+    Ok(PortArgument {
+        port: port.to_owned(),
+        number: parse_port(number).map_err(|error| error.to_string())?,
+    })
 }
 
 fn parse_tail(text: &str) -> Result<Tail, &'static str> {

@@ -5,8 +5,8 @@ use crate::cli::args::{ConfigArgs, ConfigFormat};
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Stop};
 
-/// Checks the file and prints it with every value settled: ports as they are while the stack
-/// runs, their placeholders otherwise.
+/// Checks the file and prints it with every value settled: ports and replicas as they are while the
+/// stack runs, placeholders and what the file says otherwise.
 pub fn config(invocation: &Invocation, args: &ConfigArgs) -> Result<ExitCode, Stop> {
     let ready = invocation.draft()?;
     let printer = invocation
@@ -23,8 +23,13 @@ pub fn config(invocation: &Invocation, args: &ConfigArgs) -> Result<ExitCode, St
                 .ok(),
             None => None,
         };
-        let assignment = running.as_ref().map(super::run::assignment);
-        let shown = ready.draft.show(assignment.as_ref());
+        let shown = match &running {
+            Some(stack) => {
+                let draft = super::run::as_running(ready.draft, stack);
+                draft.show(Some(&super::run::assignment(stack)))
+            }
+            None => ready.draft.show(None),
+        };
         let text = match args.format {
             ConfigFormat::Yaml => crate::support::yaml::to_string(&shown)
                 .map_err(|error| Stop::new(ExitCode::Failed, error.to_string(), None))?,

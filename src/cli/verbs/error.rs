@@ -45,6 +45,16 @@ pub enum VerbError {
         /// The names that there are.
         known: Vec<PortName>,
     },
+    /// The service has no replica of that number.
+    #[error("service `{service}` has no replica {replica}")]
+    UnknownReplica {
+        /// The service.
+        service: ServiceName,
+        /// The number as given.
+        replica: u32,
+        /// How many it has.
+        count: u32,
+    },
     /// The service has several ports, none of which is called `PORT`.
     #[error("service `{service}` has several ports")]
     WhichPort {
@@ -91,6 +101,7 @@ impl VerbError {
             Self::LeftOver { .. } => "stack::cli::left_over",
             Self::UnknownService { .. } => "stack::cli::unknown_service",
             Self::UnknownPort { .. } => "stack::cli::unknown_port",
+            Self::UnknownReplica { .. } => "stack::cli::unknown_replica",
             Self::WhichPort { .. } => "stack::cli::which_port",
             Self::NoPort { .. } => "stack::cli::no_port",
             Self::Entry(_) => "stack::cli::entry",
@@ -111,6 +122,8 @@ impl VerbError {
             }),
             Self::UnknownPort { known, .. } if known.is_empty() => None,
             Self::UnknownPort { known, .. } => Some(format!("its ports: {}", text::list(known))),
+            Self::UnknownReplica { count: 1, .. } => Some("it has one, `--index 1`".to_owned()),
+            Self::UnknownReplica { count, .. } => Some(format!("its replicas are 1 to {count}")),
             Self::WhichPort { service, known } => Some(format!(
                 "name one: `stack port {service} {}`",
                 text::list(known).replace(", ", "|")
@@ -133,6 +146,7 @@ impl VerbError {
             Self::DoesNotEnd { .. } => ExitCode::NotAnswering,
             Self::UnknownService { .. }
             | Self::UnknownPort { .. }
+            | Self::UnknownReplica { .. }
             | Self::WhichPort { .. }
             | Self::NoPort { .. } => ExitCode::Usage,
             Self::LeftOver { .. }

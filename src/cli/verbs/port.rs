@@ -1,4 +1,4 @@
-//! `stack port SERVICE [NAME]`: the number of a port.
+//! `stack port SERVICE [NAME]`: the number of a port, of the first replica or another one.
 
 use super::ground::unknown_service;
 use super::{Context, VerbError};
@@ -11,20 +11,37 @@ use crate::support::name::{PortName, ServiceName};
 /// Carries out `stack port`. When nothing runs it is the last number, with a warning.
 pub async fn run(context: &mut Context<'_>, arguments: &PortArgs) -> Result<ExitCode, VerbError> {
     let stack = context.look_with_warning().await?;
-    let port = find(&stack, &arguments.service, arguments.name.as_ref())?;
+    let PortArgs {
+        service,
+        name,
+        index,
+    } = arguments;
+    let port = find(&stack, service, *index, name.as_ref())?;
     context.output.data(&port.port.to_string());
     Ok(ExitCode::Done)
 }
 
-/// The port of that name; without one the only port, or the one called `PORT`.
+/// The port of that name and replica; without one the only port, or the one called `PORT`.
 pub(super) fn find<'a>(
     stack: &'a StackSnapshot,
     service: &ServiceName,
+    replica: u32,
     name: Option<&PortName>,
 ) -> Result<&'a PortSnapshot, VerbError> {
     let names = stack.services.iter().map(|s| &s.service);
-    let found = stack.services.iter().find(|s| s.service == *service);
-    let ports = &found.ok_or_else(|| unknown_service(service, names))?.ports;
+    let mut replicas = stack.services.iter().filter(|s| s.service == *service);
+    let first = replicas.clone().next();
+    let count = first
+        .ok_or_else(|| unknown_service(service, names))?
+        .replicas;
+    let found = replicas.find(|s| s.replica == replica);
+    let ports = &found
+        .ok_or_else(|| VerbError::UnknownReplica {
+            service: service.clone(),
+            replica,
+            count,
+        })?
+        .ports;
     let known = || ports.iter().map(|port| port.name.clone()).collect();
     match (name, ports.as_slice()) {
         (Some(name), _) => {

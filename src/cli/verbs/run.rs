@@ -4,15 +4,18 @@ use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use indexmap::IndexMap;
+
 use super::client::find;
 use super::{Context, VerbError};
 use crate::cli::args::RunArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Stop, check_service};
 use crate::cli::printer;
-use crate::plan::Assignment;
+use crate::plan::{Assignment, Draft};
 use crate::ports::request::PortKey;
 use crate::run::control::StackSnapshot;
+use crate::support::name::ServiceName;
 use crate::support::text;
 
 /// The marks of a supervised process, which this one is not.
@@ -39,22 +42,29 @@ pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
             let ready = invocation.draft()?;
             check_service(&ready.draft, service)?;
             let mut problems = Vec::new();
-            let plan = ready.draft.finish(&assignment(&stack), &mut problems);
+            let draft = as_running(ready.draft, &stack);
+            let plan = draft.finish(&assignment(&stack), &mut problems);
             if problems.iter().any(crate::spec::Problem::is_error) {
                 return Err(invocation.problems(&problems));
             }
-            if let Some(index) = plan.unit_of(service.as_str()) {
-                let unit = &plan.units[index];
-                let marks: Vec<OsString> = MARKS.iter().map(OsString::from).collect();
-                command.env_clear();
-                command.envs(
-                    unit.environment
-                        .entries()
-                        .into_iter()
-                        .filter(|(key, _)| !marks.iter().any(|mark| mark == key)),
-                );
-                command.current_dir(&unit.directory);
-            }
+            // That of the first replica, whose ports are the ones without a number.
+            let Some(index) = plan.unit_of(service.as_str()) else {
+                return Err(Stop::new(
+                    ExitCode::Usage,
+                    format!("service `{service}` has no replica, and so no environment"),
+                    Some("leave `--service` out for the generated variables alone"),
+                ));
+            };
+            let unit = &plan.units[index];
+            let marks: Vec<OsString> = MARKS.iter().map(OsString::from).collect();
+            command.env_clear();
+            command.envs(
+                unit.environment
+                    .entries()
+                    .into_iter()
+                    .filter(|(key, _)| !marks.iter().any(|mark| mark == key)),
+            );
+            command.current_dir(&unit.directory);
         }
     }
     let error = command.exec();
@@ -86,6 +96,37 @@ fn values(invocation: &Invocation) -> Result<StackSnapshot, Stop> {
     super::runtime()?
         .block_on(context.look_with_warning())
         .map_err(|error: VerbError| super::client::stop_of(&error))
+}
+
+/// The draft with the replicas of the stack that runs, whatever the file and its `up` said.
+///
+/// The snapshot tells how many there are of each service. Whether a number was said at all, or a
+/// service was scaled to nothing, is told by the keys that were generated.
+pub(super) fn as_running(draft: Draft, stack: &StackSnapshot) -> Draft {
+    let has_value = |key: String| stack.values.iter().any(|(known, _)| *known == key);
+    let mut running: IndexMap<ServiceName, u32> = IndexMap::new();
+    for row in stack.services.iter().filter(|row| row.replicas > 1) {
+        running.insert(row.service.clone(), row.replicas);
+    }
+    for service in draft.spec().services.values() {
+        let mut names = service.ports.keys();
+        let rows = || stack.services.iter();
+        let count = rows().filter(|row| row.service == service.name).count();
+        let is_said = names.any(|name| {
+            if count == 0 {
+                has_value(name.env_key_of_all(&service.name))
+                    && !has_value(name.env_key(&service.name))
+            } else {
+                has_value(name.env_key_of(&service.name, 1))
+            }
+        });
+        if is_said && count <= 1 {
+            let count = u32::from(count == 1);
+            running.insert(service.name.clone(), count);
+        }
+    }
+    let is_known = |name: &ServiceName| stack.services.iter().any(|row| row.service == *name);
+    draft.as_running(&running, is_known)
 }
 
 /// The ports of a running stack as an assignment.

@@ -200,6 +200,7 @@ async fn what_has_ended_is_still_known() {
     let web = PortArgs {
         service: name("web"),
         name: None,
+        index: 1,
     };
     port::run(&mut project.context(), &web).await.unwrap();
     let format = EnvFormat::Dotenv;
@@ -214,7 +215,7 @@ async fn what_has_ended_is_still_known() {
 fn a_port_is_found_by_its_name_or_because_there_is_one() {
     let find = |ports: &[&str], service: &str, port: Option<&str>| {
         let port = port.map(|name| PortName::new(name).unwrap());
-        port::find(&with_ports(ports), &name(service), port.as_ref())
+        port::find(&with_ports(ports), &name(service), 1, port.as_ref())
             .map(|port| port.port)
             .map_err(|error| (error.to_string(), error.hint().unwrap_or_default()))
     };
@@ -234,6 +235,23 @@ fn a_port_is_found_by_its_name_or_because_there_is_one() {
     ] {
         assert_eq!(find(ports, service, port).unwrap_err().1, hint);
     }
+}
+
+#[test]
+fn a_port_is_that_of_the_replica_that_was_asked_for() {
+    let mut stack = with_ports(&["PORT"]);
+    let mut second = stack.services[0].clone();
+    stack.services[0].replicas = 2;
+    (second.replica, second.replicas) = (2, 2);
+    second.ports[0].port = 8100;
+    stack.services.push(second);
+    let find = |replica| {
+        port::find(&stack, &name("web"), replica, None)
+            .map(|port| port.port)
+            .map_err(|error| error.hint().unwrap_or_default())
+    };
+    assert_eq!((find(1), find(2)), (Ok(8000), Ok(8100)));
+    assert_eq!(find(3), Err("its replicas are 1 to 2".to_owned()));
 }
 
 #[tokio::test]

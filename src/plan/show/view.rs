@@ -7,7 +7,7 @@ use super::ShownCommand;
 use super::secret::{mask, mask_value};
 use crate::plan::resolver::Resolver;
 use crate::spec::model::{CommandSpec, EnvironmentSpec, Setting};
-use crate::spec::template::{Lookup, Outcome, Piece, Template, TemplateKind};
+use crate::spec::template::{Lookup, Outcome, Piece, Placeholder, Template, TemplateKind};
 
 /// What a text is shown with.
 pub(super) struct View<'a>(pub(super) Resolver<'a>);
@@ -86,12 +86,38 @@ impl View<'_> {
     }
 
     fn is_open(&self, template: &Template) -> bool {
-        let mut missing = Vec::new();
-        template.depends_on_ports()
-            && (!self.0.ports.are_allocated || {
-                template.resolve(&self.0, &mut missing);
-                !missing.is_empty()
-            })
+        let placeholders = template.placeholders();
+        let is_known = |&(placeholder, _): &_| self.is_known(placeholder);
+        !placeholders.iter().all(is_known) || {
+            let mut missing = Vec::new();
+            template.resolve(&self.0, &mut missing);
+            template.depends_on_ports() && !missing.is_empty()
+        }
+    }
+
+    /// Whether the service's own ports are shown as numbers.
+    pub(super) fn has_own_numbers(&self) -> bool {
+        self.0.ports.are_allocated && self.is_one()
+    }
+
+    /// Whether the text is that of the only replica. Of several each has its own.
+    fn is_one(&self) -> bool {
+        self.0.inside.is_none_or(|inside| {
+            let replicas = self.0.draft.replicas_of(&inside.service.name);
+            replicas.is_some_and(|replicas| replicas.count == 1)
+        })
+    }
+
+    fn is_known(&self, placeholder: &Placeholder) -> bool {
+        match placeholder {
+            Placeholder::Declare(..) | Placeholder::Own(_) => self.has_own_numbers(),
+            Placeholder::Other(..) | Placeholder::All(..) => self.0.ports.are_allocated,
+            Placeholder::Replica => self.is_one(),
+            Placeholder::ProjectName
+            | Placeholder::ProjectDir
+            | Placeholder::Instance
+            | Placeholder::Service => true,
+        }
     }
 
     pub(super) fn texts(&self, templates: &[Template]) -> Vec<String> {
@@ -118,7 +144,7 @@ impl View<'_> {
                     shown.push_str(name);
                 }
                 Piece::Placeholder(placeholder, span) => {
-                    let is_known = self.0.ports.are_allocated || !placeholder.is_port();
+                    let is_known = self.is_known(placeholder);
                     match self.0.placeholder(placeholder, span) {
                         Ok(value) if is_known => shown.push_str(&literal(&value)),
                         Ok(_) | Err(_) => shown.push_str(&placeholder.to_string()),

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use indexmap::IndexMap;
+
 use crate::plan::{Draft, Inputs};
 use crate::spec::{Input, load};
 
@@ -39,6 +41,8 @@ fn compose_files_are_refused_for_known_reasons() {
         let inputs = Inputs {
             caller: Arc::default(),
             project_name: None,
+            scale: IndexMap::new(),
+            ports: Vec::new(),
         };
         if let Some(spec) = loaded.spec {
             Draft::new(spec, &inputs, &mut problems);

@@ -27,11 +27,14 @@ services:
     stop_signal: INT
     stop_grace_period: 1s
     labels: { l: one }
+    handoff: fd
+  more: { command: x $<M:auto>, replicas: 2 }
+  none: { command: x, replicas: 0 }
   b: { command: x | y }
 ";
 
 /// One text of [`FULL`], and one that means something else.
-const CHANGES: [(&str, &str); 36] = [
+const CHANGES: [(&str, &str); 42] = [
     ("8000-8100", "8000-8101"),
     ("[8050]", "[8051]"),
     (".env.x", ".env.y"),
@@ -68,6 +71,12 @@ const CHANGES: [(&str, &str); 36] = [
     ("x | y", "x | z"),
     ("  b: {", "  c: { command: x }\n  b: {"),
     ("services:", "name: other\nservices:"),
+    ("OTHER:auto>", "OTHER:auto/udp>"),
+    ("OTHER:auto>", "OTHER:auto/tcp+udp>"),
+    ("replicas: 2", "replicas: 3"),
+    ("replicas: 0", "replicas: 1"),
+    ("  b: { command", "  b: { replicas: 1, command"),
+    ("handoff: fd", "handoff: release"),
 ];
 
 fn full(yaml: &str) -> Project {
@@ -104,6 +113,7 @@ fn it_is_the_same_for_other_ports_runs_callers_and_wordings() {
         ("TOP: one", "TOP: '${NONE:-one}'"),
         ("services:", "x-mine: 1\nservices: # and a comment"),
         ("working_dir: sub", "working_dir: ./sub/"),
+        ("replicas: 2", "deploy: { replicas: '${NONE:-2}' }"),
     ] {
         let yaml = FULL.replacen(from, to, 1);
         assert_ne!(yaml, FULL, "{from}");
@@ -114,6 +124,22 @@ fn it_is_the_same_for_other_ports_runs_callers_and_wordings() {
         };
         assert_eq!(same.good().fingerprint(), before.fingerprint(), "{to}");
     }
+}
+
+#[test]
+fn a_scale_counts_like_the_key() {
+    let project = Project::service("command: x $<PORT:auto>");
+    let before = project.good().fingerprint().to_owned();
+    let scaled = project.scaled("a", 2);
+    let fingerprint = scaled.good().fingerprint().to_owned();
+    assert_ne!(fingerprint, before);
+    let yaml = super::one_service("command: x $<PORT:auto>\nscale: 2");
+    let said = Project {
+        yaml,
+        scale: indexmap::IndexMap::new(),
+        ..scaled
+    };
+    assert_eq!(said.good().fingerprint(), fingerprint);
 }
 
 #[test]

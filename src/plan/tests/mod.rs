@@ -8,6 +8,9 @@ mod fingerprints;
 mod health;
 mod limits;
 mod names;
+mod port_arguments;
+mod protocols;
+mod replicas;
 mod settings;
 mod show;
 mod texts;
@@ -19,12 +22,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use indexmap::IndexMap;
 use tempfile::TempDir;
 
-use super::{Assignment, Draft, Inputs, Plan, UnitPlan};
+use super::{Assignment, Draft, Inputs, Plan, PortArgument, UnitPlan};
 use crate::ports::request::PortKey;
 use crate::spec::problem::Problem;
 use crate::spec::{Input, load};
+use crate::support::name::ServiceName;
 
 /// A project directory called `shop`, and whoever calls `stack` in it.
 struct Project {
@@ -34,6 +39,8 @@ struct Project {
     yaml: String,
     caller: Vec<(OsString, OsString)>,
     name: Option<String>,
+    scale: IndexMap<ServiceName, u32>,
+    ports: Vec<PortArgument>,
 }
 
 impl Project {
@@ -56,6 +63,8 @@ impl Project {
             yaml: yaml.to_owned(),
             caller: Vec::new(),
             name: None,
+            scale: IndexMap::new(),
+            ports: Vec::new(),
         }
     }
 
@@ -77,6 +86,19 @@ impl Project {
         self
     }
 
+    /// As with `--scale SERVICE=COUNT`.
+    fn scaled(mut self, service: &str, count: u32) -> Self {
+        self.scale.insert(ServiceName::new(service).unwrap(), count);
+        self
+    }
+
+    /// As with `--port PORT=NUMBER`.
+    fn asking(mut self, port: &str, number: u16) -> Self {
+        let port = port.to_owned();
+        self.ports.push(PortArgument { port, number });
+        self
+    }
+
     /// The draft, and all that is wrong.
     fn draft(&self) -> (Option<Draft>, Vec<Problem>) {
         let loaded = load(Input {
@@ -88,6 +110,8 @@ impl Project {
         let inputs = Inputs {
             caller: Arc::new(self.caller.clone()),
             project_name: self.name.clone(),
+            scale: self.scale.clone(),
+            ports: self.ports.clone(),
         };
         let mut problems = loaded.problems;
         let draft = loaded
@@ -182,7 +206,7 @@ fn value(unit: &UnitPlan, key: &str) -> Option<String> {
 fn port_key(service: &str, name: &str) -> PortKey {
     PortKey {
         replica: 1,
-        service: crate::support::name::ServiceName::new(service).unwrap(),
+        service: ServiceName::new(service).unwrap(),
         name: crate::support::name::PortName::new(name).unwrap(),
     }
 }

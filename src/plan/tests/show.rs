@@ -73,6 +73,14 @@ services:
     healthcheck: { tcp: 'localhost:$<b.PORT>' }
     restart: always
     environment: [INHERITED, UNSET]
+  e:
+    command: [serve, $<PORT:auto>, $<DNS:auto/udp>, '$<PAIR:auto:5353/udp+tcp>', $<replica>, $<e.PORT>, $<e.PORTS>]
+    healthcheck: { http: / }
+    stop_grace_period: 1$<replica>s
+    deploy: { replicas: '${N:-2}' }
+    handoff: ${WAY:-release}
+  f: { command: 'x $<PORT:auto> $<e.DNSS>', scale: 1 }
+  g: { command: 'x $<PORT:auto> $<replica>', replicas: 0 }
 ",
     )
     .file("e", "")
@@ -261,6 +269,7 @@ prop_compose! {
             "", "restart: no, ", "restart: on-failure:3, ", "restart: unless-stopped, ",
             "restart: ${R:-always}, ",
         ]),
+        replicas in prop::sample::select(vec!["", "replicas: 1, ", "scale: 3, "]),
         tuned in prop::sample::select(vec![
             "", "restart_policy: {delay: 1s}, ", "restart_policy: {max_delay: 5m, window: 1s}, ",
         ]),
@@ -296,7 +305,7 @@ prop_compose! {
         };
         format!(
             "{command}, working_dir: {d}, environment: {{P: '$<PORT:auto>', A: {c}, B: null}}, \
-             {health}{restart}{tuned}success_exit_codes: {codes:?}, stop_signal: '{signal}', \
+             {health}{restart}{tuned}{replicas}success_exit_codes: {codes:?}, stop_signal: '{signal}', \
              stop_grace_period: {}ms, labels: {{l: {e}, 'm n': {f}}}",
             times[4]
         )

@@ -169,6 +169,20 @@ impl Template {
         any_placeholder(&self.pieces, &|_| true)
     }
 
+    /// Whether the text differs from replica to replica even where the ports are the same.
+    pub fn depends_on_replica(&self) -> bool {
+        any_placeholder(&self.pieces, &|placeholder| {
+            matches!(placeholder, Placeholder::Replica)
+        })
+    }
+
+    /// Every placeholder in the text with its place, also those of defaults and alternatives.
+    pub fn placeholders(&self) -> Vec<(&Placeholder, &Span)> {
+        let mut found = Vec::new();
+        collect_placeholders(&self.pieces, &mut found);
+        found
+    }
+
     /// Whether the text declares a port.
     pub fn declares_port(&self) -> bool {
         any_placeholder(&self.pieces, &|placeholder| {
@@ -241,6 +255,18 @@ impl Template {
 }
 
 impl Variable {
+    /// What stands to the right of its operator; nothing where there is none.
+    fn right_side(&self) -> &[Piece] {
+        match &self.otherwise {
+            Otherwise::Empty => &[],
+            Otherwise::Default { text: pieces, .. }
+            | Otherwise::Alternative { text: pieces, .. }
+            | Otherwise::Required {
+                message: pieces, ..
+            } => pieces,
+        }
+    }
+
     /// What it comes to with these variables.
     pub fn outcome(&self, lookup: &dyn Lookup) -> Outcome<'_> {
         let value = lookup.variable(&self.name);
@@ -309,15 +335,18 @@ fn any_placeholder(pieces: &[Piece], is_meant: &dyn Fn(&Placeholder) -> bool) ->
     pieces.iter().any(|piece| match piece {
         Piece::Text(_) | Piece::BareVariable(..) => false,
         Piece::Placeholder(placeholder, _) => is_meant(placeholder),
-        Piece::Variable(variable) => match &variable.otherwise {
-            Otherwise::Empty => false,
-            Otherwise::Default { text: pieces, .. }
-            | Otherwise::Alternative { text: pieces, .. }
-            | Otherwise::Required {
-                message: pieces, ..
-            } => any_placeholder(pieces, is_meant),
-        },
+        Piece::Variable(variable) => any_placeholder(variable.right_side(), is_meant),
     })
+}
+
+fn collect_placeholders<'a>(pieces: &'a [Piece], found: &mut Vec<(&'a Placeholder, &'a Span)>) {
+    for piece in pieces {
+        match piece {
+            Piece::Text(_) | Piece::BareVariable(..) => {}
+            Piece::Placeholder(placeholder, span) => found.push((placeholder, span)),
+            Piece::Variable(variable) => collect_placeholders(variable.right_side(), found),
+        }
+    }
 }
 
 /// Whether a value can stand in shell text without ever becoming syntax.

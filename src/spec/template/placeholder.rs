@@ -10,7 +10,8 @@ use crate::support::protocol::Protocol;
 
 /// The forms, for hints.
 const FORMS: &str = "the forms are `$<PORT:auto>`, `$<PORT:auto:5173>`, `$<PORT:auto:9100-9199>`, \
-                     `$<PORT:8080>`, `$<PORT>` and `$<service.PORT>`";
+                     `$<PORT:8080>`, `$<PORT>` and `$<service.PORT>`; `/udp` before the `>` \
+                     asks for UDP";
 
 /// Reads the inside of a placeholder. `span` is that of the whole of it, for the problem.
 ///
@@ -40,24 +41,18 @@ fn declaration(name: &str, want: &str, span: &Span) -> Result<Placeholder, Probl
         )
         .hint("for now only ports can be declared; write the path or value yourself"));
     }
-    let want = match want.rsplit_once('/') {
-        Some((_, "udp")) => {
-            return Err(Problem::error(
-                code::NOT_SUPPORTED_YET,
-                format!("`/udp` in `$<{name}:{want}>` is not supported yet"),
-                span,
-            )
-            .hint("for now only TCP ports are allocated"));
-        }
-        Some((want, "tcp")) => want,
+    let (want, protocol) = match want.rsplit_once('/') {
+        Some((want, "tcp")) => (want, Protocol::Tcp),
+        Some((want, "udp")) => (want, Protocol::Udp),
+        Some((want, "tcp+udp" | "udp+tcp")) => (want, Protocol::Both),
         Some((_, protocol)) => {
             return Err(bad(
                 format!("`{protocol}` is no protocol"),
                 span,
-                "leave `/…` out for TCP".to_owned(),
+                "write `/udp`, `/tcp+udp` for both on one number, or nothing for TCP".to_owned(),
             ));
         }
-        None => want,
+        None => (want, Protocol::Tcp),
     };
     let name = port_name(name, span)?;
     let port = |text: &str| parse_port(text).map_err(|error| bad_port(&error.to_string(), span));
@@ -93,7 +88,7 @@ fn declaration(name: &str, want: &str, span: &Span) -> Result<Placeholder, Probl
             ));
         }
     };
-    Ok(Placeholder::Declare(name, want, Protocol::Tcp))
+    Ok(Placeholder::Declare(name, want, protocol))
 }
 
 fn reference(body: &str, span: &Span) -> Result<Placeholder, Problem> {

@@ -124,7 +124,7 @@ fn each_mistake_is_reported_and_stepped_over() {
             4,
         ),
         ("$<a/b.PORT> $<a.b-c> $<.PORT> $<a.>", 4),
-        ("$<PORT:auto/sctp> $<D:dir> $<PORT:auto/udp>", 3),
+        ("$<PORT:auto/sctp> $<D:dir> $<PORT:auto/> $<PORT:/udp>", 4),
         (&"${A:-".repeat(100), 1),
     ] {
         let (_, problems) = parsed(text, TemplateKind::Plain);
@@ -145,6 +145,18 @@ fn every_form_of_placeholder_is_read() {
         (
             "PORT:auto/tcp",
             Placeholder::Declare(port("PORT"), PortWant::Auto, Protocol::Tcp),
+        ),
+        (
+            "DNS:auto/udp",
+            Placeholder::Declare(port("DNS"), PortWant::Auto, Protocol::Udp),
+        ),
+        (
+            "DNS:auto:5353/tcp+udp",
+            Placeholder::Declare(port("DNS"), PortWant::Prefer(5353), Protocol::Both),
+        ),
+        (
+            "DNS:53/udp+tcp",
+            Placeholder::Declare(port("DNS"), PortWant::Fixed(53), Protocol::Both),
         ),
         (
             "P:auto:5173",

@@ -50,12 +50,13 @@ pub(super) const SERVICE: Keys = Keys {
         "stop_signal",
         "stop_grace_period",
         "labels",
-    ],
-    planned: &[
-        "profiles",
         "replicas",
         "scale",
         "deploy",
+        "handoff",
+    ],
+    planned: &[
+        "profiles",
         "user",
         "group_add",
         "ulimits",
@@ -75,7 +76,6 @@ pub(super) const SERVICE: Keys = Keys {
         "ports",
         "image",
         "build",
-        "handoff",
         "on_unhealthy",
         "annotations",
         "label_file",
@@ -150,6 +150,20 @@ pub(super) const DEPENDENCY: Keys = simple(
     &["condition", "required", "restart"],
     &[],
 );
+pub(super) const DEPLOY: Keys = simple(
+    "in `deploy`",
+    &["replicas"],
+    &[
+        "mode",
+        "endpoint_mode",
+        "labels",
+        "placement",
+        "resources",
+        "restart_policy",
+        "rollback_config",
+        "update_config",
+    ],
+);
 pub(super) const HEALTHCHECK: Keys = simple(
     "in `healthcheck`",
     &[
@@ -196,6 +210,8 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("autorestart", "restart"),
     ("signal", "stop_signal"),
     ("stop_timeout", "stop_grace_period"),
+    ("instances", "replicas"),
+    ("numprocs", "replicas"),
 ];
 
 const fn simple(
@@ -241,6 +257,7 @@ impl Reader<'_> {
                     "a process asks for its ports where it uses them: `$<PORT:auto>`"
                 }
                 "secrets" | "configs" => "read it from a file, or from `env_file`",
+                "restart_policy" => "write it in the service itself",
                 _ => "remove it for now",
             };
             Problem::error(

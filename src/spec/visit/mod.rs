@@ -7,6 +7,7 @@ mod environment;
 mod healthcheck;
 mod keys;
 mod ports;
+mod replicas;
 mod restart;
 mod scope;
 mod service;

@@ -75,7 +75,25 @@ impl Reader<'_> {
             self.check_command(&service, &fields);
         }
         self.check_restart(&service);
+        self.check_handoff(&service);
         Some(service)
+    }
+
+    /// Without a port there is nothing to hand off, which is worth a word and no more.
+    fn check_handoff(&mut self, service: &ServiceSpec) {
+        if let Some(handoff) = service.handoff.as_ref().filter(|_| service.ports.is_empty()) {
+            self.problems.push(
+                Problem::warning(
+                    code::HANDOFF_WITHOUT_PORTS,
+                    format!(
+                        "`handoff` does nothing: the service `{}` has no port",
+                        service.name
+                    ),
+                    handoff.span(),
+                )
+                .hint("remove the line, or use a port in the command: `$<PORT:auto>`"),
+            );
+        }
     }
 
     fn service_key(&mut self, service: &mut ServiceSpec, entry: &Field<'_, '_>) {
@@ -99,6 +117,9 @@ impl Reader<'_> {
                 service.stop_grace_period = self.setting(entry, values::parse_duration);
             }
             "labels" => service.labels = self.texts(entry),
+            "replicas" | "scale" => service.replicas.extend(self.replicas(entry)),
+            "deploy" => self.deploy(service, entry),
+            "handoff" => service.handoff = self.setting(entry, values::parse_handoff),
             _ => self.refuse_key(&SERVICE, entry.key, Some(service.name.as_str())),
         }
     }
@@ -120,7 +141,7 @@ impl Reader<'_> {
             stop_signal: None,
             stop_grace_period: None,
             labels: IndexMap::new(),
-            replicas: None,
+            replicas: Vec::new(),
             handoff: None,
             ports: IndexMap::new(),
         }

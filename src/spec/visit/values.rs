@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use super::suggest::nearest;
 use crate::spec::code;
-use crate::spec::model::{RestartSpec, SettingError};
+use crate::spec::model::{Handoff, MAX_REPLICAS, RestartSpec, SettingError};
 use crate::support::{duration, port_range};
 
 type Parsed<T> = Result<T, SettingError>;
@@ -48,6 +48,52 @@ pub(super) fn parse_count(text: &str) -> Parsed<u32> {
             code::BAD_VALUE,
             format!("`{text}` is no number"),
             "write a whole number, 0 or more",
+        )
+    })
+}
+
+pub(super) fn parse_replicas(text: &str) -> Parsed<u32> {
+    let count = parse_count(text)?;
+    if count > MAX_REPLICAS {
+        return Err(error(
+            code::BAD_VALUE,
+            format!("{count} replicas are more than the {MAX_REPLICAS} that a service can have"),
+            "write a smaller number",
+        ));
+    }
+    Ok(count)
+}
+
+/// `handoff`.
+pub(super) fn parse_handoff(text: &str) -> Parsed<Handoff> {
+    const WAYS: [&str; 3] = ["reuse", "release", "fd"];
+    match text {
+        "reuse" => Ok(Handoff::Reuse),
+        "release" => Ok(Handoff::Release),
+        "fd" => Ok(Handoff::Fd),
+        "intercept" => Err(error(
+            code::NOT_SUPPORTED_YET,
+            "`handoff: intercept` is not supported yet",
+            "leave it out, or write `release` for a server that never sets `SO_REUSEADDR`",
+        )),
+        _ => Err(error(
+            code::BAD_VALUE,
+            format!("`{text}` is no way to hand off a port"),
+            match nearest(text, WAYS) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => "the ways are `reuse`, `release` and `fd`".to_owned(),
+            },
+        )),
+    }
+}
+
+/// One port of `ports.range` or `ports.exclude`, or a range of them.
+pub(super) fn parse_range(text: &str) -> Parsed<port_range::PortRange> {
+    text.parse().map_err(|why: port_range::PortRangeError| {
+        error(
+            code::BAD_PORT,
+            why.to_string(),
+            "write a range such as `8000-9000`, both ends included",
         )
     })
 }

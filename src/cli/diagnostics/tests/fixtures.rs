@@ -3,7 +3,8 @@
 //! - `tests/fixtures/spec/CODE[-VARIANT].yaml` is a `stack.yaml` that does not even load.
 //! - `tests/fixtures/plan/CODE[-VARIANT]/` is a project directory called `shop`: a `stack.yaml`,
 //!   other files beside it (`dotenv` stands for `.env`), and in `caller` the environment of whoever
-//!   calls `stack`, whose `STACK_PROJECT_NAME` counts; `directory` holds another name for it.
+//!   calls `stack`, whose `STACK_PROJECT_NAME` counts; `directory` holds another name for it, and
+//!   `arguments` a `scale SERVICE=N` or `port SERVICE[.NAME]=N` on each line.
 //! - `tests/fixtures/dotenv/CODE[-VARIANT].env` is an `env_file`.
 
 use std::collections::BTreeSet;
@@ -11,10 +12,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
 use super::{PLAIN, load_bytes, render};
 use crate::dotenv::read::ReadErrorKind;
-use crate::plan::{self, Draft, Inputs};
+use crate::plan::{self, Draft, Inputs, PortArgument};
 use crate::spec::{self, Input, Problem, load};
+use crate::support::name::ServiceName;
 
 /// Codes that no file can show; each has a test beside what reports it.
 const WITHOUT_FIXTURE: [&str; 4] = [
@@ -77,6 +81,7 @@ fn problems_of(fixture: &Path) -> Vec<Problem> {
     let directory = fs_err::canonicalize(parent.path()).unwrap().join(name);
     fs_err::create_dir(&directory).unwrap();
     let mut caller: Vec<(OsString, OsString)> = Vec::new();
+    let (mut scale, mut ports) = (IndexMap::new(), Vec::new());
     for entry in fs_err::read_dir(fixture).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
@@ -88,6 +93,22 @@ fn problems_of(fixture: &Path) -> Vec<Problem> {
                 .collect();
             continue;
         }
+        if name == "arguments" {
+            for line in fs_err::read_to_string(&path).unwrap().lines() {
+                let (flag, value) = line.split_once(' ').unwrap();
+                let (subject, number) = value.split_once('=').unwrap();
+                if flag == "scale" {
+                    let service = ServiceName::new(subject).unwrap();
+                    scale.insert(service, number.parse().unwrap());
+                } else {
+                    ports.push(PortArgument {
+                        port: subject.to_owned(),
+                        number: number.parse().unwrap(),
+                    });
+                }
+            }
+            continue;
+        }
         let name = if name == "dotenv" { ".env" } else { name };
         fs_err::copy(&path, directory.join(name)).unwrap();
     }
@@ -95,6 +116,8 @@ fn problems_of(fixture: &Path) -> Vec<Problem> {
     let inputs = Inputs {
         project_name: named.map(|(_, value)| value.to_str().unwrap().to_owned()),
         caller: Arc::new(caller),
+        scale,
+        ports,
     };
     let loaded = load(Input {
         bytes: fs_err::read(directory.join("stack.yaml")).unwrap(),

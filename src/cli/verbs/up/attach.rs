@@ -6,6 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::detached::{Waiting, follow, target};
 use super::show::Failures;
+use super::warn;
 use crate::api::client::{Client, ClientError};
 use crate::api::frame::Frame;
 use crate::api::messages::{Update, code};
@@ -13,6 +14,7 @@ use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Ready, Stop};
 use crate::cli::printer::{Delivery, Printer};
+use crate::plan::Draft;
 use crate::run::control::{Command, StackSnapshot};
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
@@ -42,6 +44,7 @@ pub(super) fn join(
             ),
         ));
     }
+    let without_effect = ports_without_effect(&ready.draft, &stack);
     let command = Command::Up {
         services: args.services.clone(),
         no_deps: args.no_deps,
@@ -64,6 +67,9 @@ pub(super) fn join(
     let printer = Arc::new(Printer::start(printing).map_err(|error| Stop::system(&error))?);
     if !ready.warnings.is_empty() {
         printer.message(ready.warnings.trim_end());
+    }
+    for warning in without_effect {
+        printer.message(&warning);
     }
     let instance = invocation.instance(&ready.draft);
     let run = u64::from_str_radix(&stack.run, 16).unwrap_or_default();
@@ -103,6 +109,29 @@ pub(super) fn join(
     };
     printer.finish();
     code.map(Some)
+}
+
+/// What `--port` asks for and a stack that runs already cannot follow, as warnings.
+fn ports_without_effect(draft: &Draft, stack: &StackSnapshot) -> Vec<String> {
+    let asked = draft.asked_ports().iter();
+    asked
+        .filter_map(|(key, &number)| {
+            let service = stack
+                .services
+                .iter()
+                .find(|row| row.service == key.service && row.replica == key.replica)?;
+            let port = service.ports.iter().find(|port| port.name == key.name)?;
+            (port.port != number).then(|| {
+                warn(
+                    &format!(
+                        "`--port {}.{}={number}` has no effect: the stack runs already, with {}",
+                        key.service, key.name, port.port
+                    ),
+                    Some("`stack down` first, then `stack up` with it"),
+                )
+            })
+        })
+        .collect()
 }
 
 /// Whether a supervisor that has answered just before is no more.

@@ -33,12 +33,18 @@ pub(super) fn dry_run(
     printer.line_out(format!("{} would start, in this order:", draft.project()));
     for index in order(&plan, args) {
         let unit = &plan.units[index];
-        let mut line = format!("  {}", unit.service);
-        let waits: Vec<String> = unit
+        let mut line = format!("  {}", unit.name().label(unit.replicas));
+        let mut waits: Vec<String> = unit
             .depends_on
             .iter()
             .map(|dependency| {
-                let name = &plan.units[dependency.unit].service;
+                let other = &plan.units[dependency.unit];
+                let name = &other.service;
+                let name = if other.replicas > 1 {
+                    format!("every replica of {name}")
+                } else {
+                    name.to_string()
+                };
                 match dependency.condition {
                     Condition::Started => format!("{name} has started"),
                     Condition::Healthy => format!("{name} is healthy"),
@@ -46,6 +52,8 @@ pub(super) fn dry_run(
                 }
             })
             .collect();
+        // The replicas of a service stand beside each other.
+        waits.dedup();
         if !waits.is_empty() && !args.no_deps {
             line.push_str(" once ");
             line.push_str(&waits.join(" and "));
@@ -53,6 +61,7 @@ pub(super) fn dry_run(
         for request in requests
             .iter()
             .filter(|request| request.key.service == unit.service)
+            .filter(|request| request.key.replica == unit.replica)
         {
             let last = sticky
                 .iter()
