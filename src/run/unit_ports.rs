@@ -76,6 +76,8 @@ pub(crate) struct UnitPorts {
     /// Since when one has been seen stolen or another one in its place.
     pub(crate) astray_since: Option<Instant>,
     complaint: Option<Complaint>,
+    /// Whether [`Self::open`] was called since the last [`Self::rest`].
+    is_open: bool,
 }
 
 /// Why a unit cannot be executed for the sake of its ports.
@@ -123,6 +125,7 @@ impl UnitPorts {
             known: Known::default(),
             astray_since: None,
             complaint: None,
+            is_open: false,
         }
     }
 
@@ -182,6 +185,9 @@ impl UnitPorts {
 
     /// Nothing of the service is left, and none of it will be started by itself.
     pub(crate) fn rest(&mut self) {
+        if !std::mem::take(&mut self.is_open) {
+            return;
+        }
         for port in &mut self.ports {
             if port.way == Way::Fd
                 && let Some(hold) = &port.hold
@@ -200,6 +206,7 @@ impl UnitPorts {
     /// Makes the ports ready for the service that is executed next: here the one window opens in
     /// which somebody else could take one. Gives back why they are not.
     pub(crate) fn open(&mut self) -> Result<(), NotReady> {
+        self.is_open = true;
         for port in &mut self.ports {
             port.take_back();
             let Some(hold) = &port.hold else {

@@ -271,13 +271,9 @@ impl Supervisor {
                     );
                     self.begin_drain(self.options.grace);
                 }
-                self.units[index].ports.rest();
                 self.note_stop_with(index);
             }
-            State::Completed | State::Stopped => {
-                self.units[index].ports.rest();
-                self.note_stop_with(index);
-            }
+            State::Completed | State::Stopped => self.note_stop_with(index),
             State::Pending
             | State::Waiting
             | State::Starting { .. }

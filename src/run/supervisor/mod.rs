@@ -307,6 +307,7 @@ impl Supervisor {
     fn settle(&mut self) {
         // Each step can make another possible, and every step moves a unit forward, so this ends.
         while self.settle_once() {}
+        self.rest_ports();
         self.tell();
     }
 }

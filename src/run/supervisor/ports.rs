@@ -147,6 +147,16 @@ impl Supervisor {
         self.suspect_hold(index, now);
     }
 
+    /// Ends the listening for units that are down and will not come up by themselves. One that is
+    /// down for a restart is on its way up again, and its clients wait for it.
+    pub(super) fn rest_ports(&mut self) {
+        for index in 0..self.units.len() {
+            if self.units[index].phase().is_at_rest() && !self.is_restarting(index) {
+                self.units[index].ports.rest();
+            }
+        }
+    }
+
     /// A service whose port was stolen, or which has moved to another one, is not healthy, whatever
     /// its last check said.
     pub(super) fn doubt_health(&mut self, index: usize, now: Instant) {
