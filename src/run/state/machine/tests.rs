@@ -70,6 +70,8 @@ fn occurrences() -> Vec<Occurrence> {
         },
         Occurrence::Passed,
         Occurrence::FailedChecks,
+        Occurrence::InTrouble("stolen".into()),
+        Occurrence::HoldInTheWay,
         Occurrence::Exited(Exit::Code(0)),
         Occurrence::Exited(Exit::Signal(9)),
         Occurrence::TreeEmpty,
@@ -211,12 +213,53 @@ fn what_appears_after_the_kill_is_killed_and_what_stays_is_given_up() {
     assert_eq!(machine.deadline(), None, "nobody waits for it any more");
 }
 
+#[test]
+fn a_success_beside_a_thief_is_a_failure_and_the_next_attempt_starts_clean() {
+    for (when, expected) in [
+        (RestartWhen::Never, "failed"),
+        (RestartWhen::OnFailure, "backoff"),
+    ] {
+        let mut machine = Machine::new(settings(when, true));
+        let moment = Moment {
+            now: Instant::now(),
+            jitter: 0.5,
+        };
+        machine.on(Occurrence::Start, moment);
+        machine.on(Occurrence::Executed, moment);
+        machine.on(Occurrence::InTrouble("port 8000 was taken".into()), moment);
+        machine.on(Occurrence::Exited(Exit::Code(0)), moment);
+        machine.on(Occurrence::TreeEmpty, moment);
+        assert_eq!(machine.phase().word(), expected);
+        assert_eq!(machine.trouble(), Some("port 8000 was taken"));
+        assert!(!machine.has_completed());
+        machine.on(Occurrence::Start, moment);
+        machine.on(Occurrence::Executed, moment);
+        assert_eq!(machine.trouble(), None);
+    }
+}
+
+#[test]
+fn a_hold_in_the_way_costs_neither_a_failure_nor_a_delay() {
+    let mut machine = Machine::new(settings(RestartWhen::Never, true));
+    let moment = Moment {
+        now: Instant::now(),
+        jitter: 0.5,
+    };
+    machine.on(Occurrence::Start, moment);
+    machine.on(Occurrence::Executed, moment);
+    machine.on(Occurrence::HoldInTheWay, moment);
+    machine.on(Occurrence::Exited(Exit::Code(1)), moment);
+    machine.on(Occurrence::TreeEmpty, moment);
+    assert_eq!((machine.phase(), machine.failures()), (Phase::Backoff, 0));
+    assert_eq!(machine.on(Occurrence::Due, moment), [Action::Execute]);
+}
+
 proptest! {
     /// After a stop, nothing is executed until somebody asks for a start; and no second attempt
     /// is executed while the first one's main process has not been seen to end.
     #[test]
     fn a_stop_wins_and_attempts_never_overlap(
-        steps in prop::collection::vec(0_usize..15, 1..80),
+        steps in prop::collection::vec(0..occurrences().len(), 1..80),
         readiness: bool,
     ) {
         let mut machine = Machine::new(settings(RestartWhen::Always, readiness));
