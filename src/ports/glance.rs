@@ -39,18 +39,16 @@ pub enum Glance {
 }
 
 /// Looks at `ports` of running stacks, all of them, from outside: one answer for each, in their
-/// order.
+/// order. `keepers` are the processes that have holds open: supervisors and guardians.
 ///
 /// Costs a table of all sockets and a look at every process. Fails where the kernel tells nothing
 /// about its sockets.
-pub fn glance(ports: &[StackPort]) -> io::Result<Vec<Glance>> {
+pub fn glance(ports: &[StackPort], keepers: &[i32]) -> io::Result<Vec<Glance>> {
     let mut sockets = sock_diag::all(Protocol::Both)?;
     let numbers: HashSet<u16> = ports.iter().map(|port| port.port).collect();
     sockets.retain(|socket| numbers.contains(&socket.port));
     let inodes: HashSet<u64> = sockets.iter().map(|socket| socket.inode).collect();
     let processes = all_processes_of(&inodes);
-    let supervisors: HashSet<i32> = ports.iter().filter_map(|port| port.supervisor).collect();
-    let keepers = keepers(supervisors);
     let judged = ports.iter().map(|port| {
         let supervisor = port.supervisor.unwrap_or(0);
         let here = sockets
@@ -59,14 +57,14 @@ pub fn glance(ports: &[StackPort]) -> io::Result<Vec<Glance>> {
         let mut seen = Glance::Nothing;
         for socket in here {
             let pids = processes.get(&socket.inode).map_or(&[][..], Vec::as_slice);
-            seen = worse(seen, judge(socket, pids, supervisor, &keepers));
+            seen = worse(seen, judge(socket, pids, supervisor, keepers));
         }
         seen
     });
     Ok(judged.collect())
 }
 
-fn judge(socket: &Socket, pids: &[i32], supervisor: i32, keepers: &HashSet<i32>) -> Glance {
+fn judge(socket: &Socket, pids: &[i32], supervisor: i32, keepers: &[i32]) -> Glance {
     // A listener that is handed over is open in the supervisor, too; the service is who serves.
     let others: Vec<i32> = pids
         .iter()
@@ -92,25 +90,6 @@ fn judge(socket: &Socket, pids: &[i32], supervisor: i32, keepers: &HashSet<i32>)
             None => Glance::Listening { address, pid: 0 },
         },
     }
-}
-
-/// The processes that have the holds of `supervisors` open: they themselves, and their guardians.
-pub(crate) fn keepers(supervisors: impl IntoIterator<Item = i32>) -> HashSet<i32> {
-    let program = |pid: i32| std::fs::read_link(format!("/proc/{pid}/exe")).ok();
-    let mut keepers = HashSet::new();
-    for supervisor in supervisors {
-        keepers.insert(supervisor);
-        let parent = procfs::process::Process::new(supervisor)
-            .and_then(|process| process.stat())
-            .map(|stat| stat.ppid);
-        // A supervisor whose guardian was killed has somebody else's parent for a moment.
-        keepers.extend(
-            parent
-                .ok()
-                .filter(|&parent| program(parent) == program(supervisor)),
-        );
-    }
-    keepers
 }
 
 /// Of two things that are on a port the one that matters more to whoever looks.
@@ -157,7 +136,7 @@ mod tests {
         in_own_network(|| {
             let _hold: Hold = take_or_reclaim(8000).unwrap();
             let ports = [8000, 8001].map(|number| port(number, me(), Protocol::Tcp));
-            let seen = glance(&ports).unwrap();
+            let seen = glance(&ports, &[me()]).unwrap();
             if seen[0] == Glance::Nothing {
                 println!("skipped: needs Linux 6.8");
                 return;
@@ -170,18 +149,20 @@ mod tests {
     fn what_does_not_descend_from_the_supervisor_is_a_thief() {
         in_own_network(|| {
             let _server = listener("127.0.0.1:8000");
-            let helper = Helper::start("ports::verify::tests::helper_idles", &[]);
-            let seen = glance(&[port(8000, helper.pid(), Protocol::Tcp)]).unwrap();
-            // The parent that runs the same program is the guardian.
-            assert_eq!(seen, [Glance::Held]);
-            let seen = glance(&[port(8000, 1, Protocol::Tcp)]).unwrap();
+            let ours = port(8000, 1, Protocol::Tcp);
+            // A keeper that listens does so for a service that does not serve yet.
+            assert_eq!(
+                glance(std::slice::from_ref(&ours), &[me()]).unwrap(),
+                [Glance::Held]
+            );
+            let seen = glance(&[ours], &[]).unwrap();
             assert!(
                 matches!(&seen[0], Glance::Listening { pid, .. } if *pid == me()),
                 "{seen:?}"
             );
-            drop(helper);
-            let gone = Helper::start("ports::verify::tests::helper_idles", &[]).pid();
-            let seen = glance(&[port(8000, gone, Protocol::Tcp)]).unwrap();
+            let helper = Helper::start("ports::verify::tests::helper_idles", &[]);
+            let supervisor = helper.pid();
+            let seen = glance(&[port(8000, supervisor, Protocol::Tcp)], &[supervisor]).unwrap();
             assert!(
                 matches!(&seen[0], Glance::Stolen { pid, command, .. } if *pid == me() && !command.is_empty()),
                 "{seen:?}"
@@ -195,7 +176,7 @@ mod tests {
             let _udp = std::net::UdpSocket::bind("127.0.0.1:8000").unwrap();
             let ports = [Protocol::Tcp, Protocol::Udp, Protocol::Both]
                 .map(|protocol| port(8000, 1, protocol));
-            let seen = glance(&ports).unwrap();
+            let seen = glance(&ports, &[]).unwrap();
             assert_eq!(seen[0], Glance::Nothing);
             for seen in &seen[1..] {
                 assert!(matches!(seen, Glance::Listening { .. }), "{seen:?}");

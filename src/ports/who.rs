@@ -11,7 +11,6 @@ use std::net::{IpAddr, SocketAddr};
 use nix::unistd::{Uid, User};
 use serde::Serialize;
 
-use super::glance::keepers;
 use super::owner::{all_processes_of, command, one_line};
 use super::set::{KernelPorts, browser_refuses};
 use super::sock_diag::{self, Socket, TcpState};
@@ -107,16 +106,15 @@ impl PortTraits {
     }
 }
 
-/// Every TCP and UDP socket on `port`, those that matter most first. `supervisors` are those that
-/// keep the port for a stack.
+/// Every TCP and UDP socket on `port`, those that matter most first. `keepers` are the
+/// processes that have the holds of stacks open; of several the first one is told.
 ///
 /// Costs a look at every process of the machine. Fails where the kernel tells nothing about its
 /// sockets.
-pub fn sockets_on(port: u16, supervisors: &[i32]) -> io::Result<Vec<PortSocket>> {
+pub fn sockets_on(port: u16, keepers: &[i32]) -> io::Result<Vec<PortSocket>> {
     let sockets = sock_diag::on_port(port)?;
     let inodes: HashSet<u64> = sockets.iter().map(|socket| socket.inode).collect();
     let processes = all_processes_of(&inodes);
-    let keepers = keepers(supervisors.iter().copied());
     // Of a busy server's thousand connections each has the same process.
     let mut described: HashMap<i32, PortProcess> = HashMap::new();
     let mut seen: Vec<PortSocket> = sockets
@@ -124,10 +122,10 @@ pub fn sockets_on(port: u16, supervisors: &[i32]) -> io::Result<Vec<PortSocket>>
         .map(|socket| {
             let pids = processes.get(&socket.inode).map_or(&[][..], Vec::as_slice);
             // A listener that is handed over is open in the supervisor, too; the service is who
-            // serves. Of a hold the supervisor is told, not its guardian.
+            // serves.
             let server = pids.iter().find(|pid| !keepers.contains(pid));
-            let keeper = pids.iter().find(|pid| supervisors.contains(pid));
-            let process = server.or(keeper).or(pids.first()).map(|&pid| {
+            let keeper = keepers.iter().find(|pid| pids.contains(pid));
+            let process = server.or(keeper).map(|&pid| {
                 let known = described.entry(pid).or_insert_with(|| process(pid));
                 known.clone()
             });

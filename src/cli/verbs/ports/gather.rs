@@ -1,7 +1,7 @@
 //! What is known of the ports of running stacks: each supervisor's own word, else the kernel's.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -10,9 +10,9 @@ use super::row::PortRow;
 use super::words::plain;
 use crate::api::client::{Client, ClientError};
 use crate::ports::request::Owner;
-use crate::ports::{StackPort, glance, sock_diag};
+use crate::ports::{Glance, StackPort, glance, sock_diag};
 use crate::run::control::StackSnapshot;
-use crate::run::instance::Instance;
+use crate::run::instance::{Holder, Instance};
 use crate::support::name::{ProjectName, ServiceName};
 use crate::support::protocol::Protocol;
 use crate::support::text;
@@ -30,77 +30,89 @@ pub(super) struct Gathered {
     pub(super) notes: Vec<String>,
 }
 
-/// A running stack of the ledger.
-struct Running {
+/// A stack of the ledger.
+struct Stack {
     owner: Owner,
     ports: Vec<StackPort>,
-    supervisor: i32,
 }
 
 /// Every port of the stacks to which the `live` ports of the ledger belong. `state_dir` is where
 /// the files of stacks are whose project directory cannot be written.
 pub(super) async fn gather(live: Vec<StackPort>, state_dir: &Path) -> Gathered {
     let stacks = by_stack(live);
+    let holders: Vec<Option<Holder>> = stacks
+        .iter()
+        .map(|stack| holder(&stack.owner, state_dir))
+        .collect();
     let mut asked = JoinSet::new();
-    for (place, stack) in stacks.iter().enumerate() {
-        let owner = stack.owner.clone();
-        let state_dir = state_dir.to_path_buf();
-        asked.spawn(async move { (place, ask(owner, state_dir).await) });
+    for (place, holder) in holders.iter().enumerate() {
+        if let Some(holder) = holder {
+            let client = Client::new(&holder.socket).with_deadline(ANSWER_LIMIT);
+            asked.spawn(async move { (place, client.stack().await) });
+        }
     }
     let mut answers: HashMap<usize, Result<StackSnapshot, ClientError>> = HashMap::new();
-    // A task that panicked has no answer.
     while let Some(answer) = asked.join_next().await {
+        // A task that panicked has no answer.
         answers.extend(answer.ok());
     }
 
     let mut gathered = Gathered::default();
-    for (place, stack) in stacks.iter().enumerate() {
+    for (place, (stack, holder)) in stacks.iter().zip(&holders).enumerate() {
         match answers.remove(&place) {
             Some(Ok(snapshot)) => gathered.rows.extend(rows_of(&snapshot)),
             Some(Err(error)) => {
-                gathered.rows.extend(rows_without(stack));
-                gathered.notes.extend(note(stack, &error));
+                gathered.rows.extend(rows_without(stack, holder.as_ref()));
+                gathered.notes.extend(note(stack, holder.as_ref(), &error));
             }
-            None => gathered.rows.extend(rows_without(stack)),
+            // It is just starting or ending.
+            None => gathered.rows.extend(rows_without(stack, holder.as_ref())),
         }
     }
     gathered
 }
 
+/// Who runs a stack now, by its lock.
+fn holder(owner: &Owner, state_dir: &Path) -> Option<Holder> {
+    let project = ProjectName::new(&owner.project).ok()?;
+    Instance::new(project, owner.project_dir.clone(), state_dir).holder()
+}
+
+/// The processes that have the holds of these stacks open, supervisors before guardians.
+pub(super) fn keepers(live: &[StackPort], state_dir: &Path) -> Vec<i32> {
+    let stacks = by_stack(live.to_vec());
+    let holders: Vec<Holder> = stacks
+        .iter()
+        .filter_map(|stack| holder(&stack.owner, state_dir))
+        .collect();
+    let supervisors = holders.iter().map(|holder| holder.supervisor_pid);
+    let guardians = holders.iter().map(|holder| holder.guardian_pid);
+    // While a stack starts there is no word in its lock yet.
+    let known = live.iter().filter_map(|port| port.supervisor);
+    supervisors.chain(guardians).chain(known).collect()
+}
+
 /// The ports by stack, sorted by project directory, then by name.
-fn by_stack(live: Vec<StackPort>) -> Vec<Running> {
-    let mut stacks: Vec<Running> = Vec::new();
+fn by_stack(live: Vec<StackPort>) -> Vec<Stack> {
+    let mut stacks: Vec<Stack> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
     for port in live {
         let place = *places
             .entry(port.owner.instance.clone())
             .or_insert_with(|| {
-                stacks.push(Running {
+                stacks.push(Stack {
                     owner: port.owner.clone(),
                     ports: Vec::new(),
-                    supervisor: port.supervisor.unwrap_or(0),
                 });
                 stacks.len() - 1
             });
         stacks[place].ports.push(port);
     }
     stacks.sort_by(|one, other| {
-        let key = |stack: &Running| (stack.owner.project_dir.clone(), stack.owner.project.clone());
+        let key = |stack: &Stack| (stack.owner.project_dir.clone(), stack.owner.project.clone());
         key(one).cmp(&key(other))
     });
     stacks
-}
-
-async fn ask(owner: Owner, state_dir: PathBuf) -> Result<StackSnapshot, ClientError> {
-    let project = ProjectName::new(&owner.project)
-        .map_err(|error| ClientError::Protocol(error.to_string()))?;
-    let holder = Instance::new(project, owner.project_dir, &state_dir)
-        .holder()
-        .ok_or(ClientError::NotRunning)?;
-    Client::new(holder.socket)
-        .with_deadline(ANSWER_LIMIT)
-        .stack()
-        .await
 }
 
 fn rows_of(stack: &StackSnapshot) -> Vec<PortRow> {
@@ -125,13 +137,22 @@ fn listening_address(port: u16, protocol: Protocol) -> Option<String> {
 }
 
 /// The rows of a stack whose supervisor says nothing.
-fn rows_without(stack: &Running) -> Vec<PortRow> {
+fn rows_without(stack: &Stack, holder: Option<&Holder>) -> Vec<PortRow> {
     let replicas = replicas(&stack.ports);
+    let mut ports = stack.ports.clone();
+    let mut keepers: Vec<i32> = ports.iter().filter_map(|port| port.supervisor).collect();
+    if let Some(holder) = holder {
+        keepers.extend([holder.supervisor_pid, holder.guardian_pid]);
+        // The ledger knows the process that allocated them, which may be the guardian.
+        for port in &mut ports {
+            port.supervisor = Some(holder.supervisor_pid);
+        }
+    }
     // Without the kernel's tables nothing is known but that the supervisor lives and holds them.
-    let seen = glance(&stack.ports)
-        .unwrap_or_else(|_| vec![crate::ports::Glance::Held; stack.ports.len()]);
-    let ports = stack.ports.iter().zip(&seen);
+    let seen = glance(&ports, &keepers).unwrap_or_else(|_| vec![Glance::Held; ports.len()]);
     ports
+        .iter()
+        .zip(&seen)
         .map(|(port, seen)| PortRow::unverified(port, replicas[&port.key.service], Some(seen)))
         .collect()
 }
@@ -160,15 +181,17 @@ fn replicas(ports: &[StackPort]) -> HashMap<ServiceName, u32> {
 
 /// Why a stack's rows are only what the kernel shows. One that is just starting or ending is no
 /// news.
-fn note(stack: &Running, error: &ClientError) -> Option<String> {
+fn note(stack: &Stack, holder: Option<&Holder>, error: &ClientError) -> Option<String> {
     if matches!(error, ClientError::NotRunning | ClientError::Closed) {
         return None;
     }
+    let pid = holder.map_or_else(String::new, |holder| {
+        format!(" (pid {})", holder.supervisor_pid)
+    });
     Some(format!(
-        "stack `{}` ({}): {} (pid {}); its ports are shown as the kernel sees them",
+        "stack `{}` ({}): {}{pid}; its ports are shown as the kernel sees them",
         stack.owner.project,
         plain(&stack.owner.project_dir.to_string_lossy()),
-        text::chain(error),
-        stack.supervisor
+        text::chain(error)
     ))
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::gather::{Gathered, gather, remembered};
+use super::gather::{Gathered, gather, keepers, remembered};
 use super::row::PortRow;
 use super::words::{self, Place};
 use crate::cli::args::{ListFormat, PortsWhoArgs};
@@ -34,11 +34,8 @@ pub(super) struct Explanation {
 pub(super) fn who(invocation: &Invocation, args: &PortsWhoArgs) -> Result<ExitCode, Stop> {
     let port = args.port;
     let mut ledger = invocation.ledger().overview();
-    let supervisors: Vec<i32> = ledger
-        .live
-        .iter()
-        .filter_map(|port| port.supervisor)
-        .collect();
+    let state_dir = invocation.state_dir();
+    let keepers = keepers(&ledger.live, &state_dir);
     let running: Vec<String> = ledger
         .live
         .iter()
@@ -57,14 +54,13 @@ pub(super) fn who(invocation: &Invocation, args: &PortsWhoArgs) -> Result<ExitCo
         .sticky
         .retain(|sticky| sticky.port == port && !running.contains(&sticky.owner.instance));
 
-    let Gathered { mut rows, notes } =
-        runtime()?.block_on(gather(ledger.live, &invocation.state_dir()));
+    let Gathered { mut rows, notes } = runtime()?.block_on(gather(ledger.live, &state_dir));
     rows.retain(|row| row.port == port);
     rows.extend(remembered(ledger.sticky, &[]));
     let explanation = Explanation {
         port,
         stacks: rows,
-        sockets: sockets_on(port, &supervisors).map_err(|error| Stop::system(&error))?,
+        sockets: sockets_on(port, &keepers).map_err(|error| Stop::system(&error))?,
         is_granted: ledger.granted.contains(&port),
         traits: PortTraits::of(port),
     };
