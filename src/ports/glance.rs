@@ -97,9 +97,9 @@ fn worse(one: Glance, other: Glance) -> Glance {
     let weight = |glance: &Glance| match glance {
         Glance::Nothing => 0,
         Glance::Held => 1,
-        Glance::Stolen { .. } => 2,
-        // Beside the service's own listener another one disturbs only some addresses.
-        Glance::Listening { .. } => 3,
+        Glance::Listening { .. } => 2,
+        // Also beside the service's own listener: some clients reach the thief.
+        Glance::Stolen { .. } => 3,
     };
     if weight(&other) > weight(&one) {
         other
@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_hold_is_held_and_a_free_port_nothing() {
         in_own_network(|| {
-            let _hold: Hold = take_or_reclaim(8000).unwrap();
+            let _hold: Hold = take_or_reclaim(Protocol::Tcp, 8000).unwrap();
             let ports = [8000, 8001].map(|number| port(number, me(), Protocol::Tcp));
             let seen = glance(&ports, &[me()]).unwrap();
             if seen[0] == Glance::Nothing {

@@ -22,7 +22,8 @@ use crate::support::protocol::Protocol;
 pub enum SocketRole {
     /// It takes connections, or datagrams.
     Listening,
-    /// It only keeps the port: a supervisor's hold.
+    /// It only keeps the port: a supervisor's hold. One that listens for a service that will take
+    /// it over is listening.
     Held,
     /// It is bound, does not listen, and is no supervisor's.
     Bound,
@@ -148,7 +149,7 @@ pub fn sockets_on(port: u16, keepers: &[i32]) -> io::Result<Vec<PortSocket>> {
 
 fn role(socket: &Socket, is_kept: bool) -> SocketRole {
     match socket.state {
-        TcpState::Listen | TcpState::Bound if is_kept => SocketRole::Held,
+        TcpState::Bound if is_kept => SocketRole::Held,
         TcpState::Listen | TcpState::Bound if socket.serves() => SocketRole::Listening,
         TcpState::Listen | TcpState::Bound => SocketRole::Bound,
         TcpState::Established | TcpState::SynSent | TcpState::SynReceived | TcpState::CloseWait => {

@@ -57,7 +57,7 @@ pub(super) fn explain(told: &Explanation, place: &Place) -> String {
         .stacks
         .iter()
         .filter(|row| row.state != RowState::Remembered)
-        .map(|row| belongs(row, place))
+        .map(|row| belongs(row, told, place))
         .collect();
     if lines.is_empty() {
         lines.push(strangers(told));
@@ -68,7 +68,7 @@ pub(super) fn explain(told: &Explanation, place: &Place) -> String {
 }
 
 /// `port 8000 is held for `api` (PORT) of stack `shop` in ~/shop`, and what that means.
-fn belongs(row: &PortRow, place: &Place) -> String {
+fn belongs(row: &PortRow, told: &Explanation, place: &Place) -> String {
     let number = number(row.port, row.protocol);
     let of = format!(
         "`{}` ({}) of stack `{}` in {}",
@@ -82,17 +82,26 @@ fn belongs(row: &PortRow, place: &Place) -> String {
         .map_or_else(String::new, |pid| format!(" (pid {pid})"));
     match row.state {
         RowState::Held => format!(
-            "{number} is held for {of}\n  the stack's supervisor{supervisor} keeps it bound without \
-             listening: nobody else can bind it, and `ss` and `lsof` do not show it"
+            "{number} is held for {of}\n  the stack's supervisor{supervisor} {}",
+            hold(row, told)
         ),
         RowState::Listening => {
             let at = row.socket_address().unwrap_or_default();
             format!("{number} belongs to {of}, which listens on {at}")
         }
-        RowState::NotListening => format!(
-            "{number} belongs to {of}, which does not listen on it\n  the stack's \
-             supervisor{supervisor} keeps it until the service does"
-        ),
+        RowState::NotListening => {
+            // Not so where the hold was released for a server that could not bind beside it.
+            let is_held = told
+                .sockets
+                .iter()
+                .any(|socket| socket.state == SocketRole::Held);
+            let rest = if is_held {
+                format!("\n  the stack's supervisor{supervisor} keeps it until the service does")
+            } else {
+                String::new()
+            };
+            format!("{number} belongs to {of}, which does not listen on it{rest}")
+        }
         RowState::Stolen => {
             let thief = match (row.pid, &row.command) {
                 (Some(pid), Some(command)) => format!("pid {pid} (`{}`)", plain(command)),
@@ -106,6 +115,23 @@ fn belongs(row: &PortRow, place: &Place) -> String {
             text::list(&row.listens_on)
         ),
         RowState::Remembered => format!("remembered for {of}, which does not run"),
+    }
+}
+
+/// What a supervisor does with a port that it holds, and who sees that.
+fn hold(row: &PortRow, told: &Explanation) -> &'static str {
+    let listens = |socket: &PortSocket| {
+        socket.protocol == Protocol::Tcp && socket.state == SocketRole::Listening
+    };
+    match row.protocol {
+        Protocol::Tcp | Protocol::Both if told.sockets.iter().any(listens) => {
+            "listens for it: clients wait until it takes over"
+        }
+        Protocol::Tcp | Protocol::Both => {
+            "keeps it bound without listening: nobody else can bind it, and `ss` and `lsof` do not \
+             show it"
+        }
+        Protocol::Udp => "keeps it bound: nobody else can bind it",
     }
 }
 
@@ -245,7 +271,7 @@ fn others(told: &Explanation, place: &Place) -> Vec<String> {
         .stacks
         .iter()
         .filter(|row| row.state == RowState::Remembered)
-        .map(|row| format!("  {}", belongs(row, place)))
+        .map(|row| format!("  {}", belongs(row, told, place)))
         .collect();
     let traits = told.traits;
     let facts = [

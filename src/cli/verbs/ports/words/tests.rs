@@ -83,6 +83,26 @@ fn each_state_of_a_stacks_port_is_explained() {
 }
 
 #[test]
+fn of_a_hold_no_more_is_said_than_is_so() {
+    let held = || row(PortState::Held);
+    let invisible = "`lsof` do not show it";
+    assert!(words(vec![held()], vec![socket(SocketRole::Held)]).contains(invisible));
+    // One that listens for its service, and one of UDP, are shown by every tool.
+    let text = words(vec![held()], vec![socket(SocketRole::Listening)]);
+    assert!(text.contains("clients wait") && !text.contains(invisible));
+    let udp = PortRow {
+        protocol: Protocol::Udp,
+        ..held()
+    };
+    let text = words(vec![udp], Vec::new());
+    assert!(text.starts_with("UDP port 8123 is held for `api`") && !text.contains(invisible));
+    // A hold that was released is none.
+    let waiting = || row(PortState::NotListening);
+    assert!(!words(vec![waiting()], Vec::new()).contains("keeps it"));
+    assert!(words(vec![waiting()], vec![socket(SocketRole::Held)]).contains("keeps it"));
+}
+
+#[test]
 fn each_kind_of_stranger_is_explained() {
     let leftover = PortSocket {
         uid: None,
