@@ -214,6 +214,64 @@ fn a_held_port_is_explained_though_no_other_tool_shows_it() {
 }
 
 #[test]
+fn replicas_have_rows_of_their_own_and_udp_is_marked() {
+    let stack = TestStack::new(
+        "
+services:
+  gate: { command: MISBEHAVE slow-start 200000 -- bind $<PORT:auto>, stop_grace_period: 1s }
+  web:
+    command: MISBEHAVE bind $<PORT:auto>
+    replicas: 2
+    depends_on: { gate: { condition: service_healthy } }
+  dns:
+    command: MISBEHAVE bind $<PORT:auto/tcp+udp> --udp $<FEED:auto/udp>
+    depends_on: { gate: { condition: service_healthy } }
+",
+    );
+    let up = stack.up();
+    stack.wait_for("dns", "waiting", phase_is("waiting"));
+    let text = ports(&stack, &[]).stdout;
+    let words: Vec<String> = text
+        .lines()
+        .skip(2)
+        .map(|line| {
+            line.split_whitespace()
+                .take(5)
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect();
+    let port = |number| stack.port(number);
+    assert_eq!(
+        words,
+        [
+            format!("shop web-1 PORT {} held", port(8001)),
+            format!("shop web-2 PORT {} held", port(8002)),
+            format!("shop dns PORT {}/tcp+udp held", port(8003)),
+            format!("shop dns FEED {}/udp held", port(8004)),
+        ],
+        "{text}"
+    );
+    let rows = list(&stack, &[]);
+    assert_eq!(
+        (&rows[2]["replica"], &rows[2]["replicas"]),
+        (&json!(2), &json!(2))
+    );
+    assert_eq!(rows[3]["protocol"], "tcp+udp");
+    says(
+        &who(&stack, port(8004)),
+        &[
+            "UDP port",
+            "is held for `dns` (FEED)",
+            "udp [::]",
+            ": held, pid",
+        ],
+    );
+    up.signal(Signal::SIGINT);
+    up.wait().expect(130);
+}
+
+#[test]
 fn a_strangers_port_is_explained_with_pid_and_command() {
     let stack = TestStack::new(TWO);
     let port = stack.port(8010);
