@@ -20,7 +20,8 @@ use crate::support::name::ProjectName;
 pub use usage::{NotRun, UsageError, parse};
 pub use verbs::{
     ConfigArgs, ConfigFormat, DownArgs, EnvArgs, EnvFormat, ListFormat, LogsArgs, PortArgs,
-    PortsArgs, PortsFreeArgs, PortsVerb, PsArgs, RunArgs, ServicesArgs, StopArgs, Tail, UpArgs,
+    PortsArgs, PortsFreeArgs, PortsVerb, PortsWhoArgs, PsArgs, RunArgs, ServicesArgs, StopArgs,
+    Tail, UpArgs,
 };
 
 /// The first page of the help: `clap` cannot group verbs, so they are written out here. A test
@@ -41,12 +42,12 @@ Look:
   ps        List the services with state and address
   logs      Show what the services printed
   port      Print a port of a service
+  ports     List the ports of all your stacks, or explain one
   config    Check stack.yaml and print it as understood
 
 Use:
   env       Print the generated variables
   run       Run a command with the generated variables
-  ports     Find free ports
 
 Options:
 {options}{after-help}
@@ -148,6 +149,6 @@ pub enum Verb {
     Env(EnvArgs),
     /// Run a command with the generated variables
     Run(RunArgs),
-    /// Find free ports
+    /// List the ports of all your stacks, or explain one
     Ports(PortsArgs),
 }

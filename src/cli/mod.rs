@@ -18,7 +18,7 @@ mod viewer;
 
 use std::ffi::OsString;
 
-use args::{NotRun, PortsVerb, Verb};
+use args::{NotRun, Verb};
 use exit::ExitCode;
 use invocation::{Invocation, Stop};
 
@@ -52,9 +52,7 @@ fn dispatch(invocation: &Invocation, verb: Option<&Verb>) -> Result<ExitCode, St
         Some(Verb::Up(args)) => verbs::up::up(invocation, args),
         Some(Verb::Config(args)) => verbs::config::config(invocation, args),
         Some(Verb::Run(args)) => verbs::run::run(invocation, args),
-        Some(Verb::Ports(args)) => match &args.verb {
-            PortsVerb::Free(args) => verbs::ports_free::ports_free(invocation, args),
-        },
+        Some(Verb::Ports(args)) => verbs::ports::ports(invocation, args),
         Some(
             verb @ (Verb::Down(_)
             | Verb::Start(_)

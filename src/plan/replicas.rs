@@ -60,7 +60,11 @@ pub(super) fn replicas(
             }
             Replicas {
                 // What was reported is not carried out.
-                count: if in_all > MAX_IN_ALL { count.min(1) } else { count },
+                count: if in_all > MAX_IN_ALL {
+                    count.min(1)
+                } else {
+                    count
+                },
                 is_said: said.is_said || asked.is_some(),
             }
         })

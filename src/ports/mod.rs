@@ -16,6 +16,7 @@ pub mod allocate;
 pub mod descriptors;
 pub mod evidence;
 pub mod free;
+mod glance;
 pub mod hold;
 mod index;
 pub mod ledger;
@@ -27,6 +28,7 @@ mod set;
 pub mod sock_diag;
 mod stranger;
 pub mod verify;
+pub mod who;
 
 #[cfg(test)]
 mod testing;
@@ -37,6 +39,7 @@ pub use allocate::{Allocation, Batch, allocate};
 pub use descriptors::{ensure_descriptors, original_soft_limit};
 pub use evidence::{reuses_address, strangers_on};
 pub use free::{Grant, free_port, free_ports, grant, is_port_free};
+pub use glance::{Glance, glance};
 pub use hold::{Hold, HoldError};
 pub use ledger::{Ledger, LedgerOverview, LedgerWarning, StackPort, state_dir};
 pub use owner::{Holder, holder};

@@ -118,6 +118,25 @@ pub(crate) fn processes_of(inodes: &HashSet<u64>) -> HashMap<u64, i32> {
     found
 }
 
+/// For each of the socket inodes every process that has it open, lowest pid first, in one scan of
+/// all processes.
+pub(crate) fn all_processes_of(inodes: &HashSet<u64>) -> HashMap<u64, Vec<i32>> {
+    let mut found: HashMap<u64, Vec<i32>> = HashMap::new();
+    if inodes.iter().all(|&inode| inode == 0) {
+        return found;
+    }
+    for pid in all_pids() {
+        let own: HashSet<u64> = sockets_of(pid).unwrap_or_default().into_iter().collect();
+        for &inode in own.intersection(inodes) {
+            found.entry(inode).or_default().push(pid);
+        }
+    }
+    for pids in found.values_mut() {
+        pids.sort_unstable();
+    }
+    found
+}
+
 /// The inodes of the sockets that `pid` has open.
 pub(crate) fn sockets_of(pid: i32) -> io::Result<Vec<u64>> {
     let descriptors = descriptors_of(pid)?;
@@ -175,7 +194,7 @@ pub(crate) fn command(pid: i32) -> String {
 
 /// Short, and without what would steer a terminal: whoever wrote a command line may have put
 /// escapes into it.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let mut line: String = clean.take(MAX_COMMAND).collect();
     if text.chars().nth(MAX_COMMAND).is_some() {

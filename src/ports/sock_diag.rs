@@ -8,7 +8,7 @@
 //! A table is a snapshot, good for messages and for verification. It never replaces the bind.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -107,6 +107,8 @@ pub struct Socket {
     pub uid: u32,
     /// What it does.
     pub state: TcpState,
+    /// The other end of a connection.
+    pub peer: Option<SocketAddr>,
 }
 
 impl Socket {
@@ -234,6 +236,10 @@ fn dump(
                             inode: u64::from(header.inode),
                             uid: header.uid,
                             state,
+                            peer: peer(SocketAddr::new(
+                                header.socket_id.destination_address,
+                                header.socket_id.destination_port,
+                            )),
                         });
                     }
                 }
@@ -281,6 +287,11 @@ fn plain(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 
+/// The other end; a socket without one has port 0 there.
+fn peer(address: SocketAddr) -> Option<SocketAddr> {
+    (address.port() != 0).then(|| SocketAddr::new(plain(address.ip()), address.port()))
+}
+
 /// The same from `/proc/net`, without TCP sockets that are only bound.
 fn from_proc(protocol: Protocol, states: u32, port: u16) -> io::Result<Vec<Socket>> {
     let mut found = Vec::new();
@@ -294,7 +305,7 @@ fn from_proc(protocol: Protocol, states: u32, port: u16) -> io::Result<Vec<Socke
                     let row = |entry: procfs::net::TcpNetEntry| {
                         (
                             entry.state as u8,
-                            entry.local_address,
+                            [entry.local_address, entry.remote_address],
                             entry.inode,
                             entry.uid,
                         )
@@ -307,7 +318,7 @@ fn from_proc(protocol: Protocol, states: u32, port: u16) -> io::Result<Vec<Socke
                     let row = |entry: procfs::net::UdpNetEntry| {
                         (
                             entry.state as u8,
-                            entry.local_address,
+                            [entry.local_address, entry.remote_address],
                             entry.inode,
                             entry.uid,
                         )
@@ -321,18 +332,22 @@ fn from_proc(protocol: Protocol, states: u32, port: u16) -> io::Result<Vec<Socke
             Err(procfs::ProcError::NotFound(_)) => continue,
             Err(error) => return Err(io::Error::other(error)),
         };
-        found.extend(rows.into_iter().filter_map(|(number, local, inode, uid)| {
-            let state = TcpState::from_kernel(number)?;
-            let wanted = states & (1 << number) != 0 && (port == 0 || local.port() == port);
-            wanted.then(|| Socket {
-                protocol,
-                port: local.port(),
-                address: plain(local.ip()),
-                inode,
-                uid,
-                state,
-            })
-        }));
+        found.extend(
+            rows.into_iter()
+                .filter_map(|(number, [local, remote], inode, uid)| {
+                    let state = TcpState::from_kernel(number)?;
+                    let wanted = states & (1 << number) != 0 && (port == 0 || local.port() == port);
+                    wanted.then(|| Socket {
+                        protocol,
+                        port: local.port(),
+                        address: plain(local.ip()),
+                        inode,
+                        uid,
+                        state,
+                        peer: peer(remote),
+                    })
+                }),
+        );
     }
     Ok(found)
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::CommandFactory;
 
-use super::{Cli, Color, LogsArgs, NotRun, PortsVerb, Progress, Tail, Verb, parse};
+use super::{Cli, Color, ListFormat, LogsArgs, NotRun, PortsVerb, Progress, Tail, Verb, parse};
 
 fn read(line: &str) -> Result<Cli, NotRun> {
     let words = std::iter::once("stack").chain(line.split_whitespace());
@@ -55,8 +55,9 @@ fn help_pages() {
         let line = format!("{} --help", verb.get_name());
         write!(pages, "\n---- stack {line}\n\n{}", help(&line)).unwrap();
     }
-    let free = "ports free --help";
-    write!(pages, "\n---- stack {free}\n\n{}", help(free)).unwrap();
+    for below in ["ports who --help", "ports free --help"] {
+        write!(pages, "\n---- stack {below}\n\n{}", help(below)).unwrap();
+    }
     insta::assert_snapshot!(pages);
 }
 
@@ -157,7 +158,9 @@ fn a_command_is_taken_as_it_is() {
 fn free_ports_have_a_count_and_a_range() {
     match verb("ports free -n 3 --range 8000-8009") {
         Verb::Ports(ports) => {
-            let PortsVerb::Free(free) = ports.verb;
+            let Some(PortsVerb::Free(free)) = ports.verb else {
+                panic!("{ports:?}")
+            };
             assert_eq!((free.count, free.range.count()), (3, 10));
         }
         other => panic!("{other:?}"),
@@ -170,12 +173,36 @@ fn up_takes_replicas_and_ports() {
     else {
         panic!();
     };
-    let scale: Vec<String> = up.scale.iter().map(|(name, n)| format!("{name} {n}")).collect();
+    let scale: Vec<String> = up
+        .scale
+        .iter()
+        .map(|(name, n)| format!("{name} {n}"))
+        .collect();
     assert_eq!(scale, ["web 3", "a.b 0"]);
     let ports = up.ports.iter();
-    let ports: Vec<String> = ports.map(|it| format!("{} {}", it.port, it.number)).collect();
+    let ports: Vec<String> = ports
+        .map(|it| format!("{} {}", it.port, it.number))
+        .collect();
     assert_eq!(ports, ["web 8000", "a.b.C 1"]);
     assert_eq!(up.services.len(), 1);
+}
+
+#[test]
+fn ports_alone_lists_and_a_verb_below_it_does_something_else() {
+    let ports = |line| match verb(line) {
+        Verb::Ports(ports) => ports,
+        other => panic!("{other:?}"),
+    };
+    let list = ports("ports -a --format json");
+    assert!(list.verb.is_none() && list.all && list.format == ListFormat::Json);
+    let list = ports("ports");
+    assert!(list.verb.is_none() && !list.all && list.format == ListFormat::Table);
+    match ports("ports --color never who 8123 --format json").verb {
+        Some(PortsVerb::Who(who)) => {
+            assert_eq!((who.port, who.format), (8123, ListFormat::Json));
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -204,9 +231,15 @@ fn wrong_usage() {
         "-p Shop up",
         "kill web",
         "completions bash",
-        "ports who 8123",
+        "ports who",
+        "ports who 0",
+        "ports who 65536",
         "ports whoo",
-        "ports",
+        "ports 8123",
+        "ports -a who 8123",
+        "ports --format json who 8123",
+        "ports --format json free",
+        "ports -x",
         "--profile frontend up",
         "--env-file=.env.ci up",
         "up --scale web",

@@ -6,7 +6,7 @@ use std::fmt;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
-use super::Cli;
+use super::{Cli, ListFormat, PortsVerb, Verb};
 use crate::support::text::nearest;
 
 /// The verbs that are defined but not built yet.
@@ -28,9 +28,6 @@ const LATER_VERBS: [&str; 16] = [
     "web",
     "completions",
 ];
-
-/// The verbs below `stack ports` that are not built yet.
-const LATER_PORTS_VERBS: [&str; 1] = ["who"];
 
 /// The flags that are not built yet, each with the verb after which it will stand; `None` is
 /// before the verb, where people forget to put it.
@@ -119,12 +116,14 @@ impl fmt::Display for UsageError {
 /// Reads a command line, the program's name included.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, NotRun> {
     let arguments = help_as_a_flag(arguments.into_iter().collect());
-    Cli::try_parse_from(&arguments).map_err(|error| match error.kind() {
+    let cli = Cli::try_parse_from(&arguments).map_err(|error| match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             NotRun::Show(error.render().to_string())
         }
         _ => NotRun::Wrong(explain(&error, &arguments)),
-    })
+    })?;
+    before_ports_verb(&cli).map_err(NotRun::Wrong)?;
+    Ok(cli)
 }
 
 /// `stack help` and `stack help up` are what many type first.
@@ -144,6 +143,7 @@ fn explain(error: &clap::Error, arguments: &[OsString]) -> UsageError {
         .or_else(|| unknown_flag(error, verb, arguments))
         .or_else(|| unknown_verb(error, verb))
         .or_else(|| down_of_one(error, verb))
+        .or_else(|| ports_of_a_number(error, verb))
         .unwrap_or_else(|| plain(error, verb, arguments))
 }
 
@@ -152,11 +152,7 @@ fn later(error: &clap::Error, verb: Option<&str>) -> Option<UsageError> {
     let what = match error.kind() {
         ErrorKind::InvalidSubcommand => {
             let name = text(error, ContextKind::InvalidSubcommand)?;
-            let (list, prefix): (&[&str], _) = match verb {
-                Some("ports") => (&LATER_PORTS_VERBS, "stack ports"),
-                Some(_) | None => (&LATER_VERBS, "stack"),
-            };
-            list.contains(&name).then(|| format!("{prefix} {name}"))?
+            (verb.is_none() && LATER_VERBS.contains(&name)).then(|| format!("stack {name}"))?
         }
         ErrorKind::UnknownArgument => {
             let flag = flag_name(text(error, ContextKind::InvalidArg)?);
@@ -164,16 +160,6 @@ fn later(error: &clap::Error, verb: Option<&str>) -> Option<UsageError> {
                 .iter()
                 .any(|&(after, later)| later == flag && (after == verb || after.is_none()));
             is_later.then(|| flag.to_owned())?
-        }
-        // Bare `stack ports` will list the ports of every stack.
-        ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-            if verb == Some("ports") =>
-        {
-            return Some(UsageError {
-                message: "`stack ports` is not supported yet".to_owned(),
-                hint: Some("`stack ports free` finds free ports".to_owned()),
-                usage: None,
-            });
         }
         _ => return None,
     };
@@ -283,6 +269,53 @@ fn down_of_one(error: &clap::Error, verb: Option<&str>) -> Option<UsageError> {
     })
 }
 
+/// `ports 8123`: whoever types a number wants to know about it.
+fn ports_of_a_number(error: &clap::Error, verb: Option<&str>) -> Option<UsageError> {
+    let is_unexpected = matches!(
+        error.kind(),
+        ErrorKind::UnknownArgument | ErrorKind::InvalidSubcommand
+    );
+    if !is_unexpected || verb != Some("ports") {
+        return None;
+    }
+    let word = text(error, ContextKind::InvalidArg)
+        .or_else(|| text(error, ContextKind::InvalidSubcommand))?;
+    let port: u16 = word.parse().ok()?;
+    Some(UsageError {
+        message: format!("`stack ports` has no command `{port}`"),
+        hint: Some(format!("`stack ports who {port}` explains it")),
+        usage: None,
+    })
+}
+
+/// What belongs to the list, before a verb below `ports` that does not list.
+fn before_ports_verb(cli: &Cli) -> Result<(), UsageError> {
+    let Some(Verb::Ports(ports)) = &cli.verb else {
+        return Ok(());
+    };
+    let (name, takes_format) = match &ports.verb {
+        None => return Ok(()),
+        Some(PortsVerb::Who(_)) => ("who", true),
+        Some(PortsVerb::Free(_)) => ("free", false),
+    };
+    let flag = if ports.all {
+        "--all"
+    } else if ports.format != ListFormat::Table {
+        "--format"
+    } else {
+        return Ok(());
+    };
+    Err(UsageError {
+        message: format!("`{flag}` cannot stand before `{name}`"),
+        hint: Some(if flag == "--format" && takes_format {
+            format!("it goes behind it: `stack ports {name} PORT --format json`")
+        } else {
+            format!("it belongs to the list: `stack ports {flag}`")
+        }),
+        usage: None,
+    })
+}
+
 /// `clap`'s own words: `error: …`, paragraphs with tips, and `Usage: …`.
 fn plain(error: &clap::Error, verb: Option<&str>, arguments: &[OsString]) -> UsageError {
     let rendered = error.render().to_string();
@@ -305,9 +338,13 @@ fn plain(error: &clap::Error, verb: Option<&str>, arguments: &[OsString]) -> Usa
     if hints.is_empty() {
         hints.push(match verb {
             Some(_) if is_about_global_flag(error) => "`stack --help` lists the values".to_owned(),
-            Some("ports") if arguments.iter().any(|argument| argument == "free") => {
-                "`stack ports free --help` lists what it takes".to_owned()
-            }
+            Some("ports") => match ["free", "who"]
+                .into_iter()
+                .find(|below| arguments.iter().any(|argument| argument == below))
+            {
+                Some(below) => format!("`stack ports {below} --help` lists what it takes"),
+                None => "`stack ports --help` lists what it takes".to_owned(),
+            },
             Some(verb) => format!("`stack {verb} --help` lists what it takes"),
             None => "`stack --help` lists the commands".to_owned(),
         });

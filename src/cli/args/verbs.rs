@@ -276,18 +276,52 @@ pub struct RunArgs {
 
 /// `stack ports`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(disable_help_subcommand = true)]
+#[command(disable_help_subcommand = true, subcommand_required = false)]
 pub struct PortsArgs {
-    /// What about them.
+    /// What about them; nothing lists them.
     #[command(subcommand)]
-    pub verb: PortsVerb,
+    pub verb: Option<PortsVerb>,
+
+    /// Also those that stacks which do not run had last
+    #[arg(short, long)]
+    pub all: bool,
+
+    /// How to print the list: table or json
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub format: ListFormat,
 }
 
 /// What `stack ports` does.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum PortsVerb {
+    /// Explain who has a port: a service, another program, or nobody
+    Who(PortsWhoArgs),
     /// Print free ports, one a line; no other `stack` hands them out for two minutes
     Free(PortsFreeArgs),
+}
+
+/// `stack ports who`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct PortsWhoArgs {
+    /// The number
+    #[arg(value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: u16,
+
+    /// How to print it: table (words) or json
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t,
+        hide_possible_values = true
+    )]
+    pub format: ListFormat,
 }
 
 /// `stack ports free`.

@@ -14,7 +14,7 @@ mod ground;
 pub mod logs;
 pub mod overview;
 pub mod port;
-pub mod ports_free;
+pub mod ports;
 pub mod ps;
 pub mod restart;
 pub mod run;

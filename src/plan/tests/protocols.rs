@@ -19,7 +19,10 @@ fn a_protocol_reaches_the_request_and_the_plan() {
     assert_eq!(found, expected);
     let plan = draft.finish(&numbered(&draft), &mut Vec::new());
     let ports = plan.units[0].ports.iter();
-    assert_eq!(ports.map(|port| port.protocol).collect::<Vec<_>>(), expected);
+    assert_eq!(
+        ports.map(|port| port.protocol).collect::<Vec<_>>(),
+        expected
+    );
 }
 
 #[test]
@@ -74,7 +77,10 @@ fn a_check_cannot_ask_a_port_of_udp() {
         assert_eq!(project.codes(), [""; 0], "{fine}");
         // Not even where a TCP port got the same number.
         let draft = project.good();
-        let same = numbered(&draft).into_keys().map(|key| (key, 8053)).collect();
+        let same = numbered(&draft)
+            .into_keys()
+            .map(|key| (key, 8053))
+            .collect();
         let mut problems = Vec::new();
         draft.finish(&same, &mut problems);
         assert!(problems.is_empty(), "{fine}: {problems:?}");

@@ -169,6 +169,7 @@ fn table_with(inode: u64) -> Listeners {
             inode,
             uid: 1000,
             state: sock_diag::TcpState::Listen,
+            peer: None,
         }],
     }
 }

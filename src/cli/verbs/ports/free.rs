@@ -1,14 +1,14 @@
 //! `stack ports free`: free ports for scripts and other launchers.
 
-use super::up::warn;
 use crate::cli::args::PortsFreeArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Stop};
+use crate::cli::verbs::up::warn;
 use crate::ports::grant;
 use crate::support::text;
 
 /// Prints free ports, one a line. The ledger keeps them from other stacks for two minutes.
-pub fn ports_free(invocation: &Invocation, args: &PortsFreeArgs) -> Result<ExitCode, Stop> {
+pub(super) fn free(invocation: &Invocation, args: &PortsFreeArgs) -> Result<ExitCode, Stop> {
     let granted = grant(usize::from(args.count), &[args.range], &invocation.ledger())
         .map_err(|error| Stop::new(ExitCode::Failed, text::chain(&error), Some(&error.hint())))?;
     let printer = invocation

@@ -1,0 +1,197 @@
+//! What is known of the ports of running stacks: each supervisor's own word, else the kernel's.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use super::row::PortRow;
+use super::words::plain;
+use crate::api::client::{Client, ClientError};
+use crate::ports::request::Owner;
+use crate::ports::{Glance, StackPort, glance, sock_diag};
+use crate::run::control::StackSnapshot;
+use crate::run::instance::{Holder, Instance};
+use crate::support::name::{ProjectName, ServiceName};
+use crate::support::protocol::Protocol;
+use crate::support::text;
+
+/// How long a supervisor may take. It answers within milliseconds, all are asked at once, and
+/// whoever looks at a machine does not want to wait for one that is stopped.
+const ANSWER_LIMIT: Duration = Duration::from_secs(2);
+
+/// What was found out.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    /// Every port, by project directory and name, then in the order of the file.
+    pub(super) rows: Vec<PortRow>,
+    /// What is to be said beside them: supervisors that did not answer.
+    pub(super) notes: Vec<String>,
+}
+
+/// A stack of the ledger.
+struct Stack {
+    owner: Owner,
+    ports: Vec<StackPort>,
+}
+
+/// Every port of the stacks to which the `live` ports of the ledger belong. `state_dir` is where
+/// the files of stacks are whose project directory cannot be written.
+pub(super) async fn gather(live: Vec<StackPort>, state_dir: &Path) -> Gathered {
+    let stacks = by_stack(live);
+    let holders: Vec<Option<Holder>> = stacks
+        .iter()
+        .map(|stack| holder(&stack.owner, state_dir))
+        .collect();
+    let mut asked = JoinSet::new();
+    for (place, holder) in holders.iter().enumerate() {
+        if let Some(holder) = holder {
+            let client = Client::new(&holder.socket).with_deadline(ANSWER_LIMIT);
+            asked.spawn(async move { (place, client.stack().await) });
+        }
+    }
+    let mut answers: HashMap<usize, Result<StackSnapshot, ClientError>> = HashMap::new();
+    while let Some(answer) = asked.join_next().await {
+        // A task that panicked has no answer.
+        answers.extend(answer.ok());
+    }
+
+    let mut gathered = Gathered::default();
+    for (place, (stack, holder)) in stacks.iter().zip(&holders).enumerate() {
+        match answers.remove(&place) {
+            Some(Ok(snapshot)) => gathered.rows.extend(rows_of(&snapshot)),
+            Some(Err(error)) => {
+                gathered.rows.extend(rows_without(stack, holder.as_ref()));
+                gathered.notes.extend(note(stack, holder.as_ref(), &error));
+            }
+            // It is just starting or ending.
+            None => gathered.rows.extend(rows_without(stack, holder.as_ref())),
+        }
+    }
+    gathered
+}
+
+/// Who runs a stack now, by its lock.
+fn holder(owner: &Owner, state_dir: &Path) -> Option<Holder> {
+    let project = ProjectName::new(&owner.project).ok()?;
+    Instance::new(project, owner.project_dir.clone(), state_dir).holder()
+}
+
+/// The processes that have the holds of these stacks open, supervisors before guardians.
+pub(super) fn keepers(live: &[StackPort], state_dir: &Path) -> Vec<i32> {
+    let stacks = by_stack(live.to_vec());
+    let holders: Vec<Holder> = stacks
+        .iter()
+        .filter_map(|stack| holder(&stack.owner, state_dir))
+        .collect();
+    let supervisors = holders.iter().map(|holder| holder.supervisor_pid);
+    let guardians = holders.iter().map(|holder| holder.guardian_pid);
+    // While a stack starts there is no word in its lock yet.
+    let known = live.iter().filter_map(|port| port.supervisor);
+    supervisors.chain(guardians).chain(known).collect()
+}
+
+/// The ports by stack, sorted by project directory, then by name.
+fn by_stack(live: Vec<StackPort>) -> Vec<Stack> {
+    let mut stacks: Vec<Stack> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for port in live {
+        let place = *places
+            .entry(port.owner.instance.clone())
+            .or_insert_with(|| {
+                stacks.push(Stack {
+                    owner: port.owner.clone(),
+                    ports: Vec::new(),
+                });
+                stacks.len() - 1
+            });
+        stacks[place].ports.push(port);
+    }
+    stacks.sort_by(|one, other| {
+        let key = |stack: &Stack| (stack.owner.project_dir.clone(), stack.owner.project.clone());
+        key(one).cmp(&key(other))
+    });
+    stacks
+}
+
+fn rows_of(stack: &StackSnapshot) -> Vec<PortRow> {
+    let mut rows = Vec::new();
+    for service in &stack.services {
+        for port in &service.ports {
+            let mut row = PortRow::verified(stack, service, port);
+            if let Some(&instead) = row.listens_on.first() {
+                row.bound_to = listening_address(instead, row.protocol);
+            }
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+/// The address on which somebody listens on `port`.
+fn listening_address(port: u16, protocol: Protocol) -> Option<String> {
+    let listeners = sock_diag::listeners(protocol).ok()?;
+    let found = listeners.iter().find(|socket| socket.port == port)?;
+    Some(found.address.to_string())
+}
+
+/// The rows of a stack whose supervisor says nothing.
+fn rows_without(stack: &Stack, holder: Option<&Holder>) -> Vec<PortRow> {
+    let replicas = replicas(&stack.ports);
+    let mut ports = stack.ports.clone();
+    let mut keepers: Vec<i32> = ports.iter().filter_map(|port| port.supervisor).collect();
+    if let Some(holder) = holder {
+        keepers.extend([holder.supervisor_pid, holder.guardian_pid]);
+        // The ledger knows the process that allocated them, which may be the guardian.
+        for port in &mut ports {
+            port.supervisor = Some(holder.supervisor_pid);
+        }
+    }
+    // Without the kernel's tables nothing is known but that the supervisor lives and holds them.
+    let seen = glance(&ports, &keepers).unwrap_or_else(|_| vec![Glance::Held; ports.len()]);
+    ports
+        .iter()
+        .zip(&seen)
+        .map(|(port, seen)| PortRow::unverified(port, replicas[&port.key.service], Some(seen)))
+        .collect()
+}
+
+/// Those of the `sticky` ports whose stacks are not among the `live` ones.
+pub(super) fn remembered(mut sticky: Vec<StackPort>, live: &[PortRow]) -> Vec<PortRow> {
+    sticky.retain(|port| live.iter().all(|row| row.instance != port.owner.instance));
+    let mut rows = Vec::new();
+    for stack in by_stack(sticky) {
+        let replicas = replicas(&stack.ports);
+        let ports = stack.ports.iter();
+        rows.extend(ports.map(|port| PortRow::unverified(port, replicas[&port.key.service], None)));
+    }
+    rows
+}
+
+/// How many replicas each service has, as far as its ports tell.
+fn replicas(ports: &[StackPort]) -> HashMap<ServiceName, u32> {
+    let mut highest: HashMap<ServiceName, u32> = HashMap::new();
+    for port in ports {
+        let replicas = highest.entry(port.key.service.clone()).or_default();
+        *replicas = (*replicas).max(port.key.replica);
+    }
+    highest
+}
+
+/// Why a stack's rows are only what the kernel shows. One that is just starting or ending is no
+/// news.
+fn note(stack: &Stack, holder: Option<&Holder>, error: &ClientError) -> Option<String> {
+    if matches!(error, ClientError::NotRunning | ClientError::Closed) {
+        return None;
+    }
+    let pid = holder.map_or_else(String::new, |holder| {
+        format!(" (pid {})", holder.supervisor_pid)
+    });
+    Some(format!(
+        "stack `{}` ({}): {}{pid}; its ports are shown as the kernel sees them",
+        stack.owner.project,
+        plain(&stack.owner.project_dir.to_string_lossy()),
+        text::chain(error)
+    ))
+}

@@ -1,0 +1,200 @@
+//! `stack ports`: the list.
+
+use super::gather::{Gathered, gather, remembered};
+use super::row::{PortRow, RowState};
+use super::words::Place;
+use crate::cli::args::{ListFormat, PortsArgs};
+use crate::cli::exit::ExitCode;
+use crate::cli::invocation::{Invocation, Stop};
+use crate::cli::style::Tone;
+use crate::cli::table::{Align, Cell, Table};
+use crate::cli::verbs::client::stop_of;
+use crate::cli::verbs::up::warn;
+use crate::cli::verbs::{VerbError, runtime};
+use crate::support::protocol::Protocol;
+
+/// Lists the ports of every running stack of this user, with `--all` also those that others had
+/// last.
+pub(super) fn list(invocation: &Invocation, args: &PortsArgs) -> Result<ExitCode, Stop> {
+    let ledger = invocation.ledger().overview();
+    let Gathered { mut rows, notes } =
+        runtime()?.block_on(gather(ledger.live, &invocation.state_dir()));
+    let sleeping = remembered(ledger.sticky, &rows);
+    let has_more = !args.all && !sleeping.is_empty();
+    if args.all {
+        rows.extend(sleeping);
+        rows.sort_by(|one, other| {
+            let key = |row: &PortRow| (row.project_dir.clone(), row.project.clone());
+            key(one).cmp(&key(other))
+        });
+    }
+
+    let printer = invocation
+        .printer(&[])
+        .map_err(|error| Stop::system(&error))?;
+    for warning in &ledger.warnings {
+        printer.line_err(warn(&warning.to_string(), Some(warning.hint())));
+    }
+    for note in &notes {
+        printer.line_err(warn(note, None));
+    }
+    match args.format {
+        ListFormat::Json => {
+            let text = serde_json::to_string_pretty(&rows)
+                .map_err(|error| stop_of(&VerbError::Json(error)))?;
+            printer.line_out(text);
+        }
+        ListFormat::Table if rows.is_empty() => printer.line_err(empty(has_more)),
+        ListFormat::Table => {
+            let columns = printer.stdout_columns();
+            let place = Place::of(invocation, columns.is_some());
+            printer.line_out(
+                table(&rows, &place)
+                    .render(printer.stdout_palette(), columns)
+                    .trim_end(),
+            );
+        }
+    }
+    printer.finish();
+    Ok(ExitCode::Done)
+}
+
+fn empty(has_more: bool) -> &'static str {
+    if has_more {
+        "no stack of yours that has ports runs\nhint: `stack ports --all` lists those that were \
+         had last"
+    } else {
+        "no stack of yours that has ports runs"
+    }
+}
+
+fn table(rows: &[PortRow], place: &Place) -> Table {
+    let mut table = Table::new([
+        ("PROJECT", Align::Left),
+        ("SERVICE", Align::Left),
+        ("NAME", Align::Left),
+        ("PORT", Align::Left),
+        ("STATE", Align::Left),
+        ("PID", Align::Right),
+        ("ADDRESS", Align::Left),
+        ("DIRECTORY", Align::Left),
+    ]);
+    for row in rows {
+        table.push([
+            row.project.as_str().into(),
+            row.label().into(),
+            row.name.as_str().into(),
+            number(row).into(),
+            Cell::new(tone(row.state), row.state.word()),
+            row.pid
+                .map(|pid| pid.to_string())
+                .unwrap_or_default()
+                .into(),
+            row.socket_address().unwrap_or_default().into(),
+            Cell::new(Tone::Quiet, place.path(&row.project_dir)),
+        ]);
+    }
+    table
+}
+
+/// `8000`, `5353/udp`.
+fn number(row: &PortRow) -> String {
+    match row.protocol {
+        Protocol::Tcp => row.port.to_string(),
+        Protocol::Udp | Protocol::Both => format!("{}/{}", row.port, row.protocol),
+    }
+}
+
+fn tone(state: RowState) -> Tone {
+    match state {
+        RowState::Held | RowState::Remembered => Tone::Quiet,
+        RowState::Listening => Tone::Good,
+        RowState::NotListening => Tone::Warning,
+        RowState::Stolen | RowState::WrongPort => Tone::Bad,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::printer::samples::{healthy, port, service, stack};
+    use crate::cli::style::Palette;
+    use crate::run::snapshot::{PortSnapshot, PortState, ServiceSnapshot};
+
+    fn in_state(number: u16, protocol: Protocol, state: PortState) -> PortSnapshot {
+        PortSnapshot {
+            protocol,
+            state,
+            ..port(number)
+        }
+    }
+
+    fn rows() -> Vec<PortRow> {
+        let states = [
+            (Protocol::Tcp, PortState::Held),
+            (
+                Protocol::Tcp,
+                PortState::Listening {
+                    bound_to: "::".to_owned(),
+                    pid: 4711,
+                },
+            ),
+            (Protocol::Udp, PortState::NotListening),
+            (
+                Protocol::Both,
+                PortState::Stolen {
+                    pid: 12,
+                    command: "python3 -m http.server".to_owned(),
+                    bound_to: "127.0.0.1".to_owned(),
+                },
+            ),
+            (
+                Protocol::Tcp,
+                PortState::WrongPort {
+                    listens_on: vec![5173],
+                },
+            ),
+        ];
+        let ports = states.into_iter().zip(8000..);
+        let api = ServiceSnapshot {
+            ports: ports
+                .map(|((protocol, state), number)| in_state(number, protocol, state))
+                .collect(),
+            ..healthy("api", 8000, 0)
+        };
+        let web = ServiceSnapshot {
+            replica: 2,
+            replicas: 3,
+            ports: vec![port(8010)],
+            ..service("web")
+        };
+        let stack = stack(vec![api, web]);
+        let of = |service: &ServiceSnapshot| {
+            let rows = service.ports.iter();
+            rows.map(|port| PortRow::verified(&stack, service, port))
+                .collect::<Vec<_>>()
+        };
+        stack.services.iter().flat_map(of).collect()
+    }
+
+    #[test]
+    fn every_state_of_a_port_has_its_row() {
+        let text = table(&rows(), &Place::default()).render(Palette::MONOCHROME, None);
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn the_home_directory_is_short_on_a_terminal_only() {
+        let place = Place {
+            home: Some("/home/me".to_owned()),
+            now: 0,
+        };
+        let text = table(&rows()[..1], &place).render(Palette::MONOCHROME, None);
+        assert!(text.contains(" ~/shop\n"), "{text}");
+    }
+
+    #[test]
+    fn a_row_has_a_stable_json_form() {
+        insta::assert_snapshot!(serde_json::to_string_pretty(&rows()[3]).unwrap());
+    }
+}

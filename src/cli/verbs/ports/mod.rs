@@ -1,0 +1,26 @@
+//! `stack ports`: the ports of every stack of this user on this machine.
+//!
+//! The list is in `list`, the explanation of one number in `who` (its words in `words`), free
+//! numbers in `free`. What the first two know comes from `gather`: each stack's own supervisor is
+//! asked, since only it knows whose a listener is; where it does not answer, the ledger and the
+//! kernel's tables stand in. None of them needs a `stack.yaml`.
+
+mod free;
+mod gather;
+mod list;
+mod row;
+mod who;
+mod words;
+
+use crate::cli::args::{PortsArgs, PortsVerb};
+use crate::cli::exit::ExitCode;
+use crate::cli::invocation::{Invocation, Stop};
+
+/// Carries out `stack ports` and what is below it.
+pub fn ports(invocation: &Invocation, args: &PortsArgs) -> Result<ExitCode, Stop> {
+    match &args.verb {
+        None => list::list(invocation, args),
+        Some(PortsVerb::Who(args)) => who::who(invocation, args),
+        Some(PortsVerb::Free(args)) => free::free(invocation, args),
+    }
+}

@@ -1,0 +1,201 @@
+//! One port of one stack, as `stack ports` shows it.
+
+use serde::Serialize;
+
+use crate::ports::{Glance, StackPort};
+use crate::run::control::StackSnapshot;
+use crate::run::snapshot::{PortSnapshot, PortState, ServiceSnapshot};
+use crate::support::name::{PortName, ServiceName, UnitName};
+use crate::support::protocol::Protocol;
+
+/// How it stands with a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum RowState {
+    /// Kept for its service, which has not been executed.
+    Held,
+    /// Its service listens on it.
+    Listening,
+    /// Its service runs, and nobody listens on it.
+    NotListening,
+    /// Somebody else listens on it.
+    Stolen,
+    /// Its service listens on other ports instead.
+    WrongPort,
+    /// Its stack does not run, and gets it again while it is free.
+    Remembered,
+}
+
+impl RowState {
+    /// The word that is shown.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Listening => "listening",
+            Self::NotListening => "not listening",
+            Self::Stolen => "stolen",
+            Self::WrongPort => "wrong port",
+            Self::Remembered => "remembered",
+        }
+    }
+}
+
+/// A port of a stack. Its JSON form is documented in `docs/guide/ports.md` and stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct PortRow {
+    /// The project's name.
+    pub(super) project: String,
+    /// The project directory.
+    pub(super) project_dir: String,
+    /// The instance's id.
+    pub(super) instance: String,
+    /// The service.
+    pub(super) service: ServiceName,
+    /// The number of the replica, from 1.
+    pub(super) replica: u32,
+    /// How many replicas the service has.
+    pub(super) replicas: u32,
+    /// The port's name.
+    pub(super) name: PortName,
+    /// What travels over it.
+    pub(super) protocol: Protocol,
+    /// The number.
+    pub(super) port: u16,
+    /// How it stands with it.
+    pub(super) state: RowState,
+    /// The process that listens: the service's, or the thief's.
+    pub(super) pid: Option<i32>,
+    /// The thief's command line.
+    pub(super) command: Option<String>,
+    /// The address to which the listening socket is bound.
+    pub(super) bound_to: Option<String>,
+    /// The ports on which the service listens instead.
+    pub(super) listens_on: Vec<u16>,
+    /// How a person reaches it.
+    pub(super) address: Option<String>,
+    /// The supervisor that has it; none where the stack does not run.
+    pub(super) supervisor_pid: Option<i32>,
+    /// Whether the supervisor itself said so, just now.
+    pub(super) is_verified: bool,
+}
+
+impl PortRow {
+    /// `web`, or `web-2` where the service has several replicas.
+    pub(super) fn label(&self) -> String {
+        UnitName {
+            service: self.service.clone(),
+            replica: self.replica,
+        }
+        .label(self.replicas)
+    }
+
+    /// `127.0.0.1:8003`: where the process really listens; nothing where none does or it is not
+    /// known.
+    pub(super) fn socket_address(&self) -> Option<String> {
+        let port = self.listens_on.first().copied().unwrap_or(self.port);
+        match &self.bound_to {
+            Some(address) if address.contains(':') => Some(format!("[{address}]:{port}")),
+            Some(address) => Some(format!("{address}:{port}")),
+            // Which port it is matters more than the address.
+            None => self.listens_on.first().map(|port| format!(":{port}")),
+        }
+    }
+
+    /// As its supervisor says.
+    pub(super) fn verified(
+        stack: &StackSnapshot,
+        service: &ServiceSnapshot,
+        port: &PortSnapshot,
+    ) -> Self {
+        let mut row = Self {
+            project: stack.project.to_string(),
+            project_dir: stack.project_dir.to_string_lossy().into_owned(),
+            instance: stack.instance.clone(),
+            service: service.service.clone(),
+            replica: service.replica,
+            replicas: service.replicas,
+            name: port.name.clone(),
+            protocol: port.protocol,
+            port: port.port,
+            state: RowState::Held,
+            pid: None,
+            command: None,
+            bound_to: None,
+            listens_on: Vec::new(),
+            address: Some(port.address.clone()),
+            supervisor_pid: Some(stack.supervisor_pid),
+            is_verified: true,
+        };
+        match &port.state {
+            PortState::Held => {}
+            PortState::NotListening => row.state = RowState::NotListening,
+            PortState::Listening { bound_to, pid } => {
+                row.state = RowState::Listening;
+                row.listener(*pid, bound_to);
+            }
+            PortState::Stolen {
+                pid,
+                command,
+                bound_to,
+            } => {
+                row.state = RowState::Stolen;
+                row.listener(*pid, bound_to);
+                row.command = Some(command.clone());
+            }
+            PortState::WrongPort { listens_on } => {
+                row.state = RowState::WrongPort;
+                row.pid = service.pid;
+                row.listens_on.clone_from(listens_on);
+            }
+        }
+        row
+    }
+
+    /// As the ledger has it, with what the kernel shows; without that it is what a stack had last.
+    pub(super) fn unverified(port: &StackPort, replicas: u32, seen: Option<&Glance>) -> Self {
+        let mut row = Self {
+            project: port.owner.project.clone(),
+            project_dir: port.owner.project_dir.to_string_lossy().into_owned(),
+            instance: port.owner.instance.clone(),
+            service: port.key.service.clone(),
+            replica: port.key.replica,
+            replicas,
+            name: port.key.name.clone(),
+            protocol: port.protocol,
+            port: port.port,
+            state: RowState::Remembered,
+            pid: None,
+            command: None,
+            bound_to: None,
+            listens_on: Vec::new(),
+            address: None,
+            supervisor_pid: port.supervisor,
+            is_verified: false,
+        };
+        match seen {
+            None => {}
+            Some(Glance::Held) => row.state = RowState::Held,
+            Some(Glance::Nothing) => row.state = RowState::NotListening,
+            Some(Glance::Listening { address, pid }) => {
+                row.state = RowState::Listening;
+                row.listener(*pid, &address.to_string());
+            }
+            Some(Glance::Stolen {
+                address,
+                pid,
+                command,
+            }) => {
+                row.state = RowState::Stolen;
+                row.listener(*pid, &address.to_string());
+                row.command = Some(command.clone());
+            }
+        }
+        row
+    }
+
+    /// Who listens; 0 and an empty address are what cannot be seen.
+    fn listener(&mut self, pid: i32, bound_to: &str) {
+        self.pid = Some(pid).filter(|&pid| pid != 0);
+        self.bound_to = Some(bound_to.to_owned()).filter(|address| !address.is_empty());
+    }
+}

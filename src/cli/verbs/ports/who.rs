@@ -1,0 +1,87 @@
+//! `stack ports who N`: everything about one number.
+
+use serde::Serialize;
+
+use super::gather::{Gathered, gather, keepers, remembered};
+use super::row::PortRow;
+use super::words::{self, Place};
+use crate::cli::args::{ListFormat, PortsWhoArgs};
+use crate::cli::exit::ExitCode;
+use crate::cli::invocation::{Invocation, Stop};
+use crate::cli::verbs::client::stop_of;
+use crate::cli::verbs::up::warn;
+use crate::cli::verbs::{VerbError, runtime};
+use crate::ports::who::{PortSocket, PortTraits, sockets_on};
+
+/// Everything about one number. Its JSON form is documented in `docs/guide/ports.md` and stays as
+/// it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Explanation {
+    /// The number.
+    pub(super) port: u16,
+    /// The stacks to which it belongs, those that run first, as `stack ports` lists them.
+    pub(super) stacks: Vec<PortRow>,
+    /// The sockets on it, those that matter most first.
+    pub(super) sockets: Vec<PortSocket>,
+    /// Whether `stack ports free` gave it out within the last two minutes.
+    pub(super) is_granted: bool,
+    /// What is said of the number whoever has it.
+    #[serde(flatten)]
+    pub(super) traits: PortTraits,
+}
+
+/// Says who has a port. That nobody has it is an answer, too: exit code 0.
+pub(super) fn who(invocation: &Invocation, args: &PortsWhoArgs) -> Result<ExitCode, Stop> {
+    let port = args.port;
+    let mut ledger = invocation.ledger().overview();
+    let state_dir = invocation.state_dir();
+    let keepers = keepers(&ledger.live, &state_dir);
+    let running: Vec<String> = ledger
+        .live
+        .iter()
+        .map(|port| port.owner.instance.clone())
+        .collect();
+    let concerned: Vec<String> = ledger
+        .live
+        .iter()
+        .filter(|live| live.port == port)
+        .map(|live| live.owner.instance.clone())
+        .collect();
+    ledger
+        .live
+        .retain(|live| concerned.contains(&live.owner.instance));
+    ledger
+        .sticky
+        .retain(|sticky| sticky.port == port && !running.contains(&sticky.owner.instance));
+
+    let Gathered { mut rows, notes } = runtime()?.block_on(gather(ledger.live, &state_dir));
+    rows.retain(|row| row.port == port);
+    rows.extend(remembered(ledger.sticky, &[]));
+    let explanation = Explanation {
+        port,
+        stacks: rows,
+        sockets: sockets_on(port, &keepers).map_err(|error| Stop::system(&error))?,
+        is_granted: ledger.granted.contains(&port),
+        traits: PortTraits::of(port),
+    };
+
+    let printer = invocation
+        .printer(&[])
+        .map_err(|error| Stop::system(&error))?;
+    for warning in &ledger.warnings {
+        printer.line_err(warn(&warning.to_string(), Some(warning.hint())));
+    }
+    for note in &notes {
+        printer.line_err(warn(note, None));
+    }
+    printer.line_out(match args.format {
+        ListFormat::Json => serde_json::to_string_pretty(&explanation)
+            .map_err(|error| stop_of(&VerbError::Json(error)))?,
+        ListFormat::Table => {
+            let place = Place::of(invocation, printer.stdout_columns().is_some());
+            words::explain(&explanation, &place)
+        }
+    });
+    printer.finish();
+    Ok(ExitCode::Done)
+}

@@ -1,0 +1,310 @@
+//! What is said of one number, in words. Pure.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::row::{PortRow, RowState};
+use super::who::Explanation;
+use crate::cli::invocation::Invocation;
+use crate::ports::who::{PortProcess, PortSocket, SocketRole};
+use crate::support::clock::unix_millis;
+use crate::support::duration;
+use crate::support::protocol::Protocol;
+use crate::support::text;
+
+/// How many sockets are told one by one.
+const LISTED: usize = 20;
+
+/// Where the reader is: what paths and times are told relative to.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Place {
+    /// The home directory, where it is shortened to `~`: on terminals.
+    pub(super) home: Option<String>,
+    /// In milliseconds since the Unix epoch.
+    pub(super) now: u64,
+}
+
+impl Place {
+    /// As it is now.
+    pub(super) fn of(invocation: &Invocation, is_terminal: bool) -> Self {
+        Self {
+            home: invocation.variable("HOME").filter(|_| is_terminal),
+            now: unix_millis(),
+        }
+    }
+
+    /// A path as it is shown.
+    pub(super) fn path(&self, path: &str) -> String {
+        let home = self.home.as_deref().filter(|home| *home != "/");
+        let below = home.and_then(|home| path.strip_prefix(home));
+        match below {
+            Some(below) if below.is_empty() || below.starts_with('/') => {
+                plain(&format!("~{below}"))
+            }
+            Some(_) | None => plain(path),
+        }
+    }
+}
+
+/// Text of others without what would steer a terminal.
+pub(super) fn plain(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
+/// The whole explanation: what it comes to, then each socket, then what else is known.
+pub(super) fn explain(told: &Explanation, place: &Place) -> String {
+    let mut lines: Vec<String> = told
+        .stacks
+        .iter()
+        .filter(|row| row.state != RowState::Remembered)
+        .map(|row| belongs(row, told, place))
+        .collect();
+    if lines.is_empty() {
+        lines.push(strangers(told));
+    }
+    lines.extend(socket_lines(told, place));
+    lines.extend(others(told, place));
+    lines.join("\n")
+}
+
+/// `port 8000 is held for `api` (PORT) of stack `shop` in ~/shop`, and what that means.
+fn belongs(row: &PortRow, told: &Explanation, place: &Place) -> String {
+    let number = number(row.port, row.protocol);
+    let of = format!(
+        "`{}` ({}) of stack `{}` in {}",
+        row.label(),
+        row.name,
+        row.project,
+        place.path(&row.project_dir)
+    );
+    let supervisor = row
+        .supervisor_pid
+        .map_or_else(String::new, |pid| format!(" (pid {pid})"));
+    match row.state {
+        RowState::Held => format!(
+            "{number} is held for {of}\n  the stack's supervisor{supervisor} {}",
+            hold(row, told)
+        ),
+        RowState::Listening => {
+            let at = row.socket_address().unwrap_or_default();
+            format!("{number} belongs to {of}, which listens on {at}")
+        }
+        RowState::NotListening => {
+            // Not so where the hold was released for a server that could not bind beside it.
+            let is_held = told
+                .sockets
+                .iter()
+                .any(|socket| socket.state == SocketRole::Held);
+            let rest = if is_held {
+                format!("\n  the stack's supervisor{supervisor} keeps it until the service does")
+            } else {
+                String::new()
+            };
+            format!("{number} belongs to {of}, which does not listen on it{rest}")
+        }
+        RowState::Stolen => {
+            let thief = match (row.pid, &row.command) {
+                (Some(pid), Some(command)) => format!("pid {pid} (`{}`)", plain(command)),
+                (Some(pid), None) => format!("pid {pid}"),
+                (None, _) => "a process that cannot be seen".to_owned(),
+            };
+            format!("{number} belongs to {of}, but was stolen by {thief}")
+        }
+        RowState::WrongPort => format!(
+            "{number} belongs to {of}, which listens on {} instead",
+            text::list(&row.listens_on)
+        ),
+        RowState::Remembered => format!("remembered for {of}, which does not run"),
+    }
+}
+
+/// What a supervisor does with a port that it holds, and who sees that.
+fn hold(row: &PortRow, told: &Explanation) -> &'static str {
+    let listens = |socket: &PortSocket| {
+        socket.protocol == Protocol::Tcp && socket.state == SocketRole::Listening
+    };
+    match row.protocol {
+        Protocol::Tcp | Protocol::Both if told.sockets.iter().any(listens) => {
+            "listens for it: clients wait until it takes over"
+        }
+        Protocol::Tcp | Protocol::Both => {
+            "keeps it bound without listening: nobody else can bind it, and `ss` and `lsof` do not \
+             show it"
+        }
+        Protocol::Udp => "keeps it bound: nobody else can bind it",
+    }
+}
+
+/// Who has a port that is no running stack's.
+fn strangers(told: &Explanation) -> String {
+    let port = told.port;
+    let Some(first) = told.sockets.first() else {
+        return format!("nobody has port {port}");
+    };
+    let number = number(port, first.protocol);
+    match first.state {
+        SocketRole::Listening => format!("{number} is taken by {}", owner(first)),
+        SocketRole::Held => format!("{number} is held by the supervisor of a stack"),
+        SocketRole::Bound => format!(
+            "{number} is taken by {}, which is bound to it and does not listen",
+            owner(first)
+        ),
+        SocketRole::Connected if told.traits.is_ephemeral => format!(
+            "{number} is one end of an outgoing connection of {}{}; the kernel gave it that number",
+            owner(first),
+            peer(first)
+        ),
+        SocketRole::Connected => format!(
+            "nobody listens on {number}, but {} has a connection there{}",
+            owner(first),
+            peer(first)
+        ),
+        SocketRole::Leftover => format!(
+            "nobody has {number} any more, but closed connections are left, which the kernel keeps \
+             for a minute"
+        ),
+    }
+}
+
+/// `port 8000`, `UDP port 5353`.
+fn number(port: u16, protocol: Protocol) -> String {
+    match protocol {
+        Protocol::Tcp | Protocol::Both => format!("port {port}"),
+        Protocol::Udp => format!("UDP port {port}"),
+    }
+}
+
+/// ` to 192.0.2.1:443`.
+fn peer(socket: &PortSocket) -> String {
+    socket
+        .peer
+        .map_or_else(String::new, |peer| format!(" to {peer}"))
+}
+
+fn owner(socket: &PortSocket) -> String {
+    match (&socket.process, &socket.user, socket.uid) {
+        (Some(process), _, _) => format!("pid {} (`{}`)", process.pid, plain(&process.command)),
+        (None, Some(user), _) => format!("a process of user {user} that cannot be seen"),
+        (None, None, Some(uid)) => format!("a process of user {uid} that cannot be seen"),
+        (None, None, None) => "no process".to_owned(),
+    }
+}
+
+/// A line for each socket that is more than a connection, and one for all connections of a process.
+fn socket_lines(told: &Explanation, place: &Place) -> Vec<String> {
+    let mut found: Vec<(String, usize)> = Vec::new();
+    for socket in &told.sockets {
+        let line = socket_line(told.port, socket, place);
+        match found.iter_mut().find(|(known, _)| *known == line) {
+            Some((_, count)) => *count += 1,
+            None => found.push((line, 1)),
+        }
+    }
+    let shown = found.iter().take(LISTED);
+    let mut lines: Vec<String> = shown
+        .map(|(line, count)| match count {
+            1 => format!("  {line}"),
+            count => format!("  {line} ({count} sockets)"),
+        })
+        .collect();
+    if found.len() > LISTED {
+        lines.push(format!("  and {} more", found.len() - LISTED));
+    }
+    lines
+}
+
+/// `tcp 127.0.0.1:8123: listening, pid 4711 (`./api`), user me, since 3 m 20 s, in ~/shop`. Of connections
+/// the other end is not told, so that all of one process make one line.
+fn socket_line(port: u16, socket: &PortSocket, place: &Place) -> String {
+    let word = match socket.state {
+        SocketRole::Listening => "listening",
+        SocketRole::Held => "held",
+        SocketRole::Bound => "bound",
+        SocketRole::Connected => "connected",
+        SocketRole::Leftover => "closed, kept by the kernel for a minute",
+    };
+    let address = SocketAddr::new(socket.address, port);
+    let mut line = format!("{} {address}: {word}", socket.protocol);
+    match (&socket.process, socket.uid) {
+        (Some(process), _) => line.push_str(&process_words(process, socket, place)),
+        (None, Some(_)) => {
+            line.push_str(", ");
+            line.push_str(&owner(socket));
+        }
+        (None, None) => {}
+    }
+    line
+}
+
+fn process_words(process: &PortProcess, socket: &PortSocket, place: &Place) -> String {
+    let mut words = format!(", pid {} (`{}`)", process.pid, plain(&process.command));
+    let mut add = |word: String| {
+        words.push_str(", ");
+        words.push_str(&word);
+    };
+    if let Some(user) = process.user.as_ref().or(socket.user.as_ref()) {
+        add(format!("user {user}"));
+    }
+    if let Some(started_at) = process.started_at {
+        let age = Duration::from_millis(place.now.saturating_sub(started_at));
+        add(format!(
+            "for {}",
+            duration::human(Duration::from_secs(age.as_secs()))
+        ));
+    }
+    if let Some(directory) = &process.directory {
+        add(format!("in {}", place.path(directory)));
+    }
+    if let (Some(service), Some(instance)) = (&process.service, &process.instance) {
+        add(format!(
+            "service `{}` of instance {}",
+            plain(service),
+            plain(instance)
+        ));
+    }
+    words
+}
+
+/// What else is known of the number.
+fn others(told: &Explanation, place: &Place) -> Vec<String> {
+    let mut lines: Vec<String> = told
+        .stacks
+        .iter()
+        .filter(|row| row.state == RowState::Remembered)
+        .map(|row| format!("  {}", belongs(row, told, place)))
+        .collect();
+    let traits = told.traits;
+    let facts = [
+        (
+            told.is_granted,
+            "given out by `stack ports free` within the last two minutes",
+        ),
+        (
+            traits.is_reserved,
+            "kept free by the administrator (net.ipv4.ip_local_reserved_ports)",
+        ),
+        (
+            traits.is_ephemeral,
+            "in the range of outgoing connections (net.ipv4.ip_local_port_range), which may get it \
+             at any time",
+        ),
+        (
+            traits.is_refused_by_browsers,
+            "browsers refuse to connect to it",
+        ),
+        (
+            traits.is_privileged,
+            "below net.ipv4.ip_unprivileged_port_start: to bind it takes a privilege",
+        ),
+    ];
+    lines.extend(
+        facts
+            .iter()
+            .filter(|(is_so, _)| *is_so)
+            .map(|(_, words)| format!("  {words}")),
+    );
+    lines
+}
+
+#[cfg(test)]
+mod tests;
