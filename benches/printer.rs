@@ -22,11 +22,11 @@ const VOLUME: usize = 64 * 1024 * 1024;
 /// As much as a supervisor reads from a pipe at once.
 const BLOCK: usize = 64 * 1024;
 
-fn options(services: &[ServiceName], is_terminal: bool) -> PrinterOptions {
+fn options(units: &[UnitName], is_terminal: bool) -> PrinterOptions {
     PrinterOptions {
         progress: Progress::Plain,
         log_prefix: true,
-        services: services.to_vec(),
+        units: units.to_vec(),
         terminals: Terminals {
             stdout: is_terminal,
             ..Terminals::default()
@@ -40,14 +40,15 @@ fn null() -> Box<dyn std::io::Write + Send> {
     Box::new(file.expect("every system has a /dev/null"))
 }
 
-fn start(services: &[ServiceName], is_terminal: bool) -> Printer {
-    let options = options(services, is_terminal);
+fn start(units: &[UnitName], is_terminal: bool) -> Printer {
+    let options = options(units, is_terminal);
     Printer::start_on(options, null(), null()).expect("the system gives a thread")
 }
 
-fn services(count: usize) -> Vec<ServiceName> {
+fn units(count: usize) -> Vec<UnitName> {
     let name = |place: usize| ServiceName::new(&format!("service-{place}"));
-    (0..count).filter_map(|place| name(place).ok()).collect()
+    let services = (0..count).filter_map(|place| name(place).ok());
+    services.map(UnitName::first).collect()
 }
 
 /// Lines of `line` bytes for each service in turn, until `VOLUME` is printed.
@@ -56,19 +57,19 @@ fn print(bencher: Bencher, count: usize, line: usize, is_terminal: bool) {
         .enable_time()
         .build()
         .expect("the system gives a runtime");
-    let services = services(count);
+    let units = units(count);
     let lines = ("x".repeat(line - 1) + "\n").repeat(BLOCK / line);
     let bytes = Bytes::from(lines);
     let rounds = VOLUME / bytes.len();
     bencher
         .counter(BytesCount::new(rounds * bytes.len()))
         .bench_local(|| {
-            let printer = start(&services, is_terminal);
+            let printer = start(&units, is_terminal);
             runtime.block_on(async {
                 for round in 0..rounds {
                     let mut block = LogBlock {
                         offset: 0,
-                        unit: UnitName::first(services[round % count].clone()),
+                        unit: units[round % count].clone(),
                         stream: LogStream::Stdout,
                         time: 1_795_000_000_123_456_789,
                         attempt: 1,
@@ -98,14 +99,14 @@ fn twenty_services_to_dev_null(bencher: Bencher, line: usize) {
 /// Start and end of the thread, with nothing printed.
 #[divan::bench(args = [1, 100])]
 fn start_and_finish(bencher: Bencher, count: usize) {
-    let services = services(count);
-    bencher.bench_local(|| black_box(start(&services, false)).finish());
+    let units = units(count);
+    bencher.bench_local(|| black_box(start(&units, false)).finish());
 }
 
 /// What the caller waits for.
 #[divan::bench(args = [1, 100])]
 fn start_only(bencher: Bencher, count: usize) {
-    let services = services(count);
+    let units = units(count);
     // The end is paid for when the printer is dropped, which is not measured.
-    bencher.bench_local(|| start(&services, false));
+    bencher.bench_local(|| start(&units, false));
 }

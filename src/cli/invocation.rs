@@ -16,7 +16,7 @@ use crate::run::instance::Instance;
 use crate::spec::find::{Found, Request, find, read};
 use crate::spec::problem::{Problem, Severity};
 use crate::spec::{Input, load};
-use crate::support::name::{ProjectName, ServiceName};
+use crate::support::name::{ProjectName, ServiceName, UnitName};
 use crate::support::text::nearest;
 
 /// The surroundings of one run of `stack`.
@@ -223,13 +223,13 @@ impl Invocation {
         Ledger::at(self.state_dir())
     }
 
-    /// The printer's options for these services.
-    pub fn printer_options(&self, services: &[ServiceName]) -> PrinterOptions {
+    /// The printer's options for these units.
+    pub fn printer_options(&self, units: &[UnitName]) -> PrinterOptions {
         PrinterOptions {
             progress: self.global.progress,
             color: self.global.color,
             log_prefix: true,
-            services: services.to_vec(),
+            units: units.to_vec(),
             terminals: self.terminals,
             working_dir: Some(self.working_dir.clone()),
             ..PrinterOptions::default()
@@ -237,8 +237,8 @@ impl Invocation {
     }
 
     /// A printer for these services.
-    pub fn printer(&self, services: &[ServiceName]) -> io::Result<Printer> {
-        Printer::start(self.printer_options(services))
+    pub fn printer(&self, units: &[UnitName]) -> io::Result<Printer> {
+        Printer::start(self.printer_options(units))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::run::snapshot::{Event, Phase, PortState, ServiceSnapshot};
-use crate::support::name::ServiceName;
+use crate::support::name::{ServiceName, UnitName};
 
 /// What "up" means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub enum Progress {
     Pending,
     /// Nothing is on its way any more; these have failed.
     Settled {
-        /// The services that are not up and will not be, in the order of the file.
-        failed: Vec<ServiceName>,
+        /// The units that are not up and will not be, in the order of the file.
+        failed: Vec<UnitName>,
     },
 }
 
@@ -31,10 +31,10 @@ pub enum Progress {
 #[derive(Debug)]
 pub struct Readiness {
     target: Target,
-    /// Who is waited for; `None` is everything that is not pending.
+    /// Who is waited for, all replicas of each; `None` is everything that is not pending.
     asked: Option<Vec<ServiceName>>,
-    latest: HashMap<ServiceName, ServiceSnapshot>,
-    order: Vec<ServiceName>,
+    latest: HashMap<UnitName, ServiceSnapshot>,
+    order: Vec<UnitName>,
 }
 
 /// How one service stands to a target.
@@ -72,70 +72,87 @@ impl Readiness {
     }
 
     fn see(&mut self, service: &ServiceSnapshot) {
-        let name = service.service.clone();
-        if self.latest.insert(name.clone(), service.clone()).is_none() {
-            self.order.push(name);
+        let unit = service.unit();
+        if self.latest.insert(unit.clone(), service.clone()).is_none() {
+            self.order.push(unit);
         }
     }
 
-    /// The last that is known of a service.
-    pub fn latest(&self, name: &ServiceName) -> Option<&ServiceSnapshot> {
-        self.latest.get(name)
+    /// The last that is known of a unit.
+    pub fn latest(&self, unit: &UnitName) -> Option<&ServiceSnapshot> {
+        self.latest.get(unit)
     }
 
-    /// The last that is known of every service, in the order of the file.
+    /// The last that is known of every unit, in the order of the file.
     pub fn services(&self) -> impl Iterator<Item = &ServiceSnapshot> {
-        self.order.iter().filter_map(|name| self.latest.get(name))
+        self.order.iter().filter_map(|unit| self.latest.get(unit))
     }
 
-    /// The services that are still on their way.
-    pub fn pending(&self) -> Vec<ServiceName> {
-        let asked = self.asked.as_ref().unwrap_or(&self.order);
-        asked
-            .iter()
-            .filter(|name| {
-                self.latest.get(*name).is_none_or(|service| {
-                    standing(self.target, service, self.asked.is_some()) == Standing::OnItsWay
-                })
-            })
-            .cloned()
-            .collect()
+    /// The same of those that are waited for.
+    fn asked(&self) -> impl Iterator<Item = &ServiceSnapshot> {
+        self.services().filter(|service| {
+            self.asked
+                .as_ref()
+                .is_none_or(|asked| asked.contains(&service.service))
+        })
     }
 
-    /// The services on their way whose port was stolen, or which listen on another one: no more is
-    /// to be expected of them, though they may come round.
-    pub fn astray(&self) -> Vec<ServiceName> {
-        let is_astray = |name: &&ServiceName| {
-            self.latest.get(*name).is_some_and(|service| {
-                service.ports.iter().any(|port| match port.state {
-                    PortState::Stolen { .. } | PortState::WrongPort { .. } => true,
-                    PortState::Held | PortState::Listening { .. } | PortState::NotListening => {
-                        false
-                    }
-                })
+    /// The services that were asked for and of which not every replica has been seen.
+    fn unseen(&self) -> impl Iterator<Item = &ServiceName> {
+        let asked = self.asked.iter().flatten();
+        asked.filter(|&name| {
+            let mut seen = self.services().filter(|service| service.service == *name);
+            let Some(first) = seen.next() else {
+                return true;
+            };
+            seen.zip(1_u32..)
+                .map(|(_, count)| count + 1)
+                .last()
+                .unwrap_or(1)
+                < first.replicas
+        })
+    }
+
+    fn standing(&self, service: &ServiceSnapshot) -> Standing {
+        standing(self.target, service, self.asked.is_some())
+    }
+
+    fn on_their_way(&self) -> impl Iterator<Item = &ServiceSnapshot> {
+        self.asked()
+            .filter(|service| self.standing(service) == Standing::OnItsWay)
+    }
+
+    /// Who is still on the way, as it is shown.
+    pub fn pending(&self) -> Vec<String> {
+        let unseen = self.unseen().map(ToString::to_string);
+        let seen = self.on_their_way().map(ServiceSnapshot::label);
+        unseen.chain(seen).collect()
+    }
+
+    /// Those on their way whose port was stolen, or which listen on another one: no more is to be
+    /// expected of them, though they may come round.
+    pub fn astray(&self) -> Vec<&ServiceSnapshot> {
+        let is_astray = |service: &&ServiceSnapshot| {
+            service.ports.iter().any(|port| match port.state {
+                PortState::Stolen { .. } | PortState::WrongPort { .. } => true,
+                PortState::Held | PortState::Listening { .. } | PortState::NotListening => false,
             })
         };
-        self.pending().iter().filter(is_astray).cloned().collect()
+        self.on_their_way().filter(is_astray).collect()
     }
 
-    /// How far it is. Nothing is settled before every service that was asked for has been seen.
+    /// How far it is. Nothing is settled before every replica of every service that was asked for
+    /// has been seen.
     pub fn progress(&self) -> Progress {
-        let mut failed = Vec::new();
-        let asked = self.asked.as_ref().unwrap_or(&self.order);
-        if asked.is_empty() {
+        let is_seen = self.asked().next().is_some() && self.unseen().next().is_none();
+        if !is_seen || self.on_their_way().next().is_some() {
             return Progress::Pending;
         }
-        for name in asked {
-            let Some(service) = self.latest.get(name) else {
-                return Progress::Pending;
-            };
-            match standing(self.target, service, self.asked.is_some()) {
-                Standing::OnItsWay => return Progress::Pending,
-                Standing::There => {}
-                Standing::Failed => failed.push(name.clone()),
-            }
-        }
-        failed.sort_by_key(|name| self.order.iter().position(|other| other == name));
+        let failed = self
+            .asked()
+            .filter(|service| self.standing(service) == Standing::Failed)
+            .map(ServiceSnapshot::unit)
+            .collect();
         Progress::Settled { failed }
     }
 }
@@ -213,7 +230,26 @@ mod tests {
         else {
             panic!("still pending")
         };
-        assert_eq!(failed, [ServiceName::new("s0").unwrap()]);
+        assert_eq!(failed, [samples::unit("s0")]);
+    }
+
+    #[test]
+    fn a_service_that_was_asked_for_means_all_its_replicas() {
+        let replica = |replica, phase| ServiceSnapshot {
+            replica,
+            replicas: 2,
+            ..service("web", phase)
+        };
+        let mut readiness = Readiness::new(Target::Ready, Some(vec![samples::name("web")]));
+        readiness.see(&service("api", Phase::Starting));
+        assert_eq!(readiness.pending(), ["web"]);
+        readiness.see(&replica(1, Phase::Healthy));
+        assert_eq!(readiness.progress(), Progress::Pending, "one is not seen");
+        readiness.see(&replica(2, Phase::Starting));
+        assert_eq!(readiness.pending(), ["web-2"]);
+        readiness.see(&replica(2, Phase::Failed));
+        let failed = vec![samples::replica("web", 2)];
+        assert_eq!(readiness.progress(), Progress::Settled { failed });
     }
 
     #[test]

@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::logs::LogBlock;
 use super::snapshot::{Event, ServiceSnapshot};
-use crate::support::name::{ProjectName, ServiceName};
+use crate::support::name::{ProjectName, ServiceName, UnitName};
 
 /// Something that a user asks of a running stack. An empty list of services means all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,9 @@ pub struct CommandReply {
     /// The services that it concerns, in the order of the file; those that were left alone are not
     /// among them.
     pub affected: Vec<ServiceName>,
+    /// Which of their replicas it concerns.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<UnitName>,
 }
 
 /// Why a command was not carried out.

@@ -28,6 +28,13 @@ pub(crate) fn name(text: &str) -> ServiceName {
     ServiceName::new(text).unwrap()
 }
 
+pub(crate) fn replica(text: &str, replica: u32) -> UnitName {
+    UnitName {
+        service: name(text),
+        replica,
+    }
+}
+
 pub(crate) fn service(text: &str, phase: Phase, since: u64) -> ServiceSnapshot {
     ServiceSnapshot {
         service: name(text),
@@ -73,6 +80,19 @@ pub(crate) fn snapshot() -> StackSnapshot {
     }
 }
 
+/// The same with a second replica of `web`, which was stopped.
+fn two_replicas() -> StackSnapshot {
+    let mut stack = snapshot();
+    stack.services[0].replicas = 2;
+    let second = ServiceSnapshot {
+        replica: 2,
+        replicas: 2,
+        ..service("web", Phase::Stopped, 40)
+    };
+    stack.services.insert(1, second);
+    stack
+}
+
 pub(crate) fn block(text: &str, time: u64, bytes: &'static [u8]) -> LogBlock {
     LogBlock {
         unit: UnitName::first(name(text)),
@@ -107,6 +127,8 @@ pub(crate) enum Act {
     Answer,
     /// The same, with a snapshot of more than [`LONG`] bytes.
     AnswerAtLength,
+    /// Answers as a stack in which `web` has two replicas, of which commands concern the second.
+    AnswerForSecond,
     /// Refuses the command.
     Refuse(CommandError),
     /// Forgets the request.
@@ -167,9 +189,21 @@ impl Fake {
                             ..snapshot()
                         });
                     }
+                    (Act::AnswerForSecond, Request::Snapshot(reply)) => {
+                        let _ = reply.send(two_replicas());
+                    }
+                    (Act::AnswerForSecond, Request::Command(command, reply)) => {
+                        let affected = vec![name("web")];
+                        let units = vec![replica("web", 2)];
+                        let _ = reply.send(Ok(CommandReply { affected, units }));
+                        for event in consequences(&command) {
+                            let _ = event_tx.send(event);
+                        }
+                    }
                     (Act::Answer | Act::AnswerAtLength, Request::Command(command, reply)) => {
                         let affected = vec![name("web")];
-                        let _ = reply.send(Ok(CommandReply { affected }));
+                        let units = vec![UnitName::first(name("web"))];
+                        let _ = reply.send(Ok(CommandReply { affected, units }));
                         for event in consequences(&command) {
                             let _ = event_tx.send(event);
                         }

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::fake::{name, service, snapshot};
+use super::fake::{name, replica, service, snapshot};
 use crate::api::messages::{CommandReply, CommandRequest, ErrorBody, Update, VersionInfo};
 use crate::run::control::{Command, StackSnapshot};
 use crate::run::snapshot::{Exit, Notice, NoticeLevel, Phase, PortSnapshot, PortState};
@@ -124,12 +124,19 @@ fn every_message_still_reads_and_is_still_written_so() {
     ] {
         holds(file, &request);
     }
-    holds(
-        "reply",
-        &CommandReply {
-            affected: vec![name("web"), name("api")],
-        },
-    );
+    for (file, units) in [
+        // Without units, as it was before replicas.
+        ("reply", Vec::new()),
+        ("reply-units", vec![replica("web", 1), replica("web", 2)]),
+    ] {
+        holds(
+            file,
+            &CommandReply {
+                affected: vec![name("web"), name("api")],
+                units,
+            },
+        );
+    }
     holds(
         "version",
         &VersionInfo {
@@ -170,6 +177,14 @@ fn every_message_still_reads_and_is_still_written_so() {
                 level: NoticeLevel::Warning,
                 message: "restarts in 200 ms".to_owned(),
             }),
+        ),
+        (
+            "event-notice-replica",
+            Update::Notice(Notice::about(
+                Some(replica("web", 2)),
+                NoticeLevel::Warning,
+                "restarts in 200 ms",
+            )),
         ),
         (
             "event-ended",

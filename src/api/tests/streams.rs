@@ -2,7 +2,7 @@
 
 use tokio::time::timeout;
 
-use super::fake::{Fake, GENEROUS, block, name, service, snapshot};
+use super::fake::{Fake, GENEROUS, block, name, replica, service, snapshot};
 use crate::api::client::{ClientError, EventStream, LogFollow};
 use crate::api::frame::Frame;
 use crate::api::messages::{Update, code};
@@ -151,20 +151,26 @@ async fn output_arrives_byte_for_byte_for_whom_it_was_asked() {
     assert_eq!(next_frame(&mut one).await, start);
     let odd = block("web", 1, b"caf\xc3\n\0\x1b[31m{\"frame\":\"block\"}\r\n");
     let other = block("api", 2, b"\n");
+    let second = crate::run::logs::LogBlock {
+        unit: replica("web", 2),
+        ..block("web", 2, b"of the second replica\n")
+    };
     let last = crate::run::logs::LogBlock {
         is_partial: true,
         ..block("web", 3, b"no end")
     };
-    for block in [&odd, &other, &last] {
+    for block in [&odd, &other, &second, &last] {
         fake.logs.send(block.clone()).unwrap();
     }
-    for block in [&odd, &other, &last] {
+    for block in [&odd, &other, &second, &last] {
         assert_eq!(
             next_frame(&mut all).await,
             Some(Frame::Block(block.clone()))
         );
     }
     assert_eq!(next_frame(&mut one).await, Some(Frame::Block(odd)));
+    // A service that is asked for means all its replicas.
+    assert_eq!(next_frame(&mut one).await, Some(Frame::Block(second)));
     assert_eq!(next_frame(&mut one).await, Some(Frame::Block(last)));
 }
 

@@ -1,13 +1,14 @@
-//! What the printer knows of every service: which are on their way, and which deserve a row.
+//! What the printer knows of every unit: which are on their way, and which deserve a row.
 //!
 //! Pure: events and the time in, decisions out. [`super::frame`] draws it.
 
 use std::collections::HashMap;
 
+use super::roster::Roster;
 use super::words::{self, Rank, Said};
 use crate::cli::style::CRASH_LOOP;
 use crate::run::snapshot::{Phase, ServiceSnapshot};
-use crate::support::name::ServiceName;
+use crate::support::name::UnitName;
 
 /// The live region comes only when something has been pending for this long: a stack that is up
 /// at once needs none, and then `indicatif` is never touched.
@@ -22,14 +23,16 @@ const SLOW_STOP: u64 = 1_000;
 /// Without a change for this long, a service's row shows the last line that it printed.
 pub(super) const QUIET_AFTER: u64 = 3_000;
 
-/// One service.
+/// One unit.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) snapshot: ServiceSnapshot,
     /// The name as it is shown.
     pub(super) label: String,
-    /// Its place in the file, which gives its colour.
+    /// What gives its colour.
     pub(super) position: usize,
+    /// Its place in the file, and among the replicas of its service.
+    rank: (usize, u32),
     /// The number of the change that made it what it is.
     pub(super) changed: u64,
     /// What it printed last, free of escape sequences.
@@ -88,13 +91,13 @@ impl Row {
     }
 }
 
-/// Every service.
+/// Every unit.
 #[derive(Debug, Default)]
 pub(super) struct Board {
     rows: Vec<Row>,
-    places: HashMap<(ServiceName, u32), usize>,
-    /// The order of the file, for services that have not been heard of yet.
-    order: HashMap<ServiceName, usize>,
+    places: HashMap<UnitName, usize>,
+    /// Their names, and those of units that have not been heard of yet.
+    roster: Roster,
     changes: u64,
     /// Since when something is pending.
     pending_since: Option<u64>,
@@ -114,33 +117,42 @@ pub(super) struct Selection<'a> {
 }
 
 impl Board {
-    /// A board for services in the order of the file.
-    pub(super) fn new(services: &[ServiceName]) -> Self {
-        let order = services.iter().cloned().zip(0..).collect();
+    /// A board for units in the order of the file.
+    pub(super) fn new(units: &[UnitName]) -> Self {
         Self {
-            order,
+            roster: Roster::new(units),
             ..Self::default()
         }
+    }
+
+    /// The names of all units.
+    pub(super) fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// The names of all units, to be added to.
+    pub(super) fn roster_mut(&mut self) -> &mut Roster {
+        &mut self.roster
     }
 
     /// Takes a snapshot; `now` in milliseconds since the Unix epoch. What there is to say, if
     /// there is.
     pub(super) fn apply(&mut self, snapshot: ServiceSnapshot, now: u64) -> Option<Said> {
-        let key = (snapshot.service.clone(), snapshot.replica);
+        let unit = snapshot.unit();
         self.changes += 1;
-        let said = if let Some(&place) = self.places.get(&key) {
+        let said = if let Some(&place) = self.places.get(&unit) {
             let row = &mut self.rows[place];
             let said = words::change(Some(&row.snapshot), &snapshot, now);
             if row.snapshot.phase != snapshot.phase {
                 row.changed = self.changes;
                 row.is_slow_stop_told = false;
             }
+            row.label = snapshot.label();
             row.snapshot = snapshot;
             said
         } else {
-            self.places.insert(key, self.rows.len());
             let said = words::change(None, &snapshot, now);
-            self.insert(snapshot);
+            self.insert(unit, snapshot);
             said
         };
         if self.rows.iter().any(Row::is_pending) {
@@ -151,31 +163,25 @@ impl Board {
         said
     }
 
-    fn insert(&mut self, snapshot: ServiceSnapshot) {
-        let next = self.order.len();
-        let position = *self.order.entry(snapshot.service.clone()).or_insert(next);
+    fn insert(&mut self, unit: UnitName, snapshot: ServiceSnapshot) {
+        self.roster.add(&unit);
         self.rows.push(Row {
-            label: words::label(&snapshot),
-            position,
+            label: snapshot.label(),
+            position: self.roster.position(&unit),
+            rank: self.roster.rank(&unit),
             changed: self.changes,
             last_line: String::new(),
             is_slow_stop_told: false,
             snapshot,
         });
+        self.places.insert(unit, self.rows.len() - 1);
     }
 
-    /// Notes what a service printed last.
-    pub(super) fn set_last_line(&mut self, service: &ServiceName, line: &str) {
-        for row in &mut self.rows {
-            if row.snapshot.service == *service {
-                line.clone_into(&mut row.last_line);
-            }
+    /// Notes what a unit printed last.
+    pub(super) fn set_last_line(&mut self, unit: &UnitName, line: &str) {
+        if let Some(&place) = self.places.get(unit) {
+            line.clone_into(&mut self.rows[place].last_line);
         }
-    }
-
-    /// The place of a service in the file.
-    pub(super) fn position(&self, service: &ServiceName) -> usize {
-        self.order.get(service).copied().unwrap_or(self.order.len())
     }
 
     /// Whether something is on its way.
@@ -296,10 +302,10 @@ impl Board {
         let needs_note = !hidden.is_empty() || wanted.len() > limit;
         let room = limit.saturating_sub(usize::from(needs_note)).max(1);
         if wanted.len() > room {
-            wanted.sort_by_key(|row| (row.interest(), row.age(), row.position));
+            wanted.sort_by_key(|row| (row.interest(), row.age(), row.rank));
             hidden.extend(wanted.drain(room..));
         }
-        wanted.sort_by_key(|row| (row.position, row.snapshot.replica));
+        wanted.sort_by_key(|row| row.rank);
         // With room for a single line, the row is worth more than the note.
         if limit <= 1 {
             hidden.clear();

@@ -16,7 +16,7 @@ use crate::run::control::StackSnapshot;
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::{Event, Notice};
 use crate::support::clock::unix_millis;
-use crate::support::name::ServiceName;
+use crate::support::name::{ServiceName, UnitName};
 
 /// Prints everything that the program says. Share it by reference or [`Arc`]; no method waits for
 /// a terminal but [`Printer::finish`], which has an end.
@@ -100,7 +100,7 @@ impl Printer {
         self.shared.send(|queue| queue.push_event(event.clone()));
     }
 
-    /// Prints output of a service, if it is one whose output is shown.
+    /// Prints output of a unit, if its service is one whose output is shown.
     pub fn logs(&self, block: LogBlock) -> Delivery {
         let is_shown = self.is_attached(&block.unit.service);
         self.shared.offer(block, is_shown)
@@ -123,6 +123,12 @@ impl Printer {
     pub fn notice(&self, notice: Notice) {
         self.shared
             .send(|queue| queue.push_event(Event::Notice(notice)));
+    }
+
+    /// Makes units known that were not at the start. Of a service of which there are several, the
+    /// names are shown with their numbers.
+    pub fn introduce(&self, units: Vec<UnitName>) {
+        self.shared.send(|queue| queue.append(Item::Units(units)));
     }
 
     /// Prints data on stdout: one line, or several with their ends.

@@ -19,6 +19,9 @@ struct Object<'a> {
     kind: Kind,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
+    /// The replica that a notice is about; that of a service stands in its details.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replica: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,7 +36,7 @@ struct Object<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     log_tail: Option<&'a [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    not_started: Option<&'a [ServiceName]>,
+    not_started: Option<&'a [String]>,
 }
 
 /// What an object is about.
@@ -58,6 +61,7 @@ pub(super) enum Kind {
 #[derive(Serialize)]
 struct Details<'a> {
     replica: u32,
+    replicas: u32,
     attempt: u32,
     failures: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -79,6 +83,7 @@ impl<'a> Details<'a> {
     fn of(service: &'a ServiceSnapshot) -> Self {
         Self {
             replica: service.replica,
+            replicas: service.replicas,
             attempt: service.attempt,
             failures: service.failures,
             pid: service.pid,
@@ -97,6 +102,7 @@ fn object(kind: Kind, now: u64, text: &str) -> Object<'_> {
         time: timestamp(now),
         kind,
         id: None,
+        replica: None,
         status: None,
         level: None,
         text,
@@ -127,6 +133,7 @@ pub(super) fn change(service: &ServiceSnapshot, said: &Said) -> String {
 pub(super) fn notice(now: u64, notice: &Notice) -> String {
     line(&Object {
         id: notice.service.as_ref().map(ServiceName::as_str),
+        replica: notice.replica,
         level: Some(notice.level),
         ..object(Kind::Notice, now, &notice.message)
     })
@@ -188,7 +195,7 @@ mod tests {
             .collect();
         let warning = Notice {
             service: Some(name("api")),
-            replica: None,
+            replica: Some(1),
             level: NoticeLevel::Warning,
             message: "port 5173 is taken".to_owned(),
         };
@@ -197,7 +204,7 @@ mod tests {
         let failed = Failure {
             service: changes[2].clone(),
             tail: vec!["no such table".to_owned()],
-            blocked: vec![name("web")],
+            blocked: vec!["web".to_owned()],
         };
         text += &failure(3_000, &failed);
         text += &summary(4_000, &stack(vec![changes[1].clone()]));

@@ -26,6 +26,7 @@ mod painter;
 mod plain;
 mod queue;
 mod region;
+mod roster;
 #[cfg(test)]
 pub(crate) mod samples;
 mod sink;

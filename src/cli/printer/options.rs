@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::queue::Policy;
 use crate::cli::style::Palette;
-use crate::support::name::ServiceName;
+use crate::support::name::{ServiceName, UnitName};
 
 /// How progress is shown, as `--progress` says it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -71,12 +71,13 @@ pub struct PrinterOptions {
     pub progress: Progress,
     /// Whether to use colour.
     pub color: Color,
-    /// Whether log lines begin with their service's name.
+    /// Whether log lines begin with their unit's name.
     pub log_prefix: bool,
     /// Whether log lines carry the time at which they were read.
     pub timestamps: bool,
-    /// Every service, in the order of the file: it gives the colours and the rows' order.
-    pub services: Vec<ServiceName>,
+    /// Every unit that is known, in the order of the file: it gives the names, the colours and the
+    /// rows' order.
+    pub units: Vec<UnitName>,
     /// The services whose output is shown; `None` for all.
     pub attach: Option<Vec<ServiceName>>,
     /// The standard streams.

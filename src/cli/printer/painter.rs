@@ -1,4 +1,4 @@
-//! Log blocks to bytes: each line whole, the name of its service before it.
+//! Log blocks to bytes: each line whole, the name of its unit before it.
 //!
 //! This is the hot path, through which everything goes that services print: it works on bytes,
 //! finds line ends with `memchr`, and appends to one buffer that [`super::worker`] writes in large
@@ -10,15 +10,16 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::cli::printer::escape::{Filter, Piece, is_plain};
-use crate::cli::style::{Palette, pad, width};
+use crate::cli::printer::roster::Roster;
+use crate::cli::style::{Palette, pad};
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::LogStream;
-use crate::support::name::ServiceName;
+use crate::support::name::UnitName;
 
 /// How log lines look.
 #[derive(Debug, Clone)]
 pub(super) struct LogStyle {
-    /// Whether each line begins with its service's name.
+    /// Whether each line begins with its unit's name.
     pub(super) has_prefix: bool,
     /// Whether each line begins with the time at which it was read.
     pub(super) has_timestamps: bool,
@@ -31,7 +32,7 @@ pub(super) struct LogStyle {
 /// A line that is on the screen without its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct OpenLine {
-    service: ServiceName,
+    unit: UnitName,
     stream: LogStream,
     attempt: u32,
 }
@@ -39,16 +40,14 @@ struct OpenLine {
 impl OpenLine {
     fn of(block: &LogBlock) -> Self {
         Self {
-            service: block.unit.service.clone(),
+            unit: block.unit.clone(),
             stream: block.stream,
             attempt: block.attempt,
         }
     }
 
     fn is_continued_by(&self, block: &LogBlock) -> bool {
-        self.service == block.unit.service
-            && self.stream == block.stream
-            && self.attempt == block.attempt
+        self.unit == block.unit && self.stream == block.stream && self.attempt == block.attempt
     }
 }
 
@@ -56,47 +55,48 @@ impl OpenLine {
 #[derive(Debug)]
 pub(super) struct Painter {
     style: LogStyle,
-    prefixes: HashMap<ServiceName, Bytes>,
-    prefix_cells: usize,
-    filters: HashMap<(ServiceName, LogStream), Filter>,
+    /// What stands before each line of a unit, as long as no name changes.
+    prefixes: HashMap<UnitName, Bytes>,
+    filters: HashMap<(UnitName, LogStream), Filter>,
     open: Option<OpenLine>,
     /// Prefix and time of the block at hand; kept for its capacity.
     head: Vec<u8>,
 }
 
 impl Painter {
-    /// A painter for services in the order of the file.
-    pub(super) fn new(style: LogStyle, services: &[ServiceName]) -> Self {
-        let prefix_cells = services.iter().map(|service| width(service.as_str())).max();
-        let mut painter = Self {
+    pub(super) fn new(style: LogStyle) -> Self {
+        Self {
             style,
-            prefixes: HashMap::with_capacity(services.len()),
-            prefix_cells: prefix_cells.unwrap_or(0),
+            prefixes: HashMap::new(),
             filters: HashMap::new(),
             open: None,
             head: Vec::new(),
-        };
-        for service in services {
-            painter.prefix(service);
         }
-        painter
     }
 
-    /// What stands before each line of a service. One that was not announced gets the next colour.
-    fn prefix(&mut self, service: &ServiceName) -> Bytes {
-        if let Some(prefix) = self.prefixes.get(service) {
+    /// Names have changed: what stands before lines is made anew.
+    pub(super) fn forget_prefixes(&mut self) {
+        self.prefixes.clear();
+    }
+
+    /// What stands before each line of a unit. One that was not announced gets the next colour.
+    fn prefix(&mut self, unit: &UnitName, roster: &mut Roster) -> Bytes {
+        if let Some(prefix) = self.prefixes.get(unit) {
             return prefix.clone();
         }
-        let text = format!("{} |", pad(service.as_str(), self.prefix_cells));
-        let position = self.prefixes.len();
+        if roster.add(unit) {
+            self.forget_prefixes();
+        }
+        let text = format!("{} |", pad(&roster.label(unit), roster.cells()));
+        let position = roster.position(unit);
         let prefix = self.style.palette.paint_service(position, &text) + " ";
         let prefix = Bytes::from(prefix);
-        self.prefixes.insert(service.clone(), prefix.clone());
+        self.prefixes.insert(unit.clone(), prefix.clone());
         prefix
     }
 
     /// Appends a block.
-    pub(super) fn paint(&mut self, block: &LogBlock, out: &mut Vec<u8>) {
+    pub(super) fn paint(&mut self, block: &LogBlock, roster: &mut Roster, out: &mut Vec<u8>) {
         if block.bytes.is_empty() {
             return;
         }
@@ -107,7 +107,7 @@ impl Painter {
         if !is_continued {
             self.close_line(out);
         }
-        self.set_head(block);
+        self.set_head(block, roster);
         if self.style.is_terminal {
             self.paint_for_terminal(block, is_continued, out);
         } else {
@@ -121,7 +121,7 @@ impl Painter {
     pub(super) fn close_line(&mut self, out: &mut Vec<u8>) {
         let Some(open) = self.open.take() else { return };
         if self.style.is_terminal
-            && let Some(filter) = self.filters.get_mut(&(open.service, open.stream))
+            && let Some(filter) = self.filters.get_mut(&(open.unit, open.stream))
         {
             filter.end_line(out);
         }
@@ -138,10 +138,10 @@ impl Painter {
         !self.style.has_prefix && !self.style.has_timestamps && !self.style.is_terminal
     }
 
-    fn set_head(&mut self, block: &LogBlock) {
+    fn set_head(&mut self, block: &LogBlock, roster: &mut Roster) {
         self.head.clear();
         if self.style.has_prefix {
-            let prefix = self.prefix(&block.unit.service);
+            let prefix = self.prefix(&block.unit, roster);
             self.head.extend_from_slice(&prefix);
         }
         if self.style.has_timestamps {
@@ -177,7 +177,7 @@ impl Painter {
     fn paint_for_terminal(&mut self, block: &LogBlock, is_continued: bool, out: &mut Vec<u8>) {
         let filter = self
             .filters
-            .entry((block.unit.service.clone(), block.stream))
+            .entry((block.unit.clone(), block.stream))
             .or_default();
         let mut is_continued = is_continued;
         if !is_continued {

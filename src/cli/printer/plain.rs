@@ -3,17 +3,18 @@
 //! Pure. [`super::json`] says the same for programs.
 
 use super::queue::{Dropped, Policy};
+use super::roster::Roster;
 use super::words::{self, Rank, Said};
 use crate::cli::style::{Palette, Tone, pad};
 use crate::run::snapshot::{Notice, NoticeLevel};
-use crate::support::name::ServiceName;
+use crate::support::name::{ServiceName, UnitName};
 use crate::support::text;
 
 /// How lines look.
 #[derive(Debug, Clone)]
 pub(super) struct PlainStyle {
     pub(super) palette: Palette,
-    /// The cells of the widest service name.
+    /// The cells of the widest name.
     pub(super) name_cells: usize,
 }
 
@@ -35,16 +36,20 @@ impl PlainStyle {
     }
 
     /// `api  warning: …`, or `warning: …` about the whole stack.
-    pub(super) fn notice(&self, position: usize, notice: &Notice) -> String {
+    pub(super) fn notice(&self, roster: &Roster, notice: &Notice) -> String {
         let lead = match notice.level {
             NoticeLevel::Info => String::new(),
             NoticeLevel::Warning => self.palette.paint(Tone::Warning, "warning:") + " ",
             NoticeLevel::Error => self.palette.paint(Tone::Bad, "error:") + " ",
         };
         let text = format!("{lead}{}", notice.message);
-        match &notice.service {
-            Some(service) => self.line(position, service.as_str(), &text),
-            None => text + "\n",
+        match (notice.unit(), &notice.service) {
+            (Some(unit), _) => self.line(roster.position(&unit), &roster.label(&unit), &text),
+            (None, Some(service)) => {
+                let first = UnitName::first(service.clone());
+                self.line(roster.position(&first), service.as_str(), &text)
+            }
+            (None, None) => text + "\n",
         }
     }
 
@@ -58,12 +63,13 @@ impl PlainStyle {
 }
 
 /// `1,234 lines of api not shown: the terminal was too slow (they are in .stack/shop/logs)`, a
-/// text for each service.
+/// text for each unit.
 pub(super) fn dropped_texts(
     dropped: &Dropped,
     policy: Policy,
     log_dir: Option<&str>,
-) -> Vec<(Option<ServiceName>, String)> {
+    roster: &Roster,
+) -> Vec<(Option<UnitName>, String)> {
     let who = match policy {
         Policy::Drop => "the terminal was too slow",
         Policy::Wait => "the reader of the output was too slow",
@@ -71,13 +77,14 @@ pub(super) fn dropped_texts(
     let place = log_dir
         .map(|path| format!(" (they are in {path})"))
         .unwrap_or_default();
-    let lines = dropped.lines.iter().map(|(service, count)| {
+    let lines = dropped.lines.iter().map(|(unit, count)| {
         let lines = if *count == 1 { "line" } else { "lines" };
         let text = format!(
-            "{} {lines} of {service} not shown: {who}{place}",
-            words::grouped(*count)
+            "{} {lines} of {} not shown: {who}{place}",
+            words::grouped(*count),
+            roster.label(unit)
         );
-        (Some(service.clone()), text)
+        (Some(unit.clone()), text)
     });
     let events = (dropped.events > 0).then(|| {
         let events = usize::try_from(dropped.events).unwrap_or(usize::MAX);
@@ -104,7 +111,7 @@ pub(super) fn ended(failed: &[ServiceName], is_any_stopped: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::printer::samples::name;
+    use crate::cli::printer::samples::{name, replica, unit};
 
     const STYLE: PlainStyle = PlainStyle {
         palette: Palette::MONOCHROME,
@@ -121,6 +128,7 @@ mod tests {
             STYLE.change(0, "api", &said),
             "api     waiting for db to be healthy\n"
         );
+        let roster = Roster::new(&[unit("api"), replica("api", 2)]);
         let notice = Notice {
             service: None,
             replica: None,
@@ -128,7 +136,7 @@ mod tests {
             message: "the range is nearly used up".to_owned(),
         };
         assert_eq!(
-            STYLE.notice(0, &notice),
+            STYLE.notice(&roster, &notice),
             "warning: the range is nearly used up\n"
         );
         let notice = Notice {
@@ -136,8 +144,16 @@ mod tests {
             ..notice
         };
         assert_eq!(
-            STYLE.notice(0, &notice),
+            STYLE.notice(&roster, &notice),
             "api     warning: the range is nearly used up\n"
+        );
+        let notice = Notice {
+            replica: Some(2),
+            ..notice
+        };
+        assert_eq!(
+            STYLE.notice(&roster, &notice),
+            "api-2   warning: the range is nearly used up\n"
         );
     }
 
@@ -154,16 +170,23 @@ mod tests {
     #[test]
     fn what_was_dropped_is_counted_and_can_be_found() {
         let dropped = Dropped {
-            lines: vec![(name("api"), 1_234), (name("web"), 1)],
+            lines: vec![
+                (unit("api"), 1_234),
+                (unit("web"), 1),
+                (replica("web", 2), 2),
+            ],
             events: 2,
         };
-        let texts: Vec<String> = dropped_texts(&dropped, Policy::Drop, Some(".stack/shop/logs"))
+        let roster = Roster::new(&[unit("web"), replica("web", 2)]);
+        let place = Some(".stack/shop/logs");
+        let texts: Vec<String> = dropped_texts(&dropped, Policy::Drop, place, &roster)
             .into_iter()
             .map(|(_, text)| text)
             .collect();
         insta::assert_snapshot!(STYLE.dropped(&texts), @r"
         … 1,234 lines of api not shown: the terminal was too slow (they are in .stack/shop/logs)
-        … 1 line of web not shown: the terminal was too slow (they are in .stack/shop/logs)
+        … 1 line of web-1 not shown: the terminal was too slow (they are in .stack/shop/logs)
+        … 2 lines of web-2 not shown: the terminal was too slow (they are in .stack/shop/logs)
         … 2 changes not shown: the terminal was too slow
         ");
     }

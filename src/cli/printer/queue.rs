@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::run::control::StackSnapshot;
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::{Event, ServiceSnapshot};
-use crate::support::name::ServiceName;
+use crate::support::name::UnitName;
 
 mod shared;
 
@@ -28,14 +28,16 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 /// What an item that is no log block is taken to weigh, beside its text.
 const ITEM_WEIGHT: usize = 512;
 
-/// How much of a service's last line is kept for the live region.
+/// How much of a unit's last line is kept for the live region.
 const MAX_LAST_LINE: usize = 512;
 
 /// Something to print.
 #[derive(Debug)]
 pub(super) enum Item {
-    /// Output of a service.
+    /// Output of a unit.
     Logs(LogBlock),
+    /// More units than were known at the start.
+    Units(Vec<UnitName>),
     /// A change.
     Event(Event),
     /// Data of a command, for stdout.
@@ -59,8 +61,8 @@ pub struct Failure {
     pub service: ServiceSnapshot,
     /// The last lines that it printed.
     pub tail: Vec<String>,
-    /// The services that were not started because of it.
-    pub blocked: Vec<ServiceName>,
+    /// The services, or replicas, that were not started because of it, as they are shown.
+    pub blocked: Vec<String>,
 }
 
 impl Item {
@@ -68,7 +70,8 @@ impl Item {
         match self {
             Self::Logs(block) => block.bytes.len() + ITEM_WEIGHT,
             Self::Out(text) | Self::Err(text) => text.len() + ITEM_WEIGHT,
-            Self::Event(_)
+            Self::Units(_)
+            | Self::Event(_)
             | Self::Summary(_)
             | Self::Draining
             | Self::Failure(_)
@@ -99,8 +102,8 @@ pub enum Delivery {
 /// Counts of what was not printed.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Dropped {
-    /// Lines by service, in the order in which the first of each was dropped.
-    pub(super) lines: Vec<(ServiceName, u64)>,
+    /// Lines by unit, in the order in which the first of each was dropped.
+    pub(super) lines: Vec<(UnitName, u64)>,
     /// Changes and notices.
     pub(super) events: u64,
 }
@@ -114,13 +117,9 @@ impl Dropped {
         let ends = memchr::memchr_iter(b'\n', &block.bytes).count();
         // A partial line is counted when its end comes; a last one without an end never would be.
         let lines = u64::try_from(ends).unwrap_or(u64::MAX);
-        match self
-            .lines
-            .iter_mut()
-            .find(|(service, _)| *service == block.unit.service)
-        {
+        match self.lines.iter_mut().find(|(unit, _)| *unit == block.unit) {
             Some((_, count)) => *count = count.saturating_add(lines),
-            None => self.lines.push((block.unit.service.clone(), lines)),
+            None => self.lines.push((block.unit.clone(), lines)),
         }
     }
 }
@@ -141,9 +140,9 @@ pub(super) struct Queue {
     is_dropping: bool,
     /// The progress at which the reader was found to be stalled.
     stalled_at: Option<u64>,
-    /// Whether the printer wants to know the last lines of services, for the live region.
+    /// Whether the printer wants to know the last lines of units, for the live region.
     wants_last_lines: bool,
-    last_lines: HashMap<ServiceName, Vec<u8>>,
+    last_lines: HashMap<UnitName, Vec<u8>>,
     /// The weight at which the printer wants to be woken, while it sleeps.
     wake_at: Option<usize>,
     life: Life,
@@ -299,13 +298,13 @@ impl Queue {
     }
 
     /// Hands out the last lines that came since, and says whether more are wanted.
-    pub(super) fn take_last_lines(&mut self, wants_more: bool) -> HashMap<ServiceName, Vec<u8>> {
+    pub(super) fn take_last_lines(&mut self, wants_more: bool) -> HashMap<UnitName, Vec<u8>> {
         self.wants_last_lines = wants_more;
         std::mem::take(&mut self.last_lines)
     }
 
-    /// Remembers the last line that a service printed.
-    pub(super) fn note_last_line(&mut self, service: &ServiceName, bytes: &Bytes) {
+    /// Remembers the last line that a unit printed.
+    pub(super) fn note_last_line(&mut self, unit: &UnitName, bytes: &Bytes) {
         if !self.wants_last_lines {
             return;
         }
@@ -316,7 +315,7 @@ impl Queue {
             return;
         }
         let line = &line[..line.len().min(MAX_LAST_LINE)];
-        let kept = self.last_lines.entry(service.clone()).or_default();
+        let kept = self.last_lines.entry(unit.clone()).or_default();
         kept.clear();
         kept.extend_from_slice(line);
     }

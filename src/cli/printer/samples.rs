@@ -14,6 +14,14 @@ pub(crate) fn unit(text: &str) -> UnitName {
     UnitName::first(name(text))
 }
 
+/// One of several replicas of a service.
+pub(crate) fn replica(text: &str, replica: u32) -> UnitName {
+    UnitName {
+        replica,
+        ..unit(text)
+    }
+}
+
 /// A service that nobody has asked for yet.
 pub(crate) fn service(text: &str) -> ServiceSnapshot {
     ServiceSnapshot {

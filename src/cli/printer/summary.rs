@@ -85,7 +85,12 @@ fn headline(stack: &StackSnapshot, shown: &[&ServiceSnapshot]) -> String {
     let coming = count(|phase| matches!(phase, Phase::Waiting | Phase::Starting));
     let bad = count(|phase| matches!(phase, Phase::Unhealthy | Phase::Backoff));
     let stopped = count(|phase| matches!(phase, Phase::Stopping | Phase::Stopped));
-    let total = crate::support::text::count(shown.len(), "service");
+    let noun = if shown.iter().any(|service| service.replicas > 1) {
+        "replica"
+    } else {
+        "service"
+    };
+    let total = crate::support::text::count(shown.len(), noun);
     if shown.is_empty() {
         return format!("{project}: nothing runs");
     }
@@ -209,7 +214,7 @@ pub(super) fn failure(failure: &Failure, logs: Option<&str>, palette: Palette) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::printer::samples::{failed, healthy, name, port, service, stack, waiting};
+    use crate::cli::printer::samples::{failed, healthy, port, service, stack, waiting};
     use crate::run::snapshot::Exit;
 
     const STYLE: SummaryStyle<'_> = SummaryStyle {
@@ -274,6 +279,31 @@ mod tests {
     }
 
     #[test]
+    fn each_replica_has_a_row_and_a_number() {
+        let web = |replica, port| ServiceSnapshot {
+            replica,
+            replicas: 2,
+            ..healthy("web", port, 300)
+        };
+        let failed = ServiceSnapshot {
+            replica: 2,
+            replicas: 2,
+            ..failed("web", 1, "exited with code 1")
+        };
+        let services = vec![web(1, 8_000), failed, healthy("dns", 8_002, 300)];
+        let text = ready(&stack(services), &STYLE);
+        insta::assert_snapshot!(text, @r"
+        shop: 1 of 3 replicas failed
+
+          web-1  healthy  http://localhost:8000/
+          web-2  failed   exited with code 1
+          dns    healthy  http://localhost:8002/
+
+        ports are in /home/me/shop/.env; `stack logs -f` shows the output, `stack down` stops it
+        ");
+    }
+
+    #[test]
     fn a_summary_higher_than_a_screen_ends_with_its_headline() {
         let services = (0..=u16::try_from(TALL).unwrap_or_default())
             .map(|i| healthy(&format!("s{i}"), 8_000 + i, 300));
@@ -292,7 +322,7 @@ mod tests {
         let migrate = Failure {
             service: failed("migrate", 1, "exited with code 1"),
             tail,
-            blocked: vec![name("api"), name("worker")],
+            blocked: vec!["api".to_owned(), "worker".to_owned()],
         };
         let web = Failure {
             service: failed(

@@ -148,19 +148,34 @@ fn port_change(previous: Option<&ServiceSnapshot>, next: &ServiceSnapshot) -> Op
 pub(crate) fn port_trouble(port: &PortSnapshot) -> Option<String> {
     match &port.state {
         PortState::Held | PortState::Listening { .. } | PortState::NotListening => None,
-        PortState::Stolen { pid: 0, .. } => {
-            Some(format!("port {} was taken by another process", port.port))
-        }
-        PortState::Stolen { pid, command, .. } => Some(format!(
-            "port {} was taken by pid {pid} ({command})",
-            port.port
-        )),
+        PortState::Stolen {
+            pid,
+            command,
+            bound_to,
+        } => Some(stolen(port.port, *pid, command, bound_to)),
         PortState::WrongPort { listens_on } => Some(format!(
             "asked for port {}, listens on {}",
             port.port,
             crate::support::text::list(listens_on)
         )),
     }
+}
+
+/// `port 8003 was taken by another process on 127.0.0.1: pid 4711 (nginx: master)`, as far as it is
+/// known.
+fn stolen(port: u16, pid: i32, command: &str, bound_to: &str) -> String {
+    let place = match bound_to {
+        "" => String::new(),
+        address => format!(" on {address}"),
+    };
+    if pid == 0 {
+        return format!("port {port} was taken{place} by a process that cannot be seen");
+    }
+    let command = match command {
+        "" => String::new(),
+        command => format!(" ({command})"),
+    };
+    format!("port {port} was taken by another process{place}: pid {pid}{command}")
 }
 
 /// `waiting for db to be healthy`.
@@ -349,13 +364,15 @@ pub(crate) fn blocked_by(service: &ServiceSnapshot) -> Option<&str> {
     chain.split(' ').next()
 }
 
-/// The name under which a service is shown; further replicas carry their number.
+/// The name under which a unit is shown, as [`UnitName::label`](crate::support::name::UnitName::label)
+/// has it.
 pub(crate) fn label(service: &ServiceSnapshot) -> String {
-    if service.replica > 1 {
-        format!("{}-{}", service.service, service.replica)
-    } else {
-        service.service.to_string()
-    }
+    service.label()
+}
+
+/// Whether a name in a text of the supervisor (`api`, `api-2`) is that of a unit or of its service.
+pub(crate) fn is_called(service: &ServiceSnapshot, name: &str) -> bool {
+    service.service.as_str() == name || label(service) == name
 }
 
 /// From its execution to its readiness.

@@ -17,9 +17,10 @@ use super::sink::Sink;
 use super::summary::{self, SummaryStyle};
 use super::words::{Rank, Said};
 use super::{json, words};
-use crate::cli::style::{Palette, width};
+use crate::cli::style::Palette;
+use crate::run::logs::log_file_name;
 use crate::run::snapshot::{Event, Notice, NoticeLevel, Phase, ServiceSnapshot};
-use crate::support::name::ServiceName;
+use crate::support::name::{ServiceName, UnitName};
 
 /// While the region is on the screen, output is gathered for this long, so that a busy service
 /// makes it redrawn a few times a second and not for each of its lines.
@@ -69,11 +70,7 @@ impl Worker {
             is_terminal: options.terminals.stdout,
             palette: options.stdout_palette(),
         };
-        let name_cells = options
-            .services
-            .iter()
-            .map(|name| width(name.as_str()))
-            .max();
+        let board = Board::new(&options.units);
         Self {
             mode: options.mode(),
             log_dir: options
@@ -82,11 +79,11 @@ impl Worker {
                 .map(|path| summary::relative(path, options.working_dir.as_deref())),
             plain: PlainStyle {
                 palette,
-                name_cells: name_cells.unwrap_or(0),
+                name_cells: board.roster().cells(),
             },
             palette,
-            painter: Painter::new(log_style, &options.services),
-            board: Board::new(&options.services),
+            painter: Painter::new(log_style),
+            board,
             region: None,
             drawn_at: None,
             owes_gap: false,
@@ -145,9 +142,17 @@ impl Worker {
                 if !self.err.buffer().is_empty() {
                     self.err.flush();
                 }
-                self.painter.paint(&block, self.out.buffer());
+                self.painter
+                    .paint(&block, self.board.roster_mut(), self.out.buffer());
+                // It may be of a unit that was not announced.
+                self.plain.name_cells = self.board.roster().cells();
                 self.out.flush_if_large();
                 self.check_outputs();
+            }
+            Item::Units(units) => {
+                for unit in units {
+                    self.know(&unit, 1);
+                }
             }
             Item::Out(text) => {
                 self.clear_region();
@@ -201,7 +206,9 @@ impl Worker {
 
     fn change(&mut self, snapshot: ServiceSnapshot) {
         let live_rank = self.board.live_rank();
-        let position = self.board.position(&snapshot.service);
+        let unit = snapshot.unit();
+        self.know(&unit, snapshot.replicas);
+        let position = self.board.roster().position(&unit);
         let label = words::label(&snapshot);
         let is_json = self.mode == Mode::Json;
         let is_stop = snapshot.phase == Phase::Stopping;
@@ -236,9 +243,7 @@ impl Worker {
         let text = if self.mode == Mode::Json {
             json::notice((self.world.now)(), notice)
         } else {
-            let service = notice.service.as_ref();
-            let position = service.map_or(0, |service| self.board.position(service));
-            self.plain.notice(position, notice)
+            self.plain.notice(self.board.roster(), notice)
         };
         self.say(&text);
     }
@@ -256,7 +261,17 @@ impl Worker {
     fn learn(&mut self, services: Vec<ServiceSnapshot>) {
         let now = (self.world.now)();
         for service in services {
+            self.know(&service.unit(), service.replicas);
             self.board.apply(service, now);
+        }
+    }
+
+    /// Takes in a unit, and how many replicas its service has.
+    fn know(&mut self, unit: &UnitName, replicas: u32) {
+        let roster = self.board.roster_mut();
+        if roster.add(unit) | roster.tell(unit, replicas) {
+            self.plain.name_cells = roster.cells();
+            self.painter.forget_prefixes();
         }
     }
 
@@ -292,22 +307,24 @@ impl Worker {
         let logs = self
             .log_dir
             .as_ref()
-            .map(|dir| format!("{dir}/{}.log", failure.service.service));
+            .map(|dir| format!("{dir}/{}", log_file_name(&failure.service.unit())));
         let text = summary::failure(failure, logs.as_deref(), self.palette);
         self.say_paragraph(&text);
     }
 
     /// Says what was not printed, also where only errors are: output is missing.
     fn dropped(&mut self, dropped: &Dropped) {
-        let texts = plain::dropped_texts(dropped, self.options.policy(), self.log_dir.as_deref());
+        let texts = plain::dropped_texts(
+            dropped,
+            self.options.policy(),
+            self.log_dir.as_deref(),
+            self.board.roster(),
+        );
         let text = if self.mode == Mode::Json {
             let now = (self.world.now)();
-            let notices = texts.into_iter().map(|(service, message)| Notice {
-                service,
-                replica: None,
-                level: NoticeLevel::Warning,
-                message,
-            });
+            let notices = texts
+                .into_iter()
+                .map(|(unit, message)| Notice::about(unit, NoticeLevel::Warning, message));
             notices.map(|notice| json::notice(now, &notice)).collect()
         } else {
             let texts: Vec<String> = texts.into_iter().map(|(_, text)| text).collect();
@@ -383,8 +400,8 @@ impl Worker {
         }
         let is_pending = self.board.is_pending();
         let last_lines = self.shared.take_last_lines(is_pending);
-        for (service, line) in last_lines {
-            self.board.set_last_line(&service, &escape::strip(&line));
+        for (unit, line) in last_lines {
+            self.board.set_last_line(&unit, &escape::strip(&line));
         }
         let now = (self.world.now)();
         let is_visible = self.region.as_ref().is_some_and(Region::is_visible);

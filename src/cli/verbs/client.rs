@@ -15,13 +15,15 @@ use crate::run::instance::Instance;
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::Event;
 use crate::support::clock::unix_millis;
-use crate::support::name::ServiceName;
+use crate::support::name::{ServiceName, UnitName};
 use crate::support::text;
 
 /// Runs one of the verbs that speak to a supervisor.
 pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
     let (instance, names) = find(invocation)?;
-    let mut options = invocation.printer_options(&names);
+    // How many replicas there are is told by the stack, if it runs or has left its last state.
+    let units: Vec<UnitName> = names.into_iter().map(UnitName::first).collect();
+    let mut options = invocation.printer_options(&units);
     options.log_dir = Some(instance.log_dir());
     if let Verb::Logs(args) = verb {
         options.log_prefix = !args.no_log_prefix;
@@ -96,6 +98,10 @@ impl Output for Printing {
 
     fn event(&mut self, event: &Event) {
         self.0.event(event);
+    }
+
+    fn introduce(&mut self, units: Vec<UnitName>) {
+        self.0.introduce(units);
     }
 
     fn block(&mut self, block: LogBlock) -> Pin<Box<dyn Future<Output = ()> + '_>> {

@@ -18,6 +18,7 @@ use crate::cli::args::{LogsArgs, Tail};
 use crate::cli::exit::ExitCode;
 use crate::cli::printer::stdout_is_closed;
 use crate::run::logs::{LogBlock, Runs, history, logged_units};
+use crate::run::snapshot::ServiceSnapshot;
 use crate::support::name::{ServiceName, UnitName};
 
 /// Carries out `stack logs`. Exit code 4 where nothing runs and nothing was ever printed.
@@ -46,19 +47,22 @@ pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<Exit
 }
 
 /// Whether a supervisor runs. An unknown name is an error, unless there is a log of it.
-async fn check_names(context: &Context<'_>, reader: &Reader) -> Result<bool, VerbError> {
+async fn check_names(context: &mut Context<'_>, reader: &Reader) -> Result<bool, VerbError> {
     let logged = logged_units(&reader.log_dir).map_err(VerbError::Logs)?;
-    let mut known: Vec<ServiceName> = logged.into_iter().map(|unit| unit.service).collect();
+    let mut known: Vec<ServiceName> = logged.iter().map(|unit| unit.service.clone()).collect();
     let is_running = match context.look().await {
         Ok(seen) => {
             let services = &seen.snapshot().services;
             known.extend(services.iter().map(|s| s.service.clone()));
+            let units = services.iter().map(ServiceSnapshot::unit).collect();
+            context.output.introduce(units);
             matches!(seen, Seen::Running(_))
         }
         // A supervisor that was killed left its logs, and no last state.
         Err(VerbError::Client(ClientError::NotRunning | ClientError::Closed))
             if !known.is_empty() =>
         {
+            context.output.introduce(logged);
             false
         }
         Err(error) => return Err(error),
@@ -85,6 +89,14 @@ async fn follow(
         Err(ClientError::Closed | ClientError::NotRunning) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The name of a unit among others: with its number where another replica is among them.
+fn label_among(unit: &UnitName, units: &[UnitName]) -> String {
+    let is_alone = units
+        .iter()
+        .all(|other| other == unit || other.service != unit.service);
+    unit.label(if is_alone { 1 } else { 2 })
 }
 
 struct Reader {
@@ -115,7 +127,8 @@ impl Reader {
             if item.dropped > 0 {
                 context.output.message(&format!(
                     "warning: {} bytes of {} were not logged here",
-                    item.dropped, item.block.unit.service
+                    item.dropped,
+                    label_among(&item.block.unit, &units)
                 ));
             }
             if let Some(block) = self.cursor.unseen(item.block) {

@@ -32,6 +32,7 @@ use std::pin::Pin;
 use crate::run::instance::Instance;
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::Event;
+use crate::support::name::UnitName;
 
 pub use error::VerbError;
 
@@ -54,7 +55,10 @@ pub trait Output {
     /// Something that happened in the stack, as progress.
     fn event(&mut self, event: &Event);
 
-    /// Output of a service. Returns when it has been taken: history may be larger than memory.
+    /// Whose output may come: of a service of which there are several, each is numbered.
+    fn introduce(&mut self, units: Vec<UnitName>);
+
+    /// Output of a unit. Returns when it has been taken: history may be larger than memory.
     fn block(&mut self, block: LogBlock) -> Pin<Box<dyn Future<Output = ()> + '_>>;
 }
 

@@ -31,7 +31,7 @@ pub fn plain_table(stack: &StackSnapshot) -> String {
     rows.extend(stack.services.iter().map(|service| {
         let addresses: Vec<_> = service.ports.iter().map(|p| p.address.as_str()).collect();
         [
-            service.service.to_string(),
+            service.label(),
             service.phase.word().to_owned(),
             service.pid.map_or("-".to_owned(), |pid| pid.to_string()),
             addresses.join(" "),

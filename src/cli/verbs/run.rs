@@ -162,6 +162,8 @@ impl super::Output for Direct {
 
     fn event(&mut self, _event: &crate::run::snapshot::Event) {}
 
+    fn introduce(&mut self, _units: Vec<crate::support::name::UnitName>) {}
+
     fn block(
         &mut self,
         _block: crate::run::logs::LogBlock,

@@ -17,8 +17,10 @@ use crate::run::control::{Command, StackSnapshot};
 use crate::run::instance::{Holder, Instance, InstanceLock, LockAttempt};
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::{Event, Phase, PortSnapshot, PortState, ServiceSnapshot};
-use crate::support::name::{PortName, ProjectName};
+use crate::support::name::{PortName, ProjectName, UnitName};
 use crate::support::protocol::Protocol;
+
+mod replicas;
 
 /// What a verb said.
 #[derive(Default)]
@@ -26,6 +28,7 @@ struct Said {
     data: Vec<String>,
     messages: Vec<String>,
     events: Vec<Event>,
+    introduced: Vec<UnitName>,
     blocks: Vec<LogBlock>,
     /// Called when a block is shown, with their number so far.
     on_block: Option<Box<dyn FnMut(usize)>>,
@@ -42,6 +45,10 @@ impl Output for Said {
 
     fn event(&mut self, event: &Event) {
         self.events.push(event.clone());
+    }
+
+    fn introduce(&mut self, units: Vec<UnitName>) {
+        self.introduced = units;
     }
 
     fn block(&mut self, block: LogBlock) -> Pin<Box<dyn Future<Output = ()> + '_>> {

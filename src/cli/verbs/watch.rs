@@ -8,7 +8,7 @@ use crate::api::messages::Update;
 use crate::cli::exit::ExitCode;
 use crate::run::control::{Command, StackSnapshot};
 use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
-use crate::support::name::ServiceName;
+use crate::support::name::UnitName;
 use crate::support::text;
 
 /// When a service has done what was asked of it.
@@ -28,14 +28,11 @@ pub(super) enum Verdict {
     Failed,
 }
 
-/// A service is known by its name and its replica.
-type Key = (ServiceName, u32);
-
 /// A stream of events with what it has said so far.
 pub(super) struct Watch {
     stream: EventStream,
-    before: HashMap<Key, ServiceSnapshot>,
-    now: HashMap<Key, ServiceSnapshot>,
+    before: HashMap<UnitName, ServiceSnapshot>,
+    now: HashMap<UnitName, ServiceSnapshot>,
 }
 
 impl Watch {
@@ -43,7 +40,7 @@ impl Watch {
     pub(super) async fn open(client: &Client) -> Result<Self, ClientError> {
         let mut stream = client.events().await?;
         let before = match stream.next().await? {
-            Some(Update::Snapshot { stack }) => by_key(&stack),
+            Some(Update::Snapshot { stack }) => by_unit(&stack),
             Some(
                 Update::Service(_)
                 | Update::Notice(_)
@@ -69,11 +66,10 @@ impl Watch {
             match self.stream.next().await? {
                 None => return Ok(None),
                 // Another snapshot comes after a lag: it says all that matters of what was missed.
-                Some(Update::Snapshot { stack }) => self.now = by_key(&stack),
+                Some(Update::Snapshot { stack }) => self.now = by_unit(&stack),
                 Some(Update::Lagged { .. }) => {}
                 Some(Update::Service(snapshot)) => {
-                    let key = (snapshot.service.clone(), snapshot.replica);
-                    self.now.insert(key, (*snapshot).clone());
+                    self.now.insert(snapshot.unit(), (*snapshot).clone());
                     return Ok(Some(Event::Service(snapshot)));
                 }
                 Some(Update::Notice(notice)) => return Ok(Some(Event::Notice(notice))),
@@ -82,42 +78,41 @@ impl Watch {
         }
     }
 
-    /// Why a service failed, in words.
-    fn reason(&self, service: &ServiceName) -> String {
+    /// Why a unit failed, in words.
+    fn reason(&self, unit: &UnitName) -> String {
         self.now
-            .values()
-            .filter(|now| now.service == *service)
-            .find_map(|now| now.reason.clone())
+            .get(unit)
+            .and_then(|now| now.reason.clone())
             .unwrap_or_else(|| "it did not start".to_owned())
     }
 
-    /// Whether one of `services` reads as stopped.
-    fn has_stopped(&self, services: &[ServiceName]) -> bool {
-        self.now
-            .values()
-            .any(|now| now.phase == Phase::Stopped && services.contains(&now.service))
+    /// The name under which a unit is shown.
+    fn label(&self, unit: &UnitName) -> String {
+        unit.label(self.now.get(unit).map_or(1, |now| now.replicas))
     }
 
-    /// How far `service` is, over all its replicas: the worst counts.
-    fn verdict(&self, goal: Goal, service: &ServiceName) -> Verdict {
-        let verdicts = self
-            .now
-            .iter()
-            .filter(|((name, _), _)| name == service)
-            .map(|(key, now)| verdict(goal, self.before.get(key), now));
-        verdicts.fold(Verdict::Reached, |worst, next| match (worst, next) {
-            (Verdict::Failed, _) | (_, Verdict::Failed) => Verdict::Failed,
-            (Verdict::Pending, _) | (_, Verdict::Pending) => Verdict::Pending,
-            (Verdict::Reached, Verdict::Reached) => Verdict::Reached,
+    /// Whether one of `units` reads as stopped.
+    fn has_stopped(&self, units: &[UnitName]) -> bool {
+        units.iter().any(|unit| {
+            self.now
+                .get(unit)
+                .is_some_and(|now| now.phase == Phase::Stopped)
+        })
+    }
+
+    /// How far a unit is. One that was never heard of has nothing to wait for.
+    fn verdict(&self, goal: Goal, unit: &UnitName) -> Verdict {
+        self.now.get(unit).map_or(Verdict::Reached, |now| {
+            verdict(goal, self.before.get(unit), now)
         })
     }
 }
 
-fn by_key(stack: &StackSnapshot) -> HashMap<Key, ServiceSnapshot> {
+fn by_unit(stack: &StackSnapshot) -> HashMap<UnitName, ServiceSnapshot> {
     stack
         .services
         .iter()
-        .map(|service| ((service.service.clone(), service.replica), service.clone()))
+        .map(|service| (service.unit(), service.clone()))
         .collect()
 }
 
@@ -173,13 +168,19 @@ pub(super) async fn carry_out(
 ) -> Result<ExitCode, VerbError> {
     let client = context.supervisor().await?;
     let mut watch = Watch::open(&client).await?;
-    let affected = client.command(command).await?.affected;
+    let reply = client.command(command).await?;
+    let affected = if reply.units.is_empty() {
+        // A supervisor of before replicas.
+        reply.affected.into_iter().map(UnitName::first).collect()
+    } else {
+        reply.units
+    };
     if affected.is_empty() {
         context.output.message("nothing to do");
         return Ok(ExitCode::Done);
     }
     let is_pending = |watch: &Watch| {
-        let verdicts = affected.iter().map(|service| watch.verdict(goal, service));
+        let verdicts = affected.iter().map(|unit| watch.verdict(goal, unit));
         verdicts
             .into_iter()
             .any(|verdict| verdict == Verdict::Pending)
@@ -200,26 +201,24 @@ pub(super) async fn carry_out(
         // Services that restart together are stopped until the last of them is down, and their
         // starts are told one by one. Only a snapshot, which shows whole steps, can say that one of
         // them was stopped for good.
-        watch.now = by_key(&client.stack().await?);
+        watch.now = by_unit(&client.stack().await?);
         if !is_pending(&watch) {
             break;
         }
     }
     let (failed, reached): (Vec<_>, Vec<_>) = affected
         .iter()
-        .partition(|service| watch.verdict(goal, service) == Verdict::Failed);
+        .partition(|unit| watch.verdict(goal, unit) == Verdict::Failed);
     if !reached.is_empty() {
-        let names = text::list(reached);
+        let names = text::list(reached.into_iter().map(|unit| watch.label(unit)));
         context.output.message(&format!("{done} {names}"));
     }
     if failed.is_empty() {
         return Ok(ExitCode::Done);
     }
-    for service in failed {
-        let reason = watch.reason(service);
-        context
-            .output
-            .message(&format!("error: {service}: {reason}"));
+    for unit in failed {
+        let (name, reason) = (watch.label(unit), watch.reason(unit));
+        context.output.message(&format!("error: {name}: {reason}"));
     }
     Ok(ExitCode::Failed)
 }

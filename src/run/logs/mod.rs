@@ -28,3 +28,4 @@ pub use pipe::pipe_pair;
 pub use pump::Pump;
 pub use reader::{History, HistoryBlock, Runs, history, logged_units};
 pub use sink::{Flow, LogSink};
+pub use writer::log_file_name;

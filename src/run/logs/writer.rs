@@ -26,7 +26,7 @@ const NOTICE_INTERVAL: u64 = 60 * 1_000_000_000;
 
 /// The log of `unit` in `dir`, whether it exists or not.
 pub(super) fn log_path(dir: &Path, unit: &UnitName) -> PathBuf {
-    dir.join(format!("{}.log", stem(unit)))
+    dir.join(log_file_name(unit))
 }
 
 /// The index of `unit` in `dir`, whether it exists or not.
@@ -41,6 +41,11 @@ fn stem(unit: &UnitName) -> String {
         1 => unit.service.to_string(),
         replica => format!("{}@{replica}", unit.service),
     }
+}
+
+/// The name of a unit's log file within the directory of the logs: `web.log`, `web@2.log`.
+pub fn log_file_name(unit: &UnitName) -> String {
+    format!("{}.log", stem(unit))
 }
 
 /// The unit whose log has this file name; `None` for a file that is no log.

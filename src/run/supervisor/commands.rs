@@ -43,12 +43,14 @@ impl Supervisor {
                 self.begin_drain(grace.or(self.options.grace));
                 return Ok(CommandReply {
                     affected: self.names(0..self.units.len()),
+                    units: self.unit_names(0..self.units.len()),
                 });
             }
             Command::Kill => {
                 self.kill_everything();
                 return Ok(CommandReply {
                     affected: self.names(0..self.units.len()),
+                    units: self.unit_names(0..self.units.len()),
                 });
             }
             Command::Up { .. }
@@ -79,7 +81,8 @@ impl Supervisor {
             Command::Down { .. } | Command::Kill => Vec::new(),
         };
         Ok(CommandReply {
-            affected: self.names(affected),
+            affected: self.names(affected.iter().copied()),
+            units: self.unit_names(affected),
         })
     }
 
@@ -92,6 +95,13 @@ impl Supervisor {
         // The replicas of a service stand together.
         names.dedup();
         names
+    }
+
+    fn unit_names(&self, units: impl IntoIterator<Item = usize>) -> Vec<UnitName> {
+        units
+            .into_iter()
+            .map(|index| self.units[index].plan.name())
+            .collect()
     }
 
     pub(super) fn index_of(&self, name: &UnitName) -> Option<usize> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cli::printer::samples::{failed, healthy, name, service, starting, waiting};
+use crate::cli::printer::samples::{failed, healthy, service, starting, unit, waiting};
 use crate::run::snapshot::{Exit, ServiceSnapshot};
 
 const SCREEN: Size = Size {
@@ -8,11 +8,8 @@ const SCREEN: Size = Size {
 };
 
 fn board(services: &[ServiceSnapshot], now: u64) -> Board {
-    let names: Vec<_> = services
-        .iter()
-        .map(|service| service.service.clone())
-        .collect();
-    let mut board = Board::new(&names);
+    let units: Vec<_> = services.iter().map(ServiceSnapshot::unit).collect();
+    let mut board = Board::new(&units);
     for service in services {
         board.apply(service.clone(), now);
     }
@@ -49,7 +46,7 @@ fn small_stack() -> Vec<ServiceSnapshot> {
 #[test]
 fn a_small_stack_on_its_way_up() {
     let mut board = board(&small_stack(), 0);
-    board.set_last_line(&name("build"), "   Compiling serde_json v1.0.154");
+    board.set_last_line(&unit("build"), "   Compiling serde_json v1.0.154");
     insta::assert_snapshot!(frame(&board, 2_450, SCREEN), @r"
     build    running    2.4 s  pid 4000
     backend  waiting    2.4 s  for build to complete, db to be healthy

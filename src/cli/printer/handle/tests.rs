@@ -3,8 +3,10 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use super::*;
 use crate::cli::printer::options::{Progress, Terminals};
-use crate::cli::printer::samples::{Screen, failed, healthy, name, stack, starting, unit, waiting};
-use crate::run::snapshot::{LogStream, ServiceSnapshot};
+use crate::cli::printer::samples::{
+    Screen, failed, healthy, name, replica, stack, starting, unit, waiting,
+};
+use crate::run::snapshot::{LogStream, NoticeLevel, ServiceSnapshot};
 
 /// What was written, by whichever stream.
 type Written = Arc<Mutex<Vec<u8>>>;
@@ -68,7 +70,7 @@ fn options(progress: Progress, stdout_is_terminal: bool) -> PrinterOptions {
     PrinterOptions {
         progress,
         log_prefix: true,
-        services: vec![name("api"), name("worker")],
+        units: vec![unit("api"), unit("worker")],
         terminals: Terminals {
             stdout: stdout_is_terminal,
             no_color: true,
@@ -312,6 +314,41 @@ fn paragraphs_are_set_off_by_one_empty_line_and_none_at_the_ends() {
             .count(),
         1
     );
+}
+
+#[test]
+fn units_that_are_introduced_are_numbered_from_the_first_line_on() {
+    let (out, err) = (Written::default(), Written::default());
+    let printer = start(options(Progress::Plain, false), [open(&out), open(&err)]);
+    printer.introduce(vec![replica("api", 1), replica("api", 2)]);
+    send(&printer, "api", "one\n");
+    let second = replica("api", 2);
+    printer.notice(Notice::about(
+        Some(second.clone()),
+        NoticeLevel::Warning,
+        "it is slow",
+    ));
+    let block = LogBlock {
+        unit: second,
+        ..block("api", "two\n")
+    };
+    assert!(matches!(printer.logs(block), Delivery::Accepted));
+    let failed = ServiceSnapshot {
+        replica: 2,
+        replicas: 2,
+        ..failed("api", 1, "exited with code 1")
+    };
+    printer.failure(Failure {
+        service: failed,
+        tail: vec!["out of cheese".to_owned()],
+        blocked: Vec::new(),
+    });
+    assert!(printer.finish());
+    assert_eq!(text(&out), "api-1  | one\napi-2  | two\n");
+    let err = text(&err);
+    assert!(err.starts_with("api-2   warning: it is slow\n"), "{err}");
+    assert!(err.contains("service `api-2` failed"), "{err}");
+    assert!(err.contains(".stack/shop/logs/api@2.log"), "{err}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cli::printer::samples::{name, unit};
+use crate::cli::printer::samples::{replica, unit};
 
 const PIPE: LogStyle = LogStyle {
     has_prefix: true,
@@ -24,10 +24,11 @@ fn block(service: &str, bytes: impl Into<Bytes>) -> LogBlock {
 }
 
 fn painted(style: LogStyle, blocks: &[LogBlock]) -> String {
-    let mut painter = Painter::new(style, &[name("api"), name("worker")]);
+    let mut painter = Painter::new(style);
+    let mut roster = Roster::new(&[unit("api"), unit("worker")]);
     let mut out = Vec::new();
     for block in blocks {
-        painter.paint(block, &mut out);
+        painter.paint(block, &mut roster, &mut out);
     }
     String::from_utf8(out).unwrap()
 }
@@ -38,6 +39,24 @@ fn every_line_begins_with_the_padded_name() {
     assert_eq!(
         painted(PIPE, &blocks),
         "api    | one\napi    | \napi    | two\nworker | three\r\n"
+    );
+}
+
+#[test]
+fn replicas_are_numbered_as_soon_as_there_are_two_of_them() {
+    let second = LogBlock {
+        unit: replica("worker", 2),
+        ..block("worker", "two\n")
+    };
+    let blocks = [
+        block("worker", "one\n"),
+        second,
+        block("worker", "three\n"),
+        block("api", "four\n"),
+    ];
+    assert_eq!(
+        painted(PIPE, &blocks),
+        "worker | one\nworker-2 | two\nworker-1 | three\napi      | four\n"
     );
 }
 
@@ -153,10 +172,11 @@ proptest! {
     fn one_service_alone_gets_its_bytes_back(
         parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..10),
     ) {
-        let mut painter = Painter::new(PIPE, &[name("api")]);
+        let mut painter = Painter::new(PIPE);
+        let mut roster = Roster::new(&[unit("api")]);
         let mut out = Vec::new();
         for part in &parts {
-            painter.paint(&block("api", part.clone()), &mut out);
+            painter.paint(&block("api", part.clone()), &mut roster, &mut out);
         }
         let mut lines: Vec<&[u8]> = out.split_inclusive(|&byte| byte == b'\n').collect();
         for line in &mut lines {
@@ -168,10 +188,11 @@ proptest! {
 
     #[test]
     fn no_byte_is_lost_and_no_line_mixes_two_services(blocks in blocks()) {
-        let mut painter = Painter::new(PIPE, &[name("api"), name("worker")]);
+        let mut painter = Painter::new(PIPE);
+        let mut roster = Roster::new(&[unit("api"), unit("worker")]);
         let mut out = Vec::new();
         for block in &blocks {
-            painter.paint(block, &mut out);
+            painter.paint(block, &mut roster, &mut out);
         }
         for (service, prefix) in [("api", b"api    | "), ("worker", b"worker | ")] {
             // Only line ends may be added, where another service came between.

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::{BATCH, Delivery, Item, Life, Policy, Queue};
 use crate::run::logs::LogBlock;
-use crate::support::name::ServiceName;
+use crate::support::name::UnitName;
 
 /// The queue, shared between the caller's thread and the printer's.
 #[derive(Debug)]
@@ -86,7 +86,7 @@ impl Shared {
     /// Offers a block; `is_shown` says whether its text is to be printed.
     pub(in crate::cli::printer) fn offer(&self, block: LogBlock, is_shown: bool) -> Delivery {
         self.send(|queue| {
-            queue.note_last_line(&block.unit.service, &block.bytes);
+            queue.note_last_line(&block.unit, &block.bytes);
             if !is_shown || self.is_output_gone() {
                 return Delivery::Accepted;
             }
@@ -157,11 +157,11 @@ impl Shared {
         }
     }
 
-    /// The last lines that services printed; see [`Queue::take_last_lines`].
+    /// The last lines that units printed; see [`Queue::take_last_lines`].
     pub(in crate::cli::printer) fn take_last_lines(
         &self,
         wants_more: bool,
-    ) -> HashMap<ServiceName, Vec<u8>> {
+    ) -> HashMap<UnitName, Vec<u8>> {
         self.lock().take_last_lines(wants_more)
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cli::printer::samples::{name, unit};
+use crate::cli::printer::samples::unit;
 use crate::run::snapshot::LogStream;
 
 /// A queue that holds ten of the blocks below.
@@ -49,7 +49,7 @@ fn drain(queue: &mut Queue) -> Vec<String> {
                 let lines: Vec<String> = dropped
                     .lines
                     .iter()
-                    .map(|(service, count)| format!("{count} of {service}"))
+                    .map(|(unit, count)| format!("{count} of {}", unit.label(1)))
                     .collect();
                 format!("dropped {} and {} events", lines.join(", "), dropped.events)
             }
@@ -166,7 +166,7 @@ fn nothing_is_kept_for_a_reader_that_has_gone() {
 fn the_last_line_is_kept_only_while_it_is_wanted() {
     let mut queue = Queue::new(Policy::Drop, TEN);
     let note = |queue: &mut Queue, text: &'static str| {
-        queue.note_last_line(&name("api"), &Bytes::from_static(text.as_bytes()));
+        queue.note_last_line(&unit("api"), &Bytes::from_static(text.as_bytes()));
     };
     note(&mut queue, "early\n");
     assert!(queue.take_last_lines(true).is_empty());
@@ -174,7 +174,7 @@ fn the_last_line_is_kept_only_while_it_is_wanted() {
     note(&mut queue, "10%\r20%\r\n");
     note(&mut queue, "\n");
     let lines = queue.take_last_lines(false);
-    assert_eq!(lines[&name("api")], b"20%");
+    assert_eq!(lines[&unit("api")], b"20%");
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,7 +18,7 @@ use crate::plan::Draft;
 use crate::run::control::{Command, StackSnapshot};
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
-use crate::support::name::ServiceName;
+use crate::support::name::{ServiceName, UnitName};
 use crate::support::text;
 
 /// Joins a stack that runs. `None` if it has just ended, so that it can be started anew.
@@ -54,12 +54,8 @@ pub(super) fn join(
         Err(error) if has_gone(&error) => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let services: Vec<ServiceName> = stack
-        .services
-        .iter()
-        .map(|service| service.service.clone())
-        .collect();
-    let mut printing = invocation.printer_options(&services);
+    let units: Vec<UnitName> = stack.services.iter().map(ServiceSnapshot::unit).collect();
+    let mut printing = invocation.printer_options(&units);
     printing.log_prefix = !args.no_log_prefix;
     printing.timestamps = args.timestamps;
     printing.has_the_stack = !(args.detach || args.wait);
@@ -153,11 +149,14 @@ fn wanted(stack: &StackSnapshot, args: &UpArgs) -> Vec<ServiceName> {
     if !args.services.is_empty() {
         return args.services.clone();
     }
-    stack
+    let mut services: Vec<ServiceName> = stack
         .services
         .iter()
         .map(|service| service.service.clone())
-        .collect()
+        .collect();
+    // The replicas of a service stand together.
+    services.dedup();
+    services
 }
 
 /// Shows logs and changes until the stack ends. Ctrl-C stops the stack, a second one kills it.

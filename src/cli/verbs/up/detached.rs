@@ -14,10 +14,11 @@ use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Stop};
 use crate::cli::printer::Printer;
 use crate::cli::readiness::{Progress, Readiness, Target};
+use crate::plan::model::UnitPlan;
 use crate::run::control::StackSnapshot;
 use crate::run::snapshot::{Event, Phase};
 use crate::support::duration;
-use crate::support::name::ServiceName;
+use crate::support::name::{ServiceName, UnitName};
 use crate::support::text;
 
 /// How long `--wait` waits when nothing else is said.
@@ -44,8 +45,8 @@ pub(super) fn wait(
         messages,
     } = prepared;
     drop((holds, lock, listener));
-    let services: Vec<ServiceName> = plan.units.iter().map(|unit| unit.service.clone()).collect();
-    let mut printing = invocation.printer_options(&services);
+    let units: Vec<UnitName> = plan.units.iter().map(UnitPlan::name).collect();
+    let mut printing = invocation.printer_options(&units);
     printing.log_dir = Some(instance.log_dir());
     let printer = Printer::start(printing).map_err(|error| Stop::system(&error))?;
     for message in &messages {
@@ -143,13 +144,13 @@ pub(super) async fn follow(
         .show_all(waiting.printer, readiness.services());
     // Where everything was stopped because of a failure, the rest is no news.
     let is_aborted = matches!(outcome, End::Gone) || is_draining;
-    for name in &failed {
-        if let Some(service) = readiness.latest(name)
+    for unit in &failed {
+        if let Some(service) = readiness.latest(unit)
             && service.phase != Phase::Failed
             && !(is_aborted && service.phase == Phase::Stopped)
         {
             let reason = service.reason.clone().unwrap_or_default();
-            let word = service.phase.word();
+            let (name, word) = (service.label(), service.phase.word());
             waiting.printer.line_err(if reason.is_empty() {
                 format!("error: {name} is {word}")
             } else {
@@ -158,10 +159,9 @@ pub(super) async fn follow(
         }
     }
     if matches!(outcome, End::Astray) {
-        for name in readiness.astray() {
-            let reason = readiness
-                .latest(&name)
-                .and_then(|service| service.reason.clone());
+        for service in readiness.astray() {
+            let name = service.label();
+            let reason = service.reason.clone();
             waiting.printer.line_err(format!(
                 "error: {name} is not ready: {}",
                 reason.unwrap_or_else(|| "it does not listen where it was told to".to_owned())

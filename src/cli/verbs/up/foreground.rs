@@ -1,5 +1,6 @@
 //! The supervisor's process: the runtime, the supervisor, the control socket, the terminal.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use nix::sys::resource::{Resource, getrlimit};
@@ -16,6 +17,7 @@ use crate::cli::invocation::{Invocation, Stop};
 use crate::cli::logging;
 use crate::cli::printer::Printer;
 use crate::cli::viewer::Viewer;
+use crate::plan::model::UnitPlan;
 use crate::ports::original_soft_limit;
 use crate::ports::request::PortKey;
 use crate::run::Nobody;
@@ -24,7 +26,7 @@ use crate::run::launch::Seat;
 use crate::run::logs::LogSink;
 use crate::run::snapshot::{Event, Exit};
 use crate::run::supervisor::{Options, Outcome, Parts, Supervisor};
-use crate::support::name::ServiceName;
+use crate::support::name::{ServiceName, UnitName};
 use crate::support::protocol::Protocol;
 
 /// Runs the supervisor to its end. Returns the exit code of the whole.
@@ -43,13 +45,8 @@ pub(super) fn supervise(
         note_holds(invocation, &prepared);
         return local.block_on(&runtime, run(prepared, seat, options, Nobody, None));
     }
-    let services: Vec<ServiceName> = prepared
-        .plan
-        .units
-        .iter()
-        .map(|unit| unit.service.clone())
-        .collect();
-    let mut printing = invocation.printer_options(&services);
+    let units: Vec<UnitName> = prepared.plan.units.iter().map(UnitPlan::name).collect();
+    let mut printing = invocation.printer_options(&units);
     printing.log_prefix = !args.no_log_prefix;
     printing.timestamps = args.timestamps;
     printing.has_the_stack = true;
@@ -121,6 +118,11 @@ async fn run<S: LogSink + 'static>(
         ledger,
         messages: _,
     } = prepared;
+    let replicas = plan
+        .units
+        .iter()
+        .map(|unit| (unit.service.clone(), unit.replicas))
+        .collect();
     let log_dir = instance.log_dir();
     let id = instance.id.clone();
     let guardian_pid = seat.guardian_pid();
@@ -165,7 +167,7 @@ async fn run<S: LogSink + 'static>(
             run,
         )),
         // Nobody watches; what is worth a line goes to the supervisor's log.
-        None => tokio::task::spawn_local(note_down(event_rx)),
+        None => tokio::task::spawn_local(note_down(event_rx, replicas)),
     };
     drop(controller);
     let outcome = supervisor
@@ -182,15 +184,25 @@ async fn run<S: LogSink + 'static>(
 }
 
 /// Writes what the supervisor says of itself to its log, until it ends.
-async fn note_down(mut event_rx: tokio::sync::broadcast::Receiver<Event>) {
+///
+/// `replicas` are those of each service.
+async fn note_down(
+    mut event_rx: tokio::sync::broadcast::Receiver<Event>,
+    replicas: HashMap<ServiceName, u32>,
+) {
     use tokio::sync::broadcast::error::RecvError;
     loop {
         match event_rx.recv().await {
             Ok(Event::Notice(notice)) => {
-                let service = notice
-                    .service
-                    .map_or_else(String::new, |name| format!("{name}  "));
-                crate::cli::printer::say(&format!("{service}{}", notice.message));
+                let name = match (notice.unit(), notice.service) {
+                    (Some(unit), _) => {
+                        let replicas = replicas.get(&unit.service).copied();
+                        unit.label(replicas.unwrap_or(1)) + "  "
+                    }
+                    (None, Some(service)) => format!("{service}  "),
+                    (None, None) => String::new(),
+                };
+                crate::cli::printer::say(&format!("{name}{}", notice.message));
             }
             Ok(Event::Service(_)) | Err(RecvError::Lagged(_)) => {}
             Ok(Event::Ended { .. }) | Err(RecvError::Closed) => return,

@@ -12,7 +12,7 @@ use crate::cli::readiness::{Progress, Readiness, Target};
 use crate::run::control::Controller;
 use crate::run::logs::last_lines_of_attempt;
 use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
-use crate::support::name::ServiceName;
+use crate::support::name::UnitName;
 
 /// How many of a failed service's last lines are shown.
 pub(crate) const TAIL: usize = 20;
@@ -22,32 +22,42 @@ pub(crate) const TAIL: usize = 20;
 pub(crate) struct Failures {
     log_dir: PathBuf,
     run: u64,
-    shown: HashSet<(ServiceName, u32, u64)>,
-    /// The services whose failure has been explained, by themselves or with what they waited for.
-    roots: HashSet<ServiceName>,
+    shown: HashSet<(UnitName, u32, u64)>,
+    /// The units whose failure has been explained, by themselves or with what they waited for.
+    roots: Vec<ServiceSnapshot>,
 }
 
-/// The services behind `root` in the chains of what was not started, in the order of the file.
-fn blocked_behind(root: &ServiceName, blocked: &[&ServiceSnapshot]) -> Vec<ServiceName> {
-    let mut behind: Vec<&str> = vec![root.as_str()];
+/// The units behind `root` in the chains of what was not started, in the order of the file, as they
+/// are shown.
+fn blocked_behind(root: &ServiceSnapshot, blocked: &[&ServiceSnapshot]) -> Vec<String> {
+    let mut is_behind = vec![false; blocked.len()];
     // As often as the chain is long: a dependent may stand before what it waits for.
     loop {
-        let before = behind.len();
-        for service in blocked {
-            let is_behind = words::blocked_by(service).is_some_and(|name| behind.contains(&name));
-            if is_behind && !behind.contains(&service.service.as_str()) {
-                behind.push(service.service.as_str());
-            }
-        }
-        if behind.len() == before {
+        let behind = blocked.iter().zip(&is_behind);
+        let known: Vec<&ServiceSnapshot> = behind
+            .filter_map(|(service, is_behind)| is_behind.then_some(*service))
+            .chain([root])
+            .collect();
+        let next: Vec<bool> = blocked
+            .iter()
+            .map(|service| is_blocked_by_any(service, &known))
+            .collect();
+        if next == is_behind {
             break;
         }
+        is_behind = next;
     }
-    blocked
+    let behind = blocked
         .iter()
-        .filter(|service| behind.contains(&service.service.as_str()))
-        .map(|service| service.service.clone())
-        .collect()
+        .zip(is_behind)
+        .filter(|(_, is_behind)| *is_behind);
+    behind.map(|(service, _)| service.label()).collect()
+}
+
+/// Whether a service was not started because of one of `others`.
+fn is_blocked_by_any(service: &ServiceSnapshot, others: &[&ServiceSnapshot]) -> bool {
+    words::blocked_by(service)
+        .is_some_and(|name| others.iter().any(|&other| words::is_called(other, name)))
 }
 
 impl Failures {
@@ -56,7 +66,7 @@ impl Failures {
             log_dir,
             run,
             shown: HashSet::new(),
-            roots: HashSet::new(),
+            roots: Vec::new(),
         }
     }
 
@@ -72,7 +82,7 @@ impl Failures {
             .filter(|service| service.phase == Phase::Failed)
             .partition(|service| words::blocked_by(service).is_some());
         for root in roots {
-            self.show_one(printer, root, blocked_behind(&root.service, &blocked));
+            self.show_one(printer, root, blocked_behind(root, &blocked));
         }
         for service in blocked {
             self.show(printer, service);
@@ -82,27 +92,26 @@ impl Failures {
     /// Shows why a service failed, with the last lines that it printed, once; not where that has
     /// been shown for the service that it waited for.
     pub(crate) fn show(&mut self, printer: &Printer, service: &ServiceSnapshot) {
-        let is_explained = words::blocked_by(service)
-            .and_then(|name| ServiceName::new(name).ok())
-            .is_some_and(|name| self.roots.contains(&name));
-        if is_explained {
-            self.roots.insert(service.service.clone());
+        let roots: Vec<&ServiceSnapshot> = self.roots.iter().collect();
+        if is_blocked_by_any(service, &roots) {
+            self.explained(service);
         } else {
             self.show_one(printer, service, Vec::new());
         }
     }
 
-    fn show_one(
-        &mut self,
-        printer: &Printer,
-        service: &ServiceSnapshot,
-        blocked: Vec<ServiceName>,
-    ) {
-        let key = (service.service.clone(), service.attempt, service.since);
+    fn explained(&mut self, service: &ServiceSnapshot) {
+        if !self.roots.iter().any(|root| root.unit() == service.unit()) {
+            self.roots.push(service.clone());
+        }
+    }
+
+    fn show_one(&mut self, printer: &Printer, service: &ServiceSnapshot, blocked: Vec<String>) {
+        let key = (service.unit(), service.attempt, service.since);
         if service.phase != Phase::Failed || !self.shown.insert(key) {
             return;
         }
-        self.roots.insert(service.service.clone());
+        self.explained(service);
         let tail = if service.attempt == 0 {
             Vec::new()
         } else {
@@ -184,7 +193,7 @@ fn is_stop(event: &Event) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::printer::samples::{failed, name};
+    use crate::cli::printer::samples::failed;
 
     #[test]
     fn who_was_not_started_is_told_with_the_cause() {
@@ -196,9 +205,28 @@ mod tests {
         let api = failed("api", 0, "not started: migrate exited with code 1");
         let other = failed("other", 0, "not started: seed exited with code 1");
         let blocked = [&web, &other, &api];
-        assert_eq!(
-            blocked_behind(&name("migrate"), &blocked),
-            [name("web"), name("api")]
-        );
+        let migrate = failed("migrate", 1, "exited with code 1");
+        assert_eq!(blocked_behind(&migrate, &blocked), ["web", "api"]);
+    }
+
+    #[test]
+    fn one_replica_holds_up_what_waits_for_it_or_for_its_service() {
+        let db = |replica| ServiceSnapshot {
+            replica,
+            replicas: 2,
+            ..failed("db", 1, "exited with code 1")
+        };
+        let web = |replica, cause: &str| ServiceSnapshot {
+            replica,
+            replicas: 3,
+            ..failed(
+                "web",
+                0,
+                &format!("not started: {cause} exited with code 1"),
+            )
+        };
+        let (first, second, third) = (web(1, "db-1"), web(2, "db-2"), web(3, "db"));
+        let blocked = [&first, &second, &third];
+        assert_eq!(blocked_behind(&db(2), &blocked), ["web-2", "web-3"]);
     }
 }

@@ -1,0 +1,157 @@
+//! Who is shown: the units with their names, colours and order.
+//!
+//! A unit is called like its service, or with its number where the service has several replicas.
+//! How many there are is known from a plan or a snapshot; a reader of old logs only knows which
+//! units it was told of, and numbers those of which it knows another replica. Pure.
+
+use std::collections::HashMap;
+
+use crate::cli::style::width;
+use crate::support::name::{ServiceName, UnitName};
+
+/// Every unit that is known.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    services: HashMap<ServiceName, Service>,
+    /// The place of each unit in the order in which they became known, which gives its colour.
+    positions: HashMap<UnitName, usize>,
+    /// The cells of the widest name.
+    cells: usize,
+}
+
+#[derive(Debug)]
+struct Service {
+    /// Its place in the file.
+    place: usize,
+    /// How many of its units are known.
+    known: u32,
+    /// How many replicas it has, as far as that is known.
+    replicas: u32,
+}
+
+impl Roster {
+    /// The units in the order of the file.
+    pub(super) fn new(units: &[UnitName]) -> Self {
+        let mut roster = Self::default();
+        for unit in units {
+            roster.add(unit);
+        }
+        roster
+    }
+
+    /// Takes in a unit. Returns whether the look of any name changes by it.
+    pub(super) fn add(&mut self, unit: &UnitName) -> bool {
+        if self.positions.contains_key(unit) {
+            return false;
+        }
+        let place = self.services.len();
+        let service = self
+            .services
+            .entry(unit.service.clone())
+            .or_insert(Service {
+                place,
+                known: 0,
+                replicas: 1,
+            });
+        service.known += 1;
+        let replicas = service.known;
+        self.positions.insert(unit.clone(), self.positions.len());
+        let is_widest = self.widen(unit);
+        self.tell(unit, replicas) || is_widest
+    }
+
+    /// Takes in how many replicas the service of a known unit has. Returns whether the look of any
+    /// name changes by it.
+    pub(super) fn tell(&mut self, unit: &UnitName, replicas: u32) -> bool {
+        match self.services.get_mut(&unit.service) {
+            Some(service) if service.replicas < replicas => service.replicas = replicas,
+            Some(_) | None => return false,
+        }
+        let siblings: Vec<UnitName> = self
+            .positions
+            .keys()
+            .filter(|other| other.service == unit.service)
+            .cloned()
+            .collect();
+        for sibling in siblings {
+            self.widen(&sibling);
+        }
+        true
+    }
+
+    /// Makes room for the name of a unit. Returns whether it needed any.
+    fn widen(&mut self, unit: &UnitName) -> bool {
+        let cells = width(&self.label(unit));
+        let is_wider = cells > self.cells;
+        self.cells = self.cells.max(cells);
+        is_wider
+    }
+
+    /// The name under which a unit is shown: `web`, or `web-2` where there are several.
+    pub(super) fn label(&self, unit: &UnitName) -> String {
+        let service = self.services.get(&unit.service);
+        unit.label(service.map_or(1, |service| service.replicas))
+    }
+
+    /// The cells of the widest name.
+    pub(super) fn cells(&self) -> usize {
+        self.cells
+    }
+
+    /// What gives a unit its colour; the next free place for one that is not known.
+    pub(super) fn position(&self, unit: &UnitName) -> usize {
+        self.positions
+            .get(unit)
+            .copied()
+            .unwrap_or(self.positions.len())
+    }
+
+    /// What puts rows in the order of the file, the replicas of a service together.
+    pub(super) fn rank(&self, unit: &UnitName) -> (usize, u32) {
+        let service = self.services.get(&unit.service);
+        let place = service.map_or(self.services.len(), |service| service.place);
+        (place, unit.replica)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::printer::samples::{replica, unit};
+
+    #[test]
+    fn a_unit_is_numbered_as_soon_as_another_one_of_its_service_is_known() {
+        let mut roster = Roster::new(&[unit("web"), unit("api")]);
+        assert_eq!(roster.label(&unit("web")), "web");
+        assert!(!roster.add(&unit("api")), "known");
+        assert!(roster.add(&replica("web", 2)));
+        assert_eq!(roster.label(&unit("web")), "web-1");
+        assert_eq!(roster.label(&replica("web", 2)), "web-2");
+        assert_eq!(roster.label(&unit("api")), "api");
+        assert_eq!(roster.cells(), "web-1".len());
+    }
+
+    #[test]
+    fn what_a_snapshot_says_of_replicas_counts_before_they_are_seen() {
+        let mut roster = Roster::new(&[unit("web")]);
+        assert!(!roster.tell(&unit("web"), 1));
+        assert!(roster.tell(&unit("web"), 12));
+        assert_eq!(roster.label(&unit("web")), "web-1");
+        assert!(roster.add(&replica("web", 12)), "a wider name");
+        assert!(!roster.add(&replica("web", 11)));
+    }
+
+    #[test]
+    fn replicas_stand_together_and_have_colours_of_their_own() {
+        let mut roster = Roster::new(&[unit("web"), unit("api")]);
+        roster.add(&replica("web", 2));
+        let mut units = [unit("new"), unit("api"), replica("web", 2), unit("web")];
+        units.sort_by_key(|unit| roster.rank(unit));
+        assert_eq!(
+            units,
+            [unit("web"), replica("web", 2), unit("api"), unit("new")]
+        );
+        let positions = units.map(|unit| roster.position(&unit));
+        assert_eq!(positions, [0, 2, 1, 3]);
+    }
+}

@@ -1,0 +1,92 @@
+//! The verbs where a service has several replicas.
+
+use super::*;
+use crate::api::tests::fake::replica;
+use crate::support::fs::open_private_append;
+
+/// `web-2` as it is after a command.
+fn second(phase: Phase, attempt: u32, since: u64) -> Event {
+    Event::Service(Box::new(ServiceSnapshot {
+        replica: 2,
+        replicas: 2,
+        attempt,
+        started_at: Some(since),
+        ..service("web", phase, since)
+    }))
+}
+
+#[tokio::test]
+async fn a_start_waits_for_the_replica_that_it_concerns_and_no_other() {
+    let fake = Fake::with_consequences(
+        16,
+        |_| Act::AnswerForSecond,
+        |_| vec![second(Phase::Starting, 2, 60)],
+    );
+    let mut project = Project::running(&fake);
+    let web = ServicesArgs {
+        services: vec![name("web")],
+    };
+    let code = start::run(&mut project.context(), &web).await.unwrap();
+    assert_eq!(code, ExitCode::Done);
+    assert_eq!(project.said.messages, ["started web-2"]);
+}
+
+#[tokio::test]
+async fn a_replica_that_does_not_start_is_named_by_its_number() {
+    let fake = Fake::with_consequences(
+        16,
+        |_| Act::AnswerForSecond,
+        |_| vec![second(Phase::Failed, 2, 60)],
+    );
+    let mut project = Project::running(&fake);
+    let code = restart::run(&mut project.context(), &STOP).await.unwrap();
+    assert_eq!(code, ExitCode::Failed);
+    assert_eq!(project.said.messages, ["error: web-2: it did not start"]);
+}
+
+#[tokio::test]
+async fn ps_has_a_row_for_each_replica() {
+    let fake = Fake::with_script(16, |_| Act::AnswerForSecond);
+    let mut project = Project::running(&fake);
+    for format in [ListFormat::Table, ListFormat::Json] {
+        ps::run(&mut project.context(), &PsArgs { format }, ps::plain_table)
+            .await
+            .unwrap();
+    }
+    let names: Vec<&str> = project.said.data[0]
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(names, ["SERVICE", "web-1", "web-2", "api"]);
+    let rows: Vec<ServiceSnapshot> = serde_json::from_str(&project.said.data[1]).unwrap();
+    let units: Vec<_> = rows.iter().map(ServiceSnapshot::unit).collect();
+    let expected = [replica("web", 1), replica("web", 2), replica("api", 1)];
+    assert_eq!(units, expected);
+}
+
+/// Writes a log without an index, which the reader takes for one block of the time of its file.
+fn write(project: &Project, file: &str, text: &str) {
+    use std::io::Write;
+    let path = project.instance.log_dir().join(file);
+    let mut file = open_private_append(&path).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+#[tokio::test]
+async fn logs_of_a_service_are_those_of_all_its_replicas() {
+    let mut project = Project::idle();
+    project.instance.create().unwrap();
+    write(&project, "web.log", "first\n");
+    write(&project, "web@2.log", "second\n");
+    write(&project, "api.log", "other\n");
+    let arguments = LogsArgs {
+        services: vec![name("web")],
+        ..logs_of(Tail::All, false)
+    };
+    logs::run(&mut project.context(), &arguments).await.unwrap();
+    let mut units: Vec<_> = project.said.blocks.iter().map(|b| b.unit.clone()).collect();
+    units.sort();
+    assert_eq!(units, [replica("web", 1), replica("web", 2)]);
+    // So that the first is called `web-1` before the second has printed.
+    assert!(project.said.introduced.contains(&replica("web", 2)));
+}
