@@ -95,12 +95,7 @@ impl Draft {
 
     /// The strongest wish that is a port number: that of `--port`, else the caller's environment,
     /// else the one in `.env`.
-    fn wish(
-        &self,
-        key: &PortKey,
-        replicas: Replicas,
-        problems: &mut Vec<Problem>,
-    ) -> Option<Wish> {
+    fn wish(&self, key: &PortKey, replicas: Replicas, problems: &mut Vec<Problem>) -> Option<Wish> {
         if let Some(&port) = self.asked_ports().get(key) {
             return Some(Wish {
                 port,
@@ -150,7 +145,9 @@ impl Draft {
                 };
                 let first = (replicas.count > 0).then_some(Whose::First);
                 let numbered = replicas.numbers().map(Whose::Replica);
-                let others = numbered.chain([Whose::All]).filter(move |_| replicas.is_said);
+                let others = numbered
+                    .chain([Whose::All])
+                    .filter(move |_| replicas.is_said);
                 first.into_iter().chain(others).map(line)
             })
         })

@@ -253,4 +253,3 @@ fn bad_target(written: &str, span: &Span) -> Problem {
     )
     .hint(hint)
 }
-

@@ -32,7 +32,7 @@ pub(super) fn asked(
         let found = named(&argument.port, spec, replicas).and_then(|key| {
             if asked.contains_key(&key) {
                 return Err((
-                    format!("{} of service `{}` is asked for twice", key.name, key.service),
+                    format!("{key} is asked for twice"),
                     "keep one of the two".to_owned(),
                 ));
             }
@@ -55,11 +55,7 @@ pub(super) fn asked(
 }
 
 /// The port that a text names, or a message and a hint.
-fn named(
-    text: &str,
-    spec: &StackSpec,
-    replicas: &[Replicas],
-) -> Result<PortKey, (String, String)> {
+fn named(text: &str, spec: &StackSpec, replicas: &[Replicas]) -> Result<PortKey, (String, String)> {
     // A service's name may hold dots, a port's may not.
     let (service, name) = match (spec.services.get(text), text.rsplit_once('.')) {
         (Some(service), _) => (service, None),

@@ -21,9 +21,7 @@ use super::draft::Draft;
 use super::model::{RestartPolicy, RestartWhen, UnitPlan};
 use super::replicas::Replicas;
 use super::resolver::{Assignment, Inside, Ports, Resolver};
-use crate::spec::model::{
-    CommandSpec, Condition, EnvFileSpec, Handoff, RestartSpec, ServiceSpec,
-};
+use crate::spec::model::{CommandSpec, Condition, EnvFileSpec, Handoff, RestartSpec, ServiceSpec};
 use crate::support::duration;
 use crate::support::port_range::PortRange;
 

@@ -170,10 +170,16 @@ fn up_takes_replicas_and_ports() {
     else {
         panic!();
     };
-    let scale: Vec<String> = up.scale.iter().map(|(name, n)| format!("{name} {n}")).collect();
+    let scale: Vec<String> = up
+        .scale
+        .iter()
+        .map(|(name, n)| format!("{name} {n}"))
+        .collect();
     assert_eq!(scale, ["web 3", "a.b 0"]);
     let ports = up.ports.iter();
-    let ports: Vec<String> = ports.map(|it| format!("{} {}", it.port, it.number)).collect();
+    let ports: Vec<String> = ports
+        .map(|it| format!("{} {}", it.port, it.number))
+        .collect();
     assert_eq!(ports, ["web 8000", "a.b.C 1"]);
     assert_eq!(up.services.len(), 1);
 }

@@ -36,7 +36,11 @@ struct ShownHttp {
 }
 
 /// A health check with its plan.
-pub(super) fn show_health(spec: &HealthcheckSpec, plan: &HealthPlan, view: &View<'_>) -> ShownHealth {
+pub(super) fn show_health(
+    spec: &HealthcheckSpec,
+    plan: &HealthPlan,
+    view: &View<'_>,
+) -> ShownHealth {
     let setting = |setting, settled| view.setting(setting, || time(settled));
     let mut shown = ShownHealth {
         test: None,

@@ -60,7 +60,11 @@ fn it_is_stronger_than_the_environment_and_the_file_of_the_user() {
 fn what_it_cannot_mean_is_told_with_the_way_out() {
     for (text, message, hint) in [
         ("wbe", "there is no service `wbe`", "did you mean `web`?"),
-        ("wbe.PORT", "there is no service `wbe`", "did you mean `web`?"),
+        (
+            "wbe.PORT",
+            "there is no service `wbe`",
+            "did you mean `web`?",
+        ),
         (
             "something",
             "there is no service `something`",
@@ -71,11 +75,7 @@ fn what_it_cannot_mean_is_told_with_the_way_out() {
             "service `web` has no port `admin`",
             "did you mean `web.ADMIN`?",
         ),
-        (
-            "db.X",
-            "service `db` has no port `X`",
-            "its ports are: DB",
-        ),
+        ("db.X", "service `db` has no port `X`", "its ports are: DB"),
         (
             "queue",
             "service `queue` has several ports",

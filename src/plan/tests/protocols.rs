@@ -11,15 +11,18 @@ fn a_protocol_reaches_the_request_and_the_plan() {
     let project = Project::service(
         "command: x $<PORT:auto> $<DNS:auto/udp> $<BOTH:auto:5353/tcp+udp> $<SAME:auto:9000-9009/udp+tcp> $<F:8080/udp> $<T:8080/tcp>",
     );
-    use Protocol::{Both, Tcp, Udp};
-    let expected = [Tcp, Udp, Both, Both, Udp, Tcp];
+    let (tcp, udp, both) = (Protocol::Tcp, Protocol::Udp, Protocol::Both);
+    let expected = [tcp, udp, both, both, udp, tcp];
     let draft = project.good();
     let requests = draft.requests(&mut Vec::new());
     let found: Vec<_> = requests.iter().map(|request| request.protocol).collect();
     assert_eq!(found, expected);
     let plan = draft.finish(&numbered(&draft), &mut Vec::new());
     let ports = plan.units[0].ports.iter();
-    assert_eq!(ports.map(|port| port.protocol).collect::<Vec<_>>(), expected);
+    assert_eq!(
+        ports.map(|port| port.protocol).collect::<Vec<_>>(),
+        expected
+    );
 }
 
 #[test]
@@ -74,7 +77,10 @@ fn a_check_cannot_ask_a_port_of_udp() {
         assert_eq!(project.codes(), [""; 0], "{fine}");
         // Not even where a TCP port got the same number.
         let draft = project.good();
-        let same = numbered(&draft).into_keys().map(|key| (key, 8053)).collect();
+        let same = numbered(&draft)
+            .into_keys()
+            .map(|key| (key, 8053))
+            .collect();
         let mut problems = Vec::new();
         draft.finish(&same, &mut problems);
         assert!(problems.is_empty(), "{fine}: {problems:?}");

@@ -1,5 +1,7 @@
 //! Several units of one service: how many, with which ports, and how others see them.
 
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::{Project, at, numbered, value};
@@ -30,7 +32,10 @@ fn a_number_may_stand_in_three_places_and_in_a_variable() {
         ("deploy:", 1),
         ("replicas: ${N:-2}", 2),
         ("replicas: 0", 0),
-        ("replicas: 3\nscale: 3\ndeploy: {replicas: '${THREE}', x-mine: 1}", 3),
+        (
+            "replicas: 3\nscale: 3\ndeploy: {replicas: '${THREE}', x-mine: 1}",
+            3,
+        ),
     ] {
         let project = Project::service(lines).caller(&[("THREE", "3")]);
         assert_eq!(count(&project), expected, "{lines}");
@@ -151,7 +156,10 @@ fn every_replica_is_a_unit_with_its_own_port_and_texts() {
     );
     assert_eq!((plan.units_of("web"), plan.units_of("api")), (0..3, 3..4));
     assert_eq!(plan.units_of("none"), 0..0);
-    assert_eq!((plan.unit_of("web"), plan.unit_of("api")), (Some(0), Some(3)));
+    assert_eq!(
+        (plan.unit_of("web"), plan.unit_of("api")),
+        (Some(0), Some(3))
+    );
 }
 
 #[test]
@@ -230,7 +238,9 @@ fn a_fixed_port_is_that_of_one_replica_at_most() {
 fn ports_are_exported_by_number_where_somebody_said_one() {
     let values = |project: &Project| -> Vec<String> {
         let values = project.plan().values.into_iter();
-        values.map(|(key, value)| format!("{key}={value}")).collect()
+        values
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect()
     };
     let project = |lines: &str| Project::service(&format!("command: x $<PORT:auto>\n{lines}"));
     assert_eq!(values(&project("")), ["A_PORT=8000"]);
@@ -238,7 +248,9 @@ fn ports_are_exported_by_number_where_somebody_said_one() {
     assert_eq!(values(&project("replicas: 1")), one);
     assert_eq!(values(&project("").scaled("a", 1)), one);
     assert_eq!(
-        values(&Project::service("command: x $<PORT:auto> $<admin:auto>\nscale: 2")),
+        values(&Project::service(
+            "command: x $<PORT:auto> $<admin:auto>\nscale: 2"
+        )),
         [
             "A_PORT=8000",
             "A_1_PORT=8000",
@@ -390,7 +402,13 @@ fn a_draft_takes_the_replicas_of_what_runs() {
     let plan = draft.finish(&running, &mut Vec::new());
     assert_eq!(
         units(&plan),
-        ["a-1 of 2", "a-2 of 2", "b-1 of 1", "new-1 of 2", "new-2 of 2"]
+        [
+            "a-1 of 2",
+            "a-2 of 2",
+            "b-1 of 1",
+            "new-1 of 2",
+            "new-2 of 2"
+        ]
     );
     assert_eq!(plan.units[1].execution.argv, ["x", "8001", "2"]);
     assert_eq!(value(&plan.units[1], "V").as_deref(), Some("2"));
@@ -409,13 +427,15 @@ proptest! {
     ) {
         let mut yaml = String::from("services:\n");
         for (index, (count, ports, is_said)) in counts.iter().enumerate() {
-            let ports: String = (0..*ports).map(|port| format!(" $<P{port}:auto>")).collect();
+            let ports = ["$<P0:auto>", "$<P1:auto>"][..*ports].join(" ");
             let replicas = if *is_said { format!(", replicas: {count}") } else { String::new() };
             let others: Vec<String> = (0..index).map(|other| format!("s{other}")).collect();
-            yaml.push_str(&format!(
-                "  s{index}: {{ command: 'x{ports}'{replicas}, depends_on: [{}] }}\n",
-                others.join(", ")
-            ));
+            let others = others.join(", ");
+            writeln!(
+                yaml,
+                "  s{index}: {{ command: 'x {ports}'{replicas}, depends_on: [{others}] }}"
+            )
+            .unwrap();
         }
         let plan = Project::new(&yaml).plan();
         let expected: usize = counts

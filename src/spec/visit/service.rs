@@ -81,7 +81,11 @@ impl Reader<'_> {
 
     /// Without a port there is nothing to hand off, which is worth a word and no more.
     fn check_handoff(&mut self, service: &ServiceSpec) {
-        if let Some(handoff) = service.handoff.as_ref().filter(|_| service.ports.is_empty()) {
+        if let Some(handoff) = service
+            .handoff
+            .as_ref()
+            .filter(|_| service.ports.is_empty())
+        {
             self.problems.push(
                 Problem::warning(
                     code::HANDOFF_WITHOUT_PORTS,
