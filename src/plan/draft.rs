@@ -134,6 +134,12 @@ impl Draft {
         &self.asked
     }
 
+    /// How many replicas a service is to have; 0 where it does not exist.
+    pub fn replica_count(&self, service: &ServiceName) -> u32 {
+        let replicas = self.replicas_of(service);
+        replicas.map_or(0, |replicas| replicas.count)
+    }
+
     /// The same draft with the replicas of a stack that runs: `running` has the services that were
     /// scaled and how far; any other one has a single replica, of which nothing was said. A service
     /// that is not part of the running stack, as `is_known` says, stays as the file has it.

@@ -32,10 +32,7 @@ pub(super) fn asked(
         let found = named(&argument.port, spec, replicas).and_then(|key| {
             if asked.contains_key(&key) {
                 return Err((
-                    format!(
-                        "{} of service `{}` is asked for twice",
-                        key.name, key.service
-                    ),
+                    format!("{key} is asked for twice"),
                     "keep one of the two".to_owned(),
                 ));
             }

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::code;
 use super::variables::Variables;
-use crate::spec::model::{MAX_REPLICAS, PortWant, ServiceSpec, StackSpec};
+use crate::spec::model::{MAX_REPLICAS, PortWant, ServiceSpec, Setting, StackSpec};
 use crate::spec::problem::{Problem, Span};
 use crate::spec::template::Placeholder;
 use crate::support::name::ServiceName;
@@ -52,7 +52,7 @@ pub(super) fn replicas(
             let before = in_all;
             in_all += if count > 1 { count } else { 0 };
             if before <= MAX_IN_ALL && in_all > MAX_IN_ALL {
-                let span = service.replicas.first().map(|setting| setting.span());
+                let span = service.replicas.first().map(Setting::span);
                 problems.push(too_many(span.unwrap_or(&service.name_span)));
             }
             if count > 1 {

@@ -31,7 +31,7 @@ impl fmt::Display for Occupant {
             Self::Process(holder) => write!(f, "taken by {holder}"),
             Self::Stack(stack) => write!(f, "it is {stack}"),
             Self::Sibling(key) => {
-                write!(f, "it is {} of service `{}` here", key.name, key.service)
+                write!(f, "it is {key} here")
             }
             Self::System => f.write_str("not allowed by the system"),
             Self::Unknown => f.write_str("taken by a process that cannot be seen"),
@@ -76,11 +76,7 @@ impl fmt::Display for Refused {
             asked,
             occupant,
         } = self;
-        write!(
-            f,
-            "port {port} for {} of service `{}`",
-            key.name, key.service
-        )?;
+        write!(f, "port {port} for {key}")?;
         match asked {
             Asked::Fixed | Asked::Preferred => {}
             Asked::Wish { origin } => write!(f, " ({origin})")?,
@@ -97,10 +93,7 @@ pub enum PortError {
     #[error("{}", text::list(.0))]
     Refused(Vec<Refused>),
     /// Two ports are fixed to one number.
-    #[error(
-        "port {port} is fixed twice: {} of service `{}` and {} of service `{}`",
-        .first.name, .first.service, .second.name, .second.service
-    )]
+    #[error("port {port} is fixed twice: {first} and {second}")]
     FixedTwice {
         /// The number.
         port: u16,
@@ -228,10 +221,7 @@ pub enum PortWarning {
         got: u16,
     },
     /// The file fixes the number, so the wish was not followed.
-    #[error(
-        "port {wished} for {} of service `{}` ({origin}) is ignored: the file says {fixed}",
-        .key.name, .key.service
-    )]
+    #[error("port {wished} for {key} ({origin}) is ignored: the file says {fixed}")]
     WishIgnored {
         /// For which port.
         key: PortKey,
@@ -262,9 +252,7 @@ pub enum PortWarning {
         ephemeral: PortRange,
     },
     /// Browsers will not connect there.
-    #[error(
-        "browsers refuse to connect to port {port} ({} of service `{}`)", .key.name, .key.service
-    )]
+    #[error("browsers refuse to connect to port {port} ({key})")]
     BrowserRefuses {
         /// Whose port.
         key: PortKey,

@@ -1,5 +1,6 @@
 //! What a batch of ports is asked for, in the allocator's own words.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,20 @@ pub struct PortKey {
     pub replica: u32,
     /// Its name there.
     pub name: PortName,
+}
+
+impl fmt::Display for PortKey {
+    /// As messages call it: ``PORT of service `web` ``, with the number of any replica but the first.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.replica {
+            1 => write!(f, "{} of service `{}`", self.name, self.service),
+            replica => write!(
+                f,
+                "{} of replica {replica} of service `{}`",
+                self.name, self.service
+            ),
+        }
+    }
 }
 
 /// What a ledger of before replicas means.

@@ -2,4 +2,5 @@
 
 mod allocation;
 mod keeping;
+mod replicas;
 mod seeing;

@@ -11,8 +11,8 @@ fn a_protocol_reaches_the_request_and_the_plan() {
     let project = Project::service(
         "command: x $<PORT:auto> $<DNS:auto/udp> $<BOTH:auto:5353/tcp+udp> $<SAME:auto:9000-9009/udp+tcp> $<F:8080/udp> $<T:8080/tcp>",
     );
-    use Protocol::{Both, Tcp, Udp};
-    let expected = [Tcp, Udp, Both, Both, Udp, Tcp];
+    let (tcp, udp, both) = (Protocol::Tcp, Protocol::Udp, Protocol::Both);
+    let expected = [tcp, udp, both, both, udp, tcp];
     let draft = project.good();
     let requests = draft.requests(&mut Vec::new());
     let found: Vec<_> = requests.iter().map(|request| request.protocol).collect();

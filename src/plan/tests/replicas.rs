@@ -1,5 +1,7 @@
 //! Several units of one service: how many, with which ports, and how others see them.
 
+use std::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::{Project, at, numbered, value};
@@ -425,13 +427,15 @@ proptest! {
     ) {
         let mut yaml = String::from("services:\n");
         for (index, (count, ports, is_said)) in counts.iter().enumerate() {
-            let ports: String = (0..*ports).map(|port| format!(" $<P{port}:auto>")).collect();
+            let ports = ["$<P0:auto>", "$<P1:auto>"][..*ports].join(" ");
             let replicas = if *is_said { format!(", replicas: {count}") } else { String::new() };
             let others: Vec<String> = (0..index).map(|other| format!("s{other}")).collect();
-            yaml.push_str(&format!(
-                "  s{index}: {{ command: 'x{ports}'{replicas}, depends_on: [{}] }}\n",
-                others.join(", ")
-            ));
+            let others = others.join(", ");
+            writeln!(
+                yaml,
+                "  s{index}: {{ command: 'x {ports}'{replicas}, depends_on: [{others}] }}"
+            )
+            .unwrap();
         }
         let plan = Project::new(&yaml).plan();
         let expected: usize = counts

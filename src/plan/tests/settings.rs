@@ -53,6 +53,22 @@ healthcheck:
 }
 
 #[test]
+fn the_ranges_of_ports_may_wait_for_a_variable() {
+    let yaml = "ports: { range: ['${RANGE:-9000-9009}', 9100], exclude: '${NOT}' }
+services: { a: { command: x } }";
+    let project = Project::new(yaml).caller(&[("NOT", "9005")]);
+    let pool = project.good().pool();
+    let texts: Vec<String> = pool.ranges.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["9000-9009", "9100"]);
+    assert_eq!(pool.exclude[0].to_string(), "9005");
+    let bad = project.caller(&[("RANGE", "soon")]).problem();
+    assert_eq!((bad.code, at(&bad)), (spec_code::BAD_PORT, (1, 18)));
+    let placeholder = yaml.replace("${NOT}", "$<a.PORT>");
+    let codes = Project::new(&placeholder).codes();
+    assert_eq!(codes, [spec_code::MISPLACED_PLACEHOLDER]);
+}
+
+#[test]
 fn a_text_that_became_no_value_is_told_with_what_it_became() {
     for (lines, column) in [
         ("stop_grace_period: ${V}", 24),

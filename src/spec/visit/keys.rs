@@ -51,9 +51,9 @@ pub(super) const SERVICE: Keys = Keys {
         "stop_grace_period",
         "labels",
         "replicas",
+        "handoff",
         "scale",
         "deploy",
-        "handoff",
     ],
     planned: &[
         "profiles",

@@ -36,6 +36,9 @@ pub(super) fn join(
         Err(error) => return Err(failed(error)),
     };
     if stack.fingerprint != ready.draft.fingerprint() {
+        if let Some(stop) = scaled(&ready.draft, &stack) {
+            return Err(stop);
+        }
         return Err(Stop::new(
             ExitCode::Busy,
             "the stack runs with another configuration than the file has now",
@@ -105,6 +108,34 @@ pub(super) fn join(
     };
     printer.finish();
     code.map(Some)
+}
+
+/// Why a stack with another number of replicas cannot be joined, if that is what differs.
+fn scaled(draft: &Draft, stack: &StackSnapshot) -> Option<Stop> {
+    let row = stack
+        .services
+        .iter()
+        .find(|row| row.replicas != draft.replica_count(&row.service))?;
+    let (service, running) = (&row.service, row.replicas);
+    Some(Stop::new(
+        ExitCode::Busy,
+        format!(
+            "the stack runs with {}, and {} asked for",
+            text::count_of(
+                running as usize,
+                &format!("replica of `{service}`"),
+                &format!("replicas of `{service}`")
+            ),
+            match draft.replica_count(service) {
+                1 => "1 is".to_owned(),
+                count => format!("{count} are"),
+            },
+        ),
+        Some(&format!(
+            "`--scale {service}={running}` joins it as it is; for another number `stack down` \
+             first, as scaling while it runs is not supported yet"
+        )),
+    ))
 }
 
 /// What `--port` asks for and a stack that runs already cannot follow, as warnings.

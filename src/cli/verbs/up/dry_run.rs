@@ -102,23 +102,24 @@ pub(super) fn dry_run(
 /// The units that would start, dependencies first, otherwise in the order of the file.
 fn order(plan: &Plan, args: &UpArgs) -> Vec<usize> {
     let mut order = Vec::new();
+    let mut is_seen = vec![false; plan.units.len()];
     let named = (0..plan.units.len()).filter(|&index| {
         args.services.is_empty() || args.services.contains(&plan.units[index].service)
     });
     for index in named {
-        visit(plan, index, args.no_deps, &mut order);
+        visit(plan, index, args.no_deps, &mut is_seen, &mut order);
     }
     order
 }
 
 /// Depth first; the graph has been checked for cycles.
-fn visit(plan: &Plan, index: usize, no_deps: bool, order: &mut Vec<usize>) {
-    if order.contains(&index) {
+fn visit(plan: &Plan, index: usize, no_deps: bool, is_seen: &mut [bool], order: &mut Vec<usize>) {
+    if std::mem::replace(&mut is_seen[index], true) {
         return;
     }
     if !no_deps {
         for dependency in &plan.units[index].depends_on {
-            visit(plan, dependency.unit, no_deps, order);
+            visit(plan, dependency.unit, no_deps, is_seen, order);
         }
     }
     order.push(index);
