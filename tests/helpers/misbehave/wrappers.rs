@@ -4,6 +4,7 @@
 //! no-ipv6 -- CMD…              the kernel has no IPv6: `socket(AF_INET6, …)` fails with EAFNOSUPPORT
 //! fd-limit N -- CMD…           no more than N open files, soft and hard
 //! as-nobody -- CMD…            user and group 65534
+//! become -- CMD…               changes nothing
 //! ```
 
 use std::os::unix::process::CommandExt;
@@ -24,6 +25,7 @@ pub(crate) fn run(mode: &str, words: &mut Words) -> Option<Outcome> {
         "no-ipv6" => refuse_ipv6(),
         "fd-limit" => limit_files(words),
         "as-nobody" => become_nobody(),
+        "become" => Ok(()),
         _ => return None,
     };
     Some(changed.and_then(|()| become_command(words)))
