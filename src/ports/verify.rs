@@ -147,6 +147,7 @@ pub fn observe(
         }
         known.adopt(&there, &tree);
         known.judge_strangers(&there, subject, &tree);
+        known.forget_gone(subject);
     }
     let elsewhere = tree.elsewhere(listeners, subject);
     subject
@@ -252,6 +253,27 @@ impl Known {
                 (None, None) => Whose::Stranger(0),
             };
             self.0.insert(inode, whose);
+        }
+    }
+}
+
+impl Known {
+    /// Forgets the sockets that nobody was found to have because they have gone since the table was
+    /// read: whoever closed them in between is no thief that cannot be seen.
+    fn forget_gone(&mut self, subject: &Subject<'_>) {
+        if self.0.values().all(|whose| *whose != Whose::Stranger(0)) {
+            return;
+        }
+        let has_udp = subject.ports.iter().any(|(protocol, _)| protocol.has_udp());
+        let protocol = if has_udp {
+            Protocol::Both
+        } else {
+            Protocol::Tcp
+        };
+        if let Ok(now) = Listeners::read(protocol) {
+            let there: HashSet<u64> = now.sockets.iter().map(|socket| socket.inode).collect();
+            self.0
+                .retain(|inode, whose| *whose != Whose::Stranger(0) || there.contains(inode));
         }
     }
 }

@@ -357,15 +357,23 @@ impl Port {
         }
     }
 
-    /// Why it is not held.
-    fn not_had(&self) -> NotReady {
+    /// Why it is not held. Whoever is there now is the thief whom everybody is shown.
+    fn not_had(&mut self) -> NotReady {
         let number = self.number;
         let who = crate::ports::holder(number, None);
+        let message = match &who {
+            Some(holder) => format!("port {number} was taken by {holder}"),
+            None => format!("port {number} was taken"),
+        };
+        if let Some(holder) = who.filter(|holder| !holder.state.is_leftover()) {
+            self.state = PortState::Stolen {
+                pid: holder.pid,
+                command: holder.command,
+                bound_to: holder.address.to_string(),
+            };
+        }
         NotReady {
-            message: match who {
-                Some(holder) => format!("port {number} was taken by {holder}"),
-                None => format!("port {number} was taken"),
-            },
+            message,
             is_temporary: true,
         }
     }

@@ -13,6 +13,7 @@ mod commands;
 mod dotenv;
 mod harness_checks;
 mod hazards;
+mod helper_checks;
 mod logs;
 mod order;
 mod ports;

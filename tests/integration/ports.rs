@@ -1,6 +1,17 @@
-//! Which ports a stack gets, and that it keeps them.
+//! Which ports a stack gets, and that it keeps them. `docs/design/ports.md` has a table of the
+//! situations and of the tests that hold them.
 
+mod adversary;
 mod allocation;
+mod copies;
+mod datagrams;
+mod exits;
+mod handoff;
 mod keeping;
+mod ledger;
+mod machines;
+mod networks;
+mod reloads;
 mod replicas;
 mod seeing;
+mod thieves;

@@ -195,6 +195,25 @@ fn a_thief_that_cannot_be_seen_has_no_pid() {
 }
 
 #[test]
+fn a_listener_that_went_while_it_was_looked_for_is_no_thief() {
+    in_own_network(|| {
+        let idle = Helper::start("ports::verify::tests::helper_idles", &[]);
+        let passing = start("helper_listens", "127.0.0.1:8000");
+        let listeners = Listeners::read(Protocol::Tcp).unwrap();
+        drop(passing);
+        let ports = [(Protocol::Tcp, 8000)];
+        let mut known = Known::default();
+        let seen = observe(
+            &listeners,
+            &subject(&ports, idle.pid()),
+            &mut known,
+            Vec::new,
+        );
+        assert_eq!(seen, [Observed::NotListening]);
+    });
+}
+
+#[test]
 fn a_service_whose_descriptors_are_closed_to_us_is_not_accused() {
     let tree = Tree {
         pids: vec![4711],

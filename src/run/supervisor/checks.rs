@@ -209,8 +209,10 @@ impl Supervisor {
         let Some(health) = &mut unit.health else {
             return;
         };
-        let verdict = health.finished(id, outcome.is_ok(), now);
-        let answer = outcome.err();
+        // While it was asked, a thief may have been seen: the answer may be his, and the port is not
+        // the service's alone.
+        let answer = outcome.err().or_else(|| unit.ports.trouble());
+        let verdict = health.finished(id, answer.is_none(), now);
         if unit.last_answer != answer {
             unit.last_answer = answer;
             unit.is_dirty = true;

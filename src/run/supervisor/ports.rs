@@ -60,6 +60,7 @@ impl Supervisor {
             && let Some(listeners) = self.listeners(&[index])
         {
             self.observe_in(&listeners, index, now);
+            self.doubt_health(index, now);
         }
     }
 

@@ -6,14 +6,19 @@
 //!
 //! The end-to-end tests run it as services, as squatters on ports and as probes. Each module lists
 //! its modes. Nothing started here can leak for long: every process, whatever its mode and whoever
-//! its parent, is ended by an alarm after [`LIFE_SECONDS`].
+//! its parent, is ended by an alarm after [`LIFE_SECONDS`], but what it becomes by executing another program.
 
+mod adversary;
+mod handoff;
+mod http;
 mod lives;
 mod ports;
 mod prints;
 mod reports;
 mod trees;
+mod udp;
 mod words;
+mod wrappers;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -42,11 +47,16 @@ fn main() -> ExitCode {
 fn run(mut words: Words) -> Outcome {
     let mode = words.text("MODE")?;
     let rooms = [
+        adversary::run,
+        handoff::run,
+        http::run,
         lives::run,
         ports::run,
         prints::run,
         reports::run,
         trees::run,
+        udp::run,
+        wrappers::run,
     ];
     for room in rooms {
         if let Some(outcome) = room(&mode, &mut words) {

@@ -1,47 +1,66 @@
-//! What it does with ports.
+//! What it does with TCP ports.
 //!
 //! ```text
 //! bind PORT [options]          listens; says `listening on ADDRESS`
 //!   --host H                   127.0.0.1 unless told (`::` is dual-stack)
 //!   --late MS                  only after MS
 //!   --no-reuseaddr             strictly, as servers do that never set SO_REUSEADDR
+//!   --reuseport-only           with SO_REUSEPORT instead of SO_REUSEADDR
 //!   --no-listen                binds and leaves it at that
 //!   --http                     answers GET with 200 and its pid, keeps connections alive
 //!   --die-after MS             exits 1 after MS
+//!   --silent                   prints nothing
+//! and where the port is taken (70, with an error like others print it, unless told):
+//!   --exit-when-taken CODE     exits with CODE; `next dev` and a node cluster's primary: 0
+//!   --stay-when-taken          lives on without a port, as `nc.traditional` does
+//!   --move-on                  tries the next port, and so on, as vite does without strictPort
 //! bind-elsewhere               listens on a port of the kernel's choice, whatever it was given
 //! steal PORT [--reuseaddr] [--tries N]
 //!                              tries to bind PORT until it gets it, then listens: `stole PORT`;
 //!                              exits 0 after N tries in vain
-//! http-get HOST PORT PATH      prints `STATUS BODY`; exits 0 for 2xx and 3xx, 1 otherwise
-//! keep-alive HOST PORT N       N connections with an answered request each, kept open; `kept N`
+//! rebind PORT [--host H]       serves HTTP; on SIGHUP closes its listener and binds again, in place
+//! outgoing PORT N              N connections to itself on PORT, all kept: `connected N`
 //! ```
-//!
-//! HTTP is the least that the tests need: a request is its head, an answer has a length.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
 
-use crate::lives::{live, pass};
+use crate::http::{answer, serve};
+use crate::lives::{blocked, live, pass};
 use crate::prints::say;
 use crate::words::Words;
 use crate::{Failure, Outcome};
 
-/// How long a probe waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How many ports a server tries that moves on.
+const MOVES: u16 = 20;
+
+/// How long a server that can be told something sleeps between two looks.
+const LOOK: Duration = Duration::from_millis(5);
 
 pub(crate) fn run(mode: &str, words: &mut Words) -> Option<Outcome> {
     Some(match mode {
         "bind" => bind(words),
         "bind-elsewhere" => bind_elsewhere(),
         "steal" => steal(words),
-        "http-get" => http_get(words),
-        "keep-alive" => keep_alive(words),
+        "rebind" => rebind(words),
+        "outgoing" => outgoing(words),
         _ => return None,
     })
+}
+
+/// The options of a socket that decide who may have its port beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    Strict,
+    ReuseAddress,
+    ReusePort,
 }
 
 fn bind(words: &mut Words) -> Outcome {
@@ -50,38 +69,108 @@ fn bind(words: &mut Words) -> Outcome {
         .unwrap_or(Ipv4Addr::LOCALHOST.into());
     let late = words.option("--late")?.unwrap_or(0);
     let die_after: Option<u64> = words.option("--die-after")?;
-    let reuse = !words.flag("--no-reuseaddr");
+    let exit_when_taken: Option<u8> = words.option("--exit-when-taken")?;
+    let stays_when_taken = words.flag("--stay-when-taken");
+    let moves_on = words.flag("--move-on");
+    let is_strict = words.flag("--no-reuseaddr");
+    let has_reuseport = words.flag("--reuseport-only");
     let listens = !words.flag("--no-listen");
     let is_http = words.flag("--http");
+    let is_silent = words.flag("--silent");
     let address = SocketAddr::new(host, words.value("PORT")?);
+    let sharing = match (is_strict, has_reuseport) {
+        (false, false) => Sharing::ReuseAddress,
+        (true, false) => Sharing::Strict,
+        (_, true) => Sharing::ReusePort,
+    };
+    let tell = |line: &str| {
+        if !is_silent {
+            say(line);
+        }
+    };
     pass(Duration::from_millis(late));
-    let socket = bound(address, reuse)?;
-    if listens {
-        socket.listen(128)?;
-        say(&format!("listening on {address}"));
-    } else {
-        say(&format!("bound to {address}"));
-    }
+    let moves = if moves_on { MOVES } else { 0 };
+    let socket = match first_free(address, moves, |address| taken(address, sharing, listens)) {
+        Ok(socket) => socket,
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            tell(&format!("cannot bind {address}: address already in use"));
+            match exit_when_taken {
+                Some(code) => return Ok(ExitCode::from(code)),
+                None if stays_when_taken => live(),
+                None if is_silent => return Ok(ExitCode::from(70)),
+                None => return Err(format!("cannot bind {address}: {error}").into()),
+            }
+        }
+        Err(error) => return Err(format!("cannot bind {address}: {error}").into()),
+    };
+    let verb = if listens { "listening on" } else { "bound to" };
+    let got = socket.local_addr()?.as_socket().unwrap_or(address);
+    tell(&format!("{verb} {got}"));
+    let listener = TcpListener::from(socket);
     if let Some(millis) = die_after {
+        if is_http {
+            let listener = listener.try_clone()?;
+            std::thread::spawn(move || serve(&listener));
+        }
         pass(Duration::from_millis(millis));
         return Ok(ExitCode::FAILURE);
     }
     if is_http {
-        serve(&TcpListener::from(socket));
+        serve(&listener);
     }
     live()
 }
 
+/// The first of `address` and the `moves` ports after it that is to be had.
+fn first_free(
+    address: SocketAddr,
+    moves: u16,
+    take: impl Fn(SocketAddr) -> std::io::Result<Socket>,
+) -> std::io::Result<Socket> {
+    let mut outcome = take(address);
+    for step in 1..=moves {
+        match outcome {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                outcome = take(SocketAddr::new(address.ip(), address.port() + step));
+            }
+            Ok(_) | Err(_) => break,
+        }
+    }
+    outcome
+}
+
 /// A socket bound to `address`; `::` takes IPv4 as well.
-fn bound(address: SocketAddr, reuse: bool) -> Result<Socket, Failure> {
+fn bound(address: SocketAddr, sharing: Sharing) -> std::io::Result<Socket> {
+    let only_v6 = address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+    bound_to(address, sharing, only_v6)
+}
+
+/// The same, for those who want to say what `::` takes.
+pub(crate) fn bound_to(
+    address: SocketAddr,
+    sharing: Sharing,
+    only_v6: bool,
+) -> std::io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if address.is_ipv6() {
-        socket.set_only_v6(address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED))?;
+        socket.set_only_v6(only_v6)?;
     }
-    socket.set_reuse_address(reuse)?;
-    socket
-        .bind(&address.into())
-        .map_err(|error| format!("cannot bind {address}: {error}"))?;
+    match sharing {
+        Sharing::Strict => {}
+        Sharing::ReuseAddress => socket.set_reuse_address(true)?,
+        Sharing::ReusePort => socket.set_reuse_port(true)?,
+    }
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+/// A socket that has `address`, listening or not. With `SO_REUSEADDR` a port can be bound twice, so
+/// the `listen` is a part of having it.
+fn taken(address: SocketAddr, sharing: Sharing, listens: bool) -> std::io::Result<Socket> {
+    let socket = bound(address, sharing)?;
+    if listens {
+        socket.listen(128)?;
+    }
     Ok(socket)
 }
 
@@ -93,16 +182,17 @@ fn bind_elsewhere() -> Outcome {
 }
 
 fn steal(words: &mut Words) -> Outcome {
-    let reuse = words.flag("--reuseaddr");
+    let sharing = if words.flag("--reuseaddr") {
+        Sharing::ReuseAddress
+    } else {
+        Sharing::Strict
+    };
     let tries = words.option("--tries")?.unwrap_or(u64::MAX);
     let port: u16 = words.value("PORT")?;
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     say("trying");
     for _ in 0..tries {
-        // The `listen` is part of the theft: a port can be bound twice with SO_REUSEADDR.
-        if let Ok(socket) = bound(address, reuse)
-            && socket.listen(128).is_ok()
-        {
+        if let Ok(socket) = taken(address, sharing, true) {
             say(&format!("stole {port}"));
             serve(&TcpListener::from(socket));
         }
@@ -119,88 +209,57 @@ pub(crate) fn serve_in_background(port: u16) -> Result<(), Failure> {
     Ok(())
 }
 
-fn serve(listener: &TcpListener) {
-    for stream in listener.incoming().flatten() {
-        std::thread::spawn(move || drop(answer(stream)));
-    }
-}
-
-/// Answers every request of one connection.
-fn answer(stream: TcpStream) -> Result<(), Failure> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let mut stream = stream;
-    while let Some(head) = read_head(&mut reader)? {
-        let body = format!("pid {}\n", std::process::id());
-        let status = if head.contains(" /missing ") {
-            "404 Not Found"
-        } else {
-            "200 OK"
-        };
-        let length = body.len();
-        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
-        stream.write_all(answer.as_bytes())?;
-        if head.contains("connection: close") {
-            break;
+/// Serves until `is_over` says so. The port is given back when this returns: no thread waits in
+/// `accept` with the socket in its hands.
+pub(crate) fn serve_until(socket: Socket, is_over: impl Fn() -> bool) -> Result<(), Failure> {
+    socket.set_nonblocking(true)?;
+    let listener = TcpListener::from(socket);
+    while !is_over() {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false)?;
+                std::thread::spawn(move || drop(answer(stream)));
+            }
+            // Nobody asks at the moment, or the client has gone already.
+            Err(_) => pass(LOOK),
         }
     }
     Ok(())
 }
 
-/// Reads up to the empty line; `None` when the other side is done.
-fn read_head(reader: &mut impl BufRead) -> Result<Option<String>, Failure> {
-    let mut head = String::new();
-    loop {
-        let before = head.len();
-        if reader.read_line(&mut head)? == 0 {
-            return Ok(None);
-        }
-        if head[before..].trim_end().is_empty() {
-            return Ok(Some(head));
-        }
-    }
-}
-
-fn connect(words: &mut Words) -> Result<TcpStream, Failure> {
-    let host: IpAddr = words.value("HOST")?;
+fn rebind(words: &mut Words) -> Outcome {
+    let host: IpAddr = words
+        .option("--host")?
+        .unwrap_or(Ipv4Addr::LOCALHOST.into());
     let address = SocketAddr::new(host, words.value("PORT")?);
-    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    Ok(stream)
-}
-
-fn http_get(words: &mut Words) -> Outcome {
-    let mut stream = connect(words)?;
-    let path = words.text("PATH")?;
-    write!(
-        stream,
-        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
-    )?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status: u16 = head
-        .split(' ')
-        .nth(1)
-        .and_then(|word| word.parse().ok())
-        .ok_or_else(|| format!("no HTTP answer: {head:?}"))?;
-    say(&format!("{status} {}", body.trim_end()));
-    Ok(ExitCode::from(u8::from(!(200..400).contains(&status))))
-}
-
-fn keep_alive(words: &mut Words) -> Outcome {
-    let (host, port) = (words.text("HOST")?, words.value::<u16>("PORT")?);
-    let count: usize = words.value("N")?;
-    let address = SocketAddr::new(host.parse()?, port);
-    let mut kept = Vec::with_capacity(count);
-    for _ in 0..count {
-        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
-        let mut reader = BufReader::new(stream);
-        read_head(&mut reader)?.ok_or("the connection was closed")?;
-        kept.push(reader);
+    let asked = Arc::new(AtomicBool::new(false));
+    let signals = blocked(&[Signal::SIGHUP])?;
+    let flag = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        while signals.wait().is_ok() {
+            flag.store(true, Ordering::SeqCst);
+        }
+    });
+    for number in 1.. {
+        let socket = taken(address, Sharing::ReuseAddress, true)
+            .map_err(|error| format!("cannot bind {address}: {error}"))?;
+        say(&format!("listening on {address} ({number})"));
+        serve_until(socket, || asked.swap(false, Ordering::SeqCst))?;
     }
-    say(&format!("kept {count}"));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn outgoing(words: &mut Words) -> Outcome {
+    let port: u16 = words.value("PORT")?;
+    let count: usize = words.value("N")?;
+    crate::wrappers::raise_file_limit()?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+    let address = listener.local_addr()?;
+    let mut kept = Vec::with_capacity(2 * count);
+    for _ in 0..count {
+        kept.push(TcpStream::connect(address)?);
+        kept.push(listener.accept()?.0);
+    }
+    say(&format!("connected {count}"));
     live()
 }

@@ -67,6 +67,11 @@ impl Words {
         Ok(Self(std::mem::take(&mut self.0)))
     }
 
+    /// All words that are left, as the arguments of a program.
+    pub(crate) fn into_arguments(self) -> Vec<String> {
+        self.0.into()
+    }
+
     fn find(&self, name: &str) -> Option<usize> {
         self.0
             .iter()

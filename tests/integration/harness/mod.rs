@@ -31,7 +31,7 @@ pub(crate) use output::Output;
 pub(crate) use processes::Process;
 pub(crate) use program::{Up, binary, misbehave};
 pub(crate) use project::TestStack;
-pub(crate) use service::phase_is;
+pub(crate) use service::{Service, phase_is};
 pub(crate) use sockets::Occupied;
 pub(crate) use terminal::{CTRL_C, CTRL_Z, Terminal};
 pub(crate) use waiting::{LIMIT, wait_until};
@@ -39,17 +39,20 @@ pub(crate) use world::World;
 
 /// Whether `program` is there. Where it is not, the test says so and is over, unless
 /// `STACK_TEST_REQUIRE=all`, under which a skip is a failure.
+pub(crate) fn require(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
+    is_there || lacks(program)
+}
+
+/// Says that the test is over since this machine lacks something; `false`.
 #[expect(
     clippy::print_stdout,
     reason = "a skip must be seen in the output of the tests"
 )]
-pub(crate) fn require(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_there = std::env::split_paths(&path).any(|directory| directory.join(program).is_file());
-    if !is_there {
-        let required = std::env::var("STACK_TEST_REQUIRE").is_ok_and(|value| value == "all");
-        assert!(!required, "needs {program}, and STACK_TEST_REQUIRE=all");
-        println!("skipped: needs {program}");
-    }
-    is_there
+pub(crate) fn lacks(what: &str) -> bool {
+    let required = std::env::var("STACK_TEST_REQUIRE").is_ok_and(|value| value == "all");
+    assert!(!required, "needs {what}, and STACK_TEST_REQUIRE=all");
+    println!("skipped: needs {what}");
+    false
 }

@@ -124,6 +124,37 @@ impl TestStack {
         command
     }
 
+    /// The same, executed by a program that changes its world first: `misbehave no-ipv6`.
+    pub(crate) fn wrapped(&self, wrapper: &[&str], arguments: &[&str]) -> Command {
+        let inner = self.command(arguments);
+        let [program, words @ ..] = wrapper else {
+            return inner;
+        };
+        let program = match *program {
+            "MISBEHAVE" => misbehave(),
+            program => program.into(),
+        };
+        let mut command = Command::new(program);
+        command
+            .args(words)
+            .arg(inner.get_program())
+            .args(inner.get_args())
+            .current_dir(&self.directory);
+        for (key, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(key, value),
+                None => command.env_remove(key),
+            };
+        }
+        command
+    }
+
+    /// Runs a command of this project's, such as [`Self::wrapped`] makes, to its end.
+    #[track_caller]
+    pub(crate) fn run_command(&self, command: Command) -> Output {
+        Up::start(&self.world, command).wait()
+    }
+
     /// Runs `stack` to its end.
     #[track_caller]
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {

@@ -7,6 +7,13 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Service(Value);
 
+impl From<Value> for Service {
+    /// A service of an event, which has the form of a row.
+    fn from(row: Value) -> Self {
+        Self(row)
+    }
+}
+
 impl Service {
     /// All rows of the table.
     #[track_caller]

@@ -66,6 +66,18 @@ impl World {
         &self.network
     }
 
+    /// Changes a setting of this world's network: `ipv4/ip_local_port_range`. `false` where it has
+    /// none of its own, after the test has been told that it is over.
+    #[track_caller]
+    pub(crate) fn set_kernel(&self, setting: &str, value: &str) -> bool {
+        if self.network.identity().is_none() {
+            return super::lacks("a network namespace of its own");
+        }
+        let path = Path::new("/proc/sys/net").join(setting);
+        let written = self.network.enter(|| fs::write(path, value));
+        written.is_ok() || super::lacks("kernel settings that can be written")
+    }
+
     /// Makes `command` a part of this world: its environment, not the caller's where that could
     /// change an outcome.
     pub(crate) fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
