@@ -10,6 +10,7 @@ mod limits;
 mod names;
 mod port_arguments;
 mod protocols;
+mod replica_keys;
 mod replicas;
 mod settings;
 mod show;
