@@ -169,7 +169,7 @@ fn stolen(port: u16, pid: i32, command: &str, bound_to: &str) -> String {
         address => format!(" on {address}"),
     };
     if pid == 0 {
-        return format!("port {port} was taken{place} by a process that cannot be seen");
+        return format!("port {port} was taken by a process that cannot be seen{place}");
     }
     let command = match command {
         "" => String::new(),

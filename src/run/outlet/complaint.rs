@@ -28,13 +28,33 @@ const SOURCE_ENDINGS: [&str; 31] = [
     "ts", "tsx",
 ];
 
-/// The first line of `bytes` that complains about one of `ports`, or about no port in particular.
+/// A line of `bytes` that complains about one of `ports`, or about no port in particular.
 pub(super) fn find(bytes: &[u8], ports: &[u16]) -> Option<String> {
-    let mut searched = 0;
-    // All phrases have a `u` before "se" or "sage", or the number 98: a look that costs next to
-    // nothing, and leaves few lines to read.
-    while let Some(at) = candidate(&bytes[searched..]) {
-        let at = searched + at;
+    // Every phrase has "in use", "inuse", "one usage", or the number 98 behind "errno" or "error".
+    // This look at the raw bytes costs next to nothing, and leaves hardly a line to read.
+    let begins = |at: usize, word: &[u8]| {
+        let found = bytes.get(at..at + word.len());
+        found.is_some_and(|found| found.eq_ignore_ascii_case(word))
+    };
+    let ends = |at: usize, word: &[u8]| at >= word.len() && begins(at - word.len(), word);
+    let words = memchr2_iter(b'u', b'U', bytes).filter(|&at| {
+        let is_whole = !bytes.get(at + 3).is_some_and(u8::is_ascii_alphanumeric);
+        begins(at, b"use") && is_whole && (ends(at, b"in ") || ends(at, b"in"))
+            || begins(at, b"usage") && ends(at, b"one ")
+    });
+    let numbers = memchr::memmem::find_iter(bytes, b"98")
+        .filter(|&at| ends(at, b"errno ") || ends(at, b"error "));
+    find_at(words, bytes, ports).or_else(|| find_at(numbers, bytes, ports))
+}
+
+/// The first complaint among the lines in which the places lie, which are in order.
+fn find_at(places: impl Iterator<Item = usize>, bytes: &[u8], ports: &[u16]) -> Option<String> {
+    let mut read = 0;
+    for at in places {
+        // Nothing is read twice, however often a line says it.
+        if at < read {
+            continue;
+        }
         let start = memrchr(b'\n', &bytes[..at]).map_or(0, |end| end + 1);
         let end = memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |length| at + length);
         let line = super::strip_escapes(&String::from_utf8_lossy(&bytes[start..end]));
@@ -42,21 +62,9 @@ pub(super) fn find(bytes: &[u8], ports: &[u16]) -> Option<String> {
         if is_complaint(&line.to_ascii_lowercase(), ports) {
             return Some(line.chars().take(LINE_LENGTH).collect());
         }
-        searched = end;
+        read = end;
     }
     None
-}
-
-/// Where a phrase might be.
-fn candidate(bytes: &[u8]) -> Option<usize> {
-    let word = memchr2_iter(b'u', b'U', bytes).find(|&at| {
-        bytes
-            .get(at + 1)
-            .is_some_and(|byte| byte.eq_ignore_ascii_case(&b's'))
-            && bytes.get(at + 2).is_some_and(|byte| b"eEaA".contains(byte))
-    });
-    let number = memchr::memmem::find(bytes, b"98");
-    word.into_iter().chain(number).min()
 }
 
 /// Whether a line, in lower case, complains about one of `ports` or about none in particular.

@@ -187,7 +187,7 @@ fn a_port_that_goes_wrong_is_news_within_a_phase() {
     Outcome healthy after 0.3 s at http://localhost:8001/
     Trouble port 8001 was taken by another process on 127.0.0.1: pid 77 (nginx: master)
     -
-    Trouble port 8001 was taken on 127.0.0.1 by a process that cannot be seen
+    Trouble port 8001 was taken by a process that cannot be seen on 127.0.0.1
     Trouble asked for port 8001, listens on 5173, 5174
     -
     Step stopping (pid 4001)
