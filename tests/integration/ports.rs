@@ -13,5 +13,6 @@ mod machines;
 mod networks;
 mod reloads;
 mod replicas;
+mod scenarios;
 mod seeing;
 mod thieves;
