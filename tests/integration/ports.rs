@@ -10,6 +10,7 @@ mod handoff;
 mod keeping;
 mod ledger;
 mod machines;
+mod memory;
 mod networks;
 mod reloads;
 mod replicas;
