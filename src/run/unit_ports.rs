@@ -57,6 +57,8 @@ pub(crate) struct Port {
     pub(crate) state: PortState,
     /// Whether the service has listened on it in the present attempt.
     pub(crate) has_listened: bool,
+    /// Whether somebody else was seen on it in this attempt.
+    pub(crate) is_contested: bool,
     hold: Option<Hold>,
 }
 
@@ -117,6 +119,7 @@ impl UnitPorts {
                 way,
                 state: PortState::Held,
                 has_listened: false,
+                is_contested: false,
                 key,
             }
         });
@@ -252,6 +255,7 @@ impl UnitPorts {
         for port in &mut self.ports {
             port.state = PortState::NotListening;
             port.has_listened = false;
+            port.is_contested = false;
         }
     }
 
@@ -292,18 +296,16 @@ impl UnitPorts {
             .is_some_and(|complaint| complaint.attempt == attempt)
     }
 
-    /// The ports in whose way their own hold may be: the service may learn, and has not listened
-    /// on them.
+    /// The ports in whose way their own hold may be: the service may learn, has not listened on
+    /// them, and nobody else was seen there.
     pub(crate) fn suspects(&self) -> impl Iterator<Item = &Port> {
-        self.ports
-            .iter()
-            .filter(|port| port.way == (Way::Reuse { may_learn: true }) && !port.has_listened)
+        self.ports.iter().filter(|port| port.is_suspect())
     }
 
     /// Releases the suspects' holds from the next attempt on, to see whether that helps.
     pub(crate) fn put_on_trial(&mut self) {
         for port in &mut self.ports {
-            if port.way == (Way::Reuse { may_learn: true }) && !port.has_listened {
+            if port.is_suspect() {
                 port.way = Way::Release(Why::OnTrial);
             }
         }
@@ -332,6 +334,12 @@ impl UnitPorts {
 }
 
 impl Port {
+    /// Whether its own hold may be in the way.
+    fn is_suspect(&self) -> bool {
+        let may_learn = self.way == Way::Reuse { may_learn: true };
+        may_learn && !self.has_listened && !self.is_contested
+    }
+
     fn harden(&self) {
         if let Some(hold) = &self.hold
             && let Err(error) = hold.harden()

@@ -120,8 +120,11 @@ impl Supervisor {
                 won.push((port.key.clone(), port.protocol, port.number, port.way, pid));
             }
             let was_stolen = matches!(port.state, PortState::Stolen { .. });
-            if matches!(state, PortState::Stolen { .. }) && !was_stolen {
-                stolen.push(port.number);
+            if matches!(state, PortState::Stolen { .. }) {
+                port.is_contested = true;
+                if !was_stolen {
+                    stolen.push(port.number);
+                }
             }
             is_changed |= port.state != state;
             port.state = state;

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use socket2::Socket;
 
 use crate::Outcome;
+use crate::http::Farewell;
 use crate::lives::{live, pass};
 use crate::ports::{Sharing, bound_to, serve_until};
 use crate::prints::say;
@@ -137,8 +138,8 @@ fn keep(loot: &Loot, place: &str) -> bool {
 fn hold(socket: Socket, place: &str, time: Option<Duration>, loot: &Loot) {
     let until = time.map(|time| Instant::now() + time);
     let is_over = || until.is_some_and(|until| Instant::now() >= until);
-    // It only fails with what is gone anyway.
-    drop(serve_until(socket, is_over));
+    // It only fails with what is gone anyway. What it gives back is to be free at once.
+    drop(serve_until(socket, Farewell::Wait, is_over));
     say(&format!("let go {place}"));
     loot.held.fetch_sub(1, Ordering::SeqCst);
 }

@@ -39,12 +39,22 @@ pub(crate) fn run(mode: &str, words: &mut Words) -> Option<Outcome> {
 /// Serves for ever.
 pub(crate) fn serve(listener: &TcpListener) {
     for stream in listener.incoming().flatten() {
-        std::thread::spawn(move || drop(answer(stream)));
+        std::thread::spawn(move || drop(answer(stream, Farewell::Close)));
     }
 }
 
+/// What a server does with a connection whose client wants no more of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// Closes it, as servers do; the kernel then keeps the port for a minute from who does not set
+    /// `SO_REUSEADDR`.
+    Close,
+    /// Leaves that to the client, so that nothing of it stays on the port.
+    Wait,
+}
+
 /// Answers every request of one connection.
-pub(crate) fn answer(stream: TcpStream) -> Result<(), Failure> {
+pub(crate) fn answer(stream: TcpStream, farewell: Farewell) -> Result<(), Failure> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut stream = stream;
     while let Some(head) = read_head(&mut reader)? {
@@ -57,7 +67,7 @@ pub(crate) fn answer(stream: TcpStream) -> Result<(), Failure> {
         let length = body.len();
         let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}");
         stream.write_all(answer.as_bytes())?;
-        if head.contains("connection: close") {
+        if farewell == Farewell::Close && head.contains("connection: close") {
             break;
         }
     }
@@ -99,16 +109,24 @@ fn ask(stream: &mut TcpStream, path: &str) -> Result<(u16, String), Failure> {
         stream,
         "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
     )?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let mut reader = BufReader::new(stream);
+    let head = read_head(&mut reader)?.unwrap_or_default();
+    let length = head
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .and_then(|(_, length)| length.trim().parse().ok());
+    let mut body = Vec::new();
+    // Without a length, the end of the connection is the end of the answer.
+    reader
+        .take(length.unwrap_or(u64::MAX))
+        .read_to_end(&mut body)?;
     let status: u16 = head
         .split(' ')
         .nth(1)
         .and_then(|word| word.parse().ok())
         .ok_or_else(|| format!("no HTTP answer: {head:?}"))?;
-    Ok((status, body.to_owned()))
+    Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 
 fn keep_alive(words: &mut Words) -> Outcome {

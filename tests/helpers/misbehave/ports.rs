@@ -32,7 +32,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use socket2::{Domain, Socket, Type};
 
-use crate::http::{answer, serve};
+use crate::http::{Farewell, answer, serve};
 use crate::lives::{blocked, live, pass};
 use crate::prints::say;
 use crate::words::Words;
@@ -211,14 +211,18 @@ pub(crate) fn serve_in_background(port: u16) -> Result<(), Failure> {
 
 /// Serves until `is_over` says so. The port is given back when this returns: no thread waits in
 /// `accept` with the socket in its hands.
-pub(crate) fn serve_until(socket: Socket, is_over: impl Fn() -> bool) -> Result<(), Failure> {
+pub(crate) fn serve_until(
+    socket: Socket,
+    farewell: Farewell,
+    is_over: impl Fn() -> bool,
+) -> Result<(), Failure> {
     socket.set_nonblocking(true)?;
     let listener = TcpListener::from(socket);
     while !is_over() {
         match listener.accept() {
             Ok((stream, _)) => {
                 stream.set_nonblocking(false)?;
-                std::thread::spawn(move || drop(answer(stream)));
+                std::thread::spawn(move || drop(answer(stream, farewell)));
             }
             // Nobody asks at the moment, or the client has gone already.
             Err(_) => pass(LOOK),
@@ -244,7 +248,9 @@ fn rebind(words: &mut Words) -> Outcome {
         let socket = taken(address, Sharing::ReuseAddress, true)
             .map_err(|error| format!("cannot bind {address}: {error}"))?;
         say(&format!("listening on {address} ({number})"));
-        serve_until(socket, || asked.swap(false, Ordering::SeqCst))?;
+        serve_until(socket, Farewell::Close, || {
+            asked.swap(false, Ordering::SeqCst)
+        })?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,6 +12,8 @@ use super::network::Network;
 pub(crate) enum Occupied {
     /// Listening on 127.0.0.1.
     Loopback,
+    /// Listening on 127.0.0.2, which stands for any address but the usual one.
+    OtherV4,
     /// Listening on 0.0.0.0.
     AnyV4,
     /// Listening on `::1`.
@@ -28,8 +30,9 @@ pub(crate) enum Occupied {
 
 impl Occupied {
     /// All of them.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Loopback,
+        Self::OtherV4,
         Self::AnyV4,
         Self::LoopbackV6,
         Self::AnyDual,
@@ -50,6 +53,7 @@ impl Occupied {
     fn bind(self, port: u16) -> std::io::Result<Socket> {
         let host: IpAddr = match self {
             Self::Loopback | Self::BoundOnly | Self::BoundStrictly => Ipv4Addr::LOCALHOST.into(),
+            Self::OtherV4 => Ipv4Addr::new(127, 0, 0, 2).into(),
             Self::AnyV4 => Ipv4Addr::UNSPECIFIED.into(),
             Self::LoopbackV6 => Ipv6Addr::LOCALHOST.into(),
             Self::AnyDual | Self::AnyV6 => Ipv6Addr::UNSPECIFIED.into(),

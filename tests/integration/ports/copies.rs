@@ -178,25 +178,3 @@ fn a_fixed_port_of_another_stack_names_its_project_and_nothing_is_started() {
     assert!(!other.path(".env").exists());
     holder.down();
 }
-
-#[test]
-fn replicas_that_stay_keep_their_ports_when_others_come_and_go() {
-    let stack = TestStack::new(
-        "services: { web: { command: MISBEHAVE bind $<PORT:auto> --http }, api: { command: MISBEHAVE bind $<PORT:auto> --http } }",
-    );
-    let up = |scale: &str| {
-        stack.run(&["up", "--wait", "--scale", scale]).ok();
-        let dotenv = stack.dotenv();
-        let ports: Vec<String> = dotenv["WEB_PORTS"].split(',').map(str::to_owned).collect();
-        for row in stack.ps() {
-            assert_eq!(row.phase(), "healthy", "{row:?}");
-        }
-        stack.down();
-        (ports, dotenv["API_PORT"].clone())
-    };
-    let (three, api) = up("web=3");
-    assert_eq!(three.len(), 3);
-    let (two, still) = up("web=2");
-    assert_eq!((&two[..], &still), (&three[..2], &api));
-    assert_eq!(up("web=3"), (three, api));
-}
