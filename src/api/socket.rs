@@ -155,8 +155,8 @@ fn bind(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     let private = Mode::S_IRUSR | Mode::S_IWUSR;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     // Linux gives the name the mode of the unnamed socket, less the umask. Unlike a umask of our
-    // own this cannot leak into files that another thread creates meanwhile.
-    fchmod(&socket, private)?;
+    // own this cannot leak into files that another thread creates meanwhile. macOS refuses it.
+    let _ = fchmod(&socket, private);
     socket.bind(&SockAddr::unix(path)?)?;
     // Elsewhere, and under an odd umask, the name gets its mode here: before `listen` nobody can
     // connect.

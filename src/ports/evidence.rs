@@ -3,11 +3,10 @@
 
 use std::io;
 
-use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use socket2::SockRef;
 
-use super::owner::descriptors_of;
 use super::sock_diag::{self, Socket};
+use super::system::{copy_of, descriptors_of};
 use crate::support::protocol::Protocol;
 
 /// Every socket on a port, in whatever state, but for those with the inodes `own`: what could have
@@ -22,7 +21,7 @@ pub fn strangers_on(protocol: Protocol, port: u16, own: &[u64]) -> io::Result<Ve
 
 /// Whether the socket by which process `pid` serves `port` has `SO_REUSEADDR`; `None` where that
 /// cannot be asked: it is asked of a copy of the socket (`pidfd_getfd(2)`, Linux 5.6), which needs
-/// the right to trace the process.
+/// the right to trace the process. Never known on macOS.
 pub fn reuses_address(pid: i32, protocol: Protocol, port: u16) -> Option<bool> {
     let sockets = sock_diag::on_port_of(protocol, port).ok()?;
     let mut answers = descriptors_of(pid)
@@ -33,8 +32,7 @@ pub fn reuses_address(pid: i32, protocol: Protocol, port: u16) -> Option<bool> {
             sockets.iter().any(is_its)
         })
         .map(|(descriptor, _)| {
-            let process = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
-            let copy = pidfd_getfd(process, descriptor, PidfdGetfdFlags::empty()).ok()?;
+            let copy = copy_of(pid, descriptor)?;
             SockRef::from(&copy).reuse_address().ok()
         })
         .peekable();

@@ -27,6 +27,12 @@ pub mod request;
 mod set;
 pub mod sock_diag;
 mod stranger;
+#[cfg(target_os = "linux")]
+#[path = "system/linux.rs"]
+mod system;
+#[cfg(target_os = "macos")]
+#[path = "system/macos.rs"]
+mod system;
 pub mod verify;
 pub mod who;
 
@@ -40,7 +46,7 @@ pub use descriptors::{ensure_descriptors, original_soft_limit};
 pub use evidence::{reuses_address, strangers_on};
 pub use free::{Grant, free_port, free_ports, grant, is_port_free};
 pub use glance::{Glance, glance};
-pub use hold::{Hold, HoldError};
+pub use hold::{Hold, HoldError, holds_can_be_soft};
 pub use ledger::{Ledger, LedgerOverview, LedgerWarning, StackPort, state_dir};
 pub use owner::{Holder, holder};
 pub use problem::{Asked, Occupant, PortError, PortWarning, Refused};

@@ -1,16 +1,17 @@
 //! Who has a port: from the socket's inode to a process and its command line.
 //!
-//! The way leads over `/proc/<pid>/fd`. A service's own processes are looked at first, since that
-//! takes microseconds; the scan of every process (some 10 ms) is for strangers only.
+//! The way leads over `/proc/<pid>/fd`, or what `system` has in its place. A service's own processes
+//! are looked at first, since that takes microseconds; the scan of every process (some 10 ms) is for
+//! strangers only.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::ffi::OsStrExt;
 
 use super::ledger::{Ledger, StackPort};
 use super::sock_diag::{self, Socket, TcpState};
+use super::system::{all_pids, command_line, descriptors_of, parent_of};
 use crate::support::protocol::Protocol;
 
 /// Longer command lines are cut; they stand in one-line messages.
@@ -143,52 +144,10 @@ pub(crate) fn sockets_of(pid: i32) -> io::Result<Vec<u64>> {
     Ok(descriptors.into_iter().map(|(_, inode)| inode).collect())
 }
 
-/// The sockets that `pid` has open: descriptor and inode of each.
-pub(crate) fn descriptors_of(pid: i32) -> io::Result<Vec<(i32, u64)>> {
-    // Read by hand: the procfs crate makes two more system calls for each descriptor.
-    let entries = std::fs::read_dir(format!("/proc/{pid}/fd"))?;
-    let mut sockets = Vec::new();
-    for entry in entries.flatten() {
-        let Ok(link) = std::fs::read_link(entry.path()) else {
-            continue; // Closed in the meantime.
-        };
-        let inode: Option<u64> = std::str::from_utf8(link.as_os_str().as_bytes())
-            .ok()
-            .and_then(|text| {
-                text.strip_prefix("socket:[")?
-                    .strip_suffix(']')?
-                    .parse()
-                    .ok()
-            });
-        let descriptor = || entry.file_name().to_str()?.parse().ok();
-        sockets.extend(inode.and_then(|inode| Some((descriptor()?, inode))));
-    }
-    Ok(sockets)
-}
-
-fn all_pids() -> impl Iterator<Item = i32> {
-    std::fs::read_dir("/proc")
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-}
-
 /// The command line of `pid` on one line, without control characters; `unknown` for pid 0 and
 /// for a process that is gone.
 pub(crate) fn command(pid: i32) -> String {
-    let process = (pid > 0)
-        .then(|| procfs::process::Process::new(pid).ok())
-        .flatten();
-    let text = process.and_then(|process| {
-        let words = process.cmdline().unwrap_or_default();
-        if words.is_empty() {
-            // A kernel thread or a zombie has none.
-            process.stat().ok().map(|stat| format!("[{}]", stat.comm))
-        } else {
-            Some(words.join(" "))
-        }
-    });
+    let text = (pid > 0).then(|| command_line(pid)).flatten();
     text.map_or_else(|| "unknown".to_owned(), |text| one_line(&text))
 }
 
@@ -210,10 +169,9 @@ pub(crate) fn descends(mut pid: i32, tree: &[i32]) -> bool {
         if tree.contains(&pid) {
             return true;
         }
-        let parent = procfs::process::Process::new(pid).and_then(|process| process.stat());
-        match parent {
-            Ok(stat) if stat.ppid > 0 => pid = stat.ppid,
-            _ => return false,
+        match parent_of(pid) {
+            Some(parent) if parent > 0 => pid = parent,
+            Some(_) | None => return false,
         }
     }
     false

@@ -1,5 +1,6 @@
 //! Sets of ports, and the ports that nobody should be given.
 
+use super::system;
 use crate::support::port_range::PortRange;
 use crate::support::protocol::Protocol;
 
@@ -78,12 +79,9 @@ pub(crate) struct KernelPorts {
 impl KernelPorts {
     /// As the kernel says; nothing where it does not.
     pub(crate) fn read() -> Self {
-        let file = |name: &str| {
-            fs_err::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap_or_default()
-        };
         Self {
-            reserved: parse_reserved(&file("ip_local_reserved_ports")),
-            ephemeral: parse_ephemeral(&file("ip_local_port_range")),
+            reserved: parse_reserved(&system::reserved_ports()),
+            ephemeral: parse_ephemeral(&system::ephemeral_range()),
         }
     }
 }

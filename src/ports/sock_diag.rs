@@ -5,22 +5,24 @@
 //! sockets that are bound but do not listen, which is what holds are. It is read only where
 //! netlink is not permitted.
 //!
+//! macOS has no such table: it is put together from the descriptors of every process that we may look at,
+//! so sockets of other users and remains of connections are not in it.
+//!
 //! A table is a snapshot, good for messages and for verification. It never replaces the bind.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
-use netlink_packet_sock_diag::SockDiagMessage;
-use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP};
-use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
-use netlink_sys::protocols::NETLINK_SOCK_DIAG;
-use nix::errno::Errno;
-use procfs::FromReadSI;
-
 use crate::support::protocol::Protocol;
+
+#[cfg(target_os = "macos")]
+#[path = "sock_diag/libproc.rs"]
+mod table;
+#[cfg(target_os = "linux")]
+#[path = "sock_diag/netlink.rs"]
+mod table;
+
+use table::sockets;
 
 /// The state of a TCP socket, in the kernel's numbers (`include/net/tcp_states.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,7 +103,8 @@ pub struct Socket {
     pub port: u16,
     /// The local address; `::` also for a socket that serves IPv4 and IPv6.
     pub address: IpAddr,
-    /// The inode by which `/proc/<pid>/fd` names it; 0 where no process owns it.
+    /// The inode by which `/proc/<pid>/fd` names it, or what macOS has in its place; 0 where no process
+    /// owns it.
     pub inode: u64,
     /// The user who created it.
     pub uid: u32,
@@ -157,197 +160,6 @@ fn with_every_state(protocol: Protocol, port: u16) -> io::Result<Vec<Socket>> {
     let mut found = Vec::new();
     for &part in protocol.parts() {
         found.extend(sockets(part, u32::MAX, port)?);
-    }
-    Ok(found)
-}
-
-/// Sockets of one protocol in any of `states`, on `port` or on all (0).
-fn sockets(protocol: Protocol, states: u32, port: u16) -> io::Result<Vec<Socket>> {
-    let mut found = Vec::new();
-    if dump_both(protocol, states, port, &mut found).is_err() {
-        // Not permitted, or a kernel or sandbox without the interface. The message is not worth
-        // more than the slower answer.
-        return from_proc(protocol, states, port);
-    }
-    Ok(found)
-}
-
-/// The tables of IPv4 and IPv6, one after the other.
-fn dump_both(
-    protocol: Protocol,
-    states: u32,
-    port: u16,
-    found: &mut Vec<Socket>,
-) -> io::Result<()> {
-    let netlink = netlink_sys::Socket::new(NETLINK_SOCK_DIAG)?;
-    let mut buffer = vec![0_u8; DATAGRAM];
-    dump(
-        &netlink,
-        &mut buffer,
-        (AF_INET, protocol),
-        (states, port),
-        found,
-    )?;
-    match dump(
-        &netlink,
-        &mut buffer,
-        (AF_INET6, protocol),
-        (states, port),
-        found,
-    ) {
-        // A kernel without IPv6 has no sockets there.
-        Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => Ok(()),
-        other => other,
-    }
-}
-
-/// The kernel never sends more than this in one datagram of a dump (`netlink_dump`).
-const DATAGRAM: usize = 32 * 1024;
-
-fn dump(
-    netlink: &netlink_sys::Socket,
-    buffer: &mut [u8],
-    (family, protocol): (u8, Protocol),
-    (states, port): (u32, u16),
-    found: &mut Vec<Socket>,
-) -> io::Result<()> {
-    netlink.send(&request((family, protocol), (states, port)), 0)?;
-    loop {
-        let size = netlink.recv(&mut &mut *buffer, 0)?;
-        let mut rest = buffer.get(..size).unwrap_or_default();
-        while !rest.is_empty() {
-            let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest)
-                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-            // Messages are aligned to 4 bytes; a length of 0 would loop for ever.
-            let length = (message.header.length as usize).next_multiple_of(4).max(4);
-            rest = rest.get(length..).unwrap_or_default();
-            match message.payload {
-                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                    let header = &response.header;
-                    let Some(state) = TcpState::from_kernel(header.state) else {
-                        continue;
-                    };
-                    // The kernel's filter by port covers every list but that of bound sockets.
-                    if port == 0 || header.socket_id.source_port == port {
-                        found.push(Socket {
-                            protocol,
-                            port: header.socket_id.source_port,
-                            address: plain(header.socket_id.source_address),
-                            inode: u64::from(header.inode),
-                            uid: header.uid,
-                            state,
-                            peer: peer(SocketAddr::new(
-                                header.socket_id.destination_address,
-                                header.socket_id.destination_port,
-                            )),
-                        });
-                    }
-                }
-                NetlinkPayload::Done(_) => return Ok(()),
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
-                // Nothing else is sent in a dump; a foreign enum, and marked non-exhaustive.
-                _ => {}
-            }
-        }
-    }
-}
-
-fn request((family, protocol): (u8, Protocol), (states, port): (u32, u16)) -> Vec<u8> {
-    let mut socket_id = if family == AF_INET {
-        SocketId::new_v4()
-    } else {
-        SocketId::new_v6()
-    };
-    socket_id.source_port = port;
-    let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
-    let mut message = NetlinkMessage::new(
-        header,
-        SockDiagMessage::InetRequest(InetRequest {
-            family,
-            protocol: match protocol {
-                Protocol::Udp => IPPROTO_UDP,
-                Protocol::Tcp | Protocol::Both => IPPROTO_TCP,
-            },
-            extensions: ExtensionFlags::empty(),
-            // The crate has no name for state 13.
-            states: StateFlags::from_bits_retain(states),
-            socket_id,
-        })
-        .into(),
-    );
-    message.finalize();
-    let mut bytes = vec![0; message.buffer_len()];
-    message.serialize(&mut bytes);
-    bytes
-}
-
-/// `::ffff:127.0.0.1` as what it is for everybody else: 127.0.0.1.
-fn plain(address: IpAddr) -> IpAddr {
-    address.to_canonical()
-}
-
-/// The other end; a socket without one has port 0 there.
-fn peer(address: SocketAddr) -> Option<SocketAddr> {
-    (address.port() != 0).then(|| SocketAddr::new(plain(address.ip()), address.port()))
-}
-
-/// The same from `/proc/net`, without TCP sockets that are only bound.
-fn from_proc(protocol: Protocol, states: u32, port: u16) -> io::Result<Vec<Socket>> {
-    let mut found = Vec::new();
-    // `thread-self`, as `/proc/net` shows the namespace of the first thread.
-    for family in ["", "6"] {
-        let path = |table| format!("/proc/thread-self/net/{table}{family}");
-        let system = procfs::current_system_info();
-        let rows = match protocol {
-            Protocol::Tcp | Protocol::Both => {
-                procfs::net::TcpNetEntries::from_file(path("tcp"), system).map(|table| {
-                    let row = |entry: procfs::net::TcpNetEntry| {
-                        (
-                            entry.state as u8,
-                            [entry.local_address, entry.remote_address],
-                            entry.inode,
-                            entry.uid,
-                        )
-                    };
-                    table.0.into_iter().map(row).collect::<Vec<_>>()
-                })
-            }
-            Protocol::Udp => {
-                procfs::net::UdpNetEntries::from_file(path("udp"), system).map(|table| {
-                    let row = |entry: procfs::net::UdpNetEntry| {
-                        (
-                            entry.state as u8,
-                            [entry.local_address, entry.remote_address],
-                            entry.inode,
-                            entry.uid,
-                        )
-                    };
-                    table.0.into_iter().map(row).collect()
-                })
-            }
-        };
-        let rows = match rows {
-            Ok(rows) => rows,
-            Err(procfs::ProcError::NotFound(_)) => continue,
-            Err(error) => return Err(io::Error::other(error)),
-        };
-        found.extend(
-            rows.into_iter()
-                .filter_map(|(number, [local, remote], inode, uid)| {
-                    let state = TcpState::from_kernel(number)?;
-                    let wanted = states & (1 << number) != 0 && (port == 0 || local.port() == port);
-                    wanted.then(|| Socket {
-                        protocol,
-                        port: local.port(),
-                        address: plain(local.ip()),
-                        inode,
-                        uid,
-                        state,
-                        peer: peer(remote),
-                    })
-                }),
-        );
     }
     Ok(found)
 }

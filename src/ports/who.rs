@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::owner::{all_processes_of, command, one_line};
 use super::set::{KernelPorts, browser_refuses};
 use super::sock_diag::{self, Socket, TcpState};
+use super::system;
 use crate::support::protocol::Protocol;
 
 /// What a socket has to do with its port.
@@ -93,16 +94,12 @@ impl PortTraits {
     pub fn of(port: u16) -> Self {
         let kernel = KernelPorts::read();
         let is_in = |range: &crate::support::port_range::PortRange| range.contains(port);
-        let start: Option<u16> =
-            fs_err::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")
-                .ok()
-                .and_then(|text| text.trim().parse().ok());
         Self {
             is_reserved: kernel.reserved.iter().any(is_in),
             is_ephemeral: kernel.ephemeral.as_ref().is_some_and(is_in),
             is_refused_by_browsers: browser_refuses(port),
             // The kernel's own default, ip-sysctl.
-            is_privileged: port < start.unwrap_or(1024),
+            is_privileged: port < system::unprivileged_start().unwrap_or(1024),
         }
     }
 }
@@ -165,34 +162,13 @@ fn role(socket: &Socket, is_kept: bool) -> SocketRole {
 
 /// What can be said of a process; what must not be read is left out.
 fn process(pid: i32) -> PortProcess {
-    let known = procfs::process::Process::new(pid).ok();
-    let user = known
-        .as_ref()
-        .and_then(|process| process.uid().ok())
-        .and_then(user_name);
-    let started_at = known.as_ref().and_then(|process| {
-        let ticks = process.stat().ok()?.starttime;
-        let since_boot = ticks * 1000 / procfs::ticks_per_second().max(1);
-        Some((procfs::boot_time_secs().ok()? * 1000 + since_boot) / 1000 * 1000)
-    });
-    let environment = known
-        .as_ref()
-        .and_then(|process| process.environ().ok())
-        .unwrap_or_default();
-    let variable = |key: &str| {
-        let value = environment.get(std::ffi::OsStr::new(key))?;
-        Some(one_line(&value.to_string_lossy()))
-    };
-    let directory = known
-        .as_ref()
-        .and_then(|process| process.cwd().ok())
-        .map(|path| path.to_string_lossy().into_owned());
+    let variable = |key: &str| Some(one_line(&system::variable_of(pid, key)?));
     PortProcess {
         pid,
         command: command(pid),
-        user,
-        started_at,
-        directory,
+        user: system::user_of(pid).and_then(user_name),
+        started_at: system::started_at(pid),
+        directory: system::directory_of(pid),
         instance: variable("STACK_INSTANCE"),
         service: variable("STACK_SERVICE"),
     }

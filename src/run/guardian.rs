@@ -10,8 +10,8 @@ use nix::libc::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM};
 use nix::sys::signal::{SigSet, Signal};
 
 use super::process::{
-    Received, Row, Sender, SharedTable, children_of, descendants, group_of, has_children, reap_all,
-    signal_group, signal_process, wait_for_signal,
+    LOOK_AGAIN, Received, Row, Sender, SharedTable, everything_below, group_of, is_anything_below,
+    reap_all, signal_group, signal_process, wait_for_signal,
 };
 use super::snapshot::Exit;
 
@@ -70,7 +70,7 @@ pub(crate) fn watch(
                 match end.map(|reaped| reaped.exit) {
                     Some(Exit::Code(code)) => {
                         // Nothing can be left here, unless the supervisor's own sweep was beaten.
-                        if has_children() {
+                        if is_anything_left(table) {
                             stop_tree(signals, table, Duration::ZERO);
                         }
                         return Watch::Ended(code);
@@ -158,12 +158,12 @@ fn stop_tree(signals: &SigSet, table: &SharedTable, longest: Duration) -> bool {
     let last = last.min(longest);
     loop {
         reap_all();
-        if !has_children() {
+        if !is_anything_left(table) {
             return false;
         }
         let waited = begun.elapsed();
         while let Some((pid, _)) = deadlines.next_if(|&(_, after)| after <= waited) {
-            if below().any(|(_, group)| group == Some(pid)) {
+            if below(table).any(|(_, group)| group == Some(pid)) {
                 signal_group(pid, SIGKILL);
             }
         }
@@ -173,7 +173,8 @@ fn stop_tree(signals: &SigSet, table: &SharedTable, longest: Duration) -> bool {
         let next = deadlines
             .peek()
             .map_or(last, |&(_, after)| after)
-            .saturating_sub(waited);
+            .saturating_sub(waited)
+            .min(LOOK_AGAIN);
         // A stroke now means: do not wait.
         if wait_for_signal(signals, Some(next))
             .is_some_and(|received| matches!(received.signal, SIGINT | SIGTERM))
@@ -181,14 +182,14 @@ fn stop_tree(signals: &SigSet, table: &SharedTable, longest: Duration) -> bool {
             break;
         }
     }
-    kill_tree(signals)
+    kill_tree(signals, table)
 }
 
 /// Asks everything below this process to end, everybody once: a service's group by the service's
 /// own stop signal, what has left its group (and every check that was running) by SIGTERM. Returns
 /// the services of which something is there.
 fn ask_to_stop(table: &SharedTable) -> Vec<Row> {
-    let below: Vec<(i32, Option<i32>)> = below().collect();
+    let below: Vec<(i32, Option<i32>)> = below(table).collect();
     let mut rows = table.rows();
     // A leader that has ended may have given its number to a stranger: only a group with somebody
     // in it who hangs below us is the one that was meant.
@@ -207,17 +208,14 @@ fn ask_to_stop(table: &SharedTable) -> Vec<Row> {
 }
 
 /// Kills everything below this process until nothing is left. Returns whether anything is.
-fn kill_tree(signals: &SigSet) -> bool {
+fn kill_tree(signals: &SigSet, table: &SharedTable) -> bool {
     let begun = Instant::now();
-    let own = own_pid();
     while begun.elapsed() < KILL_LIMIT {
-        for child in children_of(own) {
-            for pid in descendants(child) {
-                signal_process(pid, SIGKILL);
-            }
+        for (pid, _) in below(table) {
+            signal_process(pid, SIGKILL);
         }
         reap_all();
-        if !has_children() {
+        if !is_anything_left(table) {
             return false;
         }
         wait_for_signal(signals, Some(Duration::from_millis(20)));
@@ -226,14 +224,17 @@ fn kill_tree(signals: &SigSet) -> bool {
 }
 
 /// Everything below this process: pid and group.
-fn below() -> impl Iterator<Item = (i32, Option<i32>)> {
-    let own = own_pid();
-    descendants(own)
+fn below(table: &SharedTable) -> impl Iterator<Item = (i32, Option<i32>)> {
+    everything_below(&sessions(table))
         .into_iter()
-        .filter(move |&pid| pid != own)
         .map(|pid| (pid, group_of(pid)))
 }
 
-fn own_pid() -> i32 {
-    nix::unistd::getpid().as_raw()
+fn is_anything_left(table: &SharedTable) -> bool {
+    is_anything_below(&sessions(table))
+}
+
+/// The sessions that the services lead.
+fn sessions(table: &SharedTable) -> Vec<i32> {
+    table.rows().into_iter().map(|row| row.pid).collect()
 }

@@ -13,9 +13,8 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use nix::time::{ClockId, clock_gettime};
 
-use super::process::{LeaseSlot, ProcessId, boot_id, clock_ticks};
+use super::process::{LeaseSlot, ProcessId, boot_id, clock_ticks, now_ticks};
 use crate::support::name::UnitName;
 
 /// The length of a line, its end included: a pid, two clock readings, a name of 63 bytes and a
@@ -70,7 +69,7 @@ impl LeaseFile {
     /// The slot into which a child of `unit` writes itself.
     pub(crate) fn slot(&mut self, unit: usize) -> Option<LeaseSlot<'_>> {
         let name = shown(self.names.get(unit)?);
-        let earliest = self.now().saturating_sub(1);
+        let earliest = now_ticks().saturating_sub(1);
         // The child writes its line within the fork itself; a minute covers a machine that stalls.
         let latest = earliest + 60 * self.ticks_per_second;
         self.line = padded(&format!("{:>10} {earliest:>14} {latest:>14} {name}", ""));
@@ -95,15 +94,6 @@ impl LeaseFile {
             format!("{:>10}", "-").as_bytes(),
             ((unit + 1) * LINE) as u64,
         );
-    }
-
-    /// The time in clock ticks since boot, by which the start of processes is told.
-    pub(crate) fn now(&self) -> u64 {
-        clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
-            let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
-            let nanos = u64::try_from(time.tv_nsec()).unwrap_or(0);
-            seconds * self.ticks_per_second + nanos * self.ticks_per_second / 1_000_000_000
-        })
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::snapshot::PortState;
 use crate::plan::model::UnitPlan;
 use crate::ports::request::PortKey;
-use crate::ports::{Hold, HoldError, Known, take_or_reclaim};
+use crate::ports::{Hold, HoldError, Known, holds_can_be_soft, take_or_reclaim};
 use crate::spec::model::Handoff;
 use crate::support::protocol::Protocol;
 use crate::support::text;
@@ -108,6 +108,7 @@ impl UnitPorts {
             let way = match plan.handoff {
                 Some(Handoff::Fd) => Way::Fd,
                 Some(Handoff::Release) => Way::Release(Why::Written),
+                Some(Handoff::Reuse) | None if !holds_can_be_soft() => Way::Release(Why::Written),
                 Some(Handoff::Reuse) => Way::Reuse { may_learn: false },
                 None if remembered.contains(&key) => Way::Release(Why::Remembered),
                 None => Way::Reuse { may_learn: true },

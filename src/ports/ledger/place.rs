@@ -1,11 +1,11 @@
 //! Where and when: boot, network namespace, clocks, and which processes live.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::time::{ClockId, clock_gettime};
+use nix::time::clock_gettime;
 use serde::{Deserialize, Serialize};
 
+use crate::ports::system::{BOOT_CLOCK, boot_id, network_namespace, start_of};
 use crate::support::clock;
 
 /// A process that cannot be mistaken for a later one of the same number.
@@ -38,17 +38,14 @@ impl Here {
     pub(crate) fn now() -> Self {
         // What cannot be read becomes a value that matches nothing but itself. The ledger is
         // then only as good as without the stamp, and correctness does not depend on it.
-        let boot = fs_err::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        // A thread may have a namespace of its own.
-        let netns = fs_err::metadata("/proc/thread-self/ns/net").map_or(0, |file| file.ino());
         let pid = i32::try_from(std::process::id()).unwrap_or(0);
-        let boottime_millis = clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
+        let boottime_millis = clock_gettime(BOOT_CLOCK).map_or(0, |time| {
             let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
             seconds * 1000 + u64::try_from(time.tv_nsec()).unwrap_or(0) / 1_000_000
         });
         Self {
-            boot: boot.trim().to_owned(),
-            netns,
+            boot: boot_id(),
+            netns: network_namespace(),
             process: Process {
                 pid,
                 start: start_of(pid).unwrap_or(0),
@@ -68,10 +65,4 @@ impl Here {
     pub(crate) fn exists(&self, path: &Path) -> bool {
         (self.present)(path)
     }
-}
-
-/// The start time of a living process; `None` for a zombie, which holds no socket any more.
-fn start_of(pid: i32) -> Option<u64> {
-    let stat = procfs::process::Process::new(pid).ok()?.stat().ok()?;
-    (!matches!(stat.state, 'Z' | 'X')).then_some(stat.starttime)
 }

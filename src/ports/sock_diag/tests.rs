@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::ports::Hold;
 use crate::ports::testing::{in_own_network, listener};
 
+use super::table::from_proc;
 use super::*;
 
 fn listening(found: io::Result<Vec<Socket>>) -> Vec<(u16, String)> {

@@ -10,10 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use memchr::memrchr;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
-use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use tokio::time::Instant;
 
+use super::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
+use super::pipe;
 use super::writer::{BlockInfo, LogFiles};
 use super::{Drained, Flow, LogBlock, LogSink};
 use crate::run::snapshot::{LogStream, Notice};
@@ -34,7 +34,7 @@ pub(super) const PARTIAL_AFTER: Duration = Duration::from_millis(100);
 /// half a millisecond.
 const READS_PER_ROUND: usize = 8;
 
-/// What a pipe holds where that cannot be asked (a terminal): the largest that there is.
+/// What a pipe holds where that cannot be asked (a terminal, macOS): the largest that there is.
 const UNKNOWN_CAPACITY: usize = 1024 * 1024;
 
 /// Whether a round found something to do.
@@ -136,10 +136,7 @@ impl<S: LogSink> Intake<S> {
         let id = self.next_id;
         self.next_id += 1;
         epoll.add(&fd, EpollEvent::new(EpollFlags::EPOLLIN, id))?;
-        let capacity = fcntl(&fd, FcntlArg::F_GETPIPE_SZ)
-            .ok()
-            .and_then(|size| usize::try_from(size).ok())
-            .unwrap_or(UNKNOWN_CAPACITY);
+        let capacity = pipe::capacity(&fd).unwrap_or(UNKNOWN_CAPACITY);
         let source = Source {
             fd,
             unit,

@@ -9,6 +9,8 @@
 //! `docs/design/logs.md` has the file format and the rules.
 
 mod block;
+#[cfg(not(target_os = "linux"))]
+mod epoll;
 mod handle;
 mod index;
 mod intake;
@@ -20,6 +22,9 @@ mod sink;
 #[cfg(test)]
 mod testing;
 mod writer;
+
+#[cfg(target_os = "linux")]
+use nix::sys::epoll;
 
 pub use block::LogBlock;
 pub use handle::{Drained, PumpHandle};

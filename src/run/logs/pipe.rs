@@ -4,10 +4,12 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::unistd::pipe2;
 
-/// How much a pipe holds when there are few services. Four reads' worth: a flooding service is
+use crate::run::process::pipe;
+
+/// How much a pipe holds, on Linux, when there are few services. Four reads' worth: a flooding service is
 /// woken once for each round of the pump instead of once for each read.
+#[cfg(target_os = "linux")]
 const LARGE_PIPE: i32 = 256 * 1024;
 
 /// Up to this many services get large pipes. Two a service make 32 MiB, half of what the kernel
@@ -19,14 +21,35 @@ const LARGE_PIPE_SERVICES: usize = 64;
 /// Both ends are closed by exec. The read end never blocks; the write end does, as programs expect
 /// of their standard output.
 pub fn pipe_pair(services: usize) -> io::Result<(OwnedFd, OwnedFd)> {
-    let (read_end, write_end) = pipe2(OFlag::O_CLOEXEC)?;
+    let (read_end, write_end) = pipe()?;
     // The flag belongs to the open file, and each end is one of its own.
     fcntl(&read_end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     if services <= LARGE_PIPE_SERVICES {
-        // Refused where the user's quota is used up; the usual 64 KiB do as well.
-        let _ = fcntl(&read_end, FcntlArg::F_SETPIPE_SZ(LARGE_PIPE));
+        enlarge(&read_end);
     }
     Ok((read_end, write_end))
+}
+
+/// Makes a pipe large. Refused where the user's quota is used up; the usual 64 KiB do as well.
+#[cfg(target_os = "linux")]
+fn enlarge(pipe: &OwnedFd) {
+    let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(LARGE_PIPE));
+}
+
+/// macOS lets a pipe grow from 16 to 64 KiB by itself and no further.
+#[cfg(not(target_os = "linux"))]
+fn enlarge(_pipe: &OwnedFd) {}
+
+/// How much a pipe holds; `None` where that cannot be asked.
+#[cfg(target_os = "linux")]
+pub(super) fn capacity(pipe: &OwnedFd) -> Option<usize> {
+    let size = fcntl(pipe, FcntlArg::F_GETPIPE_SZ).ok()?;
+    usize::try_from(size).ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn capacity(_pipe: &OwnedFd) -> Option<usize> {
+    None
 }
 
 #[cfg(test)]

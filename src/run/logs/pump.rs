@@ -9,12 +9,12 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::path::PathBuf;
 
-use nix::sys::epoll::{Epoll, EpollCreateFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
+use super::epoll::{Epoll, EpollCreateFlags};
 use super::handle::Message;
 use super::intake::{Intake, Round};
 use super::writer::LogFiles;

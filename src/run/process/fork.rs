@@ -2,8 +2,10 @@
 
 use std::os::fd::OwnedFd;
 
-use nix::sys::prctl;
-use nix::unistd::{ForkResult, Pid, pipe2, setsid};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::{ForkResult, Pid, setsid};
+
+use super::system::{open_descriptors, pipe, thread_count};
 
 /// Which of the two processes this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,16 +32,6 @@ pub(crate) fn fork() -> nix::Result<Forked> {
     }
 }
 
-fn thread_count() -> usize {
-    fs_err::read_dir("/proc/self/task").map_or(1, Iterator::count)
-}
-
-/// Makes every orphan below this process its child (prctl(2), `PR_SET_CHILD_SUBREAPER`). The
-/// attribute is not inherited by a fork.
-pub(crate) fn become_subreaper() -> nix::Result<()> {
-    prctl::set_child_subreaper(true)
-}
-
 /// Leaves the terminal: a session of its own, standard input from `/dev/null`, output to `log`, and
 /// nothing else of the caller's.
 pub(crate) fn detach(log: &std::fs::File) -> nix::Result<()> {
@@ -56,13 +48,7 @@ pub(crate) fn detach(log: &std::fs::File) -> nix::Result<()> {
 /// waits for, a lock. Everything of our own is closed on exec, so what is not is none of ours.
 #[expect(unsafe_code, reason = "close(2) of descriptors that nothing here owns")]
 fn close_inherited() {
-    let Ok(entries) = fs_err::read_dir("/proc/self/fd") else {
-        return;
-    };
-    let open: Vec<i32> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect();
+    let open = open_descriptors();
     for descriptor in open.into_iter().filter(|&descriptor| descriptor > 2) {
         // SAFETY: numbers only. A descriptor without the flag was open before `main` and belongs
         // to no value of this program, which opens all of its own with the flag.
@@ -78,5 +64,7 @@ fn close_inherited() {
 /// A pipe that tells its reader when the process that keeps the writing end has gone, however it
 /// went: (reader, writer), both closed on exec.
 pub(crate) fn parent_lifeline() -> nix::Result<(OwnedFd, OwnedFd)> {
-    pipe2(nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK)
+    let (reader, writer) = pipe()?;
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((reader, writer))
 }

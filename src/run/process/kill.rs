@@ -1,8 +1,10 @@
 //! Sending signals, to a group or to one process.
 
+use nix::errno::Errno;
 use nix::libc;
 
-/// Sends `signal` to every member of a process group. `false` when there is no member left.
+/// Sends `signal` to every member of a process group. `false` when there is no member left. (macOS
+/// says `true` also where zombies are all that is left.)
 ///
 /// Goes through `libc` since a stop signal may be a real-time one, for which nix has no name.
 #[expect(
@@ -14,7 +16,7 @@ pub(crate) fn signal_group(pgid: i32, signal: i32) -> bool {
         return false;
     }
     // SAFETY: kill(2) takes numbers only and touches no memory of ours.
-    unsafe { libc::kill(-pgid, signal) == 0 || *libc::__errno_location() == libc::EPERM }
+    unsafe { libc::kill(-pgid, signal) == 0 || Errno::last() == Errno::EPERM }
 }
 
 /// Sends `signal` to one process. `false` when it does not exist.
@@ -27,5 +29,5 @@ pub(crate) fn signal_process(pid: i32, signal: i32) -> bool {
         return false;
     }
     // SAFETY: kill(2) takes numbers only and touches no memory of ours.
-    unsafe { libc::kill(pid, signal) == 0 || *libc::__errno_location() == libc::EPERM }
+    unsafe { libc::kill(pid, signal) == 0 || Errno::last() == Errno::EPERM }
 }

@@ -2,24 +2,33 @@
 //!
 //! The one room in which `unsafe` is allowed. Everything above deals in pids and typed results;
 //! what must hold between `clone` and `exec`, and in a process that was just forked, is kept here.
+//!
+//! What systems do differently stands in `linux/` and `macos/`, two modules with one interface.
 
+mod facts;
 mod fork;
 mod kill;
-mod proc_fs;
 mod reap;
 mod signals;
 mod spawn;
+#[cfg(target_os = "linux")]
+#[path = "linux/mod.rs"]
+mod system;
+#[cfg(target_os = "macos")]
+#[path = "macos/mod.rs"]
+mod system;
 mod table;
 
-pub(crate) use fork::{Forked, become_subreaper, detach, fork, parent_lifeline};
+pub(crate) use facts::{ProcessId, descendants, group_of, has_job_control};
+pub(crate) use fork::{Forked, detach, fork, parent_lifeline};
 pub(crate) use kill::{signal_group, signal_process};
-pub(crate) use proc_fs::{
-    ProcessId, boot_id, children_of, clock_ticks, descendants, environment_has, group_of,
-    has_job_control, own_children, session_members, session_of, unit_mark,
-};
-pub(crate) use reap::{Reaped, has_children, reap_all};
-pub(crate) use signals::{
-    Received, Sender, block_for_waiting, is_ignored, stop_self, unblock_all, wait_for_signal,
-};
+pub(crate) use reap::{Reaped, reap_all};
+pub(crate) use signals::{Received, Sender, block_for_waiting, is_ignored, stop_self, unblock_all};
 pub(crate) use spawn::{LeaseSlot, SpawnError, SpawnStep, Spawner, Stdio, Target};
+pub(crate) use system::facts::{
+    boot_id, children_of, clock_ticks, environment_has, everything_below, now_ticks,
+    possible_strays, session_members, session_of, unit_mark,
+};
+pub(crate) use system::signals::wait_for_signal;
+pub(crate) use system::{LOOK_AGAIN, become_subreaper, has_children, is_anything_below, pipe};
 pub(crate) use table::{Row, SharedTable};

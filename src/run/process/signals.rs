@@ -16,21 +16,14 @@ pub(crate) struct Received {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sender {
     /// The kernel: a terminal's Ctrl-C, which the whole foreground group gets.
+    #[cfg_attr(
+        target_os = "macos",
+        expect(dead_code, reason = "the sender is not told there")
+    )]
     Kernel,
     /// A process, to us alone. The pid is 0 for one outside our pid namespace: what stops a
-    /// container does that.
+    /// container does that. Also 0 where the system does not say who it was.
     Process(i32),
-}
-
-impl Sender {
-    /// From the two fields of `siginfo_t` (sigaction(2)): the code says who, the pid alone cannot.
-    fn of(code: i32, pid: i32) -> Self {
-        if code <= 0 {
-            Self::Process(pid)
-        } else {
-            Self::Kernel
-        }
-    }
 }
 
 /// Whether a signal is ignored here, as `nohup` does it for what it starts.
@@ -46,7 +39,7 @@ pub(crate) fn is_ignored(signal: Signal) -> bool {
     action.sa_sigaction == libc::SIG_IGN
 }
 
-/// Blocks the signals that [`wait_for_signal`] is to return. Must be called before the first
+/// Blocks the signals that [`wait_for_signal`](super::wait_for_signal) is to return. Must be called before the first
 /// child exists, or its end could be missed.
 pub(crate) fn block_for_waiting(signals: &[Signal]) -> nix::Result<SigSet> {
     let set: SigSet = signals.iter().copied().collect();
@@ -59,54 +52,7 @@ pub(crate) fn unblock_all() -> nix::Result<()> {
     SigSet::empty().thread_set_mask()
 }
 
-/// Waits for one of the blocked signals; `None` on a time-out.
-#[expect(
-    unsafe_code,
-    reason = "sigtimedwait(2): nix offers no form that returns the sender"
-)]
-pub(crate) fn wait_for_signal(
-    set: &SigSet,
-    timeout: Option<std::time::Duration>,
-) -> Option<Received> {
-    let limit = timeout.map(|timeout| libc::timespec {
-        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_nsec: libc::c_long::from(timeout.subsec_nanos().cast_signed()),
-    });
-    loop {
-        let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
-        let limit_pointer = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
-        // SAFETY: the set and the time limit outlive the call, and `info` has room for the
-        // kernel's answer; zeroed bytes are a valid `siginfo_t`.
-        let (signal, info) = unsafe {
-            let signal = libc::sigtimedwait(set.as_ref(), info.as_mut_ptr(), limit_pointer);
-            (signal, info.assume_init())
-        };
-        if signal > 0 {
-            // SAFETY: the bytes of `si_pid` are initialised whatever the kind of the signal; `of`
-            // looks at them only for a kind that has a sender (sigaction(2)).
-            let sender = Sender::of(info.si_code, unsafe { info.si_pid() });
-            return Some(Received { signal, sender });
-        }
-        match nix::errno::Errno::last() {
-            nix::errno::Errno::EINTR if limit.is_none() => {}
-            _ => return None,
-        }
-    }
-}
-
 /// Stops this process, as Ctrl-Z would; returns when somebody continues it.
 pub(crate) fn stop_self() -> nix::Result<()> {
     nix::sys::signal::raise(Signal::SIGSTOP)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sender_outside_the_pid_namespace_is_a_process_all_the_same() {
-        assert_eq!(Sender::of(nix::libc::SI_USER, 0), Sender::Process(0));
-        assert_eq!(Sender::of(nix::libc::SI_TKILL, 7), Sender::Process(7));
-        assert_eq!(Sender::of(nix::libc::SI_KERNEL, 0), Sender::Kernel);
-    }
 }

@@ -3,7 +3,8 @@
 //! Works like `posix_spawn` in glibc: `clone(CLONE_VM | CLONE_VFORK)` on a stack of its own, so
 //! that no page table is copied and the parent goes on when the child has executed or failed. That
 //! makes "started" mean "exec succeeded" without a pipe. `posix_spawn` itself cannot open a
-//! session, change limits, or write the lease between fork and exec, all of which we need.
+//! session, change limits, or write the lease between fork and exec, all of which we need. Where
+//! there is no `clone` it is a fork and a pipe (`macos/spawn.rs`).
 //!
 //! Between `clone` and `exec` the child shares our memory: it makes system calls on what was
 //! prepared before, and allocates, locks and unwinds nothing.
@@ -15,8 +16,9 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sched::CloneFlags;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+
+use super::system::spawn::{changed_signals, close_on_exec_from, reset_signal, run_in_child};
 
 /// What is executed.
 #[derive(Debug)]
@@ -240,40 +242,8 @@ impl Spawner {
     }
 }
 
-/// The kernel's own `struct sigaction`: handler, flags, restorer, mask. All zeroes is the default
-/// disposition. glibc's wrapper hides signals 32 and 33, which a caller may have ignored all the
-/// same, so this goes past it.
-type KernelAction = [u64; 4];
-
-/// The size of the kernel's signal set, as `rt_sigaction(2)` wants it.
-const KERNEL_SET_SIZE: usize = 8;
-
-/// The signals that are ignored or handled in this process.
-#[expect(unsafe_code, reason = "rt_sigaction(2) as a question; nix only sets")]
-fn changed_signals() -> Vec<i32> {
-    (1..=64)
-        .filter(|&signal| {
-            let mut action: KernelAction = [0; 4];
-            // SAFETY: with a null new action the call only writes the present one to `action`,
-            // which has the kernel's size on every 64-bit Linux.
-            let asked = unsafe {
-                libc::syscall(
-                    libc::SYS_rt_sigaction,
-                    signal,
-                    std::ptr::null::<KernelAction>(),
-                    &raw mut action,
-                    KERNEL_SET_SIZE,
-                )
-            };
-            asked == 0 && action[0] != libc::SIG_DFL as u64
-        })
-        .collect()
-}
-
-#[expect(unsafe_code, reason = "clone(2) with CLONE_VM")]
+#[expect(unsafe_code, reason = "a child that runs in our memory until exec")]
 fn clone_and_exec(plan: &ChildPlan<'_>, stack: &mut [u8]) -> Result<i32, SpawnError> {
-    let mut failure: (SpawnStep, i32) = (SpawnStep::Clone, 0);
-    let failure_pointer = &raw mut failure;
     // A handler of ours must never run in the child, which shares our memory: nothing gets
     // through until the child has set every disposition back.
     let mut old_mask = SigSet::empty();
@@ -287,37 +257,25 @@ fn clone_and_exec(plan: &ChildPlan<'_>, stack: &mut [u8]) -> Result<i32, SpawnEr
         Some(&mut old_mask),
     )
     .map_err(clone_failed)?;
-    let child = Box::new(move || {
-        // SAFETY: `plan` and `failure` outlive the child's time in our memory, since CLONE_VFORK
-        // suspends us until it executes or exits; `run_child` only makes system calls.
-        unsafe {
-            *failure_pointer = run_child(plan);
-            libc::_exit(127)
-        }
-    });
-    // SAFETY: the child runs on `stack`, which nobody else uses meanwhile, and upholds the rules
-    // above. Without CLONE_SIGHAND and CLONE_FILES its dispositions and descriptors are its own.
-    let cloned = unsafe {
-        nix::sched::clone(
-            child,
-            stack,
-            CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK,
-            Some(libc::SIGCHLD),
-        )
-    };
+    // SAFETY: `run_child` only makes system calls, on what `plan` has prepared, and every signal is
+    // blocked.
+    let started = unsafe { run_in_child(stack, plan.descriptors.len(), &|| run_child(plan)) };
     // Failing to set the mask back cannot happen with a valid set; there is nothing to do if it did.
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&old_mask), None);
-    let pid = cloned.map_err(clone_failed)?;
-    if failure.1 == 0 {
+    let (pid, failure) = started.map_err(clone_failed)?;
+    let Some((step, errno)) = failure else {
         return Ok(pid.as_raw());
-    }
+    };
     // The child has ended already; its status is ours to take, so that the reaper never sees it.
     let _ = nix::sys::wait::waitpid(pid, None);
     Err(SpawnError {
-        step: failure.0,
-        errno: Errno::from_raw(failure.1),
+        step,
+        errno: Errno::from_raw(errno),
     })
 }
+
+/// The step at which a child failed, and the error number, which is not 0.
+pub(super) type Failure = (SpawnStep, i32);
 
 /// The child's part. Returns only on failure: the step and the error number.
 ///
@@ -325,21 +283,14 @@ fn clone_and_exec(plan: &ChildPlan<'_>, stack: &mut [u8]) -> Result<i32, SpawnEr
 ///
 /// Shares the parent's memory: system calls only.
 #[expect(unsafe_code, reason = "the child between clone and exec")]
-unsafe fn run_child(plan: &ChildPlan<'_>) -> (SpawnStep, i32) {
+unsafe fn run_child(plan: &ChildPlan<'_>) -> Failure {
     // SAFETY: every call takes numbers, or pointers into `plan`, which is valid for its lifetime.
     unsafe {
         if libc::setsid() < 0 {
-            return (SpawnStep::Prepare, *libc::__errno_location());
+            return (SpawnStep::Prepare, Errno::last_raw());
         }
         for &signal in plan.changed_signals {
-            let default: KernelAction = [0; 4];
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                signal,
-                &raw const default,
-                std::ptr::null_mut::<KernelAction>(),
-                KERNEL_SET_SIZE,
-            );
+            reset_signal(signal);
         }
         let descriptors = &mut *plan.descriptors;
         if let Err(errno) = place_descriptors(descriptors) {
@@ -351,20 +302,15 @@ unsafe fn run_child(plan: &ChildPlan<'_>) -> (SpawnStep, i32) {
         if let Some(place) = plan.listen_pid {
             write_pid(place);
         }
-        // Whatever else is open, ours or our caller's, ends at exec (close_range(2), Linux 5.11).
-        libc::syscall(
-            libc::SYS_close_range,
-            descriptors.len(),
-            u32::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        );
+        // Whatever else is open, ours or our caller's, ends at exec.
+        close_on_exec_from(descriptors.len());
         let limit = libc::rlimit {
             rlim_cur: plan.file_limit.0,
             rlim_max: plan.file_limit.1,
         };
         libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
         if libc::chdir(plan.directory.as_ptr()) < 0 {
-            return (SpawnStep::Directory, *libc::__errno_location());
+            return (SpawnStep::Directory, Errno::last_raw());
         }
         let mut nothing = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
         libc::sigemptyset(nothing.as_mut_ptr());
@@ -374,7 +320,7 @@ unsafe fn run_child(plan: &ChildPlan<'_>) -> (SpawnStep, i32) {
             plan.argv.as_ptr(),
             plan.environment.as_ptr(),
         );
-        (SpawnStep::Exec, *libc::__errno_location())
+        (SpawnStep::Exec, Errno::last_raw())
     }
 }
 
@@ -396,13 +342,13 @@ unsafe fn place_descriptors(descriptors: &mut [i32]) -> Result<(), i32> {
             if *descriptor < count {
                 *descriptor = libc::fcntl(*descriptor, libc::F_DUPFD_CLOEXEC, count);
                 if *descriptor < 0 {
-                    return Err(*libc::__errno_location());
+                    return Err(Errno::last_raw());
                 }
             }
         }
         for (number, &mut descriptor) in (0..).zip(descriptors) {
             if libc::dup2(descriptor, number) < 0 {
-                return Err(*libc::__errno_location());
+                return Err(Errno::last_raw());
             }
         }
     }

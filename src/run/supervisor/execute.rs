@@ -12,8 +12,8 @@ use crate::plan::command::find_program;
 use crate::plan::model::{Execution, UnitPlan};
 use crate::run::logs::pipe_pair;
 use crate::run::process::{
-    ProcessId, Row, SpawnError, SpawnStep, Stdio, Target, descendants, group_of, own_children,
-    session_of, signal_group, signal_process, unit_mark,
+    ProcessId, Row, SpawnError, SpawnStep, Stdio, Target, descendants, group_of, now_ticks,
+    possible_strays, session_of, signal_group, signal_process, unit_mark,
 };
 use crate::run::snapshot::{LogStream, NoticeLevel, Phase};
 use crate::run::state::{Action, Occurrence, State};
@@ -23,7 +23,7 @@ impl Supervisor {
     pub(super) fn act(&mut self, index: usize, action: Action) {
         match action {
             Action::Execute => {
-                self.units[index].executed_ticks = self.leases.now();
+                self.units[index].executed_ticks = now_ticks();
                 let occurrence = match self.execute(index) {
                     Ok(()) => Occurrence::Executed,
                     Err((message, is_temporary)) => {
@@ -176,7 +176,8 @@ impl Supervisor {
     /// their title over their environment) is taken to be of `ended`, whose end made it an orphan,
     /// unless it is older than that: then it is of another service, whose end will find it.
     pub(super) fn find_strays(&mut self, ended: Option<usize>) {
-        let unknown: Vec<i32> = own_children()
+        let sessions: Vec<i32> = self.units.iter().filter_map(|unit| unit.session).collect();
+        let unknown: Vec<i32> = possible_strays(&sessions, &self.about.instance)
             .into_iter()
             .filter(|pid| !self.children.contains_key(pid))
             .filter(|pid| !self.units.iter().any(|unit| unit.strays.contains(pid)))

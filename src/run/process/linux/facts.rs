@@ -1,34 +1,11 @@
 //! What `/proc` tells about processes (proc(5)).
 
-use std::collections::HashSet;
-
 use fs_err as fs;
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, sysconf};
-use serde::{Deserialize, Serialize};
 
-use crate::support::name::{ServiceName, UnitName};
-
-/// A process, told apart from a later one with the same pid by its start time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(crate) struct ProcessId {
-    /// The pid.
-    pub(crate) pid: i32,
-    /// When it started, in clock ticks since boot: field 22 of `/proc/<pid>/stat`.
-    pub(crate) start_time: u64,
-}
-
-impl ProcessId {
-    /// The process that now has `pid`.
-    pub(crate) fn of(pid: i32) -> Option<Self> {
-        start_time(pid).map(|start_time| Self { pid, start_time })
-    }
-
-    /// Whether that very process still exists and is no zombie.
-    pub(crate) fn is_alive(self) -> bool {
-        start_time(self.pid) == Some(self.start_time)
-            && !matches!(process_state(self.pid), None | Some('Z' | 'X'))
-    }
-}
+use crate::run::process::facts::{descendants, unit_in};
+use crate::support::name::UnitName;
 
 /// The fields of `/proc/<pid>/stat` from the third on. The second, the name, may hold spaces and
 /// parentheses, so the cut is at the last `)`.
@@ -44,9 +21,11 @@ pub(crate) fn start_time(pid: i32) -> Option<u64> {
     stat_fields(pid)?.get(19)?.parse().ok()
 }
 
-/// The one-letter state of a process: `R`, `S`, `D`, `T`, `Z` …
-pub(crate) fn process_state(pid: i32) -> Option<char> {
-    stat_fields(pid)?.first()?.chars().next()
+/// Whether a process has ended and waits to be reaped, or is gone.
+pub(crate) fn is_zombie(pid: i32) -> bool {
+    // A one-letter state: `R`, `S`, `D`, `T`, `Z` …
+    let state = stat_fields(pid).and_then(|fields| fields.first()?.chars().next());
+    matches!(state, None | Some('Z' | 'X'))
 }
 
 /// The random id of this boot of the machine.
@@ -63,6 +42,16 @@ pub(crate) fn clock_ticks() -> u64 {
         .flatten()
         .and_then(|ticks| u64::try_from(ticks).ok())
         .unwrap_or(100)
+}
+
+/// The time in clock ticks since boot, by which the start of processes is told.
+pub(crate) fn now_ticks() -> u64 {
+    let ticks_per_second = clock_ticks();
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
+        let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+        let nanos = u64::try_from(time.tv_nsec()).unwrap_or(0);
+        seconds * ticks_per_second + nanos * ticks_per_second / 1_000_000_000
+    })
 }
 
 /// The direct children of a process, zombies included.
@@ -87,7 +76,7 @@ pub(crate) fn children_of(pid: i32) -> Vec<i32> {
 /// Orphans become the children of a subreaper's main thread, and only that one starts processes
 /// here, so one file has them all. The kernel may leave an entry out when another child ends while
 /// the file is read (proc(5)), so it is read until two readings agree.
-pub(crate) fn own_children() -> Vec<i32> {
+fn own_children() -> Vec<i32> {
     let path = format!("/proc/self/task/{}/children", nix::unistd::getpid());
     let read = || fs::read_to_string(&path).unwrap_or_default();
     let mut text = read();
@@ -106,28 +95,19 @@ pub(crate) fn own_children() -> Vec<i32> {
 /// How often the list of children is read again at most, in a storm of ends.
 const OWN_CHILDREN_READINGS: usize = 8;
 
-/// A process and everything below it, as far as parents go: what has left by a double fork hangs
-/// below the supervisor instead.
-pub(crate) fn descendants(root: i32) -> Vec<i32> {
-    let mut found = vec![root];
-    let mut seen: HashSet<i32> = HashSet::from([root]);
-    let mut next = 0;
-    while let Some(&pid) = found.get(next) {
-        next += 1;
-        for child in children_of(pid) {
-            if seen.insert(child) {
-                found.push(child);
-            }
-        }
-    }
-    found
+/// The processes that may have left a service: here every child of ours, since a subreaper becomes
+/// the parent of all orphans below it. The sessions and the instance are for systems without.
+pub(crate) fn possible_strays(_sessions: &[i32], _instance: &str) -> Vec<i32> {
+    own_children()
 }
 
-/// The process group of a process.
-pub(crate) fn group_of(pid: i32) -> Option<i32> {
-    nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid)))
-        .ok()
-        .map(nix::unistd::Pid::as_raw)
+/// Everything below this process, itself left out: after the end of the supervisor also what that
+/// one had started. The sessions are for systems without subreapers.
+pub(crate) fn everything_below(_sessions: &[i32]) -> Vec<i32> {
+    let own = nix::unistd::getpid().as_raw();
+    let mut below = descendants(own);
+    below.retain(|&pid| pid != own);
+    below
 }
 
 /// The session of a process.
@@ -135,32 +115,8 @@ pub(crate) fn session_of(pid: i32) -> Option<i32> {
     stat_fields(pid)?.get(3)?.parse().ok()
 }
 
-/// Whether a shell with job control stands above a process: an ancestor in its session, but in
-/// another group. Without one nobody could continue the group once it has stopped.
-pub(crate) fn has_job_control(pid: i32) -> bool {
-    let (group, session) = (group_of(pid), session_of(pid));
-    let mut next = pid;
-    // A pid that is reused meanwhile could make a circle of these steps.
-    for _ in 0..ANCESTORS {
-        let Some(parent) = parent_of(next).filter(|&parent| parent > 0) else {
-            return false;
-        };
-        if session_of(parent) != session {
-            return false;
-        }
-        if group_of(parent) != group {
-            return true;
-        }
-        next = parent;
-    }
-    false
-}
-
-/// How far up a shell is looked for.
-const ANCESTORS: usize = 64;
-
 /// The parent of a process.
-fn parent_of(pid: i32) -> Option<i32> {
+pub(crate) fn parent_of(pid: i32) -> Option<i32> {
     stat_fields(pid)?.get(1)?.parse().ok()
 }
 
@@ -209,17 +165,5 @@ pub(crate) fn environment_has(entry: &str) -> Vec<i32> {
 /// The unit that a process was started for, by the marks in its environment.
 pub(crate) fn unit_mark(pid: i32, instance: &str) -> Option<UnitName> {
     let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let value = |key: &str| {
-        bytes.split(|&b| b == 0).find_map(|item| {
-            let text = std::str::from_utf8(item).ok()?;
-            text.strip_prefix(key)?.strip_prefix('=').map(str::to_owned)
-        })
-    };
-    if value("STACK_INSTANCE")? != instance {
-        return None;
-    }
-    Some(UnitName {
-        service: ServiceName::new(&value("STACK_SERVICE")?).ok()?,
-        replica: value("STACK_REPLICA")?.parse().ok()?,
-    })
+    unit_in(&bytes.split(|&byte| byte == 0), instance)
 }
