@@ -156,7 +156,11 @@ fn gap(rounds: usize, flood: bool) {
     stack(directory.path(), &["down", "-t", "0"]);
     println!(
         "from a service's death to its port being hard, {}:",
-        if flood { "beside a flood of output" } else { "quiet" }
+        if flood {
+            "beside a flood of output"
+        } else {
+            "quiet"
+        }
     );
     row("gap", &mut gaps);
 }
@@ -172,7 +176,9 @@ fn hold_of(supervisor: Pid) -> OwnedFd {
         .filter_map(|number| pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty()).ok())
         .find(|copy| {
             let address = SockRef::from(copy).local_addr().ok();
-            address.and_then(|address| address.as_socket()).is_some_and(|address| address.port() == 28_000)
+            address
+                .and_then(|address| address.as_socket())
+                .is_some_and(|address| address.port() == 28_000)
         })
         .expect("the supervisor holds the port")
 }
@@ -232,7 +238,9 @@ impl Server {
             .expect("it can be executed");
         let stdout = child.stdout.take().expect("it is a pipe");
         let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("it says that it is up");
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .expect("it says that it is up");
         assert_eq!(line, "up\n", "port {port}");
         Self { port, child }
     }
