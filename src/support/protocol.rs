@@ -63,10 +63,6 @@ impl Protocol {
     }
 
     /// Whether it is plain TCP, which needs no word.
-    #[expect(
-        clippy::trivially_copy_pass_by_ref,
-        reason = "the form that serde's `skip_serializing_if` wants"
-    )]
     pub fn is_tcp(&self) -> bool {
         *self == Self::Tcp
     }

@@ -297,7 +297,7 @@ fn a_udp_port_is_listening_when_the_service_is_bound_to_it() {
             address: [127, 0, 0, 1].into(),
             pid: service.pid(),
         };
-        assert_eq!(look(&of_udp, service.pid()), [listening.clone()]);
+        assert_eq!(look(&of_udp, service.pid()), [listening]);
         // Half of a pair is not the pair.
         assert_eq!(look(&both, service.pid()), [Observed::NotListening]);
         assert!(matches!(

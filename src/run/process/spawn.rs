@@ -41,7 +41,7 @@ pub(crate) struct Stdio<'a> {
     /// Standard error.
     pub(crate) stderr: BorrowedFd<'a>,
     /// Sockets that it takes over, with their names: descriptors 3, 4 and so on, announced as
-    /// sd_listen_fds(3) wants it.
+    /// `sd_listen_fds(3)` wants it.
     pub(crate) passed: &'a [(BorrowedFd<'a>, &'a str)],
 }
 
