@@ -179,8 +179,10 @@ impl UnitPorts {
     pub(crate) fn keep(&mut self) {
         for port in &mut self.ports {
             match port.way {
-                Way::Reuse { .. } => port.harden(),
-                Way::Release(_) => port.take_back(),
+                Way::Reuse { .. } | Way::Release(_) => {
+                    port.harden();
+                    port.take_back();
+                }
                 // It listens on, and nobody else can.
                 Way::Fd => {}
             }
@@ -309,6 +311,13 @@ impl UnitPorts {
             if port.is_suspect() {
                 port.way = Way::Release(Why::OnTrial);
             }
+        }
+    }
+
+    /// The server of a port can be let in beside its hold after all.
+    pub(crate) fn acquit(&mut self, key: &PortKey) {
+        for port in self.ports.iter_mut().filter(|port| port.key == *key) {
+            port.way = Way::Reuse { may_learn: false };
         }
     }
 

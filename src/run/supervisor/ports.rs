@@ -146,7 +146,7 @@ impl Supervisor {
             self.tell_ledger(move |ledger, owner| ledger.note_stolen(owner, port));
         }
         for (key, protocol, port, way, pid) in won {
-            self.learn(&key, protocol, port, way, pid);
+            self.learn(index, &key, (protocol, port), way, pid);
         }
         self.suspect_hold(index, now);
     }
@@ -270,11 +270,22 @@ impl Supervisor {
     }
 
     /// A service listens on a port that was released for it: was that what it needed?
-    fn learn(&mut self, key: &PortKey, protocol: Protocol, port: u16, way: Way, pid: i32) {
+    fn learn(
+        &mut self,
+        index: usize,
+        key: &PortKey,
+        (protocol, port): (Protocol, u16),
+        way: Way,
+        pid: i32,
+    ) {
         let Way::Release(why) = way else {
             return;
         };
         let needs_it = reuses_address(pid, protocol, port) != Some(true);
+        if why != Why::Written && !needs_it {
+            // A released port is less well kept, so it is for nothing no longer than this attempt.
+            self.units[index].ports.acquit(key);
+        }
         let key = key.clone();
         match (why, needs_it) {
             (Why::OnTrial, true) => {
