@@ -124,7 +124,7 @@ fn gap(rounds: usize, flood: bool) {
     let yaml = format!(
         "ports: {{ range: 28000-28099 }}\nservices:\n{noisy}  api:\n    command: [{}]\n    \
          environment: {{ {SERVE}: $<PORT:auto> }}\n    \
-         restart_policy: {{ condition: any, delay: 0s }}\n",
+         restart_policy: {{ condition: any, delay: 300ms, max_delay: 300ms }}\n",
         server.display()
     );
     std::fs::write(directory.path().join("stack.yaml"), yaml).expect("the file is new");
@@ -147,8 +147,8 @@ fn gap(rounds: usize, flood: bool) {
             Ok(1)
         ) {}
         let died = Instant::now();
-        // It may be executed again before it was seen hard: then it was hard in between.
-        while is_soft(&hold) && died.elapsed() < Duration::from_millis(100) {}
+        // It is executed again no sooner than 0.27 s later.
+        while is_soft(&hold) {}
         gaps.push(died.elapsed());
         // The next round starts from a service that serves.
         stack(directory.path(), &["up", "--wait"]);

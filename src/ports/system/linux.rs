@@ -2,13 +2,15 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
+use std::str::FromStr;
 
 use nix::sys::stat::fstat;
 use nix::time::ClockId;
+use rustix::fs::{Mode, OFlags, RawDir, readlinkat_raw};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use socket2::Socket;
 
@@ -52,25 +54,33 @@ pub(crate) fn all_pids() -> impl Iterator<Item = i32> {
 
 /// The sockets that a process has open: descriptor and inode of each.
 pub(crate) fn descriptors_of(pid: i32) -> io::Result<Vec<(i32, u64)>> {
-    // Read by hand: the procfs crate makes two more system calls for each descriptor.
-    let entries = std::fs::read_dir(format!("/proc/{pid}/fd"))?;
+    // A sweep reads this for every service, so there is nothing in it but system calls, and of those
+    // one for each descriptor.
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::open(format!("/proc/{pid}/fd"), flags, Mode::empty())?;
+    let mut names = [MaybeUninit::uninit(); 2048];
+    let mut entries = RawDir::new(&directory, &mut names);
     let mut sockets = Vec::new();
-    for entry in entries.flatten() {
-        let Ok(link) = std::fs::read_link(entry.path()) else {
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        // `.` and `..` are no numbers.
+        let Some(descriptor) = number(entry.file_name().to_bytes()) else {
+            continue;
+        };
+        let mut link = [MaybeUninit::uninit(); 64];
+        let Ok((link, _)) = readlinkat_raw(&directory, entry.file_name(), &mut link) else {
             continue; // Closed in the meantime.
         };
-        let inode: Option<u64> = std::str::from_utf8(link.as_os_str().as_bytes())
-            .ok()
-            .and_then(|text| {
-                text.strip_prefix("socket:[")?
-                    .strip_suffix(']')?
-                    .parse()
-                    .ok()
-            });
-        let descriptor = || entry.file_name().to_str()?.parse().ok();
-        sockets.extend(inode.and_then(|inode| Some((descriptor()?, inode))));
+        let inode = link
+            .strip_prefix(b"socket:[")
+            .and_then(|rest| number(rest.strip_suffix(b"]")?));
+        sockets.extend(inode.map(|inode| (descriptor, inode)));
     }
     Ok(sockets)
+}
+
+fn number<T: FromStr>(digits: &[u8]) -> Option<T> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 /// How many descriptors the kernel gives one process, whatever its limit says. A hard limit above
