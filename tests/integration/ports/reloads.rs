@@ -1,5 +1,7 @@
 //! Servers that replace themselves while they run: none loses its port, however it was handed over.
 
+use std::time::{Duration, SystemTime};
+
 use fs_err as fs;
 use nix::sys::signal::Signal;
 
@@ -103,13 +105,18 @@ fn uvicorn_with_reload() {
         stack.write("app.py", &application(0));
         reloads(&stack, |stack, _, round| {
             stack.write("app.py", &application(round));
-            // The reloader compares times; a file that is rewritten at once may look the same.
-            let file = fs::File::options().write(true).open(stack.path("app.py"));
-            let later = std::time::SystemTime::now() + std::time::Duration::from_secs(round.into());
-            file.expect("it is there")
-                .file()
-                .set_modified(later)
-                .expect("it is ours");
+            let port = stack.port_of("server");
+            let mut later = SystemTime::now();
+            // The reloader compares the file's time with that of its own first look, which may be
+            // still to come: the file becomes younger until it is seen.
+            wait_until("the new program", || {
+                later += Duration::from_secs(1);
+                let file = fs::File::options().write(true).open(stack.path("app.py"));
+                let file = file.expect("it is there");
+                file.file().set_modified(later).expect("it is ours");
+                let answer = stack.get(port, "/");
+                answer.filter(|(_, body)| body.ends_with(&format!("of {round}")))
+            });
         });
     }
 }
