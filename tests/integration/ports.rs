@@ -11,7 +11,6 @@ mod keeping;
 mod ledger;
 mod machines;
 mod memory;
-mod networks;
 mod reloads;
 mod replicas;
 mod scenarios;

@@ -22,8 +22,7 @@ const MILLIS: &str = "6000";
 /// Twenty services: slow ones, late ones with a check, ones that crash again and again, on several
 /// addresses. Each attempt lasts long enough to be looked at, whoever has its port.
 fn twenty() -> String {
-    let mut yaml = "ports: { range: P8000-P8079 }\nservices:\n".to_owned();
-    for index in 0..20 {
+    let service = |index: u32| {
         let kind = match index % 5 {
             0 => "slow-start 300 -- bind $<PORT:auto> --http",
             1 => "bind $<PORT:auto> --late 400 --http",
@@ -31,15 +30,16 @@ fn twenty() -> String {
             3 => "slow-start 250 -- bind $<PORT:auto> --http --host 0.0.0.0",
             _ => "slow-start 350 -- bind $<PORT:auto> --http --host ::",
         };
-        let check = if index % 2 == 0 {
+        let check = if index.is_multiple_of(2) {
             ", healthcheck: { http: /, interval: 200ms, retries: 2 }"
         } else {
             ""
         };
         let restart = "restart_policy: { condition: any, delay: 20ms, max_delay: 100ms }";
-        yaml += &format!("  s{index}: {{ command: 'MISBEHAVE {kind}', {restart}{check} }}\n");
-    }
-    yaml
+        format!("  s{index}: {{ command: 'MISBEHAVE {kind}', {restart}{check} }}\n")
+    };
+    let services: String = (0..20).map(service).collect();
+    format!("ports: {{ range: P8000-P8079 }}\nservices:\n{services}")
 }
 
 #[expect(clippy::print_stdout, reason = "the seed of a failure must be known")]
@@ -82,7 +82,7 @@ fn answers(stack: &TestStack, rows: &[Service]) -> BTreeMap<String, String> {
             IpAddr::V6(address) if address == Ipv6Addr::UNSPECIFIED => {
                 IpAddr::V6(Ipv6Addr::LOCALHOST)
             }
-            other => other,
+            IpAddr::V6(other) => other.into(),
         };
         let port = u16::try_from(entry["port"].as_u64()?).ok()?;
         let asked = TcpStream::connect_timeout(&SocketAddr::new(host, port), LIMIT).and_then(

@@ -1,5 +1,8 @@
 //! Servers that replace themselves while they run: none loses its port, however it was handed over.
 
+use std::cell::Cell;
+use std::time::{Duration, SystemTime};
+
 use fs_err as fs;
 use nix::sys::signal::Signal;
 
@@ -101,15 +104,24 @@ fn uvicorn_with_reload() {
         let command = format!("uvicorn app:asgi --reload {socket}");
         let stack = TestStack::new(&service(&command, handoff));
         stack.write("app.py", &application(0));
+        // Ahead of the clock from one round to the next.
+        let later = Cell::new(SystemTime::now());
         reloads(&stack, |stack, _, round| {
             stack.write("app.py", &application(round));
-            // The reloader compares times; a file that is rewritten at once may look the same.
-            let file = fs::File::options().write(true).open(stack.path("app.py"));
-            let later = std::time::SystemTime::now() + std::time::Duration::from_secs(round.into());
-            file.expect("it is there")
-                .file()
-                .set_modified(later)
-                .expect("it is ours");
+            let port = stack.port_of("server");
+            // The reloader compares the file's time with that of its own first look, which may be
+            // still to come: for as long as the old program answers, the file becomes younger.
+            wait_until("the new program", || {
+                let (_, body) = stack.get(port, "/")?;
+                let is_new = body.contains(&format!("of {round}"));
+                if !is_new {
+                    later.set(later.get() + Duration::from_secs(1));
+                    let file = fs::File::options().write(true).open(stack.path("app.py"));
+                    let file = file.expect("it is there");
+                    file.file().set_modified(later.get()).expect("it is ours");
+                }
+                is_new.then_some(())
+            });
         });
     }
 }
