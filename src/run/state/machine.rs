@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::life::{Action, Failure, Moment, Occurrence, Settings, State, Then};
-use crate::plan::model::RestartWhen;
+use crate::plan::model::{RestartPolicy, RestartWhen};
 use crate::run::snapshot::{Exit, Phase};
 
 /// How long what a dead main process left behind may take after SIGTERM, and what was killed may
@@ -17,8 +17,8 @@ const LEFTOVER_GRACE: Duration = Duration::from_secs(2);
 /// A shell's 126 or 127 counts as "cannot be executed" this soon after the start.
 const SHELL_NOT_FOUND: Duration = Duration::from_secs(1);
 
-/// How often an execution that fails for lack of memory, processes or descriptors is tried in a
-/// row: about 50 s with the usual delays.
+/// How often an execution that fails for lack of memory, processes, descriptors or a port is tried
+/// again in a row: over about 100 s, more than the minute for which closed connections keep a port.
 const MAX_TEMPORARY: u32 = 10;
 
 /// A unit's state with its counters.
@@ -30,6 +30,8 @@ pub(crate) struct Machine {
     attempt: u32,
     /// How many short runs in a row there were.
     failures: u32,
+    /// How often in a row it could not be executed for now.
+    not_executed: u32,
     /// Whether the present attempt has been ready.
     was_ready: bool,
     /// Whether it was executed since somebody wanted it to run.
@@ -49,6 +51,7 @@ impl Machine {
             state: State::Pending,
             attempt: 0,
             failures: 0,
+            not_executed: 0,
             was_ready: false,
             is_executed: false,
             has_completed: false,
@@ -196,6 +199,7 @@ impl Machine {
                 self.attempt += 1;
                 self.is_executed = true;
                 self.was_ready = false;
+                self.not_executed = 0;
                 self.trouble = None;
                 if self.settings.has_readiness {
                     self.state = S::Starting { started: now };
@@ -215,11 +219,14 @@ impl Machine {
                 self.failures += 1;
                 self.last_exit = None;
                 self.trouble = Some(message.clone());
-                self.state = if is_temporary && self.failures <= MAX_TEMPORARY {
-                    let delay = self
-                        .settings
-                        .policy
-                        .delay_before(self.failures, moment.jitter);
+                self.not_executed += 1;
+                self.state = if is_temporary && self.not_executed <= MAX_TEMPORARY {
+                    // A policy without delays is about a program that ends, not about this.
+                    let policy = self.settings.policy;
+                    let usual = RestartPolicy::with(policy.when, None);
+                    let delay = usual
+                        .delay_before(self.not_executed, moment.jitter)
+                        .max(policy.delay_before(self.failures, moment.jitter));
                     S::Backoff { until: now + delay }
                 } else {
                     S::Failed(Failure::NotExecuted(message))
@@ -477,6 +484,7 @@ impl Machine {
 
     fn enter_waiting(&mut self) {
         self.failures = 0;
+        self.not_executed = 0;
         self.is_executed = false;
         self.has_completed = false;
         self.state = State::Waiting;

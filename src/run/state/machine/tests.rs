@@ -239,6 +239,41 @@ fn a_success_beside_a_thief_is_a_failure_and_the_next_attempt_starts_clean() {
 }
 
 #[test]
+fn what_cannot_be_executed_for_now_is_tried_for_longer_than_a_port_is_kept_by_closed_connections() {
+    let mut machine = Machine::new(Settings {
+        policy: RestartPolicy {
+            delay: Duration::ZERO,
+            max_delay: Duration::ZERO,
+            ..RestartPolicy::with(RestartWhen::Always, None)
+        },
+        ..settings(RestartWhen::Always, true)
+    });
+    let start = Instant::now();
+    let mut now = start;
+    let moment = |now| Moment { now, jitter: 0.5 };
+    machine.on(Occurrence::Start, moment(now));
+    // It has crashed a few times before.
+    for _ in 0..7 {
+        machine.on(Occurrence::Executed, moment(now));
+        machine.on(Occurrence::Exited(Exit::Code(1)), moment(now));
+        machine.on(Occurrence::TreeEmpty, moment(now));
+    }
+    let not_executed = || Occurrence::NotExecuted {
+        message: "port 8000 was taken".into(),
+        is_temporary: true,
+    };
+    let mut tries = 0;
+    while machine.phase() == Phase::Backoff {
+        now = machine.deadline().unwrap();
+        assert_eq!(machine.on(Occurrence::Due, moment(now)), [Action::Execute]);
+        machine.on(not_executed(), moment(now));
+        tries += 1;
+    }
+    assert_eq!((tries, machine.phase()), (11, Phase::Failed));
+    assert!(now - start > Duration::from_secs(65), "{:?}", now - start);
+}
+
+#[test]
 fn a_hold_in_the_way_costs_neither_a_failure_nor_a_delay() {
     let mut machine = Machine::new(settings(RestartWhen::Never, true));
     let moment = Moment {
