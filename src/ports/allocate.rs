@@ -57,11 +57,79 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
         });
     }
     ensure_descriptors(batch.requests.len());
-    let mut session = Session::begin(ledger);
     let kernel = KernelPorts::read();
-    let terrain = terrain(batch, &session, &kernel);
+    let mut session = Session::begin_quick(ledger);
+    let asked = asked_for(batch, &session);
+    session.judge(|port| asked.contains(port));
+    let (mut held, mut plan) = choose(batch, &session, &kernel);
+    if let Err(NoPlan::Exhausted { .. }) = plan
+        && session.judge(|_| true)
+    {
+        drop(held);
+        (held, plan) = choose(batch, &session, &kernel);
+    }
+    let plan = match plan {
+        Ok(plan) => plan,
+        Err(no_plan) => {
+            // First, or the message would name ourselves as the holder.
+            drop(held);
+            session.unlock();
+            return Err(explain(no_plan, batch, &session));
+        }
+    };
 
+    let rows: Vec<PortRow> = batch
+        .requests
+        .iter()
+        .zip(&plan.ports)
+        .map(|(request, &port)| PortRow {
+            key: request.key.clone(),
+            protocol: request.protocol,
+            port,
+        })
+        .collect();
+    let here = session.here.clone();
+    session.book.record(batch.owner, &rows, batch.fresh, &here);
+    let ledger_warnings = session.commit();
+
+    // The search for those who have the other numbers takes long, and nobody waits for it now.
+    let mut warnings = standing_warnings(batch, &plan, &kernel);
+    warnings.extend(plan.misses.iter().map(|miss| PortWarning::Replaced {
+        refused: refused(miss, batch, &session),
+        got: plan.ports[miss.request],
+    }));
+    warnings.extend(ledger_warnings.into_iter().map(PortWarning::Ledger));
+
+    let holds = rows
+        .into_iter()
+        .filter_map(|row| Some((row.key, held.remove(&row.port)?)))
+        .collect();
+    Ok(Allocation { holds, warnings })
+}
+
+/// The numbers that the batch names, and those of its last time: of who has one of them it must be
+/// certain that he lives.
+fn asked_for(batch: &Batch<'_>, session: &Session) -> PortSet {
+    let mut asked = PortSet::new();
+    for request in batch.requests {
+        asked.extend(request.wish.as_ref().map(|wish| wish.port));
+        match request.want {
+            Want::Fixed(port) | Want::Prefer(port) => asked.insert(port),
+            Want::Auto | Want::Within(_) => {}
+        }
+    }
+    if !batch.fresh {
+        asked.extend(session.book.own_sticky(batch.owner).into_values());
+    }
+    asked
+}
+
+type Choice = (HashMap<u16, Hold>, Result<Plan, NoPlan<(u16, HoldError)>>);
+
+/// Chooses and holds; what is held beside the plan is to be dropped.
+fn choose(batch: &Batch<'_>, session: &Session, kernel: &KernelPorts) -> Choice {
     let mut held: HashMap<u16, Hold> = HashMap::new();
+    let terrain = terrain(batch, session, kernel);
     let plan = index::plan(
         batch.requests,
         batch.pool,
@@ -85,40 +153,7 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
             }
         },
     );
-    let plan = match plan {
-        Ok(plan) => plan,
-        Err(no_plan) => {
-            // First, or the message would name ourselves as the holder.
-            drop(held);
-            session.unlock();
-            return Err(explain(no_plan, batch, &session));
-        }
-    };
-
-    let mut warnings = standing_warnings(batch, &plan, &kernel);
-    warnings.extend(plan.misses.iter().map(|miss| PortWarning::Replaced {
-        refused: refused(miss, batch, &session),
-        got: plan.ports[miss.request],
-    }));
-    let rows: Vec<PortRow> = batch
-        .requests
-        .iter()
-        .zip(&plan.ports)
-        .map(|(request, &port)| PortRow {
-            key: request.key.clone(),
-            protocol: request.protocol,
-            port,
-        })
-        .collect();
-    let here = session.here.clone();
-    session.book.record(batch.owner, &rows, batch.fresh, &here);
-    warnings.extend(session.commit().into_iter().map(PortWarning::Ledger));
-
-    let holds = rows
-        .into_iter()
-        .filter_map(|row| Some((row.key, held.remove(&row.port)?)))
-        .collect();
-    Ok(Allocation { holds, warnings })
+    (held, plan)
 }
 
 fn terrain(batch: &Batch<'_>, session: &Session, kernel: &KernelPorts) -> Terrain {

@@ -7,14 +7,17 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::support::fs::create_private_dir;
 use nix::fcntl::OFlag;
-use serde::Deserialize;
 
-use crate::support::fs::{create_private_dir, write_atomically_unsynced};
-
-use super::book::{Book, StackPort, VERSION};
+use super::book::{Book, Care, StackPort, Verdicts};
+use super::file::{self, NoBook};
 use super::place::Here;
 use super::{Ledger, LedgerWarning};
+
+/// How long a waiter sleeps at most before it tries the lock again. Of fifty waiters one wakes
+/// soon enough, and the trying costs them a fraction of a core (measured).
+const LONGEST_PAUSE: Duration = Duration::from_micros(500);
 
 /// The book, open. Dropping it without [`commit`](Self::commit) changes nothing.
 #[derive(Debug)]
@@ -23,6 +26,8 @@ pub(crate) struct Session {
     pub(crate) here: Here,
     warnings: Vec<LedgerWarning>,
     path: PathBuf,
+    /// Where a new version is put together.
+    beside: PathBuf,
     /// Unlocked by the kernel when it is closed, also by a crash. Without it nothing is written:
     /// another one's entries would be lost.
     lock: Option<File>,
@@ -31,10 +36,27 @@ pub(crate) struct Session {
 impl Session {
     /// Locks and reads. Whatever fails becomes a warning and an empty book.
     pub(crate) fn begin(ledger: &Ledger) -> Self {
-        match lock(ledger) {
-            Ok(lock) => Self::load(ledger, Some(lock)),
+        Self::begin_with(ledger, Care::Thorough)
+    }
+
+    /// As [`begin`](Self::begin), for who says later which rows matter, with
+    /// [`judge`](Self::judge).
+    pub(crate) fn begin_quick(ledger: &Ledger) -> Self {
+        Self::begin_with(ledger, Care::Quick)
+    }
+
+    fn begin_with(ledger: &Ledger, care: Care) -> Self {
+        let here = Here::now();
+        // Everybody is looked up before others have to wait. Who comes in between has just written
+        // a row, and counts as alive.
+        let before = parse(&ledger.path()).unwrap_or_default();
+        let verdicts = Verdicts::of(&before, &here, care);
+        let locked = lock(ledger);
+        let here = here.later();
+        match locked {
+            Ok(lock) => Self::load(ledger, here, Some(lock), &|_| verdicts.clone()),
             Err(warning) => {
-                let mut session = Self::load(ledger, None);
+                let mut session = Self::load(ledger, here, None, &|_| verdicts.clone());
                 if let LedgerWarning::Unusable { .. } = warning {
                     // That it cannot be read either says nothing more.
                     session.warnings.clear();
@@ -47,12 +69,19 @@ impl Session {
 
     /// Reads without a lock, to look something up: the file is always whole.
     pub(crate) fn read(ledger: &Ledger) -> Self {
-        Self::load(ledger, None)
+        let here = Here::now();
+        Self::load(ledger, here.clone(), None, &|book| {
+            Verdicts::of(book, &here, Care::Thorough)
+        })
     }
 
-    fn load(ledger: &Ledger, mut lock: Option<File>) -> Self {
+    fn load(
+        ledger: &Ledger,
+        here: Here,
+        mut lock: Option<File>,
+        verdicts: &dyn Fn(&Book) -> Verdicts,
+    ) -> Self {
         let path = ledger.path();
-        let here = Here::now();
         let mut warnings = Vec::new();
         let mut book = match parse(&path) {
             Ok(book) => book,
@@ -70,14 +99,22 @@ impl Session {
                 Book::default()
             }
         };
-        book.prune(&here);
+        let verdicts = verdicts(&book);
+        book.prune(&here, &verdicts);
         Self {
             book,
             here,
             warnings,
             path,
+            beside: ledger.beside_path(),
             lock,
         }
+    }
+
+    /// Looks thoroughly at the stacks that hold one of the `ports`, and drops the rows of dead ones.
+    /// Says whether there were any.
+    pub(crate) fn judge(&mut self, ports: impl Fn(u16) -> bool) -> bool {
+        self.book.judge(&self.here, ports)
     }
 
     /// Lets others go on; nothing will be written.
@@ -86,8 +123,13 @@ impl Session {
     }
 
     /// What went wrong so far.
-    pub(crate) fn warnings(&self) -> &[LedgerWarning] {
-        &self.warnings
+    pub(crate) fn warnings(&self) -> Vec<LedgerWarning> {
+        let damage = self.book.damage.borrow();
+        let damaged = damage.iter().map(|reason| LedgerWarning::Damaged {
+            path: self.path.clone(),
+            reason: reason.clone(),
+        });
+        self.warnings.iter().cloned().chain(damaged).collect()
     }
 
     /// Whether a commit will be seen by others.
@@ -98,27 +140,29 @@ impl Session {
     /// Whose `port` is, the stack `except` left out: that of the stack that holds it, else that of
     /// one that had it last.
     pub(crate) fn stack_of(&self, port: u16, except: Option<&str>) -> Option<StackPort> {
-        self.book
-            .live(&self.here, except)
-            .chain(self.book.sticky(except))
-            .find(|entry| entry.port == port)
-            .map(StackPort::from)
+        let book = &self.book;
+        let live = book.live_ports(&self.here, except, Some(port));
+        let mut found = live.into_iter();
+        found
+            .next()
+            .or_else(|| book.sticky_ports(except, Some(port)).into_iter().next())
     }
 
-    /// Writes the book if the lock was had, and unlocks. Gives back what went wrong on the way.
-    pub(crate) fn commit(mut self) -> Vec<LedgerWarning> {
-        if self.lock.is_some() {
-            self.book.version = VERSION;
-            let written = serde_json::to_vec(&self.book)
+    /// Writes the book if the lock was had, and unlocks; the book can still be looked at. Gives back
+    /// what went wrong on the way.
+    pub(crate) fn commit(&mut self) -> Vec<LedgerWarning> {
+        if let Some(lock) = self.lock.take() {
+            let written = file::to_bytes(&self.book)
                 .map_err(io::Error::from)
-                .and_then(|bytes| write_atomically_unsynced(&self.path, &bytes, 0o600));
+                .and_then(|bytes| file::replace(&self.path, &self.beside, &bytes));
+            drop(lock);
             if let Err(error) = written {
                 self.warnings.push(LedgerWarning::Unwritten {
                     reason: error.to_string(),
                 });
             }
         }
-        self.warnings
+        self.warnings()
     }
 }
 
@@ -149,7 +193,7 @@ fn lock(ledger: &Ledger) -> Result<File, LedgerWarning> {
     })?;
 
     let started = Instant::now();
-    let mut pause = Duration::from_micros(100);
+    let mut pause = Duration::from_micros(50);
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
@@ -162,7 +206,7 @@ fn lock(ledger: &Ledger) -> Result<File, LedgerWarning> {
             }
             Err(TryLockError::WouldBlock) => {
                 thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_millis(4));
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }
@@ -170,12 +214,6 @@ fn lock(ledger: &Ledger) -> Result<File, LedgerWarning> {
 
 /// A ledger of 50 stacks is about 100 KB. Whatever is larger than this is none.
 const MAX_SIZE: u64 = 16 << 20;
-
-/// Only as much as every version of the file has.
-#[derive(Deserialize)]
-struct Head {
-    version: u32,
-}
 
 fn parse(path: &PathBuf) -> Result<Book, LedgerWarning> {
     let damaged = |reason: String| LedgerWarning::Damaged {
@@ -201,13 +239,8 @@ fn parse(path: &PathBuf) -> Result<Book, LedgerWarning> {
             });
         }
     };
-    match serde_json::from_slice::<Book>(&bytes) {
-        Ok(book) if book.version > VERSION => Err(LedgerWarning::Newer { path: path.clone() }),
-        Ok(book) => Ok(book),
-        // A newer file may well have another shape; its version says so.
-        Err(error) => match serde_json::from_slice::<Head>(&bytes) {
-            Ok(head) if head.version > VERSION => Err(LedgerWarning::Newer { path: path.clone() }),
-            _ => Err(damaged(error.to_string())),
-        },
-    }
+    file::read(&bytes).map_err(|no_book| match no_book {
+        NoBook::Newer => LedgerWarning::Newer { path: path.clone() },
+        NoBook::Damaged(reason) => damaged(reason),
+    })
 }

@@ -9,7 +9,8 @@ use std::time::Instant;
 use crate::ports::testing::{key, owner};
 use crate::support::protocol::Protocol;
 
-use super::book::{Book, VERSION};
+use super::book::{Book, Care, Verdicts};
+use super::file::VERSION;
 use super::place::{Here, Process};
 use super::*;
 
@@ -39,9 +40,14 @@ fn here() -> Here {
         process: Process { pid: 99, start: 99 },
         boottime_millis: 1_000_000,
         unix_millis: 1_000_000_000_000,
-        alive: |process| process.pid == 1,
+        alive: |process, _| process.pid == 1,
         present: |path| path == Path::new("/here"),
     }
+}
+
+fn prune(book: &mut Book, here: &Here) {
+    let verdicts = Verdicts::of(book, here, Care::Thorough);
+    book.prune(here, &verdicts);
 }
 
 fn book_of(project: &str, directory: &str, pid: i32, port: u16, here: &Here) -> Book {
@@ -182,7 +188,7 @@ fn dead_holders_other_boots_and_lost_directories_do_not_count() {
         let mut book = book_of("shop", directory, pid, 8000, &here);
         let mut now = here.clone();
         change(&mut now);
-        book.prune(&now);
+        prune(&mut book, &now);
         let case = format!("{directory} {pid} {now:?}");
         assert_eq!(book.live(&now, None).count(), usize::from(live), "{case}");
         assert_eq!(book.sticky(None).count(), usize::from(sticky), "{case}");
@@ -194,7 +200,7 @@ fn another_namespaces_rows_are_kept_for_it() {
     let here = here();
     let mut book = book_of("shop", "/here", 2, 8000, &here);
     let other = Here { netns: 8, ..here };
-    book.prune(&other);
+    prune(&mut book, &other);
     assert_eq!(book.live.len(), 1, "process 2 cannot be judged from there");
 }
 
@@ -212,7 +218,7 @@ fn grants_end_after_two_minutes_and_with_the_boot() {
             grants: vec![grant.clone()],
             ..Book::default()
         };
-        book.prune(now);
+        prune(&mut book, now);
         book.granted(now).count()
     };
     assert_eq!(granted(&now), 1);
@@ -233,16 +239,13 @@ fn what_is_old_is_forgotten() {
     let mut now = here();
     let shop = owner("shop", Path::new("/here"));
     let mut book = book_of("shop", "/here", 1, 8000, &now);
-    book.stack_mut(&shop).bad.push(book::BadRow {
-        port: 8000,
-        since: now.unix_millis,
-    });
+    book.blame(&shop, 8000, true, &now);
     assert!(book.own_sticky(&shop).is_empty(), "it turned bad");
     now.unix_millis += 8 * day;
-    book.prune(&now);
+    prune(&mut book, &now);
     assert_eq!(book.own_sticky(&shop).len(), 1);
     now.unix_millis += 90 * day;
-    book.prune(&now);
+    prune(&mut book, &now);
     assert!(book.stacks.is_empty());
 }
 
