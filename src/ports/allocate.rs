@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use indexmap::IndexMap;
 
 use super::descriptors::{ensure_descriptors, soft_limit};
-use super::hold::{Hold, HoldError};
+use super::hold::{Blanks, Hold, HoldError};
 use super::index::{self, Answer, Claim, Effort, Miss, NoPlan, Plan, Reason, Terrain};
 use super::ledger::{Ledger, PortRow, Session};
 use super::owner;
@@ -58,15 +58,16 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
     }
     ensure_descriptors(batch.requests.len());
     let kernel = KernelPorts::read();
+    let mut blanks = Blanks::new(batch.requests.len());
     let mut session = Session::begin_quick(ledger);
     let asked = asked_for(batch, &session);
     session.judge(|port| asked.contains(port));
-    let (mut held, mut plan) = choose(batch, &session, &kernel);
+    let (mut held, mut plan) = choose(batch, &session, &kernel, &mut blanks);
     if let Err(NoPlan::Exhausted { .. }) = plan
         && session.judge(|_| true)
     {
         drop(held);
-        (held, plan) = choose(batch, &session, &kernel);
+        (held, plan) = choose(batch, &session, &kernel, &mut blanks);
     }
     let plan = match plan {
         Ok(plan) => plan,
@@ -127,7 +128,12 @@ fn asked_for(batch: &Batch<'_>, session: &Session) -> PortSet {
 type Choice = (HashMap<u16, Hold>, Result<Plan, NoPlan<(u16, HoldError)>>);
 
 /// Chooses and holds; what is held beside the plan is to be dropped.
-fn choose(batch: &Batch<'_>, session: &Session, kernel: &KernelPorts) -> Choice {
+fn choose(
+    batch: &Batch<'_>,
+    session: &Session,
+    kernel: &KernelPorts,
+    blanks: &mut Blanks,
+) -> Choice {
     let mut held: HashMap<u16, Hold> = HashMap::new();
     let terrain = terrain(batch, session, kernel);
     let plan = index::plan(
@@ -136,9 +142,9 @@ fn choose(batch: &Batch<'_>, session: &Session, kernel: &KernelPorts) -> Choice 
         &terrain,
         batch.strict,
         |port, effort| {
-            let hold = match effort {
-                Effort::Insist => take_or_reclaim(port),
-                Effort::Skim => Hold::take(port),
+            let hold = match (blanks.take(port), effort) {
+                (Err(HoldError::Taken), Effort::Insist) => take_or_reclaim(port),
+                (hold, Effort::Insist | Effort::Skim) => hold,
             };
             match hold {
                 Ok(hold) => {

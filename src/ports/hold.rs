@@ -95,6 +95,36 @@ impl Hold {
     }
 }
 
+/// Sockets that only lack a port. Making one takes longer than binding it, and somebody may wait
+/// while ports are tried.
+pub(crate) struct Blanks(Vec<(Socket, SocketAddr)>);
+
+impl Blanks {
+    /// So many, or as many as there can be; who finds none makes one.
+    pub(crate) fn new(count: usize) -> Self {
+        Self((0..count).map_while(|_| unbound(1).ok()).collect())
+    }
+
+    /// As [`Hold::take`].
+    pub(crate) fn take(&mut self, port: u16) -> Result<Hold, HoldError> {
+        if port == 0 {
+            return Hold::take(port);
+        }
+        let Some((socket, mut address)) = self.0.pop() else {
+            return Hold::take(port);
+        };
+        address.set_port(port);
+        match socket.bind(&address.into()) {
+            Ok(()) => Ok(Hold { port, socket }),
+            Err(error) => {
+                // It is as unbound as before.
+                self.0.push((socket, address));
+                Err(error.into())
+            }
+        }
+    }
+}
+
 impl AsFd for Hold {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()

@@ -1,5 +1,6 @@
 //! Sets of ports, and the ports that nobody should be given.
 
+use crate::support::fs::read_small;
 use crate::support::port_range::PortRange;
 
 /// A set of ports as a bitmap of 8 KiB.
@@ -72,7 +73,8 @@ impl KernelPorts {
     /// As the kernel says; nothing where it does not.
     pub(crate) fn read() -> Self {
         let file = |name: &str| {
-            fs_err::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap_or_default()
+            let bytes = read_small(&format!("/proc/sys/net/ipv4/{name}")).unwrap_or_default();
+            String::from_utf8_lossy(&bytes).into_owned()
         };
         Self {
             reserved: parse_reserved(&file("ip_local_reserved_ports")),

@@ -332,6 +332,7 @@ impl Book {
                 supervisor: here.process,
                 numbers: Numbers::of(ports.iter().map(|port| (port.protocol, port.port))),
             },
+            head_text: None,
             ports: Body::Read(ports.to_vec()),
         });
         self.change(owner, here, |past| {
@@ -387,7 +388,7 @@ fn entries(numbers: &Numbers) -> impl Iterator<Item = Entry> {
 }
 
 fn has(numbers: &Numbers, port: Option<u16>) -> bool {
-    port.is_none_or(|port| numbers.iter().any(|(_, number)| number == port))
+    port.is_none_or(|port| numbers.contains(port))
 }
 
 fn bad_of(past: &Past) -> impl Iterator<Item = u16> {

@@ -2,9 +2,9 @@
 //!
 //! ```text
 //! {"version":1,"live":1,"stacks":1,"grants":[…]}
-//! {"owner":{…},"boot":"…","netns":4026531840,"supervisor":{…},"numbers":{"tcp":[8000]}}
+//! {"owner":{…},"boot":"…","netns":4026531840,"supervisor":{…},"numbers":{"tcp":[[8000,8000]]}}
 //! [{"key":{…},"port":8000}]
-//! {"owner":{…},"until":…,"numbers":{"tcp":[8000]}}
+//! {"owner":{…},"until":…,"numbers":{"tcp":[[8000,8000]]}}
 //! {"sticky":[{"key":{…},"port":8000,"used":…}]}
 //! ```
 //!
@@ -75,13 +75,21 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Book, NoBook> {
     }
     let mut live = Vec::with_capacity(head.live);
     for _ in 0..head.live {
-        let (head, ports) = row(&mut lines, ('[', ']'))?;
-        live.push(LiveRow { head, ports });
+        let (head, text, ports) = row(&mut lines, ('[', ']'))?;
+        live.push(LiveRow {
+            head,
+            head_text: Some(text),
+            ports,
+        });
     }
     let mut stacks = Vec::with_capacity(head.stacks);
     for _ in 0..head.stacks {
-        let (head, past) = row(&mut lines, ('{', '}'))?;
-        stacks.push(StackRow { head, past });
+        let (head, text, past) = row(&mut lines, ('{', '}'))?;
+        stacks.push(StackRow {
+            head,
+            head_text: Some(text),
+            past,
+        });
     }
     Ok(Book {
         live,
@@ -91,18 +99,19 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Book, NoBook> {
     })
 }
 
-/// The two lines of a row; `ends` are the characters in which the body stands.
+/// The two lines of a row, the first one also as it stands there; `ends` are the characters in which the body stands.
 fn row<'a, H: DeserializeOwned, B>(
     lines: &mut impl Iterator<Item = &'a str>,
     ends: (char, char),
-) -> Result<(H, Body<B>), NoBook> {
+) -> Result<(H, String, Body<B>), NoBook> {
     let mut next = || lines.next().unwrap_or_default();
-    let head = serde_json::from_str(next())?;
+    let text = next();
+    let head = serde_json::from_str(text)?;
     let body = next();
     if !body.starts_with(ends.0) || !body.ends_with(ends.1) {
         return Err(NoBook::Damaged("a row has no body".to_owned()));
     }
-    Ok((head, Body::Text(body.to_owned())))
+    Ok((head, text.to_owned(), Body::Text(body.to_owned())))
 }
 
 /// The book as [`read`] takes it.
@@ -117,18 +126,28 @@ pub(crate) fn to_bytes(book: &Book) -> serde_json::Result<Vec<u8>> {
     serde_json::to_writer(&mut bytes, &head)?;
     bytes.push(b'\n');
     for row in &book.live {
-        serde_json::to_writer(&mut bytes, &row.head)?;
-        bytes.push(b'\n');
-        row.ports.write(&mut bytes)?;
-        bytes.push(b'\n');
+        write_row(&mut bytes, &row.head, row.head_text.as_ref(), &row.ports)?;
     }
     for row in &book.stacks {
-        serde_json::to_writer(&mut bytes, &row.head)?;
-        bytes.push(b'\n');
-        row.past.write(&mut bytes)?;
-        bytes.push(b'\n');
+        write_row(&mut bytes, &row.head, row.head_text.as_ref(), &row.past)?;
     }
     Ok(bytes)
+}
+
+fn write_row<T: Clone + Serialize + DeserializeOwned>(
+    to: &mut Vec<u8>,
+    head: &impl Serialize,
+    head_text: Option<&String>,
+    body: &Body<T>,
+) -> serde_json::Result<()> {
+    match head_text {
+        Some(text) => to.extend_from_slice(text.as_bytes()),
+        None => serde_json::to_writer(&mut *to, head)?,
+    }
+    to.push(b'\n');
+    body.write(to)?;
+    to.push(b'\n');
+    Ok(())
 }
 
 /// Puts `bytes` in the place of the file `path`, by way of the file `beside`, so that a reader finds

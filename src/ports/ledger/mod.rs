@@ -12,6 +12,7 @@
 
 mod book;
 mod file;
+mod lock;
 mod place;
 mod row;
 mod session;
@@ -171,6 +172,10 @@ impl Ledger {
 
     fn lock_path(&self) -> PathBuf {
         self.directory.join("ports.lock")
+    }
+
+    fn bell_path(&self) -> PathBuf {
+        self.directory.join("ports.bell")
     }
 
     fn beside_path(&self) -> PathBuf {

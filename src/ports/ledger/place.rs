@@ -11,6 +11,7 @@ use procfs::FromRead;
 use serde::{Deserialize, Serialize};
 
 use crate::support::clock;
+use crate::support::fs::read_small;
 
 use super::book::Care;
 
@@ -44,12 +45,12 @@ impl Here {
     pub(crate) fn now() -> Self {
         // What cannot be read becomes a value that matches nothing but itself. The ledger is
         // then only as good as without the stamp, and correctness does not depend on it.
-        let boot = fs_err::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let boot = read_small("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         // A thread may have a namespace of its own.
         let netns = fs_err::metadata("/proc/thread-self/ns/net").map_or(0, |file| file.ino());
         let pid = i32::try_from(std::process::id()).unwrap_or(0);
         Self {
-            boot: boot.trim().to_owned(),
+            boot: String::from_utf8_lossy(boot.trim_ascii()).into_owned(),
             netns,
             process: Process {
                 pid,
@@ -101,7 +102,7 @@ fn exists(pid: i32) -> bool {
 
 /// The start time of a living process; `None` for a zombie, which holds no socket any more.
 fn start_of(pid: i32) -> Option<u64> {
-    let bytes = fs_err::read(format!("/proc/{pid}/stat")).ok()?;
+    let bytes = read_small(&format!("/proc/{pid}/stat")).ok()?;
     let stat = procfs::process::Stat::from_read(bytes.as_slice()).ok()?;
     (!matches!(stat.state, 'Z' | 'X')).then_some(stat.starttime)
 }

@@ -25,6 +25,8 @@ const THEFTS: u32 = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LiveRow {
     pub(crate) head: LiveHead,
+    /// The head as it stands in the file.
+    pub(crate) head_text: Option<String>,
     pub(crate) ports: Body<Vec<PortRow>>,
 }
 
@@ -63,6 +65,8 @@ pub(crate) struct GrantRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StackRow {
     pub(crate) head: StackHead,
+    /// The head as it stands in the file, while nothing has changed.
+    pub(crate) head_text: Option<String>,
     pub(crate) past: Body<Past>,
 }
 
@@ -120,34 +124,57 @@ impl BadRow {
     }
 }
 
-/// Port numbers without names. A pair of TCP and UDP is in both lists.
+/// Port numbers without names, as ranges with both ends. A pair of TCP and UDP is in both lists.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Numbers {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    tcp: Vec<u16>,
+    tcp: Vec<(u16, u16)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    udp: Vec<u16>,
+    udp: Vec<(u16, u16)>,
 }
 
 impl Numbers {
     pub(crate) fn of(ports: impl Iterator<Item = (Protocol, u16)>) -> Self {
-        let mut numbers = Self::default();
+        let (mut tcp, mut udp) = (Vec::new(), Vec::new());
         for (protocol, port) in ports {
             if protocol.has_tcp() {
-                numbers.tcp.push(port);
+                tcp.push(port);
             }
             if protocol.has_udp() {
-                numbers.udp.push(port);
+                udp.push(port);
             }
         }
-        numbers
+        Self {
+            tcp: ranges(tcp),
+            udp: ranges(udp),
+        }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Protocol, u16)> {
-        let with = |protocol| move |&port: &u16| (protocol, port);
-        let tcp = self.tcp.iter().map(with(Protocol::Tcp));
-        tcp.chain(self.udp.iter().map(with(Protocol::Udp)))
+        let with = |protocol| {
+            move |&(first, last): &(u16, u16)| (first..=last).map(move |port| (protocol, port))
+        };
+        let tcp = self.tcp.iter().flat_map(with(Protocol::Tcp));
+        tcp.chain(self.udp.iter().flat_map(with(Protocol::Udp)))
     }
+
+    pub(crate) fn contains(&self, port: u16) -> bool {
+        let mut ranges = self.tcp.iter().chain(&self.udp);
+        ranges.any(|&(first, last)| (first..=last).contains(&port))
+    }
+}
+
+/// The ranges that `ports` fill.
+fn ranges(mut ports: Vec<u16>) -> Vec<(u16, u16)> {
+    ports.sort_unstable();
+    let mut ranges: Vec<(u16, u16)> = Vec::new();
+    for port in ports {
+        match ranges.last_mut() {
+            Some((_, last)) if port <= last.saturating_add(1) => *last = port,
+            _ => ranges.push((port, port)),
+        }
+    }
+    ranges
 }
 
 impl Past {
@@ -191,6 +218,7 @@ impl StackRow {
                 until: u64::MAX,
                 numbers: Numbers::default(),
             },
+            head_text: None,
             past: Body::Read(Past::default()),
         }
     }
@@ -203,6 +231,7 @@ impl StackRow {
             Err(unreadable) => (Past::default(), Err(unreadable)),
         };
         change(&mut past);
+        self.head_text = None;
         self.head.until = past.until();
         let numbers = past.sticky.iter().map(|row| (row.protocol, row.port));
         self.head.numbers = Numbers::of(numbers);

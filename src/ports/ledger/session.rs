@@ -1,23 +1,17 @@
 //! One transaction over the ledger: lock, read, change, write, unlock.
 
-use std::fs::{File, TryLockError};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
 
-use crate::support::fs::create_private_dir;
 use nix::fcntl::OFlag;
 
 use super::book::{Book, Care, StackPort, Verdicts};
 use super::file::{self, NoBook};
+use super::lock::{Lock, lock};
 use super::place::Here;
 use super::{Ledger, LedgerWarning};
-
-/// How long a waiter sleeps at most before it tries the lock again. Of fifty waiters one wakes
-/// soon enough, and the trying costs them a fraction of a core (measured).
-const LONGEST_PAUSE: Duration = Duration::from_micros(500);
 
 /// The book, open. Dropping it without [`commit`](Self::commit) changes nothing.
 #[derive(Debug)]
@@ -30,7 +24,7 @@ pub(crate) struct Session {
     beside: PathBuf,
     /// Unlocked by the kernel when it is closed, also by a crash. Without it nothing is written:
     /// another one's entries would be lost.
-    lock: Option<File>,
+    lock: Option<Lock>,
 }
 
 impl Session {
@@ -78,7 +72,7 @@ impl Session {
     fn load(
         ledger: &Ledger,
         here: Here,
-        mut lock: Option<File>,
+        mut lock: Option<Lock>,
         verdicts: &dyn Fn(&Book) -> Verdicts,
     ) -> Self {
         let path = ledger.path();
@@ -166,52 +160,6 @@ impl Session {
     }
 }
 
-fn lock(ledger: &Ledger) -> Result<File, LedgerWarning> {
-    let unusable = |error: io::Error| LedgerWarning::Unusable {
-        reason: error.to_string(),
-    };
-    let path = ledger.lock_path();
-    let open = || {
-        File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            // A pipe of that name would wait for ever otherwise.
-            .custom_flags(OFlag::O_NONBLOCK.bits())
-            .open(&path)
-    };
-    let file = match open() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            create_private_dir(ledger.directory()).map_err(unusable)?;
-            open()
-        }
-        other => other,
-    }
-    .map_err(|error| LedgerWarning::Unusable {
-        reason: format!("failed to open `{}`: {error}", path.display()),
-    })?;
-
-    let started = Instant::now();
-    let mut pause = Duration::from_micros(50);
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(error)) => return Err(unusable(error)),
-            Err(TryLockError::WouldBlock) if started.elapsed() >= ledger.lock_wait => {
-                return Err(LedgerWarning::Locked {
-                    path,
-                    waited: ledger.lock_wait,
-                });
-            }
-            Err(TryLockError::WouldBlock) => {
-                thread::sleep(pause);
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            }
-        }
-    }
-}
-
 /// A ledger of 50 stacks is about 100 KB. Whatever is larger than this is none.
 const MAX_SIZE: u64 = 16 << 20;
 
@@ -220,25 +168,31 @@ fn parse(path: &PathBuf) -> Result<Book, LedgerWarning> {
         path: path.clone(),
         reason,
     };
-    match fs_err::metadata(path) {
-        // Reading a pipe would wait for ever.
-        Ok(file) if !file.is_file() => {
-            return Err(LedgerWarning::Unreadable {
-                reason: format!("`{}` is no file", path.display()),
-            });
-        }
-        Ok(file) if file.len() > MAX_SIZE => return Err(damaged("it is too large".to_owned())),
-        Ok(_) | Err(_) => {}
-    }
-    let bytes = match fs_err::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Book::default()),
-        Err(error) => {
-            return Err(LedgerWarning::Unreadable {
-                reason: error.to_string(),
-            });
-        }
+    let unreadable = |error: io::Error| LedgerWarning::Unreadable {
+        reason: format!("failed to read `{}`: {error}", path.display()),
     };
+    let opened = File::options()
+        .read(true)
+        // Opening a pipe would wait for ever.
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path);
+    let mut file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Book::default()),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let about = file.metadata().map_err(unreadable)?;
+    if !about.is_file() {
+        return Err(LedgerWarning::Unreadable {
+            reason: format!("`{}` is no file", path.display()),
+        });
+    }
+    if about.len() > MAX_SIZE {
+        return Err(damaged("it is too large".to_owned()));
+    }
+    let length = usize::try_from(about.len()).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(length + 1);
+    file.read_to_end(&mut bytes).map_err(unreadable)?;
     file::read(&bytes).map_err(|no_book| match no_book {
         NoBook::Newer => LedgerWarning::Newer { path: path.clone() },
         NoBook::Damaged(reason) => damaged(reason),

@@ -402,7 +402,7 @@ fn a_full_disk_is_a_warning_and_keeps_the_old_file() {
         );
         assert_eq!(ledger.live()[0].port, 8000);
         let left = std::fs::read_dir(directory.path()).unwrap().count();
-        assert_eq!(left, 3, "the ledger, its lock and the filling");
+        assert_eq!(left, 4, "the ledger, its lock and bell, and the filling");
         // A test beside this one may be between fork and exec, with a copy of our descriptors.
         nix::mount::umount2(directory.path(), nix::mount::MntFlags::MNT_DETACH).unwrap();
     })
