@@ -3,12 +3,12 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::ports::request::{Owner, PortKey};
 use crate::support::protocol::Protocol;
 
-use super::place::{Here, Process};
+use super::place::Here;
 use super::row::{
     BadRow, Body, GrantRow, LiveHead, LiveRow, Numbers, Past, PortRow, StackRow, StickyRow,
     Unreadable,
@@ -17,9 +17,16 @@ use super::row::{
 /// For how long a number that `ports free` printed is left to its caller, in milliseconds.
 pub(crate) const GRANT_MILLIS: u64 = 120_000;
 
+/// For how long a look at everybody is good enough for who looks quickly, in milliseconds.
+const CHECKED_MILLIS: u64 = 100;
+
 /// The whole file.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Book {
+    /// The boot to which the live rows and the grants belong.
+    pub(crate) boot: String,
+    /// When everybody was last looked up, in milliseconds since boot.
+    pub(crate) checked: u64,
     /// Supervisors that hold ports now.
     pub(crate) live: Vec<LiveRow>,
     /// Numbers that were printed and are held by nobody yet.
@@ -74,13 +81,6 @@ pub(crate) struct Entry {
     pub(crate) port: u16,
 }
 
-/// Who is certainly gone. Found without the lock, as it takes system calls for every row.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Verdicts {
-    dead: HashSet<Process>,
-    gone: HashSet<PathBuf>,
-}
-
 /// How hard processes are looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Care {
@@ -91,49 +91,29 @@ pub(crate) enum Care {
     Thorough,
 }
 
-impl Verdicts {
-    /// Looks up everybody in `book`.
-    pub(crate) fn of(book: &Book, here: &Here, care: Care) -> Self {
-        let mut verdicts = Self::default();
-        for row in book.live.iter().filter(|row| is_here(&row.head, here)) {
-            if !here.lives(row.head.supervisor, care) {
-                verdicts.dead.insert(row.head.supervisor);
-            }
-        }
-        let live = book.live.iter().map(|row| &row.head.owner);
-        let stacks = book.stacks.iter().map(|row| &row.head.owner);
-        let directories: HashSet<&Path> = live
-            .chain(stacks)
-            .map(|owner| owner.project_dir.as_path())
-            .collect();
-        verdicts.gone = directories
-            .into_iter()
-            .filter(|path| !here.exists(path))
-            .map(Path::to_path_buf)
-            .collect();
-        verdicts
-    }
-}
-
 /// Whether a row can be judged: its process can be seen from another network namespace or not.
 fn is_here(head: &LiveHead, here: &Here) -> bool {
-    head.netns == here.netns && head.boot == here.boot
+    head.netns == here.netns
 }
 
 impl Book {
     /// Drops what no longer counts: rows of another boot, of dead supervisors, of directories that
     /// are gone, and what is past its time. Rows of other network namespaces are left alone, as
     /// their processes may be invisible from here.
-    pub(crate) fn prune(&mut self, here: &Here, verdicts: &Verdicts) {
-        let exists = |owner: &Owner| !verdicts.gone.contains(&owner.project_dir);
-        self.live.retain(|row| {
-            let dead = is_here(&row.head, here) && verdicts.dead.contains(&row.head.supervisor);
-            row.head.boot == here.boot && !dead && exists(&row.head.owner)
-        });
+    ///
+    /// A [`Care::Quick`] one looks nobody up if somebody else did so just before: of many stacks
+    /// that start at once one is enough.
+    pub(crate) fn prune(&mut self, here: &Here, care: Care) {
+        if self.boot != here.boot {
+            self.boot.clone_from(&here.boot);
+            self.checked = 0;
+            self.live.clear();
+            self.grants.clear();
+        }
         self.grants.retain(|row| {
             // A deadline further away than any grant reaches was not written by this clock.
             let latest = here.boottime_millis.saturating_add(GRANT_MILLIS);
-            row.boot == here.boot && (here.boottime_millis..=latest).contains(&row.until)
+            (here.boottime_millis..=latest).contains(&row.until)
         });
         let damage = &self.damage;
         self.stacks.retain_mut(|row| {
@@ -145,8 +125,27 @@ impl Book {
                 });
                 note(damage, outcome);
             }
-            says_something && exists(&row.head.owner)
+            says_something
         });
+        let since = here.boottime_millis.checked_sub(self.checked);
+        if care == Care::Quick && since.is_some_and(|since| since < CHECKED_MILLIS) {
+            return;
+        }
+        self.checked = here.boottime_millis;
+        let mut known: HashMap<PathBuf, bool> = HashMap::new();
+        let mut exists = |owner: &Owner| match known.get(&owner.project_dir) {
+            Some(&exists) => exists,
+            None => {
+                let exists = here.exists(&owner.project_dir);
+                known.insert(owner.project_dir.clone(), exists);
+                exists
+            }
+        };
+        self.live.retain(|row| {
+            let counts = !is_here(&row.head, here) || here.lives(row.head.supervisor, care);
+            counts && exists(&row.head.owner)
+        });
+        self.stacks.retain(|row| exists(&row.head.owner));
     }
 
     /// Drops the rows with one of the `ports` whose supervisors are dead when they are looked at
@@ -327,7 +326,6 @@ impl Book {
         self.live.push(LiveRow {
             head: LiveHead {
                 owner: owner.clone(),
-                boot: here.boot.clone(),
                 netns: here.netns,
                 supervisor: here.process,
                 numbers: Numbers::of(ports.iter().map(|port| (port.protocol, port.port))),

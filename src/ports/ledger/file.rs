@@ -1,8 +1,8 @@
 //! The book as a file: a line that counts the rows, then two lines for each of them.
 //!
 //! ```text
-//! {"version":1,"live":1,"stacks":1,"grants":[…]}
-//! {"owner":{…},"boot":"…","netns":4026531840,"supervisor":{…},"numbers":{"tcp":[[8000,8000]]}}
+//! {"version":1,"boot":"…","checked":…,"live":1,"stacks":1,"grants":[…]}
+//! {"owner":{…},"netns":4026531840,"supervisor":{…},"numbers":{"tcp":[[8000,8000]]}}
 //! [{"key":{…},"port":8000}]
 //! {"owner":{…},"until":…,"numbers":{"tcp":[[8000,8000]]}}
 //! {"sticky":[{"key":{…},"port":8000,"used":…}]}
@@ -13,9 +13,11 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
+
+use nix::fcntl::OFlag;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -30,6 +32,10 @@ pub(crate) const VERSION: u32 = 1;
 #[derive(Serialize, Deserialize)]
 struct Head {
     version: u32,
+    /// The boot to which the live rows and the grants belong.
+    boot: String,
+    /// When everybody was last looked up, in milliseconds since boot.
+    checked: u64,
     live: usize,
     stacks: usize,
     grants: Vec<GrantRow>,
@@ -95,6 +101,8 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Book, NoBook> {
         live,
         stacks,
         grants: head.grants,
+        boot: head.boot,
+        checked: head.checked,
         damage: RefCell::new(None),
     })
 }
@@ -119,6 +127,8 @@ pub(crate) fn to_bytes(book: &Book) -> serde_json::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(64 * 1024);
     let head = Head {
         version: VERSION,
+        boot: book.boot.clone(),
+        checked: book.checked,
         live: book.live.len(),
         stacks: book.stacks.len(),
         grants: book.grants.clone(),
@@ -150,54 +160,75 @@ fn write_row<T: Clone + Serialize + DeserializeOwned>(
     Ok(())
 }
 
-/// Puts `bytes` in the place of the file `path`, by way of the file `beside`, so that a reader finds
-/// the old file or the new one. Only for who has the lock: the name of `beside` is always the same,
-/// so that a crash leaves one file behind at most.
-pub(crate) fn replace(path: &Path, beside: &Path, bytes: &[u8]) -> io::Result<()> {
-    let create = || {
-        File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(beside)
-    };
-    let file = match create() {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            fs_err::remove_file(beside)?;
-            create()
-        }
-        other => other,
-    };
+/// Puts `bytes` in the place of the file `path`: they are written into the file `spare`, and the two
+/// change places. A reader finds the old file or the new one. Only for who has the lock of the
+/// ledger.
+///
+/// Two files that take turns cost a fraction of a new one each time: ext4 is slow to give away an
+/// inode that was just deleted, and starts to write the data of a file that is renamed over another
+/// one (`auto_da_alloc` in ext4(5)). Who reads without the lock keeps a shared one on the file, so
+/// that the spare is not written while somebody still reads it as what it was.
+pub(crate) fn replace(path: &Path, spare: &Path, bytes: &[u8]) -> io::Result<()> {
     let named = |error: io::Error| {
-        let text = format!("failed to write `{}`: {error}", beside.display());
+        let text = format!("failed to write `{}`: {error}", spare.display());
         io::Error::new(error.kind(), text)
     };
-    let written = file.map_err(named)?.write_all(bytes);
-    let outcome = written.map_err(named).and_then(|()| rename(beside, path));
+    let file = open_spare(spare).map_err(named)?;
+    let written = (|| {
+        file.write_all_at(bytes, 0)?;
+        let length = bytes.len() as u64;
+        if file.metadata()?.len() != length {
+            file.set_len(length)?;
+        }
+        Ok(())
+    })();
+    let outcome = written.map_err(named).and_then(|()| exchange(spare, path));
     if outcome.is_err() {
-        drop(fs_err::remove_file(beside));
+        drop(fs_err::remove_file(spare));
     }
     outcome
 }
 
-/// Renames a file over another one.
-///
-/// ext4 starts to write the data of a file that is renamed over another one, which takes longer than
-/// all the rest (0.1 ms; `auto_da_alloc` in ext4(5)). It does not when the two change places.
-#[cfg(target_os = "linux")]
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-    let exchanged = renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_EXCHANGE);
-    match exchanged {
-        // There is no file yet, or the file system cannot do it.
-        Err(_) => fs_err::rename(from, to),
-        // A directory has nothing to do there, and it could not have been read either.
-        Ok(()) => fs_err::remove_file(from),
+/// The spare file, locked; a new one where the old one is in use, or is no file of ours.
+fn open_spare(spare: &Path) -> io::Result<File> {
+    let known = File::options()
+        .write(true)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+        .open(spare);
+    if let Ok(file) = known
+        && file.metadata()?.is_file()
+        && file.try_lock().is_ok()
+    {
+        return Ok(file);
     }
+    match fs_err::remove_file(spare) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(spare)?;
+    // Nobody knows it yet; but soon it is the one that is read.
+    drop(file.try_lock());
+    Ok(file)
+}
+
+/// Lets two files change places, or renames the first one where there is no second.
+#[cfg(target_os = "linux")]
+fn exchange(from: &Path, to: &Path) -> io::Result<()> {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    // Not with a directory: it could not be read either, and the next one would have to remove it.
+    let is_file = std::fs::symlink_metadata(to).is_ok_and(|about| about.is_file());
+    if is_file && renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_EXCHANGE).is_ok() {
+        return Ok(());
+    }
+    fs_err::rename(from, to)
 }
 
 /// Renames a file over another one.
 #[cfg(not(target_os = "linux"))]
-fn rename(from: &Path, to: &Path) -> io::Result<()> {
+fn exchange(from: &Path, to: &Path) -> io::Result<()> {
     fs_err::rename(from, to)
 }

@@ -5,9 +5,9 @@
 //! So it is never worth a failure: what goes wrong with it is a [`LedgerWarning`], and the
 //! allocation goes on without.
 //!
-//! `ports.json` is replaced whole by `rename`, so it can be read without the lock; the lock is on
-//! `ports.lock` beside it, because a lock on a file that is replaced protects nothing. It is not
-//! synced to the disk: a power cut may cost the last entries, and each start of a stack would wait
+//! `ports.json` is replaced whole, by a file that changes places with it, so it can be read without
+//! the lock; the lock is on `ports.lock` beside it, because a lock on a file that is replaced protects
+//! nothing. It is not synced to the disk: a power cut may cost the last entries, and each start of a stack would wait
 //! for the disk.
 
 mod book;
@@ -178,8 +178,8 @@ impl Ledger {
         self.directory.join("ports.bell")
     }
 
-    fn beside_path(&self) -> PathBuf {
-        self.directory.join(".ports.json.new")
+    fn spare_path(&self) -> PathBuf {
+        self.directory.join("ports.json.spare")
     }
 
     fn directory(&self) -> &Path {

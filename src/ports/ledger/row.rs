@@ -34,7 +34,6 @@ pub(crate) struct LiveRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LiveHead {
     pub(crate) owner: Owner,
-    pub(crate) boot: String,
     /// The inode of the network namespace: port numbers mean something within one only.
     pub(crate) netns: u64,
     pub(crate) supervisor: Process,
@@ -55,7 +54,6 @@ pub(crate) struct PortRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct GrantRow {
     pub(crate) port: u16,
-    pub(crate) boot: String,
     pub(crate) netns: u64,
     /// In milliseconds since boot, sleep included, so that setting the clock changes nothing.
     pub(crate) until: u64,

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use nix::fcntl::OFlag;
 
-use super::book::{Book, Care, StackPort, Verdicts};
+use super::book::{Book, Care, StackPort};
 use super::file::{self, NoBook};
 use super::lock::{Lock, lock};
 use super::place::Here;
@@ -20,8 +20,8 @@ pub(crate) struct Session {
     pub(crate) here: Here,
     warnings: Vec<LedgerWarning>,
     path: PathBuf,
-    /// Where a new version is put together.
-    beside: PathBuf,
+    /// Where the next version is put together.
+    spare: PathBuf,
     /// Unlocked by the kernel when it is closed, also by a crash. Without it nothing is written:
     /// another one's entries would be lost.
     lock: Option<Lock>,
@@ -41,16 +41,12 @@ impl Session {
 
     fn begin_with(ledger: &Ledger, care: Care) -> Self {
         let here = Here::now();
-        // Everybody is looked up before others have to wait. Who comes in between has just written
-        // a row, and counts as alive.
-        let before = parse(&ledger.path()).unwrap_or_default();
-        let verdicts = Verdicts::of(&before, &here, care);
         let locked = lock(ledger);
         let here = here.later();
         match locked {
-            Ok(lock) => Self::load(ledger, here, Some(lock), &|_| verdicts.clone()),
+            Ok(lock) => Self::load(ledger, here, Some(lock), care),
             Err(warning) => {
-                let mut session = Self::load(ledger, here, None, &|_| verdicts.clone());
+                let mut session = Self::load(ledger, here, None, care);
                 if let LedgerWarning::Unusable { .. } = warning {
                     // That it cannot be read either says nothing more.
                     session.warnings.clear();
@@ -63,21 +59,13 @@ impl Session {
 
     /// Reads without a lock, to look something up: the file is always whole.
     pub(crate) fn read(ledger: &Ledger) -> Self {
-        let here = Here::now();
-        Self::load(ledger, here.clone(), None, &|book| {
-            Verdicts::of(book, &here, Care::Thorough)
-        })
+        Self::load(ledger, Here::now(), None, Care::Thorough)
     }
 
-    fn load(
-        ledger: &Ledger,
-        here: Here,
-        mut lock: Option<Lock>,
-        verdicts: &dyn Fn(&Book) -> Verdicts,
-    ) -> Self {
+    fn load(ledger: &Ledger, here: Here, mut lock: Option<Lock>, care: Care) -> Self {
         let path = ledger.path();
         let mut warnings = Vec::new();
-        let mut book = match parse(&path) {
+        let mut book = match parse(&path, lock.is_some()) {
             Ok(book) => book,
             Err(warning) => {
                 match &warning {
@@ -93,14 +81,13 @@ impl Session {
                 Book::default()
             }
         };
-        let verdicts = verdicts(&book);
-        book.prune(&here, &verdicts);
+        book.prune(&here, care);
         Self {
             book,
             here,
             warnings,
             path,
-            beside: ledger.beside_path(),
+            spare: ledger.spare_path(),
             lock,
         }
     }
@@ -148,7 +135,7 @@ impl Session {
         if let Some(lock) = self.lock.take() {
             let written = file::to_bytes(&self.book)
                 .map_err(io::Error::from)
-                .and_then(|bytes| file::replace(&self.path, &self.beside, &bytes));
+                .and_then(|bytes| file::replace(&self.path, &self.spare, &bytes));
             drop(lock);
             if let Err(error) = written {
                 self.warnings.push(LedgerWarning::Unwritten {
@@ -163,7 +150,9 @@ impl Session {
 /// A ledger of 50 stacks is about 100 KB. Whatever is larger than this is none.
 const MAX_SIZE: u64 = 16 << 20;
 
-fn parse(path: &PathBuf) -> Result<Book, LedgerWarning> {
+/// Reads the file. Who has not `locked` the ledger keeps a writer from using it as the spare one
+/// meanwhile.
+fn parse(path: &PathBuf, locked: bool) -> Result<Book, LedgerWarning> {
     let damaged = |reason: String| LedgerWarning::Damaged {
         path: path.clone(),
         reason,
@@ -171,12 +160,7 @@ fn parse(path: &PathBuf) -> Result<Book, LedgerWarning> {
     let unreadable = |error: io::Error| LedgerWarning::Unreadable {
         reason: format!("failed to read `{}`: {error}", path.display()),
     };
-    let opened = File::options()
-        .read(true)
-        // Opening a pipe would wait for ever.
-        .custom_flags(OFlag::O_NONBLOCK.bits())
-        .open(path);
-    let mut file = match opened {
+    let mut file = match open(path, locked) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Book::default()),
         Err(error) => return Err(unreadable(error)),
@@ -197,4 +181,26 @@ fn parse(path: &PathBuf) -> Result<Book, LedgerWarning> {
         NoBook::Newer => LedgerWarning::Newer { path: path.clone() },
         NoBook::Damaged(reason) => damaged(reason),
     })
+}
+
+/// How often a file is opened that turns out to be a spare one by now.
+const TRIES: usize = 100;
+
+fn open(path: &PathBuf, locked: bool) -> io::Result<File> {
+    let open = || {
+        File::options()
+            .read(true)
+            // Opening a pipe would wait for ever.
+            .custom_flags(OFlag::O_NONBLOCK.bits())
+            .open(path)
+    };
+    let mut file = open()?;
+    for _ in 0..TRIES {
+        // A writer has it since it became the spare one; the path leads to another one then.
+        if locked || file.try_lock_shared().is_ok() {
+            break;
+        }
+        file = open()?;
+    }
+    Ok(file)
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::ports::testing::{key, owner};
 use crate::support::protocol::Protocol;
 
-use super::book::{Book, Care, Verdicts};
+use super::book::{Book, Care};
 use super::file::VERSION;
 use super::place::{Here, Process};
 use super::*;
@@ -46,12 +46,14 @@ fn here() -> Here {
 }
 
 fn prune(book: &mut Book, here: &Here) {
-    let verdicts = Verdicts::of(book, here, Care::Thorough);
-    book.prune(here, &verdicts);
+    book.prune(here, Care::Thorough);
 }
 
 fn book_of(project: &str, directory: &str, pid: i32, port: u16, here: &Here) -> Book {
-    let mut book = Book::default();
+    let mut book = Book {
+        boot: here.boot.clone(),
+        ..Book::default()
+    };
     let there = Here {
         process: Process { pid, start: 1 },
         ..here.clone()
@@ -129,7 +131,6 @@ fn the_overview_says_everything_at_once_and_only_what_counts() {
             .record(&mail, &rows(&[("api", 8002)]), false, &elsewhere);
         session.book.grants.push(GrantRow {
             port: 8003,
-            boot: session.here.boot.clone(),
             netns: session.here.netns,
             until: session.here.boottime_millis + GRANT_MILLIS,
         });
@@ -209,12 +210,12 @@ fn grants_end_after_two_minutes_and_with_the_boot() {
     let mut now = here();
     let grant = GrantRow {
         port: 8000,
-        boot: now.boot.clone(),
         netns: now.netns,
         until: now.boottime_millis + GRANT_MILLIS,
     };
     let granted = |now: &Here| {
         let mut book = Book {
+            boot: "boot".to_owned(),
             grants: vec![grant.clone()],
             ..Book::default()
         };
