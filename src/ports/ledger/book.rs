@@ -9,9 +9,9 @@ use crate::ports::request::{Owner, PortKey};
 use crate::support::protocol::Protocol;
 
 use super::place::Here;
+use super::port_row::PortRow;
 use super::row::{
-    BadRow, Body, GrantRow, LiveHead, LiveRow, Numbers, Past, PortRow, StackRow, StickyRow,
-    Unreadable,
+    BadRow, Body, GrantRow, LiveHead, LiveRow, Numbers, Past, StackRow, StickyRow, Unreadable,
 };
 
 /// For how long a number that `ports free` printed is left to its caller, in milliseconds.
@@ -232,14 +232,21 @@ impl Book {
                 let sticky = self.read(&row.past).sticky;
                 let wanted = sticky
                     .into_iter()
+                    .flat_map(|row| row.ports)
                     .filter(move |row| port.is_none_or(|port| row.port == port));
-                wanted.map(|sticky| StackPort {
-                    owner: row.head.owner.clone(),
-                    key: sticky.key,
-                    protocol: sticky.protocol,
-                    port: sticky.port,
-                    supervisor: None,
-                })
+                wanted.map(
+                    |PortRow {
+                         key,
+                         protocol,
+                         port,
+                     }| StackPort {
+                        owner: row.head.owner.clone(),
+                        key,
+                        protocol,
+                        port,
+                        supervisor: None,
+                    },
+                )
             })
             .collect()
     }
@@ -262,10 +269,9 @@ impl Book {
     pub(crate) fn own_sticky(&self, owner: &Owner) -> HashMap<PortKey, u16> {
         let past = self.past(owner);
         let bad: HashSet<u16> = bad_of(&past).collect();
-        past.sticky
-            .into_iter()
-            .filter(|sticky| !bad.contains(&sticky.port))
-            .map(|sticky| (sticky.key, sticky.port))
+        past.ports()
+            .filter(|row| !bad.contains(&row.port))
+            .map(|row| (row.key.clone(), row.port))
             .collect()
     }
 
@@ -330,7 +336,7 @@ impl Book {
                 supervisor: here.process,
                 numbers: Numbers::of(ports.iter().map(|port| (port.protocol, port.port))),
             },
-            head_text: None,
+            lines: None,
             ports: Body::Read(ports.to_vec()),
         });
         self.change(owner, here, |past| {
@@ -339,13 +345,14 @@ impl Book {
                 past.bad.clear();
             }
             let keys: HashSet<&PortKey> = ports.iter().map(|port| &port.key).collect();
-            past.sticky.retain(|sticky| !keys.contains(&sticky.key));
-            past.sticky.extend(ports.iter().map(|port| StickyRow {
-                key: port.key.clone(),
-                protocol: port.protocol,
-                port: port.port,
+            for row in &mut past.sticky {
+                row.ports.retain(|port| !keys.contains(&port.key));
+            }
+            past.sticky.retain(|row| !row.ports.is_empty());
+            past.sticky.push(StickyRow {
                 used: here.unix_millis,
-            }));
+                ports: ports.to_vec(),
+            });
         });
         if let Some(row) = self
             .stacks

@@ -3,9 +3,9 @@
 //! ```text
 //! {"version":1,"boot":"…","checked":…,"live":1,"stacks":1,"grants":[…]}
 //! {"owner":{…},"netns":4026531840,"supervisor":{…},"numbers":{"tcp":[[8000,8000]]}}
-//! [{"key":{…},"port":8000}]
+//! [["api","PORT",8000]]
 //! {"owner":{…},"until":…,"numbers":{"tcp":[[8000,8000]]}}
-//! {"sticky":[{"key":{…},"port":8000,"used":…}]}
+//! {"sticky":[{"used":…,"ports":[["api","PORT",8000]]}]}
 //! ```
 //!
 //! The bodies (each second line) are carried over unread. So that a file that was cut off is found
@@ -13,9 +13,10 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::rc::Rc;
 
 use nix::fcntl::OFlag;
 
@@ -23,7 +24,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::book::Book;
-use super::row::{Body, GrantRow, LiveRow, StackRow};
+use super::row::{Body, GrantRow, LiveRow, Slice, StackRow};
 
 /// The version of the file that this program reads and writes.
 pub(crate) const VERSION: u32 = 1;
@@ -63,39 +64,41 @@ impl From<serde_json::Error> for NoBook {
 }
 
 /// Reads a book.
-pub(crate) fn read(bytes: &[u8]) -> Result<Book, NoBook> {
-    let text = std::str::from_utf8(bytes).map_err(|error| NoBook::Damaged(error.to_string()))?;
-    let first = text.lines().next().unwrap_or_default();
+pub(crate) fn read(bytes: Vec<u8>) -> Result<Book, NoBook> {
+    let text = String::from_utf8(bytes).map_err(|error| NoBook::Damaged(error.to_string()))?;
+    let mut lines = Lines {
+        text: Rc::new(text),
+        position: 0,
+    };
+    let first = lines.next();
     // A newer file may well have another shape; its version says so.
-    if let Ok(Version { version }) = serde_json::from_str(first)
+    if let Ok(Version { version }) = serde_json::from_str(first.as_str())
         && version > VERSION
     {
         return Err(NoBook::Newer);
     }
-    let head: Head = serde_json::from_str(first)?;
-    let whole = text.strip_suffix('\n');
-    let mut lines = whole.unwrap_or_default().split('\n').skip(1);
-    let rows = head.live.saturating_add(head.stacks);
-    if whole.is_none() || Some(lines.clone().count()) != rows.checked_mul(2) {
-        return Err(NoBook::Damaged("it ends early".to_owned()));
-    }
-    let mut live = Vec::with_capacity(head.live);
+    let head: Head = serde_json::from_str(first.as_str())?;
+    let (mut live, mut stacks) = (Vec::new(), Vec::new());
     for _ in 0..head.live {
-        let (head, text, ports) = row(&mut lines, ('[', ']'))?;
+        let (head, ports, lines) = lines.row(b"[]")?;
         live.push(LiveRow {
             head,
-            head_text: Some(text),
+            lines: Some(lines),
             ports,
         });
     }
-    let mut stacks = Vec::with_capacity(head.stacks);
     for _ in 0..head.stacks {
-        let (head, text, past) = row(&mut lines, ('{', '}'))?;
+        let (head, past, lines) = lines.row(b"{}")?;
         stacks.push(StackRow {
             head,
-            head_text: Some(text),
+            lines: Some(lines),
             past,
         });
+    }
+    if lines.position != lines.text.len() || !lines.text.ends_with('\n') {
+        return Err(NoBook::Damaged(
+            "it is longer or shorter than it says".to_owned(),
+        ));
     }
     Ok(Book {
         live,
@@ -107,24 +110,65 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Book, NoBook> {
     })
 }
 
-/// The two lines of a row, the first one also as it stands there; `ends` are the characters in which the body stands.
-fn row<'a, H: DeserializeOwned, B>(
-    lines: &mut impl Iterator<Item = &'a str>,
-    ends: (char, char),
-) -> Result<(H, String, Body<B>), NoBook> {
-    let mut next = || lines.next().unwrap_or_default();
-    let text = next();
-    let head = serde_json::from_str(text)?;
-    let body = next();
-    if !body.starts_with(ends.0) || !body.ends_with(ends.1) {
-        return Err(NoBook::Damaged("a row has no body".to_owned()));
-    }
-    Ok((head, text.to_owned(), Body::Text(body.to_owned())))
+/// The text, line by line.
+struct Lines {
+    text: Rc<String>,
+    position: usize,
 }
 
-/// The book as [`read`] takes it.
-pub(crate) fn to_bytes(book: &Book) -> serde_json::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(64 * 1024);
+impl Lines {
+    /// The next line without its end; empty after the last one.
+    fn next(&mut self) -> Slice {
+        let start = self.position;
+        let rest = &self.text.as_bytes()[start..];
+        let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        self.position = (start + length + 1).min(self.text.len());
+        Slice {
+            text: Rc::clone(&self.text),
+            range: start..start + length,
+        }
+    }
+
+    /// The head of a row, its body, and both together; `ends` are the first and the last character
+    /// of the body.
+    fn row<H: DeserializeOwned, B>(
+        &mut self,
+        ends: &[u8; 2],
+    ) -> Result<(H, Body<B>, Slice), NoBook> {
+        let head = self.next();
+        let body = self.next();
+        let bytes = body.as_str().as_bytes();
+        if bytes.first() != Some(&ends[0]) || bytes.last() != Some(&ends[1]) {
+            return Err(NoBook::Damaged("a row is not whole".to_owned()));
+        }
+        let both = Slice {
+            text: Rc::clone(&self.text),
+            range: head.range.start..self.position,
+        };
+        Ok((serde_json::from_str(head.as_str())?, Body::Text(body), both))
+    }
+}
+
+/// A part of the file that is written.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// As it was read.
+    Old(Slice),
+    /// What was made.
+    New(Vec<u8>),
+}
+
+impl Piece {
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Old(slice) => slice.as_str().as_bytes(),
+            Self::New(bytes) => bytes,
+        }
+    }
+}
+
+/// The book as [`read`] takes it, in few pieces.
+pub(crate) fn to_pieces(book: &Book) -> serde_json::Result<Vec<Piece>> {
     let head = Head {
         version: VERSION,
         boot: book.boot.clone(),
@@ -133,34 +177,42 @@ pub(crate) fn to_bytes(book: &Book) -> serde_json::Result<Vec<u8>> {
         stacks: book.stacks.len(),
         grants: book.grants.clone(),
     };
-    serde_json::to_writer(&mut bytes, &head)?;
-    bytes.push(b'\n');
+    let mut first = serde_json::to_vec(&head)?;
+    first.push(b'\n');
+    let mut pieces = vec![Piece::New(first)];
     for row in &book.live {
-        write_row(&mut bytes, &row.head, row.head_text.as_ref(), &row.ports)?;
+        add(&mut pieces, row.lines.as_ref(), &row.head, &row.ports)?;
     }
     for row in &book.stacks {
-        write_row(&mut bytes, &row.head, row.head_text.as_ref(), &row.past)?;
+        add(&mut pieces, row.lines.as_ref(), &row.head, &row.past)?;
     }
-    Ok(bytes)
+    Ok(pieces)
 }
 
-fn write_row<T: Clone + Serialize + DeserializeOwned>(
-    to: &mut Vec<u8>,
+/// Adds a row, to the last piece where it can be.
+fn add<T: Clone + Serialize + DeserializeOwned>(
+    pieces: &mut Vec<Piece>,
+    lines: Option<&Slice>,
     head: &impl Serialize,
-    head_text: Option<&String>,
     body: &Body<T>,
 ) -> serde_json::Result<()> {
-    match head_text {
-        Some(text) => to.extend_from_slice(text.as_bytes()),
-        None => serde_json::to_writer(&mut *to, head)?,
+    match (pieces.last_mut(), lines) {
+        (Some(Piece::Old(last)), Some(lines)) if last.range.end == lines.range.start => {
+            last.range.end = lines.range.end;
+        }
+        (_, Some(lines)) => pieces.push(Piece::Old(lines.clone())),
+        (_, None) => {
+            let mut bytes = serde_json::to_vec(head)?;
+            bytes.push(b'\n');
+            body.write(&mut bytes)?;
+            bytes.push(b'\n');
+            pieces.push(Piece::New(bytes));
+        }
     }
-    to.push(b'\n');
-    body.write(to)?;
-    to.push(b'\n');
     Ok(())
 }
 
-/// Puts `bytes` in the place of the file `path`: they are written into the file `spare`, and the two
+/// Puts `pieces` in the place of the file `path`: they are written into the file `spare`, and the two
 /// change places. A reader finds the old file or the new one. Only for who has the lock of the
 /// ledger.
 ///
@@ -168,21 +220,24 @@ fn write_row<T: Clone + Serialize + DeserializeOwned>(
 /// inode that was just deleted, and starts to write the data of a file that is renamed over another
 /// one (`auto_da_alloc` in ext4(5)). Who reads without the lock keeps a shared one on the file, so
 /// that the spare is not written while somebody still reads it as what it was.
-pub(crate) fn replace(path: &Path, spare: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, spare: &Path, pieces: &[Piece]) -> io::Result<()> {
     let named = |error: io::Error| {
         let text = format!("failed to write `{}`: {error}", spare.display());
         io::Error::new(error.kind(), text)
     };
-    let file = open_spare(spare).map_err(named)?;
-    let written = (|| {
-        file.write_all_at(bytes, 0)?;
-        let length = bytes.len() as u64;
+    let mut file = open_spare(spare).map_err(named)?;
+    let mut write = || {
+        let mut length = 0;
+        for bytes in pieces.iter().map(Piece::as_bytes) {
+            file.write_all(bytes)?;
+            length += bytes.len() as u64;
+        }
         if file.metadata()?.len() != length {
             file.set_len(length)?;
         }
         Ok(())
-    })();
-    let outcome = written.map_err(named).and_then(|()| exchange(spare, path));
+    };
+    let outcome = write().map_err(named).and_then(|()| exchange(spare, path));
     if outcome.is_err() {
         drop(fs_err::remove_file(spare));
     }

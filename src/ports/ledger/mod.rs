@@ -14,6 +14,7 @@ mod book;
 mod file;
 mod lock;
 mod place;
+mod port_row;
 mod row;
 mod session;
 
@@ -29,7 +30,8 @@ use crate::support::protocol::Protocol;
 
 pub(crate) use book::GRANT_MILLIS;
 pub use book::StackPort;
-pub(crate) use row::{GrantRow, PortRow};
+pub(crate) use port_row::PortRow;
+pub(crate) use row::GrantRow;
 pub(crate) use session::Session;
 
 /// How long a transaction waits for the lock. Others hold it for about a millisecond.

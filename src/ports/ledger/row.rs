@@ -4,6 +4,9 @@
 //! back as they were. So a row is two lines of the file, and the second one stays text until
 //! somebody asks for the names in it. With 50 stacks that is most of the time under the lock.
 
+use std::ops::Range;
+use std::rc::Rc;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +14,7 @@ use crate::ports::request::{Owner, PortKey};
 use crate::support::protocol::Protocol;
 
 use super::place::Process;
+use super::port_row::PortRow;
 
 /// For how long an unused sticky port is remembered (90 days), in milliseconds.
 pub(crate) const STICKY_MILLIS: u64 = 90 * 24 * 3_600_000;
@@ -25,8 +29,8 @@ const THEFTS: u32 = 2;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LiveRow {
     pub(crate) head: LiveHead,
-    /// The head as it stands in the file.
-    pub(crate) head_text: Option<String>,
+    /// Both lines as they stand in the file; `None` for a new row.
+    pub(crate) lines: Option<Slice>,
     pub(crate) ports: Body<Vec<PortRow>>,
 }
 
@@ -38,16 +42,6 @@ pub(crate) struct LiveHead {
     pub(crate) netns: u64,
     pub(crate) supervisor: Process,
     pub(crate) numbers: Numbers,
-}
-
-/// A port under its name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct PortRow {
-    pub(crate) key: PortKey,
-    /// Absent for TCP.
-    #[serde(default, skip_serializing_if = "Protocol::is_tcp")]
-    pub(crate) protocol: Protocol,
-    pub(crate) port: u16,
 }
 
 /// A number that `ports free` printed.
@@ -63,8 +57,8 @@ pub(crate) struct GrantRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StackRow {
     pub(crate) head: StackHead,
-    /// The head as it stands in the file, while nothing has changed.
-    pub(crate) head_text: Option<String>,
+    /// Both lines as they stand in the file, while nothing has changed.
+    pub(crate) lines: Option<Slice>,
     pub(crate) past: Body<Past>,
 }
 
@@ -89,16 +83,12 @@ pub(crate) struct Past {
     pub(crate) release: Vec<PortKey>,
 }
 
-/// The last port of a key.
+/// The last ports of keys, as of one time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StickyRow {
-    pub(crate) key: PortKey,
-    /// Absent for TCP.
-    #[serde(default, skip_serializing_if = "Protocol::is_tcp")]
-    pub(crate) protocol: Protocol,
-    pub(crate) port: u16,
     /// In milliseconds since the Unix epoch.
     pub(crate) used: u64,
+    pub(crate) ports: Vec<PortRow>,
 }
 
 /// A port that was of little or no use to its stack.
@@ -184,6 +174,11 @@ impl Past {
             .retain(|row| young(row.since, BAD_MILLIS, unix_millis));
     }
 
+    /// The sticky ports.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = &PortRow> {
+        self.sticky.iter().flat_map(|row| &row.ports)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.sticky.is_empty() && self.bad.is_empty() && self.release.is_empty()
     }
@@ -216,7 +211,7 @@ impl StackRow {
                 until: u64::MAX,
                 numbers: Numbers::default(),
             },
-            head_text: None,
+            lines: None,
             past: Body::Read(Past::default()),
         }
     }
@@ -229,12 +224,25 @@ impl StackRow {
             Err(unreadable) => (Past::default(), Err(unreadable)),
         };
         change(&mut past);
-        self.head_text = None;
+        self.lines = None;
         self.head.until = past.until();
-        let numbers = past.sticky.iter().map(|row| (row.protocol, row.port));
+        let numbers = past.ports().map(|row| (row.protocol, row.port));
         self.head.numbers = Numbers::of(numbers);
         self.past = Body::Read(past);
         outcome
+    }
+}
+
+/// A piece of the file, as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Slice {
+    pub(crate) text: Rc<String>,
+    pub(crate) range: Range<usize>,
+}
+
+impl Slice {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text[self.range.clone()]
     }
 }
 
@@ -242,7 +250,7 @@ impl StackRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Body<T> {
     /// As it stands in the file.
-    Text(String),
+    Text(Slice),
     /// As it was read or made.
     Read(T),
 }
@@ -255,7 +263,7 @@ impl<T: Clone + Serialize + DeserializeOwned> Body<T> {
     pub(crate) fn to_read(&self) -> Result<T, Unreadable> {
         match self {
             Self::Text(text) => {
-                serde_json::from_str(text).map_err(|error| Unreadable(error.to_string()))
+                serde_json::from_str(text.as_str()).map_err(|error| Unreadable(error.to_string()))
             }
             Self::Read(value) => Ok(value.clone()),
         }
@@ -264,7 +272,7 @@ impl<T: Clone + Serialize + DeserializeOwned> Body<T> {
     pub(crate) fn write(&self, to: &mut Vec<u8>) -> serde_json::Result<()> {
         match self {
             Self::Text(text) => {
-                to.extend_from_slice(text.as_bytes());
+                to.extend_from_slice(text.as_str().as_bytes());
                 Ok(())
             }
             Self::Read(value) => serde_json::to_writer(to, value),

@@ -133,9 +133,9 @@ impl Session {
     /// what went wrong on the way.
     pub(crate) fn commit(&mut self) -> Vec<LedgerWarning> {
         if let Some(lock) = self.lock.take() {
-            let written = file::to_bytes(&self.book)
+            let written = file::to_pieces(&self.book)
                 .map_err(io::Error::from)
-                .and_then(|bytes| file::replace(&self.path, &self.spare, &bytes));
+                .and_then(|pieces| file::replace(&self.path, &self.spare, &pieces));
             drop(lock);
             if let Err(error) = written {
                 self.warnings.push(LedgerWarning::Unwritten {
@@ -177,7 +177,7 @@ fn parse(path: &PathBuf, locked: bool) -> Result<Book, LedgerWarning> {
     let length = usize::try_from(about.len()).unwrap_or(0);
     let mut bytes = Vec::with_capacity(length + 1);
     file.read_to_end(&mut bytes).map_err(unreadable)?;
-    file::read(&bytes).map_err(|no_book| match no_book {
+    file::read(bytes).map_err(|no_book| match no_book {
         NoBook::Newer => LedgerWarning::Newer { path: path.clone() },
         NoBook::Damaged(reason) => damaged(reason),
     })
