@@ -120,8 +120,8 @@ impl Lines {
     /// The next line without its end; empty after the last one.
     fn next(&mut self) -> Slice {
         let start = self.position;
-        let rest = &self.text.as_bytes()[start..];
-        let length = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+        let rest = &self.text[start..];
+        let length = rest.find('\n').unwrap_or(rest.len());
         self.position = (start + length + 1).min(self.text.len());
         Slice {
             text: Rc::clone(&self.text),
