@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use indexmap::IndexMap;
 
 use super::descriptors::{ensure_descriptors, soft_limit};
-use super::hold::{Hold, HoldError};
+use super::hold::{Blanks, Hold, HoldError};
 use super::index::{self, Answer, Claim, Effort, Miss, NoPlan, Plan, Reason, Terrain};
 use super::ledger::{Ledger, PortRow, Session};
 use super::owner;
@@ -57,39 +57,20 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
             warnings: Vec::new(),
         });
     }
-    let sockets = batch
-        .requests
-        .iter()
-        .map(|request| request.protocol.parts().len());
-    ensure_descriptors(sockets.sum());
-    let mut session = Session::begin(ledger);
+    let protocols = || batch.requests.iter().map(|request| request.protocol);
+    ensure_descriptors(protocols().map(|protocol| protocol.parts().len()).sum());
     let kernel = KernelPorts::read();
-    let terrain = terrain(batch, &session, &kernel);
-
-    let mut held: HashMap<(u16, Protocol), Hold> = HashMap::new();
-    let plan = index::plan(
-        batch.requests,
-        batch.pool,
-        &terrain,
-        batch.strict,
-        |port, part, effort| {
-            let hold = match effort {
-                Effort::Insist => take_or_reclaim(part, port),
-                Effort::Skim => Hold::take_of(part, port),
-            };
-            match hold {
-                Ok(hold) => {
-                    held.insert((port, part), hold);
-                    Ok(Answer::Held)
-                }
-                Err(HoldError::Taken) => Ok(Answer::Taken),
-                Err(HoldError::Denied) => Ok(Answer::Denied),
-                Err(error @ (HoldError::TooManyFiles(_) | HoldError::System(_))) => {
-                    Err((port, error))
-                }
-            }
-        },
-    );
+    let mut blanks = Blanks::new(protocols());
+    let mut session = Session::begin_quick(ledger);
+    let asked = asked_for(batch, &session);
+    session.judge(|port| asked.contains(port));
+    let (mut held, mut plan) = choose(batch, &session, &kernel, &mut blanks);
+    if let Err(NoPlan::Exhausted { .. }) = plan
+        && session.judge(|_| true)
+    {
+        drop(held);
+        (held, plan) = choose(batch, &session, &kernel, &mut blanks);
+    }
     let plan = match plan {
         Ok(plan) => plan,
         Err(no_plan) => {
@@ -100,11 +81,6 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
         }
     };
 
-    let mut warnings = standing_warnings(batch, &plan, &kernel);
-    warnings.extend(plan.misses.iter().map(|miss| PortWarning::Replaced {
-        refused: refused(miss, batch, &session),
-        got: plan.ports[miss.request],
-    }));
     let rows: Vec<PortRow> = batch
         .requests
         .iter()
@@ -117,7 +93,15 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
         .collect();
     let here = session.here.clone();
     session.book.record(batch.owner, &rows, batch.fresh, &here);
-    warnings.extend(session.commit().into_iter().map(PortWarning::Ledger));
+    let ledger_warnings = session.commit();
+
+    // The search for those who have the other numbers takes long, and nobody waits for it now.
+    let mut warnings = standing_warnings(batch, &plan, &kernel);
+    warnings.extend(plan.misses.iter().map(|miss| PortWarning::Replaced {
+        refused: refused(miss, batch, &session),
+        got: plan.ports[miss.request],
+    }));
+    warnings.extend(ledger_warnings.into_iter().map(PortWarning::Ledger));
 
     let holds = batch
         .requests
@@ -133,6 +117,63 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
         })
         .collect();
     Ok(Allocation { holds, warnings })
+}
+
+/// The numbers that the batch names, and those of its last time: of who has one of them it must be
+/// certain that he lives.
+fn asked_for(batch: &Batch<'_>, session: &Session) -> PortSet {
+    let mut asked = PortSet::new();
+    for request in batch.requests {
+        asked.extend(request.wish.as_ref().map(|wish| wish.port));
+        match request.want {
+            Want::Fixed(port) | Want::Prefer(port) => asked.insert(port),
+            Want::Auto | Want::Within(_) => {}
+        }
+    }
+    if !batch.fresh {
+        asked.extend(session.book.own_sticky(batch.owner).into_values());
+    }
+    asked
+}
+
+type Choice = (
+    HashMap<(u16, Protocol), Hold>,
+    Result<Plan, NoPlan<(u16, HoldError)>>,
+);
+
+/// Chooses and holds; what is held beside the plan is to be dropped.
+fn choose(
+    batch: &Batch<'_>,
+    session: &Session,
+    kernel: &KernelPorts,
+    blanks: &mut Blanks,
+) -> Choice {
+    let mut held: HashMap<(u16, Protocol), Hold> = HashMap::new();
+    let terrain = terrain(batch, session, kernel);
+    let plan = index::plan(
+        batch.requests,
+        batch.pool,
+        &terrain,
+        batch.strict,
+        |port, part, effort| {
+            let hold = match (blanks.take(part, port), effort) {
+                (Err(HoldError::Taken), Effort::Insist) => take_or_reclaim(part, port),
+                (hold, Effort::Insist | Effort::Skim) => hold,
+            };
+            match hold {
+                Ok(hold) => {
+                    held.insert((port, part), hold);
+                    Ok(Answer::Held)
+                }
+                Err(HoldError::Taken) => Ok(Answer::Taken),
+                Err(HoldError::Denied) => Ok(Answer::Denied),
+                Err(error @ (HoldError::TooManyFiles(_) | HoldError::System(_))) => {
+                    Err((port, error))
+                }
+            }
+        },
+    );
+    (held, plan)
 }
 
 fn terrain(batch: &Batch<'_>, session: &Session, kernel: &KernelPorts) -> Terrain {

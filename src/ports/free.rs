@@ -98,7 +98,6 @@ pub fn grant(count: usize, ranges: &[PortRange], ledger: &Ledger) -> Result<Gran
         .grants
         .extend(ports.iter().map(|&port| GrantRow {
             port,
-            boot: here.boot.clone(),
             netns: here.netns,
             until: here.boottime_millis + GRANT_MILLIS,
         }));

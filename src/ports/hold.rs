@@ -202,6 +202,63 @@ impl Hold {
     }
 }
 
+/// Sockets that only lack a port. Making one takes longer than binding it, and somebody may wait
+/// while ports are tried.
+#[derive(Debug)]
+pub(crate) struct Blanks {
+    tcp: Vec<(Socket, SocketAddr)>,
+    udp: Vec<(Socket, SocketAddr)>,
+}
+
+impl Blanks {
+    /// One for each transport of each protocol, or as many as there can be; who finds none makes
+    /// one.
+    pub(crate) fn new(protocols: impl IntoIterator<Item = Protocol>) -> Self {
+        let mut blanks = Self {
+            tcp: Vec::new(),
+            udp: Vec::new(),
+        };
+        for &part in protocols.into_iter().flat_map(Protocol::parts) {
+            let Ok(blank) = unbound(part, 1) else {
+                break;
+            };
+            blanks.of(part).push(blank);
+        }
+        blanks
+    }
+
+    /// As [`Hold::take_of`]. `part` is TCP or UDP.
+    pub(crate) fn take(&mut self, part: Protocol, port: u16) -> Result<Hold, HoldError> {
+        let blank = if port == 0 { None } else { self.of(part).pop() };
+        let Some((socket, mut address)) = blank else {
+            return Hold::take_of(part, port);
+        };
+        address.set_port(port);
+        let bound = system::probe_beside(part, port, false)
+            .map_err(HoldError::from)
+            .and_then(|()| Ok(socket.bind(&address.into())?));
+        match bound {
+            Ok(()) => Ok(Hold {
+                port,
+                protocol: part,
+                sockets: vec![socket],
+            }),
+            Err(error) => {
+                // It is as unbound as before.
+                self.of(part).push((socket, address));
+                Err(error)
+            }
+        }
+    }
+
+    fn of(&mut self, part: Protocol) -> &mut Vec<(Socket, SocketAddr)> {
+        match part {
+            Protocol::Tcp | Protocol::Both => &mut self.tcp,
+            Protocol::Udp => &mut self.udp,
+        }
+    }
+}
+
 /// A socket as a hold needs it before the bind, and the address to bind it to. `part` is TCP or
 /// UDP.
 pub(crate) fn unbound(part: Protocol, port: u16) -> Result<(Socket, SocketAddr), HoldError> {

@@ -164,6 +164,10 @@ pub(crate) fn plan<E>(
     Ok(planner.finish(misses))
 }
 
+/// Up to where a range was searched, for what is to be avoided and for what is not. What was passed
+/// stays taken for as long as only more is given away.
+type Passed = HashMap<(PortRange, bool), u16>;
+
 struct Planner<'a, F> {
     requests: &'a [PortRequest],
     pool: &'a Pool,
@@ -290,17 +294,26 @@ where
     /// The lowest free port for each of the requests, in that order; those that are to be avoided
     /// only when nothing else is left in any range.
     fn lowest(&mut self, order: &[usize]) -> Result<(), NoPlan<E>> {
+        let mut passed = Passed::new();
         for &index in order {
-            if !self.lowest_of(index, false)? && !self.lowest_of(index, true)? {
+            if !self.lowest_of(index, false, &mut passed)?
+                && !self.lowest_of(index, true, &mut passed)?
+            {
                 return Err(self.exhausted(index));
             }
         }
         Ok(())
     }
 
-    fn lowest_of(&mut self, index: usize, avoided: bool) -> Result<bool, NoPlan<E>> {
+    fn lowest_of(
+        &mut self,
+        index: usize,
+        avoided: bool,
+        passed: &mut Passed,
+    ) -> Result<bool, NoPlan<E>> {
         for range in self.ranges(&self.requests[index]) {
-            for port in range.ports() {
+            let start = passed.get(&(range, avoided)).copied();
+            for port in start.unwrap_or(range.start())..=range.end() {
                 // TCP and UDP could share a number; people would rather have two.
                 if self.terrain.never.contains(port)
                     || self.terrain.avoid.contains(port) != avoided
@@ -309,9 +322,11 @@ where
                     continue;
                 }
                 if self.claim(index, port, Effort::Skim)?.is_none() {
+                    passed.insert((range, avoided), port);
                     return Ok(true);
                 }
             }
+            passed.insert((range, avoided), range.end());
         }
         Ok(false)
     }

@@ -84,6 +84,24 @@ fn raise_loopback() {
     assert!(up, "the loopback interface does not come up");
 }
 
+/// Mounts a small file system on `path`, seen by this thread and what it starts only. `false` where
+/// that is not allowed.
+pub(crate) fn private_tmpfs(path: &Path, size: &str) -> bool {
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+    // A mount namespace needs a file-system view of its own, which threads otherwise share.
+    let mounted = unshare(CloneFlags::CLONE_FS | CloneFlags::CLONE_NEWNS)
+        .and_then(|()| {
+            let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+            mount(None::<&str>, "/", None::<&str>, private, None::<&str>)
+        })
+        .and_then(|()| {
+            let none = MsFlags::empty();
+            mount(Some("tmpfs"), path, Some("tmpfs"), none, Some(size))
+        });
+    mounted.is_ok()
+}
+
 /// How a test's socket is made.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Made {

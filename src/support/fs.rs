@@ -23,6 +23,16 @@ pub fn write_atomically_unsynced(path: &Path, bytes: &[u8], mode: u32) -> io::Re
     replace(path, bytes, mode, false)
 }
 
+/// The first 4 KiB of a small file that the kernel makes up when it is read (proc(5)): one `read`,
+/// where the general way asks for the size and position first and takes four.
+pub fn read_small(path: &str) -> io::Result<Vec<u8>> {
+    let mut file = fs_err::File::open(path)?;
+    let mut bytes = vec![0; 4096];
+    let length = io::Read::read(&mut file, &mut bytes)?;
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
 fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> {
     let target = resolve_links(path)?;
     let directory = target

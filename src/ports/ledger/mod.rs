@@ -5,13 +5,17 @@
 //! So it is never worth a failure: what goes wrong with it is a [`LedgerWarning`], and the
 //! allocation goes on without.
 //!
-//! `ports.json` is replaced whole by `rename`, so it can be read without the lock; the lock is on
-//! `ports.lock` beside it, because a lock on a file that is replaced protects nothing. It is not
-//! synced to the disk: a power cut may cost the last entries, and each start of a stack would wait
+//! `ports.json` is replaced whole, by a file that changes places with it, so it can be read without
+//! the lock; the lock is on `ports.lock` beside it, because a lock on a file that is replaced protects
+//! nothing. It is not synced to the disk: a power cut may cost the last entries, and each start of a stack would wait
 //! for the disk.
 
 mod book;
+mod file;
+mod lock;
 mod place;
+mod port_row;
+mod row;
 mod session;
 
 #[cfg(test)]
@@ -24,8 +28,10 @@ use std::time::Duration;
 use crate::ports::request::{Owner, PortKey};
 use crate::support::protocol::Protocol;
 
+pub(crate) use book::GRANT_MILLIS;
 pub use book::StackPort;
-pub(crate) use book::{GRANT_MILLIS, GrantRow, PortRow};
+pub(crate) use port_row::PortRow;
+pub(crate) use row::GrantRow;
 pub(crate) use session::Session;
 
 /// How long a transaction waits for the lock. Others hold it for about a millisecond.
@@ -170,6 +176,14 @@ impl Ledger {
         self.directory.join("ports.lock")
     }
 
+    fn bell_path(&self) -> PathBuf {
+        self.directory.join("ports.bell")
+    }
+
+    fn spare_path(&self) -> PathBuf {
+        self.directory.join("ports.json.spare")
+    }
+
     fn directory(&self) -> &Path {
         &self.directory
     }
@@ -179,24 +193,23 @@ impl Ledger {
         let session = Session::read(self);
         let (book, here) = (&session.book, &session.here);
         LedgerOverview {
-            live: book.live(here, None).map(StackPort::from).collect(),
-            sticky: book.sticky(None).map(StackPort::from).collect(),
+            live: book.live_ports(here, None, None),
+            sticky: book.sticky_ports(None, None),
             granted: book.granted(here).collect(),
-            warnings: session.warnings().to_vec(),
+            warnings: session.warnings(),
         }
     }
 
     /// Every port that a running stack of this network namespace holds.
     pub fn live(&self) -> Vec<StackPort> {
         let session = Session::read(self);
-        let live = session.book.live(&session.here, None);
-        live.map(StackPort::from).collect()
+        session.book.live_ports(&session.here, None, None)
     }
 
     /// Every port that a stack had last, whether it runs or not.
     pub fn sticky(&self) -> Vec<StackPort> {
         let session = Session::read(self);
-        session.book.sticky(None).map(StackPort::from).collect()
+        session.book.sticky_ports(None, None)
     }
 
     /// Whose `port` is: that of the stack that holds it, else that of one that had it last.
@@ -207,19 +220,15 @@ impl Ledger {
     /// The ports of `owner` whose servers need the hold to be released before they are executed,
     /// as [`learn_release`](Self::learn_release) noted.
     pub fn needs_release(&self, owner: &Owner) -> Vec<PortKey> {
-        let session = Session::read(self);
-        session
-            .book
-            .stack(owner)
-            .map_or_else(Vec::new, |row| row.release.clone())
+        Session::read(self).book.past(owner).release
     }
 
     /// Notes that this process holds `ports` for `owner`: after a fork it is not the one that
     /// allocated them.
     pub fn hold(&self, owner: &Owner, ports: &[(PortKey, Protocol, u16)]) -> Vec<LedgerWarning> {
-        let rows: Vec<book::PortRow> = ports
+        let rows: Vec<PortRow> = ports
             .iter()
-            .map(|(key, protocol, port)| book::PortRow {
+            .map(|(key, protocol, port)| PortRow {
                 key: key.clone(),
                 protocol: *protocol,
                 port: *port,
@@ -233,41 +242,38 @@ impl Ledger {
         self.update(|session| session.book.release(owner, &session.here))
     }
 
-    /// Notes that `port` was of no use to `owner` (stolen, or never bindable by its service): it
-    /// is neither preferred nor handed out early to that stack for a week.
+    /// Notes that `port` is of no use to `owner`, as its service can never bind it: it is neither
+    /// preferred nor handed out early to that stack for a week.
     pub fn mark_bad(&self, owner: &Owner, port: u16) -> Vec<LedgerWarning> {
-        self.update(|session| {
-            let since = session.here.unix_millis;
-            let row = session.book.stack_mut(owner);
-            row.bad.retain(|bad| bad.port != port);
-            row.bad.push(book::BadRow { port, since });
-        })
+        self.update(|session| session.book.blame(owner, port, true, &session.here))
     }
 
-    /// Notes that `port` was stolen from `owner`.
+    /// Notes that somebody else took `port` from `owner`. The second time within a week makes it as
+    /// bad as [`mark_bad`](Self::mark_bad) does; the first may have been bad luck.
     pub fn note_stolen(&self, owner: &Owner, port: u16) -> Vec<LedgerWarning> {
-        self.mark_bad(owner, port)
-    }
-
-    /// Forgets what [`learn_release`](Self::learn_release) noted.
-    pub fn unlearn_release(&self, owner: &Owner, key: &PortKey) -> Vec<LedgerWarning> {
-        self.update(|session| {
-            session
-                .book
-                .stack_mut(owner)
-                .release
-                .retain(|known| known != key)
-        })
+        self.update(|session| session.book.blame(owner, port, false, &session.here))
     }
 
     /// Notes that the server behind `key` never sets `SO_REUSEADDR`, so that its hold must be
-    /// released before it is executed.
+    /// released before it is executed. `--fresh-ports` does not forget it: it is about the server,
+    /// not about the number.
     pub fn learn_release(&self, owner: &Owner, key: &PortKey) -> Vec<LedgerWarning> {
         self.update(|session| {
-            let row = session.book.stack_mut(owner);
-            if !row.release.contains(key) {
-                row.release.push(key.clone());
-            }
+            session.book.change(owner, &session.here, |past| {
+                if !past.release.contains(key) {
+                    past.release.push(key.clone());
+                }
+            });
+        })
+    }
+
+    /// Takes back what [`learn_release`](Self::learn_release) noted: the server behind `key` is
+    /// another one now.
+    pub fn unlearn_release(&self, owner: &Owner, key: &PortKey) -> Vec<LedgerWarning> {
+        self.update(|session| {
+            session.book.change(owner, &session.here, |past| {
+                past.release.retain(|known| known != key)
+            });
         })
     }
 

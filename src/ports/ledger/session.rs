@@ -1,18 +1,15 @@
 //! One transaction over the ledger: lock, read, change, write, unlock.
 
-use std::fs::{File, TryLockError};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use nix::fcntl::OFlag;
-use serde::Deserialize;
 
-use crate::support::fs::{create_private_dir, write_atomically_unsynced};
-
-use super::book::{Book, StackPort, VERSION};
+use super::book::{Book, Care, StackPort};
+use super::file::{self, NoBook};
+use super::lock::{Lock, lock};
 use super::place::Here;
 use super::{Ledger, LedgerWarning};
 
@@ -23,18 +20,33 @@ pub(crate) struct Session {
     pub(crate) here: Here,
     warnings: Vec<LedgerWarning>,
     path: PathBuf,
+    /// Where the next version is put together.
+    spare: PathBuf,
     /// Unlocked by the kernel when it is closed, also by a crash. Without it nothing is written:
     /// another one's entries would be lost.
-    lock: Option<File>,
+    lock: Option<Lock>,
 }
 
 impl Session {
     /// Locks and reads. Whatever fails becomes a warning and an empty book.
     pub(crate) fn begin(ledger: &Ledger) -> Self {
-        match lock(ledger) {
-            Ok(lock) => Self::load(ledger, Some(lock)),
+        Self::begin_with(ledger, Care::Thorough)
+    }
+
+    /// As [`begin`](Self::begin), for who says later which rows matter, with
+    /// [`judge`](Self::judge).
+    pub(crate) fn begin_quick(ledger: &Ledger) -> Self {
+        Self::begin_with(ledger, Care::Quick)
+    }
+
+    fn begin_with(ledger: &Ledger, care: Care) -> Self {
+        let here = Here::now();
+        let locked = lock(ledger);
+        let here = here.later();
+        match locked {
+            Ok(lock) => Self::load(ledger, here, Some(lock), care),
             Err(warning) => {
-                let mut session = Self::load(ledger, None);
+                let mut session = Self::load(ledger, here, None, care);
                 if let LedgerWarning::Unusable { .. } = warning {
                     // That it cannot be read either says nothing more.
                     session.warnings.clear();
@@ -47,14 +59,13 @@ impl Session {
 
     /// Reads without a lock, to look something up: the file is always whole.
     pub(crate) fn read(ledger: &Ledger) -> Self {
-        Self::load(ledger, None)
+        Self::load(ledger, Here::now(), None, Care::Thorough)
     }
 
-    fn load(ledger: &Ledger, mut lock: Option<File>) -> Self {
+    fn load(ledger: &Ledger, here: Here, mut lock: Option<Lock>, care: Care) -> Self {
         let path = ledger.path();
-        let here = Here::now();
         let mut warnings = Vec::new();
-        let mut book = match parse(&path) {
+        let mut book = match parse(&path, lock.is_some()) {
             Ok(book) => book,
             Err(warning) => {
                 match &warning {
@@ -70,14 +81,21 @@ impl Session {
                 Book::default()
             }
         };
-        book.prune(&here);
+        book.prune(&here, care);
         Self {
             book,
             here,
             warnings,
             path,
+            spare: ledger.spare_path(),
             lock,
         }
+    }
+
+    /// Looks thoroughly at the stacks that hold one of the `ports`, and drops the rows of dead ones.
+    /// Says whether there were any.
+    pub(crate) fn judge(&mut self, ports: impl Fn(u16) -> bool) -> bool {
+        self.book.judge(&self.here, ports)
     }
 
     /// Lets others go on; nothing will be written.
@@ -86,8 +104,13 @@ impl Session {
     }
 
     /// What went wrong so far.
-    pub(crate) fn warnings(&self) -> &[LedgerWarning] {
-        &self.warnings
+    pub(crate) fn warnings(&self) -> Vec<LedgerWarning> {
+        let damage = self.book.damage.borrow();
+        let damaged = damage.iter().map(|reason| LedgerWarning::Damaged {
+            path: self.path.clone(),
+            reason: reason.clone(),
+        });
+        self.warnings.iter().cloned().chain(damaged).collect()
     }
 
     /// Whether a commit will be seen by others.
@@ -98,116 +121,86 @@ impl Session {
     /// Whose `port` is, the stack `except` left out: that of the stack that holds it, else that of
     /// one that had it last.
     pub(crate) fn stack_of(&self, port: u16, except: Option<&str>) -> Option<StackPort> {
-        self.book
-            .live(&self.here, except)
-            .chain(self.book.sticky(except))
-            .find(|entry| entry.port == port)
-            .map(StackPort::from)
+        let book = &self.book;
+        let live = book.live_ports(&self.here, except, Some(port));
+        let mut found = live.into_iter();
+        found
+            .next()
+            .or_else(|| book.sticky_ports(except, Some(port)).into_iter().next())
     }
 
-    /// Writes the book if the lock was had, and unlocks. Gives back what went wrong on the way.
-    pub(crate) fn commit(mut self) -> Vec<LedgerWarning> {
-        if self.lock.is_some() {
-            self.book.version = VERSION;
-            let written = serde_json::to_vec(&self.book)
+    /// Writes the book if the lock was had, and unlocks; the book can still be looked at. Gives back
+    /// what went wrong on the way.
+    pub(crate) fn commit(&mut self) -> Vec<LedgerWarning> {
+        if let Some(lock) = self.lock.take() {
+            let written = file::to_pieces(&self.book)
                 .map_err(io::Error::from)
-                .and_then(|bytes| write_atomically_unsynced(&self.path, &bytes, 0o600));
+                .and_then(|pieces| file::replace(&self.path, &self.spare, &pieces));
+            drop(lock);
             if let Err(error) = written {
                 self.warnings.push(LedgerWarning::Unwritten {
                     reason: error.to_string(),
                 });
             }
         }
-        self.warnings
-    }
-}
-
-fn lock(ledger: &Ledger) -> Result<File, LedgerWarning> {
-    let unusable = |error: io::Error| LedgerWarning::Unusable {
-        reason: error.to_string(),
-    };
-    let path = ledger.lock_path();
-    let open = || {
-        File::options()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            // A pipe of that name would wait for ever otherwise.
-            .custom_flags(OFlag::O_NONBLOCK.bits())
-            .open(&path)
-    };
-    let file = match open() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            create_private_dir(ledger.directory()).map_err(unusable)?;
-            open()
-        }
-        other => other,
-    }
-    .map_err(|error| LedgerWarning::Unusable {
-        reason: format!("failed to open `{}`: {error}", path.display()),
-    })?;
-
-    let started = Instant::now();
-    let mut pause = Duration::from_micros(100);
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::Error(error)) => return Err(unusable(error)),
-            Err(TryLockError::WouldBlock) if started.elapsed() >= ledger.lock_wait => {
-                return Err(LedgerWarning::Locked {
-                    path,
-                    waited: ledger.lock_wait,
-                });
-            }
-            Err(TryLockError::WouldBlock) => {
-                thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_millis(4));
-            }
-        }
+        self.warnings()
     }
 }
 
 /// A ledger of 50 stacks is about 100 KB. Whatever is larger than this is none.
 const MAX_SIZE: u64 = 16 << 20;
 
-/// Only as much as every version of the file has.
-#[derive(Deserialize)]
-struct Head {
-    version: u32,
-}
-
-fn parse(path: &PathBuf) -> Result<Book, LedgerWarning> {
+/// Reads the file. Who has not `locked` the ledger keeps a writer from using it as the spare one
+/// meanwhile.
+fn parse(path: &PathBuf, locked: bool) -> Result<Book, LedgerWarning> {
     let damaged = |reason: String| LedgerWarning::Damaged {
         path: path.clone(),
         reason,
     };
-    match fs_err::metadata(path) {
-        // Reading a pipe would wait for ever.
-        Ok(file) if !file.is_file() => {
-            return Err(LedgerWarning::Unreadable {
-                reason: format!("`{}` is no file", path.display()),
-            });
-        }
-        Ok(file) if file.len() > MAX_SIZE => return Err(damaged("it is too large".to_owned())),
-        Ok(_) | Err(_) => {}
-    }
-    let bytes = match fs_err::read(path) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Book::default()),
-        Err(error) => {
-            return Err(LedgerWarning::Unreadable {
-                reason: error.to_string(),
-            });
-        }
+    let unreadable = |error: io::Error| LedgerWarning::Unreadable {
+        reason: format!("failed to read `{}`: {error}", path.display()),
     };
-    match serde_json::from_slice::<Book>(&bytes) {
-        Ok(book) if book.version > VERSION => Err(LedgerWarning::Newer { path: path.clone() }),
-        Ok(book) => Ok(book),
-        // A newer file may well have another shape; its version says so.
-        Err(error) => match serde_json::from_slice::<Head>(&bytes) {
-            Ok(head) if head.version > VERSION => Err(LedgerWarning::Newer { path: path.clone() }),
-            _ => Err(damaged(error.to_string())),
-        },
+    let mut file = match open(path, locked) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Book::default()),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let about = file.metadata().map_err(unreadable)?;
+    if !about.is_file() {
+        return Err(LedgerWarning::Unreadable {
+            reason: format!("`{}` is no file", path.display()),
+        });
     }
+    if about.len() > MAX_SIZE {
+        return Err(damaged("it is too large".to_owned()));
+    }
+    let length = usize::try_from(about.len()).unwrap_or(0);
+    let mut bytes = Vec::with_capacity(length + 1);
+    file.read_to_end(&mut bytes).map_err(unreadable)?;
+    file::read(bytes).map_err(|no_book| match no_book {
+        NoBook::Newer => LedgerWarning::Newer { path: path.clone() },
+        NoBook::Damaged(reason) => damaged(reason),
+    })
+}
+
+/// How often a file is opened that turns out to be a spare one by now.
+const TRIES: usize = 100;
+
+fn open(path: &PathBuf, locked: bool) -> io::Result<File> {
+    let open = || {
+        File::options()
+            .read(true)
+            // Opening a pipe would wait for ever.
+            .custom_flags(OFlag::O_NONBLOCK.bits())
+            .open(path)
+    };
+    let mut file = open()?;
+    for _ in 0..TRIES {
+        // A writer has it since it became the spare one; the path leads to another one then.
+        if locked || file.try_lock_shared().is_ok() {
+            break;
+        }
+        file = open()?;
+    }
+    Ok(file)
 }

@@ -10,10 +10,12 @@ use std::str::FromStr;
 
 use nix::sys::stat::fstat;
 use nix::time::ClockId;
+use procfs::FromRead;
 use rustix::fs::{Mode, OFlags, RawDir, readlinkat_raw};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 use socket2::Socket;
 
+use crate::support::fs::read_small;
 use crate::support::protocol::Protocol;
 
 /// The clock of the time since boot, sleep included.
@@ -21,8 +23,8 @@ pub(crate) const BOOT_CLOCK: ClockId = ClockId::CLOCK_BOOTTIME;
 
 /// The random id of this boot of the machine; empty if it cannot be read.
 pub(crate) fn boot_id() -> String {
-    let text = fs_err::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    text.trim().to_owned()
+    let bytes = read_small("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    String::from_utf8_lossy(bytes.trim_ascii()).into_owned()
 }
 
 /// The inode of this thread's network namespace; 0 if it cannot be read.
@@ -34,7 +36,8 @@ pub(crate) fn network_namespace() -> u64 {
 /// The start time of a living process, in clock ticks since boot; `None` for a zombie, which holds
 /// no socket any more.
 pub(crate) fn start_of(pid: i32) -> Option<u64> {
-    let stat = procfs::process::Process::new(pid).ok()?.stat().ok()?;
+    let bytes = read_small(&format!("/proc/{pid}/stat")).ok()?;
+    let stat = procfs::process::Stat::from_read(bytes.as_slice()).ok()?;
     (!matches!(stat.state, 'Z' | 'X')).then_some(stat.starttime)
 }
 

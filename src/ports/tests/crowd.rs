@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Duration;
 
 use crate::ports::request::Want;
-use crate::ports::testing::{Helper, in_own_network, owner, pool, range, request};
-use crate::ports::{Allocation, Batch, Hold, Ledger, PortError, allocate, grant};
+use crate::ports::testing::{Helper, in_own_network, owner, pool, private_tmpfs, range, request};
+use crate::ports::{Allocation, Batch, Hold, Ledger, PortError, PortWarning, allocate, grant};
 
 const STACKS: usize = 50;
 const EACH: usize = 20;
@@ -43,12 +43,23 @@ fn helper_is_a_stack() {
     println!("ready:");
     stdin().read_line(&mut String::new()).unwrap();
     let allocation = stack(env("STACK_TEST_INDEX").parse().unwrap(), &state).unwrap();
+    let warned = allocation.warnings.iter();
+    let warned = warned.filter(|warning| matches!(warning, PortWarning::Ledger(_)));
+    println!("warned:{}", warned.count());
     println!("ports:{:?}", ports_of(&allocation));
     stdin().read_line(&mut String::new()).unwrap();
 }
 
-/// Starts the crowd at once; what each of them got.
-fn crowd(state: &Path) -> (Vec<Helper>, Vec<u16>) {
+/// A crowd that was started at once.
+struct Crowd {
+    stacks: Vec<Helper>,
+    /// What they got.
+    ports: Vec<u16>,
+    /// How many warnings about the ledger each of them gave.
+    warned: Vec<usize>,
+}
+
+fn crowd(state: &Path) -> Crowd {
     let mut stacks: Vec<_> = (0..STACKS)
         .map(|index| {
             let env = [
@@ -64,15 +75,17 @@ fn crowd(state: &Path) -> (Vec<Helper>, Vec<u16>) {
     for stack in &mut stacks {
         stack.tell("go");
     }
-    let got = stacks
-        .iter_mut()
-        .flat_map(|stack| {
-            let said = stack.hear("ports:");
-            let ports: Vec<u16> = serde_json::from_str(&said).unwrap();
-            ports
-        })
-        .collect();
-    (stacks, got)
+    let (mut ports, mut warned) = (Vec::new(), Vec::new());
+    for stack in &mut stacks {
+        warned.push(stack.hear("warned:").parse().unwrap());
+        let got: Vec<u16> = serde_json::from_str(&stack.hear("ports:")).unwrap();
+        ports.extend(got);
+    }
+    Crowd {
+        stacks,
+        ports,
+        warned,
+    }
 }
 
 fn assert_distinct(ports: &[u16], expected: usize) {
@@ -85,7 +98,7 @@ fn assert_distinct(ports: &[u16], expected: usize) {
 fn fifty_processes_at_once_never_share_a_port() {
     in_own_network(|| {
         let state = tempfile::tempdir().unwrap();
-        let (stacks, ports) = crowd(state.path());
+        let Crowd { stacks, ports, .. } = crowd(state.path());
         assert_distinct(&ports, STACKS * EACH);
         // The range is full but for one; the next one hears who has it.
         let PortError::Exhausted {
@@ -107,14 +120,28 @@ fn fifty_processes_at_once_never_share_a_port() {
     });
 }
 
+/// Nobody shares a port, and everybody says once that the ledger does not work.
+fn assert_all_warned_once(state: &Path) {
+    let crowd = crowd(state);
+    assert_distinct(&crowd.ports, STACKS * EACH);
+    assert_eq!(crowd.warned, [1; STACKS]);
+}
+
+/// Nobody shares a port, and whoever finds the damage says so once. The first one mends it.
+fn assert_some_warned_once(state: &Path) {
+    let crowd = crowd(state);
+    assert_distinct(&crowd.ports, STACKS * EACH);
+    assert!(crowd.warned.iter().all(|&warned| warned <= 1));
+    assert!(crowd.warned.contains(&1));
+}
+
 #[test]
 fn nor_do_they_when_the_ledger_stays_locked() {
     in_own_network(|| {
         let state = tempfile::tempdir().unwrap();
         let lock = File::create(state.path().join("ports.lock")).unwrap();
         lock.lock().unwrap();
-        let (_stacks, ports) = crowd(state.path());
-        assert_distinct(&ports, STACKS * EACH);
+        assert_all_warned_once(state.path());
     });
 }
 
@@ -123,8 +150,58 @@ fn nor_do_they_when_the_ledger_is_garbage() {
     in_own_network(|| {
         let state = tempfile::tempdir().unwrap();
         fs_err::write(state.path().join("ports.json"), "\0garbage").unwrap();
-        let (_stacks, ports) = crowd(state.path());
-        assert_distinct(&ports, STACKS * EACH);
+        assert_some_warned_once(state.path());
+    });
+}
+
+#[test]
+fn nor_do_they_when_the_ledger_was_cut_off() {
+    in_own_network(|| {
+        let state = tempfile::tempdir().unwrap();
+        drop(stack(0, state.path()).unwrap());
+        let path = state.path().join("ports.json");
+        let whole = fs_err::read(&path).unwrap();
+        fs_err::write(&path, &whole[..whole.len() / 2]).unwrap();
+        assert_some_warned_once(state.path());
+    });
+}
+
+#[test]
+fn nor_do_they_when_the_state_directory_cannot_be_made() {
+    in_own_network(|| {
+        let state = tempfile::tempdir().unwrap();
+        let file = state.path().join("file");
+        fs_err::write(&file, "").unwrap();
+        assert_all_warned_once(&file.join("state"));
+    });
+}
+
+#[test]
+fn nor_do_they_when_the_state_directory_is_read_only() {
+    in_own_network(|| {
+        use nix::mount::{MsFlags, mount};
+        let state = tempfile::tempdir().unwrap();
+        if !private_tmpfs(state.path(), "size=1m") {
+            println!("skipped: needs root");
+            return;
+        }
+        let read_only = MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        let none = None::<&str>;
+        mount(none, state.path(), none, read_only, none).unwrap();
+        assert_all_warned_once(state.path());
+    });
+}
+
+#[test]
+fn nor_do_they_when_the_disk_is_full() {
+    in_own_network(|| {
+        let state = tempfile::tempdir().unwrap();
+        if !private_tmpfs(state.path(), "size=64k") {
+            println!("skipped: needs root");
+            return;
+        }
+        assert!(fs_err::write(state.path().join("fill"), vec![0; 128 * 1024]).is_err());
+        assert_all_warned_once(state.path());
     });
 }
 

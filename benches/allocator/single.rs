@@ -1,41 +1,19 @@
-//! The allocator against its physical limit: the bare loop of sockets that are bound and kept.
-//!
-//! The difference is what the ledger (lock, read, write), the kernel's settings and the choice
-//! cost. Run with `cargo bench --bench allocator`; the ports 20000 to 21999 should be free.
+//! One stack: the bare loop of sockets that are bound and kept, the whole allocation, and the looks
+//! at sockets that others repeat.
 
 use std::hint::black_box;
 
 use divan::Bencher;
-use stack::ports::request::{Owner, Pool, PortKey, PortRequest, Want};
 use stack::ports::{Batch, Hold, Known, Ledger, Listeners, Subject, allocate, holder, observe};
-use stack::support::name::{PortName, ServiceName};
 use stack::support::port_range::PortRange;
 use stack::support::protocol::Protocol;
 
-fn main() {
-    divan::main();
-}
+use super::asked;
 
-const COUNTS: [usize; 2] = [3, 1000];
+const COUNTS: [usize; 2] = [3, 900];
 
 fn range() -> PortRange {
-    PortRange::new(20_000, 21_999).expect("the ends are the right way round")
-}
-
-fn requests(count: usize) -> Vec<PortRequest> {
-    let name = PortName::new("PORT").expect("a fixed name");
-    (0..count)
-        .map(|index| PortRequest {
-            key: PortKey {
-                replica: 1,
-                service: ServiceName::new(&format!("s{index}")).expect("letters and digits"),
-                name: name.clone(),
-            },
-            protocol: Protocol::Tcp,
-            want: Want::Auto,
-            wish: None,
-        })
-        .collect()
+    asked::range(20_000, 21_999)
 }
 
 /// As many holds as asked for, and nothing else.
@@ -56,16 +34,9 @@ fn bare_bind_loop(bencher: Bencher, count: usize) {
 fn allocate_batch(bencher: Bencher, count: usize) {
     let state = tempfile::tempdir().expect("a temporary directory");
     let ledger = Ledger::at(state.path());
-    let requests = requests(count);
-    let pool = Pool {
-        ranges: vec![range()],
-        exclude: Vec::new(),
-    };
-    let owner = Owner {
-        instance: "bench-0123456789abcdef".to_owned(),
-        project: "bench".to_owned(),
-        project_dir: state.path().to_path_buf(),
-    };
+    let requests = asked::requests(count);
+    let pool = asked::pool(range());
+    let owner = asked::owner(0, state.path());
     let batch = Batch {
         requests: &requests,
         pool: &pool,
