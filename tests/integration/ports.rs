@@ -11,6 +11,7 @@ mod keeping;
 mod ledger;
 mod machines;
 mod memory;
+mod networks;
 mod reloads;
 mod replicas;
 mod scenarios;

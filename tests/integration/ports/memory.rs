@@ -75,6 +75,22 @@ fn a_port_that_was_stolen_twice_is_not_preferred_any_more() {
 }
 
 #[test]
+fn one_theft_takes_no_preference_away() {
+    let stack = TestStack::new(
+        "services: { api: { command: MISBEHAVE slow-start 200000 -- bind $<PORT:auto> --http, stop_grace_period: 1s } }",
+    );
+    stack.run(&["up", "-d"]).ok();
+    let port = stack.port_of("api");
+    let thief = steal(&stack, port);
+    stack.wait_for("api", "stolen", |api| api.port_state() == "stolen");
+    drop(thief);
+    stack.down();
+    stack.run(&["up", "-d"]).ok();
+    assert_eq!(stack.port_of("api"), port);
+    stack.down();
+}
+
+#[test]
 fn a_released_port_that_is_stolen_names_the_thief_and_comes_back() {
     let stack = TestStack::new(
         "
