@@ -178,7 +178,11 @@ fn choose(
 
 fn terrain(batch: &Batch<'_>, session: &Session, kernel: &KernelPorts) -> Terrain {
     let own = Some(batch.owner.instance.as_str());
-    let foreign_sticky: PortSet = session.book.sticky(own).map(|entry| entry.port).collect();
+    let foreign_sticky: PortSet = session
+        .book
+        .sticky(&session.here, own)
+        .map(|entry| entry.port)
+        .collect();
     let mut avoid = foreign_sticky.clone();
     if !batch.fresh {
         avoid.extend(session.book.own_bad(batch.owner));

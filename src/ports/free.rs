@@ -63,7 +63,11 @@ pub fn grant(count: usize, ranges: &[PortRange], ledger: &Ledger) -> Result<Gran
     let mut never = stranger::never(&KernelPorts::read(), &[]);
     never.extend(session.book.live(&here, None).map(|entry| entry.port));
     never.extend(session.book.granted(&here));
-    let sticky: PortSet = session.book.sticky(None).map(|entry| entry.port).collect();
+    let sticky: PortSet = session
+        .book
+        .sticky(&here, None)
+        .map(|entry| entry.port)
+        .collect();
 
     let mut all: Vec<u16> = ranges
         .iter()

@@ -109,6 +109,11 @@ impl Book {
             self.checked = 0;
             self.live.clear();
             self.grants.clear();
+            // The numbers of namespaces are given out anew.
+            for row in &mut self.stacks {
+                row.head.netns = 0;
+                row.lines = None;
+            }
         }
         self.grants.retain(|row| {
             // A deadline further away than any grant reaches was not written by this clock.
@@ -179,17 +184,23 @@ impl Book {
         rows.filter(move |row| except != Some(row.head.owner.instance.as_str()))
     }
 
-    /// The sticky ports of all stacks but `except`.
+    /// The sticky ports of all stacks but `except`, as far as they count in this network namespace.
     pub(crate) fn sticky<'a>(
         &'a self,
+        here: &'a Here,
         except: Option<&'a str>,
     ) -> impl Iterator<Item = Entry> + 'a {
-        self.sticky_rows(except)
+        self.sticky_rows(here, except)
             .flat_map(|row| entries(&row.head.numbers))
     }
 
-    fn sticky_rows<'a>(&'a self, except: Option<&'a str>) -> impl Iterator<Item = &'a StackRow> {
-        let rows = self.stacks.iter();
+    fn sticky_rows<'a>(
+        &'a self,
+        here: &'a Here,
+        except: Option<&'a str>,
+    ) -> impl Iterator<Item = &'a StackRow> {
+        let is_here = |row: &&StackRow| row.head.netns == 0 || row.head.netns == here.netns;
+        let rows = self.stacks.iter().filter(is_here);
         rows.filter(move |row| except != Some(row.head.owner.instance.as_str()))
     }
 
@@ -225,8 +236,13 @@ impl Book {
     }
 
     /// As [`sticky`](Self::sticky), with the names; only `port`, if one is given.
-    pub(crate) fn sticky_ports(&self, except: Option<&str>, port: Option<u16>) -> Vec<StackPort> {
-        let rows = self.sticky_rows(except);
+    pub(crate) fn sticky_ports(
+        &self,
+        here: &Here,
+        except: Option<&str>,
+        port: Option<u16>,
+    ) -> Vec<StackPort> {
+        let rows = self.sticky_rows(here, except);
         rows.filter(|row| has(&row.head.numbers, port))
             .flat_map(|row| {
                 let sticky = self.read(&row.past).sticky;
@@ -360,6 +376,7 @@ impl Book {
             .find(|row| row.head.owner.instance == owner.instance)
         {
             row.head.owner = owner.clone();
+            row.head.netns = here.netns;
         }
     }
 

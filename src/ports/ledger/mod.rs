@@ -194,7 +194,7 @@ impl Ledger {
         let (book, here) = (&session.book, &session.here);
         LedgerOverview {
             live: book.live_ports(here, None, None),
-            sticky: book.sticky_ports(None, None),
+            sticky: book.sticky_ports(here, None, None),
             granted: book.granted(here).collect(),
             warnings: session.warnings(),
         }
@@ -206,10 +206,10 @@ impl Ledger {
         session.book.live_ports(&session.here, None, None)
     }
 
-    /// Every port that a stack had last, whether it runs or not.
+    /// Every port that a stack of this network namespace had last, whether it runs or not.
     pub fn sticky(&self) -> Vec<StackPort> {
         let session = Session::read(self);
-        session.book.sticky_ports(None, None)
+        session.book.sticky_ports(&session.here, None, None)
     }
 
     /// Whose `port` is: that of the stack that holds it, else that of one that had it last.
@@ -272,7 +272,7 @@ impl Ledger {
     pub fn unlearn_release(&self, owner: &Owner, key: &PortKey) -> Vec<LedgerWarning> {
         self.update(|session| {
             session.book.change(owner, &session.here, |past| {
-                past.release.retain(|known| known != key)
+                past.release.retain(|known| known != key);
             });
         })
     }

@@ -66,10 +66,22 @@ pub(crate) struct StackRow {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StackHead {
     pub(crate) owner: Owner,
+    /// The network namespace in which it ran last in this boot; 0 where that is not known. Another
+    /// one's sticky ports are nobody's here.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) netns: u64,
     /// When the first thing in the body is to be forgotten, in milliseconds since the Unix epoch.
     pub(crate) until: u64,
     /// The sticky ones.
     pub(crate) numbers: Numbers,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde's `skip_serializing_if` wants"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a stack had, and how it fared with it.
@@ -208,6 +220,7 @@ impl StackRow {
         Self {
             head: StackHead {
                 owner: owner.clone(),
+                netns: 0,
                 until: u64::MAX,
                 numbers: Numbers::default(),
             },

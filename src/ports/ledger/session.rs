@@ -124,9 +124,11 @@ impl Session {
         let book = &self.book;
         let live = book.live_ports(&self.here, except, Some(port));
         let mut found = live.into_iter();
-        found
-            .next()
-            .or_else(|| book.sticky_ports(except, Some(port)).into_iter().next())
+        found.next().or_else(|| {
+            book.sticky_ports(&self.here, except, Some(port))
+                .into_iter()
+                .next()
+        })
     }
 
     /// Writes the book if the lock was had, and unlocks; the book can still be looked at. Gives back

@@ -177,12 +177,20 @@ type Case = (&'static str, i32, fn(&mut Here), bool, bool);
 #[test]
 fn dead_holders_other_boots_and_lost_directories_do_not_count() {
     let here = here();
-    let cases: [Case; 5] = [
+    let cases: [Case; 6] = [
         ("/here", 1, |_| {}, true, true),
         ("/here", 2, |_| {}, false, true),
         ("/gone", 1, |_| {}, false, false),
         ("/here", 1, |now| now.boot = "next".to_owned(), false, true),
-        ("/here", 1, |now| now.netns = 8, false, true),
+        ("/here", 1, |now| now.netns = 8, false, false),
+        // Which namespace that was is forgotten with the boot.
+        (
+            "/here",
+            1,
+            |now| (now.netns, now.boot) = (8, "next".to_owned()),
+            false,
+            true,
+        ),
     ];
     for (directory, pid, change, live, sticky) in cases {
         let mut book = book_of("shop", directory, pid, 8000, &here);
@@ -191,7 +199,11 @@ fn dead_holders_other_boots_and_lost_directories_do_not_count() {
         prune(&mut book, &now);
         let case = format!("{directory} {pid} {now:?}");
         assert_eq!(book.live(&now, None).count(), usize::from(live), "{case}");
-        assert_eq!(book.sticky(None).count(), usize::from(sticky), "{case}");
+        assert_eq!(
+            book.sticky(&now, None).count(),
+            usize::from(sticky),
+            "{case}"
+        );
     }
 }
 

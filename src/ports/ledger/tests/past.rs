@@ -143,7 +143,7 @@ fn numbers_are_known_by_protocol() {
     let live = book.live_ports(&here, None, Some(8001));
     assert_eq!(live.len(), 1);
     assert_eq!(live[0].protocol, Protocol::Both);
-    let sticky = book.sticky_ports(None, Some(8000));
+    let sticky = book.sticky_ports(&here, None, Some(8000));
     assert_eq!(sticky.len(), 2);
 }
 
