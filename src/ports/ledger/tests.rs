@@ -156,7 +156,6 @@ fn the_overview_says_everything_at_once_and_only_what_counts() {
             stack_port(&shop, "api", Protocol::Tcp, 8000, None),
             stack_port(&shop, "dns", Protocol::Udp, 8000, None),
             stack_port(&blog, "api", Protocol::Tcp, 8001, None),
-            stack_port(&mail, "api", Protocol::Tcp, 8002, None),
         ]
     );
     assert_eq!(overview.granted, [8003]);
