@@ -150,7 +150,7 @@ impl Crowd {
         }
         Self {
             children,
-            wall: last - start,
+            wall: last.saturating_sub(start),
             ports,
             warnings: usize::try_from(warnings).unwrap_or(usize::MAX),
         }

@@ -198,7 +198,7 @@ fn terrain(batch: &Batch<'_>, session: &Session, kernel: &KernelPorts) -> Terrai
         live: session
             .book
             .live(&session.here, own)
-            .map(|entry| (Protocol::Both, entry.port))
+            .map(|entry| (entry.protocol, entry.port))
             .collect(),
         foreign_sticky,
         avoid,

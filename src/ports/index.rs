@@ -164,9 +164,9 @@ pub(crate) fn plan<E>(
     Ok(planner.finish(misses))
 }
 
-/// Up to where a range was searched, for what is to be avoided and for what is not. What was passed
-/// stays taken for as long as only more is given away.
-type Passed = HashMap<(PortRange, bool), u16>;
+/// Up to where a range was searched, for what is to be avoided and for what is not, and for which
+/// protocol. What was passed stays taken for as long as only more is given away.
+type Passed = HashMap<(PortRange, bool, Protocol), u16>;
 
 struct Planner<'a, F> {
     requests: &'a [PortRequest],
@@ -312,7 +312,8 @@ where
         passed: &mut Passed,
     ) -> Result<bool, NoPlan<E>> {
         for range in self.ranges(&self.requests[index]) {
-            let start = passed.get(&(range, avoided)).copied();
+            let key = (range, avoided, self.requests[index].protocol);
+            let start = passed.get(&key).copied();
             for port in start.unwrap_or(range.start())..=range.end() {
                 // TCP and UDP could share a number; people would rather have two.
                 if self.terrain.never.contains(port)
@@ -322,11 +323,11 @@ where
                     continue;
                 }
                 if self.claim(index, port, Effort::Skim)?.is_none() {
-                    passed.insert((range, avoided), port);
+                    passed.insert(key, port);
                     return Ok(true);
                 }
             }
-            passed.insert((range, avoided), range.end());
+            passed.insert(key, range.end());
         }
         Ok(false)
     }

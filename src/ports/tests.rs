@@ -3,6 +3,8 @@
 mod crowd;
 mod limits;
 
+use crate::support::protocol::Protocol;
+
 use super::request::{Owner, Pool, PortRequest, Want};
 use super::testing::{self, in_own_network, key, listener, owner, pool, range, request, wish};
 use super::{
@@ -83,6 +85,27 @@ fn one_batch<'a>(
         strict,
         fresh: false,
     }
+}
+
+#[test]
+fn tcp_and_udp_of_one_number_can_belong_to_two_stacks() {
+    in_own_network(|| {
+        let state = tempfile::tempdir().unwrap();
+        let ledger = Ledger::at(state.path());
+        let pool = pool(&["8000-9000"]);
+        let start = |project: &str, protocol| {
+            let requests = [PortRequest {
+                protocol,
+                ..request("dns", Want::Fixed(8053))
+            }];
+            let owner = owner(project, state.path());
+            allocate(&one_batch(&requests, &pool, &owner, false), &ledger)
+        };
+        let _tcp = start("one", Protocol::Tcp).unwrap();
+        let _udp = start("two", Protocol::Udp).unwrap();
+        assert!(start("three", Protocol::Both).is_err());
+        assert!(start("four", Protocol::Udp).is_err());
+    });
 }
 
 #[test]

@@ -330,3 +330,22 @@ fn a_port_of_another_stack_is_taken_for_its_own_protocol_only() {
         [8000, 8001]
     );
 }
+
+#[test]
+fn what_was_passed_for_one_protocol_is_still_tried_for_another() {
+    // Running stacks hold the TCP ports of the first numbers, and the second one asks for UDP.
+    let terrain = Terrain {
+        live: [8000, 8001]
+            .map(|port| (Protocol::Tcp, port))
+            .into_iter()
+            .collect(),
+        ..open_terrain()
+    };
+    let requests = [
+        request("web", Want::Auto),
+        udp(request("dns", Want::Auto), Protocol::Udp),
+        request("api", Want::Auto),
+    ];
+    let plan = World::default().plan(&requests, &pool(&["8000-8003"]), &terrain, false);
+    assert_eq!(plan.unwrap().ports, [8002, 8000, 8003]);
+}

@@ -138,13 +138,13 @@ impl Book {
         }
         self.checked = here.boottime_millis;
         let mut known: HashMap<PathBuf, bool> = HashMap::new();
-        let mut exists = |owner: &Owner| match known.get(&owner.project_dir) {
-            Some(&exists) => exists,
-            None => {
-                let exists = here.exists(&owner.project_dir);
-                known.insert(owner.project_dir.clone(), exists);
-                exists
+        let mut exists = |owner: &Owner| {
+            if let Some(&exists) = known.get(&owner.project_dir) {
+                return exists;
             }
+            let exists = here.exists(&owner.project_dir);
+            known.insert(owner.project_dir.clone(), exists);
+            exists
         };
         self.live.retain(|row| {
             let counts = !is_here(&row.head, here) || here.lives(row.head.supervisor, care);

@@ -80,7 +80,7 @@ pub(crate) fn read(bytes: Vec<u8>) -> Result<Book, NoBook> {
     let head: Head = serde_json::from_str(first.as_str())?;
     let (mut live, mut stacks) = (Vec::new(), Vec::new());
     for _ in 0..head.live {
-        let (head, ports, lines) = lines.row(b"[]")?;
+        let (head, ports, lines) = lines.row(*b"[]")?;
         live.push(LiveRow {
             head,
             lines: Some(lines),
@@ -88,7 +88,7 @@ pub(crate) fn read(bytes: Vec<u8>) -> Result<Book, NoBook> {
         });
     }
     for _ in 0..head.stacks {
-        let (head, past, lines) = lines.row(b"{}")?;
+        let (head, past, lines) = lines.row(*b"{}")?;
         stacks.push(StackRow {
             head,
             lines: Some(lines),
@@ -133,7 +133,7 @@ impl Lines {
     /// of the body.
     fn row<H: DeserializeOwned, B>(
         &mut self,
-        ends: &[u8; 2],
+        ends: [u8; 2],
     ) -> Result<(H, Body<B>, Slice), NoBook> {
         let head = self.next();
         let body = self.next();

@@ -25,7 +25,7 @@ use super::{Ledger, LedgerWarning};
 const LONGEST_PAUSE: Duration = Duration::from_millis(8);
 
 /// How long a waiter lets others run and tries again, before it lies down. Others have the lock for
-/// about 0.1 ms, and to be woken can take as long (measured in a virtual machine), which of fifty
+/// about 0.2 ms, and to be woken can take as long (measured in a virtual machine), which of fifty
 /// stacks in a row was half of the time.
 const AWAKE: Duration = Duration::from_millis(10);
 
@@ -149,13 +149,11 @@ impl<'a> Waiter<'a> {
     }
 
     fn wait(&mut self) {
-        match &mut self.bell {
-            Some(bell) => bell.wait(),
-            None => {
-                thread::sleep(self.pause);
-                self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-            }
+        if let Some(bell) = &mut self.bell {
+            return bell.wait();
         }
+        thread::sleep(self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) use port_row::PortRow;
 pub(crate) use row::GrantRow;
 pub(crate) use session::Session;
 
-/// How long a transaction waits for the lock. Others hold it for about a millisecond.
+/// How long a transaction waits for the lock. Others hold it for a fraction of a millisecond.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 
 /// The ledger of one state directory. Cheap to make; nothing is opened before it is used.

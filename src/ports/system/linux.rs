@@ -156,7 +156,8 @@ pub(crate) fn ephemeral_range() -> String {
 }
 
 fn setting(name: &str) -> String {
-    fs_err::read_to_string(format!("/proc/sys/net/ipv4/{name}")).unwrap_or_default()
+    let bytes = read_small(&format!("/proc/sys/net/ipv4/{name}")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Whether a socket with `SO_REUSEADDR` may be bound where another one with the option is bound and does

@@ -205,6 +205,40 @@ fn nor_do_they_when_the_disk_is_full() {
     });
 }
 
+/// Whoever starts right after another one does not look everybody up again.
+#[test]
+fn the_ports_of_a_stack_that_was_just_killed_are_free_for_who_wants_them() {
+    in_own_network(|| {
+        let state = tempfile::tempdir().unwrap();
+        let env = [
+            ("STACK_TEST_STATE", state.path().to_str().unwrap()),
+            ("STACK_TEST_INDEX", "0"),
+        ];
+        let mut killed = Helper::start("ports::tests::crowd::helper_is_a_stack", &env);
+        killed.tell("go");
+        killed.hear("ports:");
+        drop(killed);
+        let ledger = Ledger::at(state.path());
+        for want in [Want::Fixed(8005), Want::Within(range("8006-8019"))] {
+            let requests: Vec<_> = match want {
+                Want::Within(_) => (0..14)
+                    .map(|port| request(&format!("s{port}"), want))
+                    .collect(),
+                Want::Fixed(_) | Want::Auto | Want::Prefer(_) => vec![request("api", want)],
+            };
+            let batch = Batch {
+                requests: &requests,
+                pool: &pool(&["8000-9000"]),
+                owner: &owner("other", state.path()),
+                strict: false,
+                fresh: false,
+            };
+            let allocation = allocate(&batch, &ledger).unwrap();
+            assert_eq!(allocation.holds.len(), requests.len());
+        }
+    });
+}
+
 #[test]
 fn fifty_threads_at_once_never_share_a_port() {
     in_own_network(|| {
