@@ -90,7 +90,7 @@ fn sweep(rounds: usize) {
                 holds: &[],
                 main: service.pid(),
             };
-            let seen = observe(&listeners, &subject, known, Vec::new);
+            let seen = observe(&listeners, &subject, known, Vec::new, |_| false);
             assert!(format!("{seen:?}").contains("Listening"), "{seen:?}");
         }
         begun.elapsed()

@@ -67,6 +67,7 @@ fn observe_one_service(bencher: Bencher) {
                 black_box(&subject),
                 &mut Known::default(),
                 Vec::new,
+                |_| false,
             )
         })
     });
@@ -78,6 +79,6 @@ fn observe_one_service(bencher: Bencher) {
 fn name_the_holder(bencher: Bencher) {
     let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = server.local_addr().map_or(0, |address| address.port());
-    bencher.bench(|| holder(black_box(port), None));
+    bencher.bench(|| holder(Protocol::Tcp, black_box(port), None));
     drop(server);
 }

@@ -166,11 +166,12 @@ impl Hold {
     /// The option is set first: connections that end later on leave the port in TIME_WAIT, which
     /// would keep this very socket from listening again (measured).
     pub fn listen(&self) -> io::Result<()> {
-        self.soften()?;
         for socket in self.streams() {
+            // As long as it listens nobody else can, whatever they set. A UDP socket stays as it is:
+            // beside one with the option anybody else could be bound.
+            socket.set_reuse_address(true)?;
             socket.listen(BACKLOG)?;
         }
-        // As long as it listens nobody else can, whatever they set.
         Ok(())
     }
 

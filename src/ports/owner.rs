@@ -53,13 +53,13 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Who has `port`, if any socket is on it.
+/// Who has `port` of a protocol, if any socket is on it.
 ///
 /// Of several, the one that matters most: a listener before a hold before a connection before
 /// leftovers. `ledger` is asked which stack it belongs to.
-pub fn holder(port: u16, ledger: Option<&Ledger>) -> Option<Holder> {
+pub fn holder(protocol: Protocol, port: u16, ledger: Option<&Ledger>) -> Option<Holder> {
     let stack = ledger.and_then(|ledger| ledger.stack_of(port));
-    name(sock_diag::on_port_of(Protocol::Tcp, port).ok()?, stack)
+    name(sock_diag::on_port_of(protocol, port).ok()?, stack)
 }
 
 /// As [`holder`], with the ledger's answer given.

@@ -59,6 +59,8 @@ pub(crate) struct Port {
     pub(crate) has_listened: bool,
     /// Whether somebody else was seen on it in this attempt.
     pub(crate) is_contested: bool,
+    /// Whether the last attempt could not bind it although it was released.
+    pub(crate) is_useless: bool,
     hold: Option<Hold>,
 }
 
@@ -78,9 +80,18 @@ pub(crate) struct UnitPorts {
     /// Since when one has been seen stolen or another one in its place.
     pub(crate) astray_since: Option<Instant>,
     complaint: Option<Complaint>,
-    /// Whether [`Self::open`] was called since the last [`Self::rest`].
+    /// Whether [`Self::open`] was called since the last [`Self::close`].
     is_open: bool,
+    /// When it is to be seen to that every port is held while nothing of the service runs, and how
+    /// long it is waited after that.
+    care: Option<(Instant, Duration)>,
 }
+
+/// How soon a port that could not be held is tried again; the pause doubles.
+const FIRST_CARE: Duration = Duration::from_secs(1);
+
+/// The longest pause between two tries.
+const LAST_CARE: Duration = Duration::from_secs(10);
 
 /// Why a unit cannot be executed for the sake of its ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +132,7 @@ impl UnitPorts {
                 state: PortState::Held,
                 has_listened: false,
                 is_contested: false,
+                is_useless: false,
                 key,
             }
         });
@@ -130,6 +142,7 @@ impl UnitPorts {
             astray_since: None,
             complaint: None,
             is_open: false,
+            care: None,
         }
     }
 
@@ -177,36 +190,87 @@ impl UnitPorts {
     /// The main process has ended: keeps everybody else off, at once. A socket that cannot be
     /// changed keeps its port merely less well.
     pub(crate) fn keep(&mut self) {
+        let is_open = self.is_open;
         for port in &mut self.ports {
-            match port.way {
-                Way::Reuse { .. } | Way::Release(_) => {
-                    port.harden();
-                    port.take_back();
+            match (port.way, &port.hold) {
+                // It listens on, and nobody else can; one that its server has shut down listens
+                // again.
+                (Way::Fd, Some(hold)) if is_open => {
+                    if let Err(error) = hold.listen() {
+                        tracing::warn!(port = port.number, %error, "the listener was not kept");
+                    }
                 }
-                // It listens on, and nobody else can.
-                Way::Fd => {}
+                (Way::Fd | Way::Reuse { .. } | Way::Release(_), _) => port.harden(),
+            }
+            port.take_back();
+        }
+    }
+
+    /// It is being stopped: nobody new is let in beside it. What listens already is not disturbed.
+    pub(crate) fn shut(&self) {
+        for port in &self.ports {
+            match port.way {
+                Way::Reuse { .. } => port.harden(),
+                Way::Release(_) | Way::Fd => {}
             }
         }
     }
 
-    /// Nothing of the service is left, and none of it will be started by itself.
-    pub(crate) fn rest(&mut self) {
+    /// None of the service will be started by itself: clients are refused from now on.
+    pub(crate) fn close(&mut self) {
         if !std::mem::take(&mut self.is_open) {
             return;
         }
-        for port in &mut self.ports {
-            if port.way == Way::Fd
-                && let Some(hold) = &port.hold
+        for port in self.ports.iter().filter(|port| port.way == Way::Fd) {
+            if let Some(hold) = &port.hold
                 && let Err(error) = hold.stop_listening()
             {
                 tracing::warn!(port = port.number, %error, "the listener was not closed");
             }
+        }
+    }
+
+    /// When [`Self::hold_all`] is due while nothing of the service runs.
+    pub(crate) fn care_due(&self) -> Option<Instant> {
+        self.care.map(|(due, _)| due)
+    }
+
+    /// Holds again what is not held. To be followed by [`Self::settle`], once it was looked at who
+    /// else is there.
+    pub(crate) fn hold_all(&mut self) {
+        for port in &mut self.ports {
             port.take_back();
-            port.harden();
-            if !matches!(port.state, PortState::Stolen { .. }) {
-                port.state = PortState::Held;
+        }
+    }
+
+    /// Nothing of the service runs, and its ports were looked at: what is held is shown as that, and
+    /// what is not is tried again later.
+    pub(crate) fn settle(&mut self, now: Instant) {
+        let mut is_well = true;
+        for port in &mut self.ports {
+            match &port.state {
+                // He may go, and then the port is held.
+                PortState::Stolen { .. } => is_well = false,
+                PortState::Held
+                | PortState::Listening { .. }
+                | PortState::NotListening
+                | PortState::WrongPort { .. } => {
+                    port.state = if port.hold.is_some() {
+                        PortState::Held
+                    } else {
+                        is_well = false;
+                        PortState::NotListening
+                    };
+                }
             }
         }
+        let pause = self.care.map_or(FIRST_CARE, |(_, pause)| pause);
+        self.care = (!is_well).then(|| (now + pause, (pause * 2).min(LAST_CARE)));
+    }
+
+    /// Whether there is more to see than that everything is held.
+    pub(crate) fn is_uncertain(&self) -> bool {
+        self.care.is_some()
     }
 
     /// Makes the ports ready for the service that is executed next: here the one window opens in
@@ -255,6 +319,7 @@ impl UnitPorts {
         self.known.clear();
         self.astray_since = None;
         self.complaint = None;
+        self.care = None;
         for port in &mut self.ports {
             port.state = PortState::NotListening;
             port.has_listened = false;
@@ -262,13 +327,14 @@ impl UnitPorts {
         }
     }
 
-    /// The attempt is over. A thief that was seen stays in view: he is why.
-    pub(crate) fn note_ended(&mut self) {
+    /// The attempt is over. Its ports are looked at once nothing of it is left.
+    pub(crate) fn note_ended(&mut self, now: Instant) {
         for port in &mut self.ports {
             if !matches!(port.state, PortState::Stolen { .. }) {
                 port.state = PortState::Held;
             }
         }
+        self.care = Some((now, FIRST_CARE));
     }
 
     /// The attempt's output said that an address is in use.
@@ -314,6 +380,43 @@ impl UnitPorts {
         }
     }
 
+    /// An attempt has ended over its address: a trial has shown nothing, and a released port that
+    /// the service never listened on may be of no use to it. A crash loop must not go on with ports
+    /// that anybody can have.
+    pub(crate) fn end_trial(&mut self, has_complained: bool) {
+        for port in self.ports.iter_mut().filter(|port| !port.has_listened) {
+            if let Way::Release(why) = port.way {
+                port.is_useless |= has_complained;
+                if why == Why::OnTrial {
+                    port.way = Way::Reuse { may_learn: false };
+                }
+            }
+        }
+    }
+
+    /// Whether the service listens on none of its ports in this attempt, and never did.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.ports.iter().all(|port| !port.has_listened)
+    }
+
+    /// The ports that have turned out to be of no use, each told once.
+    pub(crate) fn take_useless(&mut self) -> Vec<u16> {
+        self.ports
+            .iter_mut()
+            .filter_map(|port| std::mem::take(&mut port.is_useless).then_some(port.number))
+            .collect()
+    }
+
+    /// A port whose hold keeps the service out although the file wants it so.
+    pub(crate) fn kept_out(&self) -> Option<u16> {
+        let is_so = |port: &&Port| {
+            port.way == (Way::Reuse { may_learn: false })
+                && !port.has_listened
+                && !port.is_contested
+        };
+        self.ports.iter().find(is_so).map(|port| port.number)
+    }
+
     /// The server of a port can be let in beside its hold after all.
     pub(crate) fn acquit(&mut self, key: &PortKey) {
         for port in self.ports.iter_mut().filter(|port| port.key == *key) {
@@ -337,6 +440,7 @@ impl UnitPorts {
     /// Moves every time by `gap`: the clock stood still for the user.
     pub(crate) fn shift(&mut self, gap: Duration) {
         self.astray_since = self.astray_since.map(|since| since + gap);
+        self.care = self.care.map(|(due, pause)| (due + gap, pause));
         if let Some(complaint) = &mut self.complaint {
             complaint.since += gap;
         }
@@ -378,7 +482,7 @@ impl Port {
     /// Why it is not held. Whoever is there now is the thief whom everybody is shown.
     fn not_had(&mut self) -> NotReady {
         let number = self.number;
-        let who = crate::ports::holder(number, None);
+        let who = crate::ports::holder(self.protocol, number, None);
         let message = match &who {
             Some(holder) => format!("port {number} was taken by {holder}"),
             None => format!("port {number} was taken"),

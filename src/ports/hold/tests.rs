@@ -319,3 +319,17 @@ fn a_hold_knows_its_inodes() {
         assert_eq!(links.len(), 2);
     });
 }
+
+#[test]
+fn a_udp_port_that_is_passed_is_nobody_elses() {
+    in_own_network(|| {
+        let hold = Hold::take_of(Protocol::Both, 8000).unwrap();
+        hold.listen().unwrap();
+        for reuse in [true, false] {
+            let rival = Socket::new(Domain::IPV4, Type::DGRAM, None).unwrap();
+            rival.set_reuse_address(reuse).unwrap();
+            let address: SocketAddr = "127.0.0.1:8000".parse().unwrap();
+            assert!(rival.bind(&address.into()).is_err(), "{reuse}");
+        }
+    });
+}

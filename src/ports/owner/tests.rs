@@ -9,9 +9,9 @@ use super::*;
 #[test]
 fn a_listener_is_named_with_pid_and_command() {
     in_own_network(|| {
-        assert_eq!(holder(8000, None), None);
+        assert_eq!(holder(Protocol::Tcp, 8000, None), None);
         let _server = listener("127.0.0.1:8000");
-        let found = holder(8000, None).unwrap();
+        let found = holder(Protocol::Tcp, 8000, None).unwrap();
         assert_eq!(found.pid, i32::try_from(std::process::id()).unwrap());
         assert_eq!(found.state, TcpState::Listen);
         assert_eq!(found.address.to_string(), "127.0.0.1");
@@ -34,7 +34,7 @@ fn a_hold_of_another_stack_is_named_with_its_stack() {
             fresh: false,
         };
         let _allocation = allocate(&batch, &ledger).unwrap();
-        let Some(found) = holder(8000, Some(&ledger)) else {
+        let Some(found) = holder(Protocol::Tcp, 8000, Some(&ledger)) else {
             println!("skipped: needs Linux 6.8");
             return;
         };
@@ -55,7 +55,7 @@ fn leftovers_are_named_as_such() {
         let client = std::net::TcpStream::connect("127.0.0.1:8000").unwrap();
         let (accepted, _) = server.accept().unwrap();
         drop((accepted, server, client));
-        let found = holder(8000, None).unwrap();
+        let found = holder(Protocol::Tcp, 8000, None).unwrap();
         assert!(found.pid == 0 && found.state.is_leftover(), "{found:?}");
         assert!(found.to_string().starts_with("closed connections"));
     });
@@ -69,7 +69,10 @@ fn the_listener_matters_more_than_its_connections() {
         let server = listener("127.0.0.1:8000");
         let _client = std::net::TcpStream::connect("127.0.0.1:8000").unwrap();
         let _accepted = server.accept().unwrap();
-        assert_eq!(holder(8000, None).unwrap().state, TcpState::Listen);
+        assert_eq!(
+            holder(Protocol::Tcp, 8000, None).unwrap().state,
+            TcpState::Listen
+        );
     });
 }
 

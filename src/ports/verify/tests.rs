@@ -74,6 +74,7 @@ fn look(ports: &[u16], tree: &[i32]) -> Vec<Observed> {
         &subject(&ports, main),
         &mut Known::default(),
         || tree.to_vec(),
+        |_| false,
     )
 }
 
@@ -183,6 +184,7 @@ fn a_thief_that_cannot_be_seen_has_no_pid() {
         &there,
         &subject(&[(Protocol::Tcp, 8000)], 0),
         &Tree::default(),
+        |_| false,
     );
     assert_eq!(
         judge(table_with(u64::MAX).on(8000, Protocol::Tcp), &known, &[]),
@@ -208,6 +210,7 @@ fn a_listener_that_went_while_it_was_looked_for_is_no_thief() {
             &subject(&ports, idle.pid()),
             &mut known,
             Vec::new,
+            |_| false,
         );
         assert_eq!(seen, [Observed::NotListening]);
     });
@@ -222,7 +225,12 @@ fn a_service_whose_descriptors_are_closed_to_us_is_not_accused() {
     };
     let mut known = Known::default();
     let there = HashSet::from([u64::MAX]);
-    known.judge_strangers(&there, &subject(&[(Protocol::Tcp, 8000)], 4711), &tree);
+    known.judge_strangers(
+        &there,
+        &subject(&[(Protocol::Tcp, 8000)], 4711),
+        &tree,
+        |_| false,
+    );
     assert_eq!(
         judge(table_with(u64::MAX).on(8000, Protocol::Tcp), &known, &[]),
         Observed::Listening {
@@ -255,10 +263,11 @@ fn what_is_known_is_not_looked_up_again_and_what_is_new_is() {
         let mut asked = 0;
         let mut again = |known: &mut Known| {
             let listeners = Listeners::read(Protocol::Tcp).unwrap();
-            observe(&listeners, &subject(&ports, 0), known, || {
+            let rest = || {
                 asked += 1;
                 vec![service.pid()]
-            })
+            };
+            observe(&listeners, &subject(&ports, 0), known, rest, |_| false)
         };
         let first = again(&mut known);
         assert!(matches!(first[..], [Observed::Listening { .. }]));
@@ -288,7 +297,13 @@ fn a_udp_port_is_listening_when_the_service_is_bound_to_it() {
                 holds: &inodes,
                 main,
             };
-            observe(&listeners, &subject, &mut Known::default(), Vec::new)
+            observe(
+                &listeners,
+                &subject,
+                &mut Known::default(),
+                Vec::new,
+                |_| false,
+            )
         };
         assert_eq!(look(&of_udp, idle.pid()), [Observed::NotListening]);
         hold.soften().unwrap();

@@ -75,7 +75,13 @@ pub(crate) fn has_job_control(pid: i32) -> bool {
     false
 }
 
-/// How far up a shell is looked for.
+/// A process, its parent, its grandparent and so on.
+pub(crate) fn ancestors(pid: i32) -> impl Iterator<Item = i32> {
+    let parent = |&pid: &i32| parent_of(pid).filter(|&parent| parent > 0);
+    std::iter::successors(Some(pid), parent).take(ANCESTORS)
+}
+
+/// How far up anybody is looked for.
 const ANCESTORS: usize = 64;
 
 /// The unit that a process was started for, if an environment of these entries is marked for

@@ -19,7 +19,7 @@ mod system;
 mod system;
 mod table;
 
-pub(crate) use facts::{ProcessId, descendants, group_of, has_job_control};
+pub(crate) use facts::{ProcessId, ancestors, descendants, group_of, has_job_control};
 pub(crate) use fork::{Forked, detach, fork, parent_lifeline};
 pub(crate) use kill::{signal_group, signal_process};
 pub(crate) use reap::{Reaped, reap_all};

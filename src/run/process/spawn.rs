@@ -292,12 +292,14 @@ unsafe fn run_child(plan: &ChildPlan<'_>) -> Failure {
         for &signal in plan.changed_signals {
             reset_signal(signal);
         }
+        // Before descriptors are placed: the file's own number may be one of those that are given
+        // away.
+        if let Some(lease) = plan.lease {
+            write_lease(lease);
+        }
         let descriptors = &mut *plan.descriptors;
         if let Err(errno) = place_descriptors(descriptors) {
             return (SpawnStep::Prepare, errno);
-        }
-        if let Some(lease) = plan.lease {
-            write_lease(lease);
         }
         if let Some(place) = plan.listen_pid {
             write_pid(place);

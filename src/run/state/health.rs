@@ -60,6 +60,13 @@ struct InFlight {
     begun: Instant,
 }
 
+/// After this long without success extra checks are made more rarely: whoever is not ready by then
+/// will not be in the next moment either.
+const LONG: Duration = Duration::from_secs(60);
+
+/// By how much more rarely.
+const RARER: u32 = 5;
+
 /// The first pause between extra checks; it doubles from there.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -236,7 +243,10 @@ impl Health {
             }
             ProbeKind::Extra => {
                 self.extra_due = now + self.pause;
-                let longest = self.timing.start_interval.min(self.timing.interval);
+                let mut longest = self.timing.start_interval.min(self.timing.interval);
+                if !self.is_counted && now.saturating_duration_since(self.started) > LONG {
+                    longest *= RARER;
+                }
                 self.pause = (self.pause * 2).min(longest.max(FIRST_PAUSE));
             }
         }

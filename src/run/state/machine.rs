@@ -17,9 +17,12 @@ const LEFTOVER_GRACE: Duration = Duration::from_secs(2);
 /// A shell's 126 or 127 counts as "cannot be executed" this soon after the start.
 const SHELL_NOT_FOUND: Duration = Duration::from_secs(1);
 
-/// How often an execution that fails for lack of memory, processes, descriptors or a port is tried
-/// again in a row: over about 100 s, more than the minute for which closed connections keep a port.
-const MAX_TEMPORARY: u32 = 10;
+/// For how long an execution that fails for lack of memory, processes, descriptors or a port is tried
+/// again: more than the minute for which closed connections keep a port.
+const BLOCKED_LIMIT: Duration = Duration::from_secs(100);
+
+/// The longest pause between two of these tries.
+const BLOCKED_PAUSE: Duration = Duration::from_secs(2);
 
 /// A unit's state with its counters.
 #[derive(Debug, Clone)]
@@ -30,8 +33,8 @@ pub(crate) struct Machine {
     attempt: u32,
     /// How many short runs in a row there were.
     failures: u32,
-    /// How often in a row it could not be executed for now.
-    not_executed: u32,
+    /// Since when it could not be executed for now, and how often that was tried.
+    blocked: Option<(Instant, u32)>,
     /// Whether the present attempt has been ready.
     was_ready: bool,
     /// Whether it was executed since somebody wanted it to run.
@@ -51,7 +54,7 @@ impl Machine {
             state: State::Pending,
             attempt: 0,
             failures: 0,
-            not_executed: 0,
+            blocked: None,
             was_ready: false,
             is_executed: false,
             has_completed: false,
@@ -123,6 +126,9 @@ impl Machine {
 
     /// Moves every time by `gap`: the clock stood still for the user (Ctrl-Z, `fg`).
     pub(crate) fn shift(&mut self, gap: Duration) {
+        if let Some((since, _)) = &mut self.blocked {
+            *since += gap;
+        }
         match &mut self.state {
             State::Backoff { until } => *until += gap,
             State::Starting { started }
@@ -199,7 +205,7 @@ impl Machine {
                 self.attempt += 1;
                 self.is_executed = true;
                 self.was_ready = false;
-                self.not_executed = 0;
+                self.blocked = None;
                 self.trouble = None;
                 if self.settings.has_readiness {
                     self.state = S::Starting { started: now };
@@ -216,19 +222,21 @@ impl Machine {
                     is_temporary,
                 },
             ) => {
-                self.failures += 1;
                 self.last_exit = None;
                 self.trouble = Some(message.clone());
-                self.not_executed += 1;
-                self.state = if is_temporary && self.not_executed <= MAX_TEMPORARY {
-                    // A policy without delays is about a program that ends, not about this.
-                    let policy = self.settings.policy;
-                    let usual = RestartPolicy::with(policy.when, None);
-                    let delay = usual
-                        .delay_before(self.not_executed, moment.jitter)
-                        .max(policy.delay_before(self.failures, moment.jitter));
-                    S::Backoff { until: now + delay }
+                let (since, tries) = self.blocked.unwrap_or((now, 0));
+                self.blocked = Some((since, tries + 1));
+                let waited = now.saturating_duration_since(since);
+                self.state = if is_temporary && waited < BLOCKED_LIMIT {
+                    // Nothing has run, so this is no failure of the service, and its policy is not
+                    // asked.
+                    let usual = RestartPolicy::with(RestartWhen::Always, None);
+                    let delay = usual.delay_before(tries + 1, moment.jitter);
+                    S::Backoff {
+                        until: now + delay.min(BLOCKED_PAUSE),
+                    }
                 } else {
+                    self.failures += 1;
                     S::Failed(Failure::NotExecuted(message))
                 };
                 vec![Action::HardenPorts]
@@ -287,9 +295,7 @@ impl Machine {
                 O::HoldInTheWay,
             ) => {
                 self.state = S::Stopping {
-                    then: Then::Restart {
-                        delay: Duration::ZERO,
-                    },
+                    then: Then::Start,
                     due: Some(now + self.settings.grace),
                     is_killed: false,
                     exit: None,
@@ -484,7 +490,7 @@ impl Machine {
 
     fn enter_waiting(&mut self) {
         self.failures = 0;
-        self.not_executed = 0;
+        self.blocked = None;
         self.is_executed = false;
         self.has_completed = false;
         self.state = State::Waiting;

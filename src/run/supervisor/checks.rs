@@ -96,6 +96,10 @@ impl Supervisor {
         let probe = unit.plan.health.as_ref().map(|health| health.probe.clone());
         if has_ports {
             self.observe(index, now);
+            if self.units[index].health.is_none() {
+                // What was seen has ended the attempt, and its checks with it.
+                return;
+            }
             if let Some(trouble) = self.units[index].ports.trouble() {
                 self.answered(Answer {
                     unit: index,

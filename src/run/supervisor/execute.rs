@@ -15,7 +15,7 @@ use crate::run::process::{
     ProcessId, Row, SpawnError, SpawnStep, Stdio, Target, descendants, group_of, now_ticks,
     possible_strays, session_of, signal_group, signal_process, unit_mark,
 };
-use crate::run::snapshot::{LogStream, NoticeLevel, Phase};
+use crate::run::snapshot::{Exit, LogStream, NoticeLevel, Phase};
 use crate::run::state::{Action, Occurrence, State};
 use crate::run::unit::{Unit, delay_words};
 
@@ -48,6 +48,8 @@ impl Supervisor {
                 };
                 let unit = &mut self.units[index];
                 unit.is_group_asked = true;
+                // A server that closes its listener first and ends later leaves the port to nobody.
+                unit.ports.shut();
                 signal_group(pid, unit.plan.stop_signal);
                 // A stopped process acts on nothing before it is continued.
                 signal_group(pid, libc::SIGCONT);
@@ -263,8 +265,9 @@ impl Supervisor {
                 tracing::debug!(service = %unit.plan.service, "{message}");
             }
             State::Failed(_) => {
+                self.blame_ports(index);
                 if self.options.abort_on_failure && self.drain.is_none() {
-                    let name = unit.label();
+                    let name = self.units[index].label();
                     self.notice(
                         None,
                         NoticeLevel::Error,
@@ -297,7 +300,16 @@ impl Supervisor {
         }
         // What a signal to us ended has not ended by itself: the code tells of the signal.
         if self.signal.is_none() {
-            self.stop_exit = unit.machine.last_exit();
+            self.stop_exit = unit.machine.last_exit().map(|exit| {
+                // One that ended with 0 beside a thief has failed all the same.
+                let is_failed_success =
+                    unit.phase() == Phase::Failed && unit.machine.is_success(exit);
+                if is_failed_success {
+                    Exit::Code(1)
+                } else {
+                    exit
+                }
+            });
         }
         if self.drain.is_none() {
             self.begin_drain(self.options.grace);

@@ -136,7 +136,7 @@ pub struct Supervisor {
     signal: Option<i32>,
     stop_exit: Option<Exit>,
     is_anything_left: bool,
-    /// Whether the kernel has said that there are no children, so that the last look is spared.
+    /// Where the last word is left.
     last_path: PathBuf,
 }
 
@@ -202,7 +202,11 @@ impl Supervisor {
     fn deadline(&self) -> Option<Instant> {
         let units = self.units.iter().filter_map(Unit::deadline);
         let waits = self.wait_limits().map(|(_, limit)| limit);
-        units.chain(waits).chain(self.sweep_due()).min()
+        units
+            .chain(waits)
+            .chain(self.sweep_due())
+            .chain(self.care_due())
+            .min()
     }
 
     /// Does what has fallen due.
@@ -219,6 +223,7 @@ impl Supervisor {
             self.health_due(index, now);
         }
         self.sweep_if_due(now);
+        self.care_if_due(now);
         self.end_overdue_waits(now);
     }
 
@@ -298,7 +303,7 @@ impl Supervisor {
             }
             self.look_after_end(ended.unit);
             let unit = &mut self.units[ended.unit];
-            unit.ports.note_ended();
+            unit.ports.note_ended(Instant::now());
             self.happen(ended.unit, Occurrence::Exited(ended.exit));
         }
     }
@@ -308,6 +313,7 @@ impl Supervisor {
         // Each step can make another possible, and every step moves a unit forward, so this ends.
         while self.settle_once() {}
         self.rest_ports();
+        self.care_if_due(Instant::now());
         self.tell();
     }
 }

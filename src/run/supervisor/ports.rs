@@ -2,14 +2,16 @@
 //!
 //! `docs/design/handoff.md` has the rules.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::Supervisor;
+use super::{Child, Supervisor};
 use crate::ports::request::PortKey;
 use crate::ports::{Ledger, LedgerWarning, Listeners, Observed, Subject, observe};
 use crate::ports::{reuses_address, strangers_on};
+use crate::run::process::ancestors;
 use crate::run::snapshot::{NoticeLevel, Phase, PortState};
 use crate::run::state::Occurrence;
 use crate::run::unit_ports::{Way, Why};
@@ -41,8 +43,12 @@ impl Supervisor {
         }
     }
 
-    /// Looks at the ports of everything that runs.
+    /// Looks at the ports of everything that runs, and of what does not as far as it is uncertain.
     pub(super) fn observe_everything(&mut self, now: Instant) {
+        let uncertain =
+            |index: &usize| self.is_cared_for(*index) && self.units[*index].ports.is_uncertain();
+        let down: Vec<usize> = (0..self.units.len()).filter(uncertain).collect();
+        self.care_for(&down, now);
         let indices: Vec<usize> = (0..self.units.len())
             .filter(|&index| self.is_observable(index))
             .collect();
@@ -72,6 +78,48 @@ impl Supervisor {
         !unit.ports.is_empty() && unit.pid.is_some() && unit.phase() != Phase::Stopping
     }
 
+    /// Whether nothing of a unit runs, so that each of its ports should be held. In the end nobody
+    /// cares any more: the sockets go with this process.
+    fn is_cared_for(&self, index: usize) -> bool {
+        let unit = &self.units[index];
+        unit.pid.is_none() && unit.phase() != Phase::Stopping && self.drain.is_none()
+    }
+
+    /// When somebody's ports are to be cared for.
+    pub(super) fn care_due(&self) -> Option<Instant> {
+        (0..self.units.len())
+            .filter(|&index| self.is_cared_for(index))
+            .filter_map(|index| self.units[index].ports.care_due())
+            .min()
+    }
+
+    /// Sees to it that the ports of what is down are held, and tells who else has one.
+    pub(super) fn care_if_due(&mut self, now: Instant) {
+        let is_due = |index: &usize| {
+            self.is_cared_for(*index)
+                && self.units[*index]
+                    .ports
+                    .care_due()
+                    .is_some_and(|due| due <= now)
+        };
+        let due: Vec<usize> = (0..self.units.len()).filter(is_due).collect();
+        self.care_for(&due, now);
+    }
+
+    fn care_for(&mut self, indices: &[usize], now: Instant) {
+        for &index in indices {
+            self.units[index].ports.hold_all();
+        }
+        let listeners = self.listeners(indices);
+        for &index in indices {
+            if let Some(listeners) = &listeners {
+                self.observe_in(listeners, index, now);
+            }
+            self.units[index].ports.settle(now);
+            self.units[index].is_dirty = true;
+        }
+    }
+
     /// The kernel's table, as far as these units need it.
     fn listeners(&self, indices: &[usize]) -> Option<Listeners> {
         let protocols = indices
@@ -97,13 +145,31 @@ impl Supervisor {
             holds: &holds,
             main: self.living_main(index).unwrap_or(0),
         };
-        let observed = observe(listeners, &subject, &mut known, || {
+        let this = RefCell::new(&mut *self);
+        let rest = || {
+            let mut this = this.borrow_mut();
             // Who left its tree by a double fork is known to be of it by its mark.
-            self.find_strays(None);
-            self.tree_of(index)
-        });
+            this.find_strays(None);
+            this.tree_of(index)
+        };
+        let is_own = |pid| this.borrow().is_ours_and_no_other_units(pid, index);
+        let observed = observe(listeners, &subject, &mut known, rest, is_own);
         self.units[index].ports.known = known;
         self.take_in(index, observed, now);
+    }
+
+    /// Whether a process hangs below this one without being in the tree of another unit that runs: a
+    /// daemon that has wiped its environment and leads a session of its own is of the unit on whose
+    /// port it listens.
+    fn is_ours_and_no_other_units(&self, pid: i32, index: usize) -> bool {
+        let own = i32::try_from(std::process::id()).unwrap_or(0);
+        ancestors(pid)
+            .find_map(|pid| match self.children.get(&pid) {
+                Some(Child::Main { unit }) => Some(*unit == index),
+                Some(Child::Probe { .. }) => Some(false),
+                None => (pid == own).then_some(true),
+            })
+            .unwrap_or(false)
     }
 
     /// Takes in what was seen on a unit's ports.
@@ -118,6 +184,7 @@ impl Supervisor {
                 && !port.has_listened
             {
                 port.has_listened = true;
+                port.is_useless = false;
                 won.push((port.key.clone(), port.protocol, port.number, port.way, pid));
             }
             let was_stolen = matches!(port.state, PortState::Stolen { .. });
@@ -157,7 +224,7 @@ impl Supervisor {
     pub(super) fn rest_ports(&mut self) {
         for index in 0..self.units.len() {
             if self.units[index].phase().is_at_rest() && !self.is_restarting(index) {
-                self.units[index].ports.rest();
+                self.units[index].ports.close();
             }
         }
     }
@@ -202,12 +269,19 @@ impl Supervisor {
         if let Some(listeners) = self.listeners(&[index]) {
             self.observe_in(&listeners, index, now);
         }
-        if let Some(theft) = self.units[index].ports.theft() {
+        let unit = &mut self.units[index];
+        let has_complained = unit.ports.has_just_complained(unit.machine.attempt());
+        unit.ports.end_trial(has_complained);
+        if let Some(theft) = unit.ports.theft() {
             self.happen(index, Occurrence::InTrouble(theft));
         } else if self.is_hold_in_the_way(index) {
             self.release_hold(index);
-        } else {
-            self.blame_port(index);
+        } else if has_complained && let Some(port) = self.units[index].ports.kept_out() {
+            let message = format!(
+                "it cannot bind port {port} while the port is held for it; if its server does not set \
+                 SO_REUSEADDR, write `handoff: release`"
+            );
+            self.happen(index, Occurrence::InTrouble(message));
         }
     }
 
@@ -234,7 +308,11 @@ impl Supervisor {
     fn suspect_hold(&mut self, index: usize, now: Instant) {
         let unit = &self.units[index];
         let is_late = unit.ports.has_complained(unit.machine.attempt(), now);
-        if is_late && unit.pid.is_some() && self.is_hold_in_the_way(index) {
+        // One that serves somewhere, or is well, has complained about something else.
+        let may_be_kept_out = unit.pid.is_some()
+            && unit.ports.is_silent()
+            && matches!(unit.phase(), Phase::Starting | Phase::Unhealthy);
+        if is_late && may_be_kept_out && self.is_hold_in_the_way(index) {
             self.release_hold(index);
         }
     }
@@ -299,19 +377,10 @@ impl Supervisor {
         }
     }
 
-    /// A released attempt has failed over its address as well: the port is of no use to it.
-    fn blame_port(&mut self, index: usize) {
-        let unit = &self.units[index];
-        if !unit.ports.has_just_complained(unit.machine.attempt()) {
-            return;
-        }
-        let useless: Vec<u16> = unit
-            .ports
-            .iter()
-            .filter(|port| matches!(port.way, Way::Release(_)) && !port.has_listened)
-            .map(|port| port.number)
-            .collect();
-        for port in useless {
+    /// A unit has failed for good: ports that it could not even bind while they were released are not
+    /// preferred next time.
+    pub(super) fn blame_ports(&mut self, index: usize) {
+        for port in self.units[index].ports.take_useless() {
             self.tell_ledger(move |ledger, owner| ledger.mark_bad(owner, port));
         }
     }
