@@ -7,6 +7,7 @@ mod copies;
 mod datagrams;
 mod exits;
 mod handoff;
+mod intervals;
 mod keeping;
 mod ledger;
 mod machines;

@@ -19,6 +19,7 @@
 //!                              tries to bind PORT until it gets it, then listens: `stole PORT`;
 //!                              exits 0 after N tries in vain
 //! rebind PORT [--host H]       serves HTTP; on SIGHUP closes its listener and binds again, in place
+//! drain PORT                   listens; on SIGTERM it closes its listener, says `draining`, and lives on
 //! outgoing PORT N              N connections to itself on PORT, all kept: `connected N`
 //! ```
 
@@ -50,6 +51,7 @@ pub(crate) fn run(mode: &str, words: &mut Words) -> Option<Outcome> {
         "bind-elsewhere" => bind_elsewhere(),
         "steal" => steal(words),
         "rebind" => rebind(words),
+        "drain" => drain(words),
         "outgoing" => outgoing(words),
         _ => return None,
     })
@@ -253,6 +255,18 @@ fn rebind(words: &mut Words) -> Outcome {
         })?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn drain(words: &mut Words) -> Outcome {
+    let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), words.value("PORT")?);
+    let signals = blocked(&[Signal::SIGTERM])?;
+    let socket = taken(address, Sharing::ReuseAddress, true)
+        .map_err(|error| format!("cannot bind {address}: {error}"))?;
+    say(&format!("listening on {address}"));
+    signals.wait()?;
+    drop(socket);
+    say("draining");
+    live()
 }
 
 fn outgoing(words: &mut Words) -> Outcome {
