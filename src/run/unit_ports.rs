@@ -3,66 +3,26 @@
 //! The rules are in `docs/design/handoff.md`. This is the state and what can be done to it without
 //! looking at anything else; `supervisor::ports` looks at the kernel's tables and decides.
 
+mod port;
+
 use std::collections::HashSet;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub(crate) use port::{NotReady, Port, Way, Why};
+
 use super::snapshot::PortState;
 use crate::plan::model::UnitPlan;
 use crate::ports::request::PortKey;
-use crate::ports::{Hold, HoldError, Known, holds_can_be_soft, take_or_reclaim};
+use crate::ports::{Hold, Known, holds_can_be_soft};
 use crate::spec::model::Handoff;
 use crate::support::protocol::Protocol;
-use crate::support::text;
 
 /// How long a server that complained may take to listen all the same, before it is taken at its
 /// word.
 const SECOND_THOUGHTS: Duration = Duration::from_secs(1);
-
-/// How a port reaches the service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// The hold goes soft.
-    Reuse {
-        /// Whether it may turn out that the server needs another way.
-        may_learn: bool,
-    },
-    /// The hold is dropped.
-    Release(Why),
-    /// The hold listens and is passed.
-    Fd,
-}
-
-/// Why a hold is dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// The file says so, or there is no other way on this system.
-    Written,
-    /// An earlier run has learned it.
-    Remembered,
-    /// The server seems to need it; it is being found out.
-    OnTrial,
-}
-
-/// One port.
-#[derive(Debug)]
-pub(crate) struct Port {
-    pub(crate) key: PortKey,
-    pub(crate) protocol: Protocol,
-    pub(crate) number: u16,
-    pub(crate) way: Way,
-    /// What is known of it.
-    pub(crate) state: PortState,
-    /// Whether the service has listened on it in the present attempt.
-    pub(crate) has_listened: bool,
-    /// Whether somebody else was seen on it in this attempt.
-    pub(crate) is_contested: bool,
-    /// Whether the last attempt could not bind it although it was released.
-    pub(crate) is_useless: bool,
-    hold: Option<Hold>,
-}
 
 /// What a server said about an address that it could not have.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,15 +52,6 @@ const FIRST_CARE: Duration = Duration::from_secs(1);
 
 /// The longest pause between two tries.
 const LAST_CARE: Duration = Duration::from_secs(10);
-
-/// Why a unit cannot be executed for the sake of its ports.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NotReady {
-    /// What and why.
-    pub(crate) message: String,
-    /// Whether it may be otherwise soon.
-    pub(crate) is_temporary: bool,
-}
 
 impl UnitPorts {
     /// The ports of a plan with their holds. `remembered` are the keys whose servers are known to
@@ -443,89 +394,6 @@ impl UnitPorts {
         self.care = self.care.map(|(due, pause)| (due + gap, pause));
         if let Some(complaint) = &mut self.complaint {
             complaint.since += gap;
-        }
-    }
-}
-
-impl Port {
-    /// Whether its own hold may be in the way.
-    fn is_suspect(&self) -> bool {
-        let may_learn = self.way == Way::Reuse { may_learn: true };
-        may_learn && !self.has_listened && !self.is_contested
-    }
-
-    fn harden(&self) {
-        if let Some(hold) = &self.hold
-            && let Err(error) = hold.harden()
-        {
-            tracing::warn!(service = %self.key.service, port = self.number, %error, "hold not hardened");
-        }
-    }
-
-    /// Takes a released port again, if it can be had.
-    fn take_back(&mut self) {
-        if self.hold.is_none() {
-            match take_or_reclaim(self.protocol, self.number) {
-                Ok(hold) => self.hold = Some(hold),
-                Err(HoldError::Taken) => {}
-                Err(error) => {
-                    tracing::warn!(
-                        port = self.number,
-                        error = text::chain(&error),
-                        "port not taken back"
-                    );
-                }
-            }
-        }
-    }
-
-    /// Why it is not held. Whoever is there now is the thief whom everybody is shown.
-    fn not_had(&mut self) -> NotReady {
-        let number = self.number;
-        let who = crate::ports::holder(self.protocol, number, None);
-        let message = match &who {
-            Some(holder) => format!("port {number} was taken by {holder}"),
-            None => format!("port {number} was taken"),
-        };
-        if let Some(holder) = who.filter(|holder| !holder.state.is_leftover()) {
-            self.state = PortState::Stolen {
-                pid: holder.pid,
-                command: holder.command,
-                bound_to: holder.address.to_string(),
-            };
-        }
-        NotReady {
-            message,
-            is_temporary: true,
-        }
-    }
-
-    /// What is wrong with it.
-    fn trouble(&self) -> Option<String> {
-        let number = self.number;
-        match &self.state {
-            PortState::Stolen {
-                pid,
-                command,
-                bound_to,
-            } => {
-                let place = match bound_to.as_str() {
-                    "" => String::new(),
-                    address => format!(" on {address}"),
-                };
-                Some(if *pid > 0 {
-                    format!(
-                        "port {number} was taken by another process{place}: pid {pid} ({command})"
-                    )
-                } else {
-                    format!("port {number} was taken by a process that cannot be seen{place}")
-                })
-            }
-            PortState::WrongPort { listens_on } => {
-                let others = text::list(listens_on);
-                Some(format!("it listens on {others} instead of {number}"))
-            }
-            PortState::Held | PortState::Listening { .. } | PortState::NotListening => None,
         }
     }
 }

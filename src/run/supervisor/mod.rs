@@ -6,13 +6,14 @@
 //! *settles*: `order` says which units may start or stop now, and what changed is told.
 //!
 //! Its parts: `execute` does what the units' machines ask for, `checks` looks after health, `ports`
-//! after ports, `commands` takes in what users want, `order` is the pure part about dependencies,
+//! after ports, `learning` finds out what a server needs, `commands` takes in what users want, `order` is the pure part about dependencies,
 //! `telling` says what has changed, `ending` knows when it is over.
 
 mod checks;
 mod commands;
 mod ending;
 mod execute;
+mod learning;
 mod order;
 mod parts;
 mod ports;

@@ -8,16 +8,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Child, Supervisor};
-use crate::ports::request::PortKey;
-use crate::ports::{Ledger, LedgerWarning, Listeners, Observed, Subject, observe};
-use crate::ports::{reuses_address, strangers_on};
+use crate::ports::{Listeners, Observed, Subject, observe};
 use crate::run::process::ancestors;
-use crate::run::snapshot::{NoticeLevel, Phase, PortState};
+use crate::run::snapshot::{Phase, PortState};
 use crate::run::state::Occurrence;
-use crate::run::unit_ports::{Way, Why};
-use crate::support::name::UnitName;
 use crate::support::protocol::Protocol;
-use crate::support::text;
 
 /// How often everything is looked at that nobody asks about. A look costs the kernel's table of
 /// listeners and little else: 0.9 ms for a hundred services among three thousand sockets of others
@@ -291,113 +286,6 @@ impl Supervisor {
         let listeners = self.listeners(&[index])?;
         self.observe_in(&listeners, index, Instant::now());
         self.units[index].ports.theft()
-    }
-
-    /// The output of an attempt said that an address is in use.
-    pub(super) fn complained(&mut self, name: &UnitName, attempt: u32, line: &str) {
-        let Some(index) = self.index_of(name) else {
-            return;
-        };
-        tracing::debug!(service = %self.units[index].label(), attempt, line, "complains about an address");
-        self.units[index]
-            .ports
-            .note_complaint(attempt, Instant::now());
-    }
-
-    /// A server that runs, has complained and does not listen may be kept out by its own hold.
-    fn suspect_hold(&mut self, index: usize, now: Instant) {
-        let unit = &self.units[index];
-        let is_late = unit.ports.has_complained(unit.machine.attempt(), now);
-        // One that serves somewhere, or is well, has complained about something else.
-        let may_be_kept_out = unit.pid.is_some()
-            && unit.ports.is_silent()
-            && matches!(unit.phase(), Phase::Starting | Phase::Unhealthy);
-        if is_late && may_be_kept_out && self.is_hold_in_the_way(index) {
-            self.release_hold(index);
-        }
-    }
-
-    /// Whether all there is to see says that a unit's own hold keeps it from its port.
-    fn is_hold_in_the_way(&self, index: usize) -> bool {
-        let unit = &self.units[index];
-        if !unit.ports.has_just_complained(unit.machine.attempt()) {
-            return false;
-        }
-        let mut suspects = unit.ports.suspects().peekable();
-        let own = unit.ports.inodes();
-        suspects.peek().is_some()
-            && suspects.all(|port| {
-                strangers_on(port.protocol, port.number, &own)
-                    .is_ok_and(|sockets| sockets.is_empty())
-            })
-    }
-
-    /// Starts a unit again with its ports released, to see whether that helps.
-    fn release_hold(&mut self, index: usize) {
-        let unit = &mut self.units[index];
-        let ports = text::list(unit.ports.suspects().map(|port| port.number));
-        unit.ports.put_on_trial();
-        self.notice(
-            Some(index),
-            NoticeLevel::Info,
-            format!(
-                "its server cannot bind port {ports} while the port is held for it (it does not set \
-                 SO_REUSEADDR); starting it again with the port released"
-            ),
-        );
-        self.happen(index, Occurrence::HoldInTheWay);
-    }
-
-    /// A service listens on a port that was released for it: was that what it needed?
-    fn learn(
-        &mut self,
-        index: usize,
-        key: &PortKey,
-        (protocol, port): (Protocol, u16),
-        way: Way,
-        pid: i32,
-    ) {
-        let Way::Release(why) = way else {
-            return;
-        };
-        let needs_it = reuses_address(pid, protocol, port) != Some(true);
-        if why != Why::Written && !needs_it {
-            // A released port is less well kept, so it is for nothing no longer than this attempt.
-            self.units[index].ports.acquit(key);
-        }
-        let key = key.clone();
-        match (why, needs_it) {
-            (Why::OnTrial, true) => {
-                self.tell_ledger(move |ledger, owner| ledger.learn_release(owner, &key));
-            }
-            (Why::Remembered, false) => {
-                self.tell_ledger(move |ledger, owner| ledger.unlearn_release(owner, &key));
-            }
-            (Why::Written, _) | (Why::OnTrial, false) | (Why::Remembered, true) => {}
-        }
-    }
-
-    /// A unit has failed for good: ports that it could not even bind while they were released are not
-    /// preferred next time.
-    pub(super) fn blame_ports(&mut self, index: usize) {
-        for port in self.units[index].ports.take_useless() {
-            self.tell_ledger(move |ledger, owner| ledger.mark_bad(owner, port));
-        }
-    }
-
-    /// Notes something in the ledger, beside the loop: its lock may have to be waited for.
-    fn tell_ledger(
-        &self,
-        change: impl FnOnce(&Ledger, &crate::ports::request::Owner) -> Vec<LedgerWarning>
-        + Send
-        + 'static,
-    ) {
-        let (ledger, owner) = (self.ledger.clone(), self.owner.clone());
-        drop(tokio::task::spawn_blocking(move || {
-            for warning in change(&ledger, &owner) {
-                tracing::warn!("{warning}");
-            }
-        }));
     }
 }
 
