@@ -127,7 +127,7 @@ fn gap(rounds: usize, flood: bool) {
          restart_policy: {{ condition: any, delay: 300ms, max_delay: 300ms }}\n",
         server.display()
     );
-    std::fs::write(directory.path().join("stack.yaml"), yaml).expect("the file is new");
+    fs_err::write(directory.path().join("stack.yaml"), yaml).expect("the file is new");
     stack(directory.path(), &["up", "--wait"]);
     let supervisor = supervisor_of(directory.path());
     let hold = hold_of(supervisor);
@@ -184,12 +184,12 @@ fn hold_of(supervisor: Pid) -> OwnedFd {
 }
 
 fn supervisor_of(directory: &Path) -> Pid {
-    let project = std::fs::read_dir(directory.join(".stack"))
+    let project = fs_err::read_dir(directory.join(".stack"))
         .expect("it runs")
         .flatten()
         .find(|entry| entry.path().join("lock").exists())
         .expect("one instance");
-    let text = std::fs::read_to_string(project.path().join("lock")).expect("it is locked");
+    let text = fs_err::read_to_string(project.path().join("lock")).expect("it is locked");
     let lock: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
     pid_of(&lock["supervisor_pid"])
 }
