@@ -112,6 +112,9 @@ pub struct Socket {
     pub state: TcpState,
     /// The other end of a connection.
     pub peer: Option<SocketAddr>,
+    /// Of a TCP listener, how many connections wait to be accepted, also those that their clients
+    /// have given up (`idiag_rqueue`, `sock_diag(7)`); 0 where the system does not tell.
+    pub waiting: u32,
 }
 
 impl Socket {

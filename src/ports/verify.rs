@@ -164,12 +164,17 @@ pub fn observe(
                     .any(|socket| known.0.get(&socket.inode) != Some(&Whose::Ours))
             })
     };
+    // A passed socket is open in the service whether it is served or not. If clients wait on it while
+    // the service listens on a port of its own choice, it has not taken it over.
+    let is_neglected =
+        |socket: &Socket| socket.waiting > 0 && subject.holds.contains(&socket.inode);
+    let may_be_neglected = parts().any(|(port, part)| listeners.on(port, part).any(is_neglected));
     let mut tree = Tree::default();
-    if !is_settled(known) {
+    if !is_settled(known) || may_be_neglected {
         tree.add(subject.main);
         known.adopt(&there, &tree);
     }
-    if !is_settled(known) {
+    if !is_settled(known) || may_be_neglected {
         for pid in rest() {
             tree.add(pid);
         }
@@ -184,11 +189,11 @@ pub fn observe(
         .map(|&(protocol, port)| {
             let seen = protocol.parts().iter().map(|&part| {
                 let elsewhere = (part == Protocol::Tcp).then_some(&elsewhere[..]);
-                judge(
-                    listeners.on(port, part),
-                    known,
-                    elsewhere.unwrap_or_default(),
-                )
+                let elsewhere = elsewhere.unwrap_or_default();
+                let here = listeners
+                    .on(port, part)
+                    .filter(|socket| elsewhere.is_empty() || !is_neglected(socket));
+                judge(here, known, elsewhere)
             });
             // Of a pair, the half with which more is wrong.
             seen.max_by_key(gravity).unwrap_or(Observed::NotListening)

@@ -44,6 +44,7 @@ pub(super) fn sockets(protocol: Protocol, states: u32, port: u16) -> io::Result<
                     state,
                     peer: (socket.foreign_port != 0)
                         .then(|| SocketAddr::new(socket.foreign_address, socket.foreign_port)),
+                    waiting: 0,
                 });
             }
         }

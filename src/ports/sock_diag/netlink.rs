@@ -95,6 +95,11 @@ fn dump(
                                 header.socket_id.destination_address,
                                 header.socket_id.destination_port,
                             )),
+                            waiting: if state == TcpState::Listen {
+                                header.recv_queue
+                            } else {
+                                0
+                            },
                         });
                     }
                 }
@@ -200,6 +205,7 @@ pub(super) fn from_proc(protocol: Protocol, states: u32, port: u16) -> io::Resul
                         uid,
                         state,
                         peer: peer(remote),
+                        waiting: 0,
                     })
                 }),
         );

@@ -171,6 +171,7 @@ fn table_with(inode: u64) -> Listeners {
             uid: 1000,
             state: sock_diag::TcpState::Listen,
             peer: None,
+            waiting: 0,
         }],
     }
 }
@@ -319,5 +320,41 @@ fn a_udp_port_is_listening_when_the_service_is_bound_to_it() {
             look(&of_udp, idle.pid())[..],
             [Observed::Stolen { pid, .. }] if pid == service.pid()
         ));
+    });
+}
+
+#[test]
+fn a_passed_listener_on_which_clients_wait_is_not_served_by_a_service_that_listens_elsewhere() {
+    in_own_network(|| {
+        let hold = Hold::take(8000).unwrap();
+        hold.listen().unwrap();
+        let inodes: Vec<u64> = hold.inodes().collect();
+        let look = || {
+            let listeners = Listeners::read(Protocol::Tcp).unwrap();
+            let subject = Subject {
+                ports: &[(Protocol::Tcp, 8000)],
+                holds: &inodes,
+                main: me(),
+            };
+            // This process has taken it over, and is known to have.
+            let mut known = Known(HashMap::from([(inodes[0], Whose::Service(me()))]));
+            observe(&listeners, &subject, &mut known, Vec::new, |_| false).remove(0)
+        };
+        assert!(matches!(look(), Observed::Listening { .. }));
+        let client = std::net::TcpStream::connect("127.0.0.1:8000").unwrap();
+        // Somebody waits: it may be busy.
+        assert!(matches!(look(), Observed::Listening { .. }));
+        let _elsewhere = listener("127.0.0.1:5173");
+        let wrong = Observed::WrongPort {
+            listens_on: vec![5173],
+        };
+        assert_eq!(look(), wrong);
+        drop(client);
+        assert_eq!(look(), wrong, "who has given up waits on in the queue");
+        let server = std::net::TcpListener::from(
+            hold.sockets().next().unwrap().try_clone_to_owned().unwrap(),
+        );
+        drop(server.accept().unwrap());
+        assert!(matches!(look(), Observed::Listening { .. }));
     });
 }

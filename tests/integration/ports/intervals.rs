@@ -128,3 +128,17 @@ fn the_exit_code_of_a_service_whose_port_was_stolen_is_no_success() {
     stack.write("go", "");
     up.wait().expect(1).says(&[&port, "was taken"]);
 }
+
+#[test]
+fn a_server_that_ignores_its_passed_socket_and_listens_elsewhere_is_found_out() {
+    let stack = TestStack::new(
+        "services: { api: { command: MISBEHAVE bind-elsewhere, environment: { P: $<PORT:auto> }, handoff: fd } }",
+    );
+    stack.run(&["up", "-d"]).ok();
+    let port = stack.port_of("api");
+    // Nobody answers, and the client gives up.
+    assert_eq!(stack.get(port, "/"), None);
+    let api = stack.wait_for("api", "wrong port", |api| api.port_state() == "wrong_port");
+    assert_ne!(api.phase(), "healthy");
+    stack.down();
+}
