@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::cli::printer::words;
 use crate::run::snapshot::{Event, Phase, PortState, ServiceSnapshot};
 use crate::support::name::{ServiceName, UnitName};
 
@@ -122,10 +123,16 @@ impl Readiness {
             .filter(|service| self.standing(service) == Standing::OnItsWay)
     }
 
-    /// Who is still on the way, as it is shown.
+    /// Who is still on the way, as it is shown, each with the reason if one is known:
+    /// `api (it listens on 5173 instead of 8003)`.
     pub fn pending(&self) -> Vec<String> {
         let unseen = self.unseen().map(ToString::to_string);
-        let seen = self.on_their_way().map(ServiceSnapshot::label);
+        let seen = self
+            .on_their_way()
+            .map(|service| match words::why(service) {
+                Some(why) => format!("{} ({why})", service.label()),
+                None => service.label(),
+            });
         unseen.chain(seen).collect()
     }
 
@@ -247,6 +254,14 @@ mod tests {
         assert_eq!(readiness.progress(), Progress::Pending, "one is not seen");
         readiness.see(&replica(2, Phase::Starting));
         assert_eq!(readiness.pending(), ["web-2"]);
+        readiness.see(&ServiceSnapshot {
+            reason: Some("it listens on 5173 instead of 8003".to_owned()),
+            ..replica(2, Phase::Starting)
+        });
+        assert_eq!(
+            readiness.pending(),
+            ["web-2 (it listens on 5173 instead of 8003)"]
+        );
         readiness.see(&replica(2, Phase::Failed));
         let failed = vec![samples::replica("web", 2)];
         assert_eq!(readiness.progress(), Progress::Settled { failed });

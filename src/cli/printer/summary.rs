@@ -126,16 +126,16 @@ fn what(service: &ServiceSnapshot) -> String {
             let text = words::waiting(service);
             text.strip_prefix("waiting ").unwrap_or_default().to_owned()
         }
-        Phase::Unhealthy => {
-            let reason = service.reason.as_deref().map(words::first_line);
-            reason.map_or(addresses, ToOwned::to_owned)
+        Phase::Unhealthy => words::why(service).unwrap_or(addresses),
+        // The address is where it should be reached, which is not to be read without what is wrong
+        // with it. That nobody answers yet is no more than the phase says.
+        Phase::Starting | Phase::Running | Phase::Healthy => {
+            let trouble = service.ports.iter().find_map(words::port_trouble);
+            let parts = [Some(addresses), trouble];
+            let parts = parts.into_iter().flatten().filter(|part| !part.is_empty());
+            parts.collect::<Vec<_>>().join("; ")
         }
-        Phase::Pending
-        | Phase::Starting
-        | Phase::Running
-        | Phase::Healthy
-        | Phase::Stopping
-        | Phase::Stopped => addresses,
+        Phase::Pending | Phase::Stopping | Phase::Stopped => addresses,
     }
 }
 
@@ -215,7 +215,7 @@ pub(super) fn failure(failure: &Failure, logs: Option<&str>, palette: Palette) -
 mod tests {
     use super::*;
     use crate::cli::printer::samples::{failed, healthy, port, service, stack, waiting};
-    use crate::run::snapshot::Exit;
+    use crate::run::snapshot::{Exit, PortState};
 
     const STYLE: SummaryStyle<'_> = SummaryStyle {
         palette: Palette::MONOCHROME,
@@ -276,6 +276,46 @@ mod tests {
         assert!(text.starts_with("shop has started; 1 of 1 service not ready yet\n"));
         let text = ready(&stack(vec![failed("api", 1, "exited with code 1")]), &STYLE);
         assert!(text.ends_with("nothing runs any more; `stack logs` shows the output\n"));
+    }
+
+    #[test]
+    fn a_port_that_went_wrong_is_told_with_evidence() {
+        let mut wrong = crate::cli::printer::samples::starting("w", 8_036, 0);
+        wrong.ports[0].state = PortState::WrongPort {
+            listens_on: vec![38785],
+        };
+        let early = ServiceSnapshot {
+            reason: Some("nothing listens on port 8037 yet".to_owned()),
+            ..crate::cli::printer::samples::starting("early", 8_037, 0)
+        };
+        let stolen = |mut service: ServiceSnapshot| {
+            service.ports[0].state = PortState::Stolen {
+                pid: 4711,
+                command: "python3 -m http.server".to_owned(),
+                bound_to: "127.0.0.1".to_owned(),
+            };
+            service
+        };
+        let unhealthy = ServiceSnapshot {
+            phase: Phase::Unhealthy,
+            ..healthy("db", 8_002, 0)
+        };
+        let services = vec![
+            wrong,
+            early,
+            stolen(healthy("api", 8_001, 0)),
+            stolen(unhealthy),
+        ];
+        insta::assert_snapshot!(ready(&stack(services), &STYLE), @r"
+        shop: 3 of 4 services not up
+
+          w      starting   http://localhost:8036/; it listens on 38785 instead of 8036
+          early  starting   http://localhost:8037/
+          api    healthy    http://localhost:8001/; port 8001 was taken by another process on 127.0.0.1: pid 4711 (python3 -m http.server)
+          db     unhealthy  port 8002 was taken by another process on 127.0.0.1: pid 4711 (python3 -m http.server)
+
+        ports are in /home/me/shop/.env; `stack logs -f` shows the output, `stack down` stops it
+        ");
     }
 
     #[test]

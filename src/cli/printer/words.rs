@@ -67,7 +67,38 @@ pub(crate) fn change(
         | Phase::Failed
         | Phase::Stopped => None,
     };
-    said_of_phase.or_else(|| port_change(previous, next))
+    with_trouble(said_of_phase, previous, next)
+}
+
+/// What is said of the phase, and what is already known to be wrong in the same snapshot: once it
+/// is told it is no news any more, so nobody would hear of it later.
+fn with_trouble(
+    said_of_phase: Option<Said>,
+    previous: Option<&ServiceSnapshot>,
+    next: &ServiceSnapshot,
+) -> Option<Said> {
+    let trouble = port_change(previous, next);
+    let Some(mut told) = said_of_phase else {
+        return trouble;
+    };
+    let is_told = match next.phase {
+        Phase::Starting | Phase::Running | Phase::Healthy => true,
+        // These say themselves why.
+        Phase::Pending
+        | Phase::Waiting
+        | Phase::Unhealthy
+        | Phase::Stopping
+        | Phase::Backoff
+        | Phase::Completed
+        | Phase::Failed
+        | Phase::Stopped => false,
+    };
+    if let Some(trouble) = trouble.filter(|_| is_told) {
+        told.text.push_str("; ");
+        told.text.push_str(&trouble.text);
+        told.rank = told.rank.max(trouble.rank);
+    }
+    Some(told)
 }
 
 fn waiting_change(previous: Option<&ServiceSnapshot>, next: &ServiceSnapshot) -> Option<Said> {
@@ -154,11 +185,22 @@ pub(crate) fn port_trouble(port: &PortSnapshot) -> Option<String> {
             bound_to,
         } => Some(stolen(port.port, *pid, command, bound_to)),
         PortState::WrongPort { listens_on } => Some(format!(
-            "asked for port {}, listens on {}",
-            port.port,
-            crate::support::text::list(listens_on)
+            "it listens on {} instead of {}",
+            crate::support::text::list(listens_on),
+            port.port
         )),
     }
+}
+
+/// Why it is where it is, on one line; a wait and a port that is not as it should be count too.
+pub(crate) fn why(service: &ServiceSnapshot) -> Option<String> {
+    if let Some(reason) = &service.reason {
+        return Some(first_line(reason).to_owned());
+    }
+    if !service.waiting_for.is_empty() {
+        return Some(waiting(service));
+    }
+    service.ports.iter().find_map(port_trouble)
 }
 
 /// `port 8003 was taken by another process on 127.0.0.1: pid 4711 (nginx: master)`, as far as it is

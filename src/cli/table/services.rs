@@ -43,7 +43,7 @@ pub fn services<'a>(services: impl IntoIterator<Item = &'a ServiceSnapshot>, now
                 String::new()
             }
             .into(),
-            reason(service).into(),
+            words::why(service).unwrap_or_default().into(),
         ]);
     }
     table.without_empty_columns()
@@ -100,21 +100,6 @@ fn exit(exit: Exit) -> String {
         Exit::Code(code) => code.to_string(),
         Exit::Signal(signal) => words::signal_name(signal),
     }
-}
-
-/// Why it is where it is, on one line; a wait and a port that is not as it should be count too.
-fn reason(service: &ServiceSnapshot) -> String {
-    if let Some(reason) = &service.reason {
-        return words::first_line(reason).to_owned();
-    }
-    if !service.waiting_for.is_empty() {
-        return format!("waiting for {}", service.waiting_for.join(", "));
-    }
-    service
-        .ports
-        .iter()
-        .find_map(words::port_trouble)
-        .unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -188,11 +188,51 @@ fn a_port_that_goes_wrong_is_news_within_a_phase() {
     Trouble port 8001 was taken by another process on 127.0.0.1: pid 77 (nginx: master)
     -
     Trouble port 8001 was taken by a process that cannot be seen on 127.0.0.1
-    Trouble asked for port 8001, listens on 5173, 5174
+    Trouble it listens on 5173, 5174 instead of 8001
     -
     Step stopping (pid 4001)
     -
     ");
+}
+
+#[test]
+fn what_is_wrong_from_the_start_is_said_with_the_start() {
+    let starting = ServiceSnapshot {
+        reason: Some("it listens on 38785 instead of 8036".to_owned()),
+        ports: vec![PortSnapshot {
+            state: PortState::WrongPort {
+                listens_on: vec![38785],
+            },
+            ..port(8_036)
+        }],
+        ..starting("w", 8_036, 0)
+    };
+    let said = change(Some(&service("w")), &starting, 0).unwrap();
+    assert_eq!(said.rank, Rank::Trouble);
+    assert_eq!(
+        said.text,
+        "started (pid 4036); it listens on 38785 instead of 8036"
+    );
+    let healthy = ServiceSnapshot {
+        phase: Phase::Healthy,
+        reason: None,
+        ports: vec![PortSnapshot {
+            state: PortState::Stolen {
+                pid: 12,
+                command: "thief".to_owned(),
+                bound_to: "127.0.0.1".to_owned(),
+            },
+            ..port(8_036)
+        }],
+        ..starting.clone()
+    };
+    let said = change(Some(&starting), &healthy, 0).unwrap();
+    assert_eq!(said.rank, Rank::Trouble);
+    assert!(
+        said.text
+            .ends_with("; port 8036 was taken by another process on 127.0.0.1: pid 12 (thief)"),
+        "{said:?}"
+    );
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::api::messages::{Update, code};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Stop};
-use crate::cli::printer::Printer;
+use crate::cli::printer::{Printer, words};
 use crate::cli::readiness::{Progress, Readiness, Target};
 use crate::plan::model::UnitPlan;
 use crate::run::control::StackSnapshot;
@@ -161,10 +161,10 @@ pub(super) async fn follow(
     if matches!(outcome, End::Astray) {
         for service in readiness.astray() {
             let name = service.label();
-            let reason = service.reason.clone();
             waiting.printer.line_err(format!(
                 "error: {name} is not ready: {}",
-                reason.unwrap_or_else(|| "it does not listen where it was told to".to_owned())
+                words::why(service)
+                    .unwrap_or_else(|| "it does not listen where it was told to".to_owned())
             ));
         }
         return Ok(ExitCode::Failed);
