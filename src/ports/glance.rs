@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use super::ledger::StackPort;
 use super::owner::{all_processes_of, command, descends};
 use super::sock_diag::{self, Socket};
+use super::system::variable_of;
 use crate::support::protocol::Protocol;
 
 /// What is on a port of a running stack, seen from outside.
@@ -51,20 +52,23 @@ pub fn glance(ports: &[StackPort], keepers: &[i32]) -> io::Result<Vec<Glance>> {
     let processes = all_processes_of(&inodes);
     let judged = ports.iter().map(|port| {
         let supervisor = port.supervisor.unwrap_or(0);
+        let instance = port.owner.instance.as_str();
         let here = sockets
             .iter()
             .filter(|socket| socket.port == port.port && socket.protocol.overlaps(port.protocol));
         let mut seen = Glance::Nothing;
         for socket in here {
             let pids = processes.get(&socket.inode).map_or(&[][..], Vec::as_slice);
-            seen = worse(seen, judge(socket, pids, supervisor, keepers));
+            seen = worse(seen, judge(socket, pids, (supervisor, instance), keepers));
         }
         seen
     });
     Ok(judged.collect())
 }
 
-fn judge(socket: &Socket, pids: &[i32], supervisor: i32, keepers: &[i32]) -> Glance {
+/// `stack` are its supervisor and its instance.
+fn judge(socket: &Socket, pids: &[i32], stack: (i32, &str), keepers: &[i32]) -> Glance {
+    let (supervisor, instance) = stack;
     // A listener that is handed over is open in the supervisor, too; the service is who serves.
     let others: Vec<i32> = pids
         .iter()
@@ -78,7 +82,13 @@ fn judge(socket: &Socket, pids: &[i32], supervisor: i32, keepers: &[i32]) -> Gla
     if !socket.serves() {
         return Glance::Nothing;
     }
-    match others.iter().find(|&&pid| descends(pid, &[supervisor])) {
+    // Where the supervisor is dead a daemon descends from nobody of the stack any more, but bears
+    // its mark.
+    let is_own = |pid: i32| {
+        descends(pid, &[supervisor])
+            || variable_of(pid, "STACK_INSTANCE").is_some_and(|mark| mark == instance)
+    };
+    match others.iter().find(|&&pid| is_own(pid)) {
         Some(&pid) => Glance::Listening { address, pid },
         None => match others.first() {
             Some(&pid) => Glance::Stolen {

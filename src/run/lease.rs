@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::process::{LeaseSlot, ProcessId, boot_id, clock_ticks, now_ticks};
-use crate::support::name::UnitName;
+use crate::support::name::{ServiceName, UnitName};
 
 /// The length of a line, its end included: a pid, two clock readings, a name of 63 bytes and a
 /// replica's number fit.
@@ -137,6 +137,15 @@ pub(crate) fn read(path: &Path) -> Vec<Lease> {
 }
 
 impl Lease {
+    /// The unit, if that is what the file names.
+    pub(crate) fn unit_name(&self) -> Option<UnitName> {
+        let (service, replica) = self.unit.split_once('@')?;
+        Some(UnitName {
+            service: ServiceName::new(service).ok()?,
+            replica: replica.parse().ok()?,
+        })
+    }
+
     /// The process of the lease, if that very process still runs.
     pub(crate) fn process(&self) -> Option<ProcessId> {
         let process = ProcessId::of(self.pid)?;
@@ -148,7 +157,6 @@ impl Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::support::name::ServiceName;
 
     fn names() -> Vec<UnitName> {
         ["db", "api"]
@@ -175,6 +183,7 @@ mod tests {
         let leases = read(&path);
         assert_eq!(leases.len(), 1);
         assert_eq!(leases[0].unit, "api@1");
+        assert_eq!(leases[0].unit_name().as_ref(), Some(&names()[1]));
         assert_eq!(leases[0].process().map(|process| process.pid), Some(pid));
 
         // The same pid, started long ago, is somebody else's.

@@ -4,7 +4,7 @@
 //! the mark in every service's environment. The round is repeated until nothing new is found, since
 //! a dying process may start others.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use nix::libc::{SIGCONT, SIGKILL, SIGTERM};
 
 use super::lease;
 use super::process::{ProcessId, descendants, environment_has, session_members, signal_process};
+use crate::support::name::UnitName;
 
 /// How long leftovers may take after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
@@ -30,6 +31,26 @@ pub struct Leftovers {
     pub ended: usize,
     /// The pids of those that did not end.
     pub remaining: Vec<i32>,
+}
+
+/// The main processes that still run of an instance that has no supervisor any more, by unit; none
+/// where its supervisor or its guardian has ended everything. Whoever asks has seen that nobody has
+/// the lock.
+pub fn running(lease_path: &Path) -> HashMap<UnitName, i32> {
+    let leases = lease::read(lease_path);
+    let alive = leases.iter().filter(|lease| lease.process().is_some());
+    alive
+        .filter_map(|lease| Some((lease.unit_name()?, lease.pid)))
+        .collect()
+}
+
+/// Leaves a lease as one does who is killed, for tests: that `pid` was started for `unit`.
+#[cfg(test)]
+pub(crate) fn leave(lease_path: &Path, unit: &UnitName, pid: i32) {
+    let boot = super::process::boot_id();
+    let (service, replica) = (&unit.service, unit.replica);
+    let text = format!("boot {boot}\n{pid} 0 {} {service}@{replica}\n", u64::MAX);
+    fs_err::write(lease_path, text).unwrap();
 }
 
 /// Ends every process of an instance that has no supervisor any more. Blocks. The caller holds the

@@ -1,5 +1,6 @@
 //! What there is to speak to: a running supervisor, or what the last one left.
 
+use std::collections::HashMap;
 use std::io;
 use std::time::Duration;
 
@@ -8,8 +9,9 @@ use tokio::time::{Instant, sleep};
 use super::{Context, VerbError};
 use crate::api::client::{ANSWER_DEADLINE, Client, ClientError};
 use crate::run::control::StackSnapshot;
+use crate::run::leftovers;
 use crate::run::snapshot::Phase;
-use crate::support::name::ServiceName;
+use crate::support::name::{ServiceName, UnitName};
 use crate::support::text;
 
 /// How often a supervisor that is just starting or ending is looked at.
@@ -85,10 +87,25 @@ impl Context<'_> {
         match self.look().await? {
             Seen::Running(snapshot) => Ok(*snapshot),
             Seen::Past(snapshot) => {
-                self.output
-                    .message("warning: nothing is running here; these are the last values");
+                let is_left = snapshot.services.iter().any(|s| s.phase.is_alive());
+                self.output.message(if is_left {
+                    "warning: the supervisor was killed, and what it started runs on; these are \
+                     the last values"
+                } else {
+                    "warning: nothing is running here; these are the last values"
+                });
                 Ok(*snapshot)
             }
+        }
+    }
+
+    /// What runs on though supervisor and guardian were killed. A guardian that is at work still has
+    /// the lock, and stops it all.
+    fn left_running(&self) -> HashMap<UnitName, i32> {
+        if self.instance.is_locked() {
+            HashMap::new()
+        } else {
+            leftovers::running(&self.instance.lease_path())
         }
     }
 
@@ -100,7 +117,7 @@ impl Context<'_> {
         };
         match fs_err::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(|snapshot| Some(ended(snapshot)))
+                .map(|snapshot| Some(ended(snapshot, &self.left_running())))
                 .map_err(|error| failed(error.into())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(error)),
@@ -108,13 +125,21 @@ impl Context<'_> {
     }
 }
 
-/// The state that a supervisor left, as it is now that nothing runs: one that was killed could not
-/// say how its services ended, but the guardian has stopped them.
-fn ended(mut snapshot: StackSnapshot) -> StackSnapshot {
+/// The state that a supervisor left, as it is now that it has gone: one that was killed could not
+/// say how its services ended, but the guardian has stopped them. Where that was killed as well they
+/// are `running` on, each with its pid; nobody has looked since how they are.
+fn ended(mut snapshot: StackSnapshot, running: &HashMap<UnitName, i32>) -> StackSnapshot {
     for service in &mut snapshot.services {
-        if !service.phase.is_at_rest() {
+        if let Some(&pid) = running.get(&service.unit()) {
+            service.phase = Phase::Running;
+            service.pid = Some(pid);
+            service.waiting_for.clear();
+            service.reason =
+                Some("runs on without a supervisor; `stack up` or `stack down` ends it".to_owned());
+        } else if !service.phase.is_at_rest() {
             service.phase = Phase::Stopped;
             service.pid = None;
+            service.waiting_for.clear();
             service.reason = Some("the supervisor was killed".to_owned());
         }
     }

@@ -218,6 +218,36 @@ async fn what_has_ended_is_still_known() {
     assert_eq!(project.said.messages.len(), 2, "a warning each");
 }
 
+#[tokio::test]
+async fn what_runs_on_after_both_were_killed_is_not_said_to_be_stopped() {
+    let mut project = Project::past(&with_ports(&["PORT"]));
+    let own = i32::try_from(std::process::id()).unwrap();
+    let unit = UnitName::first(name("web"));
+    crate::run::leftovers::leave(&project.instance.lease_path(), &unit, own);
+    let format = ListFormat::Json;
+    ps::run(&mut project.context(), &PsArgs { format }, ps::plain_table)
+        .await
+        .unwrap();
+    let services: Vec<ServiceSnapshot> = serde_json::from_str(&project.said.data[0]).unwrap();
+    let web = services.iter().find(|s| s.service == name("web")).unwrap();
+    assert_eq!((web.phase, web.pid), (Phase::Running, Some(own)));
+    let reason = web.reason.as_deref().unwrap();
+    assert!(
+        reason.starts_with("runs on without a supervisor"),
+        "{reason}"
+    );
+    assert!(
+        services
+            .iter()
+            .all(|s| s.service == name("web") || !s.phase.is_alive())
+    );
+    let format = EnvFormat::Dotenv;
+    env::run(&mut project.context(), &EnvArgs { format })
+        .await
+        .unwrap();
+    assert!(project.said.messages[0].contains("runs on"));
+}
+
 #[test]
 fn a_port_is_found_by_its_name_or_because_there_is_one() {
     let find = |ports: &[&str], service: &str, port: Option<&str>| {

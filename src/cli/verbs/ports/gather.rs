@@ -13,7 +13,8 @@ use crate::ports::request::Owner;
 use crate::ports::{Glance, StackPort, glance, sock_diag};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Holder, Instance};
-use crate::support::name::{ProjectName, ServiceName};
+use crate::run::leftovers;
+use crate::support::name::{ProjectName, ServiceName, UnitName};
 use crate::support::protocol::Protocol;
 use crate::support::text;
 
@@ -36,9 +37,23 @@ struct Stack {
     ports: Vec<StackPort>,
 }
 
-/// Every port of the stacks to which the `live` ports of the ledger belong. `state_dir` is where
-/// the files of stacks are whose project directory cannot be written.
-pub(super) async fn gather(live: Vec<StackPort>, state_dir: &Path) -> Gathered {
+/// Every port of the stacks to which the `live` ports of the ledger belong, and those of the
+/// `sticky` ones whose services run on without a supervisor. `state_dir` is where the files of stacks
+/// are whose project directory cannot be written.
+pub(super) async fn gather(
+    live: Vec<StackPort>,
+    sticky: &[StackPort],
+    state_dir: &Path,
+) -> Gathered {
+    let is_live = |port: &StackPort| {
+        let mut live = live.iter();
+        live.any(|live| live.owner.instance == port.owner.instance)
+    };
+    let sleeping: Vec<StackPort> = sticky
+        .iter()
+        .filter(|port| !is_live(port))
+        .cloned()
+        .collect();
     let stacks = by_stack(live);
     let holders: Vec<Option<Holder>> = stacks
         .iter()
@@ -69,13 +84,72 @@ pub(super) async fn gather(live: Vec<StackPort>, state_dir: &Path) -> Gathered {
             None => gathered.rows.extend(rows_without(stack, holder.as_ref())),
         }
     }
+    for stack in by_stack(sleeping) {
+        let rows = rows_left_running(&stack, state_dir);
+        if !rows.is_empty() {
+            gathered.notes.push(format!(
+                "{}: its supervisor was killed, and what it started runs on; `stack up` or `stack \
+                 down` there ends it",
+                title(&stack)
+            ));
+            gathered.rows.extend(rows);
+        }
+    }
     gathered
 }
 
 /// Who runs a stack now, by its lock.
 fn holder(owner: &Owner, state_dir: &Path) -> Option<Holder> {
+    instance(owner, state_dir)?.holder()
+}
+
+/// Where a stack of the ledger has its files.
+fn instance(owner: &Owner, state_dir: &Path) -> Option<Instance> {
     let project = ProjectName::new(&owner.project).ok()?;
-    Instance::new(project, owner.project_dir.clone(), state_dir).holder()
+    Some(Instance::new(project, owner.project_dir.clone(), state_dir))
+}
+
+/// `stack `shop` (/home/me/shop)`.
+fn title(stack: &Stack) -> String {
+    format!(
+        "stack `{}` ({})",
+        stack.owner.project,
+        plain(&stack.owner.project_dir.to_string_lossy())
+    )
+}
+
+/// The ports of services that run on though supervisor and guardian were killed, as the kernel sees
+/// them. The ledger knows the stack as one that does not run.
+fn rows_left_running(stack: &Stack, state_dir: &Path) -> Vec<PortRow> {
+    let Some(instance) = instance(&stack.owner, state_dir) else {
+        return Vec::new();
+    };
+    let running = leftovers::running(&instance.lease_path());
+    // Who has the lock starts it anew, or ends what was left.
+    if running.is_empty() || instance.is_locked() {
+        return Vec::new();
+    }
+    let of_running = |port: &StackPort| {
+        let pid = *running.get(&UnitName {
+            service: port.key.service.clone(),
+            replica: port.key.replica,
+        })?;
+        // What descends from the service's main process is its own.
+        Some(StackPort {
+            supervisor: Some(pid),
+            ..port.clone()
+        })
+    };
+    let ports: Vec<StackPort> = stack.ports.iter().filter_map(of_running).collect();
+    let replicas = replicas(&stack.ports);
+    let Ok(seen) = glance(&ports, &[]) else {
+        return Vec::new();
+    };
+    let rows = ports.iter().zip(&seen).map(|(port, seen)| PortRow {
+        supervisor_pid: None,
+        ..PortRow::unverified(port, replicas[&port.key.service], Some(seen))
+    });
+    rows.collect()
 }
 
 /// The processes that have the holds of these stacks open, supervisors before guardians.
@@ -189,9 +263,68 @@ fn note(stack: &Stack, holder: Option<&Holder>, error: &ClientError) -> Option<S
         format!(" (pid {})", holder.supervisor_pid)
     });
     Some(format!(
-        "stack `{}` ({}): {}{pid}; its ports are shown as the kernel sees them",
-        stack.owner.project,
-        plain(&stack.owner.project_dir.to_string_lossy()),
+        "{}: {}{pid}; its ports are shown as the kernel sees them",
+        title(stack),
         text::chain(error)
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::verbs::ports::row::RowState;
+    use crate::ports::request::PortKey;
+    use crate::support::name::PortName;
+
+    fn port(service: &str, replica: u32, number: u16) -> StackPort {
+        StackPort {
+            owner: Owner {
+                instance: "shop-1".to_owned(),
+                project: "shop".to_owned(),
+                project_dir: "/shop".into(),
+            },
+            key: PortKey {
+                service: ServiceName::new(service).unwrap(),
+                replica,
+                name: PortName::new("PORT").unwrap(),
+            },
+            protocol: Protocol::Tcp,
+            port: number,
+            supervisor: None,
+        }
+    }
+
+    #[test]
+    fn what_runs_on_without_a_supervisor_is_listed_with_its_pid() {
+        let directory = tempfile::tempdir().unwrap();
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let number = server.local_addr().unwrap().port();
+        let mut sticky = [port("web", 1, number), port("gone", 1, 1)];
+        for port in &mut sticky {
+            port.owner.project_dir = directory.path().to_path_buf();
+        }
+        let instance = instance(&sticky[0].owner, directory.path()).unwrap();
+        instance.create().unwrap();
+        let web = UnitName::first(ServiceName::new("web").unwrap());
+        let own = std::process::id();
+        leftovers::leave(&instance.lease_path(), &web, i32::try_from(own).unwrap());
+
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let gathered = runtime.block_on(gather(Vec::new(), &sticky, directory.path()));
+        let rows: Vec<_> = gathered
+            .rows
+            .iter()
+            .map(|row| (row.label(), row.state, row.pid, row.supervisor_pid))
+            .collect();
+        let pid = i32::try_from(own).ok();
+        assert_eq!(rows, [("web".to_owned(), RowState::Listening, pid, None)]);
+        assert!(
+            gathered.notes[0].contains("runs on"),
+            "{:?}",
+            gathered.notes
+        );
+        assert_eq!(remembered(sticky.to_vec(), &gathered.rows), []);
+    }
 }

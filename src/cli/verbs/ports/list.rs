@@ -18,7 +18,7 @@ use crate::support::protocol::Protocol;
 pub(super) fn list(invocation: &Invocation, args: &PortsArgs) -> Result<ExitCode, Stop> {
     let ledger = invocation.ledger().overview();
     let Gathered { mut rows, notes } =
-        runtime()?.block_on(gather(ledger.live, &invocation.state_dir()));
+        runtime()?.block_on(gather(ledger.live, &ledger.sticky, &invocation.state_dir()));
     let sleeping = remembered(ledger.sticky, &rows);
     let has_more = !args.all && !sleeping.is_empty();
     if args.all {

@@ -54,9 +54,11 @@ pub(super) fn who(invocation: &Invocation, args: &PortsWhoArgs) -> Result<ExitCo
         .sticky
         .retain(|sticky| sticky.port == port && !running.contains(&sticky.owner.instance));
 
-    let Gathered { mut rows, notes } = runtime()?.block_on(gather(ledger.live, &state_dir));
+    let Gathered { mut rows, notes } =
+        runtime()?.block_on(gather(ledger.live, &ledger.sticky, &state_dir));
     rows.retain(|row| row.port == port);
-    rows.extend(remembered(ledger.sticky, &[]));
+    let sleeping = remembered(ledger.sticky, &rows);
+    rows.extend(sleeping);
     let explanation = Explanation {
         port,
         stacks: rows,
