@@ -166,7 +166,8 @@ pub(super) fn keepers(live: &[StackPort], state_dir: &Path) -> Vec<i32> {
     supervisors.chain(guardians).chain(known).collect()
 }
 
-/// The ports by stack, sorted by project directory, then by name.
+/// The ports by stack, sorted by project directory, then by name. Within a stack the ledger has the
+/// services in the order of the file, but replicas that were added later anywhere.
 fn by_stack(live: Vec<StackPort>) -> Vec<Stack> {
     let mut stacks: Vec<Stack> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
@@ -181,6 +182,15 @@ fn by_stack(live: Vec<StackPort>) -> Vec<Stack> {
                 stacks.len() - 1
             });
         stacks[place].ports.push(port);
+    }
+    for stack in &mut stacks {
+        let mut ranks: HashMap<ServiceName, usize> = HashMap::new();
+        for port in &stack.ports {
+            let rank = ranks.len();
+            ranks.entry(port.key.service.clone()).or_insert(rank);
+        }
+        let ports = &mut stack.ports;
+        ports.sort_by_key(|port| (ranks[&port.key.service], port.key.replica));
     }
     stacks.sort_by(|one, other| {
         let key = |stack: &Stack| (stack.owner.project_dir.clone(), stack.owner.project.clone());
@@ -292,6 +302,19 @@ mod tests {
             port: number,
             supervisor: None,
         }
+    }
+
+    #[test]
+    fn replicas_are_listed_in_order_though_the_ledger_has_them_as_they_came() {
+        let sticky = vec![
+            port("web", 3, 8003),
+            port("api", 1, 8000),
+            port("web", 1, 8001),
+            port("web", 2, 8002),
+        ];
+        let rows = remembered(sticky, &[]);
+        let labels: Vec<String> = rows.iter().map(PortRow::label).collect();
+        assert_eq!(labels, ["web-1", "web-2", "web-3", "api"]);
     }
 
     #[test]
