@@ -25,6 +25,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::unistd::{AccessFlags, access};
+
 use crate::ports::request::{Owner, PortKey};
 use crate::support::protocol::Protocol;
 
@@ -36,6 +38,9 @@ pub(crate) use session::Session;
 
 /// How long a transaction waits for the lock. Others hold it for a fraction of a millisecond.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+/// How long somebody who only looks waits for the lock, to learn whether others can have it.
+const GLANCE_WAIT: Duration = Duration::from_millis(200);
 
 /// The ledger of one state directory. Cheap to make; nothing is opened before it is used.
 #[derive(Debug, Clone)]
@@ -188,16 +193,40 @@ impl Ledger {
         &self.directory
     }
 
-    /// Everything at once, so that the parts fit together; read without the lock.
+    /// Everything at once, so that the parts fit together; read without the lock. That is tried
+    /// afterwards, for a moment: where it cannot be had, or the directory not be written, a warning
+    /// says so, as stacks may run that could not be noted.
     pub fn overview(&self) -> LedgerOverview {
         let session = Session::read(self);
         let (book, here) = (&session.book, &session.here);
-        LedgerOverview {
+        let mut overview = LedgerOverview {
             live: book.live_ports(here, None, None),
             sticky: book.sticky_ports(here, None, None),
             granted: book.granted(here).collect(),
-            warnings: session.warnings(),
+            warnings: Vec::new(),
+        };
+        // Damage within a row shows when it is read.
+        overview.warnings = session.warnings();
+        if overview.warnings.is_empty() {
+            overview.warnings.extend(self.doubt());
         }
+        overview
+    }
+
+    /// What keeps stacks from writing it now: though it can be read, it may not name all of them.
+    fn doubt(&self) -> Option<LedgerWarning> {
+        if self.lock_path().exists() {
+            let ledger = self.clone().with_lock_wait(self.lock_wait.min(GLANCE_WAIT));
+            if let Err(warning) = lock::lock(&ledger) {
+                return Some(warning);
+            }
+        }
+        // Where there is none yet, it will be made below the first directory that there is.
+        let place = self.directory.ancestors().find(|place| place.exists())?;
+        let writable = access(place, AccessFlags::W_OK).err()?;
+        Some(LedgerWarning::Unusable {
+            reason: format!("`{}`: {}", place.display(), writable.desc()),
+        })
     }
 
     /// Every port that a running stack of this network namespace holds.

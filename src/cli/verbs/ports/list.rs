@@ -44,7 +44,9 @@ pub(super) fn list(invocation: &Invocation, args: &PortsArgs) -> Result<ExitCode
                 .map_err(|error| stop_of(&VerbError::Json(error)))?;
             printer.line_out(text);
         }
-        ListFormat::Table if rows.is_empty() => printer.line_err(empty(has_more)),
+        ListFormat::Table if rows.is_empty() => {
+            printer.line_err(empty(ledger.warnings.is_empty(), has_more));
+        }
         ListFormat::Table => {
             let columns = printer.stdout_columns();
             let place = Place::of(invocation, columns.is_some());
@@ -59,13 +61,19 @@ pub(super) fn list(invocation: &Invocation, args: &PortsArgs) -> Result<ExitCode
     Ok(ExitCode::Done)
 }
 
-fn empty(has_more: bool) -> &'static str {
-    if has_more {
-        "no stack of yours that has ports runs\nhint: `stack ports --all` lists those that were \
-         had last"
-    } else {
+/// Instead of an empty table. That nothing runs is certain only where the ledger `is_whole`.
+fn empty(is_whole: bool, has_more: bool) -> String {
+    let lead = if is_whole {
         "no stack of yours that has ports runs"
-    }
+    } else {
+        "no stack of yours is known that has ports and runs, but the ledger may not name all"
+    };
+    let hint = if has_more {
+        "\nhint: `stack ports --all` lists those that were had last"
+    } else {
+        ""
+    };
+    format!("{lead}{hint}")
 }
 
 fn table(rows: &[PortRow], place: &Place) -> Table {
@@ -191,6 +199,13 @@ mod tests {
         };
         let text = table(&rows()[..1], &place).render(Palette::MONOCHROME, None);
         assert!(text.contains(" ~/shop\n"), "{text}");
+    }
+
+    #[test]
+    fn that_nothing_runs_is_no_fact_where_the_ledger_is_in_doubt() {
+        assert_eq!(empty(true, false), "no stack of yours that has ports runs");
+        assert!(empty(false, false).contains("may not name all"));
+        assert!(empty(true, true).ends_with("lists those that were had last"));
     }
 
     #[test]

@@ -143,7 +143,7 @@ fn strangers(told: &Explanation) -> String {
     };
     let number = number(port, first.protocol);
     match first.state {
-        SocketRole::Listening => format!("{number} is taken by {}", owner(first)),
+        SocketRole::Listening => format!("{number} is taken by {}", marked(first)),
         SocketRole::Held => format!("{number} is held by the supervisor of a stack"),
         SocketRole::Bound => format!(
             "{number} is taken by {}, which is bound to it and does not listen",
@@ -163,6 +163,22 @@ fn strangers(told: &Explanation) -> String {
             "nobody has {number} any more, but closed connections are left, which the kernel keeps \
              for a minute"
         ),
+    }
+}
+
+/// Its process, and the service as which a stack started it that the ledger does not know: the marks
+/// are inherited by whatever the service starts.
+fn marked(socket: &PortSocket) -> String {
+    let process = socket.process.as_ref();
+    let marks = process.and_then(|process| process.service.as_ref().zip(process.instance.as_ref()));
+    match marks {
+        Some((service, instance)) => format!(
+            "{}, which service `{}` of the stack {} started",
+            owner(socket),
+            plain(service),
+            plain(instance)
+        ),
+        None => owner(socket),
     }
 }
 

@@ -42,6 +42,7 @@ pub(super) fn wait(
         owner: _,
         released: _,
         ledger: _,
+        is_noted: _,
         messages,
     } = prepared;
     drop((holds, lock, listener));

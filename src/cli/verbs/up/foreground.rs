@@ -8,6 +8,7 @@ use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
+use super::note::Note;
 use super::prepare::Prepared;
 use super::show;
 use crate::api::{server, socket};
@@ -19,7 +20,6 @@ use crate::cli::printer::Printer;
 use crate::cli::viewer::Viewer;
 use crate::plan::model::UnitPlan;
 use crate::ports::original_soft_limit;
-use crate::ports::request::PortKey;
 use crate::run::Nobody;
 use crate::run::instance::Holder;
 use crate::run::launch::Seat;
@@ -27,7 +27,6 @@ use crate::run::logs::LogSink;
 use crate::run::snapshot::{Event, Exit};
 use crate::run::supervisor::{Options, Outcome, Parts, Supervisor};
 use crate::support::name::{ServiceName, UnitName};
-use crate::support::protocol::Protocol;
 
 /// Runs the supervisor to its end. Returns the exit code of the whole.
 pub(super) fn supervise(
@@ -42,7 +41,14 @@ pub(super) fn supervise(
     let local = LocalSet::new();
     if options.is_detached {
         logging::to_stderr(invocation.global.verbose);
-        note_holds(invocation, &prepared);
+        // The process that allocated the ports ends soon. The ledger must name one that lives as long
+        // as the holds, or others would not learn whose they are. Where it could not be written just
+        // now, nobody is kept waiting for it once more.
+        let is_noted = prepared.is_noted && note(&prepared).write();
+        let prepared = Prepared {
+            is_noted,
+            ..prepared
+        };
         return local.block_on(&runtime, run(prepared, seat, options, Nobody, None));
     }
     let units: Vec<UnitName> = prepared.plan.units.iter().map(UnitPlan::name).collect();
@@ -76,26 +82,8 @@ fn end_on_panic() {
     }));
 }
 
-/// In the background the process that allocated the ports ends soon. The ledger must name one that
-/// lives as long as the holds, or others would not learn whose they are.
-fn note_holds(invocation: &Invocation, prepared: &Prepared) {
-    let units = prepared.plan.units.iter();
-    let ports: Vec<(PortKey, Protocol, u16)> = units
-        .flat_map(|unit| {
-            unit.ports.iter().map(|port| {
-                let key = PortKey {
-                    service: unit.service.clone(),
-                    replica: unit.replica,
-                    name: port.name.clone(),
-                };
-                (key, port.protocol, port.port)
-            })
-        })
-        .collect();
-    if !ports.is_empty() {
-        // What could not be written has been said when the ports were allocated.
-        drop(invocation.ledger().hold(&prepared.owner, &ports));
-    }
+fn note(prepared: &Prepared) -> Note {
+    Note::new(&prepared.ledger, &prepared.owner, &prepared.plan)
 }
 
 async fn run<S: LogSink + 'static>(
@@ -105,6 +93,8 @@ async fn run<S: LogSink + 'static>(
     viewer: S,
     printer: Option<Arc<Printer>>,
 ) -> Result<ExitCode, Stop> {
+    let noting =
+        (!prepared.is_noted).then(|| tokio::task::spawn_local(note(&prepared).write_later()));
     let Prepared {
         plan,
         holds,
@@ -116,6 +106,7 @@ async fn run<S: LogSink + 'static>(
         owner,
         released,
         ledger,
+        is_noted: _,
         messages: _,
     } = prepared;
     let replicas = plan
@@ -174,6 +165,9 @@ async fn run<S: LogSink + 'static>(
         .run()
         .await
         .map_err(|error| Stop::system(&error))?;
+    if let Some(noting) = noting {
+        noting.abort();
+    }
     drop(end_tx);
     drop(showing.await);
     drop(serving.await);

@@ -4,6 +4,7 @@ mod attach;
 mod detached;
 mod dry_run;
 mod foreground;
+mod note;
 mod prepare;
 mod show;
 

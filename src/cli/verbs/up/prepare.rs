@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
+use super::note::is_written;
 use crate::api::{socket, socket_path};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
@@ -15,7 +16,7 @@ use crate::cli::invocation::{Invocation, Ready, Stop};
 use crate::dotenv;
 use crate::plan::{Assignment, Draft, Plan};
 use crate::ports::request::{Owner, PortKey};
-use crate::ports::{Batch, Hold, Ledger, allocate};
+use crate::ports::{Batch, Hold, Ledger, PortWarning, allocate};
 use crate::run::instance::{Instance, InstanceLock};
 use crate::run::leftovers;
 use crate::spec::problem::Problem;
@@ -37,6 +38,8 @@ pub(super) struct Prepared {
     /// Ports whose servers need their hold to be released, as earlier runs have learned.
     pub(super) released: HashSet<PortKey>,
     pub(super) ledger: Ledger,
+    /// Whether the ledger knows of the ports.
+    pub(super) is_noted: bool,
     /// What to say before anything is started.
     pub(super) messages: Vec<String>,
 }
@@ -54,7 +57,7 @@ pub(super) fn prepare(
         messages.push(ready.warnings.trim_end().to_owned());
     }
     reap_leftovers(&instance, &mut messages)?;
-    let (mut plan, holds) = plan(invocation, &ready.draft, args, &mut messages)?;
+    let (mut plan, holds, is_noted) = plan(invocation, &ready.draft, args, &mut messages)?;
     let run = hash::random();
     for unit in &mut plan.units {
         let value = Some(format!("{run:016x}"));
@@ -79,6 +82,7 @@ pub(super) fn prepare(
         owner,
         released,
         ledger,
+        is_noted,
         messages,
     })
 }
@@ -103,13 +107,13 @@ fn reap_leftovers(instance: &Instance, messages: &mut Vec<String>) -> Result<(),
     Ok(())
 }
 
-/// Allocates the ports and makes the plan.
+/// Allocates the ports and makes the plan; and whether the ledger knows of them.
 fn plan(
     invocation: &Invocation,
     draft: &Draft,
     args: &UpArgs,
     messages: &mut Vec<String>,
-) -> Result<(Plan, IndexMap<PortKey, Hold>), Stop> {
+) -> Result<(Plan, IndexMap<PortKey, Hold>, bool), Stop> {
     let mut problems = Vec::new();
     let requests = draft.requests(&mut problems);
     let owner = owner(draft);
@@ -144,7 +148,19 @@ fn plan(
     if !rendered.is_empty() {
         messages.push(rendered.trim_end().to_owned());
     }
-    Ok((plan, allocation.holds))
+    let about_ledger = allocation
+        .warnings
+        .iter()
+        .filter_map(|warning| match warning {
+            PortWarning::Ledger(warning) => Some(warning),
+            PortWarning::Replaced { .. }
+            | PortWarning::WishIgnored { .. }
+            | PortWarning::Fallback { .. }
+            | PortWarning::BrowserRefuses { .. }
+            | PortWarning::Ephemeral { .. } => None,
+        });
+    let is_noted = is_written(about_ledger);
+    Ok((plan, allocation.holds, is_noted))
 }
 
 /// Who a draft is to the ledger.

@@ -218,3 +218,24 @@ fn the_bell_is_not_needed() {
     });
     assert_eq!(ledger.live()[0].port, 8001);
 }
+
+#[test]
+fn who_looks_learns_that_stacks_may_run_that_could_not_be_noted() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = Ledger::at(directory.path()).with_lock_wait(Duration::ZERO);
+    record(&ledger, &owner("shop", directory.path()), &[("api", 8000)]);
+    assert_eq!(ledger.overview().warnings, []);
+    let lock = File::open(directory.path().join("ports.lock")).unwrap();
+    lock.lock().unwrap();
+    let overview = ledger.overview();
+    assert!(
+        matches!(overview.warnings[..], [LedgerWarning::Locked { .. }]),
+        "{overview:?}"
+    );
+    assert_eq!(overview.live.len(), 1, "what it says is shown all the same");
+    // Where no directory can be made there is nothing to be read, and nothing that is certain.
+    let file = directory.path().join("file");
+    fs_err::write(&file, "").unwrap();
+    let overview = Ledger::at(file.join("stack")).overview();
+    assert!(!overview.warnings.is_empty(), "{overview:?}");
+}

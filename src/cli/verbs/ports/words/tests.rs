@@ -188,3 +188,19 @@ fn many_sockets_are_counted_not_listed() {
     let text = words(Vec::new(), sockets);
     assert!(text.lines().count() < 30 && text.ends_with("and 480 more"));
 }
+
+#[test]
+fn a_stack_that_the_ledger_does_not_know_is_told_by_the_marks_of_its_service() {
+    let mut socket = socket(SocketRole::Listening);
+    let process = socket.process.as_mut().unwrap();
+    process.service = Some("api".to_owned());
+    process.instance = Some("shop-0123456789abcdef".to_owned());
+    let text = words(Vec::new(), vec![socket]);
+    assert!(
+        text.starts_with(
+            "port 8123 is taken by pid 4711 (`python3 -m http.server`), which service `api` of the \
+             stack shop-0123456789abcdef started\n"
+        ),
+        "{text}"
+    );
+}
