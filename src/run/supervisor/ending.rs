@@ -62,7 +62,7 @@ impl Supervisor {
         }
         self.tell();
         self.leave_word();
-        let failed = self.failed().into_iter().map(|(name, _)| name).collect();
+        let failed = services_of(self.failed());
         drop(self.event_tx.send(Event::Ended { failed }));
     }
 
@@ -95,5 +95,31 @@ impl Supervisor {
                 (unit.plan.service.clone(), reason.unwrap_or_default())
             })
             .collect()
+    }
+}
+
+/// Each service once, however many of its replicas failed.
+fn services_of(failed: Vec<(ServiceName, String)>) -> Vec<ServiceName> {
+    let mut names: Vec<ServiceName> = failed.into_iter().map(|(name, _)| name).collect();
+    // Replicas of a service stand one behind the other.
+    names.dedup();
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_whose_replicas_all_failed_is_named_once() {
+        let failed = ["web", "web", "web", "api"].map(|name| {
+            let name = ServiceName::new(name).unwrap();
+            (name, "exited with code 1".to_owned())
+        });
+        let names: Vec<String> = services_of(failed.to_vec())
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(names, ["web", "api"]);
     }
 }
