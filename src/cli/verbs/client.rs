@@ -22,7 +22,7 @@ use crate::support::text;
 pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
     let (instance, names) = find(invocation)?;
     // How many replicas there are is told by the stack, if it runs or has left its last state.
-    let units: Vec<UnitName> = names.into_iter().map(UnitName::first).collect();
+    let units: Vec<UnitName> = names.iter().cloned().map(UnitName::first).collect();
     let mut options = invocation.printer_options(&units);
     options.log_dir = Some(instance.log_dir());
     if let Verb::Logs(args) = verb {
@@ -55,7 +55,17 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
         }
     });
     printer.finish();
-    outcome.map_err(|error| stop_of(&error))
+    outcome.map_err(|error| stop_of(&known_to_the_file(error, &names)))
+}
+
+/// A running stack does not know a service of which it has no replica; the `names` of the file do.
+fn known_to_the_file(error: VerbError, names: &[ServiceName]) -> VerbError {
+    match error {
+        VerbError::UnknownService { name, .. } if names.contains(&name) => {
+            VerbError::NoReplica { service: name }
+        }
+        other => other,
+    }
 }
 
 /// A verb's error as the reason to stop.
@@ -112,5 +122,22 @@ impl Output for Printing {
                 self.0.room().await;
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::printer::samples::name;
+
+    #[test]
+    fn a_service_without_replicas_is_not_said_to_be_unknown() {
+        let unknown = |text: &str| VerbError::UnknownService {
+            name: name(text),
+            suggestion: None,
+        };
+        let told = |text: &str| known_to_the_file(unknown(text), &[name("api")]).to_string();
+        assert_eq!(told("api"), "service `api` has no replica in this stack");
+        assert_eq!(told("ap"), "there is no service `ap`");
     }
 }

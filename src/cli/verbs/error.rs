@@ -35,6 +35,12 @@ pub enum VerbError {
         /// One with a similar name.
         suggestion: Option<String>,
     },
+    /// The file has the service, but the stack has no replica of it.
+    #[error("service `{service}` has no replica in this stack")]
+    NoReplica {
+        /// The service.
+        service: ServiceName,
+    },
     /// The service has no port of that name.
     #[error("service `{service}` has no port `{name}`")]
     UnknownPort {
@@ -100,6 +106,7 @@ impl VerbError {
             Self::DoesNotEnd { .. } => "stack::cli::does_not_end",
             Self::LeftOver { .. } => "stack::cli::left_over",
             Self::UnknownService { .. } => "stack::cli::unknown_service",
+            Self::NoReplica { .. } => "stack::cli::no_replica",
             Self::UnknownPort { .. } => "stack::cli::unknown_port",
             Self::UnknownReplica { .. } => "stack::cli::unknown_replica",
             Self::WhichPort { .. } => "stack::cli::which_port",
@@ -120,6 +127,9 @@ impl VerbError {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => "`stack ps` lists the services".to_owned(),
             }),
+            Self::NoReplica { .. } => Some(
+                "`replicas` or `stack up --scale` gives it some, after `stack down`".to_owned(),
+            ),
             Self::UnknownPort { known, .. } if known.is_empty() => None,
             Self::UnknownPort { known, .. } => Some(format!("its ports: {}", text::list(known))),
             Self::UnknownReplica { count: 1, .. } => Some("it has one, `--index 1`".to_owned()),
@@ -145,6 +155,7 @@ impl VerbError {
             Self::Client(error) => error.into(),
             Self::DoesNotEnd { .. } => ExitCode::NotAnswering,
             Self::UnknownService { .. }
+            | Self::NoReplica { .. }
             | Self::UnknownPort { .. }
             | Self::UnknownReplica { .. }
             | Self::WhichPort { .. }

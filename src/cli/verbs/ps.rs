@@ -13,6 +13,12 @@ pub async fn run(
     table: impl FnOnce(&StackSnapshot) -> String,
 ) -> Result<ExitCode, VerbError> {
     let seen = context.look().await?;
+    if seen.snapshot().services.is_empty() && matches!(arguments.format, ListFormat::Table) {
+        context
+            .output
+            .message("no service of this stack has a replica");
+        return Ok(ExitCode::Done);
+    }
     let text = match arguments.format {
         ListFormat::Json => json(&seen.snapshot().services)?,
         ListFormat::Table => table(seen.snapshot()),

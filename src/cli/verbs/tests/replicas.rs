@@ -64,6 +64,22 @@ async fn ps_has_a_row_for_each_replica() {
     assert_eq!(units, expected);
 }
 
+#[tokio::test]
+async fn ps_says_that_there_is_nothing_rather_than_an_empty_line() {
+    let mut project = Project::past(&StackSnapshot {
+        services: Vec::new(),
+        ..snapshot()
+    });
+    for format in [ListFormat::Table, ListFormat::Json] {
+        ps::run(&mut project.context(), &PsArgs { format }, ps::plain_table)
+            .await
+            .unwrap();
+    }
+    assert_eq!(project.said.data, ["[]"]);
+    let said = ["no service of this stack has a replica"];
+    assert_eq!(project.said.messages, said);
+}
+
 /// Writes a log without an index, which the reader takes for one block of the time of its file.
 fn write(project: &Project, file: &str, text: &str) {
     use std::io::Write;
