@@ -12,6 +12,7 @@ use super::fence::{self, Block};
 use super::quote::{EntryError, QuoteWarning};
 use super::read::read;
 use crate::support::fs::write_atomically;
+use crate::support::text;
 
 /// A new file may hold secrets.
 const NEW_MODE: u32 = 0o600;
@@ -36,7 +37,7 @@ pub enum WriteWarning {
         /// Why, and which readers.
         warning: QuoteWarning,
     },
-    /// The user's part has a generated key too.
+    /// The user's part has a generated key too, with another value.
     #[error("`{key}` is also set in line {line}, outside of the generated block")]
     KeyOutside {
         /// The key.
@@ -66,6 +67,18 @@ impl WriteWarning {
             // For them the first of two equal keys wins, and the block is at the end.
             Self::KeyOutside { .. } => &["dotenvy", "deno", "uv"],
             Self::BlockDamaged => &[],
+        }
+    }
+
+    /// What to do about it, where there is something to be done.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::KeyOutside { .. } => Some(format!(
+                "the block's value is the one that counts, but {} take the first of two: remove the \
+                 line, or write the same value there",
+                text::list(self.readers())
+            )),
+            Self::Value { .. } | Self::BlockDamaged => None,
         }
     }
 }
@@ -154,9 +167,11 @@ fn warnings(rendered: &fence::Rendered, entries: &[(String, String)]) -> Vec<Wri
         let (key, warning) = (key.clone(), *warning);
         warnings.push(WriteWarning::Value { key, warning });
     }
-    // Only the keys matter here, so no variable needs a value and no error is of interest.
+    // The value of a variable depends on who reads the file; here all of them are empty.
     for entry in read(&rendered.user, |_| Some(String::new())).entries {
-        if entries.iter().any(|(key, _)| *key == entry.key) {
+        let generated = entries.iter().find(|(key, _)| *key == entry.key);
+        // A wish that was granted says the same twice, and no reader can take the wrong one.
+        if generated.is_some_and(|(_, value)| entry.value.as_ref() != Some(value)) {
             let (key, line) = (entry.key, entry.line);
             warnings.push(WriteWarning::KeyOutside { key, line });
         }

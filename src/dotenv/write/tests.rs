@@ -114,6 +114,28 @@ fn warnings_name_keys_lines_and_readers() {
 }
 
 #[test]
+fn a_wish_that_was_granted_is_no_warning_and_another_one_has_a_hint() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(".env");
+    for same in ["API_PORT=8000\n", "export API_PORT='8000' # mine\n"] {
+        fs::write(&path, same).unwrap();
+        assert_eq!(write(&path, &entries()).unwrap().warnings, [], "{same}");
+    }
+    for other in [
+        "API_PORT=8001\n",
+        "API_PORT=\n",
+        "API_PORT\n",
+        "API_PORT=$P\n",
+    ] {
+        fs::write(&path, other).unwrap();
+        let warnings = write(&path, &entries()).unwrap().warnings;
+        assert_eq!(warnings.len(), 1, "{other}");
+        let hint = warnings[0].hint().unwrap();
+        assert!(hint.contains("dotenvy, deno, uv"), "{hint}");
+    }
+}
+
+#[test]
 fn an_edited_block_is_told() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(".env");

@@ -184,7 +184,7 @@ fn write_dotenv(plan: &Plan, messages: &mut Vec<String>) -> Result<(), Stop> {
         written
             .warnings
             .iter()
-            .map(|warning| warn(&format!("{shown}: {warning}"), None)),
+            .map(|warning| warn(&format!("{shown}: {warning}"), warning.hint().as_deref())),
     );
     let is_new = written.changed && !file.entries.is_empty();
     if is_new && dotenv::would_git_track(&file.path) == Some(true) {
