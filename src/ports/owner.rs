@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use super::ledger::{Ledger, StackPort};
 use super::sock_diag::{self, Socket, TcpState};
 use super::system::{all_pids, command_line, descriptors_of, parent_of};
+use super::who::user_name;
 use crate::support::protocol::Protocol;
 
 /// Longer command lines are cut; they stand in one-line messages.
@@ -42,7 +43,8 @@ impl fmt::Display for Holder {
         if self.state.is_leftover() && self.pid == 0 {
             f.write_str("closed connections that the kernel keeps for a minute")?;
         } else if self.pid == 0 {
-            write!(f, "a process that cannot be seen, of user {}", self.uid)?;
+            let user = user_name(self.uid).unwrap_or_else(|| self.uid.to_string());
+            write!(f, "a process of user {user} that cannot be seen")?;
         } else {
             write!(f, "pid {} (`{}`)", self.pid, self.command)?;
         }

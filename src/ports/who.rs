@@ -174,7 +174,8 @@ fn process(pid: i32) -> PortProcess {
     }
 }
 
-fn user_name(uid: u32) -> Option<String> {
+/// The name of a user; none where the system knows none, as for one of a container.
+pub(super) fn user_name(uid: u32) -> Option<String> {
     User::from_uid(Uid::from_raw(uid))
         .ok()
         .flatten()

@@ -101,3 +101,25 @@ fn descent_is_followed_over_parents() {
     assert!(!descends(me, &[helper.pid()]));
     assert!(!descends(me, &[]));
 }
+
+#[test]
+fn who_cannot_be_seen_is_told_by_the_name_of_the_user() {
+    let holder = |uid| Holder {
+        port: 8000,
+        pid: 0,
+        command: "unknown".to_owned(),
+        address: IpAddr::from([127, 0, 0, 1]),
+        state: TcpState::Listen,
+        uid,
+        stack: None,
+    };
+    assert_eq!(
+        holder(0).to_string(),
+        "a process of user root that cannot be seen"
+    );
+    // Nobody has this number; `useradd` gives out none above 60000.
+    assert_eq!(
+        holder(3_999_999_999).to_string(),
+        "a process of user 3999999999 that cannot be seen"
+    );
+}
