@@ -252,6 +252,26 @@ fn nothing_of_a_service_runs_and_others_go_without_it() {
 }
 
 #[test]
+fn a_service_without_replicas_may_have_a_check_that_asks_its_port() {
+    for check in [
+        "{ http: / }",
+        "{ http: 'http://localhost:$<PORT>/' }",
+        "{ tcp: $<PORT> }",
+    ] {
+        let lines = format!("command: x $<PORT:auto>\nhealthcheck: {check}");
+        let none = Project::service(&format!("{lines}\nreplicas: 0"));
+        assert_eq!(none.codes(), [""; 0], "{check}");
+        let scaled = Project::service(&lines).scaled("a", 0);
+        assert_eq!(scaled.codes(), [""; 0], "{check}");
+    }
+    // What is wrong with the check is told all the same.
+    let none = Project::service("replicas: 0\nhealthcheck: { http: / }");
+    assert_eq!(none.codes(), [code::HTTP_PORT]);
+    let udp = "command: x $<PORT:auto/udp>\nreplicas: 0\nhealthcheck: { http: / }";
+    assert_eq!(Project::service(udp).codes(), [code::UDP_CHECK]);
+}
+
+#[test]
 fn what_is_wrong_with_a_service_is_told_once_and_also_where_nothing_of_it_runs() {
     for replicas in [0, 1, 3] {
         let lines = format!("stop_signal: ${{V}}\nreplicas: {replicas}");
