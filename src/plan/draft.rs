@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use super::fingerprint::fingerprint;
+use super::fixed;
 use super::graph;
 use super::identity::{instance_id, project_name, stand_in_name};
 use super::make::ReadEnvFile;
@@ -72,6 +73,7 @@ impl Draft {
             variables.read_own(path, &spec.project_dir, problems);
         }
         let replicas = replicas(&spec, &inputs.scale, &variables, problems);
+        fixed::check(&spec, &replicas, problems);
         let mut draft = Self {
             instance: instance_id(&project, &spec.project_dir),
             pool: pool(&spec.ports, &variables, problems),
