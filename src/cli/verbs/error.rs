@@ -32,8 +32,8 @@ pub enum VerbError {
     UnknownService {
         /// The name as given.
         name: ServiceName,
-        /// One with a similar name.
-        suggestion: Option<String>,
+        /// What may have been meant.
+        hint: String,
     },
     /// The service has no port of that name.
     #[error("service `{service}` has no port `{name}`")]
@@ -116,10 +116,7 @@ impl VerbError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Client(error) => error.hint().map(str::to_owned),
-            Self::UnknownService { suggestion, .. } => Some(match suggestion {
-                Some(name) => format!("did you mean `{name}`?"),
-                None => "`stack ps` lists the services".to_owned(),
-            }),
+            Self::UnknownService { hint, .. } => Some(hint.clone()),
             Self::UnknownPort { known, .. } if known.is_empty() => None,
             Self::UnknownPort { known, .. } => Some(format!("its ports: {}", text::list(known))),
             Self::UnknownReplica { count: 1, .. } => Some("it has one, `--index 1`".to_owned()),
