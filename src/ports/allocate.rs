@@ -14,7 +14,7 @@ use super::hold::{Blanks, Hold, HoldError};
 use super::index::{self, Answer, Claim, Effort, Miss, NoPlan, Plan, Reason, Terrain};
 use super::ledger::{Ledger, PortRow, Session};
 use super::owner;
-use super::problem::{Asked, Occupant, PortError, PortWarning, Refused};
+use super::problem::{Asked, Occupant, PortError, PortWarning, RangesOf, Refused};
 use super::reclaim::take_or_reclaim;
 use super::request::{Owner, Pool, PortKey, PortRequest, Want};
 use super::set::{KernelPorts, PortSet, browser_refuses, overlap};
@@ -77,7 +77,7 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
             // First, or the message would name ourselves as the holder.
             drop(held);
             session.unlock();
-            return Err(explain(no_plan, batch, &session));
+            return Err(explain(no_plan, batch, &session, &kernel));
         }
     };
 
@@ -292,7 +292,12 @@ fn refused(miss: &Miss, batch: &Batch<'_>, session: &Session) -> Refused {
     }
 }
 
-fn explain(no_plan: NoPlan<(u16, HoldError)>, batch: &Batch<'_>, session: &Session) -> PortError {
+fn explain(
+    no_plan: NoPlan<(u16, HoldError)>,
+    batch: &Batch<'_>,
+    session: &Session,
+    kernel: &KernelPorts,
+) -> PortError {
     match no_plan {
         NoPlan::FixedTwice {
             first,
@@ -315,6 +320,13 @@ fn explain(no_plan: NoPlan<(u16, HoldError)>, batch: &Batch<'_>, session: &Sessi
             found,
         } => PortError::Exhausted {
             holders: stranger::holders_in(&ranges, session, Some(&batch.owner.instance)),
+            ranges_of: RangesOf::File,
+            left_out: stranger::left_out(
+                &ranges,
+                kernel,
+                &batch.pool.exclude,
+                session.book.granted(&session.here),
+            ),
             ranges,
             wanted,
             found,

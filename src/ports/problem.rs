@@ -86,6 +86,51 @@ impl fmt::Display for Refused {
     }
 }
 
+/// How many ports of the ranges are not handed out by themselves, each counted for the first reason
+/// that holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// By `ports.exclude`.
+    pub excluded: usize,
+    /// By the administrator: `ip_local_reserved_ports`.
+    pub reserved: usize,
+    /// Browsers refuse to connect there.
+    pub browsers: usize,
+    /// `stack ports free` printed them just before.
+    pub granted: usize,
+}
+
+impl LeftOut {
+    /// All of them together.
+    pub fn count(&self) -> usize {
+        self.excluded + self.reserved + self.browsers + self.granted
+    }
+}
+
+impl fmt::Display for LeftOut {
+    /// `3 by `ports.exclude`, 1 that browsers refuse`; empty for none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            (self.excluded, "by `ports.exclude`"),
+            (self.reserved, "reserved by the system"),
+            (self.browsers, "refused by browsers"),
+            (self.granted, "granted by `stack ports free` just before"),
+        ];
+        let parts = parts.into_iter().filter(|&(count, _)| count > 0);
+        let parts = parts.map(|(count, reason)| format!("{count} {reason}"));
+        f.write_str(&text::list(parts))
+    }
+}
+
+/// Where the ranges come from in which ports were looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RangesOf {
+    /// The file: `ports.range`, or that of one port.
+    File,
+    /// `stack ports free --range`.
+    Option,
+}
+
 /// Why no port of a batch was allocated.
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
@@ -114,6 +159,10 @@ pub enum PortError {
         wanted: usize,
         /// How many could be had.
         found: usize,
+        /// Where the ranges come from.
+        ranges_of: RangesOf,
+        /// How many were not even tried.
+        left_out: LeftOut,
         /// Who has the others, lowest port first; not those that are merely excluded.
         holders: Vec<Holder>,
     },
@@ -176,7 +225,13 @@ impl PortError {
                 .to_owned()
             }
             Self::FixedTwice { .. } => "write `auto` for one of them".to_owned(),
-            Self::Exhausted { holders, .. } => exhausted_hint(holders),
+            Self::Exhausted {
+                ranges,
+                ranges_of,
+                left_out,
+                holders,
+                ..
+            } => exhausted_hint(ranges, *ranges_of, left_out, holders),
             Self::TooManyFiles { limit, .. } => match limit {
                 Some(limit) => format!("the limit is {limit} (`ulimit -n`); raise the hard limit"),
                 None => "raise the limit on open files (`ulimit -n`)".to_owned(),
@@ -189,8 +244,26 @@ impl PortError {
 /// How many holders a message lists.
 const LISTED: usize = 20;
 
-fn exhausted_hint(holders: &[Holder]) -> String {
-    let mut hint = "widen `ports.range`, or stop a stack that is no longer needed".to_owned();
+fn exhausted_hint(
+    ranges: &[PortRange],
+    ranges_of: RangesOf,
+    left_out: &LeftOut,
+    holders: &[Holder],
+) -> String {
+    let mut hint = match ranges_of {
+        RangesOf::File => "widen `ports.range`",
+        RangesOf::Option => "widen `--range`",
+    }
+    .to_owned();
+    // Where nothing was tried, nobody has to make room.
+    let all: usize = ranges.iter().map(|range| range.count()).sum();
+    if left_out.count() < all {
+        hint.push_str(", or stop a stack that is no longer needed");
+    }
+    if left_out.count() > 0 {
+        hint.push_str("; left out are ");
+        hint.push_str(&left_out.to_string());
+    }
     if holders.is_empty() {
         return hint;
     }

@@ -3,13 +3,15 @@
 mod crowd;
 mod limits;
 
-use crate::support::protocol::Protocol;
+use std::path::Path;
 
-use super::request::{Owner, Pool, PortRequest, Want};
+use super::request::{Owner, Pool, PortKey, PortRequest, Want};
 use super::testing::{self, in_own_network, key, listener, owner, pool, range, request, wish};
 use super::{
-    Batch, Hold, Ledger, PortWarning, allocate, free_port, free_ports, grant, is_port_free,
+    Batch, Hold, Ledger, PortWarning, StackPort, allocate, free_port, free_ports, grant,
+    is_port_free,
 };
+use crate::support::protocol::Protocol;
 
 fn ports_of(allocation: &super::Allocation) -> Vec<u16> {
     allocation.holds.values().map(Hold::port).collect()
@@ -187,6 +189,56 @@ fn exhaustion_lists_who_has_the_ports() {
         );
         assert!(!ledger.path().exists(), "a failure writes nothing");
     });
+}
+
+#[test]
+fn exhaustion_tells_what_was_left_out() {
+    in_own_network(|| {
+        let state = tempfile::tempdir().unwrap();
+        let ledger = Ledger::at(state.path());
+        let granted = grant(1, &[range("5998-6001")], &ledger).unwrap();
+        assert_eq!(granted.ports, [5998]);
+        let requests = ["a", "b"].map(|name| request(name, Want::Auto));
+        let owner = owner("shop", state.path());
+        let mut pool = pool(&["5998-6001"]);
+        pool.exclude = vec![range("6001"), range("7000")];
+        let error = allocate(&one_batch(&requests, &pool, &owner, false), &ledger).unwrap_err();
+        assert_eq!(
+            error.hint(),
+            "widen `ports.range`, or stop a stack that is no longer needed; left out are 1 by \
+             `ports.exclude`, 1 refused by browsers, 1 granted by `stack ports free` just before"
+        );
+        pool.exclude.push(range("5000-5999"));
+        let error = allocate(&one_batch(&requests, &pool, &owner, false), &ledger).unwrap_err();
+        assert_eq!(
+            error.hint(),
+            "widen `ports.range`; left out are 3 by `ports.exclude`, 1 refused by browsers"
+        );
+        let error = grant(3, &[range("5998-6001")], &ledger).unwrap_err();
+        assert_eq!(
+            error.hint(),
+            "widen `--range`, or stop a stack that is no longer needed; left out are 1 refused by \
+             browsers, 1 granted by `stack ports free` just before"
+        );
+    });
+}
+
+#[test]
+fn a_port_of_another_replica_is_told_with_its_number() {
+    let port = StackPort {
+        owner: owner("shop", Path::new("/home/me/shop")),
+        key: PortKey {
+            replica: 2,
+            ..key("web")
+        },
+        protocol: Protocol::Tcp,
+        port: 8001,
+        supervisor: None,
+    };
+    assert_eq!(
+        port.to_string(),
+        "PORT of replica 2 of service `web` in stack `shop` (/home/me/shop), which is not running"
+    );
 }
 
 #[test]

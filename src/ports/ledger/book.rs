@@ -61,9 +61,8 @@ impl fmt::Display for StackPort {
         } = &self.owner;
         write!(
             f,
-            "{} of service `{}` in stack `{project}` ({})",
-            self.key.name,
-            self.key.service,
+            "{} in stack `{project}` ({})",
+            self.key,
             project_dir.display()
         )?;
         match self.supervisor {
