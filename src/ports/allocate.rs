@@ -5,7 +5,7 @@
 //! stays locked while ports are tried. That is no matter of correctness, as the sockets cannot be
 //! had twice, but it spares 50 stacks that start at once some 500 vain binds each (measured).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 
@@ -17,7 +17,7 @@ use super::owner;
 use super::problem::{Asked, Occupant, PortError, PortWarning, RangesOf, Refused};
 use super::reclaim::take_or_reclaim;
 use super::request::{Owner, Pool, PortKey, PortRequest, Want};
-use super::set::{KernelPorts, PortSet, browser_refuses, overlap};
+use super::set::{BROWSER_REFUSED, KernelPorts, PortSet, browser_refuses, overlap};
 use super::sock_diag;
 use super::stranger;
 use crate::support::protocol::Protocol;
@@ -234,13 +234,20 @@ fn standing_warnings(batch: &Batch<'_>, plan: &Plan, kernel: &KernelPorts) -> Ve
             });
         }
     }
-    if let Some(ephemeral) = kernel.ephemeral {
-        let mut said = Vec::new();
-        for range in ranges {
-            if overlap(range, ephemeral).is_some() && !said.contains(&range) {
-                said.push(range);
-                warnings.push(PortWarning::Ephemeral { range, ephemeral });
-            }
+    let mut seen = HashSet::new();
+    for range in ranges.into_iter().filter(|&range| seen.insert(range)) {
+        if let Some(ephemeral) = kernel.ephemeral
+            && overlap(range, ephemeral).is_some()
+        {
+            warnings.push(PortWarning::Ephemeral { range, ephemeral });
+        }
+        let is_excluded = |port| batch.pool.exclude.iter().any(|range| range.contains(port));
+        let refused = BROWSER_REFUSED.into_iter();
+        let ports: Vec<u16> = refused
+            .filter(|&port| range.contains(port) && !is_excluded(port))
+            .collect();
+        if !ports.is_empty() {
+            warnings.push(PortWarning::BrowsersRefuse { range, ports });
         }
     }
     if let Some(&first) = batch.pool.ranges.first()

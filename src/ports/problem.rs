@@ -282,6 +282,18 @@ fn exhausted_hint(
     hint
 }
 
+/// How many ports a short list has.
+const SOME: usize = 4;
+
+/// `6000, 6566, 6665, 6666…`
+fn some(ports: &[u16]) -> String {
+    let mut listed = text::list(ports.iter().take(SOME));
+    if ports.len() > SOME {
+        listed.push('…');
+    }
+    listed
+}
+
 /// What the user of a batch that was allocated should know.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PortWarning {
@@ -324,6 +336,17 @@ pub enum PortWarning {
         /// `ip_local_port_range`.
         ephemeral: PortRange,
     },
+    /// Browsers will not connect to some ports of a range.
+    #[error(
+        "browsers refuse {} of {range} ({}); {} left out",
+        text::count(.ports.len(), "port"), some(.ports), if .ports.len() == 1 { "it is" } else { "they are" }
+    )]
+    BrowsersRefuse {
+        /// What was asked for.
+        range: PortRange,
+        /// Those ports of it, lowest first.
+        ports: Vec<u16>,
+    },
     /// Browsers will not connect there.
     #[error("browsers refuse to connect to port {port} ({key})")]
     BrowserRefuses {
@@ -345,6 +368,7 @@ impl PortWarning {
             Self::WishIgnored { .. } => "stack::port::wish_ignored",
             Self::Fallback { .. } => "stack::port::fallback",
             Self::Ephemeral { .. } => "stack::port::ephemeral",
+            Self::BrowsersRefuse { .. } => "stack::port::browsers_refuse",
             Self::BrowserRefuses { .. } => "stack::port::browser_refuses",
             Self::Ledger(warning) => warning.code(),
         }
@@ -364,6 +388,9 @@ impl PortWarning {
             Self::Ephemeral { .. } => {
                 "an outgoing connection can take such a port at any time; choose ports outside \
                  of net.ipv4.ip_local_port_range"
+            }
+            Self::BrowsersRefuse { .. } => {
+                "choose a range without them, or exclude them: then this is not said"
             }
             Self::BrowserRefuses { .. } => "choose another number, unless no browser goes there",
             Self::Ledger(warning) => warning.hint(),

@@ -332,6 +332,37 @@ fn ports_of_the_administrator_and_of_browsers_are_left_out() {
 }
 
 #[test]
+fn a_range_that_browsers_refuse_in_part_is_told_once() {
+    in_own_network(|| {
+        let state = tempfile::tempdir().unwrap();
+        let ledger = Ledger::at(state.path());
+        let within = range("6664-6700");
+        let requests = [
+            request("a", Want::Auto),
+            request("b", Want::Auto),
+            request("c", Want::Within(within)),
+            request("d", Want::Within(within)),
+        ];
+        let owner = owner("shop", state.path());
+        let mut pool = pool(&["8000-8010", "9990-10100"]);
+        let said = |pool: &Pool| {
+            let allocation = allocate(&one_batch(&requests, pool, &owner, false), &ledger);
+            let warnings = allocation.unwrap().warnings;
+            warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            said(&pool),
+            [
+                "browsers refuse 1 port of 9990-10100 (10080); it is left out",
+                "browsers refuse 7 ports of 6664-6700 (6665, 6666, 6667, 6668…); they are left out",
+            ]
+        );
+        pool.exclude = vec![range("10080"), range("6665-6699")];
+        assert_eq!(said(&pool), [""; 0], "who knows need not hear it");
+    });
+}
+
+#[test]
 fn the_library_finds_and_keeps_ports() {
     in_own_network(|| {
         let _server = listener("127.0.0.1:8000");
