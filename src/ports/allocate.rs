@@ -92,6 +92,7 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
         })
         .collect();
     let here = session.here.clone();
+    let lost = lost(batch, &plan, &session);
     session.book.record(batch.owner, &rows, batch.fresh, &here);
     let ledger_warnings = session.commit();
 
@@ -101,6 +102,7 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
         refused: refused(miss, batch, &session),
         got: plan.ports[miss.request],
     }));
+    warnings.extend(lost);
     warnings.extend(ledger_warnings.into_iter().map(PortWarning::Ledger));
 
     let holds = batch
@@ -204,6 +206,29 @@ fn terrain(batch: &Batch<'_>, session: &Session, kernel: &KernelPorts) -> Terrai
         avoid,
         never,
     }
+}
+
+/// The ports that moved because the number of the last time turned bad. Where somebody got the
+/// number that he asked for, it is not why.
+fn lost(batch: &Batch<'_>, plan: &Plan, session: &Session) -> Vec<PortWarning> {
+    if batch.fresh {
+        return Vec::new();
+    }
+    let lost = session.book.own_lost(batch.owner);
+    let requests = batch.requests.iter().zip(&plan.ports);
+    requests
+        .filter_map(|(request, &got)| {
+            let &(port, why) = lost.get(&request.key)?;
+            let is_asked_for = request.wish.as_ref().is_some_and(|wish| wish.port == got)
+                || matches!(request.want, Want::Fixed(asked) | Want::Prefer(asked) if asked == got);
+            (got != port && !is_asked_for).then(|| PortWarning::TurnedBad {
+                key: request.key.clone(),
+                port,
+                why,
+                got,
+            })
+        })
+        .collect()
 }
 
 /// What is worth saying about numbers that were had.

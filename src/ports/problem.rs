@@ -282,6 +282,25 @@ fn exhausted_hint(
     hint
 }
 
+/// What was wrong with a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bad {
+    /// Others took it, so many times.
+    Stolen(u32),
+    /// Its service can never bind it.
+    Unusable,
+}
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stolen(2) => f.write_str("was stolen twice"),
+            Self::Stolen(times) => write!(f, "was stolen {times} times"),
+            Self::Unusable => f.write_str("could not be bound by it"),
+        }
+    }
+}
+
 /// How many ports a short list has.
 const SOME: usize = 4;
 
@@ -302,6 +321,18 @@ pub enum PortWarning {
     Replaced {
         /// What was not had, and why.
         refused: Refused,
+        /// The port that was allocated.
+        got: u16,
+    },
+    /// The port of the last time turned bad, so that another one was taken.
+    #[error("port {port} for {key} {why} and is not taken again; got {got} instead")]
+    TurnedBad {
+        /// For which port.
+        key: PortKey,
+        /// The number that it had.
+        port: u16,
+        /// What was wrong with it.
+        why: Bad,
         /// The port that was allocated.
         got: u16,
     },
@@ -365,6 +396,7 @@ impl PortWarning {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Replaced { .. } => "stack::port::replaced",
+            Self::TurnedBad { .. } => "stack::port::turned_bad",
             Self::WishIgnored { .. } => "stack::port::wish_ignored",
             Self::Fallback { .. } => "stack::port::fallback",
             Self::Ephemeral { .. } => "stack::port::ephemeral",
@@ -383,6 +415,7 @@ impl PortWarning {
                 }
                 Asked::Sticky => "write `auto:N` or a fixed number if it matters",
             },
+            Self::TurnedBad { .. } => "`--fresh-ports` forgets that, and all other ports",
             Self::WishIgnored { .. } => "write `auto:N` in the file to let the caller choose",
             Self::Fallback { .. } => "widen the first range, or stop a stack that is not needed",
             Self::Ephemeral { .. } => {

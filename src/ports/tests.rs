@@ -302,6 +302,50 @@ fn a_port_that_turned_bad_is_not_preferred_again() {
 }
 
 #[test]
+fn a_port_that_moves_because_it_turned_bad_is_told_once() {
+    in_own_network(|| {
+        let state = tempfile::tempdir().unwrap();
+        let ledger = Ledger::at(state.path());
+        let requests = ["api", "web", "db"].map(|name| request(name, Want::Auto));
+        let (pool, owner) = (pool(&["8000-9000"]), owner("shop", state.path()));
+        let batch = one_batch(&requests, &pool, &owner, false);
+        let said = |batch: &Batch<'_>| {
+            let warnings = allocate(batch, &ledger).unwrap().warnings;
+            warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(said(&batch), [""; 0]);
+        ledger.note_stolen(&owner, 8000);
+        assert_eq!(said(&batch), [""; 0], "one theft is bad luck");
+        ledger.note_stolen(&owner, 8000);
+        ledger.mark_bad(&owner, 8001);
+        assert_eq!(
+            said(&batch),
+            [
+                "port 8000 for PORT of service `api` was stolen twice and is not taken again; \
+                 got 8003 instead",
+                "port 8001 for PORT of service `web` could not be bound by it and is not taken \
+                 again; got 8004 instead",
+            ]
+        );
+        assert_eq!(said(&batch), [""; 0]);
+        // Who asks for a number, or for fresh ones, knows why it is another one.
+        ledger.mark_bad(&owner, 8002);
+        ledger.mark_bad(&owner, 8003);
+        let requests = [
+            wish("db", Want::Auto, 8500),
+            request("api", Want::Prefer(8501)),
+        ];
+        assert_eq!(said(&one_batch(&requests, &pool, &owner, false)), [""; 0]);
+        ledger.mark_bad(&owner, 8500);
+        let fresh = Batch {
+            fresh: true,
+            ..batch
+        };
+        assert_eq!(said(&fresh), [""; 0]);
+    });
+}
+
+#[test]
 fn ports_of_the_administrator_and_of_browsers_are_left_out() {
     in_own_network(|| {
         // The setting is one of the network namespace.

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::ports::problem::Bad;
 use crate::ports::request::{Owner, PortKey};
 use crate::support::protocol::Protocol;
 
@@ -287,6 +288,27 @@ impl Book {
         past.ports()
             .filter(|row| !bad.contains(&row.port))
             .map(|row| (row.key.clone(), row.port))
+            .collect()
+    }
+
+    /// The last ports of `owner` that turned bad, and how.
+    pub(crate) fn own_lost(&self, owner: &Owner) -> HashMap<PortKey, (u16, Bad)> {
+        let past = self.past(owner);
+        let bad: HashMap<u16, Bad> = past
+            .bad
+            .iter()
+            .filter(|bad| bad.counts())
+            .map(|bad| {
+                let why = if bad.unusable {
+                    Bad::Unusable
+                } else {
+                    Bad::Stolen(bad.stolen)
+                };
+                (bad.port, why)
+            })
+            .collect();
+        past.ports()
+            .filter_map(|row| Some((row.key.clone(), (row.port, *bad.get(&row.port)?))))
             .collect()
     }
 
