@@ -148,7 +148,11 @@ fn closing(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
     } else {
         "`stack logs -f` shows the output, `stack down` stops it"
     };
-    match &stack.dotenv {
+    let has_ports = stack
+        .services
+        .iter()
+        .any(|service| !service.ports.is_empty());
+    match stack.dotenv.as_ref().filter(|_| has_ports) {
         Some(path) => format!("ports are in {}; {how}", relative(path, style.working_dir)),
         None => how.to_owned(),
     }
@@ -276,6 +280,21 @@ mod tests {
         assert!(text.starts_with("shop has started; 1 of 1 service not ready yet\n"));
         let text = ready(&stack(vec![failed("api", 1, "exited with code 1")]), &STYLE);
         assert!(text.ends_with("nothing runs any more; `stack logs` shows the output\n"));
+    }
+
+    #[test]
+    fn without_a_port_nothing_is_said_of_the_file() {
+        let build = StackSnapshot {
+            dotenv: Some("/home/me/shop/.env".into()),
+            ..stack(vec![build()])
+        };
+        assert!(!ready(&build, &STYLE).contains(".env"));
+        let nothing = StackSnapshot {
+            services: Vec::new(),
+            ..build
+        };
+        let text = ready(&nothing, &STYLE);
+        assert!(text.starts_with("shop: nothing runs\n") && !text.contains(".env"));
     }
 
     #[test]

@@ -55,6 +55,9 @@ pub(super) fn prepare(
     }
     reap_leftovers(&instance, &mut messages)?;
     let (mut plan, holds) = plan(invocation, &ready.draft, args, &mut messages)?;
+    if plan.units.is_empty() {
+        messages.push("nothing is to be run: no service has a replica".to_owned());
+    }
     let run = hash::random();
     for unit in &mut plan.units {
         let value = Some(format!("{run:016x}"));
