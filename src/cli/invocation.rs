@@ -17,7 +17,7 @@ use crate::spec::find::{Found, Request, find, read};
 use crate::spec::problem::{Problem, Severity};
 use crate::spec::{Input, load};
 use crate::support::name::{ProjectName, ServiceName, UnitName};
-use crate::support::text::nearest;
+use crate::support::text::{meant_service, nearest};
 
 /// The surroundings of one run of `stack`.
 #[derive(Debug)]
@@ -249,7 +249,7 @@ pub fn check_service(draft: &Draft, name: &ServiceName) -> Result<(), Stop> {
     }
     let names = draft.spec().services.keys().map(ServiceName::as_str);
     let hint = match nearest(name.as_str(), names.clone()) {
-        Some(near) => format!("did you mean `{near}`?"),
+        Some(near) => meant_service(name.as_str(), near),
         None => format!("the services are: {}", crate::support::text::list(names)),
     };
     Err(Stop::new(

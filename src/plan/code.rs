@@ -33,6 +33,8 @@ codes! {
     UDP_CHECK = "stack::plan::udp_check";
     /// `replicas`, `scale` and `deploy.replicas` that say different numbers.
     CONFLICTING_REPLICAS = "stack::plan::conflicting_replicas";
+    /// Two ports of one protocol that are fixed to one number.
+    FIXED_TWICE = "stack::plan::fixed_twice";
     /// A fixed port of a service with several replicas.
     FIXED_REPLICAS = "stack::plan::fixed_replicas";
     /// More replicas in one stack than can be meant.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use super::fingerprint::fingerprint;
+use super::fixed;
 use super::graph;
 use super::identity::{instance_id, project_name, stand_in_name};
 use super::make::ReadEnvFile;
@@ -18,7 +19,7 @@ use super::replicas::{Replicas, replicas};
 use super::resolver::{Assignment, Ports, stand_ins};
 use super::variables::{Caller, Variables};
 use crate::ports::request::{Pool, PortKey};
-use crate::spec::model::{PortsSpec, Setting, StackSpec};
+use crate::spec::model::{PortsSpec, ServiceSpec, Setting, StackSpec};
 use crate::spec::problem::Problem;
 use crate::support::name::{ProjectName, ServiceName};
 use crate::support::port_range::PortRange;
@@ -72,6 +73,7 @@ impl Draft {
             variables.read_own(path, &spec.project_dir, problems);
         }
         let replicas = replicas(&spec, &inputs.scale, &variables, problems);
+        fixed::check(&spec, &replicas, problems);
         let mut draft = Self {
             instance: instance_id(&project, &spec.project_dir),
             pool: pool(&spec.ports, &variables, problems),
@@ -89,7 +91,10 @@ impl Draft {
         draft.env_files = draft.read_env_files(problems);
         let trial = draft.make(draft.unallocated(), problems);
         draft.check_generated(&trial.values, problems);
-        draft.fingerprint = fingerprint(&trial, &draft);
+        draft.fingerprint = match draft.without_idle_scale(&inputs.scale) {
+            None => fingerprint(&trial, &draft),
+            Some(draft) => fingerprint(&draft.trial(), &draft),
+        };
         sort(problems, &draft.spec);
         is_named.then_some(draft)
     }
@@ -172,6 +177,23 @@ impl Draft {
         // Whatever is wrong with them was told when the draft was made.
         self.env_files = self.read_env_files(&mut Vec::new());
         self
+    }
+
+    /// The same draft without what `--scale` says and the file means anyway: that there is one of a
+    /// service. It only makes the numbered keys, and a stack that runs must not look like another
+    /// one for that. `None` where nothing of the kind was said.
+    fn without_idle_scale(&self, scale: &IndexMap<ServiceName, u32>) -> Option<Self> {
+        let is_idle = |service: &ServiceSpec| {
+            service.replicas.is_empty() && scale.get(&service.name) == Some(&1)
+        };
+        if !self.spec.services.values().any(is_idle) {
+            return None;
+        }
+        let mut draft = self.clone();
+        for (service, replicas) in self.spec.services.values().zip(&mut draft.replicas) {
+            replicas.is_said &= !is_idle(service);
+        }
+        Some(draft)
     }
 
     /// How many there are of each service, in the order of the file.

@@ -9,6 +9,7 @@ pub mod command;
 mod draft;
 mod env_file;
 mod fingerprint;
+mod fixed;
 mod generated;
 mod graph;
 mod health;

@@ -9,7 +9,7 @@ use crate::ports::request::PortKey;
 use crate::spec::model::{ServiceSpec, StackSpec};
 use crate::spec::problem::Problem;
 use crate::support::name::{PortName, ServiceName};
-use crate::support::text::{list, nearest};
+use crate::support::text::{list, meant_service, nearest};
 
 /// One `--port`, as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,7 +130,7 @@ fn unknown_service(name: &str, spec: &StackSpec) -> (String, String) {
     (
         format!("there is no service `{name}`"),
         match nearest(name, names()) {
-            Some(near) => format!("did you mean `{near}`?"),
+            Some(near) => meant_service(name, near),
             None => format!("the services are: {}", list(names())),
         },
     )

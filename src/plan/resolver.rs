@@ -41,14 +41,15 @@ pub(super) struct Inside<'a> {
 }
 
 /// A port for every declaration and replica, for a check of everything else. They differ, so that
-/// a text that comes to mean another port is another text.
+/// a text that comes to mean another port is another text. A service without replicas is checked
+/// by its first, and has a port there.
 pub(super) fn stand_ins(spec: &StackSpec, replicas: &[Replicas]) -> Assignment {
     let keys = spec
         .services
         .values()
         .zip(replicas)
         .flat_map(|(service, replicas)| {
-            replicas.numbers().flat_map(move |replica| {
+            (1..=replicas.count.max(1)).flat_map(move |replica| {
                 let names = service.ports.keys();
                 names.map(move |name| key(&service.name, replica, name))
             })

@@ -5,7 +5,7 @@
 //! stays locked while ports are tried. That is no matter of correctness, as the sockets cannot be
 //! had twice, but it spares 50 stacks that start at once some 500 vain binds each (measured).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 
@@ -14,10 +14,10 @@ use super::hold::{Blanks, Hold, HoldError};
 use super::index::{self, Answer, Claim, Effort, Miss, NoPlan, Plan, Reason, Terrain};
 use super::ledger::{Ledger, PortRow, Session};
 use super::owner;
-use super::problem::{Asked, Occupant, PortError, PortWarning, Refused};
+use super::problem::{Asked, Occupant, PortError, PortWarning, RangesOf, Refused};
 use super::reclaim::take_or_reclaim;
 use super::request::{Owner, Pool, PortKey, PortRequest, Want};
-use super::set::{KernelPorts, PortSet, browser_refuses, overlap};
+use super::set::{BROWSER_REFUSED, KernelPorts, PortSet, browser_refuses, overlap};
 use super::sock_diag;
 use super::stranger;
 use crate::support::protocol::Protocol;
@@ -77,7 +77,7 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
             // First, or the message would name ourselves as the holder.
             drop(held);
             session.unlock();
-            return Err(explain(no_plan, batch, &session));
+            return Err(explain(no_plan, batch, &session, &kernel));
         }
     };
 
@@ -92,6 +92,7 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
         })
         .collect();
     let here = session.here.clone();
+    let lost = lost(batch, &plan, &session);
     session.book.record(batch.owner, &rows, batch.fresh, &here);
     let ledger_warnings = session.commit();
 
@@ -101,6 +102,7 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
         refused: refused(miss, batch, &session),
         got: plan.ports[miss.request],
     }));
+    warnings.extend(lost);
     warnings.extend(ledger_warnings.into_iter().map(PortWarning::Ledger));
 
     let holds = batch
@@ -206,6 +208,29 @@ fn terrain(batch: &Batch<'_>, session: &Session, kernel: &KernelPorts) -> Terrai
     }
 }
 
+/// The ports that moved because the number of the last time turned bad. Where somebody got the
+/// number that he asked for, it is not why.
+fn lost(batch: &Batch<'_>, plan: &Plan, session: &Session) -> Vec<PortWarning> {
+    if batch.fresh {
+        return Vec::new();
+    }
+    let lost = session.book.own_lost(batch.owner);
+    let requests = batch.requests.iter().zip(&plan.ports);
+    requests
+        .filter_map(|(request, &got)| {
+            let &(port, why) = lost.get(&request.key)?;
+            let is_asked_for = request.wish.as_ref().is_some_and(|wish| wish.port == got)
+                || matches!(request.want, Want::Fixed(asked) | Want::Prefer(asked) if asked == got);
+            (got != port && !is_asked_for).then(|| PortWarning::TurnedBad {
+                key: request.key.clone(),
+                port,
+                why,
+                got,
+            })
+        })
+        .collect()
+}
+
 /// What is worth saying about numbers that were had.
 fn standing_warnings(batch: &Batch<'_>, plan: &Plan, kernel: &KernelPorts) -> Vec<PortWarning> {
     let mut warnings = Vec::new();
@@ -234,13 +259,20 @@ fn standing_warnings(batch: &Batch<'_>, plan: &Plan, kernel: &KernelPorts) -> Ve
             });
         }
     }
-    if let Some(ephemeral) = kernel.ephemeral {
-        let mut said = Vec::new();
-        for range in ranges {
-            if overlap(range, ephemeral).is_some() && !said.contains(&range) {
-                said.push(range);
-                warnings.push(PortWarning::Ephemeral { range, ephemeral });
-            }
+    let mut seen = HashSet::new();
+    for range in ranges.into_iter().filter(|&range| seen.insert(range)) {
+        if let Some(ephemeral) = kernel.ephemeral
+            && overlap(range, ephemeral).is_some()
+        {
+            warnings.push(PortWarning::Ephemeral { range, ephemeral });
+        }
+        let is_excluded = |port| batch.pool.exclude.iter().any(|range| range.contains(port));
+        let refused = BROWSER_REFUSED.into_iter();
+        let ports: Vec<u16> = refused
+            .filter(|&port| range.contains(port) && !is_excluded(port))
+            .collect();
+        if !ports.is_empty() {
+            warnings.push(PortWarning::BrowsersRefuse { range, ports });
         }
     }
     if let Some(&first) = batch.pool.ranges.first()
@@ -292,7 +324,12 @@ fn refused(miss: &Miss, batch: &Batch<'_>, session: &Session) -> Refused {
     }
 }
 
-fn explain(no_plan: NoPlan<(u16, HoldError)>, batch: &Batch<'_>, session: &Session) -> PortError {
+fn explain(
+    no_plan: NoPlan<(u16, HoldError)>,
+    batch: &Batch<'_>,
+    session: &Session,
+    kernel: &KernelPorts,
+) -> PortError {
     match no_plan {
         NoPlan::FixedTwice {
             first,
@@ -315,6 +352,13 @@ fn explain(no_plan: NoPlan<(u16, HoldError)>, batch: &Batch<'_>, session: &Sessi
             found,
         } => PortError::Exhausted {
             holders: stranger::holders_in(&ranges, session, Some(&batch.owner.instance)),
+            ranges_of: RangesOf::File,
+            left_out: stranger::left_out(
+                &ranges,
+                kernel,
+                &batch.pool.exclude,
+                session.book.granted(&session.here),
+            ),
             ranges,
             wanted,
             found,

@@ -8,7 +8,7 @@ use super::allocate::stopped;
 use super::descriptors::ensure_descriptors;
 use super::hold::{Hold, HoldError};
 use super::ledger::{GRANT_MILLIS, GrantRow, Ledger, LedgerWarning, Session};
-use super::problem::PortError;
+use super::problem::{LeftOut, PortError, RangesOf};
 use super::set::{KernelPorts, PortSet};
 use super::stranger;
 
@@ -25,6 +25,8 @@ pub fn free_port(range: PortRange) -> Result<Hold, PortError> {
         ranges: vec![range],
         wanted: 1,
         found: 0,
+        ranges_of: RangesOf::Option,
+        left_out: LeftOut::default(),
         holders: Vec::new(),
     })
 }
@@ -33,12 +35,15 @@ pub fn free_port(range: PortRange) -> Result<Hold, PortError> {
 ///
 /// Ports that the administrator reserved or that browsers refuse are left out.
 pub fn free_ports(count: usize, range: PortRange) -> Result<Vec<Hold>, PortError> {
-    let never = stranger::never(&KernelPorts::read(), &[]);
+    let kernel = KernelPorts::read();
+    let never = stranger::never(&kernel, &[]);
     take(count, range.ports().filter(|&port| !never.contains(port)))?.map_err(|found| {
         PortError::Exhausted {
             ranges: vec![range],
             wanted: count,
             found,
+            ranges_of: RangesOf::Option,
+            left_out: stranger::left_out(&[range], &kernel, &[], std::iter::empty()),
             holders: Vec::new(),
         }
     })
@@ -60,7 +65,8 @@ pub struct Grant {
 pub fn grant(count: usize, ranges: &[PortRange], ledger: &Ledger) -> Result<Grant, PortError> {
     let mut session = Session::begin(ledger);
     let here = session.here.clone();
-    let mut never = stranger::never(&KernelPorts::read(), &[]);
+    let kernel = KernelPorts::read();
+    let mut never = stranger::never(&kernel, &[]);
     never.extend(session.book.live(&here, None).map(|entry| entry.port));
     never.extend(session.book.granted(&here));
     let sticky: PortSet = session
@@ -90,6 +96,8 @@ pub fn grant(count: usize, ranges: &[PortRange], ledger: &Ledger) -> Result<Gran
             session.unlock();
             return Err(PortError::Exhausted {
                 holders: stranger::holders_in(ranges, &session, None),
+                ranges_of: RangesOf::Option,
+                left_out: stranger::left_out(ranges, &kernel, &[], session.book.granted(&here)),
                 ranges: ranges.to_vec(),
                 wanted: count,
                 found,

@@ -49,6 +49,6 @@ pub use glance::{Glance, glance};
 pub use hold::{Hold, HoldError, holds_can_be_soft};
 pub use ledger::{Ledger, LedgerOverview, LedgerWarning, StackPort, state_dir};
 pub use owner::{Holder, holder};
-pub use problem::{Asked, Occupant, PortError, PortWarning, Refused};
+pub use problem::{Asked, Bad, LeftOut, Occupant, PortError, PortWarning, RangesOf, Refused};
 pub use reclaim::take_or_reclaim;
 pub use verify::{Known, Listeners, Observed, Subject, observe};

@@ -1,5 +1,7 @@
 //! What can go wrong with a batch of ports, and what its user should know.
 
+mod exhausted;
+
 use std::fmt;
 use std::io;
 
@@ -9,6 +11,9 @@ use crate::support::text;
 use super::ledger::{LedgerWarning, StackPort};
 use super::owner::Holder;
 use super::request::PortKey;
+
+use exhausted::exhausted_hint;
+pub use exhausted::{LeftOut, RangesOf};
 
 /// Who or what stands on a port that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,6 +119,10 @@ pub enum PortError {
         wanted: usize,
         /// How many could be had.
         found: usize,
+        /// Where the ranges come from.
+        ranges_of: RangesOf,
+        /// How many were not even tried.
+        left_out: LeftOut,
         /// Who has the others, lowest port first; not those that are merely excluded.
         holders: Vec<Holder>,
     },
@@ -176,7 +185,13 @@ impl PortError {
                 .to_owned()
             }
             Self::FixedTwice { .. } => "write `auto` for one of them".to_owned(),
-            Self::Exhausted { holders, .. } => exhausted_hint(holders),
+            Self::Exhausted {
+                ranges,
+                ranges_of,
+                left_out,
+                holders,
+                ..
+            } => exhausted_hint(ranges, *ranges_of, left_out, holders),
             Self::TooManyFiles { limit, .. } => match limit {
                 Some(limit) => format!("the limit is {limit} (`ulimit -n`); raise the hard limit"),
                 None => "raise the limit on open files (`ulimit -n`)".to_owned(),
@@ -186,27 +201,35 @@ impl PortError {
     }
 }
 
-/// How many holders a message lists.
-const LISTED: usize = 20;
+/// What was wrong with a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bad {
+    /// Others took it, so many times.
+    Stolen(u32),
+    /// Its service can never bind it.
+    Unusable,
+}
 
-fn exhausted_hint(holders: &[Holder]) -> String {
-    let mut hint = "widen `ports.range`, or stop a stack that is no longer needed".to_owned();
-    if holders.is_empty() {
-        return hint;
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stolen(2) => f.write_str("was stolen twice"),
+            Self::Stolen(times) => write!(f, "was stolen {times} times"),
+            Self::Unusable => f.write_str("could not be bound by it"),
+        }
     }
-    hint.push_str("; taken are:");
-    for holder in holders.iter().take(LISTED) {
-        hint.push_str("\n  ");
-        hint.push_str(&holder.port.to_string());
-        hint.push(' ');
-        hint.push_str(&holder.to_string());
+}
+
+/// How many ports a short list has.
+const SOME: usize = 4;
+
+/// `6000, 6566, 6665, 6666…`
+fn some(ports: &[u16]) -> String {
+    let mut listed = text::list(ports.iter().take(SOME));
+    if ports.len() > SOME {
+        listed.push('…');
     }
-    if let Some(more) = holders.len().checked_sub(LISTED).filter(|&more| more > 0) {
-        hint.push_str("\n  and ");
-        hint.push_str(&more.to_string());
-        hint.push_str(" more (`stack ports` lists them)");
-    }
-    hint
+    listed
 }
 
 /// What the user of a batch that was allocated should know.
@@ -217,6 +240,18 @@ pub enum PortWarning {
     Replaced {
         /// What was not had, and why.
         refused: Refused,
+        /// The port that was allocated.
+        got: u16,
+    },
+    /// The port of the last time turned bad, so that another one was taken.
+    #[error("port {port} for {key} {why} and is not taken again; got {got} instead")]
+    TurnedBad {
+        /// For which port.
+        key: PortKey,
+        /// The number that it had.
+        port: u16,
+        /// What was wrong with it.
+        why: Bad,
         /// The port that was allocated.
         got: u16,
     },
@@ -251,6 +286,17 @@ pub enum PortWarning {
         /// `ip_local_port_range`.
         ephemeral: PortRange,
     },
+    /// Browsers will not connect to some ports of a range.
+    #[error(
+        "browsers refuse {} of {range} ({}); {} left out",
+        text::count(.ports.len(), "port"), some(.ports), if .ports.len() == 1 { "it is" } else { "they are" }
+    )]
+    BrowsersRefuse {
+        /// What was asked for.
+        range: PortRange,
+        /// Those ports of it, lowest first.
+        ports: Vec<u16>,
+    },
     /// Browsers will not connect there.
     #[error("browsers refuse to connect to port {port} ({key})")]
     BrowserRefuses {
@@ -269,9 +315,11 @@ impl PortWarning {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Replaced { .. } => "stack::port::replaced",
+            Self::TurnedBad { .. } => "stack::port::turned_bad",
             Self::WishIgnored { .. } => "stack::port::wish_ignored",
             Self::Fallback { .. } => "stack::port::fallback",
             Self::Ephemeral { .. } => "stack::port::ephemeral",
+            Self::BrowsersRefuse { .. } => "stack::port::browsers_refuse",
             Self::BrowserRefuses { .. } => "stack::port::browser_refuses",
             Self::Ledger(warning) => warning.code(),
         }
@@ -286,11 +334,15 @@ impl PortWarning {
                 }
                 Asked::Sticky => "write `auto:N` or a fixed number if it matters",
             },
+            Self::TurnedBad { .. } => "`--fresh-ports` forgets that, and all other ports",
             Self::WishIgnored { .. } => "write `auto:N` in the file to let the caller choose",
             Self::Fallback { .. } => "widen the first range, or stop a stack that is not needed",
             Self::Ephemeral { .. } => {
                 "an outgoing connection can take such a port at any time; choose ports outside \
                  of net.ipv4.ip_local_port_range"
+            }
+            Self::BrowsersRefuse { .. } => {
+                "choose a range without them, or exclude them: then this is not said"
             }
             Self::BrowserRefuses { .. } => "choose another number, unless no browser goes there",
             Self::Ledger(warning) => warning.hint(),

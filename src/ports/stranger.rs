@@ -7,7 +7,8 @@ use crate::support::protocol::Protocol;
 
 use super::ledger::Session;
 use super::owner::{self, Holder, weight};
-use super::set::{BROWSER_REFUSED, KernelPorts, PortSet};
+use super::problem::LeftOut;
+use super::set::{BROWSER_REFUSED, KernelPorts, PortSet, browser_refuses};
 use super::sock_diag::{self, Socket};
 
 /// The ports that are not handed out by themselves: excluded, reserved by the administrator, or
@@ -18,6 +19,31 @@ pub(crate) fn never(kernel: &KernelPorts, exclude: &[PortRange]) -> PortSet {
         .flat_map(|range| range.ports())
         .chain(BROWSER_REFUSED)
         .collect()
+}
+
+/// How many ports of `ranges` are among those, and why; `granted` are the numbers of grants.
+pub(crate) fn left_out(
+    ranges: &[PortRange],
+    kernel: &KernelPorts,
+    exclude: &[PortRange],
+    granted: impl Iterator<Item = u16>,
+) -> LeftOut {
+    let all: PortSet = ranges.iter().flat_map(|range| range.ports()).collect();
+    let granted: PortSet = granted.collect();
+    let is_in = |ranges: &[PortRange], port| ranges.iter().any(|range| range.contains(port));
+    let mut left_out = LeftOut::default();
+    for port in (1..=u16::MAX).filter(|&port| all.contains(port)) {
+        if is_in(exclude, port) {
+            left_out.excluded += 1;
+        } else if is_in(&kernel.reserved, port) {
+            left_out.reserved += 1;
+        } else if browser_refuses(port) {
+            left_out.browsers += 1;
+        } else if granted.contains(port) {
+            left_out.granted += 1;
+        }
+    }
+    left_out
 }
 
 /// Who has ports in `ranges`, lowest port first, in one scan of the machine.

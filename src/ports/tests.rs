@@ -2,6 +2,7 @@
 
 mod crowd;
 mod limits;
+mod words;
 
 use crate::support::protocol::Protocol;
 
@@ -162,30 +163,6 @@ fn a_fixed_port_of_another_stack_is_an_error_that_names_it() {
                 .iter()
                 .all(|stack| stack.owner.project == "shop")
         );
-    });
-}
-
-#[test]
-fn exhaustion_lists_who_has_the_ports() {
-    in_own_network(|| {
-        let state = tempfile::tempdir().unwrap();
-        let _server = listener("127.0.0.1:8001");
-        let requests = ["a", "b", "c"].map(|name| request(name, Want::Auto));
-        let (pool, owner) = (pool(&["8000-8002"]), owner("shop", state.path()));
-        let ledger = Ledger::at(state.path());
-        let error = allocate(&one_batch(&requests, &pool, &owner, false), &ledger).unwrap_err();
-        assert_eq!(error.code(), "stack::port::exhausted");
-        assert_eq!(
-            error.to_string(),
-            "no free port left in 8000-8002: 3 wanted, 2 found"
-        );
-        let hint = error.hint();
-        assert!(hint.contains("\n  8001 pid "), "{hint}");
-        assert!(
-            !hint.contains("\n  8000 "),
-            "our own trial is no holder: {hint}"
-        );
-        assert!(!ledger.path().exists(), "a failure writes nothing");
     });
 }
 

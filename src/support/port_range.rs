@@ -18,6 +18,9 @@ pub enum PortRangeError {
     /// One of the ends is no number from 1 to 65535.
     #[error("`{0}` is no port number (1 to 65535)")]
     Port(String),
+    /// An end is missing.
+    #[error("`{0}` is no range of ports; write it as 8000-9000")]
+    Unfinished(String),
     /// The ends are the wrong way round.
     #[error("the range ends ({end}) before it starts ({start})")]
     Backwards {
@@ -87,7 +90,11 @@ impl FromStr for PortRange {
     /// Parses `8000-9000`, or a single port as the range of itself.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (start, end) = text.split_once('-').unwrap_or((text, text));
-        Self::new(parse_port(start.trim())?, parse_port(end.trim())?)
+        let (start, end) = (start.trim(), end.trim());
+        if start.is_empty() || end.is_empty() {
+            return Err(PortRangeError::Unfinished(text.to_owned()));
+        }
+        Self::new(parse_port(start)?, parse_port(end)?)
     }
 }
 

@@ -3,19 +3,39 @@
 /// The candidate that `word` was most likely meant to be, if any is near enough.
 ///
 /// Near is a Damerau-Levenshtein distance of at most a third of the word's length, and at least 1,
-/// so that `comand` finds `command` and `x` finds nothing.
+/// so that `comand` finds `command` and `x` finds nothing. A candidate with a number behind it, as
+/// `web-2` is to `web`, is nearest of all: so the replicas of a service are shown.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(1);
     candidates
         .into_iter()
         .map(|candidate| {
-            let distance =
-                strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase());
+            let distance = match replica_of(word, candidate) {
+                Some(_) => 0,
+                None => {
+                    strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase())
+                }
+            };
             (distance, candidate)
         })
         .filter(|&(distance, _)| distance <= limit)
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// The number in the name of a replica of `service`, as replicas are shown: 2 for `web-2` and `web`.
+pub fn replica_of(word: &str, service: &str) -> Option<u32> {
+    let number = word.strip_prefix(service)?.strip_prefix('-')?;
+    let is_number = !number.starts_with('0') && number.bytes().all(|byte| byte.is_ascii_digit());
+    number.parse().ok().filter(|_| is_number)
+}
+
+/// The hint about a service that there is not, where `near` is the [`nearest`] one.
+pub fn meant_service(word: &str, near: &str) -> String {
+    match replica_of(word, near) {
+        Some(_) => format!("`{word}` is a replica of `{near}`: write `{near}`"),
+        None => format!("did you mean `{near}`?"),
+    }
 }
 
 /// `1 port`, `2 ports`.
@@ -97,5 +117,27 @@ mod tests {
         assert_eq!(nearest("RESTRAT", keys), Some("restart"));
         assert_eq!(nearest("x", keys), None);
         assert_eq!(nearest("volumes", keys), None);
+    }
+
+    #[test]
+    fn a_replica_is_taken_for_its_service_and_not_for_a_name_like_its_own() {
+        let services = ["web-a", "web", "we-2", "web-2-3"];
+        assert_eq!(nearest("web-2", services), Some("web"));
+        assert_eq!(nearest("web-2-3-1", services), Some("web-2-3"));
+        for (word, expected) in [
+            ("web-2", Some(2)),
+            ("web-10", Some(10)),
+            ("web-0", None),
+            ("web-02", None),
+            ("web-+2", None),
+            ("web-", None),
+            ("web2", None),
+            ("web", None),
+        ] {
+            assert_eq!(replica_of(word, "web"), expected, "{word}");
+        }
+        let hint = "`web-2` is a replica of `web`: write `web`";
+        assert_eq!(meant_service("web-2", "web"), hint);
+        assert_eq!(meant_service("wbe", "web"), "did you mean `web`?");
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::api::messages::{BadServiceName, ErrorBody, code};
 use crate::run::control::CommandError;
+use crate::support::text::meant_service;
 
 /// An answer that is no success.
 #[derive(Debug)]
@@ -50,10 +51,10 @@ impl From<CommandError> for Failure {
     fn from(error: CommandError) -> Self {
         let message = error.to_string();
         match error {
-            CommandError::UnknownService { suggestion, .. } => {
+            CommandError::UnknownService { name, suggestion } => {
                 let failure = Self::new(StatusCode::NOT_FOUND, code::UNKNOWN_SERVICE, message);
                 match suggestion {
-                    Some(name) => failure.with_hint(format!("did you mean `{name}`?")),
+                    Some(near) => failure.with_hint(meant_service(&name, near.as_str())),
                     None => failure.with_hint("`stack ps` lists the services"),
                 }
             }

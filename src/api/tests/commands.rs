@@ -88,6 +88,18 @@ async fn refusals_are_typed_and_carry_their_hint() {
         "there is no service `wbe` in the running stack"
     );
 
+    let replica = Fake::with_script(1, |_| {
+        Act::Refuse(CommandError::UnknownService {
+            name: "web-2".to_owned(),
+            suggestion: Some(name("web")),
+        })
+    });
+    let error = replica.client().command(&command).await.unwrap_err();
+    assert_eq!(
+        refusal(&error).1,
+        Some("`web-2` is a replica of `web`: write `web`")
+    );
+
     let draining = Fake::with_script(1, |_| Act::Refuse(CommandError::Draining));
     let error = draining.client().command(&command).await.unwrap_err();
     assert_eq!(refusal(&error).0, code::DRAINING);

@@ -202,7 +202,7 @@ pub struct PortArgs {
         long,
         value_name = "N",
         default_value_t = 1,
-        value_parser = clap::value_parser!(u32).range(1..)
+        value_parser = parse_index
     )]
     pub index: u32,
 }
@@ -310,7 +310,7 @@ pub enum PortsVerb {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct PortsWhoArgs {
     /// The number
-    #[arg(value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(value_name = "PORT", value_parser = parse_port)]
     pub port: u16,
 
     /// How to print it: table (words) or json
@@ -333,7 +333,7 @@ pub struct PortsFreeArgs {
         long,
         value_name = "N",
         default_value_t = 1,
-        value_parser = clap::value_parser!(u16).range(1..)
+        value_parser = parse_count
     )]
     pub count: u16,
 
@@ -371,6 +371,16 @@ fn parse_port_argument(text: &str) -> Result<PortArgument, String> {
         port: port.to_owned(),
         number: parse_port(number).map_err(|error| error.to_string())?,
     })
+}
+
+fn parse_index(text: &str) -> Result<u32, String> {
+    let index = text.parse().ok().filter(|&index| index > 0);
+    index.ok_or_else(|| format!("`{text}` is no number of a replica; they count from 1"))
+}
+
+fn parse_count(text: &str) -> Result<u16, String> {
+    let count = text.parse().ok().filter(|&count| count > 0);
+    count.ok_or_else(|| format!("`{text}` is no number of ports (1 to 65535)"))
 }
 
 fn parse_tail(text: &str) -> Result<Tail, &'static str> {

@@ -148,7 +148,11 @@ fn closing(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
     } else {
         "`stack logs -f` shows the output, `stack down` stops it"
     };
-    match &stack.dotenv {
+    let has_ports = stack
+        .services
+        .iter()
+        .any(|service| !service.ports.is_empty());
+    match stack.dotenv.as_ref().filter(|_| has_ports) {
         Some(path) => format!("ports are in {}; {how}", relative(path, style.working_dir)),
         None => how.to_owned(),
     }
@@ -316,6 +320,21 @@ mod tests {
 
         ports are in /home/me/shop/.env; `stack logs -f` shows the output, `stack down` stops it
         ");
+    }
+
+    #[test]
+    fn without_a_port_nothing_is_said_of_the_file() {
+        let build = StackSnapshot {
+            dotenv: Some("/home/me/shop/.env".into()),
+            ..stack(vec![build()])
+        };
+        assert!(!ready(&build, &STYLE).contains(".env"));
+        let nothing = StackSnapshot {
+            services: Vec::new(),
+            ..build
+        };
+        let text = ready(&nothing, &STYLE);
+        assert!(text.starts_with("shop: nothing runs\n") && !text.contains(".env"));
     }
 
     #[test]

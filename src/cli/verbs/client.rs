@@ -134,7 +134,7 @@ mod tests {
     fn a_service_without_replicas_is_not_said_to_be_unknown() {
         let unknown = |text: &str| VerbError::UnknownService {
             name: name(text),
-            suggestion: None,
+            hint: String::new(),
         };
         let told = |text: &str| known_to_the_file(unknown(text), &[name("api")]).to_string();
         assert_eq!(told("api"), "service `api` has no replica in this stack");

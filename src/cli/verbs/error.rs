@@ -32,8 +32,8 @@ pub enum VerbError {
     UnknownService {
         /// The name as given.
         name: ServiceName,
-        /// One with a similar name.
-        suggestion: Option<String>,
+        /// What may have been meant.
+        hint: String,
     },
     /// The file has the service, but the stack has no replica of it.
     #[error("service `{service}` has no replica in this stack")]
@@ -123,10 +123,7 @@ impl VerbError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Client(error) => error.hint().map(str::to_owned),
-            Self::UnknownService { suggestion, .. } => Some(match suggestion {
-                Some(name) => format!("did you mean `{name}`?"),
-                None => "`stack ps` lists the services".to_owned(),
-            }),
+            Self::UnknownService { hint, .. } => Some(hint.clone()),
             Self::NoReplica { .. } => Some(
                 "`replicas` or `stack up --scale` gives it some, after `stack down`".to_owned(),
             ),

@@ -152,8 +152,12 @@ pub(super) fn unknown_service<'a>(
     known: impl IntoIterator<Item = &'a ServiceName>,
 ) -> VerbError {
     let known = known.into_iter().map(ServiceName::as_str);
+    let near = text::nearest(name.as_str(), known);
     VerbError::UnknownService {
         name: name.clone(),
-        suggestion: text::nearest(name.as_str(), known).map(str::to_owned),
+        hint: near.map_or_else(
+            || "`stack ps` lists the services".to_owned(),
+            |near| text::meant_service(name.as_str(), near),
+        ),
     }
 }

@@ -7,6 +7,7 @@ use crate::cli::exit::ExitCode;
 use crate::run::control::StackSnapshot;
 use crate::run::snapshot::PortSnapshot;
 use crate::support::name::{PortName, ServiceName};
+use crate::support::text::replica_of;
 
 /// Carries out `stack port`. When nothing runs it is the last number, with a warning.
 pub async fn run(context: &mut Context<'_>, arguments: &PortArgs) -> Result<ExitCode, VerbError> {
@@ -28,12 +29,9 @@ pub(super) fn find<'a>(
     replica: u32,
     name: Option<&PortName>,
 ) -> Result<&'a PortSnapshot, VerbError> {
-    let names = stack.services.iter().map(|s| &s.service);
     let mut replicas = stack.services.iter().filter(|s| s.service == *service);
     let first = replicas.clone().next();
-    let count = first
-        .ok_or_else(|| unknown_service(service, names))?
-        .replicas;
+    let count = first.ok_or_else(|| unknown(stack, service, name))?.replicas;
     let found = replicas.find(|s| s.replica == replica);
     let ports = &found
         .ok_or_else(|| VerbError::UnknownReplica {
@@ -65,5 +63,28 @@ pub(super) fn find<'a>(
                 service: service.clone(),
                 known: known(),
             }),
+    }
+}
+
+/// The error about a service that there is not. Whoever names a replica as it is shown wants its
+/// port, for which there is a way.
+fn unknown(stack: &StackSnapshot, service: &ServiceName, name: Option<&PortName>) -> VerbError {
+    let names = stack.services.iter().map(|row| &row.service);
+    let replica = |known: &ServiceName| replica_of(service.as_str(), known.as_str());
+    match names
+        .clone()
+        .find_map(|known| Some((known, replica(known)?)))
+    {
+        Some((known, replica)) => {
+            let name = name.map_or_else(String::new, |name| format!(" {name}"));
+            VerbError::UnknownService {
+                name: service.clone(),
+                hint: format!(
+                    "`{service}` is a replica of `{known}`: write \
+                     `stack port {known}{name} --index {replica}`"
+                ),
+            }
+        }
+        None => unknown_service(service, names),
     }
 }

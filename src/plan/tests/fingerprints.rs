@@ -143,6 +143,38 @@ fn a_scale_counts_like_the_key() {
 }
 
 #[test]
+fn a_scale_to_the_one_that_there_is_counts_for_nothing() {
+    let yaml = "services:
+  a: { command: x $<PORT:auto> }
+  b: { command: x $<PORT:auto>, replicas: 1 }
+  c: { command: x }
+";
+    let project = || Project::new(yaml);
+    let same = |project: Project| {
+        let plain = Project {
+            scale: indexmap::IndexMap::new(),
+            ..project
+        };
+        plain.good().fingerprint().to_owned()
+    };
+    for (service, count, is_same) in [
+        ("a", 1, true),
+        ("b", 1, true),
+        ("c", 1, true),
+        ("a", 2, false),
+        ("a", 0, false),
+    ] {
+        let project = project().scaled(service, count);
+        let scaled = project.good();
+        let equal = scaled.fingerprint() == same(project);
+        assert_eq!(equal, is_same, "--scale {service}={count}");
+    }
+    // Whoever scales still has the keys.
+    let plan = project().scaled("a", 1).plan();
+    assert!(plan.values.iter().any(|(key, _)| key == "A_1_PORT"));
+}
+
+#[test]
 fn what_an_env_file_says_counts() {
     let project = Project::service("env_file: e").file("e", "A=1\n");
     let before = project.good().fingerprint().to_owned();

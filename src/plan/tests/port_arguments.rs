@@ -61,6 +61,11 @@ fn what_it_cannot_mean_is_told_with_the_way_out() {
     for (text, message, hint) in [
         ("wbe", "there is no service `wbe`", "did you mean `web`?"),
         (
+            "web-2.PORT",
+            "there is no service `web-2`",
+            "`web-2` is a replica of `web`: write `web`",
+        ),
+        (
             "wbe.PORT",
             "there is no service `wbe`",
             "did you mean `web`?",

@@ -44,6 +44,63 @@ fn one_name_has_one_protocol() {
 }
 
 #[test]
+fn one_number_is_fixed_once_for_each_protocol() {
+    for (first, second, is_fine) in [
+        ("5353", "5353", false),
+        ("5353", "5353/tcp", false),
+        ("5353/tcp+udp", "5353/udp", false),
+        ("5353", "5353/tcp+udp", false),
+        ("5353", "5353/udp", true),
+        ("5353", "5354", true),
+        ("5353", "auto:5353", true),
+    ] {
+        for yaml in [
+            format!("services: {{ a: {{ command: 'x $<A:{first}> $<B:{second}>' }} }}"),
+            format!(
+                "services: {{ a: {{ command: 'x $<A:{first}>' }}, b: {{ command: 'x $<B:{second}>' }} }}"
+            ),
+        ] {
+            let expected = if is_fine {
+                vec![]
+            } else {
+                vec![code::FIXED_TWICE]
+            };
+            assert_eq!(Project::new(&yaml).codes(), expected, "{yaml}");
+        }
+    }
+}
+
+#[test]
+fn both_places_of_a_number_that_is_fixed_twice_are_shown() {
+    let problem = Project::new(
+        "services:
+  a: { command: 'x $<PORT:8080>' }
+  b: { command: 'x $<ADMIN:8080>' }
+",
+    )
+    .problem();
+    assert_eq!(
+        problem.message,
+        "port 8080 is fixed twice: PORT of service `a` and ADMIN of service `b`"
+    );
+    assert_eq!(at(&problem), (3, 20));
+    assert_eq!(problem.labels[1].span.location().line, 2);
+}
+
+#[test]
+fn what_does_not_run_takes_no_number() {
+    let yaml = "services:
+  a: { command: 'x $<PORT:8080>', replicas: 0 }
+  b: { command: 'x $<PORT:8080>' }
+";
+    assert_eq!(Project::new(yaml).codes(), [""; 0]);
+    let back = Project::new(yaml).scaled("a", 1);
+    assert_eq!(back.codes(), [code::FIXED_TWICE]);
+    let other = Project::new(yaml).scaled("a", 1).scaled("b", 0);
+    assert_eq!(other.codes(), [""; 0]);
+}
+
+#[test]
 fn a_check_cannot_ask_a_port_of_udp() {
     for (lines, column) in [
         ("healthcheck: {tcp: $<DNS>}", 24),

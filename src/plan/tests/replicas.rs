@@ -98,6 +98,9 @@ fn a_scale_that_cannot_be_followed_is_told_without_a_place() {
     let unknown = Project::service("").scaled("b", 2).problem();
     assert_eq!(unknown.code, code::SCALE_ARGUMENT);
     assert_eq!(unknown.hint.as_deref(), Some("did you mean `a`?"));
+    let replica = Project::service("").scaled("a-2", 2).problem();
+    let hint = "`a-2` is a replica of `a`: write `a`";
+    assert_eq!(replica.hint.as_deref(), Some(hint));
     let far = Project::service("").scaled("something", 2).problem();
     assert_eq!(far.hint.as_deref(), Some("the services are: a"));
     let many = Project::service("").scaled("a", 1001).problem();
@@ -249,6 +252,26 @@ fn nothing_of_a_service_runs_and_others_go_without_it() {
     assert_eq!(at(&one), (3, 44));
     let outside = format!("environment: {{ P: $<web.PORT> }}\n{yaml}");
     assert_eq!(Project::new(&outside).codes(), [code::NO_REPLICA]);
+}
+
+#[test]
+fn a_service_without_replicas_may_have_a_check_that_asks_its_port() {
+    for check in [
+        "{ http: / }",
+        "{ http: 'http://localhost:$<PORT>/' }",
+        "{ tcp: $<PORT> }",
+    ] {
+        let lines = format!("command: x $<PORT:auto>\nhealthcheck: {check}");
+        let none = Project::service(&format!("{lines}\nreplicas: 0"));
+        assert_eq!(none.codes(), [""; 0], "{check}");
+        let scaled = Project::service(&lines).scaled("a", 0);
+        assert_eq!(scaled.codes(), [""; 0], "{check}");
+    }
+    // What is wrong with the check is told all the same.
+    let none = Project::service("replicas: 0\nhealthcheck: { http: / }");
+    assert_eq!(none.codes(), [code::HTTP_PORT]);
+    let udp = "command: x $<PORT:auto/udp>\nreplicas: 0\nhealthcheck: { http: / }";
+    assert_eq!(Project::service(udp).codes(), [code::UDP_CHECK]);
 }
 
 #[test]

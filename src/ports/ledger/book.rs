@@ -2,9 +2,9 @@
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::path::PathBuf;
 
+use crate::ports::problem::Bad;
 use crate::ports::request::{Owner, PortKey};
 use crate::support::protocol::Protocol;
 
@@ -13,6 +13,7 @@ use super::port_row::PortRow;
 use super::row::{
     BadRow, Body, GrantRow, LiveHead, LiveRow, Numbers, Past, StackRow, StickyRow, Unreadable,
 };
+use super::stack_port::StackPort;
 
 /// For how long a number that `ports free` printed is left to its caller, in milliseconds.
 pub(crate) const GRANT_MILLIS: u64 = 120_000;
@@ -35,42 +36,6 @@ pub(crate) struct Book {
     pub(crate) stacks: Vec<StackRow>,
     /// What was wrong with the first body that could not be read.
     pub(crate) damage: RefCell<Option<String>>,
-}
-
-/// A port as the ledger knows it: whose it is, and whether that stack runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StackPort {
-    /// The stack.
-    pub owner: Owner,
-    /// The service and the name of the port.
-    pub key: PortKey,
-    /// What travels over it.
-    pub protocol: Protocol,
-    /// The port.
-    pub port: u16,
-    /// The supervisor that holds it; `None` for the sticky port of a stack that does not run.
-    pub supervisor: Option<i32>,
-}
-
-impl fmt::Display for StackPort {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Owner {
-            project,
-            project_dir,
-            ..
-        } = &self.owner;
-        write!(
-            f,
-            "{} of service `{}` in stack `{project}` ({})",
-            self.key.name,
-            self.key.service,
-            project_dir.display()
-        )?;
-        match self.supervisor {
-            Some(_) => Ok(()),
-            None => f.write_str(", which is not running"),
-        }
-    }
 }
 
 /// A port of a stack, without its names.
@@ -288,6 +253,27 @@ impl Book {
         past.ports()
             .filter(|row| !bad.contains(&row.port))
             .map(|row| (row.key.clone(), row.port))
+            .collect()
+    }
+
+    /// The last ports of `owner` that turned bad, and how.
+    pub(crate) fn own_lost(&self, owner: &Owner) -> HashMap<PortKey, (u16, Bad)> {
+        let past = self.past(owner);
+        let bad: HashMap<u16, Bad> = past
+            .bad
+            .iter()
+            .filter(|bad| bad.counts())
+            .map(|bad| {
+                let why = if bad.unusable {
+                    Bad::Unusable
+                } else {
+                    Bad::Stolen(bad.stolen)
+                };
+                (bad.port, why)
+            })
+            .collect();
+        past.ports()
+            .filter_map(|row| Some((row.key.clone(), (row.port, *bad.get(&row.port)?))))
             .collect()
     }
 

@@ -17,6 +17,7 @@ mod place;
 mod port_row;
 mod row;
 mod session;
+mod stack_port;
 
 #[cfg(test)]
 mod tests;
@@ -31,10 +32,10 @@ use crate::ports::request::{Owner, PortKey};
 use crate::support::protocol::Protocol;
 
 pub(crate) use book::GRANT_MILLIS;
-pub use book::StackPort;
 pub(crate) use port_row::PortRow;
 pub(crate) use row::GrantRow;
 pub(crate) use session::Session;
+pub use stack_port::StackPort;
 
 /// How long a transaction waits for the lock. Others hold it for a fraction of a millisecond.
 const LOCK_WAIT: Duration = Duration::from_secs(1);

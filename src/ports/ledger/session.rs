@@ -7,10 +7,11 @@ use std::path::PathBuf;
 
 use nix::fcntl::OFlag;
 
-use super::book::{Book, Care, StackPort};
+use super::book::{Book, Care};
 use super::file::{self, NoBook};
 use super::lock::{Lock, lock};
 use super::place::Here;
+use super::stack_port::StackPort;
 use super::{Ledger, LedgerWarning};
 
 /// The book, open. Dropping it without [`commit`](Self::commit) changes nothing.

@@ -148,6 +148,76 @@ fn every_replica_listens_on_a_port_of_its_own() {
 }
 
 #[test]
+fn a_stack_of_nothing_says_so() {
+    let stack = TestStack::new(
+        "services: { web: { command: 'MISBEHAVE bind $<PORT:auto>', replicas: 0, healthcheck: { http: / } } }",
+    );
+    for arguments in [&["up"][..], &["up", "-d"]] {
+        let output = stack
+            .run(arguments)
+            .ok()
+            .says(&["nothing is to be run: no service has a replica"]);
+        assert!(!output.stderr.contains(".env"), "{}", output.stderr);
+    }
+}
+
+#[test]
+fn a_number_that_is_fixed_twice_is_an_error_of_the_file() {
+    let stack = TestStack::new(
+        "services:
+  web: { command: 'MISBEHAVE bind $<PORT:8080>' }
+  api: { command: 'MISBEHAVE bind $<PORT:8080>' }
+",
+    );
+    for verb in ["up", "config"] {
+        stack
+            .run(&[verb])
+            .expect(2)
+            .says(&["stack::plan::fixed_twice", "the first", "the second"]);
+    }
+}
+
+#[test]
+fn a_scale_to_one_joins_a_stack_that_has_one() {
+    let stack = TestStack::new(SCALABLE);
+    stack.run(&["up", "--wait"]).ok();
+    stack
+        .run(&["up", "-d", "--scale", "web=1"])
+        .ok()
+        .says(&["nothing to start"]);
+    stack.down();
+}
+
+#[test]
+fn the_shown_name_of_a_replica_leads_to_its_service() {
+    let stack = TestStack::new(SCALABLE);
+    stack.run(&["up", "--wait", "--scale", "web=2"]).ok();
+    let hint = "`web-2` is a replica of `web`: write ";
+    for arguments in [
+        &["stop", "web-2"][..],
+        &["start", "web-2"],
+        &["restart", "web-2"],
+        &["logs", "web-2"],
+        &["port", "web-2"],
+        &["run", "-s", "web-2", "env"],
+        &["up", "web-2"],
+        &["up", "--scale", "web-2=2"],
+        &["up", "--port", "web-2=8000"],
+    ] {
+        let output = stack.run(arguments);
+        assert!(
+            output.stderr.contains(hint),
+            "{arguments:?}: {}",
+            output.stderr
+        );
+    }
+    stack
+        .run(&["port", "web-2"])
+        .says(&["`stack port web --index 2`"]);
+    stack.down();
+}
+
+#[test]
 fn what_was_scaled_by_the_caller_is_seen_as_it_runs() {
     let stack = TestStack::new(SCALABLE);
     stack.run(&["up", "--wait", "--scale", "web=3"]).ok();

@@ -106,3 +106,32 @@ async fn logs_of_a_service_are_those_of_all_its_replicas() {
     // So that the first is called `web-1` before the second has printed.
     assert!(project.said.introduced.contains(&replica("web", 2)));
 }
+
+#[tokio::test]
+async fn the_shown_name_of_a_replica_is_no_service_and_the_way_is_told() {
+    let fake = Fake::with_script(16, |_| Act::AnswerForSecond);
+    let mut project = Project::running(&fake);
+    let mut arguments = PortArgs {
+        service: name("web-2"),
+        name: None,
+        index: 1,
+    };
+    let error = port::run(&mut project.context(), &arguments).await;
+    assert_eq!(
+        error.unwrap_err().hint().unwrap(),
+        "`web-2` is a replica of `web`: write `stack port web --index 2`"
+    );
+    arguments.name = Some(PortName::new("ADMIN").unwrap());
+    let error = port::run(&mut project.context(), &arguments).await;
+    assert_eq!(
+        error.unwrap_err().hint().unwrap(),
+        "`web-2` is a replica of `web`: write `stack port web ADMIN --index 2`"
+    );
+    let mut unknown = logs_of(Tail::All, false);
+    unknown.services = vec![name("web-2")];
+    let error = logs::run(&mut project.context(), &unknown).await;
+    assert_eq!(
+        error.unwrap_err().hint().unwrap(),
+        "`web-2` is a replica of `web`: write `web`"
+    );
+}

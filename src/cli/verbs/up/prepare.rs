@@ -58,6 +58,9 @@ pub(super) fn prepare(
     }
     reap_leftovers(&instance, &mut messages)?;
     let (mut plan, holds, is_noted) = plan(invocation, &ready.draft, args, &mut messages)?;
+    if plan.units.is_empty() {
+        messages.push("nothing is to be run: no service has a replica".to_owned());
+    }
     let run = hash::random();
     for unit in &mut plan.units {
         let value = Some(format!("{run:016x}"));
@@ -156,7 +159,9 @@ fn plan(
             PortWarning::Replaced { .. }
             | PortWarning::WishIgnored { .. }
             | PortWarning::Fallback { .. }
+            | PortWarning::TurnedBad { .. }
             | PortWarning::BrowserRefuses { .. }
+            | PortWarning::BrowsersRefuse { .. }
             | PortWarning::Ephemeral { .. } => None,
         });
     let is_noted = is_written(about_ledger);
