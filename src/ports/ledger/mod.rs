@@ -182,10 +182,6 @@ impl Ledger {
         self.directory.join("ports.lock")
     }
 
-    fn bell_path(&self) -> PathBuf {
-        self.directory.join("ports.bell")
-    }
-
     fn spare_path(&self) -> PathBuf {
         self.directory.join("ports.json.spare")
     }

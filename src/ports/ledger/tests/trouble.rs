@@ -120,7 +120,7 @@ fn a_full_disk_is_a_warning_and_keeps_the_old_file() {
         );
         assert_eq!(ledger.live()[0].port, 8000);
         let left = std::fs::read_dir(directory.path()).unwrap().count();
-        assert_eq!(left, 4, "the ledger, its lock and bell, and the filling");
+        assert_eq!(left, 3, "the ledger, its lock, and the filling");
         // A test beside this one may be between fork and exec, with a copy of our descriptors.
         nix::mount::umount2(directory.path(), nix::mount::MntFlags::MNT_DETACH).unwrap();
     })
@@ -198,25 +198,6 @@ fn a_spare_file_that_is_in_use_or_none_of_ours_is_replaced() {
     let still = std::io::read_to_string(&reader).unwrap();
     assert_eq!(still.as_bytes(), before);
     assert_eq!(ledger.live()[0].port, 8002);
-}
-
-#[test]
-fn the_bell_is_not_needed() {
-    let directory = tempfile::tempdir().unwrap();
-    let ledger = Ledger::at(directory.path());
-    fs_err::create_dir(ledger.bell_path()).unwrap();
-    let shop = owner("shop", directory.path());
-    assert_eq!(record(&ledger, &shop, &[("api", 8000)]), []);
-    let holder = File::open(ledger.lock_path()).unwrap();
-    holder.lock().unwrap();
-    std::thread::scope(|scope| {
-        let ledger = ledger.clone().with_lock_wait(Duration::from_secs(60));
-        let shop = &shop;
-        let waiter = scope.spawn(move || record(&ledger, shop, &[("api", 8001)]));
-        holder.unlock().unwrap();
-        assert_eq!(waiter.join().unwrap(), []);
-    });
-    assert_eq!(ledger.live()[0].port, 8001);
 }
 
 #[test]
