@@ -1,7 +1,7 @@
 //! The book as a file: a line that counts the rows, then two lines for each of them.
 //!
 //! ```text
-//! {"version":1,"boot":"…","checked":…,"live":1,"stacks":1,"grants":[…]}
+//! {"version":2,"boot":"…","checked":…,"live":1,"stacks":1,"grants":[…]}
 //! {"owner":{…},"netns":4026531840,"supervisor":{…},"numbers":{"tcp":[[8000,8000]]}}
 //! [["api","PORT",8000]]
 //! {"owner":{…},"until":…,"numbers":{"tcp":[[8000,8000]]}}
@@ -12,6 +12,7 @@
 //! out all the same, the first line says how many rows there are, and the last byte is a newline.
 
 use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -26,8 +27,8 @@ use serde::{Deserialize, Serialize};
 use super::book::Book;
 use super::row::{Body, GrantRow, LiveRow, Slice, StackRow};
 
-/// The version of the file that this program reads and writes.
-pub(crate) const VERSION: u32 = 1;
+/// The version of the file that this program reads and writes. The first one was a single object.
+pub(crate) const VERSION: u32 = 2;
 
 /// The first line.
 #[derive(Serialize, Deserialize)]
@@ -53,6 +54,8 @@ struct Version {
 pub(crate) enum NoBook {
     /// A later version wrote it.
     Newer,
+    /// An earlier one did, in a form that is no longer read.
+    Older,
     /// Where and how it is damaged.
     Damaged(String),
 }
@@ -71,11 +74,13 @@ pub(crate) fn read(bytes: Vec<u8>) -> Result<Book, NoBook> {
         position: 0,
     };
     let first = lines.next();
-    // A newer file may well have another shape; its version says so.
-    if let Ok(Version { version }) = serde_json::from_str(first.as_str())
-        && version > VERSION
-    {
-        return Err(NoBook::Newer);
+    // Another version's file may well have another shape; its version says so.
+    if let Ok(Version { version }) = serde_json::from_str(first.as_str()) {
+        match version.cmp(&VERSION) {
+            Ordering::Greater => return Err(NoBook::Newer),
+            Ordering::Less => return Err(NoBook::Older),
+            Ordering::Equal => {}
+        }
     }
     let head: Head = serde_json::from_str(first.as_str())?;
     let (mut live, mut stacks) = (Vec::new(), Vec::new());
@@ -197,7 +202,9 @@ fn add<T: Clone + Serialize + DeserializeOwned>(
     body: &Body<T>,
 ) -> serde_json::Result<()> {
     match (pieces.last_mut(), lines) {
-        (Some(Piece::Old(last)), Some(lines)) if last.range.end == lines.range.start => {
+        (Some(Piece::Old(last)), Some(lines))
+            if last.range.end == lines.range.start && Rc::ptr_eq(&last.text, &lines.text) =>
+        {
             last.range.end = lines.range.end;
         }
         (_, Some(lines)) => pieces.push(Piece::Old(lines.clone())),

@@ -180,10 +180,13 @@ fn parse(path: &PathBuf, locked: bool) -> Result<Book, LedgerWarning> {
     let length = usize::try_from(about.len()).unwrap_or(0);
     let mut bytes = Vec::with_capacity(length + 1);
     file.read_to_end(&mut bytes).map_err(unreadable)?;
-    file::read(bytes).map_err(|no_book| match no_book {
-        NoBook::Newer => LedgerWarning::Newer { path: path.clone() },
-        NoBook::Damaged(reason) => damaged(reason),
-    })
+    match file::read(bytes) {
+        Ok(book) => Ok(book),
+        // After an update ports are found anew, once; there is nothing that anybody could do.
+        Err(NoBook::Older) => Ok(Book::default()),
+        Err(NoBook::Newer) => Err(LedgerWarning::Newer { path: path.clone() }),
+        Err(NoBook::Damaged(reason)) => Err(damaged(reason)),
+    }
 }
 
 /// How often a file is opened that turns out to be a spare one by now.

@@ -16,8 +16,8 @@ fn garbage_is_said_once_and_replaced() {
         b"not json",
         b"\0\xff\xfe",
         b"[]",
-        b"{\"version\":1}",
-        b"{\"version\":1,\"live\":[{}],\"grants\":[],\"stacks\":[]}",
+        b"{\"version\":2}",
+        b"{\"version\":2,\"live\":[{}],\"grants\":[],\"stacks\":[]}",
     ] {
         let directory = tempfile::tempdir().unwrap();
         let ledger = Ledger::at(directory.path());
@@ -44,6 +44,18 @@ fn every_truncation_is_survived() {
         fs_err::write(ledger.path(), &whole[..length]).unwrap();
         assert_eq!(ledger.live(), []);
     }
+}
+
+#[test]
+fn an_older_ledger_is_replaced_without_a_word() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = Ledger::at(directory.path());
+    let older = r#"{"version":1,"boot":"b","live":[],"grants":[],"stacks":[]}"#;
+    fs_err::write(ledger.path(), older).unwrap();
+    assert_eq!(ledger.overview(), LedgerOverview::default());
+    let shop = owner("shop", directory.path());
+    assert_eq!(record(&ledger, &shop, &[("api", 8000)]), []);
+    assert_eq!(ledger.live().len(), 1);
 }
 
 #[test]
