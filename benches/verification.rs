@@ -145,10 +145,15 @@ fn gap(rounds: usize, flood: bool) {
         while !matches!(
             poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&at_once)),
             Ok(1)
-        ) {}
+        ) {
+            // Whoever has to act must find a processor free of the one who watches.
+            std::thread::yield_now();
+        }
         let died = Instant::now();
         // It is executed again no sooner than 0.27 s later.
-        while is_soft(&hold) {}
+        while is_soft(&hold) {
+            std::thread::yield_now();
+        }
         gaps.push(died.elapsed());
         // The next round starts from a service that serves.
         stack(directory.path(), &["up", "--wait"]);
