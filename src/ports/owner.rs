@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::ledger::{Ledger, StackPort};
 use super::sock_diag::{self, Socket, TcpState};
@@ -84,6 +84,20 @@ pub(crate) fn describe(socket: &Socket, pid: Option<i32>, stack: Option<StackPor
         uid: socket.uid,
         // A stack that only had the port last says nothing about who is there now.
         stack: stack.filter(|stack| stack.supervisor.is_some()),
+    }
+}
+
+/// The holder of a port of which only the ledger tells.
+pub(crate) fn of_ledger(stack: StackPort) -> Holder {
+    let pid = stack.supervisor.unwrap_or(0);
+    Holder {
+        port: stack.port,
+        pid,
+        command: command(pid),
+        address: Ipv6Addr::UNSPECIFIED.into(),
+        state: TcpState::Bound,
+        uid: nix::unistd::getuid().as_raw(),
+        stack: Some(stack),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use crate::support::port_range::PortRange;
 use crate::support::protocol::Protocol;
 
-use super::ledger::Session;
+use super::ledger::{Session, StackPort};
 use super::owner::{self, Holder, weight};
 use super::problem::LeftOut;
 use super::set::{BROWSER_REFUSED, KernelPorts, PortSet, browser_refuses};
@@ -47,6 +47,8 @@ pub(crate) fn left_out(
 }
 
 /// Who has ports in `ranges`, lowest port first, in one scan of the machine.
+///
+/// A hold that the kernel does not show (before Linux 6.8) is told from the ledger.
 pub(crate) fn holders_in(
     ranges: &[PortRange],
     session: &Session,
@@ -64,11 +66,56 @@ pub(crate) fn holders_in(
     }
     let inodes: HashSet<u64> = by_port.values().map(|socket| socket.inode).collect();
     let pids = owner::processes_of(&inodes);
-    by_port
-        .into_values()
-        .map(|socket| {
-            let stack = session.stack_of(socket.port, except);
-            owner::describe(&socket, pids.get(&socket.inode).copied(), stack)
-        })
-        .collect()
+    let seen = by_port.into_values().map(|socket| {
+        let stack = session.stack_of(socket.port, except);
+        let holder = owner::describe(&socket, pids.get(&socket.inode).copied(), stack);
+        (socket.port, holder)
+    });
+    let mut holders: BTreeMap<u16, Holder> = seen.collect();
+    add_unseen(&mut holders, ranges, session.live_ports(except));
+    holders.into_values().collect()
+}
+
+/// Adds the holds that the ledger knows of and no table has shown.
+fn add_unseen(holders: &mut BTreeMap<u16, Holder>, ranges: &[PortRange], live: Vec<StackPort>) {
+    let is_asked = |port| ranges.iter().any(|range| range.contains(port));
+    for stack in live {
+        if is_asked(stack.port) && stack.protocol.has_tcp() {
+            holders
+                .entry(stack.port)
+                .or_insert_with(|| owner::of_ledger(stack));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::ports::testing::{key, owner, range};
+
+    use super::*;
+
+    #[test]
+    fn a_hold_that_no_table_shows_is_told_from_the_ledger() {
+        let stack = |port, protocol| StackPort {
+            owner: owner("shop", std::path::Path::new("/shop")),
+            key: key("api"),
+            protocol,
+            port,
+            supervisor: i32::try_from(std::process::id()).ok(),
+        };
+        let live = vec![
+            stack(8001, Protocol::Tcp),
+            stack(8002, Protocol::Udp),
+            stack(9000, Protocol::Tcp),
+        ];
+        let mut holders = BTreeMap::new();
+        add_unseen(&mut holders, &[range("8000-8009")], live);
+        let ports: Vec<u16> = holders.keys().copied().collect();
+        assert_eq!(ports, [8001]);
+        let text = holders[&8001].to_string();
+        assert!(
+            text.contains("PORT of service `api` in stack `shop`"),
+            "{text}"
+        );
+    }
 }

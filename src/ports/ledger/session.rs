@@ -119,6 +119,11 @@ impl Session {
         self.lock.is_some()
     }
 
+    /// Every port that a running stack of this network namespace holds, the stack `except` left out.
+    pub(crate) fn live_ports(&self, except: Option<&str>) -> Vec<StackPort> {
+        self.book.live_ports(&self.here, except, None)
+    }
+
     /// Whose `port` is, the stack `except` left out: that of the stack that holds it, else that of
     /// one that had it last.
     pub(crate) fn stack_of(&self, port: u16, except: Option<&str>) -> Option<StackPort> {
