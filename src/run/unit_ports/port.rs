@@ -95,6 +95,9 @@ impl Port {
         let number = self.number;
         let who = crate::ports::holder(self.protocol, number, None);
         let message = match &who {
+            Some(holder) if holder.state.is_leftover() => {
+                format!("port {number} cannot be bound yet, for {holder}")
+            }
             Some(holder) => format!("port {number} was taken by {holder}"),
             None => format!("port {number} was taken"),
         };
