@@ -314,7 +314,6 @@ impl Supervisor {
         // Each step can make another possible, and every step moves a unit forward, so this ends.
         while self.settle_once() {}
         self.rest_ports();
-        self.care_if_due(Instant::now());
         self.tell();
     }
 }

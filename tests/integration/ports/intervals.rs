@@ -142,3 +142,22 @@ fn a_server_that_ignores_its_passed_socket_and_listens_elsewhere_is_found_out() 
     assert_ne!(api.phase(), "healthy");
     stack.down();
 }
+
+#[test]
+fn a_passed_socket_refuses_clients_once_its_service_is_stopped() {
+    let stack = TestStack::new(
+        "services: { api: { command: MISBEHAVE fd-serve, environment: { P: $<PORT:auto> }, handoff: fd }, on: { command: MISBEHAVE sleep } }",
+    );
+    stack.up_detached();
+    let port = stack.port_of("api");
+    assert!(stack.get(port, "/").is_some());
+    stack.run(&["stop", "api"]).ok();
+    let client = stack.helper(&["http-get", "127.0.0.1", &port.to_string(), "/"]);
+    // Not left in a queue that nobody empties.
+    let output = client.wait();
+    assert!(output.stderr.contains("refused"), "{output}");
+    cannot_steal(&stack, port, &["--reuseaddr"]);
+    stack.run(&["start", "api"]).ok();
+    assert!(stack.get(port, "/").is_some());
+    stack.down();
+}
