@@ -183,6 +183,21 @@ fn clients_of_a_passed_socket_are_never_refused() {
     assert!(log.contains("1 as `PORT`"), "{log}");
 }
 
+#[test]
+fn nor_are_they_while_it_waits_for_others_that_are_restarted_with_it() {
+    let stack = TestStack::new(
+        "services: { server: { command: MISBEHAVE fd-serve, handoff: fd, environment: { P: $<PORT:auto> } }, slow: { command: MISBEHAVE ignore-term, stop_grace_period: 1s } }",
+    );
+    stack.up_detached();
+    let port = stack.port_of("server").to_string();
+    let clients = stack.helper(&["clients", "127.0.0.1", &port, "3", "enough"]);
+    stack.run(&["restart"]).ok();
+    stack.write("enough", "");
+    let output = clients.wait().ok();
+    assert!(output.stdout.contains("refused 0,"), "{output}");
+    stack.down();
+}
+
 /// The application that the Python servers run: it answers with the pid of its worker.
 const APPLICATION: &str = "import os
 def wsgi(environ, start):
