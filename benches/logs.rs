@@ -20,7 +20,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use nix::sys::resource::{UsageWho, getrusage};
 use stack::run::logs::{Flow, LogBlock, LogSink, Pump, pipe_pair};
 use stack::run::snapshot::{LogStream, Notice};
-use stack::support::name::{ServiceName, UnitName};
+use stack::support::name::{ServiceName, UnitId};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -33,7 +33,7 @@ struct Listener {
 }
 
 impl LogSink for Listener {
-    fn wants(&self, _unit: &UnitName, _attempt: u32) -> bool {
+    fn wants(&self, _unit: &UnitId, _attempt: u32) -> bool {
         self.listens
     }
 
@@ -136,7 +136,7 @@ fn with_pump(
         let (handle, pump) = Pump::new(dir.to_path_buf(), 1, sink)?;
         for (number, pipe) in pipes.into_iter().enumerate() {
             let service = ServiceName::new(&format!("s{number}"))?;
-            handle.register(pipe, UnitName::first(service), LogStream::Stdout, 1);
+            handle.register(pipe, UnitId::first(service), LogStream::Stdout, 1);
         }
         // The pump works until its handle is dropped.
         std::thread::spawn(move || {

@@ -10,7 +10,7 @@ use fs_err::OpenOptions;
 use stack::cli::printer::{Delivery, Printer, PrinterOptions, Progress, Terminals};
 use stack::run::logs::LogBlock;
 use stack::run::snapshot::LogStream;
-use stack::support::name::{ServiceName, UnitName};
+use stack::support::name::{ServiceName, UnitId};
 
 fn main() {
     divan::main();
@@ -22,7 +22,7 @@ const VOLUME: usize = 64 * 1024 * 1024;
 /// As much as a supervisor reads from a pipe at once.
 const BLOCK: usize = 64 * 1024;
 
-fn options(units: &[UnitName], is_terminal: bool) -> PrinterOptions {
+fn options(units: &[UnitId], is_terminal: bool) -> PrinterOptions {
     PrinterOptions {
         progress: Progress::Plain,
         log_prefix: true,
@@ -40,15 +40,15 @@ fn null() -> Box<dyn std::io::Write + Send> {
     Box::new(file.expect("every system has a /dev/null"))
 }
 
-fn start(units: &[UnitName], is_terminal: bool) -> Printer {
+fn start(units: &[UnitId], is_terminal: bool) -> Printer {
     let options = options(units, is_terminal);
     Printer::start_on(options, null(), null()).expect("the system gives a thread")
 }
 
-fn units(count: usize) -> Vec<UnitName> {
+fn units(count: usize) -> Vec<UnitId> {
     let name = |place: usize| ServiceName::new(&format!("service-{place}"));
     let services = (0..count).filter_map(|place| name(place).ok());
-    services.map(UnitName::first).collect()
+    services.map(UnitId::first).collect()
 }
 
 /// Lines of `line` bytes for each service in turn, until `VOLUME` is printed.

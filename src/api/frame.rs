@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::LogStream;
-use crate::support::name::{ServiceName, UnitName};
+use crate::support::name::{ServiceName, UnitId};
 
 /// The longest header line that a reader accepts, in bytes.
 pub const MAX_HEADER: usize = 64 * 1024;
@@ -175,7 +175,7 @@ pub fn decode(buffer: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
             frame.truncate(total - 1);
             let bytes = frame.split_off(end + 1).freeze();
             Ok(Some(Frame::Block(LogBlock {
-                unit: UnitName { service, replica },
+                unit: UnitId { service, replica },
                 stream,
                 time,
                 attempt,
@@ -205,7 +205,7 @@ mod tests {
         )
             .prop_map(
                 |((name, replica), is_stdout, time, attempt, offset, is_partial, bytes)| LogBlock {
-                    unit: UnitName {
+                    unit: UnitId {
                         service: ServiceName::new(&name).unwrap(),
                         replica,
                     },
@@ -264,7 +264,7 @@ mod tests {
             "\nhello\n\n",
         );
         let block = LogBlock {
-            unit: UnitName::first(ServiceName::new("web").unwrap()),
+            unit: UnitId::first(ServiceName::new("web").unwrap()),
             stream: LogStream::Stderr,
             time: 5,
             attempt: 2,

@@ -16,7 +16,7 @@ use crate::run::instance::Instance;
 use crate::spec::find::{Found, Request, find, read};
 use crate::spec::problem::{Problem, Severity};
 use crate::spec::{Input, load};
-use crate::support::name::{ProjectName, ServiceName, UnitName};
+use crate::support::name::{ProjectName, ServiceName, UnitId};
 use crate::support::text::{meant_service, nearest};
 
 /// The surroundings of one run of `stack`.
@@ -224,7 +224,7 @@ impl Invocation {
     }
 
     /// The printer's options for these units.
-    pub fn printer_options(&self, units: &[UnitName]) -> PrinterOptions {
+    pub fn printer_options(&self, units: &[UnitId]) -> PrinterOptions {
         PrinterOptions {
             progress: self.global.progress,
             color: self.global.color,
@@ -237,7 +237,7 @@ impl Invocation {
     }
 
     /// A printer for these services.
-    pub fn printer(&self, units: &[UnitName]) -> io::Result<Printer> {
+    pub fn printer(&self, units: &[UnitId]) -> io::Result<Printer> {
         Printer::start(self.printer_options(units))
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::cli::printer::words;
 use crate::run::snapshot::{Event, Phase, PortState, ServiceSnapshot};
-use crate::support::name::{ServiceName, UnitName};
+use crate::support::name::{ServiceName, UnitId};
 
 /// What "up" means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub enum Progress {
     /// Nothing is on its way any more; these have failed.
     Settled {
         /// The units that are not up and will not be, in the order of the file.
-        failed: Vec<UnitName>,
+        failed: Vec<UnitId>,
     },
 }
 
@@ -34,8 +34,8 @@ pub struct Readiness {
     target: Target,
     /// Who is waited for, all replicas of each; `None` is everything that is not pending.
     asked: Option<Vec<ServiceName>>,
-    latest: HashMap<UnitName, ServiceSnapshot>,
-    order: Vec<UnitName>,
+    latest: HashMap<UnitId, ServiceSnapshot>,
+    order: Vec<UnitId>,
 }
 
 /// How one service stands to a target.
@@ -80,7 +80,7 @@ impl Readiness {
     }
 
     /// The last that is known of a unit.
-    pub fn latest(&self, unit: &UnitName) -> Option<&ServiceSnapshot> {
+    pub fn latest(&self, unit: &UnitId) -> Option<&ServiceSnapshot> {
         self.latest.get(unit)
     }
 

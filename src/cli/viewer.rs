@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::printer::{Delivery, Printer};
 use crate::run::logs::{Flow, LogBlock, LogSink};
 use crate::run::snapshot::Notice;
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 /// Shows what services print.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Viewer {
 }
 
 impl LogSink for Viewer {
-    fn wants(&self, unit: &UnitName, _attempt: u32) -> bool {
+    fn wants(&self, unit: &UnitId, _attempt: u32) -> bool {
         self.printer.is_attached(&unit.service)
     }
 

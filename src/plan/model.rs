@@ -8,7 +8,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use crate::spec::model::{Condition, Handoff};
-use crate::support::name::{PortName, ProjectName, ServiceName, UnitName};
+use crate::support::name::{PortName, ProjectName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
 
 /// The whole stack, ready to run.
@@ -252,8 +252,8 @@ impl Environment {
 
 impl UnitPlan {
     /// Its name.
-    pub fn name(&self) -> UnitName {
-        UnitName {
+    pub fn name(&self) -> UnitId {
+        UnitId {
             service: self.service.clone(),
             replica: self.replica,
         }

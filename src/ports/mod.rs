@@ -27,11 +27,7 @@ pub mod request;
 mod set;
 pub mod sock_diag;
 mod stranger;
-#[cfg(target_os = "linux")]
 #[path = "system/linux.rs"]
-mod system;
-#[cfg(target_os = "macos")]
-#[path = "system/macos.rs"]
 mod system;
 pub mod verify;
 pub mod who;

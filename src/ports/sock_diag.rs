@@ -5,9 +5,6 @@
 //! sockets that are bound but do not listen, which is what holds are. It is read only where
 //! netlink is not permitted.
 //!
-//! macOS has no such table: it is put together from the descriptors of every process that we may look at,
-//! so sockets of other users and remains of connections are not in it.
-//!
 //! A table is a snapshot, good for messages and for verification. It never replaces the bind.
 
 use std::io;
@@ -15,10 +12,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::support::protocol::Protocol;
 
-#[cfg(target_os = "macos")]
-#[path = "sock_diag/libproc.rs"]
-mod table;
-#[cfg(target_os = "linux")]
 #[path = "sock_diag/netlink.rs"]
 mod table;
 
@@ -103,8 +96,7 @@ pub struct Socket {
     pub port: u16,
     /// The local address; `::` also for a socket that serves IPv4 and IPv6.
     pub address: IpAddr,
-    /// The inode by which `/proc/<pid>/fd` names it, or what macOS has in its place; 0 where no process
-    /// owns it.
+    /// The inode by which `/proc/<pid>/fd` names it; 0 where no process owns it.
     pub inode: u64,
     /// The user who created it.
     pub uid: u32,

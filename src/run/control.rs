@@ -11,7 +11,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::logs::LogBlock;
 use super::snapshot::{Event, ServiceSnapshot};
-use crate::support::name::{ProjectName, ServiceName, UnitName};
+use crate::support::name::{ProjectName, ServiceName, UnitId};
 
 /// Something that a user asks of a running stack. An empty list of services means all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ pub struct CommandReply {
     pub affected: Vec<ServiceName>,
     /// Which of their replicas it concerns.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub units: Vec<UnitName>,
+    pub units: Vec<UnitId>,
 }
 
 /// Why a command was not carried out.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::process::{LeaseSlot, ProcessId, boot_id, clock_ticks, now_ticks};
-use crate::support::name::{ServiceName, UnitName};
+use crate::support::name::{ServiceName, UnitId};
 
 /// The length of a line, its end included: a pid, two clock readings, a name of 63 bytes and a
 /// replica's number fit.
@@ -26,7 +26,7 @@ const LINE: usize = 128;
 pub(crate) struct LeaseFile {
     path: PathBuf,
     file: File,
-    names: Vec<UnitName>,
+    names: Vec<UnitId>,
     ticks_per_second: u64,
     line: [u8; LINE],
 }
@@ -44,7 +44,7 @@ pub(crate) struct Lease {
 
 impl LeaseFile {
     /// Starts a new file, with no process in it.
-    pub(crate) fn create(path: &Path, names: Vec<UnitName>) -> io::Result<Self> {
+    pub(crate) fn create(path: &Path, names: Vec<UnitId>) -> io::Result<Self> {
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -98,7 +98,7 @@ impl LeaseFile {
 }
 
 /// A unit in one word: `@` is in no service's name.
-fn shown(name: &UnitName) -> String {
+fn shown(name: &UnitId) -> String {
     format!("{}@{}", name.service, name.replica)
 }
 
@@ -138,9 +138,9 @@ pub(crate) fn read(path: &Path) -> Vec<Lease> {
 
 impl Lease {
     /// The unit, if that is what the file names.
-    pub(crate) fn unit_name(&self) -> Option<UnitName> {
+    pub(crate) fn unit_name(&self) -> Option<UnitId> {
         let (service, replica) = self.unit.split_once('@')?;
-        Some(UnitName {
+        Some(UnitId {
             service: ServiceName::new(service).ok()?,
             replica: replica.parse().ok()?,
         })
@@ -158,9 +158,9 @@ impl Lease {
 mod tests {
     use super::*;
 
-    fn names() -> Vec<UnitName> {
+    fn names() -> Vec<UnitId> {
         ["db", "api"]
-            .map(|name| UnitName::first(ServiceName::new(name).unwrap()))
+            .map(|name| UnitId::first(ServiceName::new(name).unwrap()))
             .to_vec()
     }
 

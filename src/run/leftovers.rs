@@ -12,7 +12,7 @@ use nix::libc::{SIGCONT, SIGKILL, SIGTERM};
 
 use super::lease;
 use super::process::{ProcessId, descendants, environment_has, session_members, signal_process};
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 /// How long leftovers may take after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
@@ -36,7 +36,7 @@ pub struct Leftovers {
 /// The main processes that still run of an instance that has no supervisor any more, by unit; none
 /// where its supervisor or its guardian has ended everything. Whoever asks has seen that nobody has
 /// the lock.
-pub fn running(lease_path: &Path) -> HashMap<UnitName, i32> {
+pub fn running(lease_path: &Path) -> HashMap<UnitId, i32> {
     let leases = lease::read(lease_path);
     let alive = leases.iter().filter(|lease| lease.process().is_some());
     alive
@@ -46,7 +46,7 @@ pub fn running(lease_path: &Path) -> HashMap<UnitName, i32> {
 
 /// Leaves a lease as one does who is killed, for tests: that `pid` was started for `unit`.
 #[cfg(test)]
-pub(crate) fn leave(lease_path: &Path, unit: &UnitName, pid: i32) {
+pub(crate) fn leave(lease_path: &Path, unit: &UnitId, pid: i32) {
     let boot = super::process::boot_id();
     let (service, replica) = (&unit.service, unit.replica);
     let text = format!("boot {boot}\n{pid} 0 {} {service}@{replica}\n", u64::MAX);

@@ -14,7 +14,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::logs::{Flow, LogBlock, LogSink};
 use super::snapshot::{Event, Notice};
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 /// What a unit said about one of its ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(crate) enum Finding {
     /// A URL with the port.
     Url {
         /// Who printed it.
-        unit: UnitName,
+        unit: UnitId,
         /// The port of the unit that is in it.
         port: u16,
         /// The URL, as a browser can open it.
@@ -31,7 +31,7 @@ pub(crate) enum Finding {
     /// That an address is in use. At most one an attempt.
     Complaint {
         /// Who complains.
-        unit: UnitName,
+        unit: UnitId,
         /// The attempt that printed it.
         attempt: u32,
         /// The line, without escape sequences, shortened.
@@ -49,7 +49,7 @@ pub(crate) struct Outlet<S> {
     log_tx: broadcast::Sender<LogBlock>,
     event_tx: broadcast::Sender<Event>,
     /// The units that have ports.
-    searches: HashMap<UnitName, Search>,
+    searches: HashMap<UnitId, Search>,
     finding_tx: mpsc::UnboundedSender<Finding>,
 }
 
@@ -127,7 +127,7 @@ impl<S: LogSink> Outlet<S> {
         viewer: S,
         log_tx: broadcast::Sender<LogBlock>,
         event_tx: broadcast::Sender<Event>,
-        ports: Vec<(UnitName, Vec<u16>)>,
+        ports: Vec<(UnitId, Vec<u16>)>,
         finding_tx: mpsc::UnboundedSender<Finding>,
     ) -> Self {
         let searches = ports
@@ -145,7 +145,7 @@ impl<S: LogSink> Outlet<S> {
 }
 
 impl<S: LogSink> LogSink for Outlet<S> {
-    fn wants(&self, unit: &UnitName, attempt: u32) -> bool {
+    fn wants(&self, unit: &UnitId, attempt: u32) -> bool {
         self.log_tx.receiver_count() > 0
             || self.viewer.wants(unit, attempt)
             || self
@@ -182,7 +182,7 @@ impl<S: LogSink> LogSink for Outlet<S> {
 pub struct Nobody;
 
 impl LogSink for Nobody {
-    fn wants(&self, _unit: &UnitName, _attempt: u32) -> bool {
+    fn wants(&self, _unit: &UnitId, _attempt: u32) -> bool {
         false
     }
 

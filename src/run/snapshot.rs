@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::support::name::{PortName, ServiceName, UnitName};
+use crate::support::name::{PortName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
 
 /// The step of a service's life.
@@ -193,8 +193,8 @@ pub struct ServiceSnapshot {
 
 impl ServiceSnapshot {
     /// Whose snapshot it is.
-    pub fn unit(&self) -> UnitName {
-        UnitName {
+    pub fn unit(&self) -> UnitId {
+        UnitId {
             service: self.service.clone(),
             replica: self.replica,
         }
@@ -247,7 +247,7 @@ pub struct Notice {
 
 impl Notice {
     /// A notice about a unit, or with `None` about the whole stack.
-    pub fn about(unit: Option<UnitName>, level: NoticeLevel, message: impl Into<String>) -> Self {
+    pub fn about(unit: Option<UnitId>, level: NoticeLevel, message: impl Into<String>) -> Self {
         let (service, replica) = match unit {
             Some(unit) => (Some(unit.service), Some(unit.replica)),
             None => (None, None),
@@ -261,8 +261,8 @@ impl Notice {
     }
 
     /// The unit that it is about; `None` where it is about a whole service or the stack.
-    pub fn unit(&self) -> Option<UnitName> {
-        Some(UnitName {
+    pub fn unit(&self) -> Option<UnitId> {
+        Some(UnitId {
             service: self.service.clone()?,
             replica: self.replica?,
         })

@@ -5,9 +5,6 @@
 
 pub mod clock;
 pub(crate) mod codes;
-// On Linux too, for the tests of what needs no system call.
-#[cfg(any(target_os = "macos", test))]
-pub(crate) mod darwin;
 pub mod duration;
 pub mod fs;
 pub mod hash;

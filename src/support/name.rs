@@ -17,7 +17,7 @@ pub struct PortName(Arc<str>);
 
 /// One replica of a service: whose a process, a log or a line of output is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct UnitName {
+pub struct UnitId {
     /// The service.
     pub service: ServiceName,
     /// The number of the replica, from 1.
@@ -147,7 +147,7 @@ impl ProjectName {
     }
 }
 
-impl UnitName {
+impl UnitId {
     /// The only, or first, replica of a service.
     pub fn first(service: ServiceName) -> Self {
         Self {

@@ -16,7 +16,7 @@ use crate::run::control::{
 };
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::{Event, LogStream, Phase, ServiceSnapshot};
-use crate::support::name::{ProjectName, ServiceName, UnitName};
+use crate::support::name::{ProjectName, ServiceName, UnitId};
 
 /// Longer than anything here takes, shorter than a person's patience.
 pub(crate) const GENEROUS: Duration = Duration::from_secs(30);
@@ -28,8 +28,8 @@ pub(crate) fn name(text: &str) -> ServiceName {
     ServiceName::new(text).unwrap()
 }
 
-pub(crate) fn replica(text: &str, replica: u32) -> UnitName {
-    UnitName {
+pub(crate) fn replica(text: &str, replica: u32) -> UnitId {
+    UnitId {
         service: name(text),
         replica,
     }
@@ -95,7 +95,7 @@ fn two_replicas() -> StackSnapshot {
 
 pub(crate) fn block(text: &str, time: u64, bytes: &'static [u8]) -> LogBlock {
     LogBlock {
-        unit: UnitName::first(name(text)),
+        unit: UnitId::first(name(text)),
         stream: LogStream::Stdout,
         time,
         attempt: 1,
@@ -202,7 +202,7 @@ impl Fake {
                     }
                     (Act::Answer | Act::AnswerAtLength, Request::Command(command, reply)) => {
                         let affected = vec![name("web")];
-                        let units = vec![UnitName::first(name("web"))];
+                        let units = vec![UnitId::first(name("web"))];
                         let _ = reply.send(Ok(CommandReply { affected, units }));
                         for event in consequences(&command) {
                             let _ = event_tx.send(event);

@@ -8,7 +8,7 @@ use super::roster::Roster;
 use super::words::{self, Rank, Said};
 use crate::cli::style::CRASH_LOOP;
 use crate::run::snapshot::{Phase, ServiceSnapshot};
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 /// The live region comes only when something has been pending for this long: a stack that is up
 /// at once needs none, and then `indicatif` is never touched.
@@ -95,7 +95,7 @@ impl Row {
 #[derive(Debug, Default)]
 pub(super) struct Board {
     rows: Vec<Row>,
-    places: HashMap<UnitName, usize>,
+    places: HashMap<UnitId, usize>,
     /// Their names, and those of units that have not been heard of yet.
     roster: Roster,
     changes: u64,
@@ -118,7 +118,7 @@ pub(super) struct Selection<'a> {
 
 impl Board {
     /// A board for units in the order of the file.
-    pub(super) fn new(units: &[UnitName]) -> Self {
+    pub(super) fn new(units: &[UnitId]) -> Self {
         Self {
             roster: Roster::new(units),
             ..Self::default()
@@ -163,7 +163,7 @@ impl Board {
         said
     }
 
-    fn insert(&mut self, unit: UnitName, snapshot: ServiceSnapshot) {
+    fn insert(&mut self, unit: UnitId, snapshot: ServiceSnapshot) {
         self.roster.add(&unit);
         self.rows.push(Row {
             label: snapshot.label(),
@@ -178,7 +178,7 @@ impl Board {
     }
 
     /// Notes what a unit printed last.
-    pub(super) fn set_last_line(&mut self, unit: &UnitName, line: &str) {
+    pub(super) fn set_last_line(&mut self, unit: &UnitId, line: &str) {
         if let Some(&place) = self.places.get(unit) {
             line.clone_into(&mut self.rows[place].last_line);
         }

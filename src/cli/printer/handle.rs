@@ -16,7 +16,7 @@ use crate::run::control::StackSnapshot;
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::{Event, Notice};
 use crate::support::clock::unix_millis;
-use crate::support::name::{ServiceName, UnitName};
+use crate::support::name::{ServiceName, UnitId};
 
 /// Prints everything that the program says. Share it by reference or [`Arc`]; no method waits for
 /// a terminal but [`Printer::finish`], which has an end.
@@ -127,7 +127,7 @@ impl Printer {
 
     /// Makes units known that were not at the start. Of a service of which there are several, the
     /// names are shown with their numbers.
-    pub fn introduce(&self, units: Vec<UnitName>) {
+    pub fn introduce(&self, units: Vec<UnitId>) {
         self.shared.send(|queue| queue.append(Item::Units(units)));
     }
 

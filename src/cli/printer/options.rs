@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::queue::Policy;
 use crate::cli::style::Palette;
-use crate::support::name::{ServiceName, UnitName};
+use crate::support::name::{ServiceName, UnitId};
 
 /// How progress is shown, as `--progress` says it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -77,7 +77,7 @@ pub struct PrinterOptions {
     pub timestamps: bool,
     /// Every unit that is known, in the order of the file: it gives the names, the colours and the
     /// rows' order.
-    pub units: Vec<UnitName>,
+    pub units: Vec<UnitId>,
     /// The services whose output is shown; `None` for all.
     pub attach: Option<Vec<ServiceName>>,
     /// The standard streams.

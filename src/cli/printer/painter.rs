@@ -14,7 +14,7 @@ use crate::cli::printer::roster::Roster;
 use crate::cli::style::{Palette, pad};
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::LogStream;
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 /// How log lines look.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub(super) struct LogStyle {
 /// A line that is on the screen without its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct OpenLine {
-    unit: UnitName,
+    unit: UnitId,
     stream: LogStream,
     attempt: u32,
 }
@@ -56,8 +56,8 @@ impl OpenLine {
 pub(super) struct Painter {
     style: LogStyle,
     /// What stands before each line of a unit, as long as no name changes.
-    prefixes: HashMap<UnitName, Bytes>,
-    filters: HashMap<(UnitName, LogStream), Filter>,
+    prefixes: HashMap<UnitId, Bytes>,
+    filters: HashMap<(UnitId, LogStream), Filter>,
     open: Option<OpenLine>,
     /// Prefix and time of the block at hand; kept for its capacity.
     head: Vec<u8>,
@@ -80,7 +80,7 @@ impl Painter {
     }
 
     /// What stands before each line of a unit. One that was not announced gets the next colour.
-    fn prefix(&mut self, unit: &UnitName, roster: &mut Roster) -> Bytes {
+    fn prefix(&mut self, unit: &UnitId, roster: &mut Roster) -> Bytes {
         if let Some(prefix) = self.prefixes.get(unit) {
             return prefix.clone();
         }

@@ -7,7 +7,7 @@ use super::roster::Roster;
 use super::words::{self, Rank, Said};
 use crate::cli::style::{Palette, Tone, pad};
 use crate::run::snapshot::{Notice, NoticeLevel};
-use crate::support::name::{ServiceName, UnitName};
+use crate::support::name::{ServiceName, UnitId};
 use crate::support::text;
 
 /// How lines look.
@@ -46,7 +46,7 @@ impl PlainStyle {
         match (notice.unit(), &notice.service) {
             (Some(unit), _) => self.line(roster.position(&unit), &roster.label(&unit), &text),
             (None, Some(service)) => {
-                let first = UnitName::first(service.clone());
+                let first = UnitId::first(service.clone());
                 self.line(roster.position(&first), service.as_str(), &text)
             }
             (None, None) => text + "\n",
@@ -69,7 +69,7 @@ pub(super) fn dropped_texts(
     policy: Policy,
     log_dir: Option<&str>,
     roster: &Roster,
-) -> Vec<(Option<UnitName>, String)> {
+) -> Vec<(Option<UnitId>, String)> {
     let who = match policy {
         Policy::Drop => "the terminal was too slow",
         Policy::Wait => "the reader of the output was too slow",

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::run::control::StackSnapshot;
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::{Event, ServiceSnapshot};
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 mod shared;
 
@@ -37,7 +37,7 @@ pub(super) enum Item {
     /// Output of a unit.
     Logs(LogBlock),
     /// More units than were known at the start.
-    Units(Vec<UnitName>),
+    Units(Vec<UnitId>),
     /// A change.
     Event(Event),
     /// Data of a command, for stdout.
@@ -103,7 +103,7 @@ pub enum Delivery {
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Dropped {
     /// Lines by unit, in the order in which the first of each was dropped.
-    pub(super) lines: Vec<(UnitName, u64)>,
+    pub(super) lines: Vec<(UnitId, u64)>,
     /// Changes and notices.
     pub(super) events: u64,
 }
@@ -142,7 +142,7 @@ pub(super) struct Queue {
     stalled_at: Option<u64>,
     /// Whether the printer wants to know the last lines of units, for the live region.
     wants_last_lines: bool,
-    last_lines: HashMap<UnitName, Vec<u8>>,
+    last_lines: HashMap<UnitId, Vec<u8>>,
     /// The weight at which the printer wants to be woken, while it sleeps.
     wake_at: Option<usize>,
     life: Life,
@@ -298,13 +298,13 @@ impl Queue {
     }
 
     /// Hands out the last lines that came since, and says whether more are wanted.
-    pub(super) fn take_last_lines(&mut self, wants_more: bool) -> HashMap<UnitName, Vec<u8>> {
+    pub(super) fn take_last_lines(&mut self, wants_more: bool) -> HashMap<UnitId, Vec<u8>> {
         self.wants_last_lines = wants_more;
         std::mem::take(&mut self.last_lines)
     }
 
     /// Remembers the last line that a unit printed.
-    pub(super) fn note_last_line(&mut self, unit: &UnitName, bytes: &Bytes) {
+    pub(super) fn note_last_line(&mut self, unit: &UnitId, bytes: &Bytes) {
         if !self.wants_last_lines {
             return;
         }

@@ -7,14 +7,14 @@
 use std::collections::HashMap;
 
 use crate::cli::style::width;
-use crate::support::name::{ServiceName, UnitName};
+use crate::support::name::{ServiceName, UnitId};
 
 /// Every unit that is known.
 #[derive(Debug, Default)]
 pub(super) struct Roster {
     services: HashMap<ServiceName, Service>,
     /// The place of each unit in the order in which they became known, which gives its colour.
-    positions: HashMap<UnitName, usize>,
+    positions: HashMap<UnitId, usize>,
     /// The cells of the widest name.
     cells: usize,
 }
@@ -31,7 +31,7 @@ struct Service {
 
 impl Roster {
     /// The units in the order of the file.
-    pub(super) fn new(units: &[UnitName]) -> Self {
+    pub(super) fn new(units: &[UnitId]) -> Self {
         let mut roster = Self::default();
         for unit in units {
             roster.add(unit);
@@ -40,7 +40,7 @@ impl Roster {
     }
 
     /// Takes in a unit. Returns whether the look of any name changes by it.
-    pub(super) fn add(&mut self, unit: &UnitName) -> bool {
+    pub(super) fn add(&mut self, unit: &UnitId) -> bool {
         if self.positions.contains_key(unit) {
             return false;
         }
@@ -62,12 +62,12 @@ impl Roster {
 
     /// Takes in how many replicas the service of a known unit has. Returns whether the look of any
     /// name changes by it.
-    pub(super) fn tell(&mut self, unit: &UnitName, replicas: u32) -> bool {
+    pub(super) fn tell(&mut self, unit: &UnitId, replicas: u32) -> bool {
         match self.services.get_mut(&unit.service) {
             Some(service) if service.replicas < replicas => service.replicas = replicas,
             Some(_) | None => return false,
         }
-        let siblings: Vec<UnitName> = self
+        let siblings: Vec<UnitId> = self
             .positions
             .keys()
             .filter(|other| other.service == unit.service)
@@ -80,7 +80,7 @@ impl Roster {
     }
 
     /// Makes room for the name of a unit. Returns whether it needed any.
-    fn widen(&mut self, unit: &UnitName) -> bool {
+    fn widen(&mut self, unit: &UnitId) -> bool {
         let cells = width(&self.label(unit));
         let is_wider = cells > self.cells;
         self.cells = self.cells.max(cells);
@@ -88,7 +88,7 @@ impl Roster {
     }
 
     /// The name under which a unit is shown: `web`, or `web-2` where there are several.
-    pub(super) fn label(&self, unit: &UnitName) -> String {
+    pub(super) fn label(&self, unit: &UnitId) -> String {
         let service = self.services.get(&unit.service);
         unit.label(service.map_or(1, |service| service.replicas))
     }
@@ -99,7 +99,7 @@ impl Roster {
     }
 
     /// What gives a unit its colour; the next free place for one that is not known.
-    pub(super) fn position(&self, unit: &UnitName) -> usize {
+    pub(super) fn position(&self, unit: &UnitId) -> usize {
         self.positions
             .get(unit)
             .copied()
@@ -107,7 +107,7 @@ impl Roster {
     }
 
     /// What puts rows in the order of the file, the replicas of a service together.
-    pub(super) fn rank(&self, unit: &UnitName) -> (usize, u32) {
+    pub(super) fn rank(&self, unit: &UnitId) -> (usize, u32) {
         let service = self.services.get(&unit.service);
         let place = service.map_or(self.services.len(), |service| service.place);
         (place, unit.replica)

@@ -2,7 +2,7 @@
 
 use crate::run::control::StackSnapshot;
 use crate::run::snapshot::{Exit, Phase, PortSnapshot, PortState, ServiceSnapshot};
-use crate::support::name::{PortName, ProjectName, ServiceName, UnitName};
+use crate::support::name::{PortName, ProjectName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
 
 pub(crate) fn name(text: &str) -> ServiceName {
@@ -10,13 +10,13 @@ pub(crate) fn name(text: &str) -> ServiceName {
 }
 
 /// The only replica of a service.
-pub(crate) fn unit(text: &str) -> UnitName {
-    UnitName::first(name(text))
+pub(crate) fn unit(text: &str) -> UnitId {
+    UnitId::first(name(text))
 }
 
 /// One of several replicas of a service.
-pub(crate) fn replica(text: &str, replica: u32) -> UnitName {
-    UnitName {
+pub(crate) fn replica(text: &str, replica: u32) -> UnitId {
+    UnitId {
         replica,
         ..unit(text)
     }

@@ -406,7 +406,7 @@ pub(crate) fn blocked_by(service: &ServiceSnapshot) -> Option<&str> {
     chain.split(' ').next()
 }
 
-/// The name under which a unit is shown, as [`UnitName::label`](crate::support::name::UnitName::label)
+/// The name under which a unit is shown, as [`UnitId::label`](crate::support::name::UnitId::label)
 /// has it.
 pub(crate) fn label(service: &ServiceSnapshot) -> String {
     service.label()

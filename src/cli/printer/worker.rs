@@ -20,7 +20,7 @@ use super::{json, words};
 use crate::cli::style::Palette;
 use crate::run::logs::log_file_name;
 use crate::run::snapshot::{Event, Notice, NoticeLevel, Phase, ServiceSnapshot};
-use crate::support::name::{ServiceName, UnitName};
+use crate::support::name::{ServiceName, UnitId};
 
 /// While the region is on the screen, output is gathered for this long, so that a busy service
 /// makes it redrawn a few times a second and not for each of its lines.
@@ -267,7 +267,7 @@ impl Worker {
     }
 
     /// Takes in a unit, and how many replicas its service has.
-    fn know(&mut self, unit: &UnitName, replicas: u32) {
+    fn know(&mut self, unit: &UnitId, replicas: u32) {
         let roster = self.board.roster_mut();
         if roster.add(unit) | roster.tell(unit, replicas) {
             self.plain.name_cells = roster.cells();

@@ -15,14 +15,14 @@ use crate::run::instance::Instance;
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::Event;
 use crate::support::clock::unix_millis;
-use crate::support::name::{ServiceName, UnitName};
+use crate::support::name::{ServiceName, UnitId};
 use crate::support::text;
 
 /// Runs one of the verbs that speak to a supervisor.
 pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
     let (instance, names) = find(invocation)?;
     // How many replicas there are is told by the stack, if it runs or has left its last state.
-    let units: Vec<UnitName> = names.iter().cloned().map(UnitName::first).collect();
+    let units: Vec<UnitId> = names.iter().cloned().map(UnitId::first).collect();
     let mut options = invocation.printer_options(&units);
     options.log_dir = Some(instance.log_dir());
     if let Verb::Logs(args) = verb {
@@ -110,7 +110,7 @@ impl Output for Printing {
         self.0.event(event);
     }
 
-    fn introduce(&mut self, units: Vec<UnitName>) {
+    fn introduce(&mut self, units: Vec<UnitId>) {
         self.0.introduce(units);
     }
 

@@ -11,7 +11,7 @@ use crate::api::client::{ANSWER_DEADLINE, Client, ClientError};
 use crate::run::control::StackSnapshot;
 use crate::run::leftovers;
 use crate::run::snapshot::Phase;
-use crate::support::name::{ServiceName, UnitName};
+use crate::support::name::{ServiceName, UnitId};
 use crate::support::text;
 
 /// How often a supervisor that is just starting or ending is looked at.
@@ -101,7 +101,7 @@ impl Context<'_> {
 
     /// What runs on though supervisor and guardian were killed. A guardian that is at work still has
     /// the lock, and stops it all.
-    fn left_running(&self) -> HashMap<UnitName, i32> {
+    fn left_running(&self) -> HashMap<UnitId, i32> {
         if self.instance.is_locked() {
             HashMap::new()
         } else {
@@ -128,7 +128,7 @@ impl Context<'_> {
 /// The state that a supervisor left, as it is now that it has gone: one that was killed could not
 /// say how its services ended, but the guardian has stopped them. Where that was killed as well they
 /// are `running` on, each with its pid; nobody has looked since how they are.
-fn ended(mut snapshot: StackSnapshot, running: &HashMap<UnitName, i32>) -> StackSnapshot {
+fn ended(mut snapshot: StackSnapshot, running: &HashMap<UnitId, i32>) -> StackSnapshot {
     for service in &mut snapshot.services {
         if let Some(&pid) = running.get(&service.unit()) {
             service.phase = Phase::Running;

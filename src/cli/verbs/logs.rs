@@ -19,7 +19,7 @@ use crate::cli::exit::ExitCode;
 use crate::cli::printer::stdout_is_closed;
 use crate::run::logs::{LogBlock, Runs, history, logged_units};
 use crate::run::snapshot::ServiceSnapshot;
-use crate::support::name::{ServiceName, UnitName};
+use crate::support::name::{ServiceName, UnitId};
 
 /// Carries out `stack logs`. Exit code 4 where nothing runs and nothing was ever printed.
 pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<ExitCode, VerbError> {
@@ -92,7 +92,7 @@ async fn follow(
 }
 
 /// The name of a unit among others: with its number where another replica is among them.
-fn label_among(unit: &UnitName, units: &[UnitName]) -> String {
+fn label_among(unit: &UnitId, units: &[UnitId]) -> String {
     let is_alone = units
         .iter()
         .all(|other| other == unit || other.service != unit.service);
@@ -113,7 +113,7 @@ impl Reader {
         tail: Option<usize>,
     ) -> Result<(), VerbError> {
         let logged = logged_units(&self.log_dir).map_err(VerbError::Logs)?;
-        let units: Vec<UnitName> = logged
+        let units: Vec<UnitId> = logged
             .iter()
             .filter(|unit| self.services.is_empty() || self.services.contains(&unit.service))
             .cloned()

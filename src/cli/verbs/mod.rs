@@ -32,7 +32,7 @@ use std::pin::Pin;
 use crate::run::instance::Instance;
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::Event;
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 pub use error::VerbError;
 
@@ -56,7 +56,7 @@ pub trait Output {
     fn event(&mut self, event: &Event);
 
     /// Whose output may come: of a service of which there are several, each is numbered.
-    fn introduce(&mut self, units: Vec<UnitName>);
+    fn introduce(&mut self, units: Vec<UnitId>);
 
     /// Output of a unit. Returns when it has been taken: history may be larger than memory.
     fn block(&mut self, block: LogBlock) -> Pin<Box<dyn Future<Output = ()> + '_>>;

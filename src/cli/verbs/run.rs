@@ -162,7 +162,7 @@ impl super::Output for Direct {
 
     fn event(&mut self, _event: &crate::run::snapshot::Event) {}
 
-    fn introduce(&mut self, _units: Vec<crate::support::name::UnitName>) {}
+    fn introduce(&mut self, _units: Vec<crate::support::name::UnitId>) {}
 
     fn block(
         &mut self,

@@ -17,7 +17,7 @@ use crate::run::control::{Command, StackSnapshot};
 use crate::run::instance::{Holder, Instance, InstanceLock, LockAttempt};
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::{Event, Phase, PortSnapshot, PortState, ServiceSnapshot};
-use crate::support::name::{PortName, ProjectName, UnitName};
+use crate::support::name::{PortName, ProjectName, UnitId};
 use crate::support::protocol::Protocol;
 
 mod replicas;
@@ -28,7 +28,7 @@ struct Said {
     data: Vec<String>,
     messages: Vec<String>,
     events: Vec<Event>,
-    introduced: Vec<UnitName>,
+    introduced: Vec<UnitId>,
     blocks: Vec<LogBlock>,
     /// Called when a block is shown, with their number so far.
     on_block: Option<Box<dyn FnMut(usize)>>,
@@ -47,7 +47,7 @@ impl Output for Said {
         self.events.push(event.clone());
     }
 
-    fn introduce(&mut self, units: Vec<UnitName>) {
+    fn introduce(&mut self, units: Vec<UnitId>) {
         self.introduced = units;
     }
 
@@ -222,7 +222,7 @@ async fn what_has_ended_is_still_known() {
 async fn what_runs_on_after_both_were_killed_is_not_said_to_be_stopped() {
     let mut project = Project::past(&with_ports(&["PORT"]));
     let own = i32::try_from(std::process::id()).unwrap();
-    let unit = UnitName::first(name("web"));
+    let unit = UnitId::first(name("web"));
     crate::run::leftovers::leave(&project.instance.lease_path(), &unit, own);
     let format = ListFormat::Json;
     ps::run(&mut project.context(), &PsArgs { format }, ps::plain_table)

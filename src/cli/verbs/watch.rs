@@ -8,7 +8,7 @@ use crate::api::messages::Update;
 use crate::cli::exit::ExitCode;
 use crate::run::control::{Command, StackSnapshot};
 use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 use crate::support::text;
 
 /// When a service has done what was asked of it.
@@ -31,8 +31,8 @@ pub(super) enum Verdict {
 /// A stream of events with what it has said so far.
 pub(super) struct Watch {
     stream: EventStream,
-    before: HashMap<UnitName, ServiceSnapshot>,
-    now: HashMap<UnitName, ServiceSnapshot>,
+    before: HashMap<UnitId, ServiceSnapshot>,
+    now: HashMap<UnitId, ServiceSnapshot>,
 }
 
 impl Watch {
@@ -79,7 +79,7 @@ impl Watch {
     }
 
     /// Why a unit failed, in words.
-    fn reason(&self, unit: &UnitName) -> String {
+    fn reason(&self, unit: &UnitId) -> String {
         self.now
             .get(unit)
             .and_then(|now| now.reason.clone())
@@ -87,12 +87,12 @@ impl Watch {
     }
 
     /// The name under which a unit is shown.
-    fn label(&self, unit: &UnitName) -> String {
+    fn label(&self, unit: &UnitId) -> String {
         unit.label(self.now.get(unit).map_or(1, |now| now.replicas))
     }
 
     /// Whether one of `units` reads as stopped.
-    fn has_stopped(&self, units: &[UnitName]) -> bool {
+    fn has_stopped(&self, units: &[UnitId]) -> bool {
         units.iter().any(|unit| {
             self.now
                 .get(unit)
@@ -101,14 +101,14 @@ impl Watch {
     }
 
     /// How far a unit is. One that was never heard of has nothing to wait for.
-    fn verdict(&self, goal: Goal, unit: &UnitName) -> Verdict {
+    fn verdict(&self, goal: Goal, unit: &UnitId) -> Verdict {
         self.now.get(unit).map_or(Verdict::Reached, |now| {
             verdict(goal, self.before.get(unit), now)
         })
     }
 }
 
-fn by_unit(stack: &StackSnapshot) -> HashMap<UnitName, ServiceSnapshot> {
+fn by_unit(stack: &StackSnapshot) -> HashMap<UnitId, ServiceSnapshot> {
     stack
         .services
         .iter()
@@ -171,7 +171,7 @@ pub(super) async fn carry_out(
     let reply = client.command(command).await?;
     let affected = if reply.units.is_empty() {
         // A supervisor of before replicas.
-        reply.affected.into_iter().map(UnitName::first).collect()
+        reply.affected.into_iter().map(UnitId::first).collect()
     } else {
         reply.units
     };

@@ -278,7 +278,6 @@ fn open_spare(spare: &Path) -> io::Result<File> {
 }
 
 /// Lets two files change places, or renames the first one where there is no second.
-#[cfg(target_os = "linux")]
 fn exchange(from: &Path, to: &Path) -> io::Result<()> {
     use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
     // Not with a directory: it could not be read either, and the next one would have to remove it.
@@ -286,11 +285,5 @@ fn exchange(from: &Path, to: &Path) -> io::Result<()> {
     if is_file && renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_EXCHANGE).is_ok() {
         return Ok(());
     }
-    fs_err::rename(from, to)
-}
-
-/// Renames a file over another one.
-#[cfg(not(target_os = "linux"))]
-fn exchange(from: &Path, to: &Path) -> io::Result<()> {
     fs_err::rename(from, to)
 }

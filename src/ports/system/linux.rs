@@ -1,4 +1,4 @@
-//! What Linux tells about processes and the machine: `/proc`. `macos.rs` has the same interface.
+//! What Linux tells about processes and the machine: `/proc`.
 
 use std::ffi::OsStr;
 use std::io;

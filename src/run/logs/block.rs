@@ -3,13 +3,13 @@
 use bytes::Bytes;
 
 use crate::run::snapshot::LogStream;
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 /// Some whole lines of one stream of one unit, in the order in which they arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogBlock {
     /// Whose output it is.
-    pub unit: UnitName,
+    pub unit: UnitId,
     /// Which of the two streams.
     pub stream: LogStream,
     /// When it was read, in nanoseconds since the Unix epoch.

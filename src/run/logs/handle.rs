@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::run::snapshot::LogStream;
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 /// A handle on the pump. Cheap to clone; the pump ends when the last one is dropped.
 #[derive(Debug, Clone)]
@@ -25,17 +25,17 @@ pub struct Drained {
 pub(super) enum Message {
     Register {
         fd: OwnedFd,
-        unit: UnitName,
+        unit: UnitId,
         stream: LogStream,
         attempt: u32,
     },
     Drain {
-        unit: UnitName,
+        unit: UnitId,
         attempt: u32,
         done_tx: oneshot::Sender<Drained>,
     },
     Close {
-        unit: UnitName,
+        unit: UnitId,
     },
 }
 
@@ -46,7 +46,7 @@ impl PumpHandle {
 
     /// Hands over the read end of a pipe (or a terminal's master), which must not block. It is
     /// read until its end, or until [`close`](Self::close).
-    pub fn register(&self, fd: OwnedFd, unit: UnitName, stream: LogStream, attempt: u32) {
+    pub fn register(&self, fd: OwnedFd, unit: UnitId, stream: LogStream, attempt: u32) {
         self.tell(Message::Register {
             fd,
             unit,
@@ -60,7 +60,7 @@ impl PumpHandle {
     /// waits for nobody: neither for the end of a pipe that a grandchild holds, nor for a slow sink.
     pub fn drain(
         &self,
-        unit: UnitName,
+        unit: UnitId,
         attempt: u32,
     ) -> impl Future<Output = Drained> + Send + 'static {
         let (done_tx, done_rx) = oneshot::channel();
@@ -74,7 +74,7 @@ impl PumpHandle {
 
     /// Logs what the unit's pipes hold now, then closes them and its files. Who still writes
     /// gets a `SIGPIPE`.
-    pub fn close(&self, unit: UnitName) {
+    pub fn close(&self, unit: UnitId) {
         self.tell(Message::Close { unit });
     }
 

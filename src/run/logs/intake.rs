@@ -18,7 +18,7 @@ use super::writer::{BlockInfo, LogFiles};
 use super::{Drained, Flow, LogBlock, LogSink};
 use crate::run::snapshot::{LogStream, Notice};
 use crate::support::clock::unix_nanos;
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 /// How much is read at once.
 const READ_LENGTH: usize = 64 * 1024;
@@ -34,7 +34,7 @@ pub(super) const PARTIAL_AFTER: Duration = Duration::from_millis(100);
 /// half a millisecond.
 const READS_PER_ROUND: usize = 8;
 
-/// What a pipe holds where that cannot be asked (a terminal, macOS): the largest that there is.
+/// What a pipe holds where that cannot be asked (a terminal): the largest that there is.
 const UNKNOWN_CAPACITY: usize = 1024 * 1024;
 
 /// Whether a round found something to do.
@@ -50,7 +50,7 @@ pub(super) enum Round {
 #[derive(Debug)]
 struct Source {
     fd: OwnedFd,
-    unit: UnitName,
+    unit: UnitId,
     stream: LogStream,
     attempt: u32,
     /// How much the pipe can hold.
@@ -129,7 +129,7 @@ impl<S: LogSink> Intake<S> {
         &mut self,
         epoll: &Epoll,
         fd: OwnedFd,
-        unit: UnitName,
+        unit: UnitId,
         stream: LogStream,
         attempt: u32,
     ) -> io::Result<()> {
@@ -197,7 +197,7 @@ impl<S: LogSink> Intake<S> {
     }
 
     /// Puts out everything that the attempt's pipes hold, without waiting for more.
-    pub(super) fn drain(&mut self, epoll: &Epoll, unit: &UnitName, attempt: u32) -> Drained {
+    pub(super) fn drain(&mut self, epoll: &Epoll, unit: &UnitId, attempt: u32) -> Drained {
         let ids = self.ids(|source| source.unit == *unit && source.attempt == attempt);
         let mut is_leaky = false;
         for id in ids {
@@ -207,7 +207,7 @@ impl<S: LogSink> Intake<S> {
     }
 
     /// Puts out what the unit's pipes hold, and closes them and its files.
-    pub(super) fn close(&mut self, epoll: &Epoll, unit: &UnitName) {
+    pub(super) fn close(&mut self, epoll: &Epoll, unit: &UnitId) {
         for id in self.ids(|source| source.unit == *unit) {
             self.drain_source(epoll, id);
             self.end(epoll, id);

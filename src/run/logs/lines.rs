@@ -7,18 +7,18 @@ use std::path::Path;
 use super::intake::LINE_CAP;
 use super::reader::{History, Scope, Track};
 use crate::run::snapshot::LogStream;
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 /// The last `count` lines of the attempt of `unit` that printed last, without their ends, as
 /// text. None where there is nothing or it cannot be read: a report is made from what there is.
-pub fn last_lines(dir: &Path, unit: &UnitName, count: usize) -> Vec<String> {
+pub fn last_lines(dir: &Path, unit: &UnitId, count: usize) -> Vec<String> {
     read(dir, unit, Scope::LastAttempt, count).unwrap_or_default()
 }
 
 /// Like [`last_lines`], of one attempt of one run. None if it printed nothing.
 pub fn last_lines_of_attempt(
     dir: &Path,
-    unit: &UnitName,
+    unit: &UnitId,
     run: u64,
     attempt: u32,
     count: usize,
@@ -26,7 +26,7 @@ pub fn last_lines_of_attempt(
     read(dir, unit, Scope::Attempt(run, attempt), count).unwrap_or_default()
 }
 
-fn read(dir: &Path, unit: &UnitName, scope: Scope, count: usize) -> io::Result<Vec<String>> {
+fn read(dir: &Path, unit: &UnitId, scope: Scope, count: usize) -> io::Result<Vec<String>> {
     let mut lines = Lines {
         count,
         done: VecDeque::new(),

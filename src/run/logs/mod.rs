@@ -9,8 +9,6 @@
 //! `docs/design/logs.md` has the file format and the rules.
 
 mod block;
-#[cfg(not(target_os = "linux"))]
-mod epoll;
 mod handle;
 mod index;
 mod intake;
@@ -23,7 +21,6 @@ mod sink;
 mod testing;
 mod writer;
 
-#[cfg(target_os = "linux")]
 use nix::sys::epoll;
 
 pub use block::LogBlock;

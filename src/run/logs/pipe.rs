@@ -7,9 +7,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::run::process::pipe;
 
-/// How much a pipe holds, on Linux, when there are few services. Four reads' worth: a flooding service is
+/// How much a pipe holds when there are few services. Four reads' worth: a flooding service is
 /// woken once for each round of the pump instead of once for each read.
-#[cfg(target_os = "linux")]
 const LARGE_PIPE: i32 = 256 * 1024;
 
 /// Up to this many services get large pipes. Two a service make 32 MiB, half of what the kernel
@@ -31,25 +30,14 @@ pub fn pipe_pair(services: usize) -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 /// Makes a pipe large. Refused where the user's quota is used up; the usual 64 KiB do as well.
-#[cfg(target_os = "linux")]
 fn enlarge(pipe: &OwnedFd) {
     let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(LARGE_PIPE));
 }
 
-/// macOS lets a pipe grow from 16 to 64 KiB by itself and no further.
-#[cfg(not(target_os = "linux"))]
-fn enlarge(_pipe: &OwnedFd) {}
-
 /// How much a pipe holds; `None` where that cannot be asked.
-#[cfg(target_os = "linux")]
 pub(super) fn capacity(pipe: &OwnedFd) -> Option<usize> {
     let size = fcntl(pipe, FcntlArg::F_GETPIPE_SZ).ok()?;
     usize::try_from(size).ok()
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(super) fn capacity(_pipe: &OwnedFd) -> Option<usize> {
-    None
 }
 
 #[cfg(test)]

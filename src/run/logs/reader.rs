@@ -19,7 +19,7 @@ use self::unit_log::{Position, UnitLog};
 use super::LogBlock;
 use super::index::{Index, Record};
 use super::writer::{index_path, unit_of_log};
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 /// Which runs of the stack are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +58,7 @@ pub struct History {
 /// [`end_offset`](History::end_offset).
 pub fn history(
     dir: &Path,
-    units: &[UnitName],
+    units: &[UnitId],
     tail: Option<usize>,
     runs: Runs,
 ) -> io::Result<History> {
@@ -82,7 +82,7 @@ pub fn history(
 }
 
 /// The units that have a log in `dir`, by service and number.
-pub fn logged_units(dir: &Path) -> io::Result<Vec<UnitName>> {
+pub fn logged_units(dir: &Path) -> io::Result<Vec<UnitId>> {
     let entries = match fs_err::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -127,7 +127,7 @@ impl History {
     }
 
     /// Where the log of `unit` ended when the history was opened; 0 where there was none.
-    pub fn end_offset(&self, unit: &UnitName) -> u64 {
+    pub fn end_offset(&self, unit: &UnitId) -> u64 {
         self.tracks
             .iter()
             .find(|track| track.log.unit() == unit)
@@ -182,7 +182,7 @@ impl Track {
     /// The track of a unit; `None` for one that has no log.
     pub(super) fn open(
         dir: &Path,
-        unit: &UnitName,
+        unit: &UnitId,
         scope: Scope,
         tail: Option<usize>,
     ) -> io::Result<Option<Self>> {

@@ -1,7 +1,7 @@
 //! Where the pump hands on what it has written to the files.
 
 use crate::run::snapshot::Notice;
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 use super::LogBlock;
 
@@ -20,7 +20,7 @@ pub enum Flow {
 pub trait LogSink {
     /// Whether anybody listens to this attempt of the unit. Where nobody does, its bytes go to the
     /// file alone and are not copied.
-    fn wants(&self, unit: &UnitName, attempt: u32) -> bool;
+    fn wants(&self, unit: &UnitId, attempt: u32) -> bool;
 
     /// Takes a block, which is in the file already. It is taken in any case: a process that has
     /// ended is drained even while the flow is [`Flow::Full`].

@@ -12,16 +12,16 @@ use super::index::{Index, Record};
 use super::writer::{BlockInfo, index_path};
 use super::{Flow, LogBlock, LogSink, Pump, PumpHandle};
 use crate::run::snapshot::{LogStream, Notice};
-use crate::support::name::{ServiceName, UnitName};
+use crate::support::name::{ServiceName, UnitId};
 
 /// The only replica of a service.
-pub(super) fn unit(service: &str) -> UnitName {
-    UnitName::first(ServiceName::new(service).unwrap())
+pub(super) fn unit(service: &str) -> UnitId {
+    UnitId::first(ServiceName::new(service).unwrap())
 }
 
 /// One of several replicas of a service.
-pub(super) fn replica(service: &str, replica: u32) -> UnitName {
-    UnitName {
+pub(super) fn replica(service: &str, replica: u32) -> UnitId {
+    UnitId {
         replica,
         ..unit(service)
     }
@@ -109,7 +109,7 @@ impl TestSink {
 }
 
 impl LogSink for TestSink {
-    fn wants(&self, _unit: &UnitName, _attempt: u32) -> bool {
+    fn wants(&self, _unit: &UnitId, _attempt: u32) -> bool {
         true
     }
 

@@ -16,7 +16,7 @@ use memchr::memrchr;
 use super::index::{self, RECORD_LENGTH, Record};
 use crate::run::snapshot::{LogStream, Notice, NoticeLevel};
 use crate::support::fs::{create_private_dir, open_private_append};
-use crate::support::name::{ServiceName, UnitName};
+use crate::support::name::{ServiceName, UnitId};
 
 /// How often it is looked whether somebody emptied or removed an open log, in nanoseconds.
 const CHECK_INTERVAL: u64 = 1_000_000_000;
@@ -25,18 +25,18 @@ const CHECK_INTERVAL: u64 = 1_000_000_000;
 const NOTICE_INTERVAL: u64 = 60 * 1_000_000_000;
 
 /// The log of `unit` in `dir`, whether it exists or not.
-pub(super) fn log_path(dir: &Path, unit: &UnitName) -> PathBuf {
+pub(super) fn log_path(dir: &Path, unit: &UnitId) -> PathBuf {
     dir.join(log_file_name(unit))
 }
 
 /// The index of `unit` in `dir`, whether it exists or not.
-pub(super) fn index_path(dir: &Path, unit: &UnitName) -> PathBuf {
+pub(super) fn index_path(dir: &Path, unit: &UnitId) -> PathBuf {
     dir.join(format!("{}.idx", stem(unit)))
 }
 
 /// How a unit's files begin: `web`, `web@2`. The first replica has the service's plain name, so
 /// that a service keeps its log when it is scaled; an `@` cannot occur in a service's name.
-fn stem(unit: &UnitName) -> String {
+fn stem(unit: &UnitId) -> String {
     match unit.replica {
         1 => unit.service.to_string(),
         replica => format!("{}@{replica}", unit.service),
@@ -44,18 +44,18 @@ fn stem(unit: &UnitName) -> String {
 }
 
 /// The name of a unit's log file within the directory of the logs: `web.log`, `web@2.log`.
-pub fn log_file_name(unit: &UnitName) -> String {
+pub fn log_file_name(unit: &UnitId) -> String {
     format!("{}.log", stem(unit))
 }
 
 /// The unit whose log has this file name; `None` for a file that is no log.
-pub(super) fn unit_of_log(file_name: &str) -> Option<UnitName> {
+pub(super) fn unit_of_log(file_name: &str) -> Option<UnitId> {
     let stem = file_name.strip_suffix(".log")?;
     let (service, replica) = match stem.split_once('@') {
         Some((service, number)) => (service, number.parse().ok()?),
         None => (stem, 1),
     };
-    let unit = UnitName {
+    let unit = UnitId {
         service: ServiceName::new(service).ok()?,
         replica,
     };
@@ -92,7 +92,7 @@ pub(super) struct Appended {
 pub(super) struct LogFiles {
     dir: PathBuf,
     run: u64,
-    logs: HashMap<UnitName, Log>,
+    logs: HashMap<UnitId, Log>,
     losses: Losses,
 }
 
@@ -108,7 +108,7 @@ impl LogFiles {
     }
 
     /// Appends one block.
-    pub(super) fn append(&mut self, unit: &UnitName, info: BlockInfo, bytes: &[u8]) -> Appended {
+    pub(super) fn append(&mut self, unit: &UnitId, info: BlockInfo, bytes: &[u8]) -> Appended {
         if !self.logs.contains_key(unit) {
             let log = Log::new(&self.dir, unit);
             self.logs.insert(unit.clone(), log);
@@ -127,7 +127,7 @@ impl LogFiles {
     }
 
     /// Closes the files of a unit until it prints again.
-    pub(super) fn close(&mut self, unit: &UnitName) {
+    pub(super) fn close(&mut self, unit: &UnitId) {
         self.logs.remove(unit);
     }
 }
@@ -155,7 +155,7 @@ struct Log {
 }
 
 impl Log {
-    fn new(dir: &Path, unit: &UnitName) -> Self {
+    fn new(dir: &Path, unit: &UnitId) -> Self {
         Self {
             path: log_path(dir, unit),
             index_path: index_path(dir, unit),
@@ -327,13 +327,13 @@ fn write_as_much_as_possible(file: &mut File, bytes: &[u8]) -> (usize, Option<io
 struct Losses {
     bytes: u64,
     /// The unit, while it is only one.
-    unit: Option<UnitName>,
+    unit: Option<UnitId>,
     error: String,
     noticed_at: Option<u64>,
 }
 
 impl Losses {
-    fn note(&mut self, unit: &UnitName, loss: &Loss) {
+    fn note(&mut self, unit: &UnitId, loss: &Loss) {
         self.unit = match self.unit.take() {
             None if self.bytes == 0 => Some(unit.clone()),
             Some(same) if same == *unit => Some(same),

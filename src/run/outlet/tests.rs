@@ -6,8 +6,8 @@ use crate::run::logs::{Pump, pipe_pair};
 use crate::run::snapshot::LogStream;
 use crate::support::name::ServiceName;
 
-fn unit(replica: u32) -> UnitName {
-    UnitName {
+fn unit(replica: u32) -> UnitId {
+    UnitId {
         service: ServiceName::new("web").unwrap(),
         replica,
     }

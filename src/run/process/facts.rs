@@ -1,12 +1,12 @@
-//! Which processes there are and how they hang together. What is asked of the system itself stands
-//! in `linux/facts.rs` and `macos/facts.rs`.
+//! Which processes there are and how they hang together. What is read from `/proc` stands in
+//! `linux/facts.rs`.
 
 use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::system::facts::{children_of, is_zombie, parent_of, session_of, start_time};
-use crate::support::name::{ServiceName, UnitName};
+use crate::support::name::{ServiceName, UnitId};
 
 /// A process, told apart from a later one with the same pid by its start time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -89,7 +89,7 @@ const ANCESTORS: usize = 64;
 pub(super) fn unit_in<'a>(
     entries: &(impl Iterator<Item = &'a [u8]> + Clone),
     instance: &str,
-) -> Option<UnitName> {
+) -> Option<UnitId> {
     let value = |key: &str| {
         entries.clone().find_map(|item| {
             let text = std::str::from_utf8(item).ok()?;
@@ -99,7 +99,7 @@ pub(super) fn unit_in<'a>(
     if value("STACK_INSTANCE")? != instance {
         return None;
     }
-    Some(UnitName {
+    Some(UnitId {
         service: ServiceName::new(&value("STACK_SERVICE")?).ok()?,
         replica: value("STACK_REPLICA")?.parse().ok()?,
     })

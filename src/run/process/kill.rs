@@ -3,8 +3,7 @@
 use nix::errno::Errno;
 use nix::libc;
 
-/// Sends `signal` to every member of a process group. `false` when there is no member left. (macOS
-/// says `true` also where zombies are all that is left.)
+/// Sends `signal` to every member of a process group. `false` when there is no member left.
 ///
 /// Goes through `libc` since a stop signal may be a real-time one, for which nix has no name.
 #[expect(

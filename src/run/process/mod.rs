@@ -2,8 +2,6 @@
 //!
 //! The one room in which `unsafe` is allowed. Everything above deals in pids and typed results;
 //! what must hold between `clone` and `exec`, and in a process that was just forked, is kept here.
-//!
-//! What systems do differently stands in `linux/` and `macos/`, two modules with one interface.
 
 mod facts;
 mod fork;
@@ -11,11 +9,7 @@ mod kill;
 mod reap;
 mod signals;
 mod spawn;
-#[cfg(target_os = "linux")]
 #[path = "linux/mod.rs"]
-mod system;
-#[cfg(target_os = "macos")]
-#[path = "macos/mod.rs"]
 mod system;
 mod table;
 

@@ -16,10 +16,6 @@ pub(crate) struct Received {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sender {
     /// The kernel: a terminal's Ctrl-C, which the whole foreground group gets.
-    #[cfg_attr(
-        target_os = "macos",
-        expect(dead_code, reason = "the sender is not told there")
-    )]
     Kernel,
     /// A process, to us alone. The pid is 0 for one outside our pid namespace: what stops a
     /// container does that. Also 0 where the system does not say who it was.

@@ -3,8 +3,7 @@
 //! Works like `posix_spawn` in glibc: `clone(CLONE_VM | CLONE_VFORK)` on a stack of its own, so
 //! that no page table is copied and the parent goes on when the child has executed or failed. That
 //! makes "started" mean "exec succeeded" without a pipe. `posix_spawn` itself cannot open a
-//! session, change limits, or write the lease between fork and exec, all of which we need. Where
-//! there is no `clone` it is a fork and a pipe (`macos/spawn.rs`).
+//! session, change limits, or write the lease between fork and exec, all of which we need.
 //!
 //! Between `clone` and `exec` the child shares our memory: it makes system calls on what was
 //! prepared before, and allocates, locks and unwinds nothing.

@@ -10,7 +10,7 @@ use crate::run::outlet::Finding;
 use crate::run::snapshot::Phase;
 use crate::run::state::Occurrence;
 use crate::run::unit::StopWish;
-use crate::support::name::{ServiceName, UnitName};
+use crate::support::name::{ServiceName, UnitId};
 use crate::support::text::nearest;
 
 /// What a wish to start is about.
@@ -97,14 +97,14 @@ impl Supervisor {
         names
     }
 
-    fn unit_names(&self, units: impl IntoIterator<Item = usize>) -> Vec<UnitName> {
+    fn unit_names(&self, units: impl IntoIterator<Item = usize>) -> Vec<UnitId> {
         units
             .into_iter()
             .map(|index| self.units[index].plan.name())
             .collect()
     }
 
-    pub(super) fn index_of(&self, name: &UnitName) -> Option<usize> {
+    pub(super) fn index_of(&self, name: &UnitId) -> Option<usize> {
         self.units
             .iter()
             .position(|unit| unit.plan.service == name.service && unit.plan.replica == name.replica)

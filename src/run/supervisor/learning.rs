@@ -10,13 +10,13 @@ use crate::ports::{Ledger, LedgerWarning, reuses_address, strangers_on};
 use crate::run::snapshot::{NoticeLevel, Phase};
 use crate::run::state::Occurrence;
 use crate::run::unit_ports::{Way, Why};
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 use crate::support::protocol::Protocol;
 use crate::support::text;
 
 impl Supervisor {
     /// The output of an attempt said that an address is in use.
-    pub(super) fn complained(&mut self, name: &UnitName, attempt: u32, line: &str) {
+    pub(super) fn complained(&mut self, name: &UnitId, attempt: u32, line: &str) {
         let Some(index) = self.index_of(name) else {
             return;
         };

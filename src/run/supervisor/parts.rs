@@ -23,7 +23,7 @@ use crate::run::process::Spawner;
 use crate::run::unit::Unit;
 use crate::run::unit_ports::UnitPorts;
 use crate::support::clock::unix_millis;
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 /// What a supervisor is made of.
 pub struct Parts<S> {
@@ -79,7 +79,7 @@ impl Supervisor {
         let (answer_tx, answer_rx) = mpsc::unbounded_channel();
         let (finding_tx, finding_rx) = mpsc::unbounded_channel();
 
-        let with_ports: Vec<(UnitName, Vec<u16>)> = plan
+        let with_ports: Vec<(UnitId, Vec<u16>)> = plan
             .units
             .iter()
             .filter(|unit| !unit.ports.is_empty())

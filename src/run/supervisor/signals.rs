@@ -12,7 +12,7 @@ use super::Supervisor;
 use crate::run::guardian::Strokes;
 use crate::run::process::{has_job_control, signal_group, stop_self};
 use crate::run::snapshot::NoticeLevel;
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 /// A signal that has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +134,7 @@ impl Supervisor {
                 .reason
                 .map_or_else(String::new, |reason| format!(": {reason}"));
             self.notice(
-                self.index_of(&UnitName {
+                self.index_of(&UnitId {
                     service: service.service.clone(),
                     replica: service.replica,
                 }),

@@ -193,8 +193,7 @@ pub(super) fn parse_signal(text: &str) -> Parsed<i32> {
         )
     };
     if let Ok(number) = text.parse::<i32>() {
-        let last = real_time_signals().map_or(libc::SIGUSR2, |(_, last)| last);
-        return (1..=last)
+        return (1..=libc::SIGRTMAX())
             .contains(&number)
             .then_some(number)
             .ok_or_else(|| unknown("write a name such as `SIGINT`".to_owned()));
@@ -214,25 +213,9 @@ pub(super) fn parse_signal(text: &str) -> Parsed<i32> {
     }))
 }
 
-/// The first and the last real-time signal.
-#[cfg(target_os = "linux")]
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "other systems have no real-time signals"
-)]
-fn real_time_signals() -> Option<(i32, i32)> {
-    Some((libc::SIGRTMIN(), libc::SIGRTMAX()))
-}
-
-/// There are none; the last of the others is `SIGUSR2`.
-#[cfg(not(target_os = "linux"))]
-fn real_time_signals() -> Option<(i32, i32)> {
-    None
-}
-
 /// `RTMIN`, `RTMIN+3`, `RTMAX-1`.
 fn real_time(name: &str) -> Option<i32> {
-    let (first, last) = real_time_signals()?;
+    let (first, last) = (libc::SIGRTMIN(), libc::SIGRTMAX());
     let offset = |rest: &str, sign: char| match rest {
         "" => Some(0),
         _ => rest

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::{BATCH, Delivery, Item, Life, Policy, Queue};
 use crate::run::logs::LogBlock;
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 /// The queue, shared between the caller's thread and the printer's.
 #[derive(Debug)]
@@ -161,7 +161,7 @@ impl Shared {
     pub(in crate::cli::printer) fn take_last_lines(
         &self,
         wants_more: bool,
-    ) -> HashMap<UnitName, Vec<u8>> {
+    ) -> HashMap<UnitId, Vec<u8>> {
         self.lock().take_last_lines(wants_more)
     }
 

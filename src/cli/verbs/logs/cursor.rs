@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::run::logs::LogBlock;
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 /// Where a block of the stream stands to what has been shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) enum Place {
 
 /// For each unit the first byte of its log that has not been shown.
 #[derive(Debug, Default)]
-pub(super) struct Cursor(HashMap<UnitName, Reached>);
+pub(super) struct Cursor(HashMap<UnitId, Reached>);
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Reached {
@@ -43,7 +43,7 @@ impl Cursor {
     }
 
     /// The files of `unit` have been shown until `end`.
-    pub(super) fn read_until(&mut self, unit: UnitName, end: u64) {
+    pub(super) fn read_until(&mut self, unit: UnitId, end: u64) {
         let reached = self.0.entry(unit).or_default();
         // The stream may be behind the files now, so that old blocks come again.
         if end > reached.end {
@@ -72,7 +72,7 @@ impl Cursor {
         self.0.insert(block.unit.clone(), reached);
     }
 
-    fn reached(&self, unit: &UnitName) -> Reached {
+    fn reached(&self, unit: &UnitId) -> Reached {
         self.0.get(unit).copied().unwrap_or_default()
     }
 }
@@ -83,8 +83,8 @@ mod tests {
     use crate::run::snapshot::LogStream;
     use crate::support::name::ServiceName;
 
-    fn web() -> UnitName {
-        UnitName::first(ServiceName::new("web").unwrap())
+    fn web() -> UnitId {
+        UnitId::first(ServiceName::new("web").unwrap())
     }
 
     fn block(offset: u64, length: usize) -> LogBlock {

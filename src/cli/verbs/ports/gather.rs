@@ -14,7 +14,7 @@ use crate::ports::{Glance, StackPort, glance, sock_diag};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Holder, Instance};
 use crate::run::leftovers;
-use crate::support::name::{ProjectName, ServiceName, UnitName};
+use crate::support::name::{ProjectName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
 use crate::support::text;
 
@@ -130,7 +130,7 @@ fn rows_left_running(stack: &Stack, state_dir: &Path) -> Vec<PortRow> {
         return Vec::new();
     }
     let of_running = |port: &StackPort| {
-        let pid = *running.get(&UnitName {
+        let pid = *running.get(&UnitId {
             service: port.key.service.clone(),
             replica: port.key.replica,
         })?;
@@ -328,7 +328,7 @@ mod tests {
         }
         let instance = instance(&sticky[0].owner, directory.path()).unwrap();
         instance.create().unwrap();
-        let web = UnitName::first(ServiceName::new("web").unwrap());
+        let web = UnitId::first(ServiceName::new("web").unwrap());
         let own = std::process::id();
         leftovers::leave(&instance.lease_path(), &web, i32::try_from(own).unwrap());
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::ports::{Glance, StackPort};
 use crate::run::control::StackSnapshot;
 use crate::run::snapshot::{PortSnapshot, PortState, ServiceSnapshot};
-use crate::support::name::{PortName, ServiceName, UnitName};
+use crate::support::name::{PortName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
 
 /// How it stands with a port.
@@ -82,7 +82,7 @@ pub(super) struct PortRow {
 impl PortRow {
     /// `web`, or `web-2` where the service has several replicas.
     pub(super) fn label(&self) -> String {
-        UnitName {
+        UnitId {
             service: self.service.clone(),
             replica: self.replica,
         }

@@ -18,7 +18,7 @@ use crate::plan::Draft;
 use crate::run::control::{Command, StackSnapshot};
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
-use crate::support::name::{ServiceName, UnitName};
+use crate::support::name::{ServiceName, UnitId};
 use crate::support::text;
 
 /// Joins a stack that runs. `None` if it has just ended, so that it can be started anew.
@@ -57,7 +57,7 @@ pub(super) fn join(
         Err(error) if has_gone(&error) => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
-    let units: Vec<UnitName> = stack.services.iter().map(ServiceSnapshot::unit).collect();
+    let units: Vec<UnitId> = stack.services.iter().map(ServiceSnapshot::unit).collect();
     let mut printing = invocation.printer_options(&units);
     printing.log_prefix = !args.no_log_prefix;
     printing.timestamps = args.timestamps;

@@ -18,7 +18,7 @@ use crate::plan::model::UnitPlan;
 use crate::run::control::StackSnapshot;
 use crate::run::snapshot::{Event, Phase};
 use crate::support::duration;
-use crate::support::name::{ServiceName, UnitName};
+use crate::support::name::{ServiceName, UnitId};
 use crate::support::text;
 
 /// How long `--wait` waits when nothing else is said.
@@ -46,7 +46,7 @@ pub(super) fn wait(
         messages,
     } = prepared;
     drop((holds, lock, listener));
-    let units: Vec<UnitName> = plan.units.iter().map(UnitPlan::name).collect();
+    let units: Vec<UnitId> = plan.units.iter().map(UnitPlan::name).collect();
     let mut printing = invocation.printer_options(&units);
     printing.log_dir = Some(instance.log_dir());
     let printer = Printer::start(printing).map_err(|error| Stop::system(&error))?;

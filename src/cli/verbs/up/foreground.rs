@@ -26,7 +26,7 @@ use crate::run::launch::Seat;
 use crate::run::logs::LogSink;
 use crate::run::snapshot::{Event, Exit};
 use crate::run::supervisor::{Options, Outcome, Parts, Supervisor};
-use crate::support::name::{ServiceName, UnitName};
+use crate::support::name::{ServiceName, UnitId};
 
 /// Runs the supervisor to its end. Returns the exit code of the whole.
 pub(super) fn supervise(
@@ -51,7 +51,7 @@ pub(super) fn supervise(
         };
         return local.block_on(&runtime, run(prepared, seat, options, Nobody, None));
     }
-    let units: Vec<UnitName> = prepared.plan.units.iter().map(UnitPlan::name).collect();
+    let units: Vec<UnitId> = prepared.plan.units.iter().map(UnitPlan::name).collect();
     let mut printing = invocation.printer_options(&units);
     printing.log_prefix = !args.no_log_prefix;
     printing.timestamps = args.timestamps;

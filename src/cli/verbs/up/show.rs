@@ -12,7 +12,7 @@ use crate::cli::readiness::{Progress, Readiness, Target};
 use crate::run::control::Controller;
 use crate::run::logs::last_lines_of_attempt;
 use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 /// How many of a failed service's last lines are shown.
 pub(crate) const TAIL: usize = 20;
@@ -22,7 +22,7 @@ pub(crate) const TAIL: usize = 20;
 pub(crate) struct Failures {
     log_dir: PathBuf,
     run: u64,
-    shown: HashSet<(UnitName, u32, u64)>,
+    shown: HashSet<(UnitId, u32, u64)>,
     /// The units whose failure has been explained, by themselves or with what they waited for.
     roots: Vec<ServiceSnapshot>,
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use super::super::index::{Index, Record};
 use super::super::writer::{index_path, log_path};
 use crate::run::snapshot::LogStream;
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 /// The longest piece. Blocks that the pump wrote are shorter, so each of them is one piece.
 pub(super) const PIECE_LENGTH: u64 = 128 * 1024;
@@ -46,7 +46,7 @@ enum Records {
 /// One unit's log.
 #[derive(Debug)]
 pub(super) struct UnitLog {
-    unit: UnitName,
+    unit: UnitId,
     log: File,
     records: Records,
     end: u64,
@@ -54,7 +54,7 @@ pub(super) struct UnitLog {
 
 impl UnitLog {
     /// Opens a log; `None` where there is none.
-    pub(super) fn open(dir: &Path, unit: &UnitName) -> io::Result<Option<Self>> {
+    pub(super) fn open(dir: &Path, unit: &UnitId) -> io::Result<Option<Self>> {
         let Some(log) = open_if_exists(&log_path(dir, unit))? else {
             return Ok(None);
         };
@@ -76,7 +76,7 @@ impl UnitLog {
     }
 
     /// Whose log it is.
-    pub(super) fn unit(&self) -> &UnitName {
+    pub(super) fn unit(&self) -> &UnitId {
         &self.unit
     }
 

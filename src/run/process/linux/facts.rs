@@ -5,7 +5,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{SysconfVar, sysconf};
 
 use crate::run::process::facts::{descendants, unit_in};
-use crate::support::name::UnitName;
+use crate::support::name::UnitId;
 
 /// The fields of `/proc/<pid>/stat` from the third on. The second, the name, may hold spaces and
 /// parentheses, so the cut is at the last `)`.
@@ -163,7 +163,7 @@ pub(crate) fn environment_has(entry: &str) -> Vec<i32> {
 }
 
 /// The unit that a process was started for, by the marks in its environment.
-pub(crate) fn unit_mark(pid: i32, instance: &str) -> Option<UnitName> {
+pub(crate) fn unit_mark(pid: i32, instance: &str) -> Option<UnitId> {
     let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
     unit_in(&bytes.split(|&byte| byte == 0), instance)
 }

@@ -1,4 +1,4 @@
-//! What only Linux has, or does in this way. `macos/` has the same interface.
+//! What Linux is asked by system calls of its own.
 
 pub(super) mod facts;
 pub(super) mod signals;
