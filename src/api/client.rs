@@ -3,7 +3,9 @@
 //! Every call opens its own connection and has a deadline; an answer that is no success comes back
 //! as a typed error. The two streams are in `stream`.
 
+mod cursor;
 mod error;
+mod follow;
 mod stream;
 
 use std::io;
@@ -29,6 +31,7 @@ use crate::run::control::{Command, StackSnapshot};
 use crate::support::name::ServiceName;
 
 pub use error::ClientError;
+pub use follow::{FollowError, Followed, LogFollower, Start};
 pub use stream::{EventStream, LogFollow};
 
 /// How long a supervisor may take to answer.

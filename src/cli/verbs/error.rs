@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use crate::api::client::ClientError;
+use crate::api::client::{ClientError, FollowError};
 use crate::cli::exit::ExitCode;
 use crate::dotenv::EntryError;
 use crate::support::name::{PortName, ServiceName};
@@ -96,6 +96,15 @@ pub enum VerbError {
     /// The lock of the instance cannot be used.
     #[error("the lock cannot be used")]
     Lock(#[source] io::Error),
+}
+
+impl From<FollowError> for VerbError {
+    fn from(error: FollowError) -> Self {
+        match error {
+            FollowError::Client(error) => Self::Client(error),
+            FollowError::Logs(error) => Self::Logs(error),
+        }
+    }
 }
 
 impl VerbError {

@@ -26,6 +26,8 @@ use crate::support::name::UnitId;
 pub enum Runs {
     /// The last one that printed anything.
     Last,
+    /// This one (`STACK_RUN` as a number).
+    Of(u64),
     /// All that are in the files.
     All,
 }
@@ -71,6 +73,7 @@ pub fn history(
     };
     let run = match runs {
         Runs::Last => last_run(dir)?,
+        Runs::Of(run) => Some(run),
         Runs::All => None,
     };
     let mut tracks = Vec::new();
