@@ -3,6 +3,7 @@
 //! ```text
 //! bind PORT [options]          listens; says `listening on ADDRESS`
 //!   --host H                   127.0.0.1 unless told (`::` is dual-stack)
+//!   --only-v6                  `::` without IPv4
 //!   --late MS                  only after MS
 //!   --no-reuseaddr             strictly, as servers do that never set SO_REUSEADDR
 //!   --reuseport-only           with SO_REUSEPORT instead of SO_REUSEADDR
@@ -24,7 +25,7 @@
 //! ```
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,6 +78,7 @@ fn bind(words: &mut Words) -> Outcome {
     let is_strict = words.flag("--no-reuseaddr");
     let has_reuseport = words.flag("--reuseport-only");
     let listens = !words.flag("--no-listen");
+    let only_v6 = words.flag("--only-v6");
     let is_http = words.flag("--http");
     let is_silent = words.flag("--silent");
     let address = SocketAddr::new(host, words.value("PORT")?);
@@ -92,7 +94,15 @@ fn bind(words: &mut Words) -> Outcome {
     };
     pass(Duration::from_millis(late));
     let moves = if moves_on { MOVES } else { 0 };
-    let socket = match first_free(address, moves, |address| taken(address, sharing, listens)) {
+    let take = |address: SocketAddr| {
+        let only_v6 = only_v6 || !address.ip().is_unspecified();
+        let socket = bound_to(address, sharing, only_v6)?;
+        if listens {
+            socket.listen(128)?;
+        }
+        Ok(socket)
+    };
+    let socket = match first_free(address, moves, take) {
         Ok(socket) => socket,
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             tell(&format!("cannot bind {address}: address already in use"));
@@ -141,13 +151,7 @@ fn first_free(
     outcome
 }
 
-/// A socket bound to `address`; `::` takes IPv4 as well.
-fn bound(address: SocketAddr, sharing: Sharing) -> std::io::Result<Socket> {
-    let only_v6 = address.ip() != IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-    bound_to(address, sharing, only_v6)
-}
-
-/// The same, for those who want to say what `::` takes.
+/// A socket bound to `address`.
 pub(crate) fn bound_to(
     address: SocketAddr,
     sharing: Sharing,
@@ -166,13 +170,11 @@ pub(crate) fn bound_to(
     Ok(socket)
 }
 
-/// A socket that has `address`, listening or not. With `SO_REUSEADDR` a port can be bound twice, so
-/// the `listen` is a part of having it.
-fn taken(address: SocketAddr, sharing: Sharing, listens: bool) -> std::io::Result<Socket> {
-    let socket = bound(address, sharing)?;
-    if listens {
-        socket.listen(128)?;
-    }
+/// A socket that listens on `address`; `::` takes IPv4 as well. With `SO_REUSEADDR` a port can be
+/// bound twice, so the `listen` is a part of having it.
+fn taken(address: SocketAddr, sharing: Sharing) -> std::io::Result<Socket> {
+    let socket = bound_to(address, sharing, !address.ip().is_unspecified())?;
+    socket.listen(128)?;
     Ok(socket)
 }
 
@@ -194,7 +196,7 @@ fn steal(words: &mut Words) -> Outcome {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     say("trying");
     for _ in 0..tries {
-        if let Ok(socket) = taken(address, sharing, true) {
+        if let Ok(socket) = taken(address, sharing) {
             say(&format!("stole {port}"));
             serve(&TcpListener::from(socket));
         }
@@ -247,7 +249,7 @@ fn rebind(words: &mut Words) -> Outcome {
         }
     });
     for number in 1.. {
-        let socket = taken(address, Sharing::ReuseAddress, true)
+        let socket = taken(address, Sharing::ReuseAddress)
             .map_err(|error| format!("cannot bind {address}: {error}"))?;
         say(&format!("listening on {address} ({number})"));
         serve_until(socket, Farewell::Close, || {
@@ -260,7 +262,7 @@ fn rebind(words: &mut Words) -> Outcome {
 fn drain(words: &mut Words) -> Outcome {
     let address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), words.value("PORT")?);
     let signals = blocked(&[Signal::SIGTERM])?;
-    let socket = taken(address, Sharing::ReuseAddress, true)
+    let socket = taken(address, Sharing::ReuseAddress)
         .map_err(|error| format!("cannot bind {address}: {error}"))?;
     say(&format!("listening on {address}"));
     signals.wait()?;

@@ -12,7 +12,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::output::Output;
-use super::sockets::forking;
 use super::waiting::{LIMIT, wait_at_most};
 use super::world::World;
 
@@ -57,7 +56,7 @@ impl Up {
         let shown = shown(&command);
         let mut child = world
             .network()
-            .enter(|| forking(|| command.spawn()))
+            .enter(|| command.spawn())
             .unwrap_or_else(|error| panic!("cannot run {shown}: {error}"));
         Self {
             stdout: Stream::collect(child.stdout.take().expect("stdout is a pipe")),

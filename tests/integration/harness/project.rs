@@ -12,7 +12,7 @@ use super::output::Output;
 use super::processes::Process;
 use super::program::{Up, binary, misbehave};
 use super::service::Service;
-use super::sockets::{Occupied, Taken};
+use super::sockets::Occupied;
 use super::waiting::wait_until;
 use super::world::World;
 
@@ -106,10 +106,13 @@ impl TestStack {
         self.world.network().port(port)
     }
 
-    /// Takes a port by a socket of the test's own process, for as long as what this returns lives.
+    /// Takes a port, for as long as what this returns lives; once that is dropped, the port is free.
     #[track_caller]
-    pub(crate) fn occupy(&self, port: u16, how: Occupied) -> Taken {
-        how.take(self.world.network(), self.port(port))
+    pub(crate) fn occupy(&self, port: u16, how: Occupied) -> Up {
+        let port = self.port(port).to_string();
+        let mut occupant = self.helper(&[&["bind", &port], how.options()].concat());
+        occupant.wait_for_line(how.done());
+        occupant
     }
 
     /// `stack` with these arguments, in the project's directory, not started.

@@ -1,11 +1,7 @@
 //! Ports that are taken, in all the ways in which a port can be.
-
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{PoisonError, RwLock};
-
-use socket2::{Domain, Socket, Type};
-
-use super::network::Network;
+//!
+//! By a process of its own: a socket of the test's process would be copied into whatever another test
+//! starts at that moment, and live on in the copy until that program was executed.
 
 /// A way to take a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,53 +37,30 @@ impl Occupied {
         Self::BoundStrictly,
     ];
 
-    /// Takes `port`, for as long as what this returns lives.
-    #[track_caller]
-    pub(crate) fn take(self, network: &Network, port: u16) -> Taken {
-        let socket = network
-            .enter(|| self.bind(port))
-            .unwrap_or_else(|error| panic!("cannot take {port} as {self:?}: {error}"));
-        Taken(Some(socket))
-    }
-
-    fn bind(self, port: u16) -> std::io::Result<Socket> {
-        let host: IpAddr = match self {
-            Self::Loopback | Self::BoundOnly | Self::BoundStrictly => Ipv4Addr::LOCALHOST.into(),
-            Self::OtherV4 => Ipv4Addr::new(127, 0, 0, 2).into(),
-            Self::AnyV4 => Ipv4Addr::UNSPECIFIED.into(),
-            Self::LoopbackV6 => Ipv6Addr::LOCALHOST.into(),
-            Self::AnyDual | Self::AnyV6 => Ipv6Addr::UNSPECIFIED.into(),
-        };
-        let address = SocketAddr::new(host, port);
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(self != Self::AnyDual)?;
+    /// The options of `misbehave bind PORT` that take a port this way.
+    pub(super) fn options(self) -> &'static [&'static str] {
+        match self {
+            Self::Loopback => &[],
+            Self::OtherV4 => &["--host", "127.0.0.2"],
+            Self::AnyV4 => &["--host", "0.0.0.0"],
+            Self::LoopbackV6 => &["--host", "::1"],
+            Self::AnyDual => &["--host", "::"],
+            Self::AnyV6 => &["--host", "::", "--only-v6"],
+            Self::BoundOnly => &["--no-listen"],
+            Self::BoundStrictly => &["--no-listen", "--no-reuseaddr"],
         }
-        socket.set_reuse_address(self != Self::BoundStrictly)?;
-        socket.bind(&address.into())?;
-        if !matches!(self, Self::BoundOnly | Self::BoundStrictly) {
-            socket.listen(16)?;
+    }
+
+    /// What it says once it has the port.
+    pub(super) fn done(self) -> &'static str {
+        match self {
+            Self::Loopback
+            | Self::OtherV4
+            | Self::AnyV4
+            | Self::LoopbackV6
+            | Self::AnyDual
+            | Self::AnyV6 => "listening on",
+            Self::BoundOnly | Self::BoundStrictly => "bound to",
         }
-        Ok(socket)
     }
-}
-
-/// A port that is taken; once this is dropped, it is free at once.
-pub(crate) struct Taken(Option<Socket>);
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        let _nobody_forks = FORKS.write().unwrap_or_else(PoisonError::into_inner);
-        drop(self.0.take());
-    }
-}
-
-/// Shared by whoever starts a program, from before the fork to after the exec: until then the child
-/// has a copy of every socket of this process, and a port that another test gives back is not free.
-static FORKS: RwLock<()> = RwLock::new(());
-
-/// Does something that starts a program and returns once that was executed.
-pub(crate) fn forking<T>(work: impl FnOnce() -> T) -> T {
-    let _somebody_forks = FORKS.read().unwrap_or_else(PoisonError::into_inner);
-    work()
 }

@@ -165,7 +165,7 @@ fn a_thief_on_another_address_beside_the_service_is_seen_and_the_service_not_hea
     stack.wait_for_log("api", "listening on");
     let api = stack.wait_for("api", "stolen", |api| api.port_state() == "stolen");
     assert_eq!(api.port_entry()["bound_to"], "::1");
-    assert_eq!(api.port_entry()["pid"], std::process::id());
+    assert_eq!(api.port_entry()["pid"], taken.pid());
     assert_ne!(api.phase(), "healthy");
     drop(taken);
     let api = stack.wait_for("api", "healthy", phase_is("healthy"));

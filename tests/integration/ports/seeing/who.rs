@@ -1,6 +1,7 @@
 //! `stack ports who N`: one number, whoever has it.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 
 use fs_err as fs;
 use nix::sys::signal::Signal;
@@ -86,15 +87,17 @@ fn a_strangers_udp_port_is_seen_and_told_from_tcp() {
 fn leftovers_and_outgoing_connections_are_called_what_they_are() {
     let stack = TestStack::new(TWO);
     let port = stack.port(8010);
+    let mut server = stack.helper(&["bind", &port.to_string(), "--http"]);
+    server.wait_for_line("listening on");
     let (client, number) = stack.world().network().enter(|| {
-        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("free");
-        let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
         let number = client.local_addr().expect("connected").port();
-        let (accepted, _) = server.accept().expect("a client");
-        // The server's connection is closed first, so that its end stays.
-        drop(accepted);
+        let asked = client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        asked.and_then(|()| client.read(&mut [0; 4096])).expect("an answer");
         (client, number)
     });
+    // The server's connection is closed first, so that its end stays.
+    drop(server);
     says(
         &who(&stack, number),
         &[
