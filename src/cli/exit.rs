@@ -1,9 +1,18 @@
-//! What `stack` says with its exit code.
+//! How a command ends early: the exit code, and what is said with it.
+//!
+//! Every error of the rooms below becomes a [`Stop`] by `?`. Only here does an error get its exit
+//! code, its `error:` and its `hint:`.
 
+use std::error::Error;
+use std::io;
 use std::process;
 
-use crate::api::client::ClientError;
+use crate::api::client::{ClientError, FollowError};
 use crate::api::messages::code;
+use crate::api::socket::SocketError;
+use crate::dotenv::{DotenvError, EntryError};
+use crate::ports::PortError;
+use crate::support::text;
 
 /// The exit codes of `stack`. Scripts rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,24 +61,110 @@ impl From<ExitCode> for process::ExitCode {
     }
 }
 
-impl From<&ClientError> for ExitCode {
-    /// The code of a command whose call to the supervisor failed.
-    fn from(error: &ClientError) -> Self {
-        match error {
-            ClientError::NotRunning => Self::NotRunning,
-            ClientError::NotAnswering { .. } | ClientError::Version { .. } => Self::NotAnswering,
+/// Why a command goes no further: what to say on stderr, and the exit code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// The exit code.
+    pub code: ExitCode,
+    /// The message, several lines perhaps, without the last line's end.
+    pub message: String,
+}
+
+impl Stop {
+    /// A message in the usual form: `error: …` and `hint: …`.
+    pub fn new(code: ExitCode, message: impl AsRef<str>, hint: Option<&str>) -> Self {
+        let mut text = format!("error: {}", message.as_ref());
+        if let Some(hint) = hint {
+            text.push_str("\nhint: ");
+            text.push_str(hint);
+        }
+        Self {
+            code,
+            message: text,
+        }
+    }
+
+    /// The same for a mistake on the command line.
+    pub fn usage(message: impl AsRef<str>, hint: impl AsRef<str>) -> Self {
+        Self::new(ExitCode::Usage, message, Some(hint.as_ref()))
+    }
+
+    /// An error of the system that ends everything.
+    pub fn system(error: &io::Error) -> Self {
+        Self::failed(error, None)
+    }
+
+    /// An error with everything that caused it.
+    pub fn failed(error: &dyn Error, hint: Option<&str>) -> Self {
+        Self::new(ExitCode::Failed, text::chain(error), hint)
+    }
+}
+
+impl From<ClientError> for Stop {
+    fn from(error: ClientError) -> Self {
+        let code = match &error {
+            ClientError::NotRunning => ExitCode::NotRunning,
+            ClientError::NotAnswering { .. } | ClientError::Version { .. } => {
+                ExitCode::NotAnswering
+            }
             ClientError::Refused(body) => match body.code.as_str() {
-                code::UNKNOWN_SERVICE | code::BAD_REQUEST => Self::Usage,
-                code::DRAINING | code::TOO_MANY_STREAMS => Self::Busy,
-                code::GONE => Self::NotRunning,
-                code::NOT_ANSWERING => Self::NotAnswering,
-                _ => Self::Failed,
+                code::UNKNOWN_SERVICE | code::BAD_REQUEST => ExitCode::Usage,
+                code::DRAINING | code::TOO_MANY_STREAMS => ExitCode::Busy,
+                code::GONE => ExitCode::NotRunning,
+                code::NOT_ANSWERING => ExitCode::NotAnswering,
+                _ => ExitCode::Failed,
             },
             ClientError::Closed
             | ClientError::ForeignServer { .. }
             | ClientError::Protocol(_)
             | ClientError::Frame(_)
-            | ClientError::Io(_) => Self::Failed,
+            | ClientError::Io(_) => ExitCode::Failed,
+        };
+        Self::new(code, text::chain(&error), error.hint())
+    }
+}
+
+impl From<FollowError> for Stop {
+    fn from(error: FollowError) -> Self {
+        match error {
+            FollowError::Client(error) => error.into(),
+            FollowError::Logs(_) => Self::failed(&error, None),
         }
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::failed(&error, None)
+    }
+}
+
+impl From<serde_json::Error> for Stop {
+    fn from(error: serde_json::Error) -> Self {
+        Self::failed(&error, None)
+    }
+}
+
+impl From<SocketError> for Stop {
+    fn from(error: SocketError) -> Self {
+        Self::failed(&error, None)
+    }
+}
+
+impl From<EntryError> for Stop {
+    fn from(error: EntryError) -> Self {
+        Self::failed(&error, Some(error.hint()))
+    }
+}
+
+impl From<DotenvError> for Stop {
+    fn from(error: DotenvError) -> Self {
+        Self::failed(&error, Some(error.hint()))
+    }
+}
+
+impl From<PortError> for Stop {
+    fn from(error: PortError) -> Self {
+        Self::failed(&error, Some(&error.hint()))
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::args::Global;
 use super::diagnostics;
 use super::exit::ExitCode;
+pub use super::exit::Stop;
 use super::printer::{self, Printer, PrinterOptions, Progress, Terminals};
 use crate::plan::{Caller, Draft, Inputs, PortArgument};
 use crate::ports::{Ledger, state_dir};
@@ -32,15 +33,6 @@ pub struct Invocation {
     pub terminals: Terminals,
 }
 
-/// Why a verb goes no further: what to say on stderr, and the exit code.
-#[derive(Debug)]
-pub struct Stop {
-    /// The exit code.
-    pub code: ExitCode,
-    /// The message, several lines perhaps, without the last line's end.
-    pub message: String,
-}
-
 /// A draft that is fit to run, and what to warn of.
 #[derive(Debug)]
 pub struct Ready {
@@ -48,30 +40,6 @@ pub struct Ready {
     pub draft: Draft,
     /// The warnings, rendered; empty for none.
     pub warnings: String,
-}
-
-impl Stop {
-    /// A message in the usual form: `error: …` and `hint: …`.
-    pub fn new(code: ExitCode, message: impl AsRef<str>, hint: Option<&str>) -> Self {
-        let mut text = format!("error: {}", message.as_ref());
-        if let Some(hint) = hint {
-            text.push_str("\nhint: ");
-            text.push_str(hint);
-        }
-        Self {
-            code,
-            message: text,
-        }
-    }
-
-    /// An error of the system that ends everything.
-    pub fn system(error: &io::Error) -> Self {
-        Self::new(
-            ExitCode::Failed,
-            crate::support::text::io_reason(error),
-            None,
-        )
-    }
 }
 
 impl Invocation {

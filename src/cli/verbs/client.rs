@@ -4,10 +4,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::{Context, Output, VerbError, down, env, logs, port, ps, restart, start, stop};
+use super::{Context, Output, down, env, logs, port, ps, restart, start, stop};
 use crate::cli::args::Verb;
-use crate::cli::exit::ExitCode;
-use crate::cli::invocation::{Invocation, Stop};
+use crate::cli::exit::{ExitCode, Stop};
+use crate::cli::invocation::Invocation;
 use crate::cli::printer::{Delivery, Printer};
 use crate::cli::table::services;
 use crate::run::control::StackSnapshot;
@@ -16,7 +16,6 @@ use crate::run::logs::LogBlock;
 use crate::run::snapshot::Event;
 use crate::support::clock::unix_millis;
 use crate::support::name::{ServiceName, UnitId};
-use crate::support::text;
 
 /// Runs one of the verbs that speak to a supervisor.
 pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
@@ -29,10 +28,11 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
         options.log_prefix = !args.no_log_prefix;
         options.timestamps = args.timestamps;
     }
-    let printer = Arc::new(Printer::start(options).map_err(|error| Stop::system(&error))?);
+    let printer = Arc::new(Printer::start(options)?);
     let mut output = Printing(Arc::clone(&printer));
     let mut context = Context {
         instance: &instance,
+        in_file: &names,
         output: &mut output,
     };
     let table = |stack: &StackSnapshot| {
@@ -55,26 +55,7 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
         }
     });
     printer.finish();
-    outcome.map_err(|error| stop_of(&known_to_the_file(error, &names)))
-}
-
-/// A running stack does not know a service of which it has no replica; the `names` of the file do.
-fn known_to_the_file(error: VerbError, names: &[ServiceName]) -> VerbError {
-    match error {
-        VerbError::UnknownService { name, .. } if names.contains(&name) => {
-            VerbError::NoReplica { service: name }
-        }
-        other => other,
-    }
-}
-
-/// A verb's error as the reason to stop.
-pub(super) fn stop_of(error: &VerbError) -> Stop {
-    Stop::new(
-        error.exit_code(),
-        text::chain(error),
-        error.hint().as_deref(),
-    )
+    outcome
 }
 
 /// The instance that is meant, and the services of its file.
@@ -122,22 +103,5 @@ impl Output for Printing {
                 self.0.room().await;
             }
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::printer::samples::name;
-
-    #[test]
-    fn a_service_without_replicas_is_not_said_to_be_unknown() {
-        let unknown = |text: &str| VerbError::UnknownService {
-            name: name(text),
-            hint: String::new(),
-        };
-        let told = |text: &str| known_to_the_file(unknown(text), &[name("api")]).to_string();
-        assert_eq!(told("api"), "service `api` has no replica in this stack");
-        assert_eq!(told("ap"), "there is no service `ap`");
     }
 }

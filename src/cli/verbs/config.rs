@@ -9,9 +9,7 @@ use crate::cli::invocation::{Invocation, Stop};
 /// stack runs, placeholders and what the file says otherwise.
 pub fn config(invocation: &Invocation, args: &ConfigArgs) -> Result<ExitCode, Stop> {
     let ready = invocation.draft()?;
-    let printer = invocation
-        .printer(&[])
-        .map_err(|error| Stop::system(&error))?;
+    let printer = invocation.printer(&[])?;
     if !ready.warnings.is_empty() {
         printer.message(ready.warnings.trim_end());
     }

@@ -3,20 +3,22 @@
 //! Works on a supervisor of another version, on one that has just died, and on what a supervisor
 //! and a guardian left that were killed together.
 
+use std::io;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::Context;
 use super::watch::Watch;
-use super::{Context, VerbError};
 use crate::api::client::{Client, ClientError};
 use crate::api::messages::code;
 use crate::cli::args::DownArgs;
-use crate::cli::exit::ExitCode;
+use crate::cli::exit::{ExitCode, Stop};
 use crate::run::control::Command;
-use crate::run::instance::{Instance, LockAttempt};
+use crate::run::instance::{Holder, Instance, LockAttempt};
 use crate::run::leftovers::{self, Leftovers};
 use crate::run::snapshot::Event;
+use crate::support::text;
 
 /// How long supervisor and guardian may take to go once they said that all has ended.
 const FAREWELL: Duration = Duration::from_secs(10);
@@ -28,52 +30,43 @@ const BLIND_WAIT: Duration = Duration::from_secs(300);
 /// comes at the same moment.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Carries out `stack down`. Exit code 0 also when nothing runs, 1 when something is left.
-pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<ExitCode, VerbError> {
-    let pid = context
-        .instance
-        .holder()
-        .map_or(0, |holder| holder.supervisor_pid);
+/// Carries out `stack down`. Exits 0 even if nothing runs, and 1 when something is left.
+pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<ExitCode, Stop> {
+    let holder = context.instance.holder();
     let was_running = match context.supervisor().await {
         Ok(client) => {
             let run = context.instance.holder().map(|holder| holder.run);
             let has_ended = drain(context, &client, arguments).await?;
             let patience = if has_ended { FAREWELL } else { BLIND_WAIT };
             if !has_gone_within(context.instance, run.as_deref(), patience).await {
-                return Err(VerbError::DoesNotEnd { pid });
-            }
-            if has_ended {
-                context.output.message("stopped everything");
-                return Ok(ExitCode::Done);
+                return Err(does_not_end(holder.as_ref()));
             }
             true
         }
         // A guardian may be at work: what it cannot end is looked for when it has gone.
         Err(ClientError::NotRunning) => {
             if !is_cleaned_up_within(context.instance, BLIND_WAIT).await {
-                return Err(VerbError::DoesNotEnd { pid });
+                return Err(does_not_end(holder.as_ref()));
             }
             false
         }
         Err(error) => return Err(error.into()),
     };
-    // Nobody has confirmed that all has ended, so what the leases name is looked for.
+    // Whoever ended in good order has removed its leases, and there is nothing to look for.
     let found = reap(context.instance).await?;
     if found.ended > 0 {
-        let noun = if found.ended == 1 {
-            "process"
-        } else {
-            "processes"
-        };
-        context.output.message(&format!(
-            "ended {} {noun} that a killed supervisor had left",
-            found.ended
-        ));
+        let count = text::count_of(found.ended, "process", "processes");
+        context
+            .output
+            .message(&format!("ended {count} that a killed supervisor had left"));
     }
     if !found.remaining.is_empty() {
-        return Err(VerbError::LeftOver {
-            pids: found.remaining,
-        });
+        let count = text::count_of(found.remaining.len(), "process", "processes");
+        return Err(Stop::new(
+            ExitCode::Failed,
+            format!("{count} left over: pid {}", text::list(&found.remaining)),
+            Some("end them by hand, perhaps as another user"),
+        ));
     }
     context.output.message(if was_running {
         "stopped everything"
@@ -85,12 +78,20 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
     Ok(ExitCode::Done)
 }
 
+fn does_not_end(holder: Option<&Holder>) -> Stop {
+    let pid = holder.map_or_else(String::new, |holder| {
+        format!(" (pid {})", holder.supervisor_pid)
+    });
+    let message = format!("the supervisor{pid} does not end");
+    Stop::new(ExitCode::NotAnswering, message, None)
+}
+
 /// Has everything stopped; whether its end was seen.
 async fn drain(
     context: &mut Context<'_>,
     client: &Client,
     arguments: &DownArgs,
-) -> Result<bool, VerbError> {
+) -> Result<bool, Stop> {
     let watch = match Watch::open(client).await {
         Ok(watch) => Some(watch),
         // Another version: the command works, its events cannot be told. Or no place is free.
@@ -164,17 +165,17 @@ async fn is_cleaned_up_within(instance: &Instance, patience: Duration) -> bool {
 }
 
 /// Ends what is left of an instance without a supervisor.
-async fn reap(instance: &Instance) -> Result<Leftovers, VerbError> {
+async fn reap(instance: &Instance) -> Result<Leftovers, Stop> {
     if !instance.lock_path().exists() {
         return Ok(Leftovers::default());
     }
-    match instance.lock().map_err(VerbError::Lock)? {
+    match instance.lock()? {
         // Somebody has just started it anew: what is there now is theirs.
         LockAttempt::Busy(_) => Ok(Leftovers::default()),
         LockAttempt::Acquired(lock) => {
             let (id, leases) = (instance.id.clone(), instance.lease_path());
             let work = tokio::task::spawn_blocking(move || leftovers::reap(&id, &leases));
-            let found = work.await.map_err(|error| VerbError::Lock(error.into()))?;
+            let found = work.await.map_err(io::Error::from)?;
             drop(lock);
             Ok(found)
         }

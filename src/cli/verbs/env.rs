@@ -1,12 +1,12 @@
 //! `stack env`: the generated variables, for other programs.
 
-use super::{Context, VerbError};
+use super::Context;
 use crate::cli::args::{EnvArgs, EnvFormat};
-use crate::cli::exit::ExitCode;
+use crate::cli::exit::{ExitCode, Stop};
 use crate::dotenv::format::{Format, render};
 
 /// Carries out `stack env`. When nothing runs these are the last values, with a warning.
-pub async fn run(context: &mut Context<'_>, arguments: &EnvArgs) -> Result<ExitCode, VerbError> {
+pub async fn run(context: &mut Context<'_>, arguments: &EnvArgs) -> Result<ExitCode, Stop> {
     let stack = context.look_with_warning().await?;
     let format = match arguments.format {
         EnvFormat::Dotenv => Format::Dotenv,

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Context, VerbError};
+use super::Context;
 use crate::api::client::{ANSWER_DEADLINE, Client, ClientError};
+use crate::cli::exit::{ExitCode, Stop};
 use crate::run::control::StackSnapshot;
 use crate::run::leftovers;
 use crate::run::snapshot::Phase;
@@ -66,7 +67,7 @@ impl Context<'_> {
     }
 
     /// The state of everything: from the supervisor, else as the last one left it.
-    pub(super) async fn look(&self) -> Result<Seen, VerbError> {
+    pub(super) async fn look(&self) -> Result<Seen, Stop> {
         let answer = match self.supervisor().await {
             Ok(client) => client.stack().await,
             Err(error) => Err(error),
@@ -74,16 +75,16 @@ impl Context<'_> {
         match answer {
             Ok(snapshot) => Ok(Seen::Running(Box::new(snapshot))),
             // It may have ended between the two calls.
-            Err(error @ (ClientError::NotRunning | ClientError::Closed)) => match self.past()? {
+            Err(ClientError::NotRunning | ClientError::Closed) => match self.past()? {
                 Some(snapshot) => Ok(Seen::Past(Box::new(snapshot))),
-                None => Err(error.into()),
+                None => Err(ClientError::NotRunning.into()),
             },
             Err(error) => Err(error.into()),
         }
     }
 
     /// The last values, with a warning when nothing runs.
-    pub(super) async fn look_with_warning(&mut self) -> Result<StackSnapshot, VerbError> {
+    pub(super) async fn look_with_warning(&mut self) -> Result<StackSnapshot, Stop> {
         match self.look().await? {
             Seen::Running(snapshot) => Ok(*snapshot),
             Seen::Past(snapshot) => {
@@ -109,19 +110,39 @@ impl Context<'_> {
         }
     }
 
-    fn past(&self) -> Result<Option<StackSnapshot>, VerbError> {
+    fn past(&self) -> Result<Option<StackSnapshot>, Stop> {
         let path = self.instance.last_path();
-        let failed = |source| VerbError::LastState {
-            path: path.clone(),
-            source,
+        let read = match fs_err::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read,
         };
-        match fs_err::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(|snapshot| Some(ended(snapshot, &self.left_running())))
-                .map_err(|error| failed(error.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed(error)),
+        let snapshot = read.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
+        let snapshot = snapshot.map_err(|error| {
+            let reason = text::io_reason(&error);
+            let message = format!("cannot read `{}`: {reason}", path.display());
+            Stop::new(ExitCode::Failed, message, None)
+        })?;
+        Ok(Some(ended(snapshot, &self.left_running())))
+    }
+
+    /// The error about a service that is none of `known`.
+    pub(super) fn unknown_service<'n>(
+        &self,
+        name: &ServiceName,
+        known: impl IntoIterator<Item = &'n ServiceName>,
+    ) -> Stop {
+        if self.in_file.contains(name) {
+            return Stop::usage(
+                format!("service `{name}` has no replica in this stack"),
+                "`replicas` or `stack up --scale` gives it some, after `stack down`",
+            );
         }
+        let known = known.into_iter().map(ServiceName::as_str);
+        let hint = match text::nearest(name.as_str(), known) {
+            Some(near) => text::meant_service(name.as_str(), near),
+            None => "`stack ps` lists the services".to_owned(),
+        };
+        Stop::usage(format!("there is no service `{name}`"), hint)
     }
 }
 
@@ -144,20 +165,4 @@ fn ended(mut snapshot: StackSnapshot, running: &HashMap<UnitId, i32>) -> StackSn
         }
     }
     snapshot
-}
-
-/// The error about a name that is none of `known`.
-pub(super) fn unknown_service<'a>(
-    name: &ServiceName,
-    known: impl IntoIterator<Item = &'a ServiceName>,
-) -> VerbError {
-    let known = known.into_iter().map(ServiceName::as_str);
-    let near = text::nearest(name.as_str(), known);
-    VerbError::UnknownService {
-        name: name.clone(),
-        hint: near.map_or_else(
-            || "`stack ps` lists the services".to_owned(),
-            |near| text::meant_service(name.as_str(), near),
-        ),
-    }
 }

@@ -3,18 +3,18 @@
 use std::path::Path;
 use std::pin::pin;
 
-use super::ground::{Seen, unknown_service};
-use super::{Context, VerbError};
+use super::Context;
+use super::ground::Seen;
 use crate::api::client::{ClientError, FollowError, Followed, LogFollower, Start};
 use crate::cli::args::{LogsArgs, Tail};
-use crate::cli::exit::ExitCode;
+use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::printer::stdout_is_closed;
 use crate::run::logs::logged_units;
 use crate::run::snapshot::ServiceSnapshot;
 use crate::support::name::{ServiceName, UnitId};
 
 /// Carries out `stack logs`. Exit code 4 where nothing runs and nothing was ever printed.
-pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<ExitCode, VerbError> {
+pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<ExitCode, Stop> {
     let log_dir = context.instance.log_dir();
     let services = &arguments.services;
     let (units, is_running) = find_units(context, &log_dir, services).await?;
@@ -62,8 +62,8 @@ async fn find_units(
     context: &mut Context<'_>,
     log_dir: &Path,
     wanted: &[ServiceName],
-) -> Result<(Vec<UnitId>, bool), VerbError> {
-    let mut units = logged_units(log_dir).map_err(VerbError::Logs)?;
+) -> Result<(Vec<UnitId>, bool), Stop> {
+    let mut units = logged_units(log_dir).map_err(FollowError::Logs)?;
     let is_running = match context.look().await {
         Ok(seen) => {
             let rows = &seen.snapshot().services;
@@ -73,9 +73,7 @@ async fn find_units(
             matches!(seen, Seen::Running(_))
         }
         // A supervisor that was killed left its logs, and no last state.
-        Err(VerbError::Client(ClientError::NotRunning | ClientError::Closed))
-            if !units.is_empty() =>
-        {
+        Err(stop) if stop.code == ExitCode::NotRunning && !units.is_empty() => {
             context.output.introduce(units.clone());
             false
         }
@@ -83,10 +81,7 @@ async fn find_units(
     };
     let is_known = |name: &ServiceName| units.iter().any(|unit| unit.service == *name);
     match wanted.iter().find(|name| !is_known(name)) {
-        Some(name) => Err(unknown_service(
-            name,
-            units.iter().map(|unit| &unit.service),
-        )),
+        Some(name) => Err(context.unknown_service(name, units.iter().map(|unit| &unit.service))),
         None => Ok((units, is_running)),
     }
 }

@@ -1,7 +1,7 @@
 //! The verbs that speak to a running supervisor, or read what one has left: one file each.
 //!
-//! A verb gets a [`Context`] and its arguments, and returns the exit code or a [`VerbError`] for
-//! the caller to print. It says what it has to say through [`Output`]; nothing here prints. What
+//! A verb gets a [`Context`] and its arguments, and returns the exit code or a [`Stop`] for the
+//! caller to print. It says what it has to say through [`Output`]; nothing here prints. What
 //! several of them need is in `ground` (is there a supervisor, and what is known without one) and
 //! `watch` (follow events until a goal is reached).
 
@@ -9,7 +9,6 @@ pub mod client;
 pub mod config;
 pub mod down;
 pub mod env;
-mod error;
 mod ground;
 pub mod logs;
 pub mod overview;
@@ -27,19 +26,20 @@ mod watch;
 mod tests;
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 
 use crate::run::instance::Instance;
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::Event;
-use crate::support::name::UnitId;
-
-pub use error::VerbError;
+use crate::support::name::{ServiceName, UnitId};
 
 /// What a verb works with.
 pub struct Context<'a> {
     /// The copy of the project that it is about.
     pub instance: &'a Instance,
+    /// The services of the file, of which a stack that runs may have no replica.
+    pub in_file: &'a [ServiceName],
     /// Where it says what it has to say.
     pub output: &'a mut dyn Output,
 }
@@ -63,9 +63,8 @@ pub trait Output {
 }
 
 /// A runtime for one thread: the supervisor's loop, or a client's calls.
-pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, crate::cli::invocation::Stop> {
+pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| crate::cli::invocation::Stop::system(&error))
 }

@@ -20,9 +20,7 @@ const COMMANDS: [&str; 5] = [
 
 /// Shows where things stand. Exit code 0, also where there is no file.
 pub fn overview(invocation: &Invocation) -> Result<ExitCode, Stop> {
-    let printer = invocation
-        .printer(&[])
-        .map_err(|error| Stop::system(&error))?;
+    let printer = invocation.printer(&[])?;
     if invocation.find().is_err() && invocation.global.file.is_none() {
         printer.line_out(format!(
             "There is no stack.yaml here or in a directory above. One to begin with:\n\n{}\n\

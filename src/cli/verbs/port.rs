@@ -1,90 +1,87 @@
 //! `stack port SERVICE [NAME]`: the number of a port, of the first replica or another one.
 
-use super::ground::unknown_service;
-use super::{Context, VerbError};
+use super::Context;
 use crate::cli::args::PortArgs;
-use crate::cli::exit::ExitCode;
+use crate::cli::exit::{ExitCode, Stop};
 use crate::run::control::StackSnapshot;
-use crate::run::snapshot::PortSnapshot;
-use crate::support::name::{PortName, ServiceName};
-use crate::support::text::replica_of;
+use crate::support::name::ServiceName;
+use crate::support::text::{self, replica_of};
 
 /// Carries out `stack port`. When nothing runs it is the last number, with a warning.
-pub async fn run(context: &mut Context<'_>, arguments: &PortArgs) -> Result<ExitCode, VerbError> {
+pub async fn run(context: &mut Context<'_>, arguments: &PortArgs) -> Result<ExitCode, Stop> {
     let stack = context.look_with_warning().await?;
+    let port = find(context, &stack, arguments)?;
+    context.output.data(&port.to_string());
+    Ok(ExitCode::Done)
+}
+
+/// The number of the port that is meant: of a service's only port where no name is given, or of the
+/// one called `PORT`.
+pub(super) fn find(
+    context: &Context<'_>,
+    stack: &StackSnapshot,
+    arguments: &PortArgs,
+) -> Result<u16, Stop> {
     let PortArgs {
         service,
         name,
         index,
     } = arguments;
-    let port = find(&stack, service, *index, name.as_ref())?;
-    context.output.data(&port.port.to_string());
-    Ok(ExitCode::Done)
-}
-
-/// The port of that name and replica; without one the only port, or the one called `PORT`.
-pub(super) fn find<'a>(
-    stack: &'a StackSnapshot,
-    service: &ServiceName,
-    replica: u32,
-    name: Option<&PortName>,
-) -> Result<&'a PortSnapshot, VerbError> {
-    let mut replicas = stack.services.iter().filter(|s| s.service == *service);
-    let first = replicas.clone().next();
-    let count = first.ok_or_else(|| unknown(stack, service, name))?.replicas;
-    let found = replicas.find(|s| s.replica == replica);
-    let ports = &found
-        .ok_or_else(|| VerbError::UnknownReplica {
-            service: service.clone(),
-            replica,
-            count,
-        })?
-        .ports;
-    let known = || ports.iter().map(|port| port.name.clone()).collect();
-    match (name, ports.as_slice()) {
-        (Some(name), _) => {
-            ports
-                .iter()
-                .find(|port| port.name == *name)
-                .ok_or_else(|| VerbError::UnknownPort {
-                    service: service.clone(),
-                    name: name.clone(),
-                    known: known(),
-                })
-        }
-        (None, []) => Err(VerbError::NoPort {
-            service: service.clone(),
+    let replicas = || stack.services.iter().filter(|row| row.service == *service);
+    let Some(first) = replicas().next() else {
+        return Err(unknown(context, stack, arguments));
+    };
+    let Some(row) = replicas().find(|row| row.replica == *index) else {
+        return Err(Stop::usage(
+            format!("service `{service}` has no replica {index}"),
+            match first.replicas {
+                1 => "it has one, `--index 1`".to_owned(),
+                count => format!("its replicas are 1 to {count}"),
+            },
+        ));
+    };
+    let names = text::list(row.ports.iter().map(|port| &port.name));
+    let called = |name: &str| row.ports.iter().find(|port| port.name.as_str() == name);
+    let found = match (name, row.ports.as_slice()) {
+        (_, []) => Err((
+            format!("service `{service}` has no port"),
+            "write `$<PORT:auto>` in its command or environment to give it one".to_owned(),
+        )),
+        (Some(name), _) => called(name.as_str()).ok_or_else(|| {
+            let message = format!("service `{service}` has no port `{name}`");
+            (message, format!("its ports: {names}"))
         }),
         (None, [only]) => Ok(only),
-        (None, several) => several
-            .iter()
-            .find(|port| port.name.as_str() == "PORT")
-            .ok_or_else(|| VerbError::WhichPort {
-                service: service.clone(),
-                known: known(),
-            }),
-    }
+        (None, [_, ..]) => called("PORT").ok_or_else(|| {
+            let message = format!("service `{service}` has several ports");
+            let names = names.replace(", ", "|");
+            (message, format!("name one: `stack port {service} {names}`"))
+        }),
+    };
+    found
+        .map(|port| port.port)
+        .map_err(|(message, hint)| Stop::usage(message, hint))
 }
 
 /// The error about a service that there is not. Whoever names a replica as it is shown wants its
 /// port, for which there is a way.
-fn unknown(stack: &StackSnapshot, service: &ServiceName, name: Option<&PortName>) -> VerbError {
-    let names = stack.services.iter().map(|row| &row.service);
+fn unknown(context: &Context<'_>, stack: &StackSnapshot, arguments: &PortArgs) -> Stop {
+    let PortArgs { service, name, .. } = arguments;
+    let names = || stack.services.iter().map(|row| &row.service);
     let replica = |known: &ServiceName| replica_of(service.as_str(), known.as_str());
-    match names
-        .clone()
-        .find_map(|known| Some((known, replica(known)?)))
-    {
+    match names().find_map(|known| Some((known, replica(known)?))) {
         Some((known, replica)) => {
-            let name = name.map_or_else(String::new, |name| format!(" {name}"));
-            VerbError::UnknownService {
-                name: service.clone(),
-                hint: format!(
+            let name = name
+                .as_ref()
+                .map_or_else(String::new, |name| format!(" {name}"));
+            Stop::usage(
+                format!("there is no service `{service}`"),
+                format!(
                     "`{service}` is a replica of `{known}`: write \
                      `stack port {known}{name} --index {replica}`"
                 ),
-            }
+            )
         }
-        None => unknown_service(service, names),
+        None => context.unknown_service(service, names()),
     }
 }

@@ -1,14 +1,14 @@
 //! `stack restart`: stops services and starts them at once, and waits until they were executed
 //! again.
 
+use super::Context;
 use super::watch::{Goal, carry_out};
-use super::{Context, VerbError};
 use crate::cli::args::StopArgs;
-use crate::cli::exit::ExitCode;
+use crate::cli::exit::{ExitCode, Stop};
 use crate::run::control::Command;
 
 /// Carries out `stack restart`. The configuration is that of the running stack.
-pub async fn run(context: &mut Context<'_>, arguments: &StopArgs) -> Result<ExitCode, VerbError> {
+pub async fn run(context: &mut Context<'_>, arguments: &StopArgs) -> Result<ExitCode, Stop> {
     let command = Command::Restart {
         services: arguments.services.clone(),
         grace: arguments.timeout,

@@ -6,11 +6,11 @@ use std::process::Command;
 
 use indexmap::IndexMap;
 
+use super::Context;
 use super::client::find;
-use super::{Context, VerbError};
 use crate::cli::args::RunArgs;
-use crate::cli::exit::ExitCode;
-use crate::cli::invocation::{Invocation, Stop, check_service};
+use crate::cli::exit::{ExitCode, Stop};
+use crate::cli::invocation::{Invocation, check_service};
 use crate::cli::printer;
 use crate::plan::{Assignment, Draft};
 use crate::ports::request::PortKey;
@@ -87,15 +87,14 @@ pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
 
 /// The running stack's values, else the last ones, with a warning.
 fn values(invocation: &Invocation) -> Result<StackSnapshot, Stop> {
-    let (instance, _) = find(invocation)?;
+    let (instance, names) = find(invocation)?;
     let mut output = Direct;
     let mut context = Context {
         instance: &instance,
+        in_file: &names,
         output: &mut output,
     };
-    super::runtime()?
-        .block_on(context.look_with_warning())
-        .map_err(|error: VerbError| super::client::stop_of(&error))
+    super::runtime()?.block_on(context.look_with_warning())
 }
 
 /// The draft with the replicas of the stack that runs, whatever the file and its `up` said.

@@ -1,16 +1,13 @@
 //! `stack start`: starts services that do not run, and waits until they have been executed.
 
+use super::Context;
 use super::watch::{Goal, carry_out};
-use super::{Context, VerbError};
 use crate::cli::args::ServicesArgs;
-use crate::cli::exit::ExitCode;
+use crate::cli::exit::{ExitCode, Stop};
 use crate::run::control::Command;
 
 /// Carries out `stack start`. Where nothing runs there is nothing to start in: exit code 4.
-pub async fn run(
-    context: &mut Context<'_>,
-    arguments: &ServicesArgs,
-) -> Result<ExitCode, VerbError> {
+pub async fn run(context: &mut Context<'_>, arguments: &ServicesArgs) -> Result<ExitCode, Stop> {
     let command = Command::Start {
         services: arguments.services.clone(),
     };

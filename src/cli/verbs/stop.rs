@@ -1,13 +1,13 @@
 //! `stack stop`: stops services, dependents first, and waits until they have ended.
 
+use super::Context;
 use super::watch::{Goal, carry_out};
-use super::{Context, VerbError};
 use crate::cli::args::StopArgs;
-use crate::cli::exit::ExitCode;
+use crate::cli::exit::{ExitCode, Stop};
 use crate::run::control::Command;
 
 /// Carries out `stack stop`.
-pub async fn run(context: &mut Context<'_>, arguments: &StopArgs) -> Result<ExitCode, VerbError> {
+pub async fn run(context: &mut Context<'_>, arguments: &StopArgs) -> Result<ExitCode, Stop> {
     let command = Command::Stop {
         services: arguments.services.clone(),
         grace: arguments.timeout,

@@ -6,18 +6,20 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Context, Output, VerbError, down, env, logs, port, ps, restart, start, stop};
+use super::{Context, Output, down, env, logs, port, ps, restart, start, stop};
 use crate::api::tests::fake::{Act, Fake, block, name, service, snapshot};
 use crate::cli::args::{
     DownArgs, EnvArgs, EnvFormat, ListFormat, LogsArgs, PortArgs, PsArgs, ServicesArgs, StopArgs,
     Tail,
 };
-use crate::cli::exit::ExitCode;
+use crate::cli::exit::{ExitCode, Stop};
+use crate::cli::style::Palette;
+use crate::cli::table::services;
 use crate::run::control::{Command, StackSnapshot};
 use crate::run::instance::{Holder, Instance, InstanceLock, LockAttempt};
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::{Event, Phase, PortSnapshot, PortState, ServiceSnapshot};
-use crate::support::name::{PortName, ProjectName, UnitId};
+use crate::support::name::{PortName, ProjectName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
 
 mod replicas;
@@ -65,6 +67,7 @@ struct Project {
     _directory: TempDir,
     instance: Instance,
     lock: Option<InstanceLock>,
+    in_file: Vec<ServiceName>,
     said: Said,
 }
 
@@ -79,6 +82,7 @@ impl Project {
             _directory: directory,
             instance,
             lock: None,
+            in_file: Vec::new(),
             said: Said::default(),
         }
     }
@@ -108,9 +112,14 @@ impl Project {
     fn context(&mut self) -> Context<'_> {
         Context {
             instance: &self.instance,
+            in_file: &self.in_file,
             output: &mut self.said,
         }
     }
+}
+
+fn table(stack: &StackSnapshot) -> String {
+    services(&stack.services, 0).render(Palette::MONOCHROME, None)
 }
 
 fn with_ports(names: &[&str]) -> StackSnapshot {
@@ -150,21 +159,21 @@ async fn ps_prints_the_services_of_the_snapshot() {
     let json = PsArgs {
         format: ListFormat::Json,
     };
-    ps::run(&mut project.context(), &json, ps::plain_table)
-        .await
-        .unwrap();
+    ps::run(&mut project.context(), &json, table).await.unwrap();
     let services: Vec<ServiceSnapshot> = serde_json::from_str(&project.said.data[0]).unwrap();
     assert_eq!(services, snapshot().services);
-    let table = PsArgs {
-        format: ListFormat::Table,
-    };
-    ps::run(&mut project.context(), &table, ps::plain_table)
+    let format = ListFormat::Table;
+    ps::run(&mut project.context(), &PsArgs { format }, table)
         .await
         .unwrap();
-    assert_eq!(
-        project.said.data[1],
-        "SERVICE  STATE    PID  ADDRESS\nweb      running  -\napi      healthy  -"
-    );
+    let words = |line: &str| {
+        line.split_whitespace()
+            .take(2)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let rows: Vec<String> = project.said.data[1].lines().map(words).collect();
+    assert_eq!(rows, ["SERVICE STATE", "web running", "api healthy"]);
 }
 
 #[tokio::test]
@@ -172,7 +181,7 @@ async fn where_nothing_ever_ran_the_code_is_4_and_down_is_0() {
     let mut project = Project::idle();
     let format = ListFormat::Table;
     let errors = [
-        ps::run(&mut project.context(), &PsArgs { format }, ps::plain_table).await,
+        ps::run(&mut project.context(), &PsArgs { format }, table).await,
         stop::run(&mut project.context(), &STOP).await,
         restart::run(&mut project.context(), &STOP).await,
         start::run(
@@ -185,7 +194,7 @@ async fn where_nothing_ever_ran_the_code_is_4_and_down_is_0() {
         logs::run(&mut project.context(), &logs_of(Tail::All, true)).await,
     ];
     for result in errors {
-        assert_eq!(result.unwrap_err().exit_code(), ExitCode::NotRunning);
+        assert_eq!(result.unwrap_err().code, ExitCode::NotRunning);
     }
     let code = down::run(&mut project.context(), &DownArgs { timeout: None }).await;
     assert_eq!(code.unwrap(), ExitCode::Done);
@@ -200,7 +209,7 @@ async fn where_nothing_ever_ran_the_code_is_4_and_down_is_0() {
 async fn what_has_ended_is_still_known() {
     let mut project = Project::past(&with_ports(&["PORT"]));
     let format = ListFormat::Table;
-    ps::run(&mut project.context(), &PsArgs { format }, ps::plain_table)
+    ps::run(&mut project.context(), &PsArgs { format }, table)
         .await
         .unwrap();
     assert!(project.said.messages.is_empty());
@@ -225,7 +234,7 @@ async fn what_runs_on_after_both_were_killed_is_not_said_to_be_stopped() {
     let unit = UnitId::first(name("web"));
     crate::run::leftovers::leave(&project.instance.lease_path(), &unit, own);
     let format = ListFormat::Json;
-    ps::run(&mut project.context(), &PsArgs { format }, ps::plain_table)
+    ps::run(&mut project.context(), &PsArgs { format }, table)
         .await
         .unwrap();
     let services: Vec<ServiceSnapshot> = serde_json::from_str(&project.said.data[0]).unwrap();
@@ -248,17 +257,30 @@ async fn what_runs_on_after_both_were_killed_is_not_said_to_be_stopped() {
     assert!(project.said.messages[0].contains("runs on"));
 }
 
+/// The port of the first replica, or the hint.
+fn find(stack: &StackSnapshot, service: &str, port: Option<&str>, index: u32) -> Result<u16, Stop> {
+    let arguments = PortArgs {
+        service: name(service),
+        name: port.map(|name| PortName::new(name).unwrap()),
+        index,
+    };
+    port::find(&Project::idle().context(), stack, &arguments)
+}
+
+#[track_caller]
+fn assert_hint(stop: &Stop, hint: &str) {
+    assert_eq!(stop.code, ExitCode::Usage);
+    let expected = format!("\nhint: {hint}");
+    assert!(stop.message.ends_with(&expected), "{}", stop.message);
+}
+
 #[test]
 fn a_port_is_found_by_its_name_or_because_there_is_one() {
-    let find = |ports: &[&str], service: &str, port: Option<&str>| {
-        let port = port.map(|name| PortName::new(name).unwrap());
-        port::find(&with_ports(ports), &name(service), 1, port.as_ref())
-            .map(|port| port.port)
-            .map_err(|error| (error.to_string(), error.hint().unwrap_or_default()))
-    };
-    assert_eq!(find(&["ADMIN"], "web", None), Ok(8000));
-    assert_eq!(find(&["ADMIN", "PORT"], "web", None), Ok(8001));
-    assert_eq!(find(&["ADMIN", "PORT"], "web", Some("ADMIN")), Ok(8000));
+    let found = |ports: &[&str], port| find(&with_ports(ports), "web", port, 1);
+    assert_eq!(found(&["ADMIN"], None), Ok(8000));
+    assert_eq!(found(&["ADMIN", "PORT"], None), Ok(8001));
+    assert_eq!(found(&["ADMIN", "PORT"], Some("ADMIN")), Ok(8000));
+    let declare = "write `$<PORT:auto>` in its command or environment to give it one";
     for (ports, service, port, hint) in [
         (
             &["A", "B"][..],
@@ -267,10 +289,12 @@ fn a_port_is_found_by_its_name_or_because_there_is_one() {
             "name one: `stack port web A|B`",
         ),
         (&["A", "B"], "web", Some("C"), "its ports: A, B"),
-        (&[], "web", None, "declare one by `$<PORT:auto>`"),
+        (&[], "web", None, declare),
+        (&[], "web", Some("A"), declare),
         (&[], "wbe", None, "did you mean `web`?"),
     ] {
-        assert_eq!(find(ports, service, port).unwrap_err().1, hint);
+        let stop = find(&with_ports(ports), service, port, 1).unwrap_err();
+        assert_hint(&stop, hint);
     }
 }
 
@@ -282,13 +306,18 @@ fn a_port_is_that_of_the_replica_that_was_asked_for() {
     (second.replica, second.replicas) = (2, 2);
     second.ports[0].port = 8100;
     stack.services.push(second);
-    let find = |replica| {
-        port::find(&stack, &name("web"), replica, None)
-            .map(|port| port.port)
-            .map_err(|error| error.hint().unwrap_or_default())
-    };
-    assert_eq!((find(1), find(2)), (Ok(8000), Ok(8100)));
-    assert_eq!(find(3), Err("its replicas are 1 to 2".to_owned()));
+    let found = |replica| find(&stack, "web", None, replica);
+    assert_eq!((found(1), found(2)), (Ok(8000), Ok(8100)));
+    assert_hint(&found(3).unwrap_err(), "its replicas are 1 to 2");
+}
+
+#[test]
+fn a_service_of_the_file_without_replicas_is_not_said_to_be_unknown() {
+    let mut project = Project::idle();
+    project.in_file = vec![name("web")];
+    let stop = project.context().unknown_service(&name("web"), &[]);
+    let expected = "error: service `web` has no replica in this stack\n";
+    assert!(stop.message.starts_with(expected), "{}", stop.message);
 }
 
 #[tokio::test]
@@ -447,11 +476,7 @@ async fn logs_of_the_past_need_no_supervisor() {
     let error = logs::run(&mut project.context(), &unknown)
         .await
         .unwrap_err();
-    assert!(
-        matches!(error, VerbError::UnknownService { .. }),
-        "{error:?}"
-    );
-    assert_eq!(error.exit_code(), ExitCode::Usage);
+    assert_hint(&error, "did you mean `web`?");
 }
 
 #[tokio::test]

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Context, VerbError};
+use super::Context;
 use crate::api::client::{Client, ClientError, EventStream};
 use crate::api::messages::Update;
-use crate::cli::exit::ExitCode;
+use crate::cli::exit::{ExitCode, Stop};
 use crate::run::control::{Command, StackSnapshot};
 use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
 use crate::support::name::UnitId;
@@ -165,7 +165,7 @@ pub(super) async fn carry_out(
     command: &Command,
     goal: Goal,
     done: &str,
-) -> Result<ExitCode, VerbError> {
+) -> Result<ExitCode, Stop> {
     let client = context.supervisor().await?;
     let mut watch = Watch::open(&client).await?;
     let reply = client.command(command).await?;

@@ -11,9 +11,7 @@ use crate::support::text;
 pub(super) fn free(invocation: &Invocation, args: &PortsFreeArgs) -> Result<ExitCode, Stop> {
     let granted = grant(usize::from(args.count), &[args.range], &invocation.ledger())
         .map_err(|error| Stop::new(ExitCode::Failed, text::chain(&error), Some(&error.hint())))?;
-    let printer = invocation
-        .printer(&[])
-        .map_err(|error| Stop::system(&error))?;
+    let printer = invocation.printer(&[])?;
     for warning in &granted.warnings {
         printer.line_err(warn(&warning.to_string(), Some(warning.hint())));
     }

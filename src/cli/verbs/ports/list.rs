@@ -4,13 +4,12 @@ use super::gather::{Gathered, gather, remembered};
 use super::row::{PortRow, RowState};
 use super::words::Place;
 use crate::cli::args::{ListFormat, PortsArgs};
-use crate::cli::exit::ExitCode;
-use crate::cli::invocation::{Invocation, Stop};
+use crate::cli::exit::{ExitCode, Stop};
+use crate::cli::invocation::Invocation;
 use crate::cli::style::Tone;
 use crate::cli::table::{Align, Cell, Table};
-use crate::cli::verbs::client::stop_of;
+use crate::cli::verbs::runtime;
 use crate::cli::verbs::up::warn;
-use crate::cli::verbs::{VerbError, runtime};
 use crate::support::protocol::Protocol;
 
 /// Lists the ports of every running stack of this user, with `--all` also those that others had
@@ -29,9 +28,7 @@ pub(super) fn list(invocation: &Invocation, args: &PortsArgs) -> Result<ExitCode
         });
     }
 
-    let printer = invocation
-        .printer(&[])
-        .map_err(|error| Stop::system(&error))?;
+    let printer = invocation.printer(&[])?;
     for warning in &ledger.warnings {
         printer.line_err(warn(&warning.to_string(), Some(warning.hint())));
     }
@@ -40,8 +37,7 @@ pub(super) fn list(invocation: &Invocation, args: &PortsArgs) -> Result<ExitCode
     }
     match args.format {
         ListFormat::Json => {
-            let text = serde_json::to_string_pretty(&rows)
-                .map_err(|error| stop_of(&VerbError::Json(error)))?;
+            let text = serde_json::to_string_pretty(&rows)?;
             printer.line_out(text);
         }
         ListFormat::Table if rows.is_empty() => {

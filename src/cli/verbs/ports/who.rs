@@ -6,11 +6,10 @@ use super::gather::{Gathered, gather, keepers, remembered};
 use super::row::PortRow;
 use super::words::{self, Place};
 use crate::cli::args::{ListFormat, PortsWhoArgs};
-use crate::cli::exit::ExitCode;
-use crate::cli::invocation::{Invocation, Stop};
-use crate::cli::verbs::client::stop_of;
+use crate::cli::exit::{ExitCode, Stop};
+use crate::cli::invocation::Invocation;
+use crate::cli::verbs::runtime;
 use crate::cli::verbs::up::warn;
-use crate::cli::verbs::{VerbError, runtime};
 use crate::ports::who::{PortSocket, PortTraits, sockets_on};
 
 /// Everything about one number. Its JSON form is documented in `docs/guide/ports.md` and stays as
@@ -62,14 +61,12 @@ pub(super) fn who(invocation: &Invocation, args: &PortsWhoArgs) -> Result<ExitCo
     let explanation = Explanation {
         port,
         stacks: rows,
-        sockets: sockets_on(port, &keepers).map_err(|error| Stop::system(&error))?,
+        sockets: sockets_on(port, &keepers)?,
         is_granted: ledger.granted.contains(&port),
         traits: PortTraits::of(port),
     };
 
-    let printer = invocation
-        .printer(&[])
-        .map_err(|error| Stop::system(&error))?;
+    let printer = invocation.printer(&[])?;
     for warning in &ledger.warnings {
         printer.line_err(warn(&warning.to_string(), Some(warning.hint())));
     }
@@ -77,8 +74,7 @@ pub(super) fn who(invocation: &Invocation, args: &PortsWhoArgs) -> Result<ExitCo
         printer.line_err(warn(note, None));
     }
     printer.line_out(match args.format {
-        ListFormat::Json => serde_json::to_string_pretty(&explanation)
-            .map_err(|error| stop_of(&VerbError::Json(error)))?,
+        ListFormat::Json => serde_json::to_string_pretty(&explanation)?,
         ListFormat::Table => {
             let place = Place::of(invocation, printer.stdout_columns().is_some());
             words::explain(&explanation, &place)

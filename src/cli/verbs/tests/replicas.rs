@@ -49,7 +49,7 @@ async fn ps_has_a_row_for_each_replica() {
     let fake = Fake::with_script(16, |_| Act::AnswerForSecond);
     let mut project = Project::running(&fake);
     for format in [ListFormat::Table, ListFormat::Json] {
-        ps::run(&mut project.context(), &PsArgs { format }, ps::plain_table)
+        ps::run(&mut project.context(), &PsArgs { format }, table)
             .await
             .unwrap();
     }
@@ -71,7 +71,7 @@ async fn ps_says_that_there_is_nothing_rather_than_an_empty_line() {
         ..snapshot()
     });
     for format in [ListFormat::Table, ListFormat::Json] {
-        ps::run(&mut project.context(), &PsArgs { format }, ps::plain_table)
+        ps::run(&mut project.context(), &PsArgs { format }, table)
             .await
             .unwrap();
     }
@@ -117,21 +117,21 @@ async fn the_shown_name_of_a_replica_is_no_service_and_the_way_is_told() {
         index: 1,
     };
     let error = port::run(&mut project.context(), &arguments).await;
-    assert_eq!(
-        error.unwrap_err().hint().unwrap(),
-        "`web-2` is a replica of `web`: write `stack port web --index 2`"
+    assert_hint(
+        &error.unwrap_err(),
+        "`web-2` is a replica of `web`: write `stack port web --index 2`",
     );
     arguments.name = Some(PortName::new("ADMIN").unwrap());
     let error = port::run(&mut project.context(), &arguments).await;
-    assert_eq!(
-        error.unwrap_err().hint().unwrap(),
-        "`web-2` is a replica of `web`: write `stack port web ADMIN --index 2`"
+    assert_hint(
+        &error.unwrap_err(),
+        "`web-2` is a replica of `web`: write `stack port web ADMIN --index 2`",
     );
     let mut unknown = logs_of(Tail::All, false);
     unknown.services = vec![name("web-2")];
     let error = logs::run(&mut project.context(), &unknown).await;
-    assert_eq!(
-        error.unwrap_err().hint().unwrap(),
-        "`web-2` is a replica of `web`: write `web`"
+    assert_hint(
+        &error.unwrap_err(),
+        "`web-2` is a replica of `web`: write `web`",
     );
 }

@@ -29,11 +29,10 @@ pub(super) fn join(
     args: &UpArgs,
 ) -> Result<Option<ExitCode>, Stop> {
     let runtime = crate::cli::verbs::runtime()?;
-    let failed = |error: ClientError| Stop::new(ExitCode::from(&error), text::chain(&error), None);
     let stack = match runtime.block_on(client.stack()) {
         Ok(stack) => stack,
         Err(error) if has_gone(&error) => return Ok(None),
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(error.into()),
     };
     if stack.fingerprint != ready.draft.fingerprint() {
         if let Some(stop) = scaled(&ready.draft, &stack) {
@@ -55,7 +54,7 @@ pub(super) fn join(
     let reply = match runtime.block_on(client.command(&command)) {
         Ok(reply) => reply,
         Err(error) if has_gone(&error) => return Ok(None),
-        Err(error) => return Err(failed(error)),
+        Err(error) => return Err(error.into()),
     };
     let units: Vec<UnitId> = stack.services.iter().map(ServiceSnapshot::unit).collect();
     let mut printing = invocation.printer_options(&units);
@@ -63,7 +62,7 @@ pub(super) fn join(
     printing.timestamps = args.timestamps;
     printing.has_the_stack = !(args.detach || args.wait);
     printing.log_dir = Some(invocation.instance(&ready.draft).log_dir());
-    let printer = Arc::new(Printer::start(printing).map_err(|error| Stop::system(&error))?);
+    let printer = Arc::new(Printer::start(printing)?);
     if !ready.warnings.is_empty() {
         printer.message(ready.warnings.trim_end());
     }
@@ -198,9 +197,8 @@ async fn watch(
     mut strokes: Strokes,
     args: &UpArgs,
 ) -> Result<ExitCode, Stop> {
-    let failed = |error: ClientError| Stop::new(ExitCode::from(&error), text::chain(&error), None);
-    let mut events = client.events().await.map_err(failed)?;
-    let mut logs = client.logs(&[]).await.map_err(failed)?;
+    let mut events = client.events().await?;
+    let mut logs = client.logs(&[]).await?;
     let mut ended_by = None;
     let mut has_failed = false;
     let mut is_ended = false;

@@ -49,7 +49,7 @@ pub(super) fn wait(
     let units: Vec<UnitId> = plan.units.iter().map(UnitPlan::name).collect();
     let mut printing = invocation.printer_options(&units);
     printing.log_dir = Some(instance.log_dir());
-    let printer = Printer::start(printing).map_err(|error| Stop::system(&error))?;
+    let printer = Printer::start(printing)?;
     for message in &messages {
         printer.message(message);
     }
@@ -107,7 +107,7 @@ pub(super) async fn follow(
         // It has ended before we could ask: everything in it was short.
         Err(ClientError::NotRunning | ClientError::Closed) => End::Gone,
         Err(ClientError::Refused(body)) if body.code == code::GONE => End::Gone,
-        Err(error) => return Err(Stop::new(ExitCode::from(&error), text::chain(&error), None)),
+        Err(error) => return Err(error.into()),
     };
     let stack = match outcome {
         End::Settled => client

@@ -17,9 +17,7 @@ pub(super) fn dry_run(
     ready: &Ready,
     args: &UpArgs,
 ) -> Result<ExitCode, Stop> {
-    let printer = invocation
-        .printer(&[])
-        .map_err(|error| Stop::system(&error))?;
+    let printer = invocation.printer(&[])?;
     if !ready.warnings.is_empty() {
         printer.message(ready.warnings.trim_end());
     }

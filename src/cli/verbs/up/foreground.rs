@@ -57,7 +57,7 @@ pub(super) fn supervise(
     printing.timestamps = args.timestamps;
     printing.has_the_stack = true;
     printing.log_dir = Some(prepared.instance.log_dir());
-    let printer = Arc::new(Printer::start(printing).map_err(|error| Stop::system(&error))?);
+    let printer = Arc::new(Printer::start(printing)?);
     logging::to_printer(invocation.global.verbose, &printer);
     for message in &prepared.messages {
         printer.message(message);
@@ -130,8 +130,7 @@ async fn run<S: LogSink + 'static>(
         run,
         viewer,
         file_limit: (original_soft_limit().unwrap_or(soft), hard),
-    })
-    .map_err(|error| Stop::system(&error))?;
+    })?;
     let own_pid = nix::unistd::getpid().as_raw();
     lock.describe(&Holder::new(
         &id,
@@ -139,11 +138,10 @@ async fn run<S: LogSink + 'static>(
         path.clone(),
         guardian_pid,
         own_pid,
-    ))
-    .map_err(|error| Stop::system(&error))?;
+    ))?;
 
     let (end_tx, end_rx) = oneshot::channel::<()>();
-    let listener = UnixListener::from_std(listener).map_err(|error| Stop::system(&error))?;
+    let listener = UnixListener::from_std(listener)?;
     let serving = tokio::task::spawn_local(server::serve(listener, controller.clone(), async {
         drop(end_rx.await);
     }));
@@ -161,10 +159,7 @@ async fn run<S: LogSink + 'static>(
         None => tokio::task::spawn_local(note_down(event_rx, replicas)),
     };
     drop(controller);
-    let outcome = supervisor
-        .run()
-        .await
-        .map_err(|error| Stop::system(&error))?;
+    let outcome = supervisor.run().await?;
     if let Some(noting) = noting {
         noting.abort();
     }

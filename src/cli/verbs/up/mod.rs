@@ -39,9 +39,9 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
         return dry_run::dry_run(invocation, &ready, args);
     }
     let instance = invocation.instance(&ready.draft);
-    instance.create().map_err(|error| Stop::system(&error))?;
+    instance.create()?;
     let lock = loop {
-        match instance.lock().map_err(|error| Stop::system(&error))? {
+        match instance.lock()? {
             LockAttempt::Acquired(lock) => break lock,
             LockAttempt::Busy(_) => {
                 if let Some(client) = wait_for_winner(invocation, &instance)?
@@ -105,7 +105,7 @@ fn start(
     let prepared = prepare::prepare(invocation, ready, instance, lock, args)?;
     let log = if is_detached {
         let path = prepared.instance.supervisor_log_path();
-        Some(open_private_append(&path).map_err(|error| Stop::system(&error))?)
+        Some(open_private_append(&path)?)
     } else {
         None
     };

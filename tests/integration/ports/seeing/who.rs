@@ -93,7 +93,9 @@ fn leftovers_and_outgoing_connections_are_called_what_they_are() {
         let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("it listens");
         let number = client.local_addr().expect("connected").port();
         let asked = client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        asked.and_then(|()| client.read(&mut [0; 4096])).expect("an answer");
+        asked
+            .and_then(|()| client.read(&mut [0; 4096]))
+            .expect("an answer");
         (client, number)
     });
     // The server's connection is closed first, so that its end stays.
