@@ -3,6 +3,7 @@
 //! Every call opens its own connection and has a deadline; an answer that is no success comes back
 //! as a typed error. The two streams are in `stream`.
 
+mod blocking;
 mod cursor;
 mod error;
 mod follow;
@@ -30,6 +31,7 @@ use super::messages::{
 use crate::run::control::{Command, StackSnapshot};
 use crate::support::name::ServiceName;
 
+pub use blocking::BlockingClient;
 pub use error::ClientError;
 pub use follow::{FollowError, Followed, LogFollower, Start};
 pub use stream::{EventStream, LogFollow};
@@ -177,7 +179,10 @@ impl Client {
     async fn connect(&self) -> Result<UnixStream, ClientError> {
         loop {
             match UnixStream::connect(&self.path).await {
-                Ok(stream) => return check_peer(stream),
+                Ok(stream) => {
+                    check_peer(stream.peer_cred().map_err(ClientError::Io)?.uid())?;
+                    return Ok(stream);
+                }
                 // The backlog of a supervisor that is busy, or stopped, is full.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(RETRY).await,
                 Err(error) => return Err(ClientError::from_connect(error)),
@@ -187,11 +192,10 @@ impl Client {
 }
 
 /// Refuses a server of another user; one that root runs, or that root asks, is fine.
-fn check_peer(stream: UnixStream) -> Result<UnixStream, ClientError> {
+fn check_peer(peer: u32) -> Result<(), ClientError> {
     let own = geteuid().as_raw();
-    let peer = stream.peer_cred().map_err(ClientError::Io)?.uid();
     if peer == own || peer == 0 || own == 0 {
-        Ok(stream)
+        Ok(())
     } else {
         Err(ClientError::ForeignServer { uid: peer })
     }

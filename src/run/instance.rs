@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
-use super::process::{ProcessId, boot_id};
+use super::process::{ProcessId, boot_id, is_suspended};
 use crate::plan::instance_id;
 use crate::support::fs::create_private_dir;
 use crate::support::name::ProjectName;
@@ -198,6 +198,11 @@ impl Holder {
         self.boot_id == boot_id()
             && !is_alive(self.supervisor_pid, self.supervisor_start)
             && is_alive(self.guardian_pid, self.guardian_start)
+    }
+
+    /// Whether the guardian is suspended, so that it does nothing until somebody continues it.
+    pub fn is_guardian_suspended(&self) -> bool {
+        is_suspended(self.guardian_pid)
     }
 
     /// A description of the two processes of this instance.

@@ -15,6 +15,8 @@ use super::process::{
     parent_lifeline,
 };
 
+pub use super::process::ForkError;
+
 /// Which of the processes this one has become.
 #[derive(Debug)]
 pub enum Role {
@@ -60,11 +62,17 @@ impl Seat {
     }
 }
 
+/// A runtime for one thread: the supervisor's loop, or a client's calls. Whoever has made one cannot
+/// call [`fork_roles`] any more.
+pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    super::process::runtime()
+}
+
 /// Becomes guardian and supervisor, and in the background a client that goes on as well.
 ///
 /// `units` is how many rows the shared table has; `background` is the file that takes what a
 /// supervisor without a terminal has to say. Must be called while there is a single thread.
-pub fn fork_roles(units: usize, background: Option<&File>) -> nix::Result<Role> {
+pub fn fork_roles(units: usize, background: Option<&File>) -> Result<Role, ForkError> {
     let table = SharedTable::new(units)?;
     let ignores_hangup = background.is_some() || is_ignored(Signal::SIGHUP);
     if let Some(log) = background {

@@ -92,7 +92,7 @@ impl ClientError {
             io::ErrorKind::NotFound
             | io::ErrorKind::NotADirectory
             | io::ErrorKind::ConnectionRefused => Self::NotRunning,
-            io::ErrorKind::ConnectionReset => Self::Closed,
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => Self::Closed,
             _ => Self::Io(error),
         }
     }

@@ -64,7 +64,5 @@ pub trait Output {
 
 /// A runtime for one thread: the supervisor's loop, or a client's calls.
 pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
+    crate::run::launch::runtime()
 }

@@ -1,6 +1,7 @@
 //! Becoming two processes: client and guardian, guardian and supervisor.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{ForkResult, Pid, setsid};
@@ -16,15 +17,42 @@ pub(crate) enum Forked {
     Child,
 }
 
-/// Forks. Must be called while the process has a single thread: a lock that another thread holds
-/// would stay locked for ever in the child.
+/// Why a process could not become two.
+#[derive(Debug, thiserror::Error)]
+pub enum ForkError {
+    /// A lock that another thread holds would stay locked for ever in the child.
+    #[error("the process has {0} threads before it forks, and must have one")]
+    Threads(usize),
+    /// Both processes would share the pipe by which the runtime learns of signals, and each would
+    /// take some of the other's.
+    #[error("the process has used a runtime before it forks, and must not")]
+    Runtime,
+    /// The system refused.
+    #[error("{}", .0.desc())]
+    System(#[from] nix::errno::Errno),
+}
+
+/// Whether this process has ever made a runtime.
+static HAS_RUNTIME: AtomicBool = AtomicBool::new(false);
+
+/// A runtime for one thread. The process cannot fork any more.
+pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    HAS_RUNTIME.store(true, Ordering::Relaxed);
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+}
+
+/// Forks, if the process has a single thread and has never made a runtime.
 #[expect(unsafe_code, reason = "fork(2)")]
-pub(crate) fn fork() -> nix::Result<Forked> {
-    debug_assert_eq!(
-        thread_count(),
-        1,
-        "fork needs a process with a single thread"
-    );
+pub(crate) fn fork() -> Result<Forked, ForkError> {
+    let threads = thread_count();
+    if threads != 1 {
+        return Err(ForkError::Threads(threads));
+    }
+    if HAS_RUNTIME.load(Ordering::Relaxed) {
+        return Err(ForkError::Runtime);
+    }
     // SAFETY: the process has a single thread, so the child is a whole copy of it, locks included.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Parent { child } => Ok(Forked::Parent(child)),
@@ -67,4 +95,18 @@ pub(crate) fn parent_lifeline() -> nix::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = pipe()?;
     fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     Ok((reader, writer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_with_threads_is_not_forked() {
+        let (done_tx, done_rx) = std::sync::mpsc::channel::<()>();
+        let other = std::thread::spawn(move || done_rx.recv());
+        assert!(matches!(fork(), Err(ForkError::Threads(2..))));
+        drop(done_tx);
+        other.join().unwrap().unwrap_err();
+    }
 }

@@ -14,13 +14,14 @@ mod system;
 mod table;
 
 pub(crate) use facts::{ProcessId, ancestors, descendants, group_of, has_job_control};
-pub(crate) use fork::{Forked, detach, fork, parent_lifeline};
+pub use fork::ForkError;
+pub(crate) use fork::{Forked, detach, fork, parent_lifeline, runtime};
 pub(crate) use kill::{signal_group, signal_process};
 pub(crate) use reap::{Reaped, reap_all};
 pub(crate) use signals::{Received, Sender, block_for_waiting, is_ignored, stop_self, unblock_all};
 pub(crate) use spawn::{LeaseSlot, SpawnError, SpawnStep, Spawner, Stdio, Target};
 pub(crate) use system::facts::{
-    boot_id, children_of, clock_ticks, environment_has, everything_below, now_ticks,
+    boot_id, children_of, clock_ticks, environment_has, everything_below, is_suspended, now_ticks,
     possible_strays, session_members, session_of, unit_mark,
 };
 pub(crate) use system::signals::wait_for_signal;

@@ -134,7 +134,8 @@ impl Supervisor {
             Row {
                 pid,
                 stop_signal: unit.plan.stop_signal,
-                grace: unit.plan.grace,
+                // Should the guardian have to stop everything, it does as the supervisor would.
+                grace: self.options.grace.unwrap_or(unit.plan.grace),
             },
         );
         self.children.insert(pid, Child::Main { unit: index });

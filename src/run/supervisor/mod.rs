@@ -182,7 +182,7 @@ impl Supervisor {
                     // Only an end of file is ever to be read: the guardian has gone.
                     is_guarded = false;
                     self.notice(None, NoticeLevel::Error, "the guardian has ended; stopping everything");
-                    self.begin_drain(None);
+                    self.begin_drain(self.options.grace);
                 }
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)),
                     if deadline.is_some() => self.due(),

@@ -1,5 +1,6 @@
 //! Each kind of death at each moment: supervisor, guardian, both, a service, an orphan.
 
+use std::collections::HashSet;
 use std::process::Command;
 use std::time::Instant;
 
@@ -228,6 +229,64 @@ fn down_waits_for_a_guardian_that_is_stopping_everything() {
     supervisor.signal(Signal::SIGKILL);
     wait_until("its end", || (!supervisor.is_alive()).then_some(()));
     stack.down();
+}
+
+/// The sockets that a process has open, by their numbers.
+fn sockets_of(pid: i32) -> HashSet<String> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
+    open.flatten()
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .map(|target| target.display().to_string())
+        .filter(|target| target.starts_with("socket:"))
+        .collect()
+}
+
+#[test]
+fn an_up_that_waited_for_the_lock_shares_nothing_with_its_supervisor() {
+    let stack = TestStack::new(
+        "services: { it: { command: MISBEHAVE ignore-term, stop_grace_period: 1s, healthcheck: { test: 'false', interval: 1h } } }",
+    );
+    stack.run(&["up", "-d"]).ok();
+    stack.wait_for_log("it", "deaf");
+    stack.own_process("supervisor_pid").signal(Signal::SIGKILL);
+    // Its guardian needs a second, in which this one waits.
+    let up = stack.start(&["up", "--wait"]);
+    stack.wait_for("it", "starting", phase_is("starting"));
+    let supervisor = stack.own_process("supervisor_pid");
+    // A common pipe for signals would take the news of an end from one for the other.
+    let shared: HashSet<String> = &sockets_of(up.pid()) & &sockets_of(supervisor.pid);
+    assert!(shared.is_empty(), "{shared:?}");
+    stack.run(&["down", "-t", "0"]).ok();
+    up.wait();
+}
+
+#[test]
+fn an_up_behind_a_suspended_guardian_ends_with_a_reason() {
+    let stack = TestStack::new("services: { it: { command: MISBEHAVE sleep } }");
+    stack.run(&["up", "-d"]).ok();
+    let guardian = stack.own_process("guardian_pid");
+    guardian.signal(Signal::SIGSTOP);
+    let supervisor = stack.own_process("supervisor_pid");
+    supervisor.signal(Signal::SIGKILL);
+    wait_until("its end", || (!supervisor.is_alive()).then_some(()));
+    let output = stack.run(&["up", "-d"]).expect(5);
+    assert!(output.stderr.contains("is suspended"), "{output}");
+    guardian.signal(Signal::SIGCONT);
+    stack.world().wait_until_nothing_is_left();
+}
+
+#[test]
+fn the_grace_of_up_is_kept_whoever_is_killed() {
+    for killed in ["supervisor_pid", "guardian_pid"] {
+        let stack = TestStack::new(
+            "services: { it: { command: MISBEHAVE ignore-term, stop_grace_period: 5m } }",
+        );
+        stack.run(&["up", "-d", "-t", "1"]).ok();
+        stack.wait_for_log("it", "deaf");
+        stack.world().processes();
+        stack.own_process(killed).signal(Signal::SIGKILL);
+        stack.world().wait_until_nothing_is_left();
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::detached::{Waiting, follow, target};
 use super::show::Failures;
 use super::warn;
-use crate::api::client::{Client, ClientError};
+use crate::api::client::{BlockingClient, Client, ClientError};
 use crate::api::frame::Frame;
 use crate::api::messages::{Update, code};
 use crate::cli::args::UpArgs;
@@ -25,17 +25,12 @@ use crate::support::text;
 pub(super) fn join(
     invocation: &Invocation,
     ready: &Ready,
-    client: &Client,
+    client: &BlockingClient,
+    stack: &StackSnapshot,
     args: &UpArgs,
 ) -> Result<Option<ExitCode>, Stop> {
-    let runtime = crate::cli::verbs::runtime()?;
-    let stack = match runtime.block_on(client.stack()) {
-        Ok(stack) => stack,
-        Err(error) if has_gone(&error) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
     if stack.fingerprint != ready.draft.fingerprint() {
-        if let Some(stop) = scaled(&ready.draft, &stack) {
+        if let Some(stop) = scaled(&ready.draft, stack) {
             return Err(stop);
         }
         return Err(Stop::new(
@@ -46,16 +41,19 @@ pub(super) fn join(
             ),
         ));
     }
-    let without_effect = ports_without_effect(&ready.draft, &stack);
+    let without_effect = ports_without_effect(&ready.draft, stack);
     let command = Command::Up {
         services: args.services.clone(),
         no_deps: args.no_deps,
     };
-    let reply = match runtime.block_on(client.command(&command)) {
+    let reply = match client.command(&command) {
         Ok(reply) => reply,
         Err(error) if has_gone(&error) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
+    // From here on it is joined, and nothing is forked any more.
+    let runtime = crate::cli::verbs::runtime()?;
+    let client = &Client::new(client.path());
     let units: Vec<UnitId> = stack.services.iter().map(ServiceSnapshot::unit).collect();
     let mut printing = invocation.printer_options(&units);
     printing.log_prefix = !args.no_log_prefix;
@@ -82,7 +80,7 @@ pub(super) fn join(
             ));
         }
         let asked = if args.wait {
-            wanted(&stack, args)
+            wanted(stack, args)
         } else {
             reply.affected
         };

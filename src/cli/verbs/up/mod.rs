@@ -8,15 +8,16 @@ mod note;
 mod prepare;
 mod show;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::api::client::Client;
+use crate::api::client::{BlockingClient, ClientError};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Ready, Stop, check_service};
 use crate::cli::printer;
 use crate::run::Watch;
-use crate::run::instance::{Holder, Instance, LockAttempt};
+use crate::run::control::StackSnapshot;
+use crate::run::instance::{Instance, LockAttempt};
 use crate::run::launch::{Role, fork_roles};
 use crate::run::supervisor::Options;
 use crate::support::fs::open_private_append;
@@ -28,6 +29,9 @@ const WINNER_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often the lock is looked at meanwhile.
 const WINNER_PAUSE: Duration = Duration::from_millis(10);
+
+/// After how long it is said that a guardian is waited for.
+const TOLD_AFTER: Duration = Duration::from_secs(1);
 
 /// Runs the verb.
 pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
@@ -44,8 +48,8 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
         match instance.lock()? {
             LockAttempt::Acquired(lock) => break lock,
             LockAttempt::Busy(_) => {
-                if let Some(client) = wait_for_winner(invocation, &instance)?
-                    && let Some(code) = attach::join(invocation, &ready, &client, args)?
+                if let Some((client, stack)) = wait_for_winner(invocation, &instance)?
+                    && let Some(code) = attach::join(invocation, &ready, &client, &stack, args)?
                 {
                     return Ok(code);
                 }
@@ -55,42 +59,66 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
     start(invocation, &ready, instance, lock, args)
 }
 
-/// Somebody else holds the lock: a client for it, once it answers; nothing if it let go.
-fn wait_for_winner(invocation: &Invocation, instance: &Instance) -> Result<Option<Client>, Stop> {
-    let begun = std::time::Instant::now();
-    let runtime = super::runtime()?;
-    loop {
-        if !instance.is_locked() {
-            return Ok(None);
-        }
+/// Somebody else holds the lock: a client for it with the state of its stack, once it answers;
+/// nothing if it let go. Without a runtime, as it may be on us to fork in the end.
+fn wait_for_winner(
+    invocation: &Invocation,
+    instance: &Instance,
+) -> Result<Option<(BlockingClient, StackSnapshot)>, Stop> {
+    let begun = Instant::now();
+    let mut is_told = false;
+    while instance.is_locked() {
+        let holder = instance.holder();
         // The path does not depend on what the holder has written so far.
-        let path = match instance.holder() {
-            Some(holder) => holder.socket,
+        let path = match &holder {
+            Some(holder) => holder.socket.clone(),
             None => choose_socket(invocation, instance)?,
         };
-        let client = Client::new(path);
-        match runtime.block_on(client.version()) {
-            Ok(_) => return Ok(Some(client)),
-            Err(error) if begun.elapsed() >= WINNER_LIMIT => {
-                let holder = instance.holder();
-                // Its supervisor was killed and its guardian stops everything, every service with
-                // its own grace period; then it is our turn.
-                if holder.as_ref().is_some_and(Holder::is_being_cleaned_up) {
-                    std::thread::sleep(WINNER_PAUSE);
-                    continue;
-                }
-                let holder = holder.map_or_else(String::new, |holder| {
-                    format!(" (pid {})", holder.supervisor_pid)
-                });
+        let client = BlockingClient::new(path);
+        let error = match client.stack() {
+            Ok(stack) => return Ok(Some((client, stack))),
+            Err(error @ (ClientError::Version { .. } | ClientError::ForeignServer { .. })) => {
+                return Err(error.into());
+            }
+            Err(error) => error,
+        };
+        // Its supervisor was killed and its guardian stops everything, every service with its own
+        // grace period; then it is our turn.
+        let cleaning = holder
+            .as_ref()
+            .filter(|holder| holder.is_being_cleaned_up());
+        if let Some(holder) = cleaning {
+            let pid = holder.guardian_pid;
+            if holder.is_guardian_suspended() {
                 return Err(Stop::new(
                     ExitCode::NotAnswering,
-                    format!("the supervisor of this stack{holder} does not answer: {error}"),
-                    Some("if it hangs, end its process; the next `stack up` cleans up after it"),
+                    format!(
+                        "the guardian of this stack (pid {pid}) is suspended while it stops the \
+                         services of a supervisor that was killed"
+                    ),
+                    Some(&format!("`kill -CONT {pid}` lets it go on")),
                 ));
             }
-            Err(_) => std::thread::sleep(WINNER_PAUSE),
+            if !is_told && begun.elapsed() >= TOLD_AFTER {
+                is_told = true;
+                printer::say(&format!(
+                    "waiting for the guardian of this stack (pid {pid}), which stops the services \
+                     of a supervisor that was killed"
+                ));
+            }
+        } else if begun.elapsed() >= WINNER_LIMIT {
+            let holder = holder.map_or_else(String::new, |holder| {
+                format!(" (pid {})", holder.supervisor_pid)
+            });
+            return Err(Stop::new(
+                ExitCode::NotAnswering,
+                format!("the supervisor of this stack{holder} does not answer: {error}"),
+                Some("if it hangs, end its process; the next `stack up` cleans up after it"),
+            ));
         }
+        std::thread::sleep(WINNER_PAUSE);
     }
+    Ok(None)
 }
 
 /// Starts the stack whose lock is held.
@@ -131,10 +159,10 @@ fn start(
         abort_on_failure: args.abort_on_failure,
         stop_with: args.exit_code_from.clone(),
     };
-    let role = fork_roles(prepared.plan.units.len(), log.as_ref()).map_err(|errno| {
+    let role = fork_roles(prepared.plan.units.len(), log.as_ref()).map_err(|error| {
         Stop::new(
             ExitCode::Failed,
-            format!("no process could be made: {}", errno.desc()),
+            format!("no process could be made: {error}"),
             None,
         )
     })?;

@@ -23,9 +23,17 @@ pub(crate) fn start_time(pid: i32) -> Option<u64> {
 
 /// Whether a process has ended and waits to be reaped, or is gone.
 pub(crate) fn is_zombie(pid: i32) -> bool {
-    // A one-letter state: `R`, `S`, `D`, `T`, `Z` …
-    let state = stat_fields(pid).and_then(|fields| fields.first()?.chars().next());
-    matches!(state, None | Some('Z' | 'X'))
+    matches!(state_of(pid), None | Some('Z' | 'X'))
+}
+
+/// Whether a process was stopped by a signal.
+pub(crate) fn is_suspended(pid: i32) -> bool {
+    state_of(pid) == Some('T')
+}
+
+/// The state of a process in one letter: `R`, `S`, `D`, `T`, `Z` …
+fn state_of(pid: i32) -> Option<char> {
+    stat_fields(pid)?.first()?.chars().next()
 }
 
 /// The random id of this boot of the machine.
