@@ -1,6 +1,6 @@
 //! A batch of ports, held: all of them, or none.
 //!
-//! The thin shell around `index`: reads the ledger and the kernel's settings,
+//! The thin shell around `choice`: reads the ledger and the kernel's settings,
 //! lends sockets to the choice, and turns its outcome into holds, errors and warnings. The ledger
 //! stays locked while ports are tried. That is no matter of correctness, as the sockets cannot be
 //! had twice, but it spares 50 stacks that start at once some 500 vain binds each (measured).
@@ -11,15 +11,16 @@ use indexmap::IndexMap;
 
 use super::descriptors::{ensure_descriptors, soft_limit};
 use super::hold::{Blanks, Hold, HoldError};
-use super::index::{self, Answer, Claim, Effort, Miss, NoPlan, Plan, Reason, Terrain};
+use super::choice::{self, Answer, Claim, Effort, Miss, NoPlan, Plan, Reason, Terrain};
 use super::ledger::{Ledger, PortRow, Session};
-use super::owner;
 use super::problem::{Asked, Occupant, PortError, PortWarning, RangesOf, Refused};
 use super::reclaim::take_or_reclaim;
 use super::request::{Owner, Pool, PortKey, PortRequest, Want};
-use super::set::{BROWSER_REFUSED, KernelPorts, PortSet, browser_refuses, overlap};
-use super::sock_diag;
-use super::stranger;
+use super::numbers::{
+    self, BROWSER_REFUSED, KernelPorts, PortSet, browser_refuses, overlap,
+};
+use super::sockets;
+use super::who::{holder_among, holders_in};
 use crate::support::protocol::Protocol;
 
 /// What is to be allocated in one transaction.
@@ -152,7 +153,7 @@ fn choose(
 ) -> Choice {
     let mut held: HashMap<(u16, Protocol), Hold> = HashMap::new();
     let terrain = terrain(batch, session, kernel);
-    let plan = index::plan(
+    let plan = choice::plan(
         batch.requests,
         batch.pool,
         &terrain,
@@ -189,7 +190,7 @@ fn terrain(batch: &Batch<'_>, session: &Session, kernel: &KernelPorts) -> Terrai
     if !batch.fresh {
         avoid.extend(session.book.own_bad(batch.owner));
     }
-    let mut never = stranger::never(kernel, &batch.pool.exclude);
+    let mut never = numbers::never(kernel, &batch.pool.exclude);
     never.extend(session.book.granted(&session.here));
     Terrain {
         own_sticky: if batch.fresh {
@@ -299,8 +300,8 @@ fn refused(miss: &Miss, batch: &Batch<'_>, session: &Session) -> Refused {
         Reason::Sibling(index) => Occupant::Sibling(batch.requests[index].key.clone()),
         // Another stack's number may be in use by somebody else altogether.
         Reason::ForeignSticky | Reason::Taken => {
-            let sockets = sock_diag::on_port(miss.port).unwrap_or_default();
-            match owner::name(sockets, stack()) {
+            let sockets = sockets::on_port(Protocol::Both, miss.port).unwrap_or_default();
+            match holder_among(sockets, stack()) {
                 Some(holder) => Occupant::Process(Box::new(holder)),
                 None => stack().map_or(Occupant::Unknown, of_stack),
             }
@@ -351,9 +352,9 @@ fn explain(
             wanted,
             found,
         } => PortError::Exhausted {
-            holders: stranger::holders_in(&ranges, session, Some(&batch.owner.instance)),
+            holders: holders_in(&ranges, session, Some(&batch.owner.instance)),
             ranges_of: RangesOf::File,
-            left_out: stranger::left_out(
+            left_out: numbers::left_out(
                 &ranges,
                 kernel,
                 &batch.pool.exclude,

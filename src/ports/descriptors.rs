@@ -8,8 +8,6 @@ use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::system::most_descriptors;
-
 /// Descriptors that are left for everything that is no hold: pipes, logs, sockets.
 const SPARE: u64 = 256;
 
@@ -23,19 +21,17 @@ pub fn ensure_descriptors(more: usize) -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return u64::MAX;
     };
-    // Beyond what the kernel gives one process, it would refuse to raise the limit at all.
-    let most = hard.min(most_descriptors());
     let wanted = u64::try_from(more)
         .unwrap_or(u64::MAX)
         .saturating_add(SPARE);
-    if soft >= wanted || soft >= most {
+    if soft >= wanted || soft >= hard {
         return soft;
     }
-    if setrlimit(Resource::RLIMIT_NOFILE, most, hard).is_err() {
+    if setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_err() {
         return soft;
     }
     ORIGINAL.get_or_init(|| soft);
-    most
+    hard
 }
 
 /// The soft limit with which this process was started, if [`ensure_descriptors`] raised it:

@@ -9,8 +9,8 @@ use super::descriptors::ensure_descriptors;
 use super::hold::{Hold, HoldError};
 use super::ledger::{GRANT_MILLIS, GrantRow, Ledger, LedgerWarning, Session};
 use super::problem::{LeftOut, PortError, RangesOf};
-use super::set::{KernelPorts, PortSet};
-use super::stranger;
+use super::numbers::{self, KernelPorts, PortSet};
+use super::who::holders_in;
 
 /// Whether nothing at all is on TCP `port`, on any address. An answer for this instant only:
 /// whoever wants the port should take a [`Hold`].
@@ -36,14 +36,14 @@ pub fn free_port(range: PortRange) -> Result<Hold, PortError> {
 /// Ports that the administrator reserved or that browsers refuse are left out.
 pub fn free_ports(count: usize, range: PortRange) -> Result<Vec<Hold>, PortError> {
     let kernel = KernelPorts::read();
-    let never = stranger::never(&kernel, &[]);
+    let never = numbers::never(&kernel, &[]);
     take(count, range.ports().filter(|&port| !never.contains(port)))?.map_err(|found| {
         PortError::Exhausted {
             ranges: vec![range],
             wanted: count,
             found,
             ranges_of: RangesOf::Option,
-            left_out: stranger::left_out(&[range], &kernel, &[], std::iter::empty()),
+            left_out: numbers::left_out(&[range], &kernel, &[], std::iter::empty()),
             holders: Vec::new(),
         }
     })
@@ -66,7 +66,7 @@ pub fn grant(count: usize, ranges: &[PortRange], ledger: &Ledger) -> Result<Gran
     let mut session = Session::begin(ledger);
     let here = session.here.clone();
     let kernel = KernelPorts::read();
-    let mut never = stranger::never(&kernel, &[]);
+    let mut never = numbers::never(&kernel, &[]);
     never.extend(session.book.live(&here, None).map(|entry| entry.port));
     never.extend(session.book.granted(&here));
     let sticky: PortSet = session
@@ -95,9 +95,9 @@ pub fn grant(count: usize, ranges: &[PortRange], ledger: &Ledger) -> Result<Gran
         Err(found) => {
             session.unlock();
             return Err(PortError::Exhausted {
-                holders: stranger::holders_in(ranges, &session, None),
+                holders: holders_in(ranges, &session, None),
                 ranges_of: RangesOf::Option,
-                left_out: stranger::left_out(ranges, &kernel, &[], session.book.granted(&here)),
+                left_out: numbers::left_out(ranges, &kernel, &[], session.book.granted(&here)),
                 ranges: ranges.to_vec(),
                 wanted: count,
                 found,

@@ -13,28 +13,18 @@
 //!
 //! A hold may also listen itself, for a server that takes its listener over ([`Hold::listen`]).
 //!
-//! Other systems share ports by other rules: see [`holds_can_be_soft`] and `docs/design/macos.md`.
-//!
 //! Neighbours: [`reclaim`](super::reclaim) takes a port back through TIME_WAIT,
 //! [`allocate()`](super::allocate()) takes many.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::errno::Errno;
+use nix::sys::stat::fstat;
 use socket2::{Domain, Socket, Type};
 
-use super::system;
 use crate::support::protocol::Protocol;
-
-/// Whether a server can bind a port while it is held ([`Hold::soften`]), given that it sets
-/// `SO_REUSEADDR`. On Linux it can. On macOS no hold ever lets anybody bind the same address, so the hold
-/// has to be dropped before the server is executed (`handoff: release`), and what the server then got is
-/// verified.
-pub const fn holds_can_be_soft() -> bool {
-    system::SHARES_WITH_HOLDS
-}
 
 /// A reserved port; dropping it frees the port.
 ///
@@ -91,7 +81,6 @@ impl Hold {
     pub fn take_of(protocol: Protocol, port: u16) -> Result<Self, HoldError> {
         let take = |&part: &Protocol| {
             let (socket, address) = unbound(part, port)?;
-            system::probe_beside(part, port, false)?;
             socket.bind(&address.into())?;
             Ok(socket)
         };
@@ -179,7 +168,9 @@ impl Hold {
     /// hard. Does nothing to a hold that does not listen.
     pub fn stop_listening(&self) -> io::Result<()> {
         for socket in self.streams() {
-            system::stop_listening(socket)?;
+            if socket.is_listener()? {
+                socket.shutdown(Shutdown::Both)?;
+            }
         }
         self.harden()
     }
@@ -191,7 +182,8 @@ impl Hold {
 
     /// The inodes of the sockets, by which the kernel's tables name them.
     pub fn inodes(&self) -> impl Iterator<Item = u64> {
-        self.sockets().filter_map(system::inode_of)
+        let inode = |socket| Some(fstat(socket).ok()?.st_ino);
+        self.sockets().filter_map(inode)
     }
 
     fn streams(&self) -> impl Iterator<Item = &Socket> {
@@ -235,10 +227,7 @@ impl Blanks {
             return Hold::take_of(part, port);
         };
         address.set_port(port);
-        let bound = system::probe_beside(part, port, false)
-            .map_err(HoldError::from)
-            .and_then(|()| Ok(socket.bind(&address.into())?));
-        match bound {
+        match socket.bind(&address.into()) {
             Ok(()) => Ok(Hold {
                 port,
                 protocol: part,
@@ -247,7 +236,7 @@ impl Blanks {
             Err(error) => {
                 // It is as unbound as before.
                 self.of(part).push((socket, address));
-                Err(error)
+                Err(error.into())
             }
         }
     }

@@ -9,8 +9,8 @@ use crate::support::port_range::PortRange;
 use crate::support::text;
 
 use super::ledger::{LedgerWarning, StackPort};
-use super::owner::Holder;
 use super::request::PortKey;
+use super::who::Holder;
 
 use exhausted::exhausted_hint;
 pub use exhausted::{LeftOut, RangesOf};

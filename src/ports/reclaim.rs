@@ -12,7 +12,8 @@
 use std::net::Shutdown;
 
 use super::hold::{Hold, HoldError, unbound};
-use super::{sock_diag, system};
+use super::sockets;
+use super::who::SocketRole;
 use crate::support::protocol::Protocol;
 
 /// Takes `port` like [`Hold::take_of`], and also where nothing but leftovers is on it. UDP leaves
@@ -39,23 +40,16 @@ pub fn take_or_reclaim(protocol: Protocol, port: u16) -> Result<Hold, HoldError>
 /// A kernel that does not show bound sockets (before 6.8) says yes for a soft hold with leftovers,
 /// too; that is why the allocator asks the ledger for live holders first.
 fn only_leftovers(port: u16) -> bool {
-    sock_diag::on_port_of(Protocol::Tcp, port).is_ok_and(|sockets| {
-        // Where leftovers are in no table, nothing to be seen is all that can be said.
-        sockets.is_empty() != system::SHOWS_LEFTOVERS
-            && sockets.iter().all(|socket| socket.state.is_leftover())
+    sockets::on_port(Protocol::Tcp, port).is_ok_and(|sockets| {
+        let is_leftover = |socket| SocketRole::of(socket) == SocketRole::Leftover;
+        !sockets.is_empty() && sockets.iter().all(is_leftover)
     })
 }
 
 fn reclaim(port: u16) -> Result<Hold, HoldError> {
     let (socket, address) = unbound(Protocol::Tcp, port)?;
-    system::probe_beside(Protocol::Tcp, port, true)?;
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
-    // Where two such binds get in each other's way, the bind was the reservation already.
-    if !system::SHARES_WITH_HOLDS {
-        socket.set_reuse_address(false)?;
-        return Ok(Hold::from_bound(port, socket));
-    }
     socket.listen(1)?;
     socket.set_reuse_address(false)?;
     socket.shutdown(Shutdown::Both)?;

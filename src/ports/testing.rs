@@ -192,6 +192,11 @@ pub(crate) struct Helper {
 }
 
 impl Helper {
+    /// One that says `ready:` and does nothing more.
+    pub(crate) fn idle() -> Self {
+        Self::start("ports::testing::helper_idles", &[])
+    }
+
     /// Starts the ignored test `name`, in the network namespace of this thread.
     pub(crate) fn start(name: &str, env: &[(&str, &str)]) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
@@ -242,4 +247,12 @@ impl Drop for Helper {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+/// Not a test: a process that does nothing until it is let go.
+#[test]
+#[ignore = "a helper of other tests"]
+fn helper_idles() {
+    println!("ready:");
+    drop(std::io::stdin().read_line(&mut String::new()));
 }

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::ports::PortState;
 use crate::support::name::{PortName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
 
@@ -92,38 +93,6 @@ pub enum Exit {
     Code(i32),
     /// By this signal.
     Signal(i32),
-}
-
-/// What is known of one port while its service runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum PortState {
-    /// The service has not been executed; the port is held for it.
-    Held,
-    /// A listening socket of the service's own process tree is on it.
-    Listening {
-        /// The address it is bound to: `127.0.0.1`, `0.0.0.0`, `::`, `::1`.
-        bound_to: String,
-        /// The process that holds it.
-        pid: i32,
-    },
-    /// Nobody listens on it.
-    NotListening,
-    /// A foreign process listens on it.
-    Stolen {
-        /// The thief; 0 where it cannot be seen.
-        pid: i32,
-        /// Its command line.
-        command: String,
-        /// The address on which it listens.
-        #[serde(default)]
-        bound_to: String,
-    },
-    /// The service listens on other ports instead.
-    WrongPort {
-        /// The ports on which it does listen.
-        listens_on: Vec<u16>,
-    },
 }
 
 /// A port of a service.

@@ -16,7 +16,7 @@ pub(crate) use port::{NotReady, Port, Way, Why};
 use super::snapshot::PortState;
 use crate::plan::model::UnitPlan;
 use crate::ports::request::PortKey;
-use crate::ports::{Hold, Known, holds_can_be_soft};
+use crate::ports::{Hold, Known};
 use crate::spec::model::Handoff;
 use crate::support::protocol::Protocol;
 
@@ -70,7 +70,6 @@ impl UnitPorts {
             let way = match plan.handoff {
                 Some(Handoff::Fd) => Way::Fd,
                 Some(Handoff::Release) => Way::Release(Why::Written),
-                Some(Handoff::Reuse) | None if !holds_can_be_soft() => Way::Release(Why::Written),
                 Some(Handoff::Reuse) => Way::Reuse { may_learn: false },
                 None if remembered.contains(&key) => Way::Release(Why::Remembered),
                 None => Way::Reuse { may_learn: true },

@@ -182,7 +182,7 @@ fn no_child_inherits_a_hold() {
         // The number alone says nothing: the program opens files of its own while it starts.
         let inode = hold.inodes().next().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        let inherited = crate::ports::owner::sockets_of(pid)
+        let inherited = crate::ports::processes::sockets_of(pid)
             .unwrap()
             .contains(&inode);
         drop(hold);

@@ -1,15 +1,15 @@
 //! Where and when: boot, network namespace, clocks, and which processes live.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::errno::Errno;
-use nix::sys::signal::kill;
-use nix::time::clock_gettime;
-use nix::unistd::Pid;
+use nix::time::{ClockId, clock_gettime};
+use procfs::FromRead;
 use serde::{Deserialize, Serialize};
 
-use crate::ports::system::{BOOT_CLOCK, boot_id, network_namespace, start_of};
+use crate::ports::processes::exists;
 use crate::support::clock;
+use crate::support::fs::read_small;
 
 use super::book::Care;
 
@@ -83,14 +83,28 @@ impl Here {
 }
 
 fn boottime_millis() -> u64 {
-    clock_gettime(BOOT_CLOCK).map_or(0, |time| {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
         let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
         seconds * 1000 + u64::try_from(time.tv_nsec()).unwrap_or(0) / 1_000_000
     })
 }
 
-/// Whether there is a process of that number, of whatever kind.
-fn exists(pid: i32) -> bool {
-    // 0 and less would ask for groups of processes.
-    pid > 0 && kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
+/// The random id of this boot of the machine; empty if it cannot be read.
+fn boot_id() -> String {
+    let bytes = read_small("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    String::from_utf8_lossy(bytes.trim_ascii()).into_owned()
+}
+
+/// The inode of this thread's network namespace; 0 if it cannot be read.
+fn network_namespace() -> u64 {
+    // A thread may have a namespace of its own.
+    fs_err::metadata("/proc/thread-self/ns/net").map_or(0, |file| file.ino())
+}
+
+/// The start time of a living process, in clock ticks since boot; `None` for a zombie, which holds
+/// no socket any more.
+fn start_of(pid: i32) -> Option<u64> {
+    let bytes = read_small(&format!("/proc/{pid}/stat")).ok()?;
+    let stat = procfs::process::Stat::from_read(bytes.as_slice()).ok()?;
+    (!matches!(stat.state, 'Z' | 'X')).then_some(stat.starttime)
 }

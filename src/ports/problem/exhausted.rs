@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::ports::owner::Holder;
+use crate::ports::who::Holder;
 use crate::support::port_range::PortRange;
 use crate::support::text;
 

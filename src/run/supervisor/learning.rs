@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use super::Supervisor;
 use crate::ports::request::{Owner, PortKey};
-use crate::ports::{Ledger, LedgerWarning, reuses_address, strangers_on};
+use crate::ports::who::{others_on, reuses_address};
+use crate::ports::{Ledger, LedgerWarning};
 use crate::run::snapshot::{NoticeLevel, Phase};
 use crate::run::state::Occurrence;
 use crate::run::unit_ports::{Way, Why};
@@ -49,7 +50,7 @@ impl Supervisor {
         let own = unit.ports.inodes();
         suspects.peek().is_some()
             && suspects.all(|port| {
-                strangers_on(port.protocol, port.number, &own)
+                others_on(port.protocol, port.number, &own)
                     .is_ok_and(|sockets| sockets.is_empty())
             })
     }

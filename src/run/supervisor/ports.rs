@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Child, Supervisor};
-use crate::ports::{Listeners, Observed, Subject, observe};
+use crate::ports::{Listeners, Subject, observe};
 use crate::run::process::ancestors;
 use crate::run::snapshot::{Phase, PortState};
 use crate::run::state::Occurrence;
@@ -168,13 +168,12 @@ impl Supervisor {
     }
 
     /// Takes in what was seen on a unit's ports.
-    fn take_in(&mut self, index: usize, observed: Vec<Observed>, now: Instant) {
+    fn take_in(&mut self, index: usize, observed: Vec<PortState>, now: Instant) {
         let unit = &mut self.units[index];
         let mut stolen = Vec::new();
         let mut won = Vec::new();
         let mut is_changed = false;
-        for (port, observed) in unit.ports.iter_mut().zip(observed) {
-            let state = port_state(observed);
+        for (port, state) in unit.ports.iter_mut().zip(observed) {
             if let PortState::Listening { pid, .. } = state
                 && !port.has_listened
             {
@@ -286,25 +285,5 @@ impl Supervisor {
         let listeners = self.listeners(&[index])?;
         self.observe_in(&listeners, index, Instant::now());
         self.units[index].ports.theft()
-    }
-}
-
-fn port_state(observed: Observed) -> PortState {
-    match observed {
-        Observed::Listening { address, pid } => PortState::Listening {
-            bound_to: address.to_string(),
-            pid,
-        },
-        Observed::NotListening => PortState::NotListening,
-        Observed::Stolen {
-            pid,
-            command,
-            address,
-        } => PortState::Stolen {
-            pid,
-            command,
-            bound_to: address.to_string(),
-        },
-        Observed::WrongPort { listens_on } => PortState::WrongPort { listens_on },
     }
 }

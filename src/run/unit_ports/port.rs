@@ -1,6 +1,7 @@
 //! One port of a unit: how it reaches the service, its hold, and what was seen on it.
 
 use crate::ports::request::PortKey;
+use crate::ports::who::SocketRole;
 use crate::ports::{Hold, HoldError, take_or_reclaim};
 use crate::run::snapshot::PortState;
 use crate::support::protocol::Protocol;
@@ -95,16 +96,18 @@ impl Port {
         let number = self.number;
         let who = crate::ports::holder(self.protocol, number, None);
         let message = match &who {
-            Some(holder) if holder.state.is_leftover() => {
+            Some(holder) if holder.role == SocketRole::Leftover => {
                 format!("port {number} cannot be bound yet, for {holder}")
             }
             Some(holder) => format!("port {number} was taken by {holder}"),
             None => format!("port {number} was taken"),
         };
-        if let Some(holder) = who.filter(|holder| !holder.state.is_leftover()) {
+        if let Some(holder) = who.filter(|holder| holder.role != SocketRole::Leftover) {
             self.state = PortState::Stolen {
-                pid: holder.pid,
-                command: holder.command,
+                pid: holder.process.as_ref().map_or(0, |process| process.pid),
+                command: holder
+                    .process
+                    .map_or_else(|| "unknown".to_owned(), |process| process.command),
                 bound_to: holder.address.to_string(),
             };
         }

@@ -10,7 +10,8 @@ use super::row::PortRow;
 use super::words::plain;
 use crate::api::client::{Client, ClientError};
 use crate::ports::request::Owner;
-use crate::ports::{Glance, StackPort, glance, sock_diag};
+use crate::ports::who::{Claim, seen_from_outside};
+use crate::ports::{PortState, StackPort, sockets};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Holder, Instance};
 use crate::run::leftovers;
@@ -129,27 +130,35 @@ fn rows_left_running(stack: &Stack, state_dir: &Path) -> Vec<PortRow> {
     if running.is_empty() || instance.is_locked() {
         return Vec::new();
     }
-    let of_running = |port: &StackPort| {
-        let pid = *running.get(&UnitId {
+    let root_of = |port: &StackPort| {
+        let unit = UnitId {
             service: port.key.service.clone(),
             replica: port.key.replica,
-        })?;
-        // What descends from the service's main process is its own.
-        Some(StackPort {
-            supervisor: Some(pid),
-            ..port.clone()
-        })
+        };
+        running.get(&unit).copied()
     };
-    let ports: Vec<StackPort> = stack.ports.iter().filter_map(of_running).collect();
     let replicas = replicas(&stack.ports);
-    let Ok(seen) = glance(&ports, &[]) else {
+    let mut ports = stack.ports.clone();
+    ports.retain(|port| root_of(port).is_some());
+    // What descends from a service's main process is its own.
+    let claims = claims(&ports, |port| root_of(port).unwrap_or(0));
+    let Ok(seen) = seen_from_outside(&claims, &[]) else {
         return Vec::new();
     };
-    let rows = ports.iter().zip(&seen).map(|(port, seen)| PortRow {
-        supervisor_pid: None,
-        ..PortRow::unverified(port, replicas[&port.key.service], Some(seen))
+    let rows = ports.iter().zip(&seen);
+    rows.map(|(port, seen)| PortRow::unverified(port, replicas[&port.key.service], Some(seen)))
+        .collect()
+}
+
+/// The ports as the kernel is asked about them, each with the process that its servers descend from.
+fn claims(ports: &[StackPort], root: impl Fn(&StackPort) -> i32) -> Vec<Claim<'_>> {
+    let ports = ports.iter().map(|port| Claim {
+        protocol: port.protocol,
+        port: port.port,
+        root: root(port),
+        instance: &port.owner.instance,
     });
-    rows.collect()
+    ports.collect()
 }
 
 /// The processes that have the holds of these stacks open, supervisors before guardians.
@@ -215,7 +224,7 @@ fn rows_of(stack: &StackSnapshot) -> Vec<PortRow> {
 
 /// The address on which somebody listens on `port`.
 fn listening_address(port: u16, protocol: Protocol) -> Option<String> {
-    let listeners = sock_diag::listeners(protocol).ok()?;
+    let listeners = sockets::listeners(protocol).ok()?;
     let found = listeners.iter().find(|socket| socket.port == port)?;
     Some(found.address.to_string())
 }
@@ -232,8 +241,10 @@ fn rows_without(stack: &Stack, holder: Option<&Holder>) -> Vec<PortRow> {
             port.supervisor = Some(holder.supervisor_pid);
         }
     }
+    let claims = claims(&ports, |port| port.supervisor.unwrap_or(0));
     // Without the kernel's tables nothing is known but that the supervisor lives and holds them.
-    let seen = glance(&ports, &keepers).unwrap_or_else(|_| vec![Glance::Held; ports.len()]);
+    let seen = seen_from_outside(&claims, &keepers)
+        .unwrap_or_else(|_| vec![PortState::Held; claims.len()]);
     ports
         .iter()
         .zip(&seen)

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::ports::{Glance, StackPort};
+use crate::ports::StackPort;
 use crate::run::control::StackSnapshot;
 use crate::run::snapshot::{PortSnapshot, PortState, ServiceSnapshot};
 use crate::support::name::{PortName, ServiceName, UnitId};
@@ -126,33 +126,15 @@ impl PortRow {
             supervisor_pid: Some(stack.supervisor_pid),
             is_verified: true,
         };
-        match &port.state {
-            PortState::Held => {}
-            PortState::NotListening => row.state = RowState::NotListening,
-            PortState::Listening { bound_to, pid } => {
-                row.state = RowState::Listening;
-                row.listener(*pid, bound_to);
-            }
-            PortState::Stolen {
-                pid,
-                command,
-                bound_to,
-            } => {
-                row.state = RowState::Stolen;
-                row.listener(*pid, bound_to);
-                row.command = Some(command.clone());
-            }
-            PortState::WrongPort { listens_on } => {
-                row.state = RowState::WrongPort;
-                row.pid = service.pid;
-                row.listens_on.clone_from(listens_on);
-            }
+        row.stand(&port.state);
+        if row.state == RowState::WrongPort {
+            row.pid = service.pid;
         }
         row
     }
 
     /// As the ledger has it, with what the kernel shows; without that it is what a stack had last.
-    pub(super) fn unverified(port: &StackPort, replicas: u32, seen: Option<&Glance>) -> Self {
+    pub(super) fn unverified(port: &StackPort, replicas: u32, seen: Option<&PortState>) -> Self {
         let mut row = Self {
             project: port.owner.project.clone(),
             project_dir: port.owner.project_dir.to_string_lossy().into_owned(),
@@ -172,30 +154,38 @@ impl PortRow {
             supervisor_pid: port.supervisor,
             is_verified: false,
         };
-        match seen {
-            None => {}
-            Some(Glance::Held) => row.state = RowState::Held,
-            Some(Glance::Nothing) => row.state = RowState::NotListening,
-            Some(Glance::Listening { address, pid }) => {
-                row.state = RowState::Listening;
-                row.listener(*pid, &address.to_string());
-            }
-            Some(Glance::Stolen {
-                address,
-                pid,
-                command,
-            }) => {
-                row.state = RowState::Stolen;
-                row.listener(*pid, &address.to_string());
-                row.command = Some(command.clone());
-            }
+        if let Some(seen) = seen {
+            row.stand(seen);
         }
         row
     }
 
-    /// Who listens; 0 and an empty address are what cannot be seen.
-    fn listener(&mut self, pid: i32, bound_to: &str) {
-        self.pid = Some(pid).filter(|&pid| pid != 0);
-        self.bound_to = Some(bound_to.to_owned()).filter(|address| !address.is_empty());
+    /// Notes how it stands with the port; pid 0 and an empty address are what cannot be seen.
+    fn stand(&mut self, state: &PortState) {
+        let mut listener = |pid: i32, bound_to: &str| {
+            self.pid = Some(pid).filter(|&pid| pid != 0);
+            self.bound_to = Some(bound_to.to_owned()).filter(|address| !address.is_empty());
+        };
+        self.state = match state {
+            PortState::Held => RowState::Held,
+            PortState::NotListening => RowState::NotListening,
+            PortState::Listening { bound_to, pid } => {
+                listener(*pid, bound_to);
+                RowState::Listening
+            }
+            PortState::Stolen {
+                pid,
+                command,
+                bound_to,
+            } => {
+                listener(*pid, bound_to);
+                self.command = Some(command.clone());
+                RowState::Stolen
+            }
+            PortState::WrongPort { listens_on } => {
+                self.listens_on.clone_from(listens_on);
+                RowState::WrongPort
+            }
+        };
     }
 }

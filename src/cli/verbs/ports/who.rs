@@ -10,7 +10,8 @@ use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Invocation;
 use crate::cli::verbs::runtime;
 use crate::cli::verbs::up::warn;
-use crate::ports::who::{PortSocket, PortTraits, sockets_on};
+use crate::ports::PortTraits;
+use crate::ports::who::{PortSocket, sockets_on};
 
 /// Everything about one number. Its JSON form is documented in `docs/guide/ports.md` and stays as
 /// it is.

@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
 use crate::cli::printer::samples::{healthy, port, stack};
-use crate::ports::who::PortTraits;
+use crate::ports::PortTraits;
 use crate::run::snapshot::{PortSnapshot, PortState};
 
 const HOUR: u64 = 3_600_000;

@@ -12,10 +12,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::support::protocol::Protocol;
 
-#[path = "sock_diag/netlink.rs"]
-mod table;
+mod netlink;
 
-use table::sockets;
+use netlink::sockets;
 
 /// The state of a TCP socket, in the kernel's numbers (`include/net/tcp_states.h`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,21 +64,6 @@ impl TcpState {
             7 | 13 => Self::Bound,
             _ => return None,
         })
-    }
-
-    /// Whether the socket is what remains of a connection that nobody can use any more.
-    pub fn is_leftover(self) -> bool {
-        match self {
-            Self::FinWait1 | Self::FinWait2 | Self::TimeWait | Self::LastAck | Self::Closing => {
-                true
-            }
-            Self::Established
-            | Self::SynSent
-            | Self::SynReceived
-            | Self::CloseWait
-            | Self::Listen
-            | Self::Bound => false,
-        }
     }
 
     fn bit(self) -> u32 {
@@ -138,20 +122,11 @@ pub fn listeners(protocol: Protocol) -> io::Result<Vec<Socket>> {
 
 /// Every socket with a local port, in whatever state. Slow on a busy machine: for messages only.
 pub(crate) fn all(protocol: Protocol) -> io::Result<Vec<Socket>> {
-    with_every_state(protocol, 0)
-}
-
-/// Every TCP and UDP socket on `port`, in whatever state.
-pub fn on_port(port: u16) -> io::Result<Vec<Socket>> {
-    with_every_state(Protocol::Both, port)
+    on_port(protocol, 0)
 }
 
 /// Every socket on `port`, in whatever state, of the given protocols.
-pub(crate) fn on_port_of(protocol: Protocol, port: u16) -> io::Result<Vec<Socket>> {
-    with_every_state(protocol, port)
-}
-
-fn with_every_state(protocol: Protocol, port: u16) -> io::Result<Vec<Socket>> {
+pub fn on_port(protocol: Protocol, port: u16) -> io::Result<Vec<Socket>> {
     let mut found = Vec::new();
     for &part in protocol.parts() {
         found.extend(sockets(part, u32::MAX, port)?);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::ports::Hold;
 use crate::ports::testing::{in_own_network, listener};
 
-use super::table::from_proc;
+use super::netlink::from_proc;
 use super::*;
 
 fn listening(found: io::Result<Vec<Socket>>) -> Vec<(u16, String)> {
@@ -64,14 +64,14 @@ fn a_hold_is_seen_where_the_kernel_shows_it() {
     in_own_network(|| {
         let _hold = Hold::take(8000).unwrap();
         assert_eq!(listeners(Protocol::Tcp).unwrap(), []);
-        let found = on_port(8000).unwrap();
+        let found = on_port(Protocol::Both, 8000).unwrap();
         if found.is_empty() {
             println!("skipped: needs Linux 6.8");
             return;
         }
         assert_eq!(found[0].state, TcpState::Bound);
         assert_eq!(found.len(), 1);
-        assert_eq!(on_port(8001).unwrap(), []);
+        assert_eq!(on_port(Protocol::Both, 8001).unwrap(), []);
     });
 }
 
@@ -86,7 +86,7 @@ fn leftovers_are_seen_on_their_port() {
         let reaches = |expected: &[TcpState]| {
             let started = Instant::now();
             loop {
-                let mut states: Vec<_> = on_port(8000)
+                let mut states: Vec<_> = on_port(Protocol::Both, 8000)
                     .unwrap()
                     .into_iter()
                     .map(|socket| socket.state)
@@ -130,11 +130,11 @@ fn netlink_and_proc_agree_on_udp_and_each_protocol_is_its_own() {
         assert_eq!(listening(listeners(Protocol::Udp)), expected);
         assert_eq!(listening(from_proc(Protocol::Udp, UDP_BOUND, 0)), expected);
         assert_eq!(listeners(Protocol::Both).unwrap().len(), 3);
-        let on_8000 = on_port(8000).unwrap();
+        let on_8000 = on_port(Protocol::Both, 8000).unwrap();
         let protocols: Vec<Protocol> = on_8000.iter().map(|socket| socket.protocol).collect();
         assert_eq!(protocols, [Protocol::Tcp, Protocol::Udp]);
         assert!(on_8000.iter().all(Socket::serves));
-        let connected = on_port(8002).unwrap();
+        let connected = on_port(Protocol::Both, 8002).unwrap();
         assert!(connected.iter().all(|socket| !socket.serves()));
     });
 }

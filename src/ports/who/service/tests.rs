@@ -1,4 +1,4 @@
-//! Real listeners of this process, of a child, and of a stranger.
+//! Real listeners of this process, of a child, and of somebody else.
 
 use std::io::stdin;
 
@@ -9,14 +9,6 @@ use super::*;
 
 fn me() -> i32 {
     i32::try_from(std::process::id()).unwrap()
-}
-
-/// Not a test: a process that does nothing until it is let go.
-#[test]
-#[ignore = "a helper of other tests"]
-fn helper_idles() {
-    println!("ready:");
-    drop(stdin().read_line(&mut String::new()));
 }
 
 /// Not a test: a process that listens where it is told to.
@@ -34,7 +26,7 @@ fn helper_listens() {
 fn helper_has_a_child_that_listens() {
     let address = std::env::var("STACK_TEST_LISTEN").unwrap();
     let mut child = Helper::start(
-        "ports::verify::tests::helper_listens",
+        "ports::who::service::tests::helper_listens",
         &[("STACK_TEST_LISTEN", &address)],
     );
     child.hear("ready:");
@@ -65,7 +57,7 @@ fn subject(ports: &[(Protocol, u16)], main: i32) -> Subject<'_> {
 }
 
 /// A look at TCP ports of a service with these processes, of which nothing is known.
-fn look(ports: &[u16], tree: &[i32]) -> Vec<Observed> {
+fn look(ports: &[u16], tree: &[i32]) -> Vec<PortState> {
     let ports: Vec<(Protocol, u16)> = ports.iter().map(|&port| (Protocol::Tcp, port)).collect();
     let listeners = Listeners::read(Protocol::Tcp).unwrap();
     let main = tree.first().copied().unwrap_or(0);
@@ -79,7 +71,7 @@ fn look(ports: &[u16], tree: &[i32]) -> Vec<Observed> {
 }
 
 fn start(helper: &str, address: &str) -> Helper {
-    let name = format!("ports::verify::tests::{helper}");
+    let name = format!("ports::who::service::tests::{helper}");
     let mut helper = Helper::start(&name, &[("STACK_TEST_LISTEN", address)]);
     helper.hear("ready:");
     helper
@@ -91,36 +83,36 @@ fn a_port_is_listening_only_by_a_process_of_the_service() {
         let holds = [8000, 8001].map(|port| Hold::take(port).unwrap());
         assert_eq!(
             look(&[8000, 8001], &[me()]),
-            [Observed::NotListening, Observed::NotListening]
+            [PortState::NotListening, PortState::NotListening]
         );
         holds[0].soften().unwrap();
         let service = start("helper_listens", "127.0.0.1:8000");
         assert_eq!(
             look(&[8000, 8001], &[service.pid()]),
             [
-                Observed::Listening {
-                    address: [127, 0, 0, 1].into(),
+                PortState::Listening {
+                    bound_to: "127.0.0.1".to_owned(),
                     pid: service.pid()
                 },
-                Observed::NotListening
+                PortState::NotListening
             ]
         );
     });
 }
 
 #[test]
-fn a_stranger_is_named_as_the_thief() {
+fn somebody_else_is_named_as_the_thief() {
     in_own_network(|| {
-        let service = Helper::start("ports::verify::tests::helper_idles", &[]);
+        let service = Helper::idle();
         let thief = start("helper_listens", "[::]:8000");
         let seen = look(&[8000], &[service.pid()]);
-        let [Observed::Stolen { pid, command, .. }] = &seen[..] else {
+        let [PortState::Stolen { pid, command, .. }] = &seen[..] else {
             panic!("{seen:?}")
         };
         assert_eq!(*pid, thief.pid());
         assert!(command.contains("helper_listens"), "{command}");
         // Also where the service has no process any more.
-        assert!(matches!(look(&[8000], &[])[..], [Observed::Stolen { .. }]));
+        assert!(matches!(look(&[8000], &[])[..], [PortState::Stolen { .. }]));
     });
 }
 
@@ -129,7 +121,7 @@ fn a_child_that_was_forked_after_the_list_was_made_is_no_thief() {
     in_own_network(|| {
         let service = start("helper_has_a_child_that_listens", "0.0.0.0:8000");
         let seen = look(&[8000], &[service.pid()]);
-        let [Observed::Listening { pid, .. }] = seen[..] else {
+        let [PortState::Listening { pid, .. }] = seen[..] else {
             panic!("{seen:?}")
         };
         assert_ne!(pid, service.pid());
@@ -145,7 +137,7 @@ fn a_service_that_listens_elsewhere_is_on_the_wrong_port() {
             listener("127.0.0.1:5173"),
             listener("[::1]:5173"),
         ];
-        let wrong = Observed::WrongPort {
+        let wrong = PortState::WrongPort {
             listens_on: vec![5173, 5174],
         };
         assert_eq!(look(&[8000], &tree)[0], wrong);
@@ -153,10 +145,10 @@ fn a_service_that_listens_elsewhere_is_on_the_wrong_port() {
         let _own = listener("127.0.0.1:8001");
         let seen = look(&[8000, 8001], &tree);
         assert_eq!(seen[0], wrong);
-        assert!(matches!(seen[1], Observed::Listening { .. }));
+        assert!(matches!(seen[1], PortState::Listening { .. }));
         // Others' listeners are not the service's.
-        let idle = Helper::start("ports::verify::tests::helper_idles", &[]);
-        assert_eq!(look(&[8000], &[idle.pid()]), [Observed::NotListening]);
+        let idle = Helper::idle();
+        assert_eq!(look(&[8000], &[idle.pid()]), [PortState::NotListening]);
     });
 }
 
@@ -169,7 +161,7 @@ fn table_with(inode: u64) -> Listeners {
             address: [127, 0, 0, 1].into(),
             inode,
             uid: 1000,
-            state: sock_diag::TcpState::Listen,
+            state: sockets::TcpState::Listen,
             peer: None,
             waiting: 0,
         }],
@@ -181,7 +173,7 @@ fn a_thief_that_cannot_be_seen_has_no_pid() {
     // No process has this inode: the owner is another user's, or in another namespace.
     let mut known = Known::default();
     let there = HashSet::from([u64::MAX]);
-    known.judge_strangers(
+    known.find_others(
         &there,
         &subject(&[(Protocol::Tcp, 8000)], 0),
         &Tree::default(),
@@ -189,10 +181,10 @@ fn a_thief_that_cannot_be_seen_has_no_pid() {
     );
     assert_eq!(
         judge(table_with(u64::MAX).on(8000, Protocol::Tcp), &known, &[]),
-        Observed::Stolen {
+        PortState::Stolen {
             pid: 0,
             command: "unknown".to_owned(),
-            address: std::net::Ipv4Addr::LOCALHOST.into(),
+            bound_to: "127.0.0.1".to_owned(),
         }
     );
 }
@@ -200,7 +192,7 @@ fn a_thief_that_cannot_be_seen_has_no_pid() {
 #[test]
 fn a_listener_that_went_while_it_was_looked_for_is_no_thief() {
     in_own_network(|| {
-        let idle = Helper::start("ports::verify::tests::helper_idles", &[]);
+        let idle = Helper::idle();
         let passing = start("helper_listens", "127.0.0.1:8000");
         let listeners = Listeners::read(Protocol::Tcp).unwrap();
         drop(passing);
@@ -213,7 +205,7 @@ fn a_listener_that_went_while_it_was_looked_for_is_no_thief() {
             Vec::new,
             |_| false,
         );
-        assert_eq!(seen, [Observed::NotListening]);
+        assert_eq!(seen, [PortState::NotListening]);
     });
 }
 
@@ -226,7 +218,7 @@ fn a_service_whose_descriptors_are_closed_to_us_is_not_accused() {
     };
     let mut known = Known::default();
     let there = HashSet::from([u64::MAX]);
-    known.judge_strangers(
+    known.find_others(
         &there,
         &subject(&[(Protocol::Tcp, 8000)], 4711),
         &tree,
@@ -234,8 +226,8 @@ fn a_service_whose_descriptors_are_closed_to_us_is_not_accused() {
     );
     assert_eq!(
         judge(table_with(u64::MAX).on(8000, Protocol::Tcp), &known, &[]),
-        Observed::Listening {
-            address: [127, 0, 0, 1].into(),
+        PortState::Listening {
+            bound_to: "127.0.0.1".to_owned(),
             pid: 4711
         }
     );
@@ -247,11 +239,11 @@ fn who_listens_beside_the_service_on_another_address_is_a_thief() {
         let service = start("helper_listens", "127.0.0.1:8000");
         let thief = start("helper_listens", "[::1]:8000");
         let seen = look(&[8000], &[service.pid()]);
-        let [Observed::Stolen { pid, address, .. }] = &seen[..] else {
+        let [PortState::Stolen { pid, bound_to, .. }] = &seen[..] else {
             panic!("{seen:?}")
         };
         assert_eq!(*pid, thief.pid());
-        assert_eq!(address.to_string(), "::1");
+        assert_eq!(bound_to, "::1");
     });
 }
 
@@ -271,11 +263,11 @@ fn what_is_known_is_not_looked_up_again_and_what_is_new_is() {
             observe(&listeners, &subject(&ports, 0), known, rest, |_| false)
         };
         let first = again(&mut known);
-        assert!(matches!(first[..], [Observed::Listening { .. }]));
+        assert!(matches!(first[..], [PortState::Listening { .. }]));
         assert_eq!(again(&mut known), first);
         let thief = start("helper_listens", "[::1]:8000");
         let stolen = again(&mut known);
-        assert!(matches!(&stolen[..], [Observed::Stolen { pid, .. }] if *pid == thief.pid()));
+        assert!(matches!(&stolen[..], [PortState::Stolen { pid, .. }] if *pid == thief.pid()));
         assert_eq!(again(&mut known), stolen);
         drop(thief);
         assert_eq!(again(&mut known), first);
@@ -290,7 +282,7 @@ fn a_udp_port_is_listening_when_the_service_is_bound_to_it() {
         let inodes: Vec<u64> = hold.inodes().collect();
         let both = [(Protocol::Both, 8000)];
         let of_udp = [(Protocol::Udp, 8000)];
-        let idle = Helper::start("ports::verify::tests::helper_idles", &[]);
+        let idle = Helper::idle();
         let look = |ports: &[(Protocol, u16)], main: i32| {
             let listeners = Listeners::read(Protocol::Both).unwrap();
             let subject = Subject {
@@ -306,19 +298,19 @@ fn a_udp_port_is_listening_when_the_service_is_bound_to_it() {
                 |_| false,
             )
         };
-        assert_eq!(look(&of_udp, idle.pid()), [Observed::NotListening]);
+        assert_eq!(look(&of_udp, idle.pid()), [PortState::NotListening]);
         hold.soften().unwrap();
         let service = start("helper_is_bound_to_udp", "127.0.0.1:8000");
-        let listening = Observed::Listening {
-            address: [127, 0, 0, 1].into(),
+        let listening = PortState::Listening {
+            bound_to: "127.0.0.1".to_owned(),
             pid: service.pid(),
         };
         assert_eq!(look(&of_udp, service.pid()), [listening]);
         // Half of a pair is not the pair.
-        assert_eq!(look(&both, service.pid()), [Observed::NotListening]);
+        assert_eq!(look(&both, service.pid()), [PortState::NotListening]);
         assert!(matches!(
             look(&of_udp, idle.pid())[..],
-            [Observed::Stolen { pid, .. }] if pid == service.pid()
+            [PortState::Stolen { pid, .. }] if pid == service.pid()
         ));
     });
 }
@@ -340,12 +332,12 @@ fn a_passed_listener_on_which_clients_wait_is_not_served_by_a_service_that_liste
             let mut known = Known(HashMap::from([(inodes[0], Whose::Service(me()))]));
             observe(&listeners, &subject, &mut known, Vec::new, |_| false).remove(0)
         };
-        assert!(matches!(look(), Observed::Listening { .. }));
+        assert!(matches!(look(), PortState::Listening { .. }));
         let client = std::net::TcpStream::connect("127.0.0.1:8000").unwrap();
         // Somebody waits: it may be busy.
-        assert!(matches!(look(), Observed::Listening { .. }));
+        assert!(matches!(look(), PortState::Listening { .. }));
         let _elsewhere = listener("127.0.0.1:5173");
-        let wrong = Observed::WrongPort {
+        let wrong = PortState::WrongPort {
             listens_on: vec![5173],
         };
         assert_eq!(look(), wrong);
@@ -355,6 +347,6 @@ fn a_passed_listener_on_which_clients_wait_is_not_served_by_a_service_that_liste
             hold.sockets().next().unwrap().try_clone_to_owned().unwrap(),
         );
         drop(server.accept().unwrap());
-        assert!(matches!(look(), Observed::Listening { .. }));
+        assert!(matches!(look(), PortState::Listening { .. }));
     });
 }

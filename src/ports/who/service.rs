@@ -11,43 +11,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::net::IpAddr;
 
-use nix::errno::Errno;
-use nix::sys::signal::kill;
-use nix::unistd::Pid;
-
-use super::owner::{command, descends, processes_of, sockets_of};
-use super::sock_diag::{self, Socket};
+use super::PortState;
+use crate::ports::processes::{descends, exists, owners_of, sockets_of};
+use crate::ports::sockets::{self, Socket};
 use crate::support::protocol::Protocol;
-
-/// What is on a port that was given to a service.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Observed {
-    /// A process of the service listens (for UDP: is bound), and nobody else does.
-    Listening {
-        /// On this address; `::` for all of IPv4 and IPv6.
-        address: IpAddr,
-        /// The process.
-        pid: i32,
-    },
-    /// Nobody listens, and the service does not listen elsewhere either.
-    NotListening,
-    /// Somebody else listens, be it beside the service on another address.
-    Stolen {
-        /// The process; 0 where it cannot be seen (another user's, or in a container).
-        pid: i32,
-        /// Its command line, `unknown` where it cannot be seen.
-        command: String,
-        /// The address on which it listens.
-        address: IpAddr,
-    },
-    /// Nobody listens, but the service does on ports that were not given to it.
-    WrongPort {
-        /// Those ports, lowest first.
-        listens_on: Vec<u16>,
-    },
-}
 
 /// Every socket that serves somebody, at one moment.
 #[derive(Debug, Clone)]
@@ -60,7 +28,7 @@ impl Listeners {
     /// Reads the kernel's tables of the given protocols: about 40 µs for those of an idle machine,
     /// 1 µs for each further socket (measured). Fails where the kernel tells nothing.
     pub fn read(protocol: Protocol) -> io::Result<Self> {
-        let mut sockets = sock_diag::listeners(protocol)?;
+        let mut sockets = sockets::listeners(protocol)?;
         sockets.sort_by_key(|socket| socket.port);
         Ok(Self { sockets })
     }
@@ -96,30 +64,25 @@ pub struct Known(HashMap<u64, Whose>);
 enum Whose {
     /// This process of the service has it.
     Service(i32),
-    /// This process has it, which is none of the service; 0 for one that cannot be seen.
-    Stranger(i32),
+    /// This process has it, which does not belong to the service; 0 for one that cannot be seen.
+    Other(i32),
     /// It is a hold, or otherwise our own.
     Ours,
 }
 
 impl Whose {
     /// Whether that is still so: a process may end and leave its socket to another one, and one that
-    /// was a stranger may turn out to be none. Costs a fraction of a microsecond for the service's
+    /// seemed to be somebody else's may turn out to be the service's. Costs a fraction of a microsecond for the service's
     /// own sockets.
     fn still_has(self, inode: u64, is_own: impl Fn(i32) -> bool) -> bool {
         match self {
             Self::Service(pid) => exists(pid),
-            Self::Stranger(0) | Self::Ours => true,
-            Self::Stranger(pid) => {
+            Self::Other(0) | Self::Ours => true,
+            Self::Other(pid) => {
                 sockets_of(pid).is_ok_and(|inodes| inodes.contains(&inode)) && !is_own(pid)
             }
         }
     }
-}
-
-/// Whether there is a process of that number.
-fn exists(pid: i32) -> bool {
-    pid > 0 && kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
 }
 
 impl Known {
@@ -134,14 +97,14 @@ impl Known {
 /// `rest` gives the processes of the service, and is asked only if the sockets are not known yet
 /// and the main process does not have them. `is_own` says of a process that none of these has
 /// started whether it belongs to the service all the same. Every process of the machine is looked at
-/// only when a stranger listens on one of the ports.
+/// only when somebody else listens on one of the ports.
 pub fn observe(
     listeners: &Listeners,
     subject: &Subject<'_>,
     known: &mut Known,
     rest: impl FnOnce() -> Vec<i32>,
     is_own: impl Fn(i32) -> bool,
-) -> Vec<Observed> {
+) -> Vec<PortState> {
     let parts = || {
         subject
             .ports
@@ -179,7 +142,7 @@ pub fn observe(
             tree.add(pid);
         }
         known.adopt(&there, &tree);
-        known.judge_strangers(&there, subject, &tree, &is_own);
+        known.find_others(&there, subject, &tree, &is_own);
         known.forget_gone(subject);
     }
     let elsewhere = tree.elsewhere(listeners, subject);
@@ -196,58 +159,47 @@ pub fn observe(
                 judge(here, known, elsewhere)
             });
             // Of a pair, the half with which more is wrong.
-            seen.max_by_key(gravity).unwrap_or(Observed::NotListening)
+            seen.max_by_key(gravity).unwrap_or(PortState::NotListening)
         })
         .collect()
 }
 
 /// How much is wrong.
-fn gravity(observed: &Observed) -> u8 {
+fn gravity(observed: &PortState) -> u8 {
     match observed {
-        Observed::Listening { .. } => 0,
-        Observed::NotListening => 1,
-        Observed::WrongPort { .. } => 2,
-        Observed::Stolen { .. } => 3,
+        PortState::Listening { .. } => 0,
+        PortState::Held | PortState::NotListening => 1,
+        PortState::WrongPort { .. } => 2,
+        PortState::Stolen { .. } => 3,
     }
 }
 
 /// One transport of one port: whose sockets are on it.
-fn judge<'a>(here: impl Iterator<Item = &'a Socket>, known: &Known, elsewhere: &[u16]) -> Observed {
+fn judge<'a>(here: impl Iterator<Item = &'a Socket>, known: &Known, elsewhere: &[u16]) -> PortState {
     let mut own = None;
     let mut unseen = None;
     for socket in here {
         match known.0.get(&socket.inode) {
             Some(&Whose::Service(pid)) => {
-                own.get_or_insert(Observed::Listening {
-                    address: socket.address,
-                    pid,
-                });
+                own.get_or_insert_with(|| PortState::listening(socket.address, pid));
             }
-            Some(&Whose::Stranger(0)) => {
-                unseen.get_or_insert(stolen(socket, 0));
+            Some(&Whose::Other(0)) => {
+                unseen.get_or_insert_with(|| PortState::stolen(socket.address, 0));
             }
-            Some(&Whose::Stranger(pid)) => return stolen(socket, pid),
+            Some(&Whose::Other(pid)) => return PortState::stolen(socket.address, pid),
             Some(Whose::Ours) | None => {}
         }
     }
     // Where the service itself listens, a theft must be certain to be called one.
     own.or(unseen).unwrap_or_else(|| {
         if elsewhere.is_empty() {
-            Observed::NotListening
+            PortState::NotListening
         } else {
-            Observed::WrongPort {
+            PortState::WrongPort {
                 listens_on: elsewhere.to_vec(),
             }
         }
     })
-}
-
-fn stolen(socket: &Socket, pid: i32) -> Observed {
-    Observed::Stolen {
-        pid,
-        command: command(pid),
-        address: socket.address,
-    }
 }
 
 impl Known {
@@ -262,7 +214,7 @@ impl Known {
 
     /// Finds out whose the sockets are that no process of the service has open, as far as could be
     /// seen.
-    fn judge_strangers(
+    fn find_others(
         &mut self,
         there: &HashSet<u64>,
         subject: &Subject<'_>,
@@ -279,28 +231,29 @@ impl Known {
         if missing.is_empty() {
             return;
         }
-        let found = processes_of(&missing);
+        let owners = owners_of(&missing);
+        let is_us = |pid: &i32| u32::try_from(*pid) == Ok(std::process::id());
         for inode in missing {
-            let whose = match (found.get(&inode).copied(), tree.closed) {
-                // Forked after the list of processes was made.
-                (Some(pid), _) if descends(pid, &tree.pids) || is_own(pid) => Whose::Service(pid),
-                (Some(pid), _) if u32::try_from(pid) == Ok(std::process::id()) => Whose::Ours,
-                (Some(pid), _) => Whose::Stranger(pid),
+            let pids = owners.get(&inode).map_or(&[][..], Vec::as_slice);
+            // One that was forked after the list of processes was made is of the tree all the same.
+            let is_its = |pid: &&i32| descends(**pid, &tree.pids) || is_own(**pid);
+            let whose = match (pids.iter().find(is_its), pids.first(), tree.closed) {
+                (Some(&pid), _, _) => Whose::Service(pid),
+                (None, Some(_), _) if pids.iter().any(is_us) => Whose::Ours,
+                (None, Some(&pid), _) => Whose::Other(pid),
                 // Nobody who can be seen has it, and one of ours cannot be seen: a theft is not
                 // certain.
-                (None, Some(closed)) => Whose::Service(closed),
-                (None, None) => Whose::Stranger(0),
+                (None, None, Some(closed)) => Whose::Service(closed),
+                (None, None, None) => Whose::Other(0),
             };
             self.0.insert(inode, whose);
         }
     }
-}
 
-impl Known {
     /// Forgets the sockets that nobody was found to have because they have gone since the table was
-    /// read: whoever closed them in between is no thief that cannot be seen.
+    /// read: whoever closed them in between is not somebody who cannot be seen.
     fn forget_gone(&mut self, subject: &Subject<'_>) {
-        if self.0.values().all(|whose| *whose != Whose::Stranger(0)) {
+        if self.0.values().all(|whose| *whose != Whose::Other(0)) {
             return;
         }
         let has_udp = subject.ports.iter().any(|(protocol, _)| protocol.has_udp());
@@ -312,7 +265,7 @@ impl Known {
         if let Ok(now) = Listeners::read(protocol) {
             let there: HashSet<u64> = now.sockets.iter().map(|socket| socket.inode).collect();
             self.0
-                .retain(|inode, whose| *whose != Whose::Stranger(0) || there.contains(inode));
+                .retain(|inode, whose| *whose != Whose::Other(0) || there.contains(inode));
         }
     }
 }

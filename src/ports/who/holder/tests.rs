@@ -1,10 +1,18 @@
 //! Names for those who have a port.
 
+use std::path::Path;
+
 use crate::ports::request::Want;
-use crate::ports::testing::{Helper, in_own_network, key, listener, owner, pool, request};
+use crate::ports::testing::{
+    Made, in_own_network, key, listener, owner, pool, request, socket,
+};
 use crate::ports::{Batch, Hold, allocate};
 
 use super::*;
+
+fn me() -> i32 {
+    i32::try_from(std::process::id()).unwrap()
+}
 
 #[test]
 fn a_listener_is_named_with_pid_and_command() {
@@ -12,11 +20,12 @@ fn a_listener_is_named_with_pid_and_command() {
         assert_eq!(holder(Protocol::Tcp, 8000, None), None);
         let _server = listener("127.0.0.1:8000");
         let found = holder(Protocol::Tcp, 8000, None).unwrap();
-        assert_eq!(found.pid, i32::try_from(std::process::id()).unwrap());
-        assert_eq!(found.state, TcpState::Listen);
+        let pid = found.process.as_ref().unwrap().pid;
+        assert_eq!(pid, me());
+        assert_eq!(found.role, SocketRole::Listening);
         assert_eq!(found.address.to_string(), "127.0.0.1");
         let text = found.to_string();
-        assert!(text.starts_with(&format!("pid {} (`", found.pid)), "{text}");
+        assert!(text.starts_with(&format!("pid {pid} (`")), "{text}");
     });
 }
 
@@ -38,7 +47,7 @@ fn a_hold_of_another_stack_is_named_with_its_stack() {
             println!("skipped: needs Linux 6.8");
             return;
         };
-        assert_eq!(found.state, TcpState::Bound);
+        assert_eq!(found.role, SocketRole::Bound);
         let stack = found.stack.as_ref().unwrap();
         assert_eq!(
             (stack.owner.project.as_str(), &stack.key),
@@ -56,7 +65,7 @@ fn leftovers_are_named_as_such() {
         let (accepted, _) = server.accept().unwrap();
         drop((accepted, server, client));
         let found = holder(Protocol::Tcp, 8000, None).unwrap();
-        assert!(found.pid == 0 && found.state.is_leftover(), "{found:?}");
+        assert_eq!((&found.process, found.role), (&None, SocketRole::Leftover));
         assert!(found.to_string().starts_with("closed connections"));
     });
 }
@@ -70,47 +79,20 @@ fn the_listener_matters_more_than_its_connections() {
         let _client = std::net::TcpStream::connect("127.0.0.1:8000").unwrap();
         let _accepted = server.accept().unwrap();
         assert_eq!(
-            holder(Protocol::Tcp, 8000, None).unwrap().state,
-            TcpState::Listen
+            holder(Protocol::Tcp, 8000, None).unwrap().role,
+            SocketRole::Listening
         );
     });
-}
-
-#[test]
-fn a_command_line_is_one_clean_line() {
-    // It runs once it has spoken; in the middle of `execve` a process has no command line.
-    let mut helper = Helper::start("ports::verify::tests::helper_idles", &[]);
-    helper.hear("ready:");
-    let pid = helper.pid();
-    let text = command(pid);
-    drop(helper);
-    assert!(text.contains(" --exact ports::verify"), "{text}");
-    assert_eq!(command(0), "unknown");
-    assert_eq!(command(pid), "unknown", "it is gone");
-    assert_eq!(one_line("a\u{1b}[31m\nb\0"), "a [31m b");
-    let long = one_line(&"x".repeat(1000));
-    assert_eq!((long.chars().count(), long.ends_with('…')), (161, true));
-}
-
-#[test]
-fn descent_is_followed_over_parents() {
-    let helper = Helper::start("ports::verify::tests::helper_idles", &[]);
-    let me = i32::try_from(std::process::id()).unwrap();
-    assert!(descends(helper.pid(), &[me]));
-    assert!(descends(me, &[me]));
-    assert!(!descends(me, &[helper.pid()]));
-    assert!(!descends(me, &[]));
 }
 
 #[test]
 fn who_cannot_be_seen_is_told_by_the_name_of_the_user() {
     let holder = |uid| Holder {
         port: 8000,
-        pid: 0,
-        command: "unknown".to_owned(),
+        role: SocketRole::Listening,
         address: IpAddr::from([127, 0, 0, 1]),
-        state: TcpState::Listen,
         uid,
+        process: None,
         stack: None,
     };
     assert_eq!(
@@ -122,4 +104,53 @@ fn who_cannot_be_seen_is_told_by_the_name_of_the_user() {
         holder(3_999_999_999).to_string(),
         "a process of user 3999999999 that cannot be seen"
     );
+}
+
+#[test]
+fn a_hold_that_no_table_shows_is_told_from_the_ledger() {
+    let stack = StackPort {
+        owner: owner("shop", Path::new("/shop")),
+        key: key("api"),
+        protocol: Protocol::Tcp,
+        port: 8001,
+        supervisor: Some(me()),
+    };
+    let mut holders = BTreeMap::new();
+    add_unseen(&mut holders, vec![stack]);
+    let text = holders[&8001].to_string();
+    assert!(
+        text.contains("PORT of service `api` in stack `shop`"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_server_is_asked_for_its_option() {
+    in_own_network(|| {
+        let made = Made {
+            reuse: false,
+            ..Made::LISTENER
+        };
+        let _strict = socket("127.0.0.1:8000".parse().unwrap(), made).unwrap();
+        let _usual = listener("127.0.0.1:8001");
+        assert_eq!(reuses_address(me(), Protocol::Tcp, 8000), Some(false));
+        assert_eq!(reuses_address(me(), Protocol::Tcp, 8001), Some(true));
+        assert_eq!(reuses_address(me(), Protocol::Tcp, 8002), None);
+    });
+}
+
+#[test]
+fn the_own_hold_is_not_among_the_others_and_everybody_else_is() {
+    in_own_network(|| {
+        let hold = Hold::take(8000).unwrap();
+        let own: Vec<u64> = hold.inodes().collect();
+        assert_eq!(others_on(Protocol::Tcp, 8000, &own).unwrap(), []);
+        hold.soften().unwrap();
+        let made = Made {
+            listen: false,
+            ..Made::LISTENER
+        };
+        let _bound = socket("127.0.0.1:8000".parse().unwrap(), made).unwrap();
+        assert_eq!(others_on(Protocol::Tcp, 8000, &own).unwrap().len(), 1);
+    });
 }

@@ -13,7 +13,7 @@ use crate::support::port_range::PortRange;
 use crate::support::protocol::Protocol;
 
 use super::request::{Pool, PortKey, PortRequest, Want};
-use super::set::{PortSet, ProtocolSet};
+use super::numbers::{PortSet, ProtocolSet};
 
 /// How hard a port is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
