@@ -3,7 +3,7 @@
 //! A tone only underlines what a word already says, so that nothing is lost without colour. Used
 //! by [`super::printer`] and [`super::table`]; knows no stream and no terminal.
 
-use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use console::{Alignment, measure_text_width, pad_str, truncate_str};
 
 use crate::run::snapshot::{Phase, ServiceSnapshot};
 
@@ -105,46 +105,20 @@ pub fn state_word(snapshot: &ServiceSnapshot) -> &'static str {
     }
 }
 
-/// How many cells `text` takes on a terminal. The text must be free of escape sequences.
+/// How many cells `text` takes on a terminal; escape sequences take none.
 pub fn width(text: &str) -> usize {
-    text.width()
+    measure_text_width(text)
 }
 
 /// `text` with spaces behind it until it takes `cells`.
 pub fn pad(text: &str, cells: usize) -> String {
-    let mut padded = text.to_owned();
-    padded.extend(std::iter::repeat_n(' ', cells.saturating_sub(width(text))));
-    padded
+    pad_str(text, cells, Alignment::Left, None).into_owned()
 }
 
-/// `text` cut to `cells`, an ellipsis at the end where something is missing.
-///
-/// Control characters and characters without width are left out: what is cut is meant for one
-/// line of a region that is drawn over, where each character must take the cells it is thought to.
+/// `text` cut to `cells`, an ellipsis at the end where something is missing. Its colours stay.
 pub fn cut(text: &str, cells: usize) -> String {
-    let mut kept = String::with_capacity(text.len().min(cells * 4));
-    let mut used = 0;
-    // The length of `kept` and the cells used up to where an ellipsis still fits.
-    let mut fallback = 0;
-    for character in text.chars() {
-        let character = if character == '\t' { ' ' } else { character };
-        let Some(columns) = character.width().filter(|&columns| columns > 0) else {
-            continue;
-        };
-        if used + columns > cells {
-            kept.truncate(fallback);
-            if cells > 0 {
-                kept.push('…');
-            }
-            return kept;
-        }
-        kept.push(character);
-        used += columns;
-        if used < cells {
-            fallback = kept.len();
-        }
-    }
-    kept
+    let tail = if cells == 0 { "" } else { "…" };
+    truncate_str(&text.replace('\t', " "), cells, tail).into_owned()
 }
 
 #[cfg(test)]
@@ -153,16 +127,22 @@ mod tests {
 
     #[test]
     fn a_cut_never_takes_more_cells_than_it_may() {
-        for text in ["", "abc", "日本語のテキスト", "a\u{301}b\tc\x1b[2J", "ab日"] {
+        for text in [
+            "",
+            "abc",
+            "日本語のテキスト",
+            "a\u{301}b\tc\x1b[1m2J",
+            "ab日",
+        ] {
             for cells in 0..12 {
                 let cut = cut(text, cells);
                 assert!(width(&cut) <= cells, "{text:?} in {cells}: {cut:?}");
-                assert!(cut.chars().count() <= cells);
             }
         }
         assert_eq!(cut("hello", 5), "hello");
         assert_eq!(cut("hello!", 5), "hell…");
         assert_eq!(cut("日本語", 5), "日本…");
+        assert_eq!(cut("\x1b[32mhello!\x1b[0m", 5), "\x1b[32mhell…\x1b[0m");
     }
 
     #[test]

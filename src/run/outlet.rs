@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::logs::{Flow, LogBlock, LogSink};
 use super::snapshot::{Event, Notice};
+use crate::support::escape::plain;
 use crate::support::name::UnitId;
 
 /// What a unit said about one of its ports.
@@ -98,7 +99,7 @@ impl Search {
         // A supervisor that has gone wants to know nothing.
         let tell = |finding| drop(finding_tx.send(finding));
         if !self.unseen.is_empty() && may_have_url(&block.bytes) {
-            let text = strip_escapes(&String::from_utf8_lossy(&block.bytes));
+            let text = plain(&block.bytes);
             self.unseen.retain(|&port| match find_url(&text, port) {
                 Some(url) => {
                     let unit = block.unit.clone();
@@ -239,20 +240,6 @@ fn find_url(text: &str, port: u16) -> Option<String> {
         ));
     }
     None
-}
-
-/// The text without escape sequences: a coloured port number is still the number.
-fn strip_escapes(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut rest = text.chars();
-    while let Some(c) = rest.next() {
-        if c != '\u{1b}' {
-            plain.push(c);
-        } else if rest.next() == Some('[') {
-            rest.by_ref().find(|c| ('@'..='~').contains(c));
-        }
-    }
-    plain
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 pub mod clock;
 pub(crate) mod codes;
 pub mod duration;
+pub mod escape;
 pub mod fs;
 pub mod hash;
 pub mod name;

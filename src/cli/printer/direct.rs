@@ -4,13 +4,16 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::thread;
 
+use console::Term;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::oneshot;
+
+use super::escape::push_text;
 
 /// Writes a message to stderr, with an end of line. What cannot be written is not.
 pub fn say(text: &str) {
     if !text.is_empty() {
-        drop(writeln!(io::stderr(), "{text}"));
+        write(&mut io::stderr(), text);
     }
 }
 
@@ -26,9 +29,17 @@ pub fn say_if_there_is_room(text: &str) {
 
 /// Writes data to stdout, with an end of line unless it has one.
 pub fn say_out(text: &str) {
-    let end = if text.ends_with('\n') { "" } else { "\n" };
-    drop(write!(io::stdout(), "{text}{end}"));
-    drop(io::stdout().flush());
+    write(&mut io::stdout(), text);
+}
+
+fn write(stream: &mut dyn Write, text: &str) {
+    let mut shown = Vec::with_capacity(text.len() + 1);
+    push_text(text, &mut shown);
+    if !text.ends_with('\n') {
+        shown.push(b'\n');
+    }
+    drop(stream.write_all(&shown));
+    drop(stream.flush());
 }
 
 /// Returns when nobody can read stdout any more: at once for a program at whose other end `head`
@@ -57,6 +68,11 @@ pub async fn stdout_is_closed() {
 
 /// The columns of the terminal behind stderr; 100 for anything else.
 pub fn stderr_columns() -> usize {
-    terminal_size::terminal_size_of(io::stderr())
-        .map_or(100, |(width, _)| usize::from(width.0).clamp(40, 120))
+    size_of(&Term::stderr()).map_or(100, |(_, columns)| columns.clamp(40, 120))
+}
+
+/// The rows and columns of a terminal, if it is one.
+pub(super) fn size_of(terminal: &Term) -> Option<(usize, usize)> {
+    let (rows, columns) = terminal.size_checked()?;
+    Some((rows.into(), columns.into()))
 }

@@ -1,41 +1,28 @@
-//! What a service may do to the terminal: colour its text, nothing else.
+//! The one filter between what is not ours and a terminal: text and colour pass, nothing else.
 //!
-//! One service among many must not move the cursor, clear the screen, set the title or reach the
-//! clipboard. [`Filter`] lets text and SGR sequences through, drops every other sequence, and
-//! turns a carriage return into what it leaves on the screen: the last version of the line. It
-//! keeps its state between blocks, as a sequence may be cut anywhere. Used by
-//! [`super::painter`], for terminals only: pipes and files get the bytes as they are.
+//! A service, a check or the name of a file must not move the cursor, clear the screen, set the
+//! title or reach the clipboard. [`Filter`] lets text and SGR sequences through, drops every other
+//! sequence, and turns a carriage return into what it leaves on the screen: the last version of the
+//! line. It keeps its state between blocks, as a sequence may be cut anywhere.
+//!
+//! [`super::painter`] uses it for what services print, and [`push_text`] for all that we say, in
+//! which anything of others may stand.
 
-/// The longest SGR sequence that is kept; true colour for both sides takes 40 bytes.
-const MAX_SGR: usize = 64;
-
-const ESC: u8 = 0x1b;
-const BEL: u8 = 0x07;
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-enum State {
-    #[default]
-    Ground,
-    /// After ESC.
-    Escape,
-    /// After ESC and an intermediate byte: a choice of character set, for one.
-    Intermediate,
-    /// After ESC [, until a final byte.
-    Csi,
-    /// In a string (OSC, DCS, SOS, PM, APC), until BEL or ESC \.
-    Text,
-    /// In a string, after ESC.
-    TextEscape,
-    /// After the byte 0xC2, which may begin a C1 control in UTF-8.
-    Lead,
-}
+use std::io::Write as _;
+use std::mem;
 
 /// The filter of one stream of one service.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Filter {
-    state: State,
-    /// The parameters of the control sequence that is being read.
-    parameters: Vec<u8>,
+    parser: vte::Parser,
+    line: Line,
+}
+
+/// What is known of the line at hand.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Line {
+    /// Whether something of it has come by.
+    is_begun: bool,
     /// Whether some text attribute is on.
     is_styled: bool,
     /// Whether the cursor was put back to the start of the line.
@@ -53,178 +40,137 @@ pub(super) struct Piece<'a> {
 /// Whether a line can be shown as it is. Deliberately without an early exit, so that it is
 /// compiled to a few vector instructions: almost every line is plain.
 pub(super) fn is_plain(line: &[u8]) -> bool {
+    let is_control = |byte: u8| (byte < 0x20 && byte != b'\t') || byte == 0x7f || byte == 0xc2;
     !line
         .iter()
         .fold(false, |is_special, &byte| is_special | is_control(byte))
 }
 
-/// Whether a byte is a control character, or may begin one.
-fn is_control(byte: u8) -> bool {
-    (byte < 0x20 && byte != b'\t') || byte == 0x7f || byte == 0xc2
+/// Appends text of one line or several, each of which ends with its attributes switched off.
+pub(super) fn push_text(text: &str, out: &mut Vec<u8>) {
+    let mut filter = Filter::default();
+    let piece = Piece {
+        is_continued: false,
+        head: b"",
+    };
+    for line in text.split_inclusive('\n') {
+        let text = line.strip_suffix('\n');
+        let whole = text.unwrap_or(line).as_bytes();
+        if is_plain(whole) {
+            out.extend_from_slice(whole);
+        } else {
+            filter.push(whole, &piece, out);
+            filter.end_line(out);
+        }
+        if text.is_some() {
+            out.push(b'\n');
+        }
+    }
 }
 
 impl Filter {
     /// Whether nothing is left over from the piece before.
     pub(super) fn is_at_rest(&self) -> bool {
-        self.state == State::Ground && !self.is_styled && !self.is_returned
+        self.line == Line::default()
     }
 
     /// Appends what of `bytes`, a piece of one line without its end, may be shown.
     pub(super) fn push(&mut self, bytes: &[u8], piece: &Piece<'_>, out: &mut Vec<u8>) {
-        let mut is_continued = piece.is_continued;
-        let mut start = out.len();
-        for &byte in bytes {
-            let begins_text = match self.state {
-                State::Ground => !is_control(byte),
-                State::Lead => !(0x80..0xa0).contains(&byte),
-                State::Escape
-                | State::Intermediate
-                | State::Csi
-                | State::Text
-                | State::TextEscape => false,
-            };
-            if begins_text && self.is_returned {
-                self.is_returned = false;
-                if is_continued {
-                    // What is on the screen cannot be taken back: the new version follows below.
-                    self.reset(out);
-                    out.push(b'\n');
-                    out.extend_from_slice(piece.head);
-                    is_continued = false;
-                    start = out.len();
-                } else {
-                    out.truncate(start);
-                    self.is_styled = false;
-                }
-            }
-            self.step(byte, out);
-        }
+        self.line.is_begun = true;
+        let mut screen = Screen {
+            line: &mut self.line,
+            is_continued: piece.is_continued,
+            head: piece.head,
+            start: out.len(),
+            out,
+        };
+        self.parser.advance(&mut screen, bytes);
     }
 
     /// Ends the line: an unfinished sequence is dropped, so that it cannot swallow the next line,
     /// and attributes are switched off.
     pub(super) fn end_line(&mut self, out: &mut Vec<u8>) {
-        self.state = State::Ground;
-        self.is_returned = false;
-        self.reset(out);
-    }
-
-    fn reset(&mut self, out: &mut Vec<u8>) {
-        if std::mem::take(&mut self.is_styled) {
-            out.extend_from_slice(b"\x1b[0m");
+        let line = mem::take(&mut self.line);
+        if line.is_begun {
+            self.parser = vte::Parser::new();
         }
-    }
-
-    fn step(&mut self, byte: u8, out: &mut Vec<u8>) {
-        self.state = match self.state {
-            State::Ground => self.ground(byte, out),
-            State::Escape => match byte {
-                b'[' => {
-                    self.parameters.clear();
-                    State::Csi
-                }
-                b']' | b'P' | b'X' | b'^' | b'_' => State::Text,
-                0x20..=0x2f => State::Intermediate,
-                ESC => State::Escape,
-                0x00..=0x1f | 0x30..=0xff => State::Ground,
-            },
-            State::Intermediate => match byte {
-                0x20..=0x2f => State::Intermediate,
-                ESC => State::Escape,
-                0x00..=0x1f | 0x30..=0xff => State::Ground,
-            },
-            State::Csi => self.csi(byte, out),
-            State::Text => match byte {
-                BEL => State::Ground,
-                ESC => State::TextEscape,
-                0x00..=0x06 | 0x08..=0x1a | 0x1c..=0xff => State::Text,
-            },
-            State::TextEscape if byte == b'\\' => State::Ground,
-            // A terminal takes any other ESC as the start of a new sequence.
-            State::TextEscape => {
-                self.state = State::Escape;
-                self.step(byte, out);
-                self.state
-            }
-            State::Lead => match byte {
-                0x9b => {
-                    self.parameters.clear();
-                    State::Csi
-                }
-                0x90 | 0x98 | 0x9d | 0x9e | 0x9f => State::Text,
-                0x80..=0x8f | 0x91..=0x97 | 0x99 | 0x9a | 0x9c => State::Ground,
-                0xa0..=0xbf => {
-                    out.extend_from_slice(&[0xc2, byte]);
-                    State::Ground
-                }
-                // No UTF-8. Left alone, the lead might find a second byte once what stands between
-                // has been dropped, and be a control after all.
-                0x00..=0x7f | 0xc0..=0xff => {
-                    out.extend_from_slice("\u{fffd}".as_bytes());
-                    self.ground(byte, out)
-                }
-            },
-        };
-    }
-
-    fn ground(&mut self, byte: u8, out: &mut Vec<u8>) -> State {
-        match byte {
-            ESC => return State::Escape,
-            0xc2 => return State::Lead,
-            b'\r' => self.is_returned = true,
-            b'\t' | 0x20..=0x7e | 0x80..=0xff => out.push(byte),
-            0x00..=0x1f | 0x7f => {}
-        }
-        State::Ground
-    }
-
-    fn csi(&mut self, byte: u8, out: &mut Vec<u8>) -> State {
-        match byte {
-            0x20..=0x3f => {
-                if self.parameters.len() <= MAX_SGR {
-                    self.parameters.push(byte);
-                }
-                State::Csi
-            }
-            b'm' => {
-                // `?`, `>` and the like make another sequence of it, one that sets a mode.
-                let is_sgr = self
-                    .parameters
-                    .iter()
-                    .all(|b| matches!(b, b'0'..=b'9' | b';' | b':'));
-                if is_sgr && self.parameters.len() <= MAX_SGR {
-                    out.extend_from_slice(b"\x1b[");
-                    out.extend_from_slice(&self.parameters);
-                    out.push(b'm');
-                    self.is_styled = !self.parameters.iter().all(|&b| b == b'0');
-                }
-                State::Ground
-            }
-            ESC => State::Escape,
-            0x00..=0x1a | 0x1c..=0x1f | 0x40..=0x6c | 0x6e..=0xff => State::Ground,
+        if line.is_styled {
+            out.extend_from_slice(RESET);
         }
     }
 }
 
-/// The text of a line without any sequence, for where it is cut and drawn over.
-pub(super) fn strip(line: &[u8]) -> String {
-    let mut filter = Filter::default();
-    let mut kept = Vec::with_capacity(line.len());
-    let piece = Piece {
-        is_continued: false,
-        head: b"",
-    };
-    let mut plain = Vec::with_capacity(line.len());
-    filter.push(line, &piece, &mut kept);
-    // What is left are SGR sequences, which are well formed.
-    let mut rest = kept.as_slice();
-    while let Some(at) = memchr::memchr(ESC, rest) {
-        plain.extend_from_slice(&rest[..at]);
-        let end = memchr::memchr(b'm', &rest[at..]).map_or(rest.len(), |end| at + end + 1);
-        rest = &rest[end..];
+const RESET: &[u8] = b"\x1b[0m";
+
+/// One piece of a line on its way to the screen.
+struct Screen<'a> {
+    line: &'a mut Line,
+    is_continued: bool,
+    head: &'a [u8],
+    /// Where the line begins in `out`.
+    start: usize,
+    out: &'a mut Vec<u8>,
+}
+
+impl Screen<'_> {
+    /// Makes room for the next version of the line. What is on the screen cannot be taken back:
+    /// then the new version follows below.
+    fn begin_again(&mut self) {
+        let was_styled = mem::take(&mut self.line.is_styled);
+        if mem::take(&mut self.is_continued) {
+            if was_styled {
+                self.out.extend_from_slice(RESET);
+            }
+            self.out.push(b'\n');
+            self.out.extend_from_slice(self.head);
+            self.start = self.out.len();
+        } else {
+            self.out.truncate(self.start);
+        }
     }
-    plain.extend_from_slice(rest);
-    String::from_utf8_lossy(&plain).into_owned()
+}
+
+impl vte::Perform for Screen<'_> {
+    fn print(&mut self, character: char) {
+        if character == '\u{7f}' {
+            return;
+        }
+        if mem::take(&mut self.line.is_returned) {
+            self.begin_again();
+        }
+        let mut encoded = [0; 4];
+        self.out
+            .extend_from_slice(character.encode_utf8(&mut encoded).as_bytes());
+    }
+
+    fn execute(&mut self, byte: u8) {
+        match byte {
+            b'\t' => self.print('\t'),
+            b'\r' => self.line.is_returned = true,
+            _ => {}
+        }
+    }
+
+    fn csi_dispatch(
+        &mut self,
+        parameters: &vte::Params,
+        intermediates: &[u8],
+        is_ignored: bool,
+        action: char,
+    ) {
+        // `?`, `>` and the like make another sequence of it, one that sets a mode.
+        if action != 'm' || !intermediates.is_empty() || is_ignored {
+            return;
+        }
+        let groups = parameters.iter().map(|group| {
+            let numbers: Vec<String> = group.iter().map(ToString::to_string).collect();
+            numbers.join(":")
+        });
+        let text = groups.collect::<Vec<_>>().join(";");
+        // A vector takes everything.
+        let _ = write!(self.out, "\x1b[{text}m");
+        self.line.is_styled = !parameters.iter().all(|group| group == [0]);
+    }
 }
 
 #[cfg(test)]
@@ -272,8 +218,8 @@ mod tests {
             "\x1bP+q\x1b\\",
             "\x1b(0",
             "\x1b[6n",
-            "\u{9b}2J",
-            "\u{9d}0;t\x07",
+            "\u{9b}",
+            "\u{9d}",
             "\u{85}",
             "\x07",
             "\x08",
@@ -316,10 +262,17 @@ mod tests {
     }
 
     #[test]
-    fn a_line_for_the_live_region_is_plain_text() {
+    fn what_we_say_keeps_its_lines_and_its_colours() {
+        let said = |text: &str| {
+            let mut out = Vec::new();
+            push_text(text, &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let ours = "\x1b[1;31merror:\x1b[0m no `x`\n\n  hint: y\n";
+        assert_eq!(said(ours), ours);
         assert_eq!(
-            strip(b"\x1b[1;32m   Compiling\x1b[0m serde\r"),
-            "   Compiling serde"
+            said("no `\x1b[2Jx\x1b]0;t`\nnext\x1b[32m"),
+            "no `x\nnext\x1b[32m\x1b[0m"
         );
     }
 

@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use console::Term;
+
+use super::direct::size_of;
 use super::frame::Size;
 use super::options::PrinterOptions;
 use super::queue::{CAPACITY, Delivery, Failure, Item, PATIENCE, Shared};
@@ -185,8 +188,7 @@ impl Printer {
         if !self.is_stdout_terminal {
             return None;
         }
-        let (width, _) = terminal_size::terminal_size_of(io::stdout())?;
-        Some(usize::from(width.0))
+        size_of(&Term::stdout()).map(|(_, columns)| columns)
     }
 
     /// Prints what is left and ends the thread. Waits for a slow reader, but not for one that
@@ -220,16 +222,8 @@ impl Drop for End {
 
 /// The size of the terminal behind stderr, or that of the classic one where there is none.
 fn terminal_size() -> Size {
-    terminal_size::terminal_size_of(io::stderr()).map_or(
-        Size {
-            columns: 80,
-            rows: 24,
-        },
-        |(width, height)| Size {
-            columns: usize::from(width.0),
-            rows: usize::from(height.0),
-        },
-    )
+    let (rows, columns) = size_of(&Term::stderr()).unwrap_or((24, 80));
+    Size { columns, rows }
 }
 
 #[cfg(test)]

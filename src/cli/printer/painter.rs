@@ -52,7 +52,6 @@ impl OpenLine {
 }
 
 /// Renders log blocks.
-#[derive(Debug)]
 pub(super) struct Painter {
     style: LogStyle,
     /// What stands before each line of a unit, as long as no name changes.

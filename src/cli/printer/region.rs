@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use super::frame::Size;
+use crate::cli::style::width;
 
 /// What is on the screen below the logs.
 #[derive(Debug)]
@@ -57,7 +58,7 @@ impl Region {
         } else if lines == self.lines {
             return;
         }
-        self.drawn = lines.iter().map(|line| console_width(line)).collect();
+        self.drawn = lines.iter().map(|line| width(line)).collect();
         self.bar.set_message(lines.join("\n"));
         self.lines = lines;
         self.pen.take(out);
@@ -83,17 +84,6 @@ impl Region {
         }
         out.extend_from_slice(b"\x1b[J");
     }
-}
-
-/// The cells of a line of ours, in which the only escape sequences are SGR.
-fn console_width(line: &str) -> usize {
-    let mut cells = 0;
-    let mut rest = line;
-    while let Some(at) = rest.find('\x1b') {
-        cells += crate::cli::style::width(&rest[..at]);
-        rest = rest[at..].split_once('m').map_or("", |(_, rest)| rest);
-    }
-    cells + crate::cli::style::width(rest)
 }
 
 /// Collects what `indicatif` draws.

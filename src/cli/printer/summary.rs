@@ -9,6 +9,7 @@ use super::words;
 use crate::cli::style::{Palette, Tone, pad, phase_tone, state_word, width};
 use crate::run::control::StackSnapshot;
 use crate::run::snapshot::{Phase, ServiceSnapshot};
+use crate::support::escape::plain;
 
 /// How summaries look.
 #[derive(Debug, Clone)]
@@ -202,7 +203,7 @@ pub(super) fn failure(failure: &Failure, logs: Option<&str>, palette: Palette) -
         text.push('\n');
         let bar = palette.paint(Tone::Bad, "│");
         for line in tail {
-            let line = super::escape::strip(line.trim_end_matches(['\n', '\r']).as_bytes());
+            let line = plain(line);
             text.push_str(format!("  {bar} {line}").trim_end());
             text.push('\n');
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::board::Board;
-use super::escape;
+use super::escape::push_text;
 use super::frame::{self, Size};
 use super::options::{Mode, PrinterOptions};
 use super::painter::{LogStyle, Painter};
@@ -20,6 +20,7 @@ use super::{json, words};
 use crate::cli::style::Palette;
 use crate::run::logs::log_file_name;
 use crate::run::snapshot::{Event, Notice, NoticeLevel, Phase, ServiceSnapshot};
+use crate::support::escape::plain;
 use crate::support::name::{ServiceName, UnitId};
 
 /// While the region is on the screen, output is gathered for this long, so that a busy service
@@ -160,7 +161,11 @@ impl Worker {
                 self.err.flush();
                 let buffer = self.out.buffer();
                 self.painter.close_line(buffer);
-                buffer.extend_from_slice(text.as_bytes());
+                if self.options.terminals.stdout {
+                    push_text(&text, buffer);
+                } else {
+                    buffer.extend_from_slice(text.as_bytes());
+                }
                 if !text.ends_with('\n') {
                     buffer.push(b'\n');
                 }
@@ -338,7 +343,15 @@ impl Worker {
         self.clear_region();
         self.close_lines();
         self.close_paragraph();
-        self.err.buffer().extend_from_slice(text.as_bytes());
+        match self.mode {
+            // A program reads it, and JSON has no control characters in the way.
+            Mode::Json if !self.options.terminals.stderr => {
+                self.err.buffer().extend_from_slice(text.as_bytes());
+            }
+            Mode::Live | Mode::Plain | Mode::Json | Mode::Quiet => {
+                push_text(text, self.err.buffer());
+            }
+        }
         self.err.flush_if_large();
     }
 
@@ -401,7 +414,7 @@ impl Worker {
         let is_pending = self.board.is_pending();
         let last_lines = self.shared.take_last_lines(is_pending);
         for (unit, line) in last_lines {
-            self.board.set_last_line(&unit, &escape::strip(&line));
+            self.board.set_last_line(&unit, &plain(&line));
         }
         let now = (self.world.now)();
         let is_visible = self.region.as_ref().is_some_and(Region::is_visible);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Align, Cell, Table};
+use super::{Cell, Table};
 use crate::cli::printer::words;
 use crate::cli::style::{Tone, phase_tone, state_word};
 use crate::run::control::StackSnapshot;
@@ -15,14 +15,7 @@ use crate::support::duration;
 /// Columns in which nothing stands (no service ever ended, say) are left out.
 pub fn services<'a>(services: impl IntoIterator<Item = &'a ServiceSnapshot>, now: u64) -> Table {
     let mut table = Table::new([
-        ("SERVICE", Align::Left),
-        ("STATE", Align::Left),
-        ("SINCE", Align::Right),
-        ("PID", Align::Right),
-        ("ADDRESS", Align::Left),
-        ("EXIT", Align::Left),
-        ("RESTARTS", Align::Right),
-        ("REASON", Align::Left),
+        "SERVICE", "STATE", "SINCE", "PID", "ADDRESS", "EXIT", "RESTARTS", "REASON",
     ]);
     for service in services {
         let restarts = service.attempt.saturating_sub(1);
@@ -46,7 +39,7 @@ pub fn services<'a>(services: impl IntoIterator<Item = &'a ServiceSnapshot>, now
             words::why(service).unwrap_or_default().into(),
         ]);
     }
-    table.without_empty_columns()
+    table
 }
 
 /// `shop: 3 services, 2 healthy, 1 failed`.

@@ -7,6 +7,8 @@
 
 use memchr::{memchr, memchr2_iter, memrchr};
 
+use crate::support::escape::plain;
+
 /// How much of a line is kept, in characters.
 const LINE_LENGTH: usize = 400;
 
@@ -57,7 +59,7 @@ fn find_at(places: impl Iterator<Item = usize>, bytes: &[u8], ports: &[u16]) -> 
         }
         let start = memrchr(b'\n', &bytes[..at]).map_or(0, |end| end + 1);
         let end = memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |length| at + length);
-        let line = super::strip_escapes(&String::from_utf8_lossy(&bytes[start..end]));
+        let line = plain(&bytes[start..end]);
         let line = line.trim();
         if is_complaint(&line.to_ascii_lowercase(), ports) {
             return Some(line.chars().take(LINE_LENGTH).collect());

@@ -69,7 +69,7 @@ fn finds_the_url_of_the_port_and_no_other() {
         ("see https://example.org/ or localhost:8003", None),
     ];
     for (text, url) in cases {
-        let text = strip_escapes(text);
+        let text = plain(text);
         assert_eq!(find_url(&text, 8003).as_deref(), url, "{text}");
     }
 }

@@ -102,5 +102,5 @@ fn a_screen_that_becomes_narrower_keeps_its_logs_and_no_rest_of_the_region() {
 
 #[test]
 fn wide_characters_and_colours_are_measured() {
-    assert_eq!(console_width("\x1b[1;31m日本\x1b[0m ok"), 7);
+    assert_eq!(width("\x1b[1;31m日本\x1b[0m ok"), 7);
 }

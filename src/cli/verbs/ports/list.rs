@@ -7,7 +7,7 @@ use crate::cli::args::{ListFormat, PortsArgs};
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Invocation;
 use crate::cli::style::Tone;
-use crate::cli::table::{Align, Cell, Table};
+use crate::cli::table::{Cell, Table};
 use crate::cli::verbs::runtime;
 use crate::cli::verbs::up::warn;
 use crate::support::protocol::Protocol;
@@ -74,14 +74,14 @@ fn empty(is_whole: bool, has_more: bool) -> String {
 
 fn table(rows: &[PortRow], place: &Place) -> Table {
     let mut table = Table::new([
-        ("PROJECT", Align::Left),
-        ("SERVICE", Align::Left),
-        ("NAME", Align::Left),
-        ("PORT", Align::Left),
-        ("STATE", Align::Left),
-        ("PID", Align::Right),
-        ("ADDRESS", Align::Left),
-        ("DIRECTORY", Align::Left),
+        "PROJECT",
+        "SERVICE",
+        "NAME",
+        "PORT",
+        "STATE",
+        "PID",
+        "ADDRESS",
+        "DIRECTORY",
     ]);
     for row in rows {
         table.push([
