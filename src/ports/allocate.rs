@@ -9,16 +9,14 @@ use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 
+use super::choice::{self, Answer, Claim, Effort, Miss, NoPlan, Plan, Reason, Terrain};
 use super::descriptors::{ensure_descriptors, soft_limit};
 use super::hold::{Blanks, Hold, HoldError};
-use super::choice::{self, Answer, Claim, Effort, Miss, NoPlan, Plan, Reason, Terrain};
 use super::ledger::{Ledger, PortRow, Session};
+use super::numbers::{self, BROWSER_REFUSED, KernelPorts, PortSet, browser_refuses, overlap};
 use super::problem::{Asked, Occupant, PortError, PortWarning, RangesOf, Refused};
 use super::reclaim::take_or_reclaim;
 use super::request::{Owner, Pool, PortKey, PortRequest, Want};
-use super::numbers::{
-    self, BROWSER_REFUSED, KernelPorts, PortSet, browser_refuses, overlap,
-};
 use super::sockets;
 use super::who::{holder_among, holders_in};
 use crate::support::protocol::Protocol;

@@ -12,8 +12,8 @@ use std::collections::HashMap;
 use crate::support::port_range::PortRange;
 use crate::support::protocol::Protocol;
 
-use super::request::{Pool, PortKey, PortRequest, Want};
 use super::numbers::{PortSet, ProtocolSet};
+use super::request::{Pool, PortKey, PortRequest, Want};
 
 /// How hard a port is tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use super::allocate::stopped;
 use super::descriptors::ensure_descriptors;
 use super::hold::{Hold, HoldError};
 use super::ledger::{GRANT_MILLIS, GrantRow, Ledger, LedgerWarning, Session};
-use super::problem::{LeftOut, PortError, RangesOf};
 use super::numbers::{self, KernelPorts, PortSet};
+use super::problem::{LeftOut, PortError, RangesOf};
 use super::who::holders_in;
 
 /// Whether nothing at all is on TCP `port`, on any address. An answer for this instant only:

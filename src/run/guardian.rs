@@ -4,16 +4,18 @@
 //! supervisor's end. Should the supervisor be killed, every process of the stack becomes the
 //! guardian's child (both are subreapers), and it stops them all by the table that the two share.
 
+mod stop;
+
 use std::time::{Duration, Instant};
 
-use nix::libc::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGTERM};
+use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM};
 use nix::sys::signal::{SigSet, Signal};
 
 use super::process::{
-    LOOK_AGAIN, Received, Row, Sender, SharedTable, everything_below, group_of, is_anything_below,
-    reap_all, signal_group, signal_process, wait_for_signal,
+    Received, Sender, SharedTable, has_children, reap_all, signal_process, wait_for_signal,
 };
 use super::snapshot::Exit;
+use stop::Stopper;
 
 /// The signals that the guardian waits for; blocked before the supervisor is forked.
 pub(crate) const SIGNALS: [Signal; 6] = [
@@ -30,9 +32,6 @@ pub const STROKE: Duration = Duration::from_millis(500);
 
 /// The stroke at which the supervisor is not asked any more.
 const LAST_STROKE: u32 = 3;
-
-/// How long what was killed may take to vanish.
-const KILL_LIMIT: Duration = Duration::from_secs(2);
 
 /// How the watch ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,32 +57,31 @@ pub(crate) fn watch(
     on_loss: &dyn Fn(i32),
 ) -> Watch {
     let mut strokes = Strokes::default();
+    let mut stopper = Stopper::new();
     loop {
         let Some(Received { signal, sender }) = wait_for_signal(signals, None) else {
             continue;
         };
         match signal {
             SIGCHLD => {
-                let end = reap_all()
-                    .into_iter()
-                    .find(|reaped| reaped.pid == supervisor);
+                let end = reap_all().find(|reaped| reaped.pid == supervisor);
                 match end.map(|reaped| reaped.exit) {
                     Some(Exit::Code(code)) => {
                         // Nothing can be left here, unless the supervisor's own sweep was beaten.
-                        if is_anything_left(table) {
-                            stop_tree(signals, table, Duration::ZERO);
+                        if has_children() {
+                            stopper.stop(signals, table, Duration::ZERO);
                         }
                         return Watch::Ended(code);
                     }
                     Some(Exit::Signal(signal)) => {
                         on_loss(signal);
                         // Whoever pressed three times has waited long enough.
-                        let longest = if strokes.count >= LAST_STROKE {
+                        let limit = if strokes.count >= LAST_STROKE {
                             Duration::ZERO
                         } else {
                             Duration::MAX
                         };
-                        let is_anything_left = stop_tree(signals, table, longest);
+                        let is_anything_left = stopper.stop(signals, table, limit);
                         return Watch::Lost {
                             signal,
                             is_anything_left,
@@ -137,104 +135,4 @@ impl Strokes {
         }
         self.count
     }
-}
-
-/// Stops everything below this process. Every service gets its stop signal and its own grace
-/// period, none longer than `longest`; then everything is killed. Returns whether anything is left.
-fn stop_tree(signals: &SigSet, table: &SharedTable, longest: Duration) -> bool {
-    let begun = Instant::now();
-    let rows = ask_to_stop(table);
-    let mut deadlines: Vec<(i32, Duration)> = rows
-        .iter()
-        .map(|row| (row.pid, row.grace.min(longest)))
-        .collect();
-    deadlines.sort_by_key(|&(_, after)| after);
-    let mut deadlines = deadlines.into_iter().peekable();
-    let last = rows
-        .iter()
-        .map(|row| row.grace)
-        .max()
-        .unwrap_or(Duration::from_secs(2));
-    let last = last.min(longest);
-    loop {
-        reap_all();
-        if !is_anything_left(table) {
-            return false;
-        }
-        let waited = begun.elapsed();
-        while let Some((pid, _)) = deadlines.next_if(|&(_, after)| after <= waited) {
-            if below(table).any(|(_, group)| group == Some(pid)) {
-                signal_group(pid, SIGKILL);
-            }
-        }
-        if waited >= last {
-            break;
-        }
-        let next = deadlines
-            .peek()
-            .map_or(last, |&(_, after)| after)
-            .saturating_sub(waited)
-            .min(LOOK_AGAIN);
-        // A stroke now means: do not wait.
-        if wait_for_signal(signals, Some(next))
-            .is_some_and(|received| matches!(received.signal, SIGINT | SIGTERM))
-        {
-            break;
-        }
-    }
-    kill_tree(signals, table)
-}
-
-/// Asks everything below this process to end, everybody once: a service's group by the service's
-/// own stop signal, what has left its group (and every check that was running) by SIGTERM. Returns
-/// the services of which something is there.
-fn ask_to_stop(table: &SharedTable) -> Vec<Row> {
-    let below: Vec<(i32, Option<i32>)> = below(table).collect();
-    let mut rows = table.rows();
-    // A leader that has ended may have given its number to a stranger: only a group with somebody
-    // in it who hangs below us is the one that was meant.
-    rows.retain(|row| below.iter().any(|&(_, group)| group == Some(row.pid)));
-    for row in &rows {
-        signal_group(row.pid, row.stop_signal);
-        signal_group(row.pid, SIGCONT);
-    }
-    for (pid, group) in below {
-        if !rows.iter().any(|row| group == Some(row.pid)) {
-            signal_process(pid, SIGTERM);
-            signal_process(pid, SIGCONT);
-        }
-    }
-    rows
-}
-
-/// Kills everything below this process until nothing is left. Returns whether anything is.
-fn kill_tree(signals: &SigSet, table: &SharedTable) -> bool {
-    let begun = Instant::now();
-    while begun.elapsed() < KILL_LIMIT {
-        for (pid, _) in below(table) {
-            signal_process(pid, SIGKILL);
-        }
-        reap_all();
-        if !is_anything_left(table) {
-            return false;
-        }
-        wait_for_signal(signals, Some(Duration::from_millis(20)));
-    }
-    true
-}
-
-/// Everything below this process: pid and group.
-fn below(table: &SharedTable) -> impl Iterator<Item = (i32, Option<i32>)> {
-    everything_below(&sessions(table))
-        .into_iter()
-        .map(|pid| (pid, group_of(pid)))
-}
-
-fn is_anything_left(table: &SharedTable) -> bool {
-    is_anything_below(&sessions(table))
-}
-
-/// The sessions that the services lead.
-fn sessions(table: &SharedTable) -> Vec<i32> {
-    table.rows().into_iter().map(|row| row.pid).collect()
 }

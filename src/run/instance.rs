@@ -5,15 +5,13 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use fs_err as fs;
 use serde::{Deserialize, Serialize};
 
 use super::process::{ProcessId, boot_id, is_suspended};
 use crate::plan::instance_id;
-use crate::support::fs::create_private_dir;
+use crate::support::fs::{create_private_dir, open_private};
 use crate::support::name::ProjectName;
 
 /// One running copy, or where one would run.
@@ -97,13 +95,28 @@ impl Instance {
         let local = self.project_dir.join(".stack");
         if self.dir.starts_with(&local) {
             create_private_dir(&local)?;
-            let ignore = local.join(".gitignore");
-            if !ignore.exists() {
-                fs::write(ignore, "*\n")?;
+            // One that is there stays as it is, a link too.
+            if let Ok(mut ignore) = File::create_new(local.join(".gitignore")) {
+                ignore.write_all(b"*\n")?;
             }
         }
         create_private_dir(&self.dir)?;
-        create_private_dir(&self.log_dir())
+        create_private_dir(&self.log_dir())?;
+        self.refuse_links()
+    }
+
+    /// Fails where one of the directories is a symbolic link: a repository that was cloned may
+    /// bring one, and what is written here would go to a place that its author has chosen.
+    fn refuse_links(&self) -> io::Result<()> {
+        for path in [&self.project_dir.join(".stack"), &self.dir, &self.log_dir()] {
+            if path.is_symlink() && path.starts_with(&self.project_dir) {
+                return Err(io::Error::other(format!(
+                    "`{}` is a symbolic link; remove it",
+                    path.display()
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The log files.
@@ -133,20 +146,10 @@ impl Instance {
 
     /// Tries to become the one that runs this instance.
     pub fn lock(&self) -> io::Result<LockAttempt> {
+        self.refuse_links()?;
         let path = self.lock_path();
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|error| {
-                io::Error::new(
-                    error.kind(),
-                    format!("failed to open `{}`: {error}", path.display()),
-                )
-            })?;
+        let mut options = OpenOptions::new();
+        let file = open_private(&path, options.read(true).write(true).create(true))?;
         match file.try_lock() {
             Ok(()) => {
                 // What the last holder wrote must not be taken for a word of this one.
@@ -160,7 +163,7 @@ impl Instance {
 
     /// Who runs this instance now. Only reads: no file is made.
     pub fn holder(&self) -> Option<Holder> {
-        let file = File::open(self.lock_path()).ok()?;
+        let file = open_to_read(&self.lock_path()).ok()?;
         match file.try_lock_shared() {
             Err(TryLockError::WouldBlock) => read_holder(&self.lock_path()),
             Ok(()) | Err(TryLockError::Error(_)) => None,
@@ -169,14 +172,18 @@ impl Instance {
 
     /// Whether the lock is held by anybody, even if nothing can be read of it.
     pub fn is_locked(&self) -> bool {
-        File::open(self.lock_path())
+        open_to_read(&self.lock_path())
             .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 }
 
+fn open_to_read(path: &Path) -> io::Result<File> {
+    open_private(path, OpenOptions::new().read(true))
+}
+
 fn read_holder(path: &Path) -> Option<Holder> {
     let mut text = String::new();
-    File::open(path).ok()?.read_to_string(&mut text).ok()?;
+    open_to_read(path).ok()?.read_to_string(&mut text).ok()?;
     serde_json::from_str(&text).ok()
 }
 

@@ -7,12 +7,13 @@
 use std::fs::File;
 use std::os::fd::OwnedFd;
 
+use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::pipe2;
 
 use super::guardian::{self, SIGNALS, Watch};
 use super::process::{
     Forked, SharedTable, become_subreaper, block_for_waiting, detach, fork, is_ignored,
-    parent_lifeline,
 };
 
 pub use super::process::ForkError;
@@ -70,10 +71,10 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 /// Becomes guardian and supervisor, and in the background a client that goes on as well.
 ///
-/// `units` is how many rows the shared table has; `background` is the file that takes what a
-/// supervisor without a terminal has to say. Must be called while there is a single thread.
-pub fn fork_roles(units: usize, background: Option<&File>) -> Result<Role, ForkError> {
-    let table = SharedTable::new(units)?;
+/// `background` is the file that takes what a supervisor without a terminal has to say. Must be
+/// called while there is a single thread.
+pub fn fork_roles(background: Option<&File>) -> Result<Role, ForkError> {
+    let table = SharedTable::new()?;
     let ignores_hangup = background.is_some() || is_ignored(Signal::SIGHUP);
     if let Some(log) = background {
         if let Forked::Parent(guardian) = fork()? {
@@ -87,7 +88,7 @@ pub fn fork_roles(units: usize, background: Option<&File>) -> Result<Role, ForkE
     // Blocked before the fork, so that not even the first moment's SIGCHLD or Ctrl-C is missed. The
     // supervisor lets them through once its handlers stand.
     let signals = block_for_waiting(&SIGNALS)?;
-    let (lifeline_reader, lifeline_writer) = parent_lifeline()?;
+    let (lifeline_reader, lifeline_writer) = pipe2(OFlag::O_CLOEXEC)?;
     let guardian_pid = nix::unistd::getpid().as_raw();
     match fork()? {
         Forked::Parent(supervisor) => Ok(Role::Guardian(Guardian {

@@ -1,33 +1,46 @@
 //! Leases: which processes this instance has started, kept where the next `stack` finds them
 //! should supervisor and guardian both be killed.
 //!
-//! A text file with one line of fixed length for each unit. Each child writes its own pid into its
-//! line between fork and exec, so there is no moment in which a process exists that no lease names.
-//! Beside the pid stand two clock readings, from before and after the fork: a process is the one
-//! that was meant only if it started between them, in the boot that the first line names.
+//! A text file with one line of fixed length for each unit that there is. Each child writes its own
+//! pid into its line between fork and exec, so there is no moment in which a process exists that no
+//! lease names. Beside the pid stand two clock readings, from before and after the fork: a process
+//! is the one that was meant only if it started between them, in the boot and the pid namespace that
+//! the first line names.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::process::{LeaseSlot, ProcessId, boot_id, clock_ticks, now_ticks};
+use super::process::{LeaseLine, ProcessId, Slot, boot_id, clock_ticks, now_ticks, pid_namespace};
+use crate::support::fs::open_private;
 use crate::support::name::{ServiceName, UnitId};
 
 /// The length of a line, its end included: a pid, two clock readings, a name of 63 bytes and a
 /// replica's number fit.
 const LINE: usize = 128;
 
+/// How many lines the file grows by, so that a disk that fills up later finds the room taken.
+const CHUNK: usize = 64;
+
+/// How long a child may take from the first clock reading to its own line, in seconds. It writes
+/// within the fork itself; a minute covers a machine that stalls.
+const WRITE_LIMIT: u64 = 60;
+
 /// The lease file of a running supervisor.
 #[derive(Debug)]
 pub(crate) struct LeaseFile {
     path: PathBuf,
     file: File,
-    names: Vec<UnitId>,
-    ticks_per_second: u64,
+    /// Whose each slot is.
+    units: Vec<Option<UnitId>>,
+    /// The slots that were given back.
+    free: Vec<Slot>,
+    /// How many lines the file has room for.
+    lines: usize,
     line: [u8; LINE],
 }
 
@@ -37,48 +50,87 @@ pub(crate) struct Lease {
     /// Its pid.
     pub(crate) pid: i32,
     /// The unit it was started for.
-    pub(crate) unit: String,
+    pub(crate) unit: UnitId,
     /// When it was started at the earliest and at the latest, in clock ticks since boot.
     window: (u64, u64),
 }
 
 impl LeaseFile {
     /// Starts a new file, with no process in it.
-    pub(crate) fn create(path: &Path, names: Vec<UnitId>) -> io::Result<Self> {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(path)?;
-        let mut text = padded(&format!("boot {}", boot_id())).to_vec();
-        for name in &names {
-            let name = shown(name);
-            text.extend(padded(&format!("{:>10} {:>14} {:>14} {name}", "-", 0, 0)));
-        }
-        file.write_all(&text)?;
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        let file = open_private(path, OpenOptions::new().write(true).create(true))?;
+        file.set_len(0)?;
+        file.write_all_at(&padded(&heading()), 0)?;
         Ok(Self {
             path: path.to_path_buf(),
             file,
-            names,
-            ticks_per_second: clock_ticks(),
+            units: Vec::new(),
+            free: Vec::new(),
+            lines: 0,
             line: [b' '; LINE],
         })
     }
 
-    /// The slot into which a child of `unit` writes itself.
-    pub(crate) fn slot(&mut self, unit: usize) -> Option<LeaseSlot<'_>> {
-        let name = shown(self.names.get(unit)?);
+    /// A slot for a unit, its own until it is [released](Self::release). The error is that there is
+    /// no room for so many units.
+    pub(crate) fn take(&mut self, unit: UnitId) -> io::Result<Slot> {
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => Slot::at(self.units.len()).ok_or_else(|| {
+                io::Error::other(format!("a stack has room for {} units", self.units.len()))
+            })?,
+        };
+        if slot.number() >= self.lines {
+            // Should the disk be full already, the children's own writes fail likewise, and a
+            // service starts all the same: its mark still names it.
+            let empty = padded("-").repeat(CHUNK);
+            drop(self.file.write_all_at(&empty, offset(slot)));
+            self.lines += CHUNK;
+        }
+        if slot.number() == self.units.len() {
+            self.units.push(None);
+        }
+        self.units[slot.number()] = Some(unit);
+        Ok(slot)
+    }
+
+    /// Takes the slot of a unit of which nothing is left, for another one.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for units that go while the stack runs")
+    )]
+    pub(crate) fn release(&mut self, slot: Slot) {
+        self.clear(slot);
+        if self.units[slot.number()].take().is_some() {
+            self.free.push(slot);
+        }
+    }
+
+    /// The line into which a child writes itself.
+    pub(crate) fn line(&mut self, slot: Slot) -> Option<LeaseLine<'_>> {
+        let name = shown(self.units[slot.number()].as_ref()?);
         let earliest = now_ticks().saturating_sub(1);
-        // The child writes its line within the fork itself; a minute covers a machine that stalls.
-        let latest = earliest + 60 * self.ticks_per_second;
+        let latest = earliest + WRITE_LIMIT * clock_ticks();
         self.line = padded(&format!("{:>10} {earliest:>14} {latest:>14} {name}", ""));
-        let offset = i64::try_from((unit + 1) * LINE).ok()?;
-        Some(LeaseSlot {
+        Some(LeaseLine {
             file: self.file.as_fd(),
-            offset,
+            offset: i64::try_from(offset(slot)).ok()?,
             text: &self.line,
         })
+    }
+
+    /// Notes that the child of a slot has been started: whatever gets its pid from now on is
+    /// another process.
+    pub(crate) fn note_started(&self, slot: Slot) {
+        let latest = format!("{:>14}", now_ticks());
+        drop(self.file.write_at(latest.as_bytes(), offset(slot) + 26));
+    }
+
+    /// Notes that nothing of a unit's attempt is left.
+    pub(crate) fn clear(&self, slot: Slot) {
+        // A lease too many is harmless: the next reader compares start times.
+        let nobody = format!("{:>10}", "-");
+        drop(self.file.write_at(nobody.as_bytes(), offset(slot)));
     }
 
     /// Removes the file: nothing that it could name is left.
@@ -86,20 +138,21 @@ impl LeaseFile {
         // One too many costs the next start a search and nothing else.
         drop(fs::remove_file(&self.path));
     }
+}
 
-    /// Notes that nothing of a unit's attempt is left.
-    pub(crate) fn clear(&self, unit: usize) {
-        // A lease too many is harmless: the next reader compares start times.
-        let _ = self.file.write_at(
-            format!("{:>10}", "-").as_bytes(),
-            ((unit + 1) * LINE) as u64,
-        );
-    }
+/// Where a slot's line begins, behind the heading.
+fn offset(slot: Slot) -> u64 {
+    ((slot.number() + 1) * LINE) as u64
+}
+
+/// The first line: where the pids of the others mean something.
+fn heading() -> String {
+    format!("boot {} pids {}", boot_id(), pid_namespace())
 }
 
 /// A unit in one word: `@` is in no service's name.
-fn shown(name: &UnitId) -> String {
-    format!("{}@{}", name.service, name.replica)
+fn shown(unit: &UnitId) -> String {
+    format!("{}@{}", unit.service, unit.replica)
 }
 
 fn padded(text: &str) -> [u8; LINE] {
@@ -110,47 +163,54 @@ fn padded(text: &str) -> [u8; LINE] {
     line
 }
 
-/// The leases that a dead supervisor left; empty when there is no file, or it is of another boot.
+/// The leases that a dead supervisor left; empty when there is no file, or its pids mean nothing
+/// here.
 pub(crate) fn read(path: &Path) -> Vec<Lease> {
     let Ok(text) = fs::read_to_string(path) else {
         return Vec::new();
     };
     let mut lines = text.lines();
-    let boot = lines
-        .next()
-        .and_then(|line| line.trim_end().strip_prefix("boot "));
-    if boot != Some(boot_id().as_str()) {
+    if lines.next().map(str::trim_end) != Some(heading().as_str()) {
         return Vec::new();
     }
-    lines
-        .filter_map(|line| {
-            let mut words = line.split_ascii_whitespace();
-            let pid = words.next()?.parse().ok()?;
-            let window = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-            Some(Lease {
-                pid,
-                unit: words.next()?.to_owned(),
-                window,
-            })
-        })
-        .collect()
+    lines.filter_map(parse).collect()
+}
+
+fn parse(line: &str) -> Option<Lease> {
+    let mut words = line.split_ascii_whitespace();
+    let pid = words.next()?.parse().ok()?;
+    let window: (u64, u64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    let (service, replica) = words.next()?.split_once('@')?;
+    let unit = UnitId {
+        service: ServiceName::new(service).ok()?,
+        replica: replica.parse().ok()?,
+    };
+    // Nobody who writes leases leaves more time than this.
+    let is_narrow = window.1.saturating_sub(window.0) <= (WRITE_LIMIT + 1) * clock_ticks();
+    is_narrow.then_some(Lease { pid, unit, window })
 }
 
 impl Lease {
-    /// The unit, if that is what the file names.
-    pub(crate) fn unit_name(&self) -> Option<UnitId> {
-        let (service, replica) = self.unit.split_once('@')?;
-        Some(UnitId {
-            service: ServiceName::new(service).ok()?,
-            replica: replica.parse().ok()?,
-        })
+    /// Whether this is the process that was meant.
+    pub(crate) fn names(&self, process: ProcessId) -> bool {
+        self.pid == process.pid && (self.window.0..=self.window.1).contains(&process.start_time)
     }
 
     /// The process of the lease, if that very process still runs.
     pub(crate) fn process(&self) -> Option<ProcessId> {
-        let process = ProcessId::of(self.pid)?;
-        let is_meant = (self.window.0..=self.window.1).contains(&process.start_time);
-        (is_meant && process.is_alive()).then_some(process)
+        ProcessId::of(self.pid).filter(|process| self.names(*process) && process.is_alive())
+    }
+}
+
+#[cfg(test)]
+impl LeaseFile {
+    /// Writes into a slot's line what a child with this pid writes that starts at `started`.
+    pub(crate) fn write_as_child(&mut self, slot: Slot, pid: i32, started: u64) {
+        let unit = shown(self.units[slot.number()].as_ref().unwrap());
+        let line = format!("{pid:>10} {started:>14} {started:>14} {unit}");
+        self.file
+            .write_all_at(&padded(&line), offset(slot))
+            .unwrap();
     }
 }
 
@@ -158,55 +218,101 @@ impl Lease {
 mod tests {
     use super::*;
 
-    fn names() -> Vec<UnitId> {
-        ["db", "api"]
-            .map(|name| UnitId::first(ServiceName::new(name).unwrap()))
-            .to_vec()
+    fn unit(name: &str) -> UnitId {
+        UnitId::first(ServiceName::new(name).unwrap())
+    }
+
+    /// A lease file in a directory of its own, with two units.
+    fn leases() -> (tempfile::TempDir, LeaseFile, [Slot; 2]) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut file = LeaseFile::create(&directory.path().join("leases")).unwrap();
+        let slots = ["db", "api"].map(|name| file.take(unit(name)).unwrap());
+        (directory, file, slots)
     }
 
     #[test]
     fn a_lease_names_the_process_that_was_started_and_no_other() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("leases");
-        let mut file = LeaseFile::create(&path, names()).unwrap();
-        assert_eq!(read(&path), []);
-        let mut child = std::process::Command::new("sleep")
-            .arg("60")
-            .spawn()
-            .unwrap();
-        let pid = i32::try_from(child.id()).unwrap();
-        let slot = file.slot(1).unwrap();
-        let (offset, mut text) = (u64::try_from(slot.offset).unwrap(), slot.text.to_vec());
-        text[..10].copy_from_slice(format!("{pid:>10}").as_bytes());
-        file.file.write_at(&text, offset).unwrap();
-
-        let leases = read(&path);
+        let (_directory, mut file, [_, api]) = leases();
+        assert_eq!(read(&file.path), []);
+        let own = ProcessId::of(nix::unistd::getpid().as_raw()).unwrap();
+        file.write_as_child(api, own.pid, own.start_time);
+        let leases = read(&file.path);
         assert_eq!(leases.len(), 1);
-        assert_eq!(leases[0].unit, "api@1");
-        assert_eq!(leases[0].unit_name().as_ref(), Some(&names()[1]));
-        assert_eq!(leases[0].process().map(|process| process.pid), Some(pid));
+        assert_eq!(leases[0].unit, unit("api"));
+        assert_eq!(leases[0].process(), Some(own));
 
-        // The same pid, started long ago, is somebody else's.
-        let forged = Lease {
-            window: (0, 1),
-            ..leases[0].clone()
-        };
-        assert_eq!(forged.process(), None);
-        file.clear(1);
-        assert_eq!(read(&path), []);
-        child.kill().unwrap();
-        child.wait().unwrap();
+        // The same pid, started at another time, is somebody else's.
+        file.write_as_child(api, own.pid, own.start_time - 1);
+        assert_eq!(read(&file.path)[0].process(), None);
+        file.clear(api);
+        assert_eq!(read(&file.path), []);
     }
 
     #[test]
-    fn leases_of_another_boot_name_nobody() {
+    fn a_pid_that_is_given_again_after_the_start_is_another_process() {
+        let (_directory, mut file, [db, _]) = leases();
+        let (text, place) = {
+            let line = file.line(db).unwrap();
+            (line.text.to_vec(), u64::try_from(line.offset).unwrap())
+        };
+        let mut text = text;
+        text[..10].copy_from_slice(format!("{:>10}", 4711).as_bytes());
+        file.file.write_all_at(&text, place).unwrap();
+        let window = || {
+            let window = read(&file.path)[0].window;
+            window.1 - window.0
+        };
+        assert!(window() >= WRITE_LIMIT * clock_ticks());
+        file.note_started(db);
+        assert!(window() <= clock_ticks());
+    }
+
+    #[test]
+    fn slots_are_given_to_units_that_come_later() {
+        let (_directory, mut file, [db, api]) = leases();
+        file.write_as_child(db, 41, 1);
+        file.write_as_child(api, 42, 1);
+        file.release(db);
+        let web = file.take(unit("web")).unwrap();
+        assert_eq!(web, db);
+        let more: Vec<Slot> = (0..200)
+            .map(|number| file.take(unit(&format!("more{number}"))).unwrap())
+            .collect();
+        let last = *more.last().unwrap();
+        file.write_as_child(last, 43, 1);
+        let named = read(&file.path);
+        let named: Vec<(i32, &str)> = named
+            .iter()
+            .map(|lease| (lease.pid, lease.unit.service.as_str()))
+            .collect();
+        assert_eq!(named, [(42, "api"), (43, "more199")]);
+    }
+
+    #[test]
+    fn leases_that_nobody_here_has_written_name_nobody() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("leases");
-        fs::write(
-            &path,
-            "boot another\n         1              0 99999999999999 db\n",
-        )
-        .unwrap();
-        assert_eq!(read(&path), []);
+        let own = ProcessId::of(nix::unistd::getpid().as_raw()).unwrap();
+        let count = |heading: &str, window: (u64, u64)| {
+            let (pid, (from, to)) = (own.pid, window);
+            fs::write(
+                &path,
+                format!("{heading}\n{pid:>10} {from:>14} {to:>14} db@1\n"),
+            )
+            .unwrap();
+            read(&path)
+                .iter()
+                .filter(|lease| lease.process().is_some())
+                .count()
+        };
+        let exact = (own.start_time, own.start_time);
+        assert_eq!(count(&heading(), exact), 1);
+        // Another boot, another pid namespace, and a window as wide as time.
+        assert_eq!(
+            count(&format!("boot another pids {}", pid_namespace()), exact),
+            0
+        );
+        assert_eq!(count(&format!("boot {} pids 1", boot_id()), exact), 0);
+        assert_eq!(count(&heading(), (0, 10_000_000_000_000)), 0);
     }
 }

@@ -1,18 +1,21 @@
 //! Ending what a killed supervisor and guardian left behind: reap, never adopt.
 //!
 //! What belongs to the instance is known by three things: the leases, the sessions they lead, and
-//! the mark in every service's environment. The round is repeated until nothing new is found, since
-//! a dying process may start others.
+//! the mark in every service's environment; and it is all that descends from these. One reading of
+//! `/proc` answers for all of them. It is repeated until nothing is found, since a dying process may
+//! start others.
 
 use std::collections::{HashMap, HashSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::libc::{SIGCONT, SIGKILL, SIGTERM};
 
 use super::lease;
-use super::process::{ProcessId, descendants, environment_has, session_members, signal_process};
+use super::process::{ProcessId, ProcessTree, ancestors, signal_process};
 use crate::support::name::UnitId;
+use crate::support::proc::read_file;
 
 /// How long leftovers may take after SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
@@ -37,20 +40,19 @@ pub struct Leftovers {
 /// where its supervisor or its guardian has ended everything. Whoever asks has seen that nobody has
 /// the lock.
 pub fn running(lease_path: &Path) -> HashMap<UnitId, i32> {
-    let leases = lease::read(lease_path);
-    let alive = leases.iter().filter(|lease| lease.process().is_some());
-    alive
-        .filter_map(|lease| Some((lease.unit_name()?, lease.pid)))
+    lease::read(lease_path)
+        .into_iter()
+        .filter(|lease| lease.process().is_some())
+        .map(|lease| (lease.unit, lease.pid))
         .collect()
 }
 
 /// Leaves a lease as one does who is killed, for tests: that `pid` was started for `unit`.
 #[cfg(test)]
 pub(crate) fn leave(lease_path: &Path, unit: &UnitId, pid: i32) {
-    let boot = super::process::boot_id();
-    let (service, replica) = (&unit.service, unit.replica);
-    let text = format!("boot {boot}\n{pid} 0 {} {service}@{replica}\n", u64::MAX);
-    fs_err::write(lease_path, text).unwrap();
+    let mut file = lease::LeaseFile::create(lease_path).unwrap();
+    let slot = file.take(unit.clone()).unwrap();
+    file.write_as_child(slot, pid, ProcessId::of(pid).unwrap().start_time);
 }
 
 /// Ends every process of an instance that has no supervisor any more. Blocks. The caller holds the
@@ -61,38 +63,24 @@ pub fn reap(instance: &str, lease_path: &Path) -> Leftovers {
     if !lease_path.exists() {
         return Leftovers::default();
     }
-    let leases = lease::read(lease_path);
-    let first = find(instance, &leases);
-    if first.is_empty() {
-        return Leftovers::default();
-    }
+    let mut search = Search::new(instance, lease_path);
     let mut seen: HashSet<ProcessId> = HashSet::new();
     let begun = Instant::now();
-    let mut asked: HashSet<ProcessId> = HashSet::new();
     loop {
-        let mut found = find(instance, &leases);
-        // Who was seen once is followed to its end: without its parent, or with an environment of
-        // its own, it may not be found a second time.
-        found.extend(seen.iter().filter(|process| process.is_alive()));
-        seen.extend(&found);
-        if found.is_empty() {
-            return Leftovers {
-                ended: seen.len(),
-                remaining: Vec::new(),
-            };
-        }
+        let found = search.find(&seen);
         let waited = begun.elapsed();
-        if waited > GRACE + KILL_LIMIT {
+        if found.is_empty() || waited > GRACE + KILL_LIMIT {
             let remaining: Vec<i32> = found.iter().map(|process| process.pid).collect();
             return Leftovers {
-                ended: seen.len() - remaining.len(),
+                ended: seen.len().saturating_sub(remaining.len()),
                 remaining,
             };
         }
         for process in found {
+            let is_new = seen.insert(process);
             if waited >= GRACE {
                 signal_process(process.pid, SIGKILL);
-            } else if asked.insert(process) {
+            } else if is_new {
                 signal_process(process.pid, SIGTERM);
                 signal_process(process.pid, SIGCONT);
             }
@@ -101,16 +89,78 @@ pub fn reap(instance: &str, lease_path: &Path) -> Leftovers {
     }
 }
 
-/// The living processes of an instance.
-fn find(instance: &str, leases: &[lease::Lease]) -> HashSet<ProcessId> {
-    let mut pids: HashSet<i32> = HashSet::new();
-    for process in leases.iter().filter_map(lease::Lease::process) {
-        pids.extend(descendants(process.pid));
-        pids.extend(session_members(process.pid));
+/// How the processes of a dead instance are known.
+struct Search {
+    leases: Vec<lease::Lease>,
+    /// What the environment of each has.
+    mark: Vec<u8>,
+    /// This process and those it descends from: none of them is ever ended.
+    above: Vec<i32>,
+    /// Whose processes may be ended, where that is not for the kernel to say: what a user's file
+    /// names is not for root to kill unless it is that user's.
+    only_user: Option<u32>,
+    /// Holds the environment that is looked at.
+    environment: Vec<u8>,
+}
+
+/// How much of an environment is searched for the mark.
+const ENVIRONMENT: usize = 256 * 1024;
+
+impl Search {
+    fn new(instance: &str, lease_path: &Path) -> Self {
+        let file_owner = fs_err::symlink_metadata(lease_path).map_or(0, |file| file.uid());
+        let is_root = nix::unistd::geteuid().is_root();
+        Self {
+            leases: lease::read(lease_path),
+            mark: format!("STACK_INSTANCE={instance}").into_bytes(),
+            above: ancestors(nix::unistd::getpid().as_raw()).collect(),
+            only_user: (is_root && file_owner != 0).then_some(file_owner),
+            environment: vec![0; ENVIRONMENT],
+        }
     }
-    pids.extend(environment_has(&format!("STACK_INSTANCE={instance}")));
-    pids.into_iter()
-        .filter_map(ProcessId::of)
-        .filter(|process| process.is_alive())
-        .collect()
+
+    /// The living processes of the instance. Those that were `seen` once are followed to their end:
+    /// without its parent, or with an environment of its own, one may not be found a second time.
+    fn find(&mut self, seen: &HashSet<ProcessId>) -> Vec<ProcessId> {
+        let tree = ProcessTree::read();
+        let living = |pid| tree.get(pid).filter(|stat| !stat.has_ended());
+        let leased: HashSet<i32> = self
+            .leases
+            .iter()
+            .filter(|lease| living(lease.pid).is_some_and(|stat| lease.names(stat.into())))
+            .filter(|lease| self.may_be_ended(lease.pid))
+            .map(|lease| lease.pid)
+            .collect();
+        let mut roots = Vec::new();
+        for stat in tree.all() {
+            let is_known = leased.contains(&stat.pid)
+                || leased.contains(&stat.session)
+                || seen.contains(&stat.into());
+            if is_known || self.is_marked(stat.pid) {
+                roots.push(stat.pid);
+            }
+        }
+        roots.retain(|&pid| self.may_be_ended(pid));
+        let found = tree.with_descendants(roots).into_iter();
+        found
+            .filter(|stat| !stat.has_ended() && self.may_be_ended(stat.pid))
+            .map(|stat| ProcessId::from(&stat))
+            .collect()
+    }
+
+    fn may_be_ended(&self, pid: i32) -> bool {
+        let owner = || fs_err::metadata(format!("/proc/{pid}")).map(|process| process.uid());
+        pid > 1
+            && !self.above.contains(&pid)
+            && self
+                .only_user
+                .is_none_or(|user| owner().is_ok_and(|owner| owner == user))
+    }
+
+    fn is_marked(&mut self, pid: i32) -> bool {
+        let length = read_file(pid, "environ", &mut self.environment).unwrap_or(0);
+        self.environment[..length]
+            .split(|&byte| byte == 0)
+            .any(|entry| entry == self.mark)
+    }
 }

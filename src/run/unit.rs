@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::process::Slot;
 use super::snapshot::{Exit, Phase, PortSnapshot, ServiceSnapshot};
 use super::state::{Failure, Health, Machine, Settings, State};
 use super::unit_ports::UnitPorts;
@@ -37,6 +38,8 @@ pub(crate) enum RunningProbe {
 #[derive(Debug)]
 pub(crate) struct Unit {
     pub(crate) plan: UnitPlan,
+    /// Its place in the shared table and in the lease file.
+    pub(crate) slot: Slot,
     pub(crate) machine: Machine,
     /// The schedule of the present attempt's checks.
     pub(crate) health: Option<Health>,
@@ -88,7 +91,7 @@ pub(crate) struct StopWish {
 }
 
 impl Unit {
-    pub(crate) fn new(plan: UnitPlan, ports: UnitPorts) -> Self {
+    pub(crate) fn new(plan: UnitPlan, ports: UnitPorts, slot: Slot) -> Self {
         let machine = Machine::new(Settings {
             policy: plan.restart,
             success_exit_codes: plan.success_exit_codes.clone(),
@@ -97,6 +100,7 @@ impl Unit {
             is_shell_line: plan.execution.is_shell_line,
         });
         Self {
+            slot,
             machine,
             health: None,
             probes: HashMap::new(),

@@ -1,10 +1,12 @@
 //! Files that are written whole or not at all.
 
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use nix::libc;
 
 /// Replaces `path` by `bytes`: a temporary file in the same directory, `fsync`, `rename`.
 ///
@@ -12,13 +14,14 @@ use fs_err as fs;
 /// old file is untouched and no temporary file is left. A symbolic link is followed. The mode of an
 /// existing file is kept; a new file gets `mode`.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    replace(path, bytes, mode, true)
+    replace(&resolve_links(path)?, bytes, mode, true)
 }
 
-/// As [`write_atomically`], without waiting for the disk.
+/// As [`write_atomically`] for a file of this program's own: without waiting for the disk, and a
+/// symbolic link is replaced, not followed.
 ///
-/// For files whose last version may be lost in a power cut, and that are written while somebody
-/// waits: a reader still sees the old file or the new one, but `fsync` costs milliseconds.
+/// Its last version may be lost in a power cut, and it is written while somebody waits: a reader
+/// still sees the old file or the new one, but `fsync` costs milliseconds.
 pub fn write_atomically_unsynced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     replace(path, bytes, mode, false)
 }
@@ -33,13 +36,12 @@ pub fn read_small(path: &str) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> {
-    let target = resolve_links(path)?;
+fn replace(target: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> {
     let directory = target
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    let mode = match fs::metadata(&target) {
+    let mode = match fs::symlink_metadata(target) {
         Ok(metadata) => metadata.permissions().mode() & 0o7777,
         Err(error) if error.kind() == io::ErrorKind::NotFound => mode,
         Err(error) => return Err(error),
@@ -49,10 +51,10 @@ fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()
         .prefix(&format!(".{name}.stack-"))
         .permissions(PermissionsExt::from_mode(0o600))
         .tempfile_in(directory)
-        .map_err(|error| name_file(&error, &target))?;
+        .map_err(|error| name_file(&error, target))?;
     temporary
         .write_all(bytes)
-        .map_err(|error| name_file(&error, &target))?;
+        .map_err(|error| name_file(&error, target))?;
     temporary
         .as_file()
         .set_permissions(PermissionsExt::from_mode(mode))?;
@@ -60,11 +62,11 @@ fn replace(path: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()
         temporary
             .as_file()
             .sync_all()
-            .map_err(|error| name_file(&error, &target))?;
+            .map_err(|error| name_file(&error, target))?;
     }
     temporary
-        .persist(&target)
-        .map_err(|error| name_file(&error.error, &target))?;
+        .persist(target)
+        .map_err(|error| name_file(&error.error, target))?;
     // The rename itself must survive a power cut; a file system that cannot do this says so with
     // an error that changes nothing for the caller.
     if durable && let Ok(handle) = fs::File::open(directory) {
@@ -120,19 +122,44 @@ pub fn create_private_dir(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens `path` for appending, creating it with mode 0600.
-pub fn open_private_append(path: &Path) -> io::Result<std::fs::File> {
-    std::fs::OpenOptions::new()
-        .append(true)
-        .create(true)
+/// Opens a file that is this program's own, made with mode 0600 where `options` make one.
+///
+/// A repository that was cloned may bring a link of that name, or a FIFO on which everybody who
+/// opens it waits: nothing but a regular file that has no other name is opened.
+pub fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let failed = |kind, reason: &str| {
+        io::Error::new(
+            kind,
+            format!("failed to open `{}`: {reason}", path.display()),
+        )
+    };
+    let file = options
         .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)
-        .map_err(|error| {
-            io::Error::new(
-                error.kind(),
-                format!("failed to open `{}`: {error}", path.display()),
-            )
-        })
+        .map_err(|error| match error.raw_os_error() {
+            Some(libc::ELOOP) => failed(error.kind(), "it is a symbolic link"),
+            _ => failed(error.kind(), &error.to_string()),
+        })?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(failed(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
+    }
+    if metadata.nlink() > 1 {
+        return Err(failed(
+            io::ErrorKind::InvalidInput,
+            "it has a second name (a hard link)",
+        ));
+    }
+    Ok(file)
+}
+
+/// Opens a file of this program's own for appending, creating it with mode 0600.
+pub fn open_private_append(path: &Path) -> io::Result<File> {
+    open_private(path, OpenOptions::new().append(true).create(true))
 }
 
 #[cfg(test)]
@@ -154,6 +181,29 @@ mod tests {
             fs::metadata(&target).unwrap().permissions().mode() & 0o7777,
             0o640
         );
+    }
+
+    #[test]
+    fn a_file_of_our_own_is_never_opened_through_a_link() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("precious"), "precious").unwrap();
+        fs::os::unix::fs::symlink("precious", path("link")).unwrap();
+        fs::hard_link(path("precious"), path("second")).unwrap();
+        nix::unistd::mkfifo(&path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for (name, reason) in [
+            ("link", "symbolic link"),
+            ("second", "hard link"),
+            ("fifo", "No such device or address"),
+        ] {
+            let error = open_private_append(&path(name)).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+        let error = open_private(&path("fifo"), OpenOptions::new().read(true)).unwrap_err();
+        assert!(error.to_string().contains("not a regular file"), "{error}");
+        write_atomically_unsynced(&path("link"), b"new", 0o600).unwrap();
+        assert!(fs::symlink_metadata(path("link")).unwrap().is_file());
+        assert_eq!(fs::read_to_string(path("precious")).unwrap(), "precious");
     }
 
     #[test]

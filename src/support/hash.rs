@@ -4,10 +4,12 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 /// FNV-1a, 64 bits. Stable over releases and machines, unlike the standard library's hasher; it
 /// names things and guards nothing.
-pub fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+pub fn fnv1a<'a>(bytes: impl IntoIterator<Item = &'a u8>) -> u64 {
+    bytes
+        .into_iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
 }
 
 /// A random number; the standard library seeds its hash keys from the kernel's generator.

@@ -1,6 +1,6 @@
 //! Small things that every room may use: names, port ranges, durations, text, files.
 //!
-//! Nothing here knows about stacks, processes or terminals. A thing belongs here when two rooms
+//! Nothing here knows about stacks or terminals. A thing belongs here when two rooms
 //! that may not import each other both need it.
 
 pub mod clock;
@@ -11,6 +11,7 @@ pub mod fs;
 pub mod hash;
 pub mod name;
 pub mod port_range;
+pub mod proc;
 pub mod protocol;
 #[cfg(test)]
 pub(crate) mod testing;

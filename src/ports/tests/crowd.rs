@@ -113,7 +113,10 @@ fn fifty_processes_at_once_never_share_a_port() {
         assert_eq!((wanted, found), (EACH, 1));
         assert_eq!(holders.len(), STACKS * EACH);
         for holder in &holders {
-            assert!(holder.process.is_some() && holder.stack.is_some(), "{holder}");
+            assert!(
+                holder.process.is_some() && holder.stack.is_some(),
+                "{holder}"
+            );
         }
         // With them gone, every port is free again at once.
         drop(stacks);

@@ -175,7 +175,11 @@ fn gravity(observed: &PortState) -> u8 {
 }
 
 /// One transport of one port: whose sockets are on it.
-fn judge<'a>(here: impl Iterator<Item = &'a Socket>, known: &Known, elsewhere: &[u16]) -> PortState {
+fn judge<'a>(
+    here: impl Iterator<Item = &'a Socket>,
+    known: &Known,
+    elsewhere: &[u16],
+) -> PortState {
     let mut own = None;
     let mut unseen = None;
     for socket in here {

@@ -64,9 +64,7 @@ fn both_ends_of_a_connection_know_each_other_and_leave_something() {
         drop((accepted, server, client));
         let left = sockets_on(8000, &[]).unwrap();
         assert!(left.iter().all(|socket| {
-            socket.state == SocketRole::Leftover
-                && socket.process.is_none()
-                && socket.uid.is_none()
+            socket.state == SocketRole::Leftover && socket.process.is_none() && socket.uid.is_none()
         }));
         assert!(!left.is_empty());
     });

@@ -5,8 +5,6 @@ use std::os::fd::OwnedFd;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use crate::run::process::pipe;
-
 /// How much a pipe holds when there are few services. Four reads' worth: a flooding service is
 /// woken once for each round of the pump instead of once for each read.
 const LARGE_PIPE: i32 = 256 * 1024;
@@ -20,7 +18,8 @@ const LARGE_PIPE_SERVICES: usize = 64;
 /// Both ends are closed by exec. The read end never blocks; the write end does, as programs expect
 /// of their standard output.
 pub fn pipe_pair(services: usize) -> io::Result<(OwnedFd, OwnedFd)> {
-    let (read_end, write_end) = pipe()?;
+    let (read_end, write_end) = io::pipe()?;
+    let (read_end, write_end) = (OwnedFd::from(read_end), OwnedFd::from(write_end));
     // The flag belongs to the open file, and each end is one of its own.
     fcntl(&read_end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
     if services <= LARGE_PIPE_SERVICES {

@@ -8,14 +8,14 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use memchr::memrchr;
 
 use super::index::{self, RECORD_LENGTH, Record};
 use crate::run::snapshot::{LogStream, Notice, NoticeLevel};
-use crate::support::fs::{create_private_dir, open_private_append};
+use crate::support::fs::{create_private_dir, open_private, open_private_append};
 use crate::support::name::{ServiceName, UnitId};
 
 /// How often it is looked whether somebody emptied or removed an open log, in nanoseconds.
@@ -246,12 +246,8 @@ impl OpenLog {
     fn open(dir: &Path, log_path: &Path, index_path: &Path) -> io::Result<Self> {
         create_private_dir(dir)?;
         let log = open_private_append(log_path)?;
-        let mut index = File::options()
-            .read(true)
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(index_path)?;
+        let mut options = File::options();
+        let mut index = open_private(index_path, options.read(true).append(true).create(true))?;
         let end = index::recover(&log, &mut index)?;
         let index_end = index.metadata()?.len();
         Ok(Self {

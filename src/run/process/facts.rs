@@ -1,106 +1,236 @@
-//! Which processes there are and how they hang together. What is read from `/proc` stands in
-//! `linux/facts.rs`.
+//! Which processes there are and how they hang together.
 
 use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
 
+use fs_err as fs;
+use nix::errno::Errno;
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{SysconfVar, getpid, sysconf};
 use serde::{Deserialize, Serialize};
 
-use super::system::facts::{children_of, is_zombie, parent_of, session_of, start_time};
 use crate::support::name::{ServiceName, UnitId};
+use crate::support::proc::Stat;
 
 /// A process, told apart from a later one with the same pid by its start time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct ProcessId {
     /// The pid.
     pub(crate) pid: i32,
-    /// When it started, in ticks of [`now_ticks`](super::now_ticks): on Linux field 22 of
-    /// `/proc/<pid>/stat`.
+    /// When it started, in clock ticks since boot.
     pub(crate) start_time: u64,
 }
 
 impl ProcessId {
     /// The process that now has `pid`.
     pub(crate) fn of(pid: i32) -> Option<Self> {
-        start_time(pid).map(|start_time| Self { pid, start_time })
+        Stat::of(pid).map(|stat| Self::from(&stat))
     }
 
-    /// Whether that very process still exists and is no zombie.
+    /// Whether that very process still exists and has not ended.
     pub(crate) fn is_alive(self) -> bool {
-        start_time(self.pid) == Some(self.start_time) && !is_zombie(self.pid)
+        Stat::of(self.pid).is_some_and(|stat| self == Self::from(&stat) && !stat.has_ended())
     }
 }
 
+impl From<&Stat> for ProcessId {
+    fn from(stat: &Stat) -> Self {
+        Self {
+            pid: stat.pid,
+            start_time: stat.started,
+        }
+    }
+}
+
+/// The random id of this boot of the machine.
+pub(crate) fn boot_id() -> String {
+    fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .map(|text| text.trim().to_owned())
+        .unwrap_or_default()
+}
+
+/// The pid namespace of this process, by its inode; 0 if it cannot be read.
+pub(crate) fn pid_namespace() -> u64 {
+    fs::metadata("/proc/self/ns/pid").map_or(0, |file| file.ino())
+}
+
+/// How many clock ticks a second has; start times count in them.
+pub(crate) fn clock_ticks() -> u64 {
+    let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten();
+    ticks
+        .and_then(|ticks| u64::try_from(ticks).ok())
+        .unwrap_or(100)
+}
+
+/// The time in clock ticks since boot, by which the start of processes is told.
+pub(crate) fn now_ticks() -> u64 {
+    let ticks_per_second = clock_ticks();
+    clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(0, |time| {
+        let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+        let nanos = u64::try_from(time.tv_nsec()).unwrap_or(0);
+        seconds * ticks_per_second + nanos * ticks_per_second / 1_000_000_000
+    })
+}
+
+/// The direct children of a process, zombies included.
+fn children_of(pid: i32) -> Vec<i32> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    let texts = tasks
+        .flatten()
+        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    texts.flat_map(|text| pids_in(&text)).collect()
+}
+
+/// The direct children of this process, zombies included.
+///
+/// Orphans become the children of a subreaper's main thread, and only that one starts processes
+/// here, so one file has them all. The kernel may leave an entry out when another child ends while
+/// the file is read (proc(5)), so it is read until two readings agree.
+pub(crate) fn own_children() -> Vec<i32> {
+    let path = format!("/proc/self/task/{}/children", getpid());
+    let read = || fs::read_to_string(&path).unwrap_or_default();
+    let mut text = read();
+    for _ in 0..OWN_CHILDREN_READINGS {
+        let again = read();
+        if again == text {
+            break;
+        }
+        text = again;
+    }
+    pids_in(&text)
+}
+
+fn pids_in(text: &str) -> Vec<i32> {
+    let pids = text.split_ascii_whitespace();
+    pids.filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// How often the list of children is read again at most, in a storm of ends.
+const OWN_CHILDREN_READINGS: usize = 8;
+
+/// Whether any child is left, zombies included. With a subreaper this is the proof that a whole
+/// tree is gone: an orphan anywhere below would be our child.
+pub(crate) fn has_children() -> bool {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    !matches!(waitid(Id::All, flags), Err(Errno::ECHILD))
+}
+
 /// A process and everything below it, as far as parents go: what has left by a double fork hangs
-/// below the supervisor instead, or below nobody where there are no subreapers.
+/// below the supervisor instead. Costs as much as there is below it; who asks about many processes
+/// at once reads a [`ProcessTree`](super::ProcessTree).
 pub(crate) fn descendants(root: i32) -> Vec<i32> {
     let mut found = vec![root];
-    let mut seen: HashSet<i32> = HashSet::from([root]);
+    let mut seen = HashSet::from([root]);
     let mut next = 0;
     while let Some(&pid) = found.get(next) {
         next += 1;
-        for child in children_of(pid) {
-            if seen.insert(child) {
-                found.push(child);
-            }
-        }
+        found.extend(
+            children_of(pid)
+                .into_iter()
+                .filter(|&child| seen.insert(child)),
+        );
     }
     found
 }
 
+/// Whether a process was stopped by a signal.
+pub(crate) fn is_suspended(pid: i32) -> bool {
+    Stat::of(pid).is_some_and(|stat| stat.state == b'T')
+}
+
 /// The process group of a process.
 pub(crate) fn group_of(pid: i32) -> Option<i32> {
-    nix::unistd::getpgid(Some(nix::unistd::Pid::from_raw(pid)))
-        .ok()
-        .map(nix::unistd::Pid::as_raw)
+    Some(Stat::of(pid)?.group)
+}
+
+/// The session of a process.
+pub(crate) fn session_of(pid: i32) -> Option<i32> {
+    Some(Stat::of(pid)?.session)
 }
 
 /// Whether a shell with job control stands above a process: an ancestor in its session, but in
 /// another group. Without one nobody could continue the group once it has stopped.
 pub(crate) fn has_job_control(pid: i32) -> bool {
-    let (group, session) = (group_of(pid), session_of(pid));
-    let mut next = pid;
-    // A pid that is reused meanwhile could make a circle of these steps.
-    for _ in 0..ANCESTORS {
-        let Some(parent) = parent_of(next).filter(|&parent| parent > 0) else {
-            return false;
-        };
-        if session_of(parent) != session {
-            return false;
-        }
-        if group_of(parent) != group {
-            return true;
-        }
-        next = parent;
-    }
-    false
+    let Some(own) = Stat::of(pid) else {
+        return false;
+    };
+    ancestors(pid)
+        .map_while(Stat::of)
+        .take_while(|stat| stat.session == own.session)
+        .any(|stat| stat.group != own.group)
 }
 
 /// A process, its parent, its grandparent and so on.
 pub(crate) fn ancestors(pid: i32) -> impl Iterator<Item = i32> {
-    let parent = |&pid: &i32| parent_of(pid).filter(|&parent| parent > 0);
+    let parent = |&pid: &i32| {
+        let parent = Stat::of(pid)?.parent;
+        (parent > 0).then_some(parent)
+    };
+    // A pid that is reused meanwhile could make a circle of these steps.
     std::iter::successors(Some(pid), parent).take(ANCESTORS)
 }
 
 /// How far up anybody is looked for.
 const ANCESTORS: usize = 64;
 
-/// The unit that a process was started for, if an environment of these entries is marked for
-/// `instance`.
-pub(super) fn unit_in<'a>(
-    entries: &(impl Iterator<Item = &'a [u8]> + Clone),
-    instance: &str,
-) -> Option<UnitId> {
-    let value = |key: &str| {
-        entries.clone().find_map(|item| {
-            let text = std::str::from_utf8(item).ok()?;
-            text.strip_prefix(key)?.strip_prefix('=').map(str::to_owned)
+/// What the environment of a process, as it was at exec, says about whose it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Marks<'a> {
+    /// The id of the instance.
+    pub(crate) instance: &'a [u8],
+    /// The service.
+    pub(crate) service: &'a [u8],
+    /// The number of the replica.
+    pub(crate) replica: &'a [u8],
+}
+
+impl<'a> Marks<'a> {
+    /// The marks among the entries of an environment, each of which ends with a NUL.
+    pub(crate) fn in_environment(bytes: &'a [u8]) -> Option<Self> {
+        let value = |key: &[u8]| {
+            let mut entries = bytes.split(|&byte| byte == 0);
+            entries.find_map(|entry| entry.strip_prefix(key)?.strip_prefix(b"="))
+        };
+        Some(Self {
+            instance: value(b"STACK_INSTANCE")?,
+            service: value(b"STACK_SERVICE")?,
+            replica: value(b"STACK_REPLICA")?,
         })
-    };
-    if value("STACK_INSTANCE")? != instance {
-        return None;
     }
-    Some(UnitId {
-        service: ServiceName::new(&value("STACK_SERVICE")?).ok()?,
-        replica: value("STACK_REPLICA")?.parse().ok()?,
-    })
+
+    /// The unit that they name.
+    fn unit(&self) -> Option<UnitId> {
+        let text = |bytes| std::str::from_utf8(bytes).ok();
+        Some(UnitId {
+            service: ServiceName::new(text(self.service)?).ok()?,
+            replica: text(self.replica)?.parse().ok()?,
+        })
+    }
+}
+
+/// The unit of `instance` that a process was started for, by the marks in its environment.
+pub(crate) fn unit_mark(pid: i32, instance: &str) -> Option<UnitId> {
+    let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let marks = Marks::in_environment(&bytes)?;
+    (marks.instance == instance.as_bytes()).then(|| marks.unit())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_told_by_the_marks_in_its_environment() {
+        let marks = Marks::in_environment(
+            b"PATH=/bin\0STACK_INSTANCE=shop-1\0STACK_REPLICA=2\0STACK_SERVICES=x\0STACK_SERVICE=web\0",
+        )
+        .unwrap();
+        let unit = marks.unit().unwrap();
+        assert_eq!(marks.instance, b"shop-1");
+        assert_eq!((unit.service.as_str(), unit.replica), ("web", 2));
+        assert_eq!(Marks::in_environment(b"STACK_INSTANCE=shop-1\0"), None);
+    }
 }

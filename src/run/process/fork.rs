@@ -1,12 +1,9 @@
 //! Becoming two processes: client and guardian, guardian and supervisor.
 
-use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::prctl;
 use nix::unistd::{ForkResult, Pid, setsid};
-
-use super::system::{open_descriptors, pipe, thread_count};
 
 /// Which of the two processes this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +43,8 @@ pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// Forks, if the process has a single thread and has never made a runtime.
 #[expect(unsafe_code, reason = "fork(2)")]
 pub(crate) fn fork() -> Result<Forked, ForkError> {
-    let threads = thread_count();
-    if threads != 1 {
+    let threads = numbers_in("/proc/self/task").len();
+    if threads > 1 {
         return Err(ForkError::Threads(threads));
     }
     if HAS_RUNTIME.load(Ordering::Relaxed) {
@@ -76,8 +73,7 @@ pub(crate) fn detach(log: &std::fs::File) -> nix::Result<()> {
 /// waits for, a lock. Everything of our own is closed on exec, so what is not is none of ours.
 #[expect(unsafe_code, reason = "close(2) of descriptors that nothing here owns")]
 fn close_inherited() {
-    let open = open_descriptors();
-    for descriptor in open.into_iter().filter(|&descriptor| descriptor > 2) {
+    for descriptor in numbers_in("/proc/self/fd").into_iter().filter(|&it| it > 2) {
         // SAFETY: numbers only. A descriptor without the flag was open before `main` and belongs
         // to no value of this program, which opens all of its own with the flag.
         unsafe {
@@ -89,12 +85,20 @@ fn close_inherited() {
     }
 }
 
-/// A pipe that tells its reader when the process that keeps the writing end has gone, however it
-/// went: (reader, writer), both closed on exec.
-pub(crate) fn parent_lifeline() -> nix::Result<(OwnedFd, OwnedFd)> {
-    let (reader, writer) = pipe()?;
-    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok((reader, writer))
+/// The entries of a directory of `/proc/self` that are numbers.
+fn numbers_in(directory: &str) -> Vec<i32> {
+    fs_err::read_dir(directory)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect()
+}
+
+/// Makes every orphan below this process its child (prctl(2), `PR_SET_CHILD_SUBREAPER`). The
+/// attribute is not inherited by a fork.
+pub(crate) fn become_subreaper() -> nix::Result<()> {
+    prctl::set_child_subreaper(true)
 }
 
 #[cfg(test)]

@@ -9,21 +9,20 @@ mod kill;
 mod reap;
 mod signals;
 mod spawn;
-#[path = "linux/mod.rs"]
-mod system;
 mod table;
+mod tree;
 
-pub(crate) use facts::{ProcessId, ancestors, descendants, group_of, has_job_control};
+pub(crate) use facts::{
+    Marks, ProcessId, ancestors, boot_id, clock_ticks, descendants, group_of, has_children,
+    has_job_control, is_suspended, now_ticks, own_children, pid_namespace, session_of, unit_mark,
+};
 pub use fork::ForkError;
-pub(crate) use fork::{Forked, detach, fork, parent_lifeline, runtime};
+pub(crate) use fork::{Forked, become_subreaper, detach, fork, runtime};
 pub(crate) use kill::{signal_group, signal_process};
 pub(crate) use reap::{Reaped, reap_all};
-pub(crate) use signals::{Received, Sender, block_for_waiting, is_ignored, stop_self, unblock_all};
-pub(crate) use spawn::{LeaseSlot, SpawnError, SpawnStep, Spawner, Stdio, Target};
-pub(crate) use system::facts::{
-    boot_id, children_of, clock_ticks, environment_has, everything_below, is_suspended, now_ticks,
-    possible_strays, session_members, session_of, unit_mark,
+pub(crate) use signals::{
+    Received, Sender, block_for_waiting, is_ignored, stop_self, unblock_all, wait_for_signal,
 };
-pub(crate) use system::signals::wait_for_signal;
-pub(crate) use system::{LOOK_AGAIN, become_subreaper, has_children, is_anything_below, pipe};
-pub(crate) use table::{Row, SharedTable};
+pub(crate) use spawn::{LeaseLine, SpawnError, SpawnStep, Spawner, Stdio, Target};
+pub(crate) use table::{Row, SharedTable, Slot, UnitKey};
+pub(crate) use tree::{ProcessTree, push};

@@ -4,7 +4,6 @@
 use nix::errno::Errno;
 use nix::libc;
 
-use super::system::ended_strays;
 use crate::run::snapshot::Exit;
 
 /// A child that has ended and was reaped.
@@ -16,21 +15,12 @@ pub(crate) struct Reaped {
     pub(crate) exit: Exit,
 }
 
-/// Reaps every child that has ended, known or not. Never blocks.
+/// Reaps every child that has ended, known or not, one after the other. Never blocks.
 ///
 /// As a subreaper we are also the parent of every orphan below us, so pids that nobody knows are
 /// normal here.
-pub(crate) fn reap_all() -> Vec<Reaped> {
-    let mut reaped = Vec::new();
-    while let Some(one) = reap_one() {
-        reaped.push(one);
-    }
-    // How they ended is known to nobody, and nobody asks.
-    reaped.extend(ended_strays().into_iter().map(|pid| Reaped {
-        pid,
-        exit: Exit::Code(0),
-    }));
-    reaped
+pub(crate) fn reap_all() -> impl Iterator<Item = Reaped> {
+    std::iter::from_fn(reap_one)
 }
 
 /// Reaps one child that has ended, if there is one. Never blocks.

@@ -1,5 +1,8 @@
-//! Signals of a process that waits for them one by one: the guardian.
+//! Signals of a process that waits for them one by one: the guardian. The kernel tells who sent one.
 
+use std::time::Duration;
+
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{SigSet, Signal};
 
@@ -35,8 +38,8 @@ pub(crate) fn is_ignored(signal: Signal) -> bool {
     action.sa_sigaction == libc::SIG_IGN
 }
 
-/// Blocks the signals that [`wait_for_signal`](super::wait_for_signal) is to return. Must be called before the first
-/// child exists, or its end could be missed.
+/// Blocks the signals that [`wait_for_signal`] is to return. Must be called before the first child
+/// exists, or its end could be missed.
 pub(crate) fn block_for_waiting(signals: &[Signal]) -> nix::Result<SigSet> {
     let set: SigSet = signals.iter().copied().collect();
     set.thread_block()?;
@@ -51,4 +54,57 @@ pub(crate) fn unblock_all() -> nix::Result<()> {
 /// Stops this process, as Ctrl-Z would; returns when somebody continues it.
 pub(crate) fn stop_self() -> nix::Result<()> {
     nix::sys::signal::raise(Signal::SIGSTOP)
+}
+
+/// Waits for one of the blocked signals; `None` on a time-out.
+#[expect(
+    unsafe_code,
+    reason = "sigtimedwait(2): nix offers no form that returns the sender"
+)]
+pub(crate) fn wait_for_signal(set: &SigSet, timeout: Option<Duration>) -> Option<Received> {
+    let limit = timeout.map(|timeout| libc::timespec {
+        tv_sec: libc::time_t::try_from(timeout.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_nsec: libc::c_long::from(timeout.subsec_nanos().cast_signed()),
+    });
+    loop {
+        let mut info = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+        let limit_pointer = limit.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+        // SAFETY: the set and the time limit outlive the call, and `info` has room for the
+        // kernel's answer; zeroed bytes are a valid `siginfo_t`.
+        let (signal, info) = unsafe {
+            let signal = libc::sigtimedwait(set.as_ref(), info.as_mut_ptr(), limit_pointer);
+            (signal, info.assume_init())
+        };
+        if signal > 0 {
+            // SAFETY: the bytes of `si_pid` are initialised whatever the kind of the signal;
+            // `sender` looks at them only for a kind that has a sender (sigaction(2)).
+            let sender = sender(info.si_code, unsafe { info.si_pid() });
+            return Some(Received { signal, sender });
+        }
+        match Errno::last() {
+            Errno::EINTR if limit.is_none() => {}
+            _ => return None,
+        }
+    }
+}
+
+/// From the two fields of `siginfo_t` (sigaction(2)): the code says who, the pid alone cannot.
+fn sender(code: i32, pid: i32) -> Sender {
+    if code <= 0 {
+        Sender::Process(pid)
+    } else {
+        Sender::Kernel
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sender_outside_the_pid_namespace_is_a_process_all_the_same() {
+        assert_eq!(sender(libc::SI_USER, 0), Sender::Process(0));
+        assert_eq!(sender(libc::SI_TKILL, 7), Sender::Process(7));
+        assert_eq!(sender(libc::SI_KERNEL, 0), Sender::Kernel);
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Outcome, Supervisor};
-use crate::run::process::{has_children, reap_all};
+use crate::run::process::{ProcessTree, has_children, own_children, reap_all, signal_process};
 use crate::run::snapshot::{Event, Phase};
 use crate::run::unit::Unit;
 use crate::support::fs::write_atomically_unsynced;
@@ -31,29 +31,26 @@ impl Supervisor {
     pub(super) async fn finish(&mut self) {
         let begun = Instant::now();
         let mut round = 0_u32;
-        reap_all();
+        reap_all().for_each(drop);
         if has_children() {
             // A check that was killed with its service, mostly; it needs a moment to be gone.
             tokio::time::sleep(Duration::from_millis(2)).await;
-            reap_all();
+            reap_all().for_each(drop);
         }
         // Nothing should be left here; what is, had no mark and no parent of ours.
         while has_children() && begun.elapsed() < LAST_LIMIT {
-            let own = nix::unistd::getpid().as_raw();
             let signal = if round == 0 {
                 nix::libc::SIGTERM
             } else {
                 nix::libc::SIGKILL
             };
-            for child in crate::run::process::children_of(own) {
-                for pid in crate::run::process::descendants(child) {
-                    crate::run::process::signal_process(pid, signal);
-                    crate::run::process::signal_process(pid, nix::libc::SIGCONT);
-                }
+            for process in ProcessTree::read().with_descendants(own_children()) {
+                signal_process(process.pid, signal);
+                signal_process(process.pid, nix::libc::SIGCONT);
             }
             // The ends of these are nobody's news, so they are waited for here.
             tokio::time::sleep(Duration::from_millis(if round == 0 { 100 } else { 20 })).await;
-            reap_all();
+            reap_all().for_each(drop);
             round += 1;
         }
         self.is_anything_left |= has_children();

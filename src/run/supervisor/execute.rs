@@ -12,8 +12,8 @@ use crate::plan::command::find_program;
 use crate::plan::model::{Execution, UnitPlan};
 use crate::run::logs::pipe_pair;
 use crate::run::process::{
-    ProcessId, Row, SpawnError, SpawnStep, Stdio, Target, descendants, group_of, now_ticks,
-    possible_strays, session_of, signal_group, signal_process, unit_mark,
+    ProcessId, Row, SpawnError, SpawnStep, Stdio, Target, UnitKey, descendants, group_of,
+    now_ticks, own_children, session_of, signal_group, signal_process, unit_mark,
 };
 use crate::run::snapshot::{Exit, LogStream, NoticeLevel, Phase};
 use crate::run::state::{Action, Occurrence, State};
@@ -28,7 +28,7 @@ impl Supervisor {
                     Ok(()) => Occurrence::Executed,
                     Err((message, is_temporary)) => {
                         // A child that failed to execute has noted its pid, which is free again.
-                        self.leases.clear(index);
+                        self.leases.clear(self.units[index].slot);
                         Occurrence::NotExecuted {
                             message,
                             is_temporary,
@@ -83,6 +83,7 @@ impl Supervisor {
         }
         let count = self.units.len();
         let unit = &mut self.units[index];
+        let slot = unit.slot;
         let program = find(&unit.plan, &unit.plan.execution).map_err(|message| (message, false))?;
         let no_pipe = |error: std::io::Error| (format!("no pipe for its output: {error}"), true);
         let (stdout_reader, stdout) = pipe_pair(count).map_err(no_pipe)?;
@@ -104,7 +105,7 @@ impl Supervisor {
             environment: &environment,
             directory: &unit.plan.directory,
         };
-        let mut spawned = self.spawner.spawn(&target, stdio, self.leases.slot(index));
+        let mut spawned = self.spawner.spawn(&target, stdio, self.leases.line(slot));
         let script_argv;
         if matches!(&spawned, Err(error) if error.errno == Errno::ENOEXEC) {
             // A script without its first line: what execvp(3) and every shell do.
@@ -112,7 +113,7 @@ impl Supervisor {
             let shell = PathBuf::from("/bin/sh");
             target.program = &shell;
             target.argv = &script_argv;
-            spawned = self.spawner.spawn(&target, stdio, self.leases.slot(index));
+            spawned = self.spawner.spawn(&target, stdio, self.leases.line(slot));
         }
         let pid = spawned.map_err(|error| {
             let is_temporary = error.is_temporary();
@@ -129,13 +130,15 @@ impl Supervisor {
         );
         let unit = &mut self.units[index];
         unit.note_executed(pid, Instant::now());
+        self.leases.note_started(slot);
         self.seat.table.set(
-            index,
+            slot,
             Row {
                 pid,
                 stop_signal: unit.plan.stop_signal,
                 // Should the guardian have to stop everything, it does as the supervisor would.
                 grace: self.options.grace.unwrap_or(unit.plan.grace),
+                unit: UnitKey::of(&self.about.instance, &unit.plan.name()),
             },
         );
         self.children.insert(pid, Child::Main { unit: index });
@@ -179,8 +182,7 @@ impl Supervisor {
     /// their title over their environment) is taken to be of `ended`, whose end made it an orphan,
     /// unless it is older than that: then it is of another service, whose end will find it.
     pub(super) fn find_strays(&mut self, ended: Option<usize>) {
-        let sessions: Vec<i32> = self.units.iter().filter_map(|unit| unit.session).collect();
-        let unknown: Vec<i32> = possible_strays(&sessions, &self.about.instance)
+        let unknown: Vec<i32> = own_children()
             .into_iter()
             .filter(|pid| !self.children.contains_key(pid))
             .filter(|pid| !self.units.iter().any(|unit| unit.strays.contains(pid)))
@@ -212,8 +214,8 @@ impl Supervisor {
             Occurrence::TreeLeft
         };
         if occurrence == Occurrence::TreeEmpty && self.units[index].pid.is_none() {
-            self.seat.table.clear(index);
-            self.leases.clear(index);
+            self.seat.table.clear(self.units[index].slot);
+            self.leases.clear(self.units[index].slot);
         }
         self.happen(index, occurrence);
     }

@@ -50,8 +50,7 @@ impl Supervisor {
         let own = unit.ports.inodes();
         suspects.peek().is_some()
             && suspects.all(|port| {
-                others_on(port.protocol, port.number, &own)
-                    .is_ok_and(|sockets| sockets.is_empty())
+                others_on(port.protocol, port.number, &own).is_ok_and(|sockets| sockets.is_empty())
             })
     }
 

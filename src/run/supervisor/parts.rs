@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use super::ports::SWEEP_INTERVAL;
 use super::{Options, Supervisor};
 use crate::plan::Plan;
-use crate::plan::model::UnitPlan;
 use crate::ports::request::{Owner, PortKey};
 use crate::ports::{Hold, Ledger};
 use crate::run::control::{Controller, StackSnapshot};
@@ -100,8 +99,7 @@ impl Supervisor {
         let (pump, task) = Pump::new(instance.log_dir(), run, outlet)?;
         let pump_task = tokio::task::spawn_local(task.run());
 
-        let names = plan.units.iter().map(UnitPlan::name).collect();
-        let leases = LeaseFile::create(&instance.lease_path(), names)?;
+        let mut leases = LeaseFile::create(&instance.lease_path())?;
         let about = StackSnapshot {
             project: plan.project.clone(),
             instance: plan.instance.clone(),
@@ -136,9 +134,10 @@ impl Supervisor {
                     }
                 }
                 let ports = UnitPorts::new(&unit, |key| holds.shift_remove(key), &released);
-                Unit::new(unit, ports)
+                let slot = leases.take(unit.name())?;
+                Ok(Unit::new(unit, ports, slot))
             })
-            .collect();
+            .collect::<io::Result<_>>()?;
         let controller = Controller {
             request_tx,
             event_tx: event_tx.clone(),

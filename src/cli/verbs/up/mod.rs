@@ -159,7 +159,7 @@ fn start(
         abort_on_failure: args.abort_on_failure,
         stop_with: args.exit_code_from.clone(),
     };
-    let role = fork_roles(prepared.plan.units.len(), log.as_ref()).map_err(|error| {
+    let role = fork_roles(log.as_ref()).map_err(|error| {
         Stop::new(
             ExitCode::Failed,
             format!("no process could be made: {error}"),

@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use crate::ports::request::Want;
-use crate::ports::testing::{
-    Made, in_own_network, key, listener, owner, pool, request, socket,
-};
+use crate::ports::testing::{Made, in_own_network, key, listener, owner, pool, request, socket};
 use crate::ports::{Batch, Hold, allocate};
 
 use super::*;

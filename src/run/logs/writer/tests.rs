@@ -1,6 +1,8 @@
 use super::*;
 
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -52,51 +54,68 @@ fn a_new_run_appends() {
 
 #[test]
 fn what_a_full_disk_refuses_is_counted_and_logging_goes_on_after_it() {
-    let directory = tempfile::tempdir().unwrap();
-    let dir = directory.path();
-    symlink("/dev/full", log_path(dir, &unit("api"))).unwrap();
-    let mut files = LogFiles::new(dir.into(), 1);
-    let mut append = |time: u64, text: &str| {
-        let notice = files
-            .append(&unit("api"), info(time), text.as_bytes())
-            .notice;
-        notice.map(|notice| notice.message)
-    };
-    let message = append(100 * SECOND, "one\n").unwrap();
-    assert!(
-        message.starts_with("4 bytes of output were not logged: No space left"),
-        "{message}"
-    );
-    assert_eq!(append(101 * SECOND, "two\n"), None, "one notice a minute");
-    assert_eq!(append(159 * SECOND, "three\n"), None);
-    let message = append(160 * SECOND, "four\n").unwrap();
-    assert!(message.starts_with("15 bytes "), "{message}");
-    fs_err::remove_file(log_path(dir, &unit("api"))).unwrap();
-    assert_eq!(append(161 * SECOND, "five\n"), None);
-    assert_eq!(append(162 * SECOND, "six\n"), None);
-    assert_eq!(
-        append(300 * SECOND, "seven\n"),
-        None,
-        "all losses were said"
-    );
-    assert_eq!(read_log(dir), b"five\nsix\nseven\n");
-    let dropped: Vec<u64> = records(dir, "api").iter().map(|r| r.dropped).collect();
-    assert_eq!(dropped, [19, 0, 0]);
+    on_a_tiny_disk(|dir| {
+        let mut files = LogFiles::new(dir.into(), 1);
+        let mut append = |time: u64, text: &str| {
+            let notice = files
+                .append(&unit("api"), info(time), text.as_bytes())
+                .notice;
+            notice.map(|notice| notice.message)
+        };
+        let ballast = fill(dir);
+        let message = append(100 * SECOND, "one\n").unwrap();
+        assert!(
+            message.starts_with("4 bytes of output were not logged: No space left"),
+            "{message}"
+        );
+        assert_eq!(append(101 * SECOND, "two\n"), None, "one notice a minute");
+        assert_eq!(append(159 * SECOND, "three\n"), None);
+        let message = append(160 * SECOND, "four\n").unwrap();
+        assert!(message.starts_with("15 bytes "), "{message}");
+        fs_err::remove_file(ballast).unwrap();
+        assert_eq!(append(161 * SECOND, "five\n"), None);
+        assert_eq!(append(162 * SECOND, "six\n"), None);
+        assert_eq!(
+            append(300 * SECOND, "seven\n"),
+            None,
+            "all losses were said"
+        );
+        assert_eq!(read_log(dir), b"five\nsix\nseven\n");
+        let dropped: Vec<u64> = records(dir, "api").iter().map(|r| r.dropped).collect();
+        assert_eq!(dropped, [19, 0, 0]);
+    });
 }
 
 #[test]
 fn a_full_index_takes_the_block_back() {
-    let directory = tempfile::tempdir().unwrap();
-    let dir = directory.path();
-    symlink("/dev/full", index_path(dir, &unit("api"))).unwrap();
-    let mut files = LogFiles::new(dir.into(), 1);
-    assert!(
-        files
-            .append(&unit("api"), info(SECOND), b"one\n")
-            .notice
-            .is_some()
-    );
-    assert_eq!(read_log(dir), b"");
+    on_a_tiny_disk(|dir| {
+        let mut files = LogFiles::new(dir.into(), 1);
+        // The index needs another page of the disk before the log does.
+        let is_full = || index_length(dir).is_multiple_of(4096);
+        files.append(&unit("api"), info(SECOND), b"one\n");
+        while !is_full() {
+            files.append(&unit("api"), info(SECOND), b"one\n");
+        }
+        let before = read_log(dir);
+        fill(dir);
+        let appended = files.append(&unit("api"), info(SECOND), b"two\n");
+        assert!(appended.notice.is_some());
+        assert_eq!(read_log(dir), before);
+    });
+}
+
+/// Fills the disk on which `dir` is; the file that does.
+fn fill(dir: &Path) -> PathBuf {
+    let path = dir.join("ballast");
+    let mut file = fs_err::File::create(&path).unwrap();
+    while file.write_all(&[0; 4096]).is_ok() {}
+    path
+}
+
+fn index_length(dir: &Path) -> u64 {
+    fs_err::metadata(index_path(dir, &unit("api")))
+        .unwrap()
+        .len()
 }
 
 /// Runs `test` in a directory on a disk of 64 KiB that only this thread sees; does nothing where

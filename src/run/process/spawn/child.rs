@@ -1,0 +1,260 @@
+//! What a new process does between `clone` and `exec`, in the memory of its parent.
+//!
+//! It makes system calls on what was prepared before, and allocates, locks and unwinds nothing.
+
+use std::ffi::CStr;
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sched::CloneFlags;
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+
+use super::{LEASE_MAX, LeaseLine, PID_ROOM, SpawnError, SpawnStep};
+
+/// What the child reads; all of it prepared before `clone`.
+pub(super) struct ChildPlan<'a> {
+    pub(super) program: &'a CStr,
+    pub(super) argv: &'a [*const libc::c_char],
+    pub(super) environment: &'a [*const libc::c_char],
+    pub(super) directory: &'a CStr,
+    /// What becomes 0, 1, 2 and so on. The child's own to change: the parent does not use it again.
+    pub(super) descriptors: *mut [i32],
+    /// Where the child writes its own pid, in decimal: room for [`PID_ROOM`] bytes.
+    pub(super) listen_pid: Option<*mut u8>,
+    pub(super) file_limit: (u64, u64),
+    pub(super) changed_signals: &'a [i32],
+    pub(super) lease: Option<LeaseLine<'a>>,
+}
+
+/// Runs the child in a new process, and waits until it has executed its program or failed.
+///
+/// `clone(CLONE_VM | CLONE_VFORK)` on `stack`: the child shares our memory, and we are suspended
+/// until it executes or exits.
+#[expect(unsafe_code, reason = "clone(2) with CLONE_VM")]
+pub(super) fn clone_and_exec(plan: &ChildPlan<'_>, stack: &mut [u8]) -> Result<i32, SpawnError> {
+    let cannot_clone = |errno| SpawnError {
+        step: SpawnStep::Clone,
+        errno,
+    };
+    // A handler of ours must never run in the child, which shares our memory: nothing gets
+    // through until the child has set every disposition back.
+    let mut old_mask = SigSet::empty();
+    sigprocmask(
+        SigmaskHow::SIG_SETMASK,
+        Some(&SigSet::all()),
+        Some(&mut old_mask),
+    )
+    .map_err(cannot_clone)?;
+    let mut failure: Option<SpawnError> = None;
+    let place = &raw mut failure;
+    let child = Box::new(move || {
+        // SAFETY: `plan` and `failure` outlive the child's time in our memory, since CLONE_VFORK
+        // suspends us until it executes or exits; the child makes nothing but system calls.
+        unsafe {
+            *place = Some(run_child(plan));
+            libc::_exit(127)
+        }
+    });
+    let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+    // SAFETY: the child runs on `stack`, which nobody else uses meanwhile, and every signal is
+    // blocked. Without CLONE_SIGHAND and CLONE_FILES its dispositions and descriptors are its own.
+    let cloned = unsafe { nix::sched::clone(child, stack, flags, Some(libc::SIGCHLD)) };
+    // Failing to set the mask back cannot happen with a valid set; there is nothing to do if it did.
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&old_mask), None);
+    let pid = cloned.map_err(cannot_clone)?;
+    let Some(failure) = failure else {
+        return Ok(pid.as_raw());
+    };
+    // The child has ended already; its status is ours to take, so that the reaper never sees it.
+    let _ = nix::sys::wait::waitpid(pid, None);
+    Err(failure)
+}
+
+/// The child's part. Returns only on failure.
+///
+/// # Safety
+///
+/// Shares the parent's memory: system calls only.
+#[expect(unsafe_code, reason = "the child between clone and exec")]
+unsafe fn run_child(plan: &ChildPlan<'_>) -> SpawnError {
+    let failed = |step| SpawnError {
+        step,
+        errno: Errno::last(),
+    };
+    // SAFETY: every call takes numbers, or pointers into `plan`, which is valid for its lifetime.
+    unsafe {
+        if libc::setsid() < 0 {
+            return failed(SpawnStep::Prepare);
+        }
+        for &signal in plan.changed_signals {
+            reset_signal(signal);
+        }
+        // Before descriptors are placed: the file's own number may be one of those that are given
+        // away.
+        if let Some(lease) = plan.lease {
+            write_lease(lease);
+        }
+        let descriptors = &mut *plan.descriptors;
+        if !place_descriptors(descriptors) {
+            return failed(SpawnStep::Prepare);
+        }
+        if let Some(place) = plan.listen_pid {
+            write_pid(place);
+        }
+        // Whatever else is open, ours or our caller's, ends at exec (close_range(2), Linux 5.11).
+        libc::syscall(
+            libc::SYS_close_range,
+            descriptors.len(),
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        );
+        let limit = libc::rlimit {
+            rlim_cur: plan.file_limit.0,
+            rlim_max: plan.file_limit.1,
+        };
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        if libc::chdir(plan.directory.as_ptr()) < 0 {
+            return failed(SpawnStep::Directory);
+        }
+        let mut nothing = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+        libc::sigemptyset(nothing.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_SETMASK, nothing.as_ptr(), std::ptr::null_mut());
+        libc::execve(
+            plan.program.as_ptr(),
+            plan.argv.as_ptr(),
+            plan.environment.as_ptr(),
+        );
+        failed(SpawnStep::Exec)
+    }
+}
+
+/// Makes the descriptors 0, 1, 2 and so on; whether that went well.
+///
+/// # Safety
+///
+/// Shares the parent's memory: system calls only.
+#[expect(unsafe_code, reason = "the child between clone and exec")]
+unsafe fn place_descriptors(descriptors: &mut [i32]) -> bool {
+    let count = i32::try_from(descriptors.len()).unwrap_or(i32::MAX);
+    // SAFETY: numbers only.
+    unsafe {
+        // One that is itself among the numbers to come would be overwritten before it is used:
+        // move it away.
+        for descriptor in &mut *descriptors {
+            if *descriptor < count {
+                *descriptor = libc::fcntl(*descriptor, libc::F_DUPFD_CLOEXEC, count);
+                if *descriptor < 0 {
+                    return false;
+                }
+            }
+        }
+        (0..)
+            .zip(descriptors)
+            .all(|(number, &mut descriptor)| libc::dup2(descriptor, number) >= 0)
+    }
+}
+
+/// The digits of the child's own pid, at the end of the array.
+#[expect(unsafe_code, reason = "the child between clone and exec")]
+fn own_digits() -> ([u8; PID_ROOM], usize) {
+    // SAFETY: getpid(2) takes nothing and cannot fail.
+    let mut rest = unsafe { libc::getpid() };
+    let mut digits = [0; PID_ROOM];
+    let mut start = PID_ROOM;
+    while rest > 0 && start > 0 {
+        start -= 1;
+        digits[start] = b'0' + u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+    }
+    (digits, start)
+}
+
+/// Writes the child's own pid as a text, with a NUL behind it.
+///
+/// # Safety
+///
+/// `place` has room for [`PID_ROOM`] bytes and one more.
+#[expect(unsafe_code, reason = "the child between clone and exec")]
+unsafe fn write_pid(place: *mut u8) {
+    let (digits, start) = own_digits();
+    let length = PID_ROOM - start;
+    // SAFETY: no more than there is room for, the NUL included.
+    unsafe {
+        std::ptr::copy_nonoverlapping(digits[start..].as_ptr(), place, length);
+        *place.add(length) = 0;
+    }
+}
+
+/// Notes the child's own pid in its line. A full disk must not keep a service from starting, so
+/// the outcome is not looked at.
+///
+/// # Safety
+///
+/// Shares the parent's memory: system calls only.
+#[expect(unsafe_code, reason = "the child between clone and exec")]
+unsafe fn write_lease(lease: LeaseLine<'_>) {
+    let mut text = [b' '; LEASE_MAX];
+    text[..lease.text.len()].copy_from_slice(lease.text);
+    let (digits, start) = own_digits();
+    text[start..PID_ROOM].copy_from_slice(&digits[start..]);
+    // SAFETY: the buffer is on the child's own stack and as long as is said.
+    unsafe {
+        libc::pwrite(
+            lease.file.as_raw_fd(),
+            text.as_ptr().cast(),
+            lease.text.len(),
+            lease.offset,
+        );
+    }
+}
+
+/// The kernel's own `struct sigaction`: handler, flags, restorer, mask. All zeroes is the default
+/// disposition. glibc's wrapper hides signals 32 and 33, which a caller may have ignored all the
+/// same, so this goes past it.
+type KernelAction = [u64; 4];
+
+/// The size of the kernel's signal set, as `rt_sigaction(2)` wants it.
+const KERNEL_SET_SIZE: usize = 8;
+
+/// The signals that are ignored or handled in this process.
+#[expect(unsafe_code, reason = "rt_sigaction(2) as a question; nix only sets")]
+pub(super) fn changed_signals() -> Vec<i32> {
+    (1..=64)
+        .filter(|&signal| {
+            let mut action: KernelAction = [0; 4];
+            // SAFETY: with a null new action the call only writes the present one to `action`,
+            // which has the kernel's size on every 64-bit Linux.
+            let asked = unsafe {
+                libc::syscall(
+                    libc::SYS_rt_sigaction,
+                    signal,
+                    std::ptr::null::<KernelAction>(),
+                    &raw mut action,
+                    KERNEL_SET_SIZE,
+                )
+            };
+            asked == 0 && action[0] != libc::SIG_DFL as u64
+        })
+        .collect()
+}
+
+/// Sets a signal back to its default.
+///
+/// # Safety
+///
+/// For the child between clone and exec: a system call and nothing else.
+#[expect(unsafe_code, reason = "the child between clone and exec")]
+unsafe fn reset_signal(signal: i32) {
+    let default: KernelAction = [0; 4];
+    // SAFETY: the action has the kernel's size and outlives the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            signal,
+            &raw const default,
+            std::ptr::null_mut::<KernelAction>(),
+            KERNEL_SET_SIZE,
+        );
+    }
+}
