@@ -2,34 +2,27 @@
 //! shown loads again.
 #![no_main]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use stack::plan::{Assignment, Draft, Inputs};
-use stack::spec::{Input, Problem, load};
+use stack::plan::{Arguments, Assignment, Draft, Sources};
+use stack::spec::find::Request;
 
 /// A directory that is not there: no `env_file` leads anywhere.
 const NOWHERE: &str = "/nowhere/stack-fuzz";
 
 fn draft(bytes: &[u8]) -> Option<Draft> {
-    let loaded = load(Input {
-        bytes: bytes.to_vec(),
-        shown: PathBuf::from("stack.yaml"),
-        file: PathBuf::from(NOWHERE).join("stack.yaml"),
-        project_dir: PathBuf::from(NOWHERE),
-    });
-    let mut problems = loaded.problems;
-    let caller = vec![("SET".into(), "a ${B} $<PORT> $$".into())];
-    let inputs = Inputs {
-        caller: Arc::new(caller),
-        project_name: None,
+    let request = Request {
+        files: &[PathBuf::from("-")],
+        stack_file: None,
+        working_dir: Path::new(NOWHERE),
     };
-    let draft = Draft::new(loaded.spec?, &inputs, &mut problems)?;
-    problems
-        .iter()
-        .all(|problem: &Problem| !problem.is_error())
-        .then_some(draft)
+    let caller = Arc::new(vec![("SET".into(), "a ${B} $<PORT> $$".into())]);
+    let mut stdin = bytes;
+    let sources = Sources::read(&request, &mut stdin, &caller, Arguments::default()).ok()?;
+    let (draft, problems) = Draft::new(sources);
+    draft.filter(|_| problems.iter().all(|problem| !problem.is_error()))
 }
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,6 +1,5 @@
 //! What every verb starts from: the caller's environment, the file, the instance.
 
-use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,12 +10,11 @@ use super::diagnostics;
 use super::exit::ExitCode;
 pub use super::exit::Stop;
 use super::printer::{self, Printer, PrinterOptions, Progress, Terminals};
-use crate::plan::{Caller, Draft, Inputs, PortArgument};
+use crate::plan::{Arguments, Caller, Draft, PortArgument, Sources};
 use crate::ports::{Ledger, state_dir};
 use crate::run::instance::Instance;
-use crate::spec::find::{Found, Request, find, read};
+use crate::spec::find::{Found, Request, find};
 use crate::spec::problem::{Problem, Severity};
-use crate::spec::{Input, load};
 use crate::support::name::{ProjectName, ServiceName, UnitId};
 use crate::support::text::{meant_service, nearest};
 
@@ -71,11 +69,15 @@ impl Invocation {
     pub fn find(&self) -> Result<Found, Problem> {
         let stack_file = self.variable("STACK_FILE");
         let files: Vec<PathBuf> = self.global.file.iter().cloned().collect();
-        find(&Request {
-            files: &files,
-            stack_file: stack_file.as_deref(),
+        find(&self.request(&files, stack_file.as_deref()))
+    }
+
+    fn request<'a>(&'a self, files: &'a [PathBuf], stack_file: Option<&'a str>) -> Request<'a> {
+        Request {
+            files,
+            stack_file,
             working_dir: &self.working_dir,
-        })
+        }
     }
 
     /// Reads and checks the file: a draft, or everything that is wrong.
@@ -89,40 +91,25 @@ impl Invocation {
         scale: &[(ServiceName, u32)],
         ports: &[PortArgument],
     ) -> Result<Ready, Stop> {
-        let inputs = self.inputs(scale, ports);
-        let found = self.find().map_err(|problem| self.problems(&[problem]))?;
-        let bytes =
-            read(&found, &mut io::stdin().lock()).map_err(|problem| self.problems(&[problem]))?;
-        let loaded = load(input(found, bytes));
-        let mut problems = loaded.problems;
-        let draft = loaded
-            .spec
-            .and_then(|spec| Draft::new(spec, &inputs, &mut problems));
-        deduplicate(&mut problems);
-        // Several rooms have looked; a reader goes through the file once.
-        problems.sort_by_key(place);
+        let stack_file = self.variable("STACK_FILE");
+        let files: Vec<PathBuf> = self.global.file.iter().cloned().collect();
+        let request = self.request(&files, stack_file.as_deref());
+        let project_name = self.global.project_name.as_ref().map(ToString::to_string);
+        let arguments = Arguments {
+            project_name: project_name.or_else(|| self.variable("STACK_PROJECT_NAME")),
+            // The last one of a service counts, as with other flags.
+            scale: scale.iter().cloned().collect(),
+            ports: ports.to_vec(),
+        };
+        let sources = Sources::read(&request, &mut io::stdin().lock(), &self.caller, arguments)
+            .map_err(|problem| self.problems(&[problem]))?;
+        let (draft, problems) = Draft::new(sources);
         match draft {
             Some(draft) if !problems.iter().any(Problem::is_error) => Ok(Ready {
                 draft,
                 warnings: self.render(&problems),
             }),
             _ => Err(self.problems(&problems)),
-        }
-    }
-
-    fn inputs(&self, scale: &[(ServiceName, u32)], ports: &[PortArgument]) -> Inputs {
-        let project_name = self
-            .global
-            .project_name
-            .as_ref()
-            .map(ToString::to_string)
-            .or_else(|| self.variable("STACK_PROJECT_NAME"));
-        Inputs {
-            caller: self.caller.clone(),
-            project_name,
-            // The last one of a service counts, as with other flags.
-            scale: scale.iter().cloned().collect(),
-            ports: ports.to_vec(),
         }
     }
 
@@ -248,44 +235,4 @@ fn lookup(caller: &[(OsString, OsString)], name: &str) -> Option<String> {
     lookup_os(caller, name)
         .and_then(OsStr::to_str)
         .map(str::to_owned)
-}
-
-/// Where a problem stands: those of no place first, then by file and place.
-fn place(problem: &Problem) -> Option<(std::path::PathBuf, usize)> {
-    let span = &problem.labels.first()?.span;
-    Some((span.path().to_path_buf(), span.start))
-}
-
-/// Some texts are resolved twice on their way to a plan; each finding is told once. There may be
-/// as many as there are lines in the file, so they are not compared one with every other.
-fn deduplicate(problems: &mut Vec<Problem>) {
-    let mut seen = HashSet::new();
-    problems.retain(|problem| {
-        let place = problem.labels.first().map(|label| {
-            let path = label.span.source.path.clone();
-            (path, label.span.start, label.span.end)
-        });
-        seen.insert((problem.code, problem.message.clone(), place))
-    });
-}
-
-fn input(found: Found, bytes: Vec<u8>) -> Input {
-    match found {
-        Found::File {
-            file,
-            shown,
-            project_dir,
-        } => Input {
-            bytes,
-            shown,
-            file,
-            project_dir,
-        },
-        Found::Stdin { project_dir } => Input {
-            bytes,
-            shown: PathBuf::from("stdin"),
-            file: PathBuf::from("-"),
-            project_dir,
-        },
-    }
 }

@@ -5,6 +5,7 @@
 //! whole plan with stand-in ports and throws it away, so that no mistake can hide until later.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
@@ -14,39 +15,28 @@ use super::graph;
 use super::identity::{instance_id, project_name, stand_in_name};
 use super::make::ReadEnvFile;
 use super::model::Plan;
-use super::port_argument::{PortArgument, asked};
+use super::port_argument::asked;
 use super::replicas::{Replicas, replicas};
 use super::resolver::{Assignment, Ports, stand_ins};
-use super::variables::{Caller, Variables};
+use super::sources::{Caller, Sources};
+use super::variables::Variables;
 use crate::ports::request::{Pool, PortKey};
-use crate::spec::model::{PortsSpec, ServiceSpec, Setting, StackSpec};
-use crate::spec::problem::Problem;
+use crate::spec::load;
+use crate::spec::model::{ServiceSpec, StackSpec};
+use crate::spec::problem::{Problem, in_order};
 use crate::support::name::{ProjectName, ServiceName};
 use crate::support::port_range::PortRange;
-
-/// What a plan depends on besides the file.
-#[derive(Debug, Clone)]
-pub struct Inputs {
-    /// The caller's environment.
-    pub caller: Caller,
-    /// The project's name as the caller wants it (`-p`, `STACK_PROJECT_NAME`).
-    pub project_name: Option<String>,
-    /// How many replicas services should have (`--scale`), whatever the file says.
-    pub scale: IndexMap<ServiceName, u32>,
-    /// Which ports should have which numbers (`--port`).
-    pub ports: Vec<PortArgument>,
-}
 
 /// A plan without its ports.
 #[derive(Debug, Clone)]
 pub struct Draft {
+    sources: Arc<Sources>,
     spec: StackSpec,
     variables: Variables,
     caller: Caller,
     project: ProjectName,
     instance: String,
     dotenv: Option<PathBuf>,
-    pool: Pool,
     /// For each service, how many there are of it.
     replicas: Vec<Replicas>,
     /// What `--port` asks for.
@@ -58,45 +48,72 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Drafts a plan; what is wrong joins `problems`, which then are in the order of the file.
-    /// Nothing comes back without a name.
-    pub fn new(spec: StackSpec, inputs: &Inputs, problems: &mut Vec<Problem>) -> Option<Self> {
+    /// Drafts a plan, and says all that is wrong, in the order in which one reads. Nothing comes
+    /// back where the file cannot be read at all, or there is no name.
+    pub fn new(sources: Sources) -> (Option<Self>, Vec<Problem>) {
+        let sources = Arc::new(sources);
+        let mut problems = Vec::new();
+        let mut variables = Variables::new(&sources, &mut problems);
+        let input = sources.input();
+        let first = input.shown.clone();
+        let loaded = load(input, &mut variables);
+        problems.extend(loaded.problems);
+        let draft = loaded
+            .spec
+            .and_then(|spec| Self::of_spec(spec, variables, sources, &mut problems));
+        (draft, in_order(problems, &first))
+    }
+
+    fn of_spec(
+        spec: StackSpec,
+        mut variables: Variables,
+        sources: Arc<Sources>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Self> {
+        let arguments = &sources.arguments;
         graph::check(&spec, problems);
-        let (mut variables, mut dotenv) = Variables::collect(&spec, &inputs.caller, problems);
-        let name = project_name(inputs.project_name.as_deref(), &spec, &variables, problems);
+        let name = project_name(arguments.project_name.as_deref(), &spec, problems);
         // Without a name everything else is checked all the same.
         let is_named = name.is_some();
         let project = name.unwrap_or_else(stand_in_name);
+        let mut dotenv = spec
+            .dotenv
+            .as_ref()
+            .map(|dotenv| spec.project_dir.join(&dotenv.path));
         if let Some(path) = &mut dotenv
-            && keep_apart(path, &project, &spec, &variables)
+            && keep_apart(path, &project, &spec)
         {
-            variables.read_own(path, &spec.project_dir, problems);
+            variables.read_own(path, problems);
         }
-        let replicas = replicas(&spec, &inputs.scale, &variables, problems);
+        let replicas = replicas(&spec, &arguments.scale, problems);
         fixed::check(&spec, &replicas, problems);
         let mut draft = Self {
             instance: instance_id(&project, &spec.project_dir),
-            pool: pool(&spec.ports, &variables, problems),
             stand_ins: stand_ins(&spec, &replicas),
-            asked: asked(&inputs.ports, &spec, &replicas, problems),
+            asked: asked(&arguments.ports, &spec, &replicas, problems),
             replicas,
             spec,
             variables,
-            caller: inputs.caller.clone(),
+            caller: sources.caller(),
             project,
             dotenv,
             env_files: Vec::new(),
             fingerprint: String::new(),
+            sources,
         };
         draft.env_files = draft.read_env_files(problems);
         let trial = draft.make(draft.unallocated(), problems);
         draft.check_generated(&trial.values, problems);
-        draft.fingerprint = match draft.without_idle_scale(&inputs.scale) {
+        draft.fingerprint = match draft.without_idle_scale() {
             None => fingerprint(&trial, &draft),
             Some(draft) => fingerprint(&draft.trial(), &draft),
         };
-        sort(problems, &draft.spec);
         is_named.then_some(draft)
+    }
+
+    /// What it was made of: whoever drafts from this makes the same draft.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     /// The project's name.
@@ -131,7 +148,14 @@ impl Draft {
 
     /// Where ports are taken from.
     pub fn pool(&self) -> Pool {
-        self.pool.clone()
+        let mut ranges = self.spec.ports.ranges.clone();
+        if ranges.is_empty() {
+            ranges.push(PortRange::DEFAULT);
+        }
+        Pool {
+            ranges,
+            exclude: self.spec.ports.exclude.clone(),
+        }
     }
 
     /// The ports that `--port` asks for, with the numbers.
@@ -182,7 +206,8 @@ impl Draft {
     /// The same draft without what `--scale` says and the file means anyway: that there is one of a
     /// service. It only makes the numbered keys, and a stack that runs must not look like another
     /// one for that. `None` where nothing of the kind was said.
-    fn without_idle_scale(&self, scale: &IndexMap<ServiceName, u32>) -> Option<Self> {
+    fn without_idle_scale(&self) -> Option<Self> {
+        let scale = &self.sources.arguments.scale;
         let is_idle = |service: &ServiceSpec| {
             service.replicas.is_empty() && scale.get(&service.name) == Some(&1)
         };
@@ -242,49 +267,10 @@ impl Draft {
     }
 }
 
-/// Where ports are taken from, once the variables are known.
-fn pool(ports: &PortsSpec, variables: &Variables, problems: &mut Vec<Problem>) -> Pool {
-    let mut settle = |settings: &[Setting<PortRange>]| -> Vec<PortRange> {
-        settings
-            .iter()
-            .filter_map(|setting| variables.setting(setting, problems))
-            .collect()
-    };
-    let mut ranges = settle(&ports.ranges);
-    if ranges.is_empty() {
-        ranges.push(PortRange::DEFAULT);
-    }
-    Pool {
-        ranges,
-        exclude: settle(&ports.exclude),
-    }
-}
-
-/// Puts problems in the order of the file: those of no file first, those of other files last.
-fn sort(problems: &mut [Problem], spec: &StackSpec) {
-    let service = spec.services.values().next();
-    let own = service.map(|service| service.name_span.path().to_path_buf());
-    problems.sort_by_cached_key(|problem| {
-        let span = problem.labels.first().map(|label| &label.span);
-        let path = span.map(|span| span.path().to_path_buf());
-        (
-            path.is_some(),
-            path != own,
-            path,
-            span.map(|span| span.start),
-        )
-    });
-}
-
 /// A second copy in one directory (`-p other`) must not write into the first one's file: it gets
 /// one of its own beside it. Says whether it did.
-fn keep_apart(
-    path: &mut PathBuf,
-    project: &ProjectName,
-    spec: &StackSpec,
-    variables: &Variables,
-) -> bool {
-    let usual = project_name(None, spec, variables, &mut Vec::new());
+fn keep_apart(path: &mut PathBuf, project: &ProjectName, spec: &StackSpec) -> bool {
+    let usual = project_name(None, spec, &mut Vec::new());
     match path.file_name() {
         Some(name) if usual.as_ref() != Some(project) => {
             let name = format!("{}.{project}", name.to_string_lossy());

@@ -36,7 +36,7 @@ pub(super) fn health_plan(
     let probe = match &health.probe {
         ProbeSpec::Shell(line) => {
             let line = resolver.text(line, problems);
-            ProbePlan::Command(line_execution(&line, shared.shell.as_deref()))
+            ProbePlan::Command(line_execution(&line, shared.shell))
         }
         ProbeSpec::Command(list, _) => ProbePlan::Command(Execution {
             argv: resolver.words(list, problems),
@@ -60,18 +60,18 @@ pub(super) fn health_plan(
             ProbePlan::Tcp { host, port }
         }
     };
-    let retries = resolver.setting(health.retries.as_ref(), problems);
+    let retries = resolver.setting(health.times.retries.as_ref(), problems);
     let mut time = |value, default| resolver.setting(value, problems).unwrap_or(default);
     // Zero means the default, as in the engine.
     let or_default = |value: Duration, default| if value.is_zero() { default } else { value };
     HealthPlan {
         probe,
-        interval: or_default(time(health.interval.as_ref(), INTERVAL), INTERVAL),
-        timeout: or_default(time(health.timeout.as_ref(), TIMEOUT), TIMEOUT),
+        interval: or_default(time(health.times.interval.as_ref(), INTERVAL), INTERVAL),
+        timeout: or_default(time(health.times.timeout.as_ref(), TIMEOUT), TIMEOUT),
         retries: retries.filter(|&retries| retries > 0).unwrap_or(RETRIES),
-        start_period: time(health.start_period.as_ref(), START_PERIOD),
+        start_period: time(health.times.start_period.as_ref(), START_PERIOD),
         start_interval: or_default(
-            time(health.start_interval.as_ref(), START_INTERVAL),
+            time(health.times.start_interval.as_ref(), START_INTERVAL),
             START_INTERVAL,
         ),
     }
@@ -87,7 +87,8 @@ fn http_plan(
     let before = problems.len();
     let written = resolver.text(&http.path, problems);
     let given = resolver.setting(http.port.as_ref(), problems);
-    let is_known = !problems[before..].iter().any(Problem::is_error);
+    let is_broken = http.path.is_broken || (http.port.is_some() && given.is_none());
+    let is_known = !is_broken && !problems[before..].iter().any(Problem::is_error);
     let target = Target::parse(&written).unwrap_or_else(|| {
         // What could not be resolved was reported, and is no target for that reason.
         if is_known {

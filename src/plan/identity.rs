@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use super::code;
-use super::variables::Variables;
 use crate::spec::model::StackSpec;
 use crate::spec::problem::Problem;
 use crate::support::hash::fnv1a;
@@ -21,54 +20,33 @@ pub fn instance_id(project: &ProjectName, project_dir: &Path) -> String {
 pub(super) fn project_name(
     asked: Option<&str>,
     spec: &StackSpec,
-    variables: &Variables,
     problems: &mut Vec<Problem>,
 ) -> Option<ProjectName> {
+    let problem = |message: String, hint: String| {
+        Problem::without_place(code::PROJECT_NAME, message).hint(hint)
+    };
     if let Some(asked) = asked {
-        return match ProjectName::new(asked) {
-            Ok(name) => Some(name),
-            Err(error) => {
-                let mut problem = Problem::without_place(
-                    code::PROJECT_NAME,
-                    format!("`{asked}` is no project name: {error}"),
-                );
-                problem.hint = Some(match ProjectName::normalised(asked) {
-                    Some(name) => format!("use `{name}`: a to z, 0 to 9, `-` and `_`"),
-                    None => "use a to z, 0 to 9, `-` and `_`".to_owned(),
-                });
-                problems.push(problem);
-                None
-            }
-        };
-    }
-    if let Some(template) = &spec.name {
-        let before = problems.len();
-        let text = variables.resolve(&template.value, problems);
-        let name = ProjectName::normalised(&text);
-        // A text that could not be made has its problem already.
-        let is_told =
-            template.value.holds_placeholder() || problems[before..].iter().any(Problem::is_error);
-        if name.is_none() && !is_told {
-            problems.push(
-                Problem::error(
-                    code::PROJECT_NAME,
-                    format!("`{text}` is no project name"),
-                    &template.span,
-                )
-                .hint("use a to z, 0 to 9, `-` and `_`, with a letter or digit first"),
-            );
+        let name = ProjectName::new(asked);
+        if let Err(error) = &name {
+            let message = format!("`{asked}` is not a valid project name: {error}");
+            let hint = match ProjectName::normalised(asked) {
+                Some(name) => format!("use `{name}`: a to z, 0 to 9, `-` and `_`"),
+                None => "use a to z, 0 to 9, `-` and `_`".to_owned(),
+            };
+            problems.push(problem(message, hint));
         }
-        return name;
+        return name.ok();
     }
-    let name = spec.directory_name();
+    let of_directory = || {
+        let name = spec.project_dir.file_name()?.to_string_lossy();
+        ProjectName::normalised(&name)
+    };
+    let name = spec.name.clone().or_else(of_directory);
     if name.is_none() {
-        problems.push(
-            Problem::without_place(
-                code::PROJECT_NAME,
-                "no project name can be made of the directory's name",
-            )
-            .hint("give the project a name: `name: shop` at the top of the file, or `-p shop`"),
-        );
+        problems.push(problem(
+            "no project name can be made of the directory's name".to_owned(),
+            "give the project a name: `name: shop` at the top of the file, or `-p shop`".to_owned(),
+        ));
     }
     name
 }

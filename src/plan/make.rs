@@ -10,6 +10,7 @@ use super::resolver::{Inside, Ports, Resolver};
 use super::unit::{Shared, layer, unit_plan};
 use crate::spec::model::EnvFileSpec;
 use crate::spec::problem::Problem;
+use crate::spec::template::Placeholder;
 
 /// One of a service's `env_file`s. Each is read once, so that every plan of a draft says the same.
 #[derive(Debug, Clone)]
@@ -86,7 +87,7 @@ impl Draft {
             draft: self,
             ports,
             common: Arc::new(common),
-            shell: self.shell(problems),
+            shell: self.spec().shell.as_deref(),
             first_units: self.first_units(),
         }
     }
@@ -132,9 +133,13 @@ impl Draft {
                 let files = service.env_file.iter();
                 files
                     .map(|file| {
-                        if file.path.depends_on_ports() {
+                        if file.path.placeholders().any(|(it, _)| it.is_port()) {
                             ReadEnvFile::Later
-                        } else if file.path.depends_on_replica() {
+                        } else if file
+                            .path
+                            .placeholders()
+                            .any(|(it, _)| *it == Placeholder::Replica)
+                        {
                             let numbers = 1..=replicas.count.max(1);
                             ReadEnvFile::Each(numbers.map(|number| read(file, number)).collect())
                         } else {
@@ -186,20 +191,10 @@ impl Draft {
         let before = problems.len();
         let shown = resolver.text(&file.path, problems);
         // A path that could not be made has its problem already.
-        if problems[before..].iter().any(Problem::is_error) {
+        if file.path.is_broken || problems[before..].iter().any(Problem::is_error) {
             return Entries::new();
         }
-        self.variables()
-            .read_env_file(file, &shown, self.project_dir(), problems)
-    }
-
-    fn shell(&self, problems: &mut Vec<Problem>) -> Option<Vec<String>> {
-        let words = self.spec().shell.as_ref()?.iter();
-        Some(
-            words
-                .map(|word| self.variables().resolve(word, problems))
-                .collect(),
-        )
+        self.variables().read_env_file(file, &shown, problems)
     }
 }
 

@@ -1,8 +1,8 @@
 //! WHAT WILL HAPPEN: commands, graph, placeholders resolved, environment layers; immutable.
 //!
-//! [`Draft::new`] takes a spec and the caller's environment and finds every mistake that needs no
-//! port; [`Draft::requests`] is what the allocator is asked for; [`Draft::finish`] makes the
-//! [`Plan`]. Deterministic: the same spec, environment and ports give the same plan.
+//! [`Sources`] are all that a plan is made of; [`Draft::new`] finds every mistake in them that needs
+//! no port; [`Draft::requests`] is what the allocator is asked for; [`Draft::finish`] makes the
+//! [`Plan`]. Deterministic: the same sources and ports give the same plan, anywhere.
 
 pub(crate) mod code;
 pub mod command;
@@ -21,15 +21,16 @@ mod replicas;
 mod resolver;
 mod restart;
 mod show;
+mod sources;
 #[cfg(test)]
 mod tests;
 mod unit;
 mod variables;
 
-pub use draft::{Draft, Inputs};
+pub use draft::Draft;
 pub use identity::instance_id;
 pub use model::{Plan, UnitPlan};
 pub use port_argument::PortArgument;
 pub use resolver::Assignment;
 pub use show::Shown;
-pub use variables::Caller;
+pub use sources::{Arguments, Caller, Sources};

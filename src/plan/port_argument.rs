@@ -1,6 +1,7 @@
 //! `--port SERVICE[.NAME]=N`: the strongest wish there is.
 
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 
 use super::code;
 use super::replicas::Replicas;
@@ -12,7 +13,7 @@ use crate::support::name::{PortName, ServiceName};
 use crate::support::text::{list, meant_service, nearest};
 
 /// One `--port`, as it was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortArgument {
     /// What names the port: a service, or a service, a dot and a port of it.
     pub port: String,

@@ -4,10 +4,10 @@
 //! follows from it.
 
 use indexmap::IndexMap;
+use serde::Serialize;
 
 use super::code;
-use super::variables::Variables;
-use crate::spec::model::{MAX_REPLICAS, PortWant, ServiceSpec, Setting, StackSpec};
+use crate::spec::model::{MAX_REPLICAS, PortWant, ServiceSpec, StackSpec};
 use crate::spec::problem::{Problem, Span};
 use crate::spec::template::Placeholder;
 use crate::support::name::ServiceName;
@@ -17,7 +17,7 @@ use crate::support::text::{list, meant_service, nearest};
 const MAX_IN_ALL: u32 = 10_000;
 
 /// The replicas of one service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub(super) struct Replicas {
     /// How many there are; 0 is a service of which nothing runs.
     pub(super) count: u32,
@@ -36,7 +36,6 @@ impl Replicas {
 pub(super) fn replicas(
     spec: &StackSpec,
     scale: &IndexMap<ServiceName, u32>,
-    variables: &Variables,
     problems: &mut Vec<Problem>,
 ) -> Vec<Replicas> {
     for (name, &count) in scale {
@@ -46,13 +45,13 @@ pub(super) fn replicas(
     let services = spec.services.values();
     services
         .map(|service| {
-            let said = said(service, variables, problems);
+            let said = said(service, problems);
             let asked = scale.get(&service.name).copied();
             let count = asked.unwrap_or(said.count).min(MAX_REPLICAS);
             let before = in_all;
             in_all += if count > 1 { count } else { 0 };
             if before <= MAX_IN_ALL && in_all > MAX_IN_ALL {
-                let span = service.replicas.first().map(Setting::span);
+                let span = service.replicas.first().map(|said| &said.span);
                 problems.push(too_many(span.unwrap_or(&service.name_span)));
             }
             if count > 1 {
@@ -72,33 +71,28 @@ pub(super) fn replicas(
 }
 
 /// What the file says of one service.
-fn said(service: &ServiceSpec, variables: &Variables, problems: &mut Vec<Problem>) -> Replicas {
-    let mut first: Option<(u32, &Span)> = None;
-    for setting in &service.replicas {
-        let Some(count) = variables.setting(setting, problems) else {
-            continue;
-        };
-        match first {
-            None => first = Some((count, setting.span())),
-            Some((other, span)) if other != count => problems.push(
+fn said(service: &ServiceSpec, problems: &mut Vec<Problem>) -> Replicas {
+    let first = service.replicas.first();
+    for other in &service.replicas {
+        if let Some(first) = first.filter(|first| first.value != other.value) {
+            problems.push(
                 Problem::error(
                     code::CONFLICTING_REPLICAS,
                     format!(
-                        "the service `{}` has {other} replicas and {count}",
-                        service.name
+                        "the service `{}` has {} replicas and {}",
+                        service.name, first.value, other.value
                     ),
-                    setting.span(),
+                    &other.span,
                 )
                 .label("this says one thing")
-                .also(span, "this another")
+                .also(&first.span, "this says another")
                 .hint("keep `replicas`, and remove the other"),
-            ),
-            Some(_) => {}
+            );
         }
     }
     Replicas {
-        count: first.map_or(1, |(count, _)| count),
-        is_said: !service.replicas.is_empty(),
+        count: first.map_or(1, |first| first.value),
+        is_said: first.is_some(),
     }
 }
 

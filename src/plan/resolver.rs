@@ -5,9 +5,8 @@ use std::collections::HashMap;
 use super::code;
 use super::draft::Draft;
 use super::replicas::Replicas;
-use super::variables::settle;
 use crate::ports::request::PortKey;
-use crate::spec::model::{ServiceSpec, Setting, StackSpec};
+use crate::spec::model::{ServiceSpec, Setting, SettingError, StackSpec};
 use crate::spec::problem::{Problem, Span};
 use crate::spec::template::{Lookup, Placeholder, Template};
 use crate::support::name::{PortName, ServiceName};
@@ -93,7 +92,15 @@ impl Resolver<'_> {
     ) -> Option<T> {
         match setting? {
             Setting::Known(value) => Some(value.value),
-            Setting::Deferred(template, parse) => settle(template, *parse, self, problems),
+            Setting::Deferred(template, _) if template.is_broken => None,
+            Setting::Deferred(template, parse) => {
+                let before = problems.len();
+                let text = self.text(template, problems);
+                let is_known = !problems[before..].iter().any(Problem::is_error);
+                let told = |error: SettingError| error.into_problem(&template.span, Some(&text));
+                let value = is_known.then(|| parse(&text).map_err(told))?;
+                value.map_err(|problem| problems.push(problem)).ok()
+            }
         }
     }
 
@@ -144,10 +151,6 @@ impl Resolver<'_> {
 }
 
 impl Lookup for Resolver<'_> {
-    fn variable(&self, name: &str) -> Option<String> {
-        self.draft.variables().get(name)
-    }
-
     fn placeholder(&self, placeholder: &Placeholder, span: &Span) -> Result<String, Problem> {
         match (placeholder, self.inside) {
             (Placeholder::Declare(name, ..) | Placeholder::Own(name), Some(inside)) => {

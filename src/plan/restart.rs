@@ -6,7 +6,7 @@ use super::model::{RestartPolicy, RestartWhen};
 use super::resolver::Resolver;
 use crate::spec::code as spec_code;
 use crate::spec::model::{RestartSpec, ServiceSpec, Setting};
-use crate::spec::problem::{Problem, Span};
+use crate::spec::problem::Problem;
 
 /// The restart policy of a service, every value settled.
 pub(super) fn restart(
@@ -19,22 +19,6 @@ pub(super) fn restart(
         return policy_of(short.unwrap_or(RestartSpec::No));
     };
     let condition = resolver.setting(tuned.condition.as_ref(), problems);
-    // Where both are written out, the spec has compared them.
-    let is_deferred =
-        |setting: &Option<Setting<RestartSpec>>| matches!(setting, Some(Setting::Deferred(..)));
-    if let (Some(short), Some(condition)) = (short, condition)
-        && policy_of(short).when != policy_of(condition).when
-        && (is_deferred(&service.restart) || is_deferred(&tuned.condition))
-    {
-        problems.push(disagree(
-            &format!(
-                "`restart` and `restart_policy` of `{}` disagree",
-                service.name
-            ),
-            &tuned.span,
-            "keep `restart` and leave `condition` out",
-        ));
-    }
     // A policy without a condition restarts after every end, as in Compose.
     let mut policy = policy_of(short.or(condition).unwrap_or(RestartSpec::Always));
     let mut duration = |value: &Option<Setting<Duration>>, target: &mut Duration| {
@@ -50,14 +34,14 @@ pub(super) fn restart(
     let attempts = resolver.setting(tuned.max_attempts.as_ref(), problems);
     if let Some(limit) = attempts.filter(|&limit| limit > 0) {
         if policy.max_attempts.is_some_and(|other| other != limit) {
-            problems.push(disagree(
-                &format!(
-                    "`restart` and `max_attempts` of `{}` give two limits",
-                    service.name
-                ),
-                &tuned.span,
-                "write `restart: on-failure`, and the limit once",
-            ));
+            let message = format!(
+                "`restart` and `max_attempts` of `{}` give two limits",
+                service.name
+            );
+            problems.push(
+                Problem::error(spec_code::CONFLICTING_RESTART, message, &tuned.span)
+                    .hint("write `restart: on-failure`, and the limit once"),
+            );
         }
         policy.max_attempts = Some(limit);
     }
@@ -77,8 +61,4 @@ pub(super) fn policy_of(restart: RestartSpec) -> RestartPolicy {
             RestartPolicy::with(RestartWhen::Always, None)
         }
     }
-}
-
-fn disagree(message: &str, span: &Span, hint: &str) -> Problem {
-    Problem::error(spec_code::CONFLICTING_RESTART, message, span).hint(hint)
 }

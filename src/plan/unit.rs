@@ -12,7 +12,6 @@ use super::health::health_plan;
 use super::model::{Changes, DependencyPlan, Environment, Execution, PortPlan, UnitPlan};
 use super::resolver::{Inside, Ports, Resolver};
 use super::restart::restart;
-use crate::spec::code as spec_code;
 use crate::spec::model::{CommandSpec, EnvironmentSpec, ServiceSpec};
 use crate::spec::problem::{Problem, Span};
 
@@ -33,7 +32,7 @@ pub(super) struct Shared<'a> {
     /// generated key.
     pub(super) common: Arc<Changes>,
     /// The words of `shell:`, if it is set.
-    pub(super) shell: Option<Vec<String>>,
+    pub(super) shell: Option<&'a [String]>,
     /// For each service, the index of its first unit.
     pub(super) first_units: Vec<usize>,
 }
@@ -161,9 +160,7 @@ fn execution(
     problems: &mut Vec<Problem>,
 ) -> Execution {
     let mut one = |command: &CommandSpec| match command {
-        CommandSpec::Line(line) => {
-            line_execution(&resolver.text(line, problems), shared.shell.as_deref())
-        }
+        CommandSpec::Line(line) => line_execution(&resolver.text(line, problems), shared.shell),
         CommandSpec::Words(list, _) => Execution {
             argv: resolver.words(list, problems),
             is_shell_line: false,
@@ -171,7 +168,7 @@ fn execution(
     };
     let entrypoint = service.entrypoint.as_ref().map(&mut one);
     let command = service.command.as_ref().map(&mut one);
-    let execution = match (entrypoint, command) {
+    match (entrypoint, command) {
         (Some(entrypoint), Some(command)) => {
             if entrypoint.is_shell_line {
                 problems.push(
@@ -195,32 +192,6 @@ fn execution(
             argv: Vec::new(),
             is_shell_line: false,
         },
-    };
-    check_program(service, &execution, problems);
-    execution
-}
-
-/// The program must have a name once its variables are known. What was written without any is the
-/// spec's to judge.
-fn check_program(service: &ServiceSpec, execution: &Execution, problems: &mut Vec<Problem>) {
-    let first = [&service.entrypoint, &service.command]
-        .into_iter()
-        .flatten()
-        .find_map(|command| match command {
-            CommandSpec::Line(line) => Some(line),
-            CommandSpec::Words(words, _) => words.first(),
-        });
-    let is_nameless = execution.argv.first().is_some_and(String::is_empty);
-    if let Some(word) = first.filter(|word| is_nameless && word.as_literal().is_none()) {
-        problems.push(
-            Problem::error(
-                spec_code::EMPTY_COMMAND,
-                format!("the command of `{}` begins with nothing", service.name),
-                &word.span,
-            )
-            .label("this comes to an empty text")
-            .hint("set the variable, or give it a default: `${PROGRAM:-name}`"),
-        );
     }
 }
 
@@ -276,11 +247,8 @@ pub(super) fn layer(
     problems: &mut Vec<Problem>,
 ) {
     for (key, variable) in environment {
-        let value = match &variable.value {
-            Some(template) => Some(resolver.text(template, problems)),
-            None if variable.is_inherited => resolver.draft.variables().get(key),
-            None => None,
-        };
+        let value = variable.value.as_ref();
+        let value = value.map(|template| resolver.text(template, problems));
         changes.insert(key.clone(), value);
     }
 }

@@ -5,20 +5,17 @@
 //! the `.env` beside it, which is then the user's alone.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::env_file::{self, Entries, Reading};
+use super::env_file::{self, Entries};
+use super::sources::{Content, Sources};
 use crate::dotenv;
-use crate::spec::model::{EnvFileSpec, Setting, SettingError, StackSpec};
-use crate::spec::problem::{Problem, Span};
-use crate::spec::template::{Lookup, Placeholder, Template};
-
-/// The environment of whoever called `stack`.
-pub type Caller = Arc<Vec<(OsString, OsString)>>;
+use crate::spec::Scope;
+use crate::spec::model::EnvFileSpec;
+use crate::spec::problem::{Problem, Severity, Source};
 
 /// The default path of the generated file.
 const DEFAULT_DOTENV: &str = ".env";
@@ -26,6 +23,8 @@ const DEFAULT_DOTENV: &str = ".env";
 /// Every variable that the file may ask for.
 #[derive(Debug, Clone)]
 pub(super) struct Variables {
+    sources: Arc<Sources>,
+    project_dir: PathBuf,
     caller: HashMap<String, String>,
     /// The top-level `env_file`s, later ones over earlier ones.
     files: IndexMap<String, Option<String>>,
@@ -33,6 +32,8 @@ pub(super) struct Variables {
     own: Vec<OwnPart>,
     /// The generated file, as far as it is known; what `stack` wrote there is no `env_file`.
     generated: PathBuf,
+    /// Whether it is going to be written, if it is not there yet.
+    is_written: bool,
 }
 
 /// The user's part of one file.
@@ -43,107 +44,52 @@ struct OwnPart {
     values: HashMap<String, String>,
 }
 
-/// The lookup for texts in which no placeholder can stand.
-struct WithoutPlaceholders<'a>(&'a Variables);
-
-impl Lookup for WithoutPlaceholders<'_> {
-    fn variable(&self, name: &str) -> Option<String> {
-        self.0.get(name)
+impl Scope for Variables {
+    fn variable(&self, _: &Source, name: &str) -> Option<String> {
+        self.get(name)
     }
 
-    fn placeholder(&self, _: &Placeholder, _: &Span) -> Result<String, Problem> {
-        // The spec has reported it; nothing is said twice.
-        Ok(String::new())
-    }
-}
-
-/// The value of a typed text, or nothing when it cannot be made or is wrong.
-pub(super) fn settle<T>(
-    template: &Template,
-    parse: fn(&str) -> Result<T, SettingError>,
-    lookup: &dyn Lookup,
-    problems: &mut Vec<Problem>,
-) -> Option<T> {
-    let before = problems.len();
-    let resolved = template.resolve(lookup, problems);
-    if problems[before..].iter().any(Problem::is_error) {
-        return None;
-    }
-    match parse(&resolved) {
-        Ok(value) => Some(value),
-        Err(error) => {
-            let mut problem = Problem::error(error.code, error.message, &template.span)
-                .label(format!("this comes to `{resolved}`"));
-            problem.hint = error.hint;
-            problems.push(problem);
-            None
+    fn on_dotenv(&mut self, path: Option<&str>, problems: &mut Vec<Problem>) {
+        self.is_written = path.is_some();
+        let path = path.map(|path| self.project_dir.join(path));
+        if let Some(path) = path.filter(|path| *path != self.generated) {
+            self.generated.clone_from(&path);
+            self.read_own(&path, problems);
         }
+    }
+
+    fn on_env_file(&mut self, file: &EnvFileSpec, problems: &mut Vec<Problem>) {
+        let path = file.path.as_literal().unwrap_or_default();
+        let entries = self.read_env_file(file, &path, problems);
+        self.files.extend(entries);
     }
 }
 
 impl Variables {
-    /// Collects the variables of a stack, and says where the generated file is.
-    pub(super) fn collect(
-        spec: &StackSpec,
-        caller: &Caller,
-        problems: &mut Vec<Problem>,
-    ) -> (Self, Option<PathBuf>) {
+    /// The variables that there are before the `stack.yaml` is read.
+    pub(super) fn new(sources: &Arc<Sources>, problems: &mut Vec<Problem>) -> Self {
+        let caller = sources.caller();
         let caller = caller
             .iter()
             .filter_map(|(key, value)| Some((key.to_str()?.to_owned(), value.to_str()?.to_owned())))
             .collect();
-        let usual = spec.project_dir.join(DEFAULT_DOTENV);
+        let project_dir = sources.project_dir();
+        let usual = project_dir.join(DEFAULT_DOTENV);
         let mut variables = Self {
+            sources: Arc::clone(sources),
+            project_dir,
             caller,
             files: IndexMap::new(),
             own: Vec::new(),
             generated: usual.clone(),
+            is_written: true,
         };
-        variables.read_own(&usual, &spec.project_dir, problems);
-        let dotenv = spec.dotenv.as_ref().map(|dotenv| match &dotenv.path {
-            Some(path) => spec.project_dir.join(variables.resolve(path, problems)),
-            None => usual.clone(),
-        });
-        if let Some(path) = dotenv.as_ref().filter(|path| **path != usual) {
-            variables.generated.clone_from(path);
-            variables.read_own(path, &spec.project_dir, problems);
-        }
-        for file in &spec.env_file {
-            let before = problems.len();
-            let path = variables.resolve(&file.path, problems);
-            // A path that could not be made has its problem already.
-            if file.path.holds_placeholder() || problems[before..].iter().any(Problem::is_error) {
-                continue;
-            }
-            let entries = variables.read_env_file(file, &path, &spec.project_dir, problems);
-            variables.files.extend(entries);
-        }
-        (variables, dotenv)
-    }
-
-    /// A text without placeholders.
-    pub(super) fn resolve(&self, template: &Template, problems: &mut Vec<Problem>) -> String {
-        template.resolve(&WithoutPlaceholders(self), problems)
-    }
-
-    /// A typed value in which no placeholder can stand, or nothing when it is wrong.
-    pub(super) fn setting<T: Copy>(
-        &self,
-        setting: &Setting<T>,
-        problems: &mut Vec<Problem>,
-    ) -> Option<T> {
-        match setting {
-            Setting::Known(value) => Some(value.value),
-            // The spec has reported it.
-            Setting::Deferred(template, _) if template.holds_placeholder() => None,
-            Setting::Deferred(template, parse) => {
-                settle(template, *parse, &WithoutPlaceholders(self), problems)
-            }
-        }
+        variables.read_own(&usual, problems);
+        variables
     }
 
     /// The value of a variable.
-    pub(super) fn get(&self, name: &str) -> Option<String> {
+    fn get(&self, name: &str) -> Option<String> {
         self.caller
             .get(name)
             .cloned()
@@ -169,24 +115,16 @@ impl Variables {
     }
 
     /// Adds the user's part of a file, over those that were added before.
-    pub(super) fn read_own(&mut self, path: &Path, base: &Path, problems: &mut Vec<Problem>) {
+    pub(super) fn read_own(&mut self, path: &Path, problems: &mut Vec<Problem>) {
+        let text = self.sources.text(path);
         // Whatever keeps it from being read keeps it from being written, and is told there.
-        let Ok(bytes) = env_file::read_bytes(path) else {
+        let Content::Bytes(bytes) = &text.content else {
             return;
         };
-        let user = dotenv::user_part(&bytes);
-        let shown = path.strip_prefix(base).unwrap_or(path);
-        let contents = dotenv::read(&user, |name| self.caller.get(name).cloned());
-        let source = env_file::source(shown, &user);
-        for error in contents.errors.iter().take(env_file::MAX_TOLD) {
-            let mut problem = Problem::warning(
-                error.kind.code(),
-                format!("{}; the line is left alone and not used", error.kind),
-                &env_file::place(&source, error.line, error.column),
-            );
-            problem.hint = error.kind.hint().map(str::to_owned);
-            problems.push(problem);
-        }
+        let user = dotenv::user_part(&bytes.0);
+        let shown = path.strip_prefix(&self.project_dir).unwrap_or(path);
+        let lookup = |name: &str| self.caller.get(name).cloned();
+        let contents = env_file::read(&user, shown, Severity::Warning, &lookup, problems);
         let values = contents
             .entries
             .into_iter()
@@ -202,24 +140,21 @@ impl Variables {
         &self,
         file: &EnvFileSpec,
         shown: &str,
-        base: &Path,
         problems: &mut Vec<Problem>,
     ) -> Entries {
-        let path = base.join(shown);
-        let reading = Reading {
-            file,
-            shown,
-            path: &path,
-            without_block: self.is_generated(&path),
-        };
-        reading.entries(&|name| self.get(name), problems)
+        let path = self.project_dir.join(shown);
+        let text = self.sources.text(&path);
+        let is_ours = self.is_generated(&path);
+        let is_awaited = self.is_written && normal(&path) == normal(&self.generated);
+        let rules = (is_ours, is_awaited || !file.is_required);
+        let lookup = |name: &str| self.get(name);
+        env_file::entries(file, shown, &text, rules, &lookup, problems)
     }
 
     /// Whether a file is one that `stack` writes in this project: the generated one, or that of a
     /// second copy beside it. Its block holds the ports of the last run, which must not come back
     /// as if somebody had asked for them.
     fn is_generated(&self, path: &Path) -> bool {
-        let normal = |path: &Path| path.components().collect::<PathBuf>();
         let (path, generated) = (normal(path), normal(&self.generated));
         let is_beside = path.parent() == generated.parent()
             && path
@@ -231,9 +166,14 @@ impl Variables {
                         .is_some_and(|rest| rest.starts_with('.'))
                 });
         let is_same = || {
-            let canonical = |path: &Path| fs_err::canonicalize(path).ok();
-            canonical(&path).is_some_and(|path| canonical(&generated) == Some(path))
+            let real = self.sources.text(&path).real.clone();
+            real.is_some() && real == self.sources.text(&generated).real
         };
         path == generated || is_beside || is_same()
     }
+}
+
+/// The path without `.` in it.
+fn normal(path: &Path) -> PathBuf {
+    path.components().collect()
 }

@@ -171,7 +171,7 @@ fn canonical(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Input, load};
+    use crate::spec::testing::load_text;
 
     fn request<'a>(
         files: &'a [PathBuf],
@@ -281,12 +281,7 @@ mod tests {
             assert!(problem.hint.is_some_and(|hint| hint.contains(STARTER)));
         }
         assert_eq!(STARTER.lines().count(), 5);
-        let loaded = load(Input {
-            bytes: STARTER.into(),
-            shown: "stack.yaml".into(),
-            file: "/stack.yaml".into(),
-            project_dir: "/".into(),
-        });
+        let loaded = load_text(STARTER);
         assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
     }
 }

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
-use super::model::Loaded;
+use super::model::{EnvFileSpec, Loaded};
 use super::position::CharIndex;
-use super::problem::{Problem, Source, Span};
+use super::problem::{Problem, Source, Span, in_order};
 use super::problems::Problems;
 use super::syntax;
 use super::tree::{Kind, Node, Style};
@@ -38,11 +38,26 @@ pub struct Input {
     pub project_dir: PathBuf,
 }
 
+/// Where `${VAR}` gets its value while a file is read.
+///
+/// It grows with the files that the file itself names, so those keys are read first. A text is
+/// looked up by the file in which it stands.
+pub trait Scope {
+    /// The value of a variable in a text of a file; `None` when it is unset.
+    fn variable(&self, source: &Source, name: &str) -> Option<String>;
+
+    /// The file has said how its generated file is called; `None` where there is none.
+    fn on_dotenv(&mut self, path: Option<&str>, problems: &mut Vec<Problem>);
+
+    /// The file has named an `env_file` for itself and for all services.
+    fn on_env_file(&mut self, file: &EnvFileSpec, problems: &mut Vec<Problem>);
+}
+
 /// Reads a `stack.yaml`: as much of the spec as can be read, and all that is wrong with it.
 ///
-/// Never panics, and takes time in proportion to the bytes and the expanded nodes, which are
-/// limited.
-pub fn load(input: Input) -> Loaded {
+/// Every `${VAR}` is replaced here, once, by its value in `scope`. Never panics, and takes time in
+/// proportion to the bytes and the expanded nodes, which are limited.
+pub fn load(input: Input, scope: &mut dyn Scope) -> Loaded {
     let source = match text::decode(input.bytes, input.shown) {
         Ok(source) => source,
         Err(problem) => {
@@ -57,8 +72,8 @@ pub fn load(input: Input) -> Loaded {
         Ok(root) => visit::stack(
             root.as_deref(),
             &source,
-            input.file,
-            input.project_dir,
+            (input.file, input.project_dir),
+            scope,
             &mut problems,
         ),
         Err(problem) => {
@@ -68,7 +83,7 @@ pub fn load(input: Input) -> Loaded {
     };
     Loaded {
         spec,
-        problems: problems.into_sorted(),
+        problems: in_order(problems.into_vec(), &source.path),
     }
 }
 
@@ -160,6 +175,7 @@ impl<'s> Builder<'s, '_> {
                     );
                 }
                 let node = Node {
+                    source: self.source,
                     range,
                     kind: Kind::Scalar { text, style },
                     is_tagged_string,
@@ -221,7 +237,7 @@ impl<'s> Builder<'s, '_> {
         let sum: u64 = open.items.iter().map(|item| item.expanded).sum();
         let height = open.items.iter().map(|item| item.height).max().unwrap_or(0);
         let kind = if open.is_mapping {
-            Kind::Mapping(merge_keys::entries(&open.items, self.source, self.problems))
+            Kind::Mapping(merge_keys::entries(&open.items, self.problems))
         } else {
             Kind::Sequence(open.items)
         };
@@ -229,6 +245,7 @@ impl<'s> Builder<'s, '_> {
         let text = &self.source.text[open.start..end.max(open.start)];
         let line = text.find(['\n', '\r']).unwrap_or(text.len());
         let node = Node {
+            source: self.source,
             range: open.start..open.start + text[..line].trim_end().len(),
             kind,
             is_tagged_string: false,
@@ -329,10 +346,6 @@ impl<'s> Builder<'s, '_> {
     }
 
     fn span(&self, start: usize, end: usize) -> Span {
-        Span {
-            source: Arc::clone(self.source),
-            start,
-            end: end.max(start),
-        }
+        Span::new(self.source, start..end.max(start))
     }
 }

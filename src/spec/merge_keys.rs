@@ -2,10 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::code;
-use super::problem::{Problem, Source, Span};
+use super::problem::Problem;
 use super::problems::Problems;
 use super::tree::{Entry, Kind, Node, Style};
 
@@ -14,16 +13,7 @@ use super::tree::{Entry, Kind, Node, Style};
 ///
 /// Keys that are written out win over merged ones wherever they stand; of several merged maps the
 /// first wins. Keys are compared by their text alone, since that is how they are read.
-pub(super) fn entries<'s>(
-    items: &[Rc<Node<'s>>],
-    source: &Arc<Source>,
-    problems: &mut Problems,
-) -> Vec<Entry<'s>> {
-    let span = |node: &Node<'_>| Span {
-        source: Arc::clone(source),
-        start: node.range.start,
-        end: node.range.end,
-    };
+pub(super) fn entries<'s>(items: &[Rc<Node<'s>>], problems: &mut Problems) -> Vec<Entry<'s>> {
     let mut first: HashMap<&str, &Node<'s>> = HashMap::new();
     let mut written = Vec::new();
     let mut has_merge = false;
@@ -31,20 +21,13 @@ pub(super) fn entries<'s>(
         let (key, value) = (&pair[0], &pair[1]);
         if let Some(text) = key.text() {
             if let Some(&earlier) = first.get(text) {
-                problems.push(
-                    Problem::error(
-                        code::DUPLICATE_KEY,
-                        format!("the key `{text}` is here twice"),
-                        &span(key),
-                    )
-                    .label("again here")
-                    .also(&span(earlier), "first here")
-                    .hint(if is_merge(key) {
-                        "merge several maps with a list: `<<: [*a, *b]`"
-                    } else {
-                        "keep one of the two"
-                    }),
-                );
+                let mut problem =
+                    Problem::twice(&format!("key `{text}`"), &key.span(), &earlier.span());
+                if is_merge(key) {
+                    problem.hint =
+                        Some("merge several maps with a list: `<<: [*a, *b]`".to_owned());
+                }
+                problems.push(problem);
                 continue;
             }
             first.insert(text, key);
@@ -71,7 +54,7 @@ pub(super) fn entries<'s>(
                 Problem::error(
                     code::BAD_MERGE,
                     format!("`<<` merges maps, and this is {}", entry.value.describe()),
-                    &span(&entry.key),
+                    &entry.key.span(),
                 )
                 .hint("give it an alias of a map, `<<: *name`, or a list of them"),
             );

@@ -1,12 +1,12 @@
 //! WHAT THE USER WROTE: find, read and check `stack.yaml`.
 //!
-//! [`find`] says which file is meant. [`load`] turns its bytes into a [`StackSpec`] in which every
+//! [`find`] says which file is meant. [`load()`] turns its bytes into a [`StackSpec`] in which every
 //! value knows its place, and collects every problem on the way instead of stopping at the first.
-//! Nothing is started, resolved or looked up here: variables and placeholders stay in their
-//! [`template::Template`]s until `plan`.
+//! Nothing is started here. Variables get their values from a [`Scope`], each text by the file in
+//! which it stands; placeholders stay in their [`template::Template`]s until `plan`.
 //!
 //! The way of a file: bytes → `text` (encoding, size) → `load` (YAML events to a `tree` with
-//! places, aliases and `<<`) → `visit` (tree to spec, key by key).
+//! places, aliases and `<<`) → `visit` (tree to spec, key by key, by the table in `visit/keys.rs`).
 
 pub mod find;
 pub mod model;
@@ -26,8 +26,11 @@ mod tree;
 mod visit;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
-pub use load::{Input, load};
+pub use load::{Input, Scope, load};
 pub use model::{Loaded, StackSpec};
 pub use problem::{Problem, Severity, Source, Span, Spanned};
+pub use visit::{KeyDoc, Section, reference};

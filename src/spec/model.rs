@@ -1,12 +1,13 @@
 //! The spec: what the user wrote, typed, every value with its place.
 //!
-//! A text that may hold `${VAR}` or `$<…>` stays a [`Template`]; a typed value that was written
-//! with one of them is [`Setting::Deferred`] until `plan` knows the variables and the ports.
+//! Every `${VAR}` has its value. A text that may hold `$<…>` stays a [`Template`]; a typed value
+//! that was written with one is [`Setting::Deferred`] until `plan` knows the ports.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use serde::Serialize;
 
 use super::problem::{Problem, Span, Spanned};
 use super::template::Template;
@@ -22,7 +23,7 @@ pub struct StackSpec {
     /// Where relative paths start: the directory of the file, canonical.
     pub project_dir: PathBuf,
     /// `name:`, normalised; without one, the project directory's name.
-    pub name: Option<Spanned<Template>>,
+    pub name: Option<ProjectName>,
     /// `ports:`.
     pub ports: PortsSpec,
     /// `dotenv:`; `None` is `dotenv: false`.
@@ -32,7 +33,7 @@ pub struct StackSpec {
     /// Top-level `environment:`.
     pub environment: EnvironmentSpec,
     /// `shell:`, the words that come before a shell line; `None` is the default.
-    pub shell: Option<Vec<Template>>,
+    pub shell: Option<Vec<String>>,
     /// The services, in the order of the file.
     pub services: IndexMap<ServiceName, ServiceSpec>,
 }
@@ -41,16 +42,16 @@ pub struct StackSpec {
 #[derive(Debug, Clone, Default)]
 pub struct PortsSpec {
     /// The ranges, the later ones being the fallback; empty for the default.
-    pub ranges: Vec<Setting<PortRange>>,
+    pub ranges: Vec<PortRange>,
     /// Ports that are never handed out.
-    pub exclude: Vec<Setting<PortRange>>,
+    pub exclude: Vec<PortRange>,
 }
 
 /// `dotenv:`, the generated file.
 #[derive(Debug, Clone)]
 pub struct DotenvSpec {
-    /// The path as written; default `.env`.
-    pub path: Option<Template>,
+    /// The path, relative to the project directory.
+    pub path: String,
     /// Extra lines.
     pub vars: IndexMap<String, VariableSpec>,
 }
@@ -60,10 +61,9 @@ pub struct DotenvSpec {
 pub struct VariableSpec {
     /// Where the key stands.
     pub key_span: Span,
-    /// The text; `None` removes the key (`KEY: null` in a map, `KEY` alone in a list).
+    /// The text, also that which a `KEY` alone in a list takes from where `${KEY}` would; `None`
+    /// removes the key (`KEY: null` in a map, and a `KEY` alone that is not set).
     pub value: Option<Template>,
-    /// Whether it was written as a bare `KEY` in a list, which takes the caller's value.
-    pub is_inherited: bool,
 }
 
 /// `environment:`, from the map or the list form.
@@ -78,13 +78,13 @@ pub struct EnvFileSpec {
     pub is_required: bool,
 }
 
-/// A typed value: known at load, or waiting for variables and placeholders.
+/// A typed value: known at load, or waiting for placeholders.
 #[derive(Debug, Clone)]
 pub enum Setting<T> {
-    /// Written out.
+    /// Known.
     Known(Spanned<T>),
-    /// Written with `${…}` or `$<…>`; parsed by the function once the text is known. The function
-    /// returns the problem's message and hint.
+    /// Written with `$<…>`; parsed by the function once the text is known. Or it is broken, and was
+    /// reported.
     Deferred(Template, fn(&str) -> Result<T, SettingError>),
 }
 
@@ -97,6 +97,19 @@ pub struct SettingError {
     pub message: String,
     /// The way out.
     pub hint: Option<String>,
+}
+
+impl SettingError {
+    /// As a problem: what is wrong with a text, and in what it resulted where that is not what
+    /// stands there.
+    pub fn into_problem(self, span: &Span, result: Option<&str>) -> Problem {
+        let mut problem = Problem::error(self.code, self.message, span);
+        if let Some(result) = result {
+            problem = problem.label(format!("this comes to `{result}`"));
+        }
+        problem.hint = self.hint;
+        problem
+    }
 }
 
 impl<T> Setting<T> {
@@ -146,8 +159,8 @@ pub struct ServiceSpec {
     /// `labels:`, from the map or the list form.
     pub labels: IndexMap<String, Template>,
     /// `replicas:`, `scale:` and `deploy.replicas:`, in the order of the file; empty when absent.
-    /// Several must agree, which is known once their variables are.
-    pub replicas: Vec<Setting<u32>>,
+    /// Several must agree.
+    pub replicas: Vec<Spanned<u32>>,
     /// `handoff:`; `None` when absent, which is `reuse` and may be learned otherwise.
     pub handoff: Option<Setting<Handoff>>,
     /// The ports that the service's placeholders declare, in the order of the file.
@@ -166,7 +179,7 @@ pub struct PortDeclaration {
 }
 
 /// What a placeholder asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum PortWant {
     /// `auto`: any free port of the stack's ranges.
     Auto,
@@ -179,7 +192,7 @@ pub enum PortWant {
 }
 
 /// How a port reaches its service (`handoff:`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum Handoff {
     /// `reuse`: the hold stays, and lets servers in that set `SO_REUSEADDR`.
     Reuse,
@@ -187,6 +200,15 @@ pub enum Handoff {
     Release,
     /// `fd`: the listening socket itself is passed, as systemd does (`LISTEN_FDS`).
     Fd,
+}
+
+impl Handoff {
+    /// The ways by their words.
+    pub const WORDS: [(&str, Self); 3] = [
+        ("reuse", Self::Reuse),
+        ("release", Self::Release),
+        ("fd", Self::Fd),
+    ];
 }
 
 /// `command` or `entrypoint`.
@@ -199,7 +221,7 @@ pub enum CommandSpec {
 }
 
 /// When a dependent may start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 pub enum Condition {
     /// `service_started`: it was executed.
     Started,
@@ -207,6 +229,24 @@ pub enum Condition {
     Healthy,
     /// `service_completed_successfully`: it ended, with success.
     CompletedSuccessfully,
+}
+
+impl Condition {
+    /// The conditions by their words, as Compose calls them.
+    pub const WORDS: [(&str, Self); 3] = [
+        ("service_started", Self::Started),
+        ("service_healthy", Self::Healthy),
+        (
+            "service_completed_successfully",
+            Self::CompletedSuccessfully,
+        ),
+    ];
+}
+
+/// The word for a value, in a table of words.
+pub fn word_of<T: PartialEq>(words: &[(&'static str, T)], value: &T) -> &'static str {
+    let word = words.iter().find(|(_, other)| other == value);
+    word.map_or("", |(word, _)| word)
 }
 
 /// One edge of `depends_on`.
@@ -229,6 +269,13 @@ pub struct HealthcheckSpec {
     pub span: Span,
     /// What is asked.
     pub probe: ProbeSpec,
+    /// When.
+    pub times: HealthTimes,
+}
+
+/// The times and counts of a health check.
+#[derive(Debug, Clone, Default)]
+pub struct HealthTimes {
     /// `interval:`.
     pub interval: Option<Setting<Duration>>,
     /// `timeout:`.
@@ -307,10 +354,28 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
 }
 
-impl StackSpec {
-    /// The project's name: `name:` when it is plain text, else the directory's name.
-    pub fn directory_name(&self) -> Option<ProjectName> {
-        let name = self.project_dir.file_name()?.to_string_lossy();
-        ProjectName::normalised(&name)
+impl ServiceSpec {
+    /// A service of which only the name was read.
+    pub(super) fn new(name: ServiceName, name_span: Span) -> Self {
+        Self {
+            name,
+            name_span,
+            command: None,
+            entrypoint: None,
+            working_dir: None,
+            environment: IndexMap::new(),
+            env_file: Vec::new(),
+            depends_on: IndexMap::new(),
+            healthcheck: None,
+            restart: None,
+            restart_policy: None,
+            success_exit_codes: Vec::new(),
+            stop_signal: None,
+            stop_grace_period: None,
+            labels: IndexMap::new(),
+            replicas: Vec::new(),
+            handoff: None,
+            ports: IndexMap::new(),
+        }
     }
 }

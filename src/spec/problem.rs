@@ -2,9 +2,13 @@
 //!
 //! Problems are data. `cli::diagnostics` draws them; tests compare them.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use super::code;
 
 /// A text that was read, with the path by which the user knows it.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,6 +82,15 @@ pub struct Problem {
 }
 
 impl Span {
+    /// A range of bytes of a text.
+    pub fn new(source: &Arc<Source>, range: Range<usize>) -> Self {
+        Self {
+            source: Arc::clone(source),
+            start: range.start,
+            end: range.end,
+        }
+    }
+
     /// The place of the first byte.
     pub fn location(&self) -> Location {
         let before = &self.source.text[..self.start.min(self.source.text.len())];
@@ -116,6 +129,18 @@ impl Problem {
     /// A warning at a place.
     pub fn warning(code: &'static str, message: impl Into<String>, span: &Span) -> Self {
         Self::new(Severity::Warning, code, message, span)
+    }
+
+    /// An error about what stands in one place twice.
+    pub(crate) fn twice(what: &str, again: &Span, first: &Span) -> Self {
+        Self::error(
+            code::DUPLICATE_KEY,
+            format!("the {what} is here twice"),
+            again,
+        )
+        .label("again here")
+        .also(first, "first here")
+        .hint("keep one of the two")
     }
 
     /// An error that no text is to blame for.
@@ -178,4 +203,22 @@ impl Problem {
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
+}
+
+/// The problems as one reads them: those of no file first, then those of the file `first`, then
+/// other files'; each in the order of its file, and what was found twice only once.
+pub fn in_order(mut problems: Vec<Problem>, first: &Path) -> Vec<Problem> {
+    let mut seen = HashSet::new();
+    problems.retain(|problem| {
+        let place = problem.labels.first().map(|label| {
+            let span = &label.span;
+            (span.path().to_path_buf(), span.start, span.end)
+        });
+        seen.insert((problem.code, problem.message.clone(), place))
+    });
+    problems.sort_by_cached_key(|problem| {
+        let span = &problem.labels.first()?.span;
+        Some((span.path() != first, span.path().to_path_buf(), span.start))
+    });
+    problems
 }

@@ -30,10 +30,15 @@ impl Problems {
         self.list.len()
     }
 
-    /// All of them, in the order of the file; those without a place come first.
-    pub(super) fn into_sorted(mut self) -> Vec<Problem> {
-        self.list
-            .sort_by_key(|problem| problem.labels.first().map(|label| label.span.start));
+    /// Adds those that were found elsewhere.
+    pub(super) fn extend(&mut self, problems: Vec<Problem>) {
+        for problem in problems {
+            self.push(problem);
+        }
+    }
+
+    /// All of them.
+    pub(super) fn into_vec(self) -> Vec<Problem> {
         self.list
     }
 }

@@ -12,7 +12,7 @@ use super::tree::{Kind, Node, Style};
 
 /// The text of a scalar, or a part of one.
 pub(super) struct Text<'a> {
-    source: &'a Arc<Source>,
+    pub(super) source: &'a Arc<Source>,
     /// The meaning.
     pub(super) value: &'a str,
     /// The bytes that spell the whole scalar, quotes included.
@@ -32,11 +32,11 @@ enum Places {
 
 impl<'a> Text<'a> {
     /// The text of a node, if it is a scalar.
-    pub(super) fn of(node: &'a Node<'_>, source: &'a Arc<Source>) -> Option<Self> {
+    pub(super) fn of(node: &'a Node<'_>) -> Option<Self> {
         let Kind::Scalar { text, style } = &node.kind else {
             return None;
         };
-        let raw = &source.text[node.range.clone()];
+        let raw = &node.source.text[node.range.clone()];
         let quote = match style {
             Style::Plain | Style::Block => 0,
             Style::SingleQuoted | Style::DoubleQuoted => 1,
@@ -51,7 +51,7 @@ impl<'a> Text<'a> {
             Places::Mapped(align(text, inner, start, *style))
         };
         Some(Self {
-            source,
+            source: node.source,
             value: text,
             whole: node.range.clone(),
             places,
@@ -72,12 +72,12 @@ impl<'a> Text<'a> {
 
     /// The span of the whole text.
     pub(super) fn span(&self) -> Span {
-        self.to_span(self.whole.clone())
+        Span::new(self.source, self.whole.clone())
     }
 
     /// The span of the bytes that spell a part of the text.
     pub(super) fn span_of(&self, part: Range<usize>) -> Span {
-        self.to_span(self.place(part))
+        Span::new(self.source, self.place(part))
     }
 
     fn place(&self, part: Range<usize>) -> Range<usize> {
@@ -94,14 +94,6 @@ impl<'a> Text<'a> {
                 let last = end.checked_sub(1).and_then(|last| places.get(last));
                 first..last.map_or(first, |place| place.1 as usize).max(first)
             }
-        }
-    }
-
-    fn to_span(&self, range: Range<usize>) -> Span {
-        Span {
-            source: Arc::clone(self.source),
-            start: range.start,
-            end: range.end,
         }
     }
 }

@@ -99,7 +99,7 @@ pub(super) fn problem(source: &Arc<Source>, info: &str, at: usize) -> Problem {
         .map_or("", |length| &source.text[line_start..line_start + length]);
     // A tab in the indentation is nearly always the cause, whatever the parser calls it.
     if let Some(tab) = indentation.find('\t') {
-        let span = place(source, line_start + tab, 1);
+        let span = Span::new(source, line_start + tab..line_start + tab + 1);
         return Problem::error(code::SYNTAX, "a tab cannot indent", &span)
             .label("this is a tab")
             .hint("YAML indents with spaces; replace the tab by spaces");
@@ -107,7 +107,7 @@ pub(super) fn problem(source: &Arc<Source>, info: &str, at: usize) -> Problem {
     let near_tab = source.text[..at].ends_with('\t') || source.text[at..].starts_with('\t');
     if info.contains("tab") || (near_tab && info.contains("valid YAML whitespace")) {
         let back = usize::from(source.text[..at].ends_with('\t'));
-        let span = place(source, at - back, 1);
+        let span = Span::new(source, at - back..at - back + 1);
         return Problem::error(code::SYNTAX, "a tab where YAML allows only spaces", &span)
             .hint("replace the tab by a space");
     }
@@ -120,7 +120,7 @@ pub(super) fn problem(source: &Arc<Source>, info: &str, at: usize) -> Problem {
         Some(first) => first.len_utf8(),
         None => 0,
     };
-    let span = place(source, at, width);
+    let span = Span::new(source, at..at + width);
     for (theirs, ours, hint) in PHRASES {
         if info.contains(theirs) {
             return Problem::error(code::SYNTAX, *ours, &span).hint(*hint);
@@ -132,12 +132,4 @@ pub(super) fn problem(source: &Arc<Source>, info: &str, at: usize) -> Problem {
         &span,
     )
     .hint("check the quotes, brackets and indentation around this place")
-}
-
-fn place(source: &Arc<Source>, start: usize, length: usize) -> Span {
-    Span {
-        source: Arc::clone(source),
-        start,
-        end: start + length,
-    }
 }

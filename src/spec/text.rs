@@ -31,11 +31,7 @@ pub(crate) fn decode(bytes: Vec<u8>, path: PathBuf) -> Result<Arc<Source>, Probl
     match nul {
         None => Ok(source),
         Some(at) => {
-            let span = Span {
-                source,
-                start: at,
-                end: at + 1,
-            };
+            let span = Span::new(&source, at..at + 1);
             Err(Problem::error(code::NUL, "a NUL byte in the file", &span)
                 .hint("remove it; no argument or environment variable can hold one either"))
         }
@@ -64,11 +60,7 @@ fn invalid_utf8(bytes: &[u8], valid: usize, path: PathBuf) -> Problem {
         .chars()
         .next()
         .map_or(0, char::len_utf8);
-    let span = Span {
-        source,
-        start: valid,
-        end: valid + width,
-    };
+    let span = Span::new(&source, valid..valid + width);
     let at = span.location();
     Problem::error(
         code::INVALID_UTF8,

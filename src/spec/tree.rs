@@ -6,6 +6,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
+
+use super::problem::{Source, Span};
 
 /// How a scalar was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub(super) enum Style {
 /// A value of the file.
 #[derive(Debug)]
 pub(super) struct Node<'s> {
+    /// The text in which it stands: with several files each node knows its own.
+    pub(super) source: &'s Arc<Source>,
     /// The bytes of a scalar's text, quotes included; of a collection, those of its first line.
     pub(super) range: Range<usize>,
     /// What it is.
@@ -61,6 +66,11 @@ pub(super) struct Entry<'s> {
 }
 
 impl Node<'_> {
+    /// Where it stands.
+    pub(super) fn span(&self) -> Span {
+        Span::new(self.source, self.range.clone())
+    }
+
     /// The text of a scalar.
     pub(super) fn text(&self) -> Option<&str> {
         match &self.kind {

@@ -96,6 +96,106 @@ fn the_generated_cli_reference_is_what_help_says() {
     hold("cli.md", &text);
 }
 
+#[test]
+fn the_generated_list_of_keys_is_the_table_of_keys() {
+    let mut text = format!(
+        "{GENERATED}\n\n# Keys of `stack.yaml`\n\nThe example is the default, where there is one. Keys of your own start \
+         with `x-`.\n"
+    );
+    let names = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        names.join(", ")
+    };
+    let mut count = 0;
+    for section in stack::spec::reference() {
+        let title = match section.path {
+            "" => "Top level".to_owned(),
+            path => format!("`{path}`"),
+        };
+        write!(
+            text,
+            "\n## {title}\n\n| key | value | example | |\n|---|---|---|---|\n"
+        )
+        .expect("a string takes everything");
+        for key in &section.keys {
+            count += 1;
+            assert!(key.doc.ends_with('.'), "{}.{}", section.path, key.name);
+            writeln!(
+                text,
+                "| `{}` | {} | `{}` | {} |",
+                key.name, key.kind, key.example, key.doc
+            )
+            .expect("a string takes everything");
+        }
+        for (what, others) in [
+            ("Not supported yet", &section.planned),
+            ("Only for containers", &section.container),
+        ] {
+            if !others.is_empty() {
+                write!(text, "\n{what}: {}.\n", names(others)).expect("a string takes everything");
+            }
+        }
+    }
+    assert!(count > 50, "keys are missing: {count}");
+    hold("keys.md", &text);
+}
+
+#[test]
+fn the_example_of_every_key_is_valid() {
+    for section in stack::spec::reference() {
+        for key in &section.keys {
+            let (name, example) = (key.name, key.example);
+            let entry = format!("{name}: {example}");
+            // What goes with a key, and where its map stands in the file.
+            let inner = match (section.path, name) {
+                ("services.NAME", _) => entry,
+                ("services.NAME.env_file", "path") => format!("env_file: [{{{entry}}}]"),
+                ("services.NAME.env_file", _) => format!("env_file: [{{path: web.env, {entry}}}]"),
+                ("services.NAME.depends_on.NAME", "condition") => {
+                    format!("depends_on: {{db: {{{entry}}}}}")
+                }
+                ("services.NAME.depends_on.NAME", _) => {
+                    format!("depends_on: {{db: {{condition: service_started, {entry}}}}}")
+                }
+                ("services.NAME.healthcheck", "test" | "http" | "tcp") => {
+                    format!("healthcheck: {{{entry}}}")
+                }
+                ("services.NAME.healthcheck", _) => format!("healthcheck: {{tcp: 1, {entry}}}"),
+                ("services.NAME.healthcheck.http", _) => {
+                    format!("healthcheck: {{http: {{{entry}}}}}")
+                }
+                ("services.NAME.restart_policy", _) => format!("restart_policy: {{{entry}}}"),
+                ("services.NAME.deploy", _) => format!("deploy: {{{entry}}}"),
+                (_, _) => String::new(),
+            };
+            let top = match section.path {
+                "" => format!("{name}: {example}\n"),
+                "ports" | "dotenv" => format!("{}: {{{name}: {example}}}\n", section.path),
+                _ => String::new(),
+            };
+            let command = if inner.starts_with("command:") {
+                ""
+            } else {
+                "    command: serve $<PORT:auto>\n"
+            };
+            let services = format!(
+                "services:\n  api:\n{command}    {inner}\n  db: {{ command: serve $<PORT:auto> }}\n"
+            );
+            let yaml = if name == "services" {
+                top
+            } else {
+                format!("{top}{services}")
+            };
+            let stack = TestStack::new(&yaml);
+            for file in ["web.env", ".env.local"] {
+                fs::write(stack.path(file), "").expect("the directory is writable");
+            }
+            let output = stack.run(&["config", "-q"]);
+            assert_eq!(output.code, 0, "{yaml}\n{}", output.stderr);
+        }
+    }
+}
+
 /// The codes of `spec/code.rs` with what they mean, as their comments say.
 fn codes_of_spec() -> Vec<(String, String)> {
     let source = fs::read_to_string(root().join("src/spec/code.rs")).expect("the source is there");

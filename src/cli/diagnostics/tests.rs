@@ -7,21 +7,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::spec::{Input, Loaded, Span, load};
+use crate::spec::Span;
+use crate::spec::testing::load_text;
 
 const PLAIN: Options = Options {
     color: false,
     width: 100,
 };
-
-fn load_bytes(bytes: Vec<u8>) -> Loaded {
-    load(Input {
-        bytes,
-        shown: PathBuf::from("stack.yaml"),
-        file: PathBuf::from("/project/stack.yaml"),
-        project_dir: PathBuf::from("/project"),
-    })
-}
 
 #[test]
 fn a_problem_at_the_end_of_a_large_file_is_drawn_at_once() {
@@ -88,7 +80,7 @@ fn distant_labels_are_both_drawn() {
 
 #[test]
 fn what_a_file_holds_cannot_reach_the_terminal() {
-    let loaded = load_bytes("\u{1b}[2J\u{202e}servics\t: \u{9b}31m\r\n".into());
+    let loaded = load_text("\u{1b}[2J\u{202e}servics\t: \u{9b}31m\r\n");
     let report = render(&loaded.problems, PLAIN);
     let harmful = report
         .chars()
@@ -99,7 +91,7 @@ fn what_a_file_holds_cannot_reach_the_terminal() {
 
 #[test]
 fn colour_is_used_only_when_asked_for() {
-    let loaded = load_bytes(b"services:\n".to_vec());
+    let loaded = load_text(b"services:\n".to_vec());
     let colored = Options {
         color: true,
         width: 80,
@@ -111,7 +103,7 @@ fn colour_is_used_only_when_asked_for() {
 #[test]
 fn the_last_line_counts_problems_and_warnings() {
     let last = |text: &str| {
-        let report = render(&load_bytes(text.into()).problems, PLAIN);
+        let report = render(&load_text(text).problems, PLAIN);
         report.lines().last().unwrap_or_default().to_owned()
     };
     let service = "services: {a: {command: x}}\n";

@@ -1,9 +1,9 @@
 //! Which values must not be shown.
 
-use crate::spec::template::Template;
+use crate::spec::template::{Placeholder, Template};
 
 /// What stands for a value that must not be shown.
-pub(super) const MASK: &str = "********";
+const MASK: &str = "********";
 
 /// What makes a key's value a secret wherever it stands in the key: `PGPASSWORD`, `tokenFile`.
 const TELLING: [&str; 6] = [
@@ -30,16 +30,9 @@ fn is_secret(key: &str) -> bool {
 
 /// The value of a key, or the mask. A text that declares a port stays, since others refer to it.
 pub(super) fn mask(key: &str, template: &Template, value: String) -> String {
-    if is_secret(key) && !template.declares_port() {
-        MASK.to_owned()
-    } else {
-        value
-    }
-}
-
-/// As [`mask`], for a value that came from elsewhere.
-pub(super) fn mask_value(key: &str, value: String) -> String {
-    if is_secret(key) {
+    let declares = |placeholder: &Placeholder| matches!(placeholder, Placeholder::Declare(..));
+    let is_needed = template.placeholders().any(|(it, _)| declares(it));
+    if is_secret(key) && !is_needed {
         MASK.to_owned()
     } else {
         value

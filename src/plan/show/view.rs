@@ -1,71 +1,45 @@
 //! Texts and settings, written so that the loader reads the same again.
 
-use indexmap::IndexMap;
-use serde::Serialize;
+use serde_json::Value;
 
-use super::ShownCommand;
-use super::secret::{mask, mask_value};
+use super::secret::mask;
 use crate::plan::resolver::Resolver;
 use crate::spec::model::{CommandSpec, EnvironmentSpec, Setting};
-use crate::spec::template::{Lookup, Outcome, Piece, Placeholder, Template, TemplateKind};
+use crate::spec::template::{Lookup, Piece, Placeholder, Template, TemplateKind};
 
 /// What a text is shown with.
 pub(super) struct View<'a>(pub(super) Resolver<'a>);
 
-/// A value that is no mere text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub(super) enum Scalar {
-    /// A whole number.
-    Number(u64),
-    /// Anything else.
-    Text(String),
-}
-
-impl Scalar {
-    pub(super) fn number(number: impl Into<u64>) -> Self {
-        Self::Number(number.into())
-    }
+/// Texts as a list.
+pub(super) fn texts(texts: impl Iterator<Item = String>) -> Value {
+    texts.map(Value::from).collect()
 }
 
 impl View<'_> {
-    pub(super) fn command(&self, command: &CommandSpec) -> ShownCommand {
+    pub(super) fn command(&self, command: &CommandSpec) -> Value {
         match command {
-            CommandSpec::Line(line) => ShownCommand::Line(self.text(line)),
-            CommandSpec::Words(words, _) => ShownCommand::Words(self.texts(words)),
+            CommandSpec::Line(line) => self.value(line),
+            CommandSpec::Words(words, _) => texts(words.iter().map(|word| self.text(word))),
         }
     }
 
-    pub(super) fn environment(
-        &self,
-        environment: &EnvironmentSpec,
-    ) -> IndexMap<String, Option<String>> {
-        environment
-            .iter()
-            .map(|(key, variable)| {
-                let value = match &variable.value {
-                    Some(template) => Some(mask(key, template, self.text(template))),
-                    None if variable.is_inherited => self
-                        .0
-                        .variable(key)
-                        .map(|value| mask_value(key, double(&value))),
-                    None => None,
-                };
-                (key.clone(), value)
-            })
-            .collect()
+    pub(super) fn environment(&self, environment: &EnvironmentSpec) -> Value {
+        let entries = environment.iter().map(|(key, variable)| {
+            let value = variable.value.as_ref();
+            let shown = value.map(|value| mask(key, value, self.text(value)));
+            (key.clone(), shown.map_or(Value::Null, Value::from))
+        });
+        Value::Object(entries.collect())
     }
 
     /// A typed value: as it was settled, or its text while that depends on a port without a number.
     pub(super) fn setting<T: Copy>(
         &self,
         setting: Option<&Setting<T>>,
-        settled: impl FnOnce() -> Scalar,
-    ) -> Scalar {
+        settled: impl FnOnce() -> Value,
+    ) -> Value {
         match setting {
-            Some(Setting::Deferred(template, _)) if self.is_open(template) => {
-                Scalar::Text(self.text(template))
-            }
+            Some(Setting::Deferred(template, _)) if self.is_open(template) => self.value(template),
             Some(_) | None => settled(),
         }
     }
@@ -74,25 +48,21 @@ impl View<'_> {
     pub(super) fn given<T: Copy>(
         &self,
         setting: Option<&Setting<T>>,
-        show: impl FnOnce(T) -> Scalar,
-    ) -> Option<Scalar> {
-        let given = setting?;
-        if let Setting::Deferred(template, _) = given
-            && self.is_open(template)
-        {
-            return Some(Scalar::Text(self.text(template)));
+        show: impl FnOnce(T) -> Value,
+    ) -> Option<Value> {
+        match setting? {
+            Setting::Known(known) => Some(show(known.value)),
+            Setting::Deferred(template, _) if self.is_open(template) => Some(self.value(template)),
+            Setting::Deferred(..) => self.0.setting(setting, &mut Vec::new()).map(show),
         }
-        self.0.setting(Some(given), &mut Vec::new()).map(show)
     }
 
+    /// Whether a placeholder of the text has no value yet.
     fn is_open(&self, template: &Template) -> bool {
-        let placeholders = template.placeholders();
-        let is_known = |&(placeholder, _): &_| self.is_known(placeholder);
-        !placeholders.iter().all(is_known) || {
-            let mut missing = Vec::new();
-            template.resolve(&self.0, &mut missing);
-            template.depends_on_ports() && !missing.is_empty()
-        }
+        let mut placeholders = template.placeholders();
+        placeholders.any(|(placeholder, span)| {
+            !self.is_known(placeholder) || self.0.placeholder(placeholder, span).is_err()
+        })
     }
 
     /// Whether the service's own ports are shown as numbers.
@@ -120,43 +90,28 @@ impl View<'_> {
         }
     }
 
-    pub(super) fn texts(&self, templates: &[Template]) -> Vec<String> {
-        templates.iter().map(|text| self.text(text)).collect()
+    /// As [`Self::text`].
+    pub(super) fn value(&self, template: &Template) -> Value {
+        self.text(template).into()
     }
 
-    /// A text with its variables resolved.
+    /// A text with what is known of its placeholders.
     pub(super) fn text(&self, template: &Template) -> String {
-        let mut shown = String::new();
-        self.push(&template.pieces, template.kind, &mut shown);
-        shown
-    }
-
-    fn push(&self, pieces: &[Piece], kind: TemplateKind, shown: &mut String) {
-        let literal = |text: &str| match kind {
+        let literal = |text: &str| match template.kind {
             TemplateKind::Plain => double(text),
             TemplateKind::Shell => text.replace("$<", "$$<"),
         };
-        for piece in pieces {
-            match piece {
-                Piece::Text(text) => shown.push_str(&literal(text)),
-                Piece::BareVariable(name, _) => {
-                    shown.push('$');
-                    shown.push_str(name);
+        let pieces = template.pieces.iter().map(|piece| match piece {
+            Piece::Text(text) => literal(text),
+            Piece::Placeholder(placeholder, span) => {
+                let is_known = self.is_known(placeholder);
+                match self.0.placeholder(placeholder, span) {
+                    Ok(value) if is_known => literal(&value),
+                    Ok(_) | Err(_) => placeholder.to_string(),
                 }
-                Piece::Placeholder(placeholder, span) => {
-                    let is_known = self.is_known(placeholder);
-                    match self.0.placeholder(placeholder, span) {
-                        Ok(value) if is_known => shown.push_str(&literal(&value)),
-                        Ok(_) | Err(_) => shown.push_str(&placeholder.to_string()),
-                    }
-                }
-                Piece::Variable(variable) => match variable.outcome(&self.0) {
-                    Outcome::Value(value) => shown.push_str(&literal(&value)),
-                    Outcome::Text(pieces) => self.push(pieces, kind, shown),
-                    Outcome::Unset | Outcome::Required(_) => {}
-                },
             }
-        }
+        });
+        pieces.collect()
     }
 }
 

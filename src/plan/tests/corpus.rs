@@ -6,10 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use indexmap::IndexMap;
-
-use crate::plan::{Draft, Inputs};
-use crate::spec::{Input, load};
+use crate::plan::{Arguments, Draft, Sources};
+use crate::spec::find::Request;
 
 #[test]
 fn compose_files_are_refused_for_known_reasons() {
@@ -31,22 +29,16 @@ fn compose_files_are_refused_for_known_reasons() {
     for file in files {
         let name = file.file_name().unwrap().to_str().unwrap();
         let began = Instant::now();
-        let loaded = load(Input {
-            bytes: fs_err::read(&file).unwrap(),
-            shown: PathBuf::from(name),
-            file: Path::new("/shop").join(name),
-            project_dir: PathBuf::from("/shop"),
-        });
-        let mut problems = loaded.problems;
-        let inputs = Inputs {
-            caller: Arc::default(),
-            project_name: None,
-            scale: IndexMap::new(),
-            ports: Vec::new(),
+        let request = Request {
+            files: &["-".into()],
+            stack_file: None,
+            working_dir: Path::new("/shop"),
         };
-        if let Some(spec) = loaded.spec {
-            Draft::new(spec, &inputs, &mut problems);
-        }
+        let bytes = fs_err::read(&file).unwrap();
+        let caller = Arc::default();
+        let arguments = Arguments::default();
+        let sources = Sources::read(&request, &mut bytes.as_slice(), &caller, arguments);
+        let (_, problems) = Draft::new(sources.unwrap());
         assert!(began.elapsed() < Duration::from_secs(10), "{name}");
         for problem in &problems {
             assert!(!problem.labels.is_empty(), "{name}: {problem:?}");

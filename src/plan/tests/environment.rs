@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::{Project, value};
+use crate::plan::code;
 
 /// Every layer sets `K` and those after it, so that each key shows which layer is the last of it.
 #[test]
@@ -207,6 +208,24 @@ fn the_block_that_stack_wrote_is_no_env_file() {
     // Another project's ports are what whoever names its file is after.
     let other = Project::service("env_file: ../shop/sub/.env").file("sub/.env", written(""));
     assert_eq!(other.value("A_PORT").as_deref(), Some("7777"));
+}
+
+#[test]
+fn the_generated_file_may_be_an_env_file_before_it_is_there() {
+    let yaml = |top: &str, file: &str| {
+        format!("{top}\nservices: {{ a: {{ command: 'x $<PORT:auto>', env_file: {file} }} }}")
+    };
+    for (top, file, expected) in [
+        ("", ".env", None),
+        ("", "./.env", None),
+        ("dotenv: { path: .ports }", ".ports", None),
+        ("dotenv: { path: .ports }", ".env", Some(code::ENV_FILE)),
+        ("dotenv: false", ".env", Some(code::ENV_FILE)),
+        ("", ".env.local", Some(code::ENV_FILE)),
+    ] {
+        let codes = Project::new(&yaml(top, file)).codes();
+        assert_eq!(codes, Vec::from_iter(expected), "{top} {file}");
+    }
 }
 
 /// Keys that layers quarrel about. `A_WEB` is a generated one.

@@ -26,10 +26,10 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use tempfile::TempDir;
 
-use super::{Assignment, Draft, Inputs, Plan, PortArgument, UnitPlan};
+use super::{Arguments, Assignment, Draft, Plan, PortArgument, Sources, UnitPlan};
 use crate::ports::request::PortKey;
+use crate::spec::find::Request;
 use crate::spec::problem::Problem;
-use crate::spec::{Input, load};
 use crate::support::name::ServiceName;
 
 /// A project directory called `shop`, and whoever calls `stack` in it.
@@ -100,25 +100,26 @@ impl Project {
         self
     }
 
-    /// The draft, and all that is wrong.
-    fn draft(&self) -> (Option<Draft>, Vec<Problem>) {
-        let loaded = load(Input {
-            bytes: self.yaml.clone().into(),
-            shown: PathBuf::from("stack.yaml"),
-            file: self.directory.join("stack.yaml"),
-            project_dir: self.directory.clone(),
-        });
-        let inputs = Inputs {
-            caller: Arc::new(self.caller.clone()),
+    /// What a plan of it is made of.
+    fn sources(&self) -> Sources {
+        fs_err::write(self.path("stack.yaml"), &self.yaml).unwrap();
+        let request = Request {
+            files: &[],
+            stack_file: None,
+            working_dir: &self.directory,
+        };
+        let arguments = Arguments {
             project_name: self.name.clone(),
             scale: self.scale.clone(),
             ports: self.ports.clone(),
         };
-        let mut problems = loaded.problems;
-        let draft = loaded
-            .spec
-            .and_then(|spec| Draft::new(spec, &inputs, &mut problems));
-        (draft, problems)
+        let caller = Arc::new(self.caller.clone());
+        Sources::read(&request, &mut std::io::empty(), &caller, arguments).unwrap()
+    }
+
+    /// The draft, and all that is wrong.
+    fn draft(&self) -> (Option<Draft>, Vec<Problem>) {
+        Draft::new(self.sources())
     }
 
     /// The draft of a file without errors.

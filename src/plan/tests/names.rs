@@ -39,7 +39,7 @@ fn where_no_name_can_be_made_of_anything_one_is_asked_for() {
     assert!(problem.hint.unwrap().contains("`name: shop`"));
     assert_eq!(directory.named("shop").codes(), [""; 0]);
     let file = Project::new(&format!("name: '${{NAME:-日本}}'\n{BODY}")).problem();
-    assert_eq!(file.code, code::PROJECT_NAME);
+    assert_eq!(file.code, spec_code::BAD_NAME);
     assert_eq!(super::at(&file), (1, 7));
     let required = Project::new(&format!("name: '${{NAME:?}}'\n{BODY}"));
     assert_eq!(required.codes(), [spec_code::REQUIRED_VARIABLE]);

@@ -315,7 +315,7 @@ fn the_way_in_which_ports_are_handed_off_is_read() {
         (
             "socket",
             spec_code::BAD_VALUE,
-            "the ways are `reuse`, `release` and `fd`",
+            "write one of `reuse`, `release`, `fd`",
         ),
         ("intercept", spec_code::NOT_SUPPORTED_YET, "leave it out"),
     ] {

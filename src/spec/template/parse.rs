@@ -4,7 +4,7 @@
 //! mistake is reported and stepped over, so that one text can show several.
 
 use super::placeholder;
-use super::{Otherwise, Piece, Template, TemplateKind, Variable};
+use super::{Placeholder, TemplateKind};
 use crate::spec::code;
 use crate::spec::problem::{Problem, Span};
 use crate::spec::problems::Problems;
@@ -16,12 +16,55 @@ const MAX_NESTING: usize = 32;
 /// How much of a wrong text a message quotes, in characters; the rest is in the source line.
 const MAX_SHOWN: usize = 40;
 
+/// A part of a text as written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::spec) enum Raw {
+    /// Text that stands for itself.
+    Text(String),
+    /// `${NAME…}`.
+    Variable(Variable),
+    /// `$NAME`: stands for itself, with a warning when such a variable is set.
+    BareVariable(String, Span),
+    /// `$<…>`.
+    Placeholder(Placeholder, Span),
+    /// What could not be read, and was reported.
+    Unreadable,
+}
+
+/// `${NAME…}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::spec) struct Variable {
+    /// The variable's name.
+    pub(super) name: String,
+    /// What stands behind the name.
+    pub(super) operator: Operator,
+    /// Whether an empty value counts as unset (the operator begins with a colon).
+    pub(super) or_empty: bool,
+    /// The text to the right of the operator, which may hold variables and placeholders again.
+    pub(in crate::spec) right: Vec<Raw>,
+    /// Where it stands, braces included.
+    pub(super) span: Span,
+}
+
+/// The operators of `${NAME…}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::spec) enum Operator {
+    /// `${NAME}`: empty where it is unset, with a warning.
+    None,
+    /// `${NAME:-text}`: the text where it is unset.
+    Default,
+    /// `${NAME:?text}`: an error with the text where it is unset.
+    Required,
+    /// `${NAME:+text}`: the text where it is set.
+    Alternative,
+}
+
 /// Cuts a text into pieces and adds what is wrong with it to `problems`.
 pub(in crate::spec) fn parse(
     text: &Text<'_>,
     kind: TemplateKind,
     problems: &mut Problems,
-) -> Template {
+) -> Vec<Raw> {
     let mut scanner = Scanner {
         input: text,
         kind,
@@ -29,12 +72,7 @@ pub(in crate::spec) fn parse(
         is_cut: false,
         problems,
     };
-    let (pieces, _) = scanner.pieces(0);
-    Template {
-        pieces,
-        span: text.span(),
-        kind,
-    }
+    scanner.pieces(0).0
 }
 
 struct Scanner<'a, 'p> {
@@ -54,7 +92,7 @@ impl Scanner<'_, '_> {
 
     /// Reads to the end, or inside of `${…}` (`depth` > 0) to the closing brace, which it takes;
     /// says whether there was one.
-    fn pieces(&mut self, depth: usize) -> (Vec<Piece>, bool) {
+    fn pieces(&mut self, depth: usize) -> (Vec<Raw>, bool) {
         let mut pieces = Vec::new();
         let mut text = String::new();
         let mut is_closed = false;
@@ -75,19 +113,19 @@ impl Scanner<'_, '_> {
             }
             if let Some(piece) = self.dollar(&mut text, depth) {
                 if !text.is_empty() {
-                    pieces.push(Piece::Text(std::mem::take(&mut text)));
+                    pieces.push(Raw::Text(std::mem::take(&mut text)));
                 }
                 pieces.push(piece);
             }
         }
-        if !text.is_empty() || (pieces.is_empty() && depth == 0) {
-            pieces.push(Piece::Text(text));
+        if !text.is_empty() {
+            pieces.push(Raw::Text(text));
         }
         (pieces, is_closed)
     }
 
     /// Reads what begins with a dollar sign: text goes to `text`, anything else is returned.
-    fn dollar(&mut self, text: &mut String, depth: usize) -> Option<Piece> {
+    fn dollar(&mut self, text: &mut String, depth: usize) -> Option<Raw> {
         let start = self.at;
         let rest = self.rest();
         let next = rest.chars().nth(1);
@@ -113,14 +151,14 @@ impl Scanner<'_, '_> {
                 self.at += 2;
                 None
             }
-            (Some('<'), _) => self.placeholder(),
-            (Some('{'), TemplateKind::Plain) => self.variable(depth),
+            (Some('<'), _) => Some(self.placeholder()),
+            (Some('{'), TemplateKind::Plain) => Some(self.variable(depth)),
             (_, TemplateKind::Plain) if name_length(&rest[1..]) > 0 => {
                 let length = 1 + name_length(&rest[1..]);
                 let name = rest[1..length].to_owned();
                 self.at += length;
                 let span = self.input.span_of(start..self.at);
-                Some(Piece::BareVariable(name, span))
+                Some(Raw::BareVariable(name, span))
             }
             (_, TemplateKind::Plain | TemplateKind::Shell) => {
                 text.push('$');
@@ -130,7 +168,7 @@ impl Scanner<'_, '_> {
         }
     }
 
-    fn placeholder(&mut self) -> Option<Piece> {
+    fn placeholder(&mut self) -> Raw {
         let start = self.at;
         // A placeholder holds no white space and no second opening, so a forgotten `>` does not
         // swallow the rest of the text.
@@ -151,19 +189,19 @@ impl Scanner<'_, '_> {
                 )
                 .hint("close it with `>`, as in `$<PORT:auto>`; a literal `$<` is written `$$<`"),
             );
-            return None;
+            return Raw::Unreadable;
         }
         match placeholder::parse(&body, &span) {
-            Ok(placeholder) => Some(Piece::Placeholder(placeholder, span)),
+            Ok(placeholder) => Raw::Placeholder(placeholder, span),
             Err(problem) => {
                 self.problems.push(problem);
-                None
+                Raw::Unreadable
             }
         }
     }
 
     /// Reads `${…}`.
-    fn variable(&mut self, depth: usize) -> Option<Piece> {
+    fn variable(&mut self, depth: usize) -> Raw {
         let start = self.at;
         let body = &self.rest()[2..];
         let name = body[..name_length(body)].to_owned();
@@ -180,53 +218,38 @@ impl Scanner<'_, '_> {
             );
             self.is_cut = true;
             self.at = self.input.value.len();
-            return None;
+            return Raw::Unreadable;
         }
         let operator = [":-", ":?", ":+", "-", "?", "+", "}"]
             .into_iter()
             .find(|operator| after.starts_with(operator));
         let Some(operator) = operator.filter(|_| !name.is_empty()) else {
             self.bad_variable(start);
-            return None;
+            return Raw::Unreadable;
         };
         self.at = start + 2 + name.len() + operator.len();
-        if operator == "}" {
-            let span = self.input.span_of(start..self.at);
-            return Some(Piece::Variable(Variable {
-                name,
-                otherwise: Otherwise::Empty,
-                span,
-            }));
-        }
-        let (right, is_closed) = self.pieces(depth + 1);
-        let span = self.input.span_of(start..self.at);
+        let (right, is_closed) = match operator {
+            "}" => (Vec::new(), true),
+            _ => self.pieces(depth + 1),
+        };
         if !is_closed {
             let opening = self.input.span_of(start..start + 2 + name.len());
             self.cut_at(&name, &opening);
-            return None;
+            return Raw::Unreadable;
         }
-        let or_empty = operator.starts_with(':');
-        let otherwise = if operator.ends_with('-') {
-            Otherwise::Default {
-                or_empty,
-                text: right,
-            }
-        } else if operator.ends_with('?') {
-            Otherwise::Required {
-                or_empty,
-                message: right,
-            }
-        } else {
-            Otherwise::Alternative {
-                or_empty,
-                text: right,
-            }
-        };
-        Some(Piece::Variable(Variable {
+        let span = self.input.span_of(start..self.at);
+        Raw::Variable(Variable {
             name,
-            otherwise,
+            operator: match operator.trim_start_matches(':') {
+                "-" => Operator::Default,
+                "?" => Operator::Required,
+                "+" => Operator::Alternative,
+                _ => Operator::None,
+            },
+            or_empty: operator.starts_with(':'),
+            right,
             span,
-        }))
+        })
     }
 
     /// Reports a `${…}` that is none and steps over it.

@@ -9,16 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::problems::Problems;
-use super::{Input, Loaded, Source, StackSpec, load};
-
-fn load_text(text: impl Into<Vec<u8>>) -> Loaded {
-    load(Input {
-        bytes: text.into(),
-        shown: PathBuf::from("stack.yaml"),
-        file: PathBuf::from("/project/stack.yaml"),
-        project_dir: PathBuf::from("/project"),
-    })
-}
+use super::testing::load_text;
+use super::{Source, StackSpec};
 
 /// The spec of a text in which nothing is wrong.
 fn good(text: &str) -> StackSpec {
@@ -48,7 +40,7 @@ fn tree_codes(text: &str) -> Vec<&'static str> {
         problems.push(problem);
     }
     problems
-        .into_sorted()
+        .into_vec()
         .iter()
         .map(|problem| problem.code)
         .collect()

@@ -45,8 +45,12 @@ fn an_environment_may_remove_inherit_and_be_empty() {
         map["EMPTY"].value.as_ref().map(literal),
         Some(String::new())
     );
-    let list = service("environment: [HOME, EMPTY=, 'X=a=b']").environment;
-    assert!(list["HOME"].is_inherited && list["HOME"].value.is_none());
+    let list = service("environment: [HOME, SET, EMPTY=, 'X=a=b']").environment;
+    assert!(list["HOME"].value.is_none());
+    assert_eq!(
+        list["SET"].value.as_ref().map(literal).as_deref(),
+        Some("value")
+    );
     assert_eq!(
         list["EMPTY"].value.as_ref().map(literal),
         Some(String::new())
@@ -158,8 +162,8 @@ fn health_checks_have_all_their_forms() {
         ("{test: x, disable: true}", "none"),
         ("{disable: true}", "none"),
         ("{http: /health}", "http"),
-        ("{http: 'http://localhost:${P}/'}", "http"),
-        ("{http: '${BASE}/x'}", "http"),
+        ("{http: 'http://localhost:${SET}/'}", "http"),
+        ("{http: '${SET}/x'}", "http"),
         ("{tcp: 5432}", "tcp"),
         ("{tcp: 'localhost:$<PORT:auto>'}", "tcp"),
     ] {
@@ -167,11 +171,14 @@ fn health_checks_have_all_their_forms() {
     }
     let check = probe(
         "{http: {path: /, port: 80, status: [204, 200-299], headers: {x-a: b}}, interval: 5s, \
-         retries: '${R}'}",
+         retries: $<replica>}",
     )
     .unwrap();
-    assert_eq!(known(check.interval.as_ref()), Some(Duration::from_secs(5)));
-    assert!(matches!(check.retries, Some(Setting::Deferred(..))));
+    assert_eq!(
+        known(check.times.interval.as_ref()),
+        Some(Duration::from_secs(5))
+    );
+    assert!(matches!(check.times.retries, Some(Setting::Deferred(..))));
     let ProbeSpec::Http(http) = check.probe else {
         panic!();
     };
@@ -187,7 +194,7 @@ fn health_checks_have_all_their_forms() {
 
 #[test]
 fn a_deferred_setting_knows_how_to_read_its_text() {
-    let service = service("stop_grace_period: ${GRACE:-5s}");
+    let service = service("stop_grace_period: $<replica>s");
     let Some(Setting::Deferred(_, parse)) = service.stop_grace_period else {
         panic!();
     };
@@ -217,7 +224,7 @@ fn the_top_level_reads_all_its_keys() {
          environment: [RUST_LOG=info]\nshell: [/bin/bash, -c]\nx-mine: {anything: [1]}\n\
          services: {a: {command: 'x $<PORT:auto>', x-mine: 1}}\n",
     );
-    assert_eq!(literal(&spec.name.unwrap().value), "Shop");
+    assert_eq!(spec.name.unwrap().as_str(), "shop");
     assert_eq!((spec.ports.ranges.len(), spec.ports.exclude.len()), (2, 2));
     assert_eq!(spec.dotenv.unwrap().vars.len(), 1);
     let required: Vec<bool> = spec.env_file.iter().map(|file| file.is_required).collect();
@@ -229,6 +236,31 @@ fn the_top_level_reads_all_its_keys() {
             .dotenv
             .is_none()
     );
+}
+
+#[test]
+fn variables_count_wherever_a_text_is_read() {
+    let spec = good(
+        "services:\n  value:\n    command: x\n  a:\n    command: [x]\n    depends_on: ['${SET}']\n    \
+         env_file: {path: '${SET}', required: '${NO:-false}'}\n    environment: ['${SET}_KEY=a=${SET}', \
+         '${SET}']\n    labels: ['${SET}=${SET}']\n",
+    );
+    let service = &spec.services["a"];
+    assert!(service.depends_on.contains_key("value"));
+    assert_eq!(literal(&service.env_file[0].path), "value");
+    assert!(!service.env_file[0].is_required);
+    let environment: Vec<_> = service
+        .environment
+        .iter()
+        .map(|(key, variable)| (key.as_str(), variable.value.as_ref().map(literal)))
+        .collect();
+    let expected = Some("a=value".to_owned());
+    assert_eq!(environment, [("value_KEY", expected), ("value", None)]);
+    assert_eq!(literal(&service.labels["value"]), "value");
+    let twice = "services: {a: {command: x, environment: ['value=1', '${SET}=2']}}";
+    assert_eq!(codes(twice), [code::DUPLICATE_KEY]);
+    let placeholder = "services: {a: {command: x, environment: ['${SET}$<service>=2']}}";
+    assert_eq!(codes(placeholder), [code::MISPLACED_PLACEHOLDER]);
 }
 
 #[test]

@@ -1,316 +1,280 @@
-//! Which keys there are, which will be, and what to say about all others.
+//! The table of keys: every key that is known, with its reader, and what is said of all others.
+//!
+//! A row is the key's name, the kind of its value, an example (the default, where there is one), in
+//! brackets what others call it, what it is for, and how it is read. Known keys, suggestions, "not
+//! supported yet", "needs a container" and `docs/reference/keys.md` come from here.
 
-use super::Reader;
-use super::suggest::{list, nearest};
-use crate::spec::code;
-use crate::spec::problem::Problem;
-use crate::spec::tree::Node;
-
-/// The keys of one kind of map.
-pub(super) struct Keys {
-    /// Where they stand, for messages: "at the top level", "in a service".
-    pub(super) place: &'static str,
-    /// Those that work.
-    pub(super) known: &'static [&'static str],
-    /// Those of the design that are not built yet.
-    pub(super) planned: &'static [&'static str],
-    /// Those of Compose that only a container can have.
-    pub(super) container: &'static [&'static str],
-}
-
-pub(super) const TOP: Keys = Keys {
-    place: "at the top level",
-    known: &[
-        "name",
-        "services",
-        "ports",
-        "dotenv",
-        "env_file",
-        "environment",
-        "shell",
-        "version",
-    ],
-    planned: &["configs", "secrets", "include"],
-    container: &["networks", "volumes", "models"],
+use super::table::{Key, Keys, Others, Section, State, keys};
+use super::values as v;
+use crate::spec::model::{
+    DotenvSpec, HttpProbeSpec, PortsSpec, RestartPolicySpec, ServiceSpec, StackSpec,
 };
+use crate::spec::template::Template;
+use crate::spec::visit::healthcheck::Check;
+use crate::spec::visit::service::Edge;
 
-pub(super) const SERVICE: Keys = Keys {
-    place: "in a service",
-    known: &[
-        "command",
-        "entrypoint",
-        "working_dir",
-        "environment",
-        "env_file",
-        "depends_on",
-        "healthcheck",
-        "restart",
-        "restart_policy",
-        "success_exit_codes",
-        "stop_signal",
-        "stop_grace_period",
-        "labels",
-        "replicas",
-        "handoff",
-        "scale",
-        "deploy",
-    ],
-    planned: &[
-        "profiles",
-        "user",
-        "group_add",
-        "ulimits",
-        "tty",
-        "stdin_open",
-        "pre_start",
-        "post_start",
-        "pre_stop",
-        "watch",
-        "develop",
-        "logging",
-        "configs",
-        "extends",
-        "attach",
-        "init",
-        "expose",
-        "ports",
-        "image",
-        "build",
-        "on_unhealthy",
-        "annotations",
-        "label_file",
-        "oom_score_adj",
-    ],
-    container: &[
-        "blkio_config",
-        "cap_add",
-        "cap_drop",
-        "cgroup",
-        "cgroup_parent",
-        "container_name",
-        "cpu_count",
-        "cpu_percent",
-        "cpu_period",
-        "cpu_quota",
-        "cpu_rt_period",
-        "cpu_rt_runtime",
-        "cpu_shares",
-        "cpus",
-        "cpuset",
-        "credential_spec",
-        "device_cgroup_rules",
-        "devices",
-        "dns",
-        "dns_opt",
-        "dns_search",
-        "domainname",
-        "external_links",
-        "extra_hosts",
-        "gpus",
-        "hostname",
-        "ipc",
-        "isolation",
-        "links",
-        "mac_address",
-        "mem_limit",
-        "mem_reservation",
-        "mem_swappiness",
-        "memswap_limit",
-        "models",
-        "network_mode",
-        "networks",
-        "oom_kill_disable",
-        "pid",
-        "pids_limit",
-        "platform",
-        "privileged",
-        "provider",
-        "pull_policy",
-        "read_only",
-        "runtime",
-        "secrets",
-        "security_opt",
-        "shm_size",
-        "storage_opt",
-        "sysctls",
-        "tmpfs",
-        "use_api_socket",
-        "userns_mode",
-        "uts",
-        "volumes",
-        "volumes_from",
-    ],
-};
+keys! {
+    TOP: StackSpec, "at the top level", "";
 
-pub(super) const PORTS: Keys = simple("in `ports`", &["range", "exclude"], &[]);
-pub(super) const DOTENV: Keys = simple("in `dotenv`", &["path", "vars"], &["secrets"]);
-pub(super) const ENV_FILE: Keys = simple("in `env_file`", &["path", "required"], &["format"]);
-pub(super) const DEPENDENCY: Keys = simple(
-    "in `depends_on`",
-    &["condition", "required", "restart"],
-    &[],
-);
-pub(super) const DEPLOY: Keys = simple(
-    "in `deploy`",
-    &["replicas"],
-    &[
-        "mode",
-        "endpoint_mode",
-        "labels",
-        "placement",
-        "resources",
-        "restart_policy",
-        "rollback_config",
-        "update_config",
-    ],
-);
-pub(super) const HEALTHCHECK: Keys = simple(
-    "in `healthcheck`",
-    &[
-        "test",
-        "http",
-        "tcp",
-        "disable",
-        "interval",
-        "timeout",
-        "retries",
-        "start_period",
-        "start_interval",
-    ],
-    &["log", "notify", "on_unhealthy"],
-);
-pub(super) const HTTP: Keys = simple("in `http`", &["path", "port", "status", "headers"], &[]);
-pub(super) const RESTART_POLICY: Keys = simple(
-    "in `restart_policy`",
-    &["condition", "delay", "max_delay", "max_attempts", "window"],
-    &[],
-);
-
-/// What people write who come from elsewhere, and what it is called here.
-const SYNONYMS: &[(&str, &str)] = &[
-    ("processes", "services"),
-    ("apps", "services"),
-    ("env", "environment"),
-    ("env_vars", "environment"),
-    ("cmd", "command"),
-    ("run", "command"),
-    ("exec", "command"),
-    ("args", "command"),
-    ("cwd", "working_dir"),
-    ("dir", "working_dir"),
-    ("directory", "working_dir"),
-    ("workdir", "working_dir"),
-    ("needs", "depends_on"),
-    ("requires", "depends_on"),
-    ("after", "depends_on"),
-    ("health", "healthcheck"),
-    ("readiness_probe", "healthcheck"),
-    ("liveness_probe", "healthcheck"),
-    ("availability", "restart_policy"),
-    ("autorestart", "restart"),
-    ("signal", "stop_signal"),
-    ("stop_timeout", "stop_grace_period"),
-    ("instances", "replicas"),
-    ("numprocs", "replicas"),
-];
-
-const fn simple(
-    place: &'static str,
-    known: &'static [&'static str],
-    planned: &'static [&'static str],
-) -> Keys {
-    Keys {
-        place,
-        known,
-        planned,
-        container: &[],
-    }
-}
-
-impl Keys {
-    /// The known key that a wrong one was meant to be.
-    pub(super) fn suggest(&self, wrong: &str) -> Option<&'static str> {
-        let synonym = SYNONYMS
-            .iter()
-            .find(|(theirs, ours)| *theirs == wrong && self.known.contains(ours))
-            .map(|&(_, ours)| ours);
-        synonym
-            .or_else(|| nearest(wrong, self.known.iter().copied()))
-            .or_else(|| nearest(wrong, self.planned.iter().copied()))
-            .or_else(|| nearest(wrong, self.container.iter().copied()))
-    }
-}
-
-impl Reader<'_> {
-    /// Reports a key that is not one of `keys.known`. `service` is the service in which it stands.
-    pub(super) fn refuse_key(&mut self, keys: &Keys, key: &Node<'_>, service: Option<&str>) {
-        // What nobody will see need not be worked out.
-        if self.problems.is_full() {
-            return;
-        }
-        let name = key.text().unwrap_or_default();
-        let span = self.span(key);
-        let problem = if keys.planned.contains(&name) {
-            let hint = match name {
-                "image" | "build" => "run it as a process with `command`, or beside the stack",
-                "ports" if service.is_some() => {
-                    "a process asks for its ports where it uses them: `$<PORT:auto>`"
-                }
-                "secrets" | "configs" => "read it from a file, or from `env_file`",
-                "restart_policy" => "write it in the service itself",
-                _ => "remove it for now",
-            };
-            Problem::error(
-                code::NOT_SUPPORTED_YET,
-                format!("`{name}` is not supported yet"),
-                &span,
-            )
-            .hint(hint)
-        } else if keys.container.contains(&name) {
-            let problem = match service {
-                Some(service) => Problem::error(
-                    code::NEEDS_CONTAINER,
-                    format!(
-                        "`{name}` needs a container: service `{service}` runs `command` as a \
-                         process"
-                    ),
-                    &span,
-                ),
-                None => Problem::error(
-                    code::NEEDS_CONTAINER,
-                    format!("`{name}` needs a container, and every service here is a process"),
-                    &span,
-                ),
-            };
-            problem.hint(match (service, name) {
-                (None, _) => "remove it",
-                (Some(_), "volumes" | "tmpfs") => {
-                    "add `image:` or remove it; a process sees your files as they are"
-                }
-                (Some(_), "networks" | "network_mode" | "links") => {
-                    "add `image:` or remove it; processes reach each other on `localhost`"
-                }
-                (Some(_), "secrets") => "add `image:` or remove it; a process can use `env_file`",
-                (Some(_), _) => "add `image:` or remove it",
-            })
-        } else {
-            let problem = Problem::error(
-                code::UNKNOWN_KEY,
-                format!("unknown key `{name}` {}", keys.place),
-                &span,
-            );
-            match keys.suggest(name) {
-                Some(meant) => problem
-                    .label(format!("did you mean `{meant}`?"))
-                    .hint(format!(
-                        "write `{meant}`, or `x-{name}` for a key of your own"
-                    )),
-                None => problem.hint(format!(
-                    "the keys are {}; keys of your own start with `x-`",
-                    list(keys.known.iter().copied())
-                )),
-            }
+    "name", "text", "shop", [],
+    "The project's name; without it the directory's. `-p` and `STACK_PROJECT_NAME` are stronger."
+        => |r, stack, field| stack.name = r.project_name(field);
+    "services", "map", "{ web: { command: npm run dev } }", ["processes apps"],
+    "The services, by name."
+        => |r, stack, field| stack.services = r.services(field);
+    "ports", "map", "{ range: 8000-9000 }", [],
+    "From which ports the allocator takes."
+        => |r, stack, field| {
+            let hint = "write `ports: {range: 8000-9000}`";
+            r.read_map(&PORTS, &mut stack.ports, field, hint);
         };
-        self.problems.push(problem);
-    }
+    "dotenv", "map or `false`", "{ path: .env }", [],
+    "The generated file; `false` turns it off."
+        => |r, stack, field| r.dotenv(stack, field);
+    "env_file", "path or list", "[.env.local]", [],
+    "Files of `KEY=value` lines for `${…}` in this file, and for every service."
+        // Read before everything else, since all other texts may use what is in them.
+        => |_, _, _| {};
+    "environment", "map or list", "{ RUST_LOG: info }", ["env env_vars"],
+    "Environment of every service."
+        => |r, stack, field| stack.environment = r.top_environment(field);
+    "shell", "list", "[/bin/sh, -c]", [],
+    "What runs commands and tests that are strings."
+        => |r, stack, field| stack.shell = r.shell(field);
+    "version", "text", "'3'", [],
+    "Ignored, with a warning."
+        => |r, _, field| r.version(field);
+
+    planned "read it from a file, or from `env_file`": "configs secrets";
+    planned "write everything into one file for now": "include";
+    container "remove it; processes reach each other on `localhost`": "networks";
+    container "remove it; a process sees your files as they are": "volumes";
+    container "remove it": "models";
+}
+
+keys! {
+    PORTS: PortsSpec, "in `ports`", "ports";
+
+    "range", "range or list", "8000-9000", [],
+    "Both ends included; the later ones of a list are the fallback."
+        => |r, ports, field| ports.ranges = r.ranges(field);
+    "exclude", "range or list", "[8080, 8443]", [],
+    "Ports that are never handed out."
+        => |r, ports, field| ports.exclude = r.ranges(field);
+}
+
+keys! {
+    DOTENV: DotenvSpec, "in `dotenv`", "dotenv";
+
+    "path", "path", ".env", [],
+    "Where the file is."
+        // Read before everything else, since the user's part of the file has variables.
+        => |_, _, _| {};
+    "vars", "map", "{ API_URL: 'http://localhost:$<api.PORT>' }", [],
+    "Further lines of the file."
+        => |r, dotenv, field| dotenv.vars = r.dotenv_vars(field);
+
+    planned "write the value as text for now": "secrets";
+}
+
+keys! {
+    ENV_FILE: (Option<Template>, bool), "in `env_file`", "services.NAME.env_file";
+
+    "path", "path", ".env.local", [],
+    "The file, relative to the project directory."
+        => |r, file, field| file.0 = r.text(field);
+    "required", "flag", "true", [],
+    "Whether it is an error that it is missing."
+        => |r, file, field| file.1 = r.flag(field).unwrap_or(true);
+
+    planned "remove it: values are read as in a `.env` file": "format";
+}
+
+keys! {
+    SERVICE: ServiceSpec, "in a service", "services.NAME";
+
+    "command", "text or list", "npm run dev", ["cmd run exec args"],
+    "What is run: a string is a shell line, a list is taken as it is."
+        => |r, service, field| service.command = r.command(field);
+    "entrypoint", "text or list", "[nice, -n, '5']", [],
+    "Put before the command."
+        => |r, service, field| service.entrypoint = r.command(field);
+    "working_dir", "path", "web", ["cwd dir directory workdir"],
+    "Where it starts, relative to the project directory."
+        => |r, service, field| service.working_dir = r.text(field);
+    "environment", "map or list", "{ LOG_LEVEL: info, PAGER: null }", ["env env_vars"],
+    "Its environment; `null` removes a key, a list's `KEY` alone passes it on."
+        => |r, service, field| service.environment = r.environment(field);
+    "env_file", "path or list", "[web.env]", [],
+    "Files of `KEY=value` lines for its environment."
+        => |r, service, field| service.env_file = r.env_files(field);
+    "depends_on", "list or map", "[db]", ["needs requires after"],
+    "Which services must have come how far before it starts."
+        => |r, service, field| service.depends_on = r.depends_on(field);
+    "healthcheck", "map", "{ http: /health }", ["health readiness_probe liveness_probe"],
+    "How to know that it is well."
+        => |r, service, field| service.healthcheck = r.healthcheck(field);
+    "restart", "policy", "no", ["autorestart"],
+    "After which ends it starts again: `no`, `always`, `on-failure`, `on-failure:5` or `unless-stopped`."
+        => |r, service, field| service.restart = r.setting(field, v::parse_restart);
+    "restart_policy", "map", "{ delay: 1s }", ["availability"],
+    "The same, tuned."
+        => |r, service, field| service.restart_policy = r.restart_policy(field);
+    "success_exit_codes", "list of numbers", "[3]", [],
+    "Exit codes besides 0 that are successes."
+        => |r, service, field| service.success_exit_codes = r.settings(field, v::parse_exit_code);
+    "stop_signal", "signal", "SIGTERM", ["signal"],
+    "What asks it to stop: a name, with or without `SIG`, or a number."
+        => |r, service, field| service.stop_signal = r.setting(field, v::parse_signal);
+    "stop_grace_period", "duration", "10s", ["stop_timeout"],
+    "How long it may take to stop before it is killed."
+        => |r, service, field| service.stop_grace_period = r.setting(field, v::parse_duration);
+    "labels", "map or list", "{ team: web }", [],
+    "Kept and shown by `stack config`."
+        => |r, service, field| service.labels = r.texts(field);
+    "replicas", "number", "1", ["instances numprocs"],
+    "How many of it run, each with ports of its own."
+        => |r, service, field| service.replicas.extend(r.replicas(field));
+    "scale", "number", "1", [],
+    "The same as `replicas`."
+        => |r, service, field| service.replicas.extend(r.replicas(field));
+    "deploy", "map", "{ replicas: 2 }", [],
+    "Compose's place for `replicas`."
+        => |r, service, field| {
+            r.read_map(&DEPLOY, service, field, "write `deploy: {replicas: 2}`, or `replicas: 2`");
+        };
+    "handoff", "word", "reuse", [],
+    "How its ports reach it: `reuse`, `release` or `fd`."
+        => |r, service, field| service.handoff = r.setting(field, v::parse_handoff);
+
+    planned "run it as a process with `command`, or beside the stack": "image build";
+    planned "a process asks for its ports where it uses them: `$<PORT:auto>`": "ports expose";
+    planned "read it from a file, or from `env_file`": "configs";
+    planned "remove it for now": "profiles user group_add ulimits tty stdin_open pre_start post_start
+        pre_stop watch develop logging extends attach init on_unhealthy annotations label_file
+        oom_score_adj";
+    container "remove it; a process sees your files as they are": "volumes tmpfs";
+    container "remove it; processes reach each other on `localhost`": "networks network_mode links";
+    container "remove it; a process can use `env_file`": "secrets";
+    container "remove it": "blkio_config cap_add cap_drop cgroup cgroup_parent container_name
+        cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus
+        cpuset credential_spec device_cgroup_rules devices dns dns_opt dns_search domainname
+        external_links extra_hosts gpus hostname ipc isolation mac_address mem_limit mem_reservation
+        mem_swappiness memswap_limit models oom_kill_disable pid pids_limit platform privileged
+        provider pull_policy read_only runtime security_opt shm_size storage_opt sysctls
+        use_api_socket userns_mode uts volumes_from";
+}
+
+keys! {
+    DEPENDENCY: Edge, "in `depends_on`", "services.NAME.depends_on.NAME";
+
+    "condition", "word", "service_healthy", [],
+    "What is waited for: `service_started`, `service_healthy` or `service_completed_successfully`."
+        => |r, edge, field| edge.condition = r.condition(field.value);
+    "required", "flag", "true", [],
+    "Whether this one fails when the other one cannot meet the condition."
+        => |r, edge, field| edge.is_required = r.flag(field).unwrap_or(true);
+    "restart", "flag", "false", [],
+    "Whether `stack restart` of the other one restarts this one, too."
+        => |r, edge, field| edge.restart = r.flag(field).unwrap_or(false);
+}
+
+keys! {
+    HEALTHCHECK: Check, "in `healthcheck`", "services.NAME.healthcheck";
+
+    "test", "text or list", "pg_isready", [],
+    "A command that exits with 0: a shell line, `[CMD, program, argument]`, `[CMD-SHELL, line]`; `NONE` for no check."
+        => |r, check, field| { let probe = r.test(field); check.add(field, probe); };
+    "http", "path, URL or map", "/health", [],
+    "A request that is answered with 200 to 399."
+        => |r, check, field| { let probe = r.http(field); check.add(field, Some(probe)); };
+    "tcp", "port or address", "localhost:5432", [],
+    "A connection that can be made."
+        => |r, check, field| { let probe = r.tcp(field); check.add(field, Some(probe)); };
+    "disable", "flag", "false", [],
+    "No check."
+        => |r, check, field| check.is_disabled = r.flag(field).unwrap_or(false);
+    "interval", "duration", "30s", [],
+    "The time between two checks that count."
+        => |r, check, field| check.times.interval = r.setting(field, v::parse_duration);
+    "timeout", "duration", "30s", [],
+    "A check that takes longer has failed."
+        => |r, check, field| check.times.timeout = r.setting(field, v::parse_duration);
+    "retries", "number", "3", [],
+    "So many failures in a row make it unhealthy."
+        => |r, check, field| check.times.retries = r.setting(field, v::parse_count);
+    "start_period", "duration", "0s", [],
+    "Failures of checks that begin this early do not count."
+        => |r, check, field| check.times.start_period = r.setting(field, v::parse_duration);
+    "start_interval", "duration", "5s", [],
+    "The time between two checks within `start_period`."
+        => |r, check, field| check.times.start_interval = r.setting(field, v::parse_duration);
+
+    planned "use `test`, `http` or `tcp` for now": "log notify";
+    planned "remove it for now": "on_unhealthy";
+}
+
+keys! {
+    HTTP: HttpProbeSpec, "in `http`", "services.NAME.healthcheck.http";
+
+    "path", "path or URL", "/", [],
+    "What is asked for."
+        => |r, http, field| http.path = r.http_path(field).unwrap_or(http.path.clone());
+    "port", "port", "$<PORT>", [],
+    "Which port is asked; without it the service's own TCP port."
+        => |r, http, field| http.port = r.setting(field, v::parse_port);
+    "status", "number, range or list", "[204, 300-399]", [],
+    "The answers that pass; without it 200 to 399."
+        => |r, http, field| http.status = r.settings(field, v::parse_status);
+    "headers", "map", "{ X-Probe: stack }", [],
+    "Further headers of the request."
+        => |r, http, field| http.headers = r.texts(field);
+}
+
+keys! {
+    RESTART_POLICY: RestartPolicySpec, "in `restart_policy`", "services.NAME.restart_policy";
+
+    "condition", "word", "any", [],
+    "After which ends: `any`, `on-failure` or `none`."
+        => |r, policy, field| policy.condition = r.setting(field, v::parse_restart_condition);
+    "delay", "duration", "100ms", [],
+    "Before the first restart; it doubles with every further one."
+        => |r, policy, field| policy.delay = r.setting(field, v::parse_duration);
+    "max_delay", "duration", "60s", [],
+    "The delay grows to this."
+        => |r, policy, field| policy.max_delay = r.setting(field, v::parse_duration);
+    "max_attempts", "number", "5", [],
+    "How many restarts in a row there are at most; without it there is no limit."
+        => |r, policy, field| policy.max_attempts = r.setting(field, v::parse_count);
+    "window", "duration", "10s", [],
+    "A run that lasts as long ends the row."
+        => |r, policy, field| policy.window = r.setting(field, v::parse_duration);
+}
+
+keys! {
+    DEPLOY: ServiceSpec, "in `deploy`", "services.NAME.deploy";
+
+    "replicas", "number", "1", [],
+    "The same as `replicas` of the service."
+        => |r, service, field| service.replicas.extend(r.replicas(field));
+
+    planned "write it in the service itself": "restart_policy";
+    planned "remove it for now": "mode endpoint_mode labels placement resources rollback_config
+        update_config";
+}
+
+/// The reference: every kind of map with its keys.
+pub fn reference() -> Vec<Section> {
+    vec![
+        TOP.section(),
+        PORTS.section(),
+        DOTENV.section(),
+        SERVICE.section(),
+        ENV_FILE.section(),
+        DEPENDENCY.section(),
+        HEALTHCHECK.section(),
+        HTTP.section(),
+        RESTART_POLICY.section(),
+        DEPLOY.section(),
+    ]
 }

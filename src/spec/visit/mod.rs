@@ -1,37 +1,38 @@
-//! From the tree to the spec: small hand-written visitors that collect every problem.
+//! From the tree to the spec: small visitors that collect every problem.
 //!
-//! [`Reader`] holds what they share; each file beside this one reads one part of `stack.yaml`.
-//! Nothing is resolved here: variables and placeholders stay in their templates for `plan`.
+//! [`keys`] is the table of all keys, [`table`] its mechanism. [`Reader`] holds what the visitors
+//! share; each of the other files reads one part of `stack.yaml`. Variables get their values here,
+//! once, by the file in which they stand; placeholders stay in their templates for `plan`.
 
 mod environment;
 mod healthcheck;
 mod keys;
-mod ports;
-mod replicas;
-mod restart;
 mod scope;
 mod service;
 mod stack;
 mod suggest;
+mod table;
 mod values;
-
-use std::sync::Arc;
 
 use self::scope::{Declared, Place};
 use super::code;
+use super::load::Scope;
 use super::model::{Setting, SettingError};
-use super::problem::{Problem, Source, Span, Spanned};
+use super::problem::{Problem, Span, Spanned};
 use super::problems::Problems;
 use super::scalar::Text;
-use super::template::{Template, TemplateKind, parse};
+use super::template::{Template, TemplateKind, interpolate, parse};
 use super::tree::{Kind, Node};
 
+pub use keys::reference;
 pub(super) use stack::stack;
+pub use table::{KeyDoc, Section};
 
 /// What all visitors share.
 pub(super) struct Reader<'s> {
-    source: &'s Arc<Source>,
     problems: &'s mut Problems,
+    /// Where variables get their values.
+    scope: &'s mut dyn Scope,
     /// Which ports every service declares, known before anything is read.
     declared: Declared,
     /// Where the reader is, which decides what a placeholder can mean.
@@ -46,56 +47,63 @@ struct Field<'n, 's> {
     value: &'n Node<'s>,
 }
 
+impl Field<'_, '_> {
+    /// The value if it has a text to underline, else the key.
+    fn span(&self) -> Span {
+        let is_empty = self.value.range.is_empty();
+        if is_empty { self.key } else { self.value }.span()
+    }
+}
+
 impl Reader<'_> {
-    fn span(&self, node: &Node<'_>) -> Span {
-        Span {
-            source: Arc::clone(self.source),
-            start: node.range.start,
-            end: node.range.end,
-        }
-    }
-
-    /// Reports a value of the wrong kind. `what` names it, `expected` says what it should be.
-    fn wrong_type(&mut self, what: &str, expected: &str, field: &Field<'_, '_>, hint: &str) {
-        self.wrong_node(what, expected, field.value, Some(field.key), hint);
-    }
-
-    fn wrong_node(
+    /// Reports an error with its way out.
+    fn error(
         &mut self,
-        what: &str,
-        expected: &str,
-        node: &Node<'_>,
-        key: Option<&Node<'_>>,
-        hint: &str,
+        code: &'static str,
+        span: &Span,
+        message: impl Into<String>,
+        hint: impl Into<String>,
     ) {
-        // Nothing has no text to underline; its key has.
-        let at = match key {
-            Some(key) if node.range.is_empty() => key,
-            Some(_) | None => node,
-        };
-        let span = self.span(at);
-        self.problems.push(
-            Problem::error(
-                code::WRONG_TYPE,
-                format!("{what} must be {expected}, and this is {}", node.describe()),
-                &span,
-            )
-            .hint(hint),
-        );
+        self.problems
+            .push(Problem::error(code, message, span).hint(hint));
     }
 
-    /// The entries of a map, none for nothing; anything else is reported.
-    fn map<'n, 't>(&mut self, field: &Field<'n, 't>, hint: &str) -> Vec<Field<'n, 't>> {
-        if field.value.is_null() {
-            return Vec::new();
+    /// Reports a value of the wrong kind: `expected` says what it should be.
+    fn wrong_type(&mut self, expected: &str, field: &Field<'_, '_>, hint: &str) {
+        self.wrong_value(&format!("`{}`", field.name), expected, field, hint);
+    }
+
+    /// As [`Self::wrong_type`], with another name for the value.
+    fn wrong_value(&mut self, what: &str, expected: &str, field: &Field<'_, '_>, hint: &str) {
+        self.wrong_node(what, expected, field.value, &field.span(), hint);
+    }
+
+    /// As [`Self::wrong_type`], for an item of a list.
+    fn wrong_item(&mut self, what: &str, expected: &str, item: &Node<'_>, hint: &str) {
+        self.wrong_node(what, expected, item, &item.span(), hint);
+    }
+
+    fn wrong_node(&mut self, what: &str, expected: &str, node: &Node<'_>, span: &Span, hint: &str) {
+        let message = format!("{what} must be {expected}, and this is {}", node.describe());
+        // `command:npm` is a text; whoever wrote it meant a key.
+        let glued = node.text().and_then(|text| {
+            let (key, rest) = text.split_once(':')?;
+            let is_key =
+                !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            let is_meant = is_key && !rest.starts_with('/') && expected.contains("a map");
+            is_meant.then(|| format!("write a space after the colon: `{key}: {rest}`"))
+        });
+        let hint = glued.unwrap_or_else(|| hint.to_owned());
+        self.error(code::WRONG_TYPE, span, message, hint);
+    }
+
+    /// Whether a value is a map or nothing; anything else is reported.
+    fn is_map_or_nothing(&mut self, field: &Field<'_, '_>, hint: &str) -> bool {
+        let is_map = matches!(field.value.kind, Kind::Mapping(_)) || field.value.is_null();
+        if !is_map {
+            self.wrong_type("a map", field, hint);
         }
-        match &field.value.kind {
-            Kind::Mapping(_) => self.fields(field.value),
-            Kind::Scalar { .. } | Kind::Sequence(_) => {
-                self.wrong_type(&format!("`{}`", field.name), "a map", field, hint);
-                Vec::new()
-            }
-        }
+        is_map
     }
 
     /// The entries of a node that is a map; keys that are no text are reported and left out.
@@ -106,22 +114,15 @@ impl Reader<'_> {
         let mut fields = Vec::with_capacity(entries.len());
         for entry in entries {
             let Some(name) = entry.key.text() else {
-                self.wrong_node("a key", "a text", &entry.key, None, "put it in quotes");
+                self.wrong_item("a key", "a text", &entry.key, "put it in quotes");
                 continue;
             };
             if let Some(at) = name.find("$<") {
-                let span = match Text::of(&entry.key, self.source) {
+                let span = match Text::of(&entry.key) {
                     Some(text) => text.span_of(at..name.len()),
-                    None => self.span(&entry.key),
+                    None => entry.key.span(),
                 };
-                self.problems.push(
-                    Problem::error(
-                        code::MISPLACED_PLACEHOLDER,
-                        "a placeholder cannot stand in a key",
-                        &span,
-                    )
-                    .hint("placeholders stand in values: `KEY: $<PORT>`"),
-                );
+                self.placeholder_in_key(&span, "KEY: $<PORT>");
                 continue;
             }
             fields.push(Field {
@@ -133,6 +134,15 @@ impl Reader<'_> {
         fields
     }
 
+    fn placeholder_in_key(&mut self, span: &Span, form: &str) {
+        self.error(
+            code::MISPLACED_PLACEHOLDER,
+            span,
+            "a placeholder cannot stand in a key",
+            format!("placeholders stand in values: `{form}`"),
+        );
+    }
+
     /// The entries of a map whose keys are ours: `x-…` is left out.
     fn own_fields<'n, 't>(&mut self, node: &'n Node<'t>) -> Vec<Field<'n, 't>> {
         let mut fields = self.fields(node);
@@ -140,132 +150,129 @@ impl Reader<'_> {
         fields
     }
 
-    /// A text with its variables and placeholders. `what` names it in messages.
+    /// A text, its variables replaced. `what` names it in messages.
     fn template(&mut self, what: &str, node: &Node<'_>, kind: TemplateKind) -> Option<Template> {
-        let Some(text) = Text::of(node, self.source) else {
-            self.wrong_node(
-                what,
-                "a text",
-                node,
-                None,
-                "write it on one line, in quotes",
-            );
+        let Some(text) = Text::of(node) else {
+            self.wrong_item(what, "a text", node, "write it on one line, in quotes");
             return None;
         };
         Some(self.template_of(&text, kind))
     }
 
-    /// As [`Self::template`], and refuses nothing (`key:` without a value).
-    fn filled_template(&mut self, field: &Field<'_, '_>, kind: TemplateKind) -> Option<Template> {
-        let what = format!("`{}`", field.name);
+    /// A text that is no shell line, and not nothing (`key:` without a value).
+    fn text(&mut self, field: &Field<'_, '_>) -> Option<Template> {
+        self.filled(field, TemplateKind::Plain)
+    }
+
+    fn filled(&mut self, field: &Field<'_, '_>, kind: TemplateKind) -> Option<Template> {
         if field.value.is_null() {
-            self.wrong_type(&what, "a text", field, "give it a value, or remove the key");
+            self.wrong_type("a text", field, "give it a value, or remove the key");
             return None;
         }
-        self.template(&what, field.value, kind)
+        self.template(&format!("`{}`", field.name), field.value, kind)
     }
 
     fn template_of(&mut self, text: &Text<'_>, kind: TemplateKind) -> Template {
-        let mut template = parse(text, kind, self.problems);
-        self.admit(&mut template.pieces);
-        template
+        let mut raw = parse(text, kind, self.problems);
+        self.admit(&mut raw);
+        let scope = &self.scope;
+        let get = |name: &str| scope.variable(text.source, name);
+        interpolate(raw, text.span(), kind, &get, self.problems)
     }
 
-    /// A text that is needed while reading: neither variables nor placeholders can stand in it.
+    /// A text that is needed while reading: no placeholder can stand in it.
     fn literal(&mut self, what: &str, node: &Node<'_>) -> Option<Spanned<String>> {
-        let Some(text) = Text::of(node, self.source) else {
-            self.wrong_node(what, "a text", node, None, "write it on one line");
-            return None;
-        };
-        let before = std::mem::replace(&mut self.place, Place::Nowhere(what.to_owned()));
-        let template = self.template_of(&text, TemplateKind::Plain);
-        self.place = before;
-        let span = text.span();
-        if let Some(value) = template.as_literal() {
-            return Some(Spanned { value, span });
-        }
-        let variable = template.pieces.iter().find_map(|piece| match piece {
-            super::template::Piece::Variable(variable) => Some(&variable.span),
-            super::template::Piece::Text(_)
-            | super::template::Piece::BareVariable(..)
-            | super::template::Piece::Placeholder(..) => None,
-        });
-        if let Some(at) = variable {
-            self.problems.push(
-                Problem::error(
-                    code::NOT_SUPPORTED_YET,
-                    format!("a variable in {what} is not supported yet"),
-                    at,
-                )
-                .hint("write the value itself"),
-            );
-        }
-        None
+        let template =
+            self.without_placeholders(what, |r| r.template(what, node, TemplateKind::Plain))?;
+        let value = template.as_literal().filter(|_| !template.is_broken)?;
+        Some(Spanned {
+            value,
+            span: template.span,
+        })
     }
 
-    /// A typed value: parsed now, or by `plan` if it holds variables or placeholders.
+    /// Reads something in which no placeholder can stand.
+    fn without_placeholders<T>(&mut self, what: &str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.place, Place::Nowhere(what.to_owned()));
+        let outcome = read(self);
+        self.place = before;
+        outcome
+    }
+
+    /// A typed value: parsed now, or by `plan` if it holds placeholders.
     fn setting<T>(
         &mut self,
         field: &Field<'_, '_>,
         parse: fn(&str) -> Result<T, SettingError>,
     ) -> Option<Setting<T>> {
-        let template = self.filled_template(field, TemplateKind::Plain)?;
-        self.settle(template, parse)
+        let template = self.text(field)?;
+        Some(self.settle(template, parse))
     }
 
-    /// As [`Self::setting`], for an item of a list.
-    fn setting_of<T>(
+    /// The typed values of a list, or the one that stands for a list of itself.
+    fn settings<T>(
         &mut self,
-        what: &str,
-        node: &Node<'_>,
+        field: &Field<'_, '_>,
         parse: fn(&str) -> Result<T, SettingError>,
-    ) -> Option<Setting<T>> {
-        let template = self.template(what, node, TemplateKind::Plain)?;
-        self.settle(template, parse)
+    ) -> Vec<Setting<T>> {
+        let what = format!("`{}`", field.name);
+        let items = field.value.items().into_iter();
+        items
+            .filter_map(|item| {
+                let template = self.template(&what, item, TemplateKind::Plain)?;
+                Some(self.settle(template, parse))
+            })
+            .collect()
     }
 
     fn settle<T>(
         &mut self,
-        template: Template,
+        mut template: Template,
         parse: fn(&str) -> Result<T, SettingError>,
-    ) -> Option<Setting<T>> {
-        let Some(text) = template.as_literal() else {
-            return Some(Setting::Deferred(template, parse));
+    ) -> Setting<T> {
+        let text = template.as_literal().filter(|_| !template.is_broken);
+        let Some(text) = text else {
+            return Setting::Deferred(template, parse);
         };
         match parse(&text) {
-            Ok(value) => Some(Setting::Known(Spanned {
+            Ok(value) => Setting::Known(Spanned {
                 value,
                 span: template.span,
-            })),
+            }),
             Err(error) => {
-                let mut problem = Problem::error(error.code, error.message, &template.span);
-                problem.hint = error.hint;
-                self.problems.push(problem);
-                None
+                let result = template.had_variable.then_some(text.as_str());
+                self.problems
+                    .push(error.into_problem(&template.span, result));
+                template.is_broken = true;
+                Setting::Deferred(template, parse)
             }
         }
     }
 
     /// `true` or `false`.
     fn flag(&mut self, field: &Field<'_, '_>) -> Option<bool> {
-        let text = self.literal(&format!("`{}`", field.name), field.value)?;
+        let name = field.name;
+        let text = self.literal(&format!("`{name}`"), field.value)?;
         match text.value.as_str() {
             "true" | "True" | "TRUE" => Some(true),
             "false" | "False" | "FALSE" => Some(false),
             other => {
-                self.problems.push(
-                    Problem::error(
-                        code::BAD_VALUE,
-                        format!("`{other}` is neither `true` nor `false`"),
-                        &text.span,
-                    )
-                    .hint(format!(
-                        "write `{}: true` or `{}: false`",
-                        field.name, field.name
-                    )),
+                self.error(
+                    code::BAD_VALUE,
+                    &text.span,
+                    format!("`{other}` is neither `true` nor `false`"),
+                    format!("write `{name}: true` or `{name}: false`"),
                 );
                 None
             }
         }
+    }
+}
+
+/// The value of a setting that cannot wait for a placeholder; what has none was reported.
+fn known<T>(setting: Setting<T>) -> Option<Spanned<T>> {
+    match setting {
+        Setting::Known(value) => Some(value),
+        Setting::Deferred(..) => None,
     }
 }

@@ -9,7 +9,7 @@ use super::suggest::{list, nearest};
 use crate::spec::code;
 use crate::spec::model::{PortDeclaration, PortWant};
 use crate::spec::problem::{Problem, Span};
-use crate::spec::template::{Otherwise, Piece, Placeholder, name_length};
+use crate::spec::template::{Placeholder, Raw, name_length};
 use crate::spec::tree::{Kind, Node};
 use crate::support::name::{PortName, ServiceName};
 use crate::support::protocol::Protocol;
@@ -93,21 +93,15 @@ fn collect_from_text(text: &str, ports: &mut BTreeSet<String>) {
 
 impl Reader<'_> {
     /// Checks every placeholder of a text against the place where it stands, and notes the ports
-    /// that it declares.
-    pub(super) fn admit(&mut self, pieces: &mut [Piece]) {
+    /// that it declares, also in a default that is not used.
+    pub(super) fn admit(&mut self, pieces: &mut [Raw]) {
         for piece in pieces {
             match piece {
-                Piece::Text(_) | Piece::BareVariable(..) => {}
-                Piece::Variable(variable) => match &mut variable.otherwise {
-                    Otherwise::Empty => {}
-                    Otherwise::Default { text, .. } | Otherwise::Alternative { text, .. } => {
-                        self.admit(text);
-                    }
-                    Otherwise::Required { message, .. } => self.admit(message),
-                },
+                Raw::Text(_) | Raw::BareVariable(..) | Raw::Unreadable => {}
+                Raw::Variable(variable) => self.admit(&mut variable.right),
                 // What nobody will see need not be worked out.
-                Piece::Placeholder(..) if self.problems.is_full() => {}
-                Piece::Placeholder(placeholder, span) => {
+                Raw::Placeholder(..) if self.problems.is_full() => {}
+                Raw::Placeholder(placeholder, span) => {
                     if let Err(problem) = self.admit_placeholder(placeholder, span) {
                         self.problems.push(problem);
                     }
@@ -166,17 +160,17 @@ fn admit_outside(
     let written = span.text();
     match placeholder {
         Placeholder::Declare(..) => Err(misplaced(
-            format!("`{written}` declares a port of no service: it stands in {what}"),
+            format!("`{written}` declares a port, and {what} belongs to no service"),
             span,
             "declare it in a service, and refer to it here with `$<service.PORT>`",
         )),
         Placeholder::Own(name) => Err(misplaced(
-            format!("`{written}` is the port of no service: it stands in {what}"),
+            format!("`{written}` does not say whose port it is, and {what} belongs to no service"),
             span,
             &format!("name the service: `$<{}.{name}>`", declared.example(name)),
         )),
         Placeholder::Service | Placeholder::Replica => Err(misplaced(
-            format!("`{written}` means nothing in {what}, which belongs to no service"),
+            format!("`{written}` means nothing here: {what} belongs to no service"),
             span,
             "move it into a service",
         )),

@@ -2,28 +2,30 @@
 
 use indexmap::IndexMap;
 
-use super::keys::{DEPENDENCY, SERVICE};
+use super::keys::{DEPENDENCY, RESTART_POLICY, SERVICE};
 use super::scope::Place;
-use super::suggest::{list, nearest};
-use super::{Field, Reader, values};
+use super::{Field, Reader, known, values};
 use crate::spec::code;
-use crate::spec::model::{CommandSpec, Condition, DependencySpec, ServiceSpec};
-use crate::spec::problem::Problem;
+use crate::spec::model::{
+    CommandSpec, Condition, DependencySpec, RestartPolicySpec, RestartSpec, ServiceSpec, Setting,
+};
+use crate::spec::problem::{Problem, Spanned};
 use crate::spec::template::{Template, TemplateKind};
 use crate::spec::tree::{Kind, Node};
 use crate::support::name::ServiceName;
 
+use std::rc::Rc;
+
 const COMMAND_FORMS: &str = "write a shell line, or a list: `[program, argument]`";
 
-/// The conditions of `depends_on`, as Compose calls them.
-const CONDITIONS: [(&str, Condition); 3] = [
-    ("service_started", Condition::Started),
-    ("service_healthy", Condition::Healthy),
-    (
-        "service_completed_successfully",
-        Condition::CompletedSuccessfully,
-    ),
-];
+const COMMAND_HINT: &str = "say what it runs: `command: npm run dev`";
+
+/// The long form of a dependency.
+pub(super) struct Edge {
+    pub(super) condition: Option<Condition>,
+    pub(super) is_required: bool,
+    pub(super) restart: bool,
+}
 
 impl Reader<'_> {
     /// Reads one service; `None` when not even its name can be used. One without anything that
@@ -31,16 +33,13 @@ impl Reader<'_> {
     pub(super) fn service(&mut self, field: &Field<'_, '_>) -> Option<ServiceSpec> {
         let name = self.service_name(field.name, field.key);
         if field.value.is_null() {
-            let span = self.span(field.key);
-            self.problems.push(
-                Problem::error(
-                    code::EMPTY_SERVICE,
-                    format!("the service `{}` is empty", field.name),
-                    &span,
-                )
-                .hint("give it a `command`, and check the indentation of what is below it"),
+            self.error(
+                code::EMPTY_SERVICE,
+                &field.key.span(),
+                format!("the service `{}` is empty", field.name),
+                "give it a `command`, and check the indentation of what is below it",
             );
-            return name.map(|name| self.empty_service(name, field));
+            return name.map(|name| ServiceSpec::new(name, field.key.span()));
         }
         if !matches!(field.value.kind, Kind::Mapping(_)) {
             let what = format!("the service `{}`", field.name);
@@ -48,32 +47,21 @@ impl Reader<'_> {
                 "write `{}:` and below it `command: …`, indented",
                 field.name
             );
-            self.wrong_type(&what, "a map", field, &hint);
-            return name.map(|name| self.empty_service(name, field));
+            self.wrong_value(&what, "a map", field, &hint);
+            return name.map(|name| ServiceSpec::new(name, field.key.span()));
         }
-        let mut service = self.empty_service(name.unwrap_or_else(placeholder_name), field);
+        let name = name.unwrap_or_else(placeholder_name);
+        let mut service = ServiceSpec::new(name, field.key.span());
         self.place = Place::Service {
             name: field.name.to_owned(),
             ports: IndexMap::new(),
         };
-        let fields = self.own_fields(field.value);
-        // A container is refused once, by its `image`; its other keys make sense in one.
-        let is_container = fields
-            .iter()
-            .any(|entry| matches!(entry.name, "image" | "build"));
-        for entry in &fields {
-            if is_container && SERVICE.container.contains(&entry.name) {
-                continue;
-            }
-            self.service_key(&mut service, entry);
-        }
+        let fields = self.read(&SERVICE, &mut service, field.value);
         let place = std::mem::replace(&mut self.place, Place::Nowhere(String::new()));
         if let Place::Service { ports, .. } = place {
             service.ports = ports;
         }
-        if !is_container {
-            self.check_command(&service, &fields);
-        }
+        self.check_command(&service, &fields);
         self.check_restart(&service);
         self.check_handoff(&service);
         Some(service)
@@ -100,103 +88,78 @@ impl Reader<'_> {
         }
     }
 
-    fn service_key(&mut self, service: &mut ServiceSpec, entry: &Field<'_, '_>) {
-        match entry.name {
-            "command" => service.command = self.command(entry),
-            "entrypoint" => service.entrypoint = self.command(entry),
-            "working_dir" => {
-                service.working_dir = self.filled_template(entry, TemplateKind::Plain);
+    /// `restart` and `restart_policy.condition` say the same thing twice; they must agree.
+    fn check_restart(&mut self, service: &ServiceSpec) {
+        let policy = service.restart_policy.as_ref();
+        let condition = policy.and_then(|policy| policy.condition.as_ref());
+        let (Some(Setting::Known(restart)), Some(Setting::Known(condition))) =
+            (&service.restart, condition)
+        else {
+            return;
+        };
+        let agrees = match restart.value {
+            RestartSpec::No => condition.value == RestartSpec::No,
+            RestartSpec::Always | RestartSpec::UnlessStopped => {
+                condition.value == RestartSpec::Always
             }
-            "environment" => service.environment = self.environment(entry),
-            "env_file" => service.env_file = self.env_files(entry),
-            "depends_on" => service.depends_on = self.depends_on(entry),
-            "healthcheck" => service.healthcheck = self.healthcheck(entry),
-            "restart" => service.restart = self.setting(entry, values::parse_restart),
-            // Nothing is as if the key were not there, as with every other map.
-            "restart_policy" if entry.value.is_null() => {}
-            "restart_policy" => service.restart_policy = Some(self.restart_policy(entry)),
-            "success_exit_codes" => service.success_exit_codes = self.exit_codes(entry),
-            "stop_signal" => service.stop_signal = self.setting(entry, values::parse_signal),
-            "stop_grace_period" => {
-                service.stop_grace_period = self.setting(entry, values::parse_duration);
-            }
-            "labels" => service.labels = self.texts(entry),
-            "replicas" | "scale" => service.replicas.extend(self.replicas(entry)),
-            "deploy" => self.deploy(service, entry),
-            "handoff" => service.handoff = self.setting(entry, values::parse_handoff),
-            _ => self.refuse_key(&SERVICE, entry.key, Some(service.name.as_str())),
-        }
-    }
-
-    fn empty_service(&self, name: ServiceName, field: &Field<'_, '_>) -> ServiceSpec {
-        ServiceSpec {
-            name,
-            name_span: self.span(field.key),
-            command: None,
-            entrypoint: None,
-            working_dir: None,
-            environment: IndexMap::new(),
-            env_file: Vec::new(),
-            depends_on: IndexMap::new(),
-            healthcheck: None,
-            restart: None,
-            restart_policy: None,
-            success_exit_codes: Vec::new(),
-            stop_signal: None,
-            stop_grace_period: None,
-            labels: IndexMap::new(),
-            replicas: Vec::new(),
-            handoff: None,
-            ports: IndexMap::new(),
+            RestartSpec::OnFailure(_) => condition.value == RestartSpec::OnFailure(None),
+        };
+        if !agrees {
+            self.problems.push(
+                Problem::error(
+                    code::CONFLICTING_RESTART,
+                    format!(
+                        "`restart` and `restart_policy` of `{}` disagree",
+                        service.name
+                    ),
+                    &condition.span,
+                )
+                .label("this says one thing")
+                .also(&restart.span, "this says another")
+                .hint("keep `restart` and leave `condition` out"),
+            );
         }
     }
 
     fn service_name(&mut self, text: &str, node: &Node<'_>) -> Option<ServiceName> {
-        match ServiceName::new(text) {
-            Ok(name) => Some(name),
-            Err(error) => {
-                let span = self.span(node);
-                self.problems.push(
-                    Problem::error(
-                        code::BAD_NAME,
-                        format!("`{text}` is no name for a service: {error}"),
-                        &span,
-                    )
-                    .hint("names are made of letters, digits, `_`, `-` and `.`, at most 63"),
-                );
-                None
-            }
+        let name = ServiceName::new(text);
+        if let Err(error) = &name {
+            self.error(
+                code::BAD_NAME,
+                &node.span(),
+                format!("`{text}` is not a valid service name: {error}"),
+                "names are made of letters, digits, `_`, `-` and `.`, at most 63",
+            );
         }
+        name.ok()
     }
 
     /// `command:` or `entrypoint:`; nothing is as if the key were not there.
-    fn command(&mut self, field: &Field<'_, '_>) -> Option<CommandSpec> {
+    pub(super) fn command(&mut self, field: &Field<'_, '_>) -> Option<CommandSpec> {
         match &field.value.kind {
             Kind::Scalar { .. } if field.value.is_null() => None,
             Kind::Scalar { .. } => self
-                .filled_template(field, TemplateKind::Shell)
+                .filled(field, TemplateKind::Shell)
                 .map(CommandSpec::Line),
             Kind::Sequence(items) => {
-                let items: Vec<&Node<'_>> = items.iter().map(AsRef::as_ref).collect();
-                let words = self.words(field.name, &items);
-                Some(CommandSpec::Words(words, self.span(field.value)))
+                let words = self.words(field.name, items);
+                Some(CommandSpec::Words(words, field.value.span()))
             }
             Kind::Mapping(_) => {
-                let what = format!("`{}`", field.name);
-                self.wrong_type(&what, "a text or a list", field, COMMAND_FORMS);
+                self.wrong_type("a text or a list", field, COMMAND_FORMS);
                 None
             }
         }
     }
 
     /// The words of an argv.
-    pub(super) fn words(&mut self, list: &str, items: &[&Node<'_>]) -> Vec<Template> {
+    pub(super) fn words(&mut self, list: &str, items: &[Rc<Node<'_>>]) -> Vec<Template> {
         let what = format!("a word of `{list}`");
         items
             .iter()
             .filter_map(|item| {
                 if item.is_null() && item.text() == Some("") {
-                    self.wrong_node(&what, "a text", item, None, "write '' for an empty word");
+                    self.wrong_item(&what, "a text", item, "write '' for an empty word");
                     return None;
                 }
                 self.template(&what, item, TemplateKind::Plain)
@@ -206,63 +169,79 @@ impl Reader<'_> {
 
     /// A service must have something to run.
     fn check_command(&mut self, service: &ServiceSpec, fields: &[Field<'_, '_>]) {
-        let is_given = |name| {
-            fields
-                .iter()
-                .find(|field| field.name == name && !field.value.is_null())
+        let is_given = |name: &str| {
+            let mut fields = fields.iter();
+            fields.find(|field| field.name == name && !field.value.is_null())
         };
         let Some(given) = is_given("command").or_else(|| is_given("entrypoint")) else {
-            // A `comand` was reported as what it is; that nothing else is there follows from it.
-            let is_misspelt = !self.problems.is_full()
-                && fields.iter().any(|field| {
-                    !SERVICE.known.contains(&field.name)
-                        && matches!(SERVICE.suggest(field.name), Some("command" | "entrypoint"))
-                });
-            if is_misspelt {
-                return;
-            }
-            self.problems.push(
-                Problem::error(
+            // A `comand` or an `image` was reported as what it is; that nothing else is there
+            // follows from it.
+            let runs = ["command", "entrypoint", "image", "build"];
+            let is_told = |field: &Field<'_, '_>| {
+                runs.contains(&field.name)
+                    || SERVICE
+                        .suggest(field.name)
+                        .is_some_and(|it| runs.contains(&it))
+            };
+            let mut others = fields.iter().filter(|field| !SERVICE.knows(field.name));
+            if !self.problems.is_full() && !others.any(is_told) {
+                self.error(
                     code::NO_COMMAND,
-                    format!("the service `{}` has no `command`", service.name),
                     &service.name_span,
-                )
-                .hint("say what it runs: `command: npm run dev`"),
-            );
+                    format!("the service `{}` has no `command`", service.name),
+                    COMMAND_HINT,
+                );
+            }
             return;
         };
-        let parts = [service.entrypoint.as_ref(), service.command.as_ref()];
         // A part that is missing here although it was given has been reported already.
         let is_reported = is_given("command").is_some() != service.command.is_some()
             || is_given("entrypoint").is_some() != service.entrypoint.is_some();
-        let first = parts.into_iter().flatten().find_map(first_word);
-        let is_empty = match first {
-            None => true,
-            Some(word) => word.as_literal().is_some_and(|text| text.trim().is_empty()),
+        let mut parts = [&service.entrypoint, &service.command]
+            .into_iter()
+            .flatten();
+        let first = parts.find_map(CommandSpec::first_word);
+        let is_empty = |word: &Template| {
+            !word.is_broken && word.as_literal().is_some_and(|text| text.trim().is_empty())
         };
-        if is_empty && !is_reported {
-            let span = self.span(given.value);
-            self.problems.push(
+        match first {
+            _ if is_reported => {}
+            None => self.error(
+                code::EMPTY_COMMAND,
+                &given.value.span(),
+                format!("the command of `{}` is empty", service.name),
+                COMMAND_HINT,
+            ),
+            Some(word) if is_empty(word) && word.had_variable => self.problems.push(
                 Problem::error(
                     code::EMPTY_COMMAND,
-                    format!("the command of `{}` is empty", service.name),
-                    &span,
+                    format!("the command of `{}` begins with nothing", service.name),
+                    &word.span,
                 )
-                .hint("say what it runs: `command: npm run dev`"),
-            );
+                .label("this comes to an empty text")
+                .hint("set the variable, or give it a default: `${PROGRAM:-name}`"),
+            ),
+            Some(word) if is_empty(word) => self.error(
+                code::EMPTY_COMMAND,
+                &given.value.span(),
+                format!("the command of `{}` is empty", service.name),
+                COMMAND_HINT,
+            ),
+            Some(_) => {}
         }
     }
 
-    fn depends_on(&mut self, field: &Field<'_, '_>) -> IndexMap<ServiceName, DependencySpec> {
+    pub(super) fn depends_on(
+        &mut self,
+        field: &Field<'_, '_>,
+    ) -> IndexMap<ServiceName, DependencySpec> {
         let mut dependencies: IndexMap<ServiceName, DependencySpec> = IndexMap::new();
         match &field.value.kind {
             Kind::Mapping(_) => {
                 for entry in self.fields(field.value) {
                     let name = self.service_name(entry.name, entry.key);
                     let dependency = self.dependency(&entry);
-                    if let (Some(name), Some(dependency)) = (name, dependency) {
-                        dependencies.insert(name, dependency);
-                    }
+                    dependencies.extend(name.zip(dependency));
                 }
             }
             Kind::Sequence(items) => {
@@ -274,16 +253,9 @@ impl Reader<'_> {
                         continue;
                     };
                     if let Some(first) = dependencies.get(&name) {
-                        self.problems.push(
-                            Problem::error(
-                                code::DUPLICATE_KEY,
-                                format!("the dependency `{name}` is here twice"),
-                                &text.span,
-                            )
-                            .label("again here")
-                            .also(&first.span, "first here")
-                            .hint("keep one of the two"),
-                        );
+                        let what = format!("dependency `{name}`");
+                        let problem = Problem::twice(&what, &text.span, &first.span);
+                        self.problems.push(problem);
                         continue;
                     }
                     let dependency = DependencySpec {
@@ -298,7 +270,7 @@ impl Reader<'_> {
             Kind::Scalar { .. } if field.value.is_null() => {}
             Kind::Scalar { text, .. } => {
                 let hint = format!("write a list: `depends_on: [{text}]`");
-                self.wrong_type("`depends_on`", "a list or a map", field, &hint);
+                self.wrong_type("a list or a map", field, &hint);
             }
         }
         dependencies
@@ -309,70 +281,70 @@ impl Reader<'_> {
         let forms = format!("write `{}: {{condition: service_healthy}}`", field.name);
         if !matches!(field.value.kind, Kind::Mapping(_)) {
             let what = format!("the dependency `{}`", field.name);
-            self.wrong_type(&what, "a map", field, &forms);
+            self.wrong_value(&what, "a map", field, &forms);
             return None;
         }
-        let span = self.span(field.key);
-        let mut condition = None;
-        let mut is_condition_given = false;
-        let (mut is_required, mut restart) = (true, false);
-        for entry in self.own_fields(field.value) {
-            match entry.name {
-                "condition" => {
-                    is_condition_given = true;
-                    condition = self.condition(entry.value);
-                }
-                "required" => is_required = self.flag(&entry).unwrap_or(true),
-                "restart" => restart = self.flag(&entry).unwrap_or(false),
-                _ => self.refuse_key(&DEPENDENCY, entry.key, None),
-            }
+        let span = field.key.span();
+        let mut edge = Edge {
+            condition: None,
+            is_required: true,
+            restart: false,
+        };
+        let fields = self.read(&DEPENDENCY, &mut edge, field.value);
+        if !fields.iter().any(|entry| entry.name == "condition") {
+            let message = format!("the dependency `{}` has no `condition`", field.name);
+            self.error(code::WRONG_TYPE, &span, message, forms);
         }
-        if !is_condition_given {
-            self.problems.push(
-                Problem::error(
-                    code::WRONG_TYPE,
-                    format!("the dependency `{}` has no `condition`", field.name),
-                    &span,
-                )
-                .hint(forms),
-            );
-        }
-        condition.map(|condition| DependencySpec {
+        Some(DependencySpec {
             span,
-            condition,
-            is_required,
-            restart,
+            condition: edge.condition?,
+            is_required: edge.is_required,
+            restart: edge.restart,
         })
     }
 
-    fn condition(&mut self, node: &Node<'_>) -> Option<Condition> {
+    pub(super) fn condition(&mut self, node: &Node<'_>) -> Option<Condition> {
         let text = self.literal("`condition`", node)?;
-        if let Some((_, condition)) = CONDITIONS.iter().find(|(name, _)| *name == text.value) {
-            return Some(*condition);
+        match values::word(&text.value, "condition", &Condition::WORDS) {
+            Ok(condition) => Some(condition),
+            Err(error) => {
+                self.problems.push(error.into_problem(&text.span, None));
+                None
+            }
         }
-        let names = CONDITIONS.map(|(name, _)| name);
-        let short = format!("service_{}", text.value);
-        let meant = nearest(&text.value, names).or_else(|| nearest(&short, names));
-        self.problems.push(
-            Problem::error(
-                code::BAD_VALUE,
-                format!("`{}` is no condition", text.value),
-                &text.span,
-            )
-            .hint(match meant {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => format!("the conditions are {}", list(names.into_iter())),
-            }),
-        );
-        None
+    }
+
+    /// Nothing is as if the key were not there, as with every other map.
+    pub(super) fn restart_policy(&mut self, field: &Field<'_, '_>) -> Option<RestartPolicySpec> {
+        let mut policy = RestartPolicySpec {
+            span: field.key.span(),
+            condition: None,
+            delay: None,
+            max_delay: None,
+            max_attempts: None,
+            window: None,
+        };
+        let hint = "write `restart_policy: {condition: on-failure}`";
+        self.read_map(&RESTART_POLICY, &mut policy, field, hint);
+        (!field.value.is_null()).then_some(policy)
+    }
+
+    /// `replicas:` or `scale:`, or `replicas:` below `deploy:`. How many there are decides how many
+    /// ports there are, so it cannot depend on one.
+    pub(super) fn replicas(&mut self, field: &Field<'_, '_>) -> Option<Spanned<u32>> {
+        let what = format!("`{}`", field.name);
+        let count = self.without_placeholders(&what, |r| r.setting(field, values::parse_replicas));
+        known(count?)
     }
 }
 
-/// The word or line with which a command begins.
-fn first_word(command: &CommandSpec) -> Option<&Template> {
-    match command {
-        CommandSpec::Line(line) => Some(line),
-        CommandSpec::Words(words, _) => words.first(),
+impl CommandSpec {
+    /// The word or line with which it begins.
+    pub(in crate::spec) fn first_word(&self) -> Option<&Template> {
+        match self {
+            Self::Line(line) => Some(line),
+            Self::Words(words, _) => words.first(),
+        }
     }
 }
 

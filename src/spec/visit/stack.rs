@@ -7,24 +7,30 @@ use indexmap::IndexMap;
 
 use super::keys::{DOTENV, TOP};
 use super::scope::{Declared, Place};
-use super::{Field, Reader};
+use super::{Field, Reader, known, values};
 use crate::spec::code;
-use crate::spec::model::{DotenvSpec, PortsSpec, ServiceSpec, StackSpec, VariableSpec};
-use crate::spec::problem::{Problem, Source};
+use crate::spec::load::Scope;
+use crate::spec::model::{DotenvSpec, EnvironmentSpec, PortsSpec, ServiceSpec, StackSpec};
+use crate::spec::problem::{Problem, Source, Span};
 use crate::spec::problems::Problems;
-use crate::spec::template::{Template, TemplateKind};
+use crate::spec::template::Template;
 use crate::spec::tree::{Kind, Node};
 use crate::support::name::{ProjectName, ServiceName};
+use crate::support::port_range::PortRange;
 
 /// Keys of the Haskell build tool whose file has the same name.
 const HASKELL_KEYS: [&str; 4] = ["resolver", "snapshot", "packages", "extra-deps"];
 
-/// Reads the whole file. `None` when there is nothing to build a spec of.
+/// The default path of the generated file.
+const DEFAULT_DOTENV: &str = ".env";
+
+/// Reads the whole file, of which the path and the project directory are given. `None` when there
+/// is nothing to build a spec of.
 pub(in crate::spec) fn stack(
     root: Option<&Node<'_>>,
     source: &Arc<Source>,
-    file: PathBuf,
-    project_dir: PathBuf,
+    (file, project_dir): (PathBuf, PathBuf),
+    scope: &mut dyn Scope,
     problems: &mut Problems,
 ) -> Option<StackSpec> {
     let Some(root) = root.filter(|root| !root.is_null()) else {
@@ -32,22 +38,22 @@ pub(in crate::spec) fn stack(
         return None;
     };
     let mut reader = Reader {
-        source,
         problems,
+        scope,
         declared: Declared::default(),
         place: Place::Nowhere(String::new()),
     };
     if !matches!(root.kind, Kind::Mapping(_)) {
         let hint = "it begins with `services:`, and below it one entry for each process";
-        reader.wrong_node("a `stack.yaml`", "a map", root, None, hint);
+        reader.wrong_item("a `stack.yaml`", "a map", root, hint);
         return None;
     }
     let fields = reader.own_fields(root);
-    if let Some(problem) = other_tool(&reader, &fields) {
+    if let Some(problem) = other_tool(&fields) {
         reader.problems.push(problem);
         return None;
     }
-    let mut spec = StackSpec {
+    let mut stack = StackSpec {
         file,
         project_dir,
         name: None,
@@ -58,9 +64,8 @@ pub(in crate::spec) fn stack(
         shell: None,
         services: IndexMap::new(),
     };
-    if let Some(services) = fields.iter().find(|field| field.name == "services")
-        && let Kind::Mapping(entries) = &services.value.kind
-    {
+    let services = fields.iter().find(|field| field.name == "services");
+    if let Some(Kind::Mapping(entries)) = services.map(|field| &field.value.kind) {
         reader.declared = Declared::collect(
             entries
                 .iter()
@@ -68,80 +73,85 @@ pub(in crate::spec) fn stack(
                 .filter(|(name, _)| !name.starts_with("x-")),
         );
     }
+    reader.read_files(&mut stack, &fields);
     for field in &fields {
-        reader.top_key(&mut spec, field);
+        reader.place = Place::Nowhere(format!("`{}`", field.name));
+        reader.read_key(&TOP, &mut stack, field);
     }
     let is_given = |field: &Field<'_, '_>| {
         field.name == "services" || TOP.suggest(field.name) == Some("services")
     };
     if !fields.iter().any(is_given) {
-        let span = reader.span(root);
-        let problem = no_services("there is no `services`", &span);
+        let problem = no_services("there is no `services`", &root.span());
         reader.problems.push(problem);
     }
-    Some(spec)
+    Some(stack)
 }
 
 impl Reader<'_> {
-    fn top_key(&mut self, spec: &mut StackSpec, field: &Field<'_, '_>) {
-        self.place = Place::Nowhere(format!("`{}`", field.name));
-        match field.name {
-            "name" => spec.name = self.project_name(field),
-            "services" => spec.services = self.services(field),
-            "ports" => spec.ports = self.ports(field),
-            "dotenv" => spec.dotenv = self.dotenv(field),
-            "env_file" => spec.env_file = self.env_files(field),
-            "environment" => {
-                self.place = Place::Stack("top-level `environment`");
-                spec.environment = self.environment(field);
-            }
-            "shell" => spec.shell = self.shell(field),
-            "version" => {
-                let span = self.span(field.key);
-                self.problems.push(
-                    Problem::warning(code::VERSION_IGNORED, "`version` does nothing", &span)
-                        .hint("remove the line"),
-                );
-            }
-            _ => self.refuse_key(&TOP, field.key, None),
-        }
-    }
-
-    fn project_name(
-        &mut self,
-        field: &Field<'_, '_>,
-    ) -> Option<crate::spec::problem::Spanned<Template>> {
-        let value = self.filled_template(field, TemplateKind::Plain)?;
-        let span = value.span.clone();
-        if let Some(text) = value.as_literal()
-            && ProjectName::normalised(&text).is_none()
-        {
-            self.problems.push(
-                Problem::error(
-                    code::BAD_NAME,
-                    format!("`{text}` is no name for a project"),
-                    &span,
-                )
-                .hint("a name has at least one letter or digit of a-z and 0-9"),
-            );
-            return None;
-        }
-        Some(crate::spec::problem::Spanned { value, span })
-    }
-
-    fn services(&mut self, field: &Field<'_, '_>) -> IndexMap<ServiceName, ServiceSpec> {
-        let mut services = IndexMap::new();
-        let entries = match &field.value.kind {
-            Kind::Mapping(_) => self.own_fields(field.value),
-            Kind::Scalar { .. } if field.value.is_null() => Vec::new(),
-            Kind::Scalar { .. } | Kind::Sequence(_) => {
-                let hint = "write each service as `name:`, and below it `command: …`, indented";
-                self.wrong_type("`services`", "a map", field, hint);
-                return services;
-            }
+    /// Reads the keys that name files with variables, in the order in which they count: what all
+    /// other texts may use.
+    fn read_files(&mut self, stack: &mut StackSpec, fields: &[Field<'_, '_>]) {
+        let find = |name| {
+            fields
+                .iter()
+                .find(move |field: &&Field<'_, '_>| field.name == name)
         };
+        if let Some(field) = find("dotenv") {
+            stack.dotenv = self.dotenv_path(field);
+        }
+        let mut found = Vec::new();
+        let path = stack.dotenv.as_ref().map(|dotenv| dotenv.path.as_str());
+        self.scope.on_dotenv(path, &mut found);
+        self.problems.extend(found);
+        for item in find("env_file")
+            .into_iter()
+            .flat_map(|field| field.value.items())
+        {
+            let file = self.without_placeholders("`env_file`", |r| r.env_file(item));
+            // A path that could not be made has its problem already.
+            let Some(file) =
+                file.filter(|file| file.path.as_literal().is_some() && !file.path.is_broken)
+            else {
+                continue;
+            };
+            let mut found = Vec::new();
+            self.scope.on_env_file(&file, &mut found);
+            self.problems.extend(found);
+            stack.env_file.push(file);
+        }
+    }
+
+    pub(super) fn version(&mut self, field: &Field<'_, '_>) {
+        let message = "`version` does nothing";
+        let problem = Problem::warning(code::VERSION_IGNORED, message, &field.key.span());
+        self.problems.push(problem.hint("remove the line"));
+    }
+
+    pub(super) fn project_name(&mut self, field: &Field<'_, '_>) -> Option<ProjectName> {
+        let template = self.text(field)?;
+        let text = template.as_literal().filter(|_| !template.is_broken)?;
+        let name = ProjectName::normalised(&text);
+        if name.is_none() {
+            self.error(
+                code::BAD_NAME,
+                &template.span,
+                format!("`{text}` is not a valid project name"),
+                "a name has at least one letter or digit of a-z and 0-9",
+            );
+        }
+        name
+    }
+
+    pub(super) fn services(&mut self, field: &Field<'_, '_>) -> IndexMap<ServiceName, ServiceSpec> {
+        let hint = "write each service as `name:`, and below it `command: …`, indented";
+        let mut services = IndexMap::new();
+        if !self.is_map_or_nothing(field, hint) {
+            return services;
+        }
+        let entries = self.own_fields(field.value);
         if entries.is_empty() {
-            let span = self.span(field.key);
+            let span = field.key.span();
             self.problems
                 .push(no_services("there are no services in `services`", &span));
         }
@@ -153,87 +163,107 @@ impl Reader<'_> {
         services
     }
 
-    fn dotenv(&mut self, field: &Field<'_, '_>) -> Option<DotenvSpec> {
+    pub(super) fn top_environment(&mut self, field: &Field<'_, '_>) -> EnvironmentSpec {
+        self.place = Place::Stack("top-level `environment`");
+        self.environment(field)
+    }
+
+    /// `dotenv:` as far as it says whether and where there is a file.
+    fn dotenv_path(&mut self, field: &Field<'_, '_>) -> Option<DotenvSpec> {
         let mut dotenv = empty_dotenv();
-        match &field.value.kind {
-            Kind::Mapping(_) => {}
-            Kind::Scalar { text, .. } if text == "false" => return None,
-            Kind::Scalar { text, .. } if text == "true" || field.value.is_null() => {
-                return Some(dotenv);
-            }
-            Kind::Scalar { .. } | Kind::Sequence(_) => {
-                let hint = "write `dotenv: {path: .env}`, or `dotenv: false` for no file";
-                self.wrong_type("`dotenv`", "a map or `false`", field, hint);
-                return Some(dotenv);
-            }
+        if field.value.text() == Some("false") {
+            return None;
         }
         for entry in self.own_fields(field.value) {
-            match entry.name {
-                "path" => {
-                    self.place = Place::Nowhere("`dotenv.path`".to_owned());
-                    dotenv.path = self.filled_template(&entry, TemplateKind::Plain);
-                }
-                "vars" => {
-                    self.place = Place::Stack("`dotenv.vars`");
-                    dotenv.vars = self.dotenv_vars(&entry);
-                }
-                _ => self.refuse_key(&DOTENV, entry.key, None),
+            if entry.name == "path" {
+                let path = self.without_placeholders("`dotenv.path`", |r| r.text(&entry));
+                let path = path.filter(|path| !path.is_broken);
+                dotenv.path = path
+                    .and_then(|path| path.as_literal())
+                    .unwrap_or(dotenv.path);
             }
         }
         Some(dotenv)
     }
 
-    /// The map form of an environment; a key of nothing is an empty line.
-    fn dotenv_vars(&mut self, field: &Field<'_, '_>) -> IndexMap<String, VariableSpec> {
-        if !matches!(field.value.kind, Kind::Mapping(_)) && !field.value.is_null() {
-            self.wrong_type("`vars`", "a map", field, "write `KEY: value` for each line");
-            return IndexMap::new();
+    /// All other keys of `dotenv:`.
+    pub(super) fn dotenv(&mut self, stack: &mut StackSpec, field: &Field<'_, '_>) {
+        match (&field.value.kind, &mut stack.dotenv) {
+            (Kind::Mapping(_), Some(dotenv)) => {
+                self.read(&DOTENV, dotenv, field.value);
+            }
+            (Kind::Scalar { text, .. }, _)
+                if matches!(text.as_ref(), "true" | "false") || field.value.is_null() => {}
+            (Kind::Mapping(_) | Kind::Scalar { .. } | Kind::Sequence(_), _) => {
+                let hint = "write `dotenv: {path: .env}`, or `dotenv: false` for no file";
+                self.wrong_type("a map or `false`", field, hint);
+            }
         }
-        self.environment(field)
     }
 
-    fn shell(&mut self, field: &Field<'_, '_>) -> Option<Vec<Template>> {
+    /// The map form of an environment; a key of nothing is an empty line.
+    pub(super) fn dotenv_vars(&mut self, field: &Field<'_, '_>) -> EnvironmentSpec {
+        self.place = Place::Stack("`dotenv.vars`");
+        if self.is_map_or_nothing(field, "write `KEY: value` for each line") {
+            self.environment(field)
+        } else {
+            EnvironmentSpec::new()
+        }
+    }
+
+    pub(super) fn ranges(&mut self, field: &Field<'_, '_>) -> Vec<PortRange> {
+        let what = format!("`ports.{}`", field.name);
+        let settings = self.without_placeholders(&what, |r| r.settings(field, values::parse_range));
+        settings
+            .into_iter()
+            .filter_map(|range| Some(known(range)?.value))
+            .collect()
+    }
+
+    pub(super) fn shell(&mut self, field: &Field<'_, '_>) -> Option<Vec<String>> {
         const HINT: &str = "write the shell as a list: `shell: [/bin/bash, -c]`";
         let Kind::Sequence(items) = &field.value.kind else {
-            self.wrong_type("`shell`", "a list", field, HINT);
+            self.wrong_type("a list", field, HINT);
             return None;
         };
-        let items: Vec<&Node<'_>> = items.iter().map(AsRef::as_ref).collect();
-        let words = self.words("shell", &items);
         if items.is_empty() {
-            let span = self.span(field.value);
-            self.problems
-                .push(Problem::error(code::EMPTY_COMMAND, "`shell` is empty", &span).hint(HINT));
+            self.error(
+                code::EMPTY_COMMAND,
+                &field.value.span(),
+                "`shell` is empty",
+                HINT,
+            );
         }
+        let words = self.words("shell", items);
+        let words: Vec<String> = words.iter().filter_map(Template::as_literal).collect();
         (!words.is_empty()).then_some(words)
     }
 }
 
 fn empty_dotenv() -> DotenvSpec {
     DotenvSpec {
-        path: None,
+        path: DEFAULT_DOTENV.to_owned(),
         vars: IndexMap::new(),
     }
 }
 
-fn no_services(message: &str, span: &crate::spec::problem::Span) -> Problem {
+fn no_services(message: &str, span: &Span) -> Problem {
     Problem::error(code::NO_SERVICES, message, span).hint(
         "a stack has at least one: `services:`, below it `web:`, below that `command: npm run dev`",
     )
 }
 
 fn empty_file(source: &Arc<Source>) -> Problem {
-    let span = crate::spec::problem::Span {
-        source: Arc::clone(source),
-        start: 0,
-        end: 0,
-    };
-    Problem::error(code::EMPTY_FILE, "the file is empty", &span)
-        .hint(format!("write at least:\n\n{}", crate::spec::find::STARTER))
+    Problem::error(
+        code::EMPTY_FILE,
+        "the file is empty",
+        &Span::new(source, 0..0),
+    )
+    .hint(format!("write at least:\n\n{}", crate::spec::find::STARTER))
 }
 
 /// `stack.yaml` is also the file of the Haskell tool Stack.
-fn other_tool(reader: &Reader<'_>, fields: &[Field<'_, '_>]) -> Option<Problem> {
+fn other_tool(fields: &[Field<'_, '_>]) -> Option<Problem> {
     let is_ours = fields.iter().any(|field| field.name == "services");
     let theirs = fields
         .iter()
@@ -242,7 +272,7 @@ fn other_tool(reader: &Reader<'_>, fields: &[Field<'_, '_>]) -> Option<Problem> 
         Problem::error(
             code::OTHER_TOOL,
             "this is a file of the Haskell tool Stack, not of this `stack`",
-            &reader.span(theirs.key),
+            &theirs.key.span(),
         )
         .hint("keep ours under another name, and use `stack -f FILE` or `STACK_FILE`")
     })

@@ -1,11 +1,12 @@
 //! Texts to typed values; the same functions serve now and, for deferred settings, in `plan`.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use nix::libc;
 use nix::sys::signal::Signal;
 
-use super::suggest::nearest;
+use super::suggest::{list, nearest};
 use crate::spec::code;
 use crate::spec::model::{Handoff, MAX_REPLICAS, RestartSpec, SettingError};
 use crate::support::{duration, port_range};
@@ -22,6 +23,33 @@ pub(super) fn error(
         message: message.into(),
         hint: Some(hint.into()),
     }
+}
+
+/// One of several words. `what` is what they are: "condition".
+pub(super) fn word<T: Copy>(text: &str, what: &str, words: &[(&'static str, T)]) -> Parsed<T> {
+    if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
+        return Ok(*value);
+    }
+    let names = || words.iter().map(|(word, _)| *word);
+    // Half of a long word is no misspelling of it: `healthy` for `service_healthy`.
+    let is_half = |word: &&str| text.len() > 3 && word.contains(text);
+    let meant = nearest(text, names()).or_else(|| names().find(is_half));
+    Err(error(
+        code::BAD_VALUE,
+        format!("`{text}` is not a valid {what}"),
+        match meant {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("write one of {}", list(names())),
+        },
+    ))
+}
+
+/// A whole number, of digits alone.
+fn number<T: FromStr>(text: &str, what: &str, hint: &str) -> Parsed<T> {
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let message = || format!("`{text}` is not a valid {what}");
+    let number = text.parse().ok().filter(|_| is_number);
+    number.ok_or_else(|| error(code::BAD_VALUE, message(), hint))
 }
 
 pub(super) fn parse_duration(text: &str) -> Parsed<Duration> {
@@ -42,14 +70,7 @@ pub(super) fn parse_duration(text: &str) -> Parsed<Duration> {
 }
 
 pub(super) fn parse_count(text: &str) -> Parsed<u32> {
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| is_number).ok_or_else(|| {
-        error(
-            code::BAD_VALUE,
-            format!("`{text}` is no number"),
-            "write a whole number, 0 or more",
-        )
-    })
+    number(text, "number", "write a whole number, 0 or more")
 }
 
 pub(super) fn parse_replicas(text: &str) -> Parsed<u32> {
@@ -57,7 +78,7 @@ pub(super) fn parse_replicas(text: &str) -> Parsed<u32> {
     if count > MAX_REPLICAS {
         return Err(error(
             code::BAD_VALUE,
-            format!("{count} replicas are more than the {MAX_REPLICAS} that a service can have"),
+            format!("a service can have {MAX_REPLICAS} replicas at most, and this says {count}"),
             "write a smaller number",
         ));
     }
@@ -66,86 +87,55 @@ pub(super) fn parse_replicas(text: &str) -> Parsed<u32> {
 
 /// `handoff`.
 pub(super) fn parse_handoff(text: &str) -> Parsed<Handoff> {
-    const WAYS: [&str; 3] = ["reuse", "release", "fd"];
-    match text {
-        "reuse" => Ok(Handoff::Reuse),
-        "release" => Ok(Handoff::Release),
-        "fd" => Ok(Handoff::Fd),
-        "intercept" => Err(error(
+    if text == "intercept" {
+        return Err(error(
             code::NOT_SUPPORTED_YET,
             "`handoff: intercept` is not supported yet",
             "leave it out, or write `release` for a server that never sets `SO_REUSEADDR`",
-        )),
-        _ => Err(error(
-            code::BAD_VALUE,
-            format!("`{text}` is no way to hand off a port"),
-            match nearest(text, WAYS) {
-                Some(meant) => format!("did you mean `{meant}`?"),
-                None => "the ways are `reuse`, `release` and `fd`".to_owned(),
-            },
-        )),
+        ));
     }
+    word(text, "handoff", &Handoff::WORDS)
 }
 
 /// One port of `ports.range` or `ports.exclude`, or a range of them.
 pub(super) fn parse_range(text: &str) -> Parsed<port_range::PortRange> {
     text.parse().map_err(|why: port_range::PortRangeError| {
-        error(
-            code::BAD_PORT,
-            why.to_string(),
-            "write a range such as `8000-9000`, both ends included",
-        )
+        let hint = "write a range such as `8000-9000`, both ends included";
+        error(code::BAD_PORT, why.to_string(), hint)
     })
 }
 
 pub(super) fn parse_exit_code(text: &str) -> Parsed<u8> {
-    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    text.parse().ok().filter(|_| is_number).ok_or_else(|| {
-        error(
-            code::BAD_VALUE,
-            format!("`{text}` is no exit code"),
-            "exit codes are numbers from 0 to 255; 128 + n is the signal n",
-        )
-    })
+    let hint = "exit codes are numbers from 0 to 255; 128 + n is the signal n";
+    number(text, "exit code", hint)
 }
 
 pub(super) fn parse_port(text: &str) -> Parsed<u16> {
     port_range::parse_port(text).map_err(|why| {
-        error(
-            code::BAD_PORT,
-            why.to_string(),
-            "write a number, or a placeholder such as `$<PORT>`",
-        )
+        let hint = "write a number, or a placeholder such as `$<PORT>`";
+        error(code::BAD_PORT, why.to_string(), hint)
     })
 }
 
 pub(super) fn parse_status(text: &str) -> Parsed<(u16, u16)> {
-    let number = |text: &str| {
-        let is_number = text.len() == 3 && text.bytes().all(|byte| byte.is_ascii_digit());
-        let status: Option<u16> = text.parse().ok();
-        status.filter(|status| is_number && (100..=599).contains(status))
-    };
+    const HINT: &str = "write a status such as `204`, or a range such as `200-299`";
     let (start, end) = text.split_once('-').unwrap_or((text, text));
-    match (number(start.trim()), number(end.trim())) {
-        (Some(start), Some(end)) if start <= end => Ok((start, end)),
+    let (start, end) = (start.trim(), end.trim());
+    let status = |text| number(text, "HTTP status", HINT);
+    match (status(start), status(end)) {
+        (Ok(low), Ok(high)) if 100 <= low && low <= high && high <= 599 => Ok((low, high)),
         _ => Err(error(
             code::BAD_VALUE,
-            format!("`{text}` is no status of HTTP"),
-            "write a status such as `204`, or a range such as `200-299`",
+            format!("`{text}` is not a valid HTTP status"),
+            HINT,
         )),
     }
 }
 
 pub(super) fn parse_restart(text: &str) -> Parsed<RestartSpec> {
-    const POLICIES: [&str; 4] = ["no", "always", "on-failure", "unless-stopped"];
-    const HINT: &str = "the policies are `no`, `always`, `on-failure`, `on-failure:5` and \
-                        `unless-stopped`";
     match text {
         // `no` becomes `false` where a YAML 1.1 tool wrote the file anew.
-        "no" | "false" => return Ok(RestartSpec::No),
-        "always" => return Ok(RestartSpec::Always),
-        "on-failure" => return Ok(RestartSpec::OnFailure(None)),
-        "unless-stopped" => return Ok(RestartSpec::UnlessStopped),
+        "false" => return Ok(RestartSpec::No),
         "true" => {
             return Err(error(
                 code::BAD_VALUE,
@@ -158,29 +148,29 @@ pub(super) fn parse_restart(text: &str) -> Parsed<RestartSpec> {
     if let Some(most) = text.strip_prefix("on-failure:") {
         return parse_count(most).map(|most| RestartSpec::OnFailure(Some(most)));
     }
-    let hint = match nearest(text, POLICIES) {
-        Some(meant) => format!("did you mean `{meant}`?"),
-        None => HINT.to_owned(),
-    };
-    Err(error(
-        code::BAD_VALUE,
-        format!("`{text}` is no restart policy"),
-        hint,
-    ))
+    word(
+        text,
+        "restart policy",
+        &[
+            ("no", RestartSpec::No),
+            ("always", RestartSpec::Always),
+            ("on-failure", RestartSpec::OnFailure(None)),
+            ("unless-stopped", RestartSpec::UnlessStopped),
+        ],
+    )
 }
 
 /// `restart_policy.condition`, as the policy of the same meaning.
 pub(super) fn parse_restart_condition(text: &str) -> Parsed<RestartSpec> {
-    match text {
-        "any" => Ok(RestartSpec::Always),
-        "on-failure" => Ok(RestartSpec::OnFailure(None)),
-        "none" => Ok(RestartSpec::No),
-        _ => Err(error(
-            code::BAD_VALUE,
-            format!("`{text}` is no condition for a restart"),
-            "the conditions are `any`, `on-failure` and `none`",
-        )),
-    }
+    word(
+        text,
+        "condition for a restart",
+        &[
+            ("any", RestartSpec::Always),
+            ("on-failure", RestartSpec::OnFailure(None)),
+            ("none", RestartSpec::No),
+        ],
+    )
 }
 
 /// A signal by its name, with or without `SIG`, or by its number, as Docker reads them.
@@ -188,7 +178,7 @@ pub(super) fn parse_signal(text: &str) -> Parsed<i32> {
     let unknown = |hint: String| {
         error(
             code::BAD_VALUE,
-            format!("`{text}` is no signal of this system"),
+            format!("`{text}` is not a signal of this system"),
             hint,
         )
     };
@@ -274,7 +264,7 @@ mod tests {
     fn statuses_are_numbers_or_ranges() {
         assert_eq!(parse_status("204"), Ok((204, 204)));
         assert_eq!(parse_status("200-399"), Ok((200, 399)));
-        for bad in ["", "99", "2xx", "300-200", "600", "+20"] {
+        for bad in ["", "99", "2xx", "300-200", "600", "+20", "+200"] {
             assert!(parse_status(bad).is_err(), "{bad}");
         }
     }

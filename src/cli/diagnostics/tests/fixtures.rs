@@ -14,10 +14,11 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::{PLAIN, load_bytes, render};
+use super::{PLAIN, load_text, render};
 use crate::dotenv::read::ReadErrorKind;
-use crate::plan::{self, Draft, Inputs, PortArgument};
-use crate::spec::{self, Input, Problem, load};
+use crate::plan::{self, Arguments, Draft, PortArgument, Sources};
+use crate::spec::find::Request;
+use crate::spec::{self, Problem};
 use crate::support::name::ServiceName;
 
 /// Codes that no file can show; each has a test beside what reports it.
@@ -113,20 +114,19 @@ fn problems_of(fixture: &Path) -> Vec<Problem> {
         fs_err::copy(&path, directory.join(name)).unwrap();
     }
     let named = caller.iter().find(|(key, _)| key == "STACK_PROJECT_NAME");
-    let inputs = Inputs {
+    let arguments = Arguments {
         project_name: named.map(|(_, value)| value.to_str().unwrap().to_owned()),
-        caller: Arc::new(caller),
         scale,
         ports,
     };
-    let loaded = load(Input {
-        bytes: fs_err::read(directory.join("stack.yaml")).unwrap(),
-        shown: PathBuf::from("stack.yaml"),
-        file: directory.join("stack.yaml"),
-        project_dir: directory,
-    });
-    let mut problems = loaded.problems;
-    let draft = Draft::new(loaded.spec.unwrap(), &inputs, &mut problems);
+    let request = Request {
+        files: &[],
+        stack_file: None,
+        working_dir: &directory,
+    };
+    let caller = Arc::new(caller);
+    let sources = Sources::read(&request, &mut std::io::empty(), &caller, arguments).unwrap();
+    let (draft, mut problems) = Draft::new(sources);
     if let Some(draft) = draft {
         draft.requests(&mut problems);
     }
@@ -141,7 +141,7 @@ fn problems_of(fixture: &Path) -> Vec<Problem> {
 fn every_code_of_the_spec_and_the_plan_has_a_bad_fixture_and_its_report_is_known() {
     let mut shown: BTreeSet<&str> = WITHOUT_FIXTURE.into();
     for file in fixtures("spec") {
-        let loaded = load_bytes(fs_err::read(&file).unwrap());
+        let loaded = load_text(fs_err::read(&file).unwrap());
         shown.extend(check("spec", &file, &loaded.problems));
     }
     for directory in fixtures("plan") {

@@ -1,0 +1,228 @@
+//! What a plan is made of: the texts of all files, the caller's environment, the flags.
+//!
+//! A client reads them, since it alone has the caller's standard input and environment. They can be
+//! sent as they are, and whoever has them can make the same plan again, anywhere: each file that
+//! drafting asks for is read once and kept, whether it is there or not. Only an `env_file` whose
+//! path depends on a port is read later, when the plan is finished; it is not known earlier.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::port_argument::PortArgument;
+use crate::spec::find::{Found, Request, find, read};
+use crate::spec::{Input, Problem};
+use crate::support::name::ServiceName;
+use crate::support::text;
+
+/// The environment of whoever called `stack`.
+pub type Caller = Arc<Vec<(OsString, OsString)>>;
+
+/// The largest file that is read, in bytes: an `env_file` may be a device by mistake.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// What a plan is made of, ports aside.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Sources {
+    file: StackFile,
+    project_dir: Bytes,
+    environment: Vec<(Bytes, Bytes)>,
+    /// What the command line says.
+    pub arguments: Arguments,
+    /// Every other file that was asked for, by its path.
+    texts: Mutex<BTreeMap<Bytes, Arc<FileText>>>,
+}
+
+/// What a command line says about a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Arguments {
+    /// The project's name (`-p`, `STACK_PROJECT_NAME`).
+    pub project_name: Option<String>,
+    /// How many replicas services should have (`--scale`), whatever the file says.
+    pub scale: IndexMap<ServiceName, u32>,
+    /// Which ports should have which numbers (`--port`).
+    pub ports: Vec<PortArgument>,
+}
+
+/// The text of a `stack.yaml`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct StackFile {
+    /// Its path, absolute; `-` is standard input.
+    file: Bytes,
+    /// Its path as the user knows it.
+    shown: Bytes,
+    bytes: Bytes,
+}
+
+/// Any other file, as it was found.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct FileText {
+    /// Its path without links and dots, if there is something.
+    pub(super) real: Option<Bytes>,
+    pub(super) content: Content,
+}
+
+/// What is in a file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Content {
+    Bytes(Bytes),
+    Missing,
+    /// It cannot be read, for this reason.
+    Unreadable(String),
+}
+
+impl Sources {
+    /// Finds and reads the `stack.yaml` that is meant. `stdin` is standard input, or what stands for
+    /// it; `caller` the caller's environment.
+    pub fn read(
+        request: &Request<'_>,
+        stdin: &mut dyn Read,
+        caller: &Caller,
+        arguments: Arguments,
+    ) -> Result<Self, Problem> {
+        let found = find(request)?;
+        let bytes = read(&found, stdin)?;
+        let (file, shown, project_dir) = match found {
+            Found::File {
+                file,
+                shown,
+                project_dir,
+            } => (file, shown, project_dir),
+            Found::Stdin { project_dir } => ("-".into(), "stdin".into(), project_dir),
+        };
+        let environment = caller.iter();
+        Ok(Self {
+            file: StackFile {
+                file: file.into(),
+                shown: shown.into(),
+                bytes: Bytes(bytes),
+            },
+            project_dir: project_dir.into(),
+            environment: environment
+                .map(|(key, value)| (key.clone().into(), value.clone().into()))
+                .collect(),
+            arguments,
+            texts: Mutex::default(),
+        })
+    }
+
+    pub(super) fn input(&self) -> Input {
+        Input {
+            bytes: self.file.bytes.0.clone(),
+            shown: self.file.shown.to_path(),
+            file: self.file.file.to_path(),
+            project_dir: self.project_dir(),
+        }
+    }
+
+    pub(super) fn project_dir(&self) -> PathBuf {
+        self.project_dir.to_path()
+    }
+
+    pub(super) fn caller(&self) -> Caller {
+        let pairs = self.environment.iter();
+        Arc::new(
+            pairs
+                .map(|(key, value)| (key.to_os(), value.to_os()))
+                .collect(),
+        )
+    }
+
+    /// A file as it was when it was asked for first.
+    pub(super) fn text(&self, path: &Path) -> Arc<FileText> {
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = texts
+            .entry(Bytes::from(path.to_path_buf()))
+            .or_insert_with(|| Arc::new(FileText::read(path)));
+        Arc::clone(text)
+    }
+}
+
+impl FileText {
+    fn read(path: &Path) -> Self {
+        let content = match read_bytes(path) {
+            Ok(bytes) => Content::Bytes(Bytes(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Content::Missing,
+            Err(error) => Content::Unreadable(text::io_reason(&error)),
+        };
+        let real = fs_err::canonicalize(path).ok();
+        Self {
+            real: real.map(Bytes::from),
+            content,
+        }
+    }
+}
+
+/// The bytes of a file, if they are not too many.
+fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path)?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is larger than {} MiB", MAX_BYTES >> 20),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Bytes that are nearly always text, and travel as such: a path, a value of an environment, a file.
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Bytes(pub(super) Vec<u8>);
+
+/// Stands before bytes that are no text, each of which follows as a character of its own.
+const NO_TEXT: char = '\u{1}';
+
+impl Bytes {
+    fn to_os(&self) -> OsString {
+        OsStr::from_bytes(&self.0).to_owned()
+    }
+
+    fn to_path(&self) -> PathBuf {
+        self.to_os().into()
+    }
+}
+
+impl<T: Into<OsString>> From<T> for Bytes {
+    fn from(text: T) -> Self {
+        Self(text.into().into_vec())
+    }
+}
+
+impl fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        String::from_utf8_lossy(&self.0).fmt(f)
+    }
+}
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) if !text.starts_with(NO_TEXT) => serializer.serialize_str(text),
+            Ok(_) | Err(_) => {
+                let bytes = self.0.iter().map(|&byte| char::from(byte));
+                let text: String = std::iter::once(NO_TEXT).chain(bytes).collect();
+                serializer.serialize_str(&text)
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let Some(coded) = text.strip_prefix(NO_TEXT) else {
+            return Ok(Self(text.into_bytes()));
+        };
+        let bytes: Result<Vec<u8>, _> = coded.chars().map(u8::try_from).collect();
+        bytes.map(Self).map_err(de::Error::custom)
+    }
+}
