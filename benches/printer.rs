@@ -68,7 +68,6 @@ fn print(bencher: Bencher, count: usize, line: usize, is_terminal: bool) {
             runtime.block_on(async {
                 for round in 0..rounds {
                     let mut block = LogBlock {
-                        offset: 0,
                         unit: units[round % count].clone(),
                         stream: LogStream::Stdout,
                         time: 1_795_000_000_123_456_789,

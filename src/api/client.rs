@@ -1,10 +1,9 @@
 //! The other end of the control socket: what commands, views and tests use.
 //!
 //! Every call opens its own connection and has a deadline; an answer that is no success comes back
-//! as a typed error. The two streams are in `stream`.
+//! as a typed error. Streams are in `stream`, output in `follow`.
 
 mod blocking;
-mod cursor;
 mod error;
 mod follow;
 mod stream;
@@ -33,8 +32,10 @@ use crate::support::name::ServiceName;
 
 pub use blocking::BlockingClient;
 pub use error::ClientError;
-pub use follow::{FollowError, Followed, LogFollower, Start};
-pub use stream::{EventStream, LogFollow};
+pub use follow::{FollowError, LogFollower};
+pub use stream::{EventStream, Lines, LogStream};
+
+pub use crate::run::logs::{Followed, Start};
 
 /// How long a supervisor may take to answer.
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
@@ -117,27 +118,39 @@ impl Client {
         .await
     }
 
-    /// Everything that happens from now on, beginning with a snapshot.
+    /// Everything that happens from now on, beginning with a snapshot, for somebody who watches.
     pub async fn events(&self) -> Result<EventStream, ClientError> {
-        self.within(async {
-            let response = self.get("/v1/events").await?;
-            Ok(EventStream::new(streaming(response).await?))
-        })
-        .await
+        self.stream("/v1/events").await
     }
 
-    /// Everything that `services`, or all services when there are none, print from now on.
-    pub async fn logs(&self, services: &[ServiceName]) -> Result<LogFollow, ClientError> {
+    /// The same for somebody who waits for what a command does. There is a place for this however
+    /// many watch, and a supervisor that does not answer any more is an error.
+    pub async fn outcome(&self) -> Result<EventStream, ClientError> {
+        let stream = self.stream("/v1/events?for=command").await?;
+        Ok(stream.asking(self.clone()))
+    }
+
+    /// How far the output of `services`, or of all services when there are none, has come.
+    /// [`LogFollower`] makes output of it.
+    pub async fn logs(&self, services: &[ServiceName]) -> Result<LogStream, ClientError> {
         // Names need no escaping: their alphabet has nothing that is special in a query.
-        let parameters: String = services
+        let parameters: Vec<String> = services
             .iter()
-            .flat_map(|name| ["&service=".to_owned(), name.to_string()])
+            .map(|name| format!("service={name}"))
             .collect();
+        self.stream(&format!("/v1/logs?{}", parameters.join("&")))
+            .await
+    }
+
+    async fn stream<T: DeserializeOwned>(&self, target: &str) -> Result<Lines<T>, ClientError> {
         self.within(async {
-            let response = self
-                .get(&format!("/v1/logs?follow=true{parameters}"))
-                .await?;
-            Ok(LogFollow::new(streaming(response).await?))
+            let response = self.get(target).await?;
+            check_version(&response)?;
+            if response.status().is_success() {
+                return Ok(Lines::new(response.into_body()));
+            }
+            let refusal = read::<ErrorBody>(response).await.err();
+            Err(refusal.unwrap_or_else(|| ClientError::Protocol("no reason was given".to_owned())))
         })
         .await
     }
@@ -233,18 +246,5 @@ fn refusal(status: StatusCode, body: &[u8]) -> ClientError {
     match serde_json::from_slice::<ErrorBody>(body) {
         Ok(body) => ClientError::Refused(body),
         Err(_) => ClientError::Protocol(format!("it answered {status} without saying why")),
-    }
-}
-
-/// The body of an answer that is a stream.
-async fn streaming(response: Response<Incoming>) -> Result<Incoming, ClientError> {
-    check_version(&response)?;
-    if response.status().is_success() {
-        Ok(response.into_body())
-    } else {
-        Err(read::<ErrorBody>(response)
-            .await
-            .err()
-            .unwrap_or_else(|| ClientError::Protocol("it refused without an error".to_owned())))
     }
 }

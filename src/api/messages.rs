@@ -243,7 +243,7 @@ pub mod code {
     pub const WRONG_METHOD: &str = "stack::api::wrong_method";
     /// The body did not arrive in time. Status 408.
     pub const TOO_SLOW: &str = "stack::api::too_slow";
-    /// The body is over 1 MiB. Status 413.
+    /// The body is too large. Status 413.
     pub const TOO_LARGE: &str = "stack::api::too_large";
     /// No such service in the running stack. Status 404.
     pub const UNKNOWN_SERVICE: &str = "stack::api::unknown_service";
@@ -253,6 +253,6 @@ pub mod code {
     pub const GONE: &str = "stack::api::gone";
     /// The supervisor did not answer the server in time. Status 503.
     pub const NOT_ANSWERING: &str = "stack::api::not_answering";
-    /// As many streams are open as may be. Status 503.
+    /// As many follow as may. Status 503.
     pub const TOO_MANY_STREAMS: &str = "stack::api::too_many_streams";
 }

@@ -3,11 +3,10 @@
 //! HTTP/1.1 and JSON over a unix socket, versioned under `/v1`. [`server`] runs inside the
 //! supervisor and talks to it only through a [`Controller`](crate::run::control::Controller);
 //! [`client`] is what the commands, the full-screen view and the dashboard use. What goes over the
-//! wire is in [`messages`], how output is framed in [`frame`], where the socket lies and how it is
-//! made in [`socket_path`] and [`socket`]. `docs/design/control-api.md` is the contract.
+//! wire is in [`messages`], where the socket lies and how it is made in [`socket_path`] and
+//! [`socket`]. `docs/design/control-api.md` is the contract.
 
 pub mod client;
-pub mod frame;
 pub mod messages;
 pub mod server;
 pub mod socket;

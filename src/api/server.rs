@@ -1,15 +1,15 @@
 //! The supervisor's end of the control socket.
 //!
-//! [`serve`] is one task of the supervisor's runtime. It owns the table of connections; what it
-//! knows about the stack it asks from a [`Controller`]. Whoever connects is the same user or root,
-//! but may still be broken, so nothing that a client does or omits can hold up the supervisor, and
-//! idle or half-open clients cannot keep a well-behaved one out:
+//! [`serve`] is one task of the supervisor's runtime; what it knows about the stack it asks from a
+//! [`Controller`]. Whoever connects is the same user or root, but may still be broken, so nothing
+//! that a client does or omits can hold up the supervisor, and no client can keep out another:
 //!
 //! - a connection carries one request, whose head must arrive within [`HEAD_DEADLINE`] and whose
 //!   whole exchange, streams aside, must be over within [`EXCHANGE_DEADLINE`];
 //! - at most [`MAX_CONNECTIONS`] are open; when they are, the oldest one that has been silent for
 //!   [`PATIENCE`] makes room for the next;
-//! - at most [`MAX_STREAMS`] of them may be streams, so that a command always finds a place.
+//! - streams do not count among these, but among [`MAX_VIEWERS`], or [`MAX_WAITERS`] where somebody
+//!   waits for what a command does.
 //!
 //! The endpoints are in `routes`, the streams in `streams`, error answers in `reply`.
 
@@ -17,11 +17,8 @@ mod reply;
 mod routes;
 mod streams;
 
-use std::collections::HashMap;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -33,19 +30,21 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use nix::unistd::geteuid;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
-use tokio::task::{AbortHandle, Id, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use crate::run::control::Controller;
 
-/// How many connections may be open.
+/// How many connections may be open that are no streams.
 pub const MAX_CONNECTIONS: usize = 64;
-/// How many of them may be streams of events or output.
-pub const MAX_STREAMS: usize = 48;
-/// The largest body of a request, in bytes.
-pub const MAX_BODY: usize = 1024 * 1024;
+/// How many streams there may be of those who watch events or output.
+pub const MAX_VIEWERS: usize = 48;
+/// How many streams there may be of those who wait for what a command does.
+pub const MAX_WAITERS: usize = 256;
+/// The largest body of a command, in bytes.
+pub const MAX_COMMAND: usize = 1024 * 1024;
 /// How long the head of a request may take.
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 /// How long the body of a request may take.
@@ -54,7 +53,7 @@ pub const BODY_DEADLINE: Duration = Duration::from_secs(5);
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 /// How long a whole exchange that is no stream may take, the client's reading included.
 pub const EXCHANGE_DEADLINE: Duration = Duration::from_secs(20);
-/// How long a connection that has not spoken yet is left alone when the table is full.
+/// How long a connection that has not spoken yet is left alone when there is no room.
 pub const PATIENCE: Duration = Duration::from_millis(250);
 /// How long replies and streams in flight may take to end once the supervisor goes.
 pub const FAREWELL: Duration = Duration::from_secs(1);
@@ -75,75 +74,146 @@ pub async fn serve(
     let shared = Shared {
         controller,
         closing,
-        streams: Arc::default(),
+        viewers: Arc::new(Semaphore::new(MAX_VIEWERS)),
+        waiters: Arc::new(Semaphore::new(MAX_WAITERS)),
     };
-    let mut connections = Connections::new(shared);
+    let doorman = Doorman {
+        router: routes::router(shared.clone()),
+        places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+        pressure: Arc::default(),
+    };
+    let mut exchanges = JoinSet::new();
     let mut shutdown = std::pin::pin!(shutdown);
+    let mut next = std::pin::pin!(doorman.admit(&listener));
     loop {
-        let room = connections.room();
         tokio::select! {
             biased;
             () = &mut shutdown => break,
-            () = connections.one_ended() => {}
-            accepted = accept(&listener, room) => connections.admit(accepted),
+            Some(_) = exchanges.join_next() => {}
+            (stream, place) = &mut next => {
+                exchanges.spawn(doorman.exchange(stream, place, shared.closing.clone()));
+                next.set(doorman.admit(&listener));
+            }
         }
     }
     // Nobody is left to hear of it when there are no connections.
     let _ = closing_tx.send(true);
-    connections.finish().await;
+    let all_ended = async { while exchanges.join_next().await.is_some() {} };
+    if timeout(FAREWELL, all_ended).await.is_err() {
+        debug!("some clients of the control socket did not take their answers in time");
+    }
 }
 
-/// What every connection gets a handle on.
+/// What every request gets a handle on.
 #[derive(Clone)]
 struct Shared {
     controller: Controller,
     /// Turns true when the supervisor goes.
     closing: watch::Receiver<bool>,
-    /// How many streams are open.
-    streams: Arc<AtomicUsize>,
+    /// The places for streams.
+    viewers: Arc<Semaphore>,
+    waiters: Arc<Semaphore>,
 }
 
-/// How far the exchange on a connection has come: 0 before the head of the request has arrived,
-/// then a [`Step`]. The connection's task writes it, the table reads it.
-#[derive(Clone, Default)]
-struct Progress(Arc<AtomicU8>);
-
-/// A step of [`Progress`], in their order.
-#[derive(Clone, Copy)]
-#[repr(u8)]
+/// How far the exchange on a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
+    /// The head of the request has not arrived.
+    Silent,
     /// The request is being carried out or answered.
-    Serving = 1,
+    Serving,
     /// The answer is a stream, without an end that anyone could foresee.
-    Streaming = 2,
+    Streaming,
 }
 
-impl Progress {
-    fn reach(&self, step: Step) {
-        self.0.store(step as u8, Ordering::Relaxed);
+/// Lets clients in.
+struct Doorman {
+    router: Router,
+    places: Arc<Semaphore>,
+    /// Wakes the oldest silent connection when its place is needed.
+    pressure: Arc<Notify>,
+}
+
+impl Doorman {
+    /// The next client, once there is a place for it.
+    async fn admit(&self, listener: &UnixListener) -> (UnixStream, OwnedSemaphorePermit) {
+        let stream = accept(listener).await;
+        let places = Arc::clone(&self.places);
+        if places.available_permits() == 0 {
+            self.pressure.notify_one();
+        }
+        match places.acquire_owned().await {
+            Ok(place) => (stream, place),
+            // Only a semaphore that was closed has no places.
+            Err(_) => std::future::pending().await,
+        }
     }
 
-    fn has_reached(&self, step: Step) -> bool {
-        self.0.load(Ordering::Relaxed) >= step as u8
+    /// One request and its answer, within all limits.
+    fn exchange(
+        &self,
+        stream: UnixStream,
+        place: OwnedSemaphorePermit,
+        closing: watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + use<> {
+        let (step_tx, step) = watch::channel(Step::Silent);
+        let router = TowerToHyperService::new(self.router.clone());
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            step_tx.send_replace(Step::Serving);
+            request.extensions_mut().insert(step_tx.clone());
+            router.call(request)
+        });
+        // One request a connection: a unix socket costs nothing to open, and every limit here is
+        // then a limit of one exchange.
+        let connection = http1::Builder::new()
+            .keep_alive(false)
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_DEADLINE)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(stream), service);
+        let pressure = Arc::clone(&self.pressure);
+        async move {
+            tokio::select! {
+                result = connection => if let Err(error) = result {
+                    debug!(%error, "an exchange on the control socket broke off");
+                },
+                why = overdue(step, closing, &pressure, place) => debug!("{why}"),
+            }
+        }
     }
 }
 
-/// When one more connection may come in.
-enum Room {
-    Now,
-    /// Then the oldest silent one has had its time.
-    At(Instant),
-    /// Every connection is being served.
-    WhenOneEnds,
+/// Ends when a connection has had its time, and says why. A stream gives its place back.
+async fn overdue(
+    mut step: watch::Receiver<Step>,
+    mut closing: watch::Receiver<bool>,
+    pressure: &Notify,
+    place: OwnedSemaphorePermit,
+) -> &'static str {
+    let patience = async {
+        sleep(PATIENCE).await;
+        // The longest waiting one is woken first.
+        pressure.notified().await;
+    };
+    let deadline = sleep(EXCHANGE_DEADLINE);
+    tokio::select! {
+        biased;
+        Ok(_) = step.wait_for(|step| *step > Step::Silent) => {}
+        () = patience => return "a silent client of the control socket made room",
+        // From here on `serve` sets the limit.
+        _ = closing.wait_for(|is_closing| *is_closing) => return "a silent client was let go",
+    }
+    tokio::select! {
+        biased;
+        Ok(_) = step.wait_for(|step| *step == Step::Streaming) => {}
+        () = deadline => return "a client of the control socket was too slow",
+    }
+    drop(place);
+    std::future::pending().await
 }
 
-/// Waits for room, then for a client that may come in. A refused one is closed without a byte.
-async fn accept(listener: &UnixListener, room: Room) -> UnixStream {
-    match room {
-        Room::Now => {}
-        Room::At(instant) => sleep_until(instant).await,
-        Room::WhenOneEnds => std::future::pending().await,
-    }
+/// Waits for a client that may come in. A refused one is closed without a byte.
+async fn accept(listener: &UnixListener) -> UnixStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) if is_trusted(&stream) => return stream,
@@ -174,137 +244,4 @@ fn is_trusted(stream: &UnixStream) -> bool {
 /// Whether a process of `peer` may steer a stack of `own`: the same user, or root.
 pub(super) fn may_connect(peer: u32, own: u32) -> bool {
     peer == own || peer == 0
-}
-
-/// The table of open connections, and the tasks that serve them.
-struct Connections {
-    shared: Shared,
-    router: Router,
-    http: http1::Builder,
-    tasks: JoinSet<()>,
-    table: HashMap<Id, Connection>,
-}
-
-struct Connection {
-    since: Instant,
-    progress: Progress,
-    abort: AbortHandle,
-}
-
-impl Connections {
-    fn new(shared: Shared) -> Self {
-        let mut http = http1::Builder::new();
-        // One request a connection: a unix socket costs nothing to open, and every limit here is
-        // then a limit of one exchange.
-        http.keep_alive(false)
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_DEADLINE)
-            .max_buf_size(MAX_HEAD);
-        Self {
-            router: routes::router(shared.clone()),
-            shared,
-            http,
-            tasks: JoinSet::new(),
-            table: HashMap::new(),
-        }
-    }
-
-    fn room(&self) -> Room {
-        if self.table.len() < MAX_CONNECTIONS {
-            return Room::Now;
-        }
-        match self.oldest_silent() {
-            Some((_, since)) => Room::At(since + PATIENCE),
-            None => Room::WhenOneEnds,
-        }
-    }
-
-    fn oldest_silent(&self) -> Option<(Id, Instant)> {
-        self.table
-            .iter()
-            .filter(|(_, connection)| !connection.progress.has_reached(Step::Serving))
-            .map(|(&id, connection)| (id, connection.since))
-            .min_by_key(|&(_, since)| since)
-    }
-
-    fn admit(&mut self, stream: UnixStream) {
-        if self.table.len() >= MAX_CONNECTIONS {
-            // The silent one may have begun to speak while we waited for this client. Then this
-            // client has to go; it may come again.
-            let Some((id, _)) = self.oldest_silent() else {
-                return;
-            };
-            if let Some(connection) = self.table.remove(&id) {
-                connection.abort.abort();
-            }
-        }
-        let progress = Progress::default();
-        let router = TowerToHyperService::new(self.router.clone());
-        let request_progress = progress.clone();
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            request_progress.reach(Step::Serving);
-            request.extensions_mut().insert(request_progress.clone());
-            router.call(request)
-        });
-        let mut exchange = Box::pin(self.http.serve_connection(TokioIo::new(stream), service));
-        let mut closing = self.shared.closing.clone();
-        let task_progress = progress.clone();
-        let abort = self.tasks.spawn(async move {
-            let until_closing = async {
-                // An error means that `serve` itself has gone.
-                let _ = closing.wait_for(|is_closing| *is_closing).await;
-            };
-            tokio::select! {
-                () = run_exchange(exchange.as_mut(), &task_progress) => return,
-                () = until_closing => {}
-            }
-            if task_progress.has_reached(Step::Serving) {
-                // `finish` sets the limit.
-                let _ = exchange.await;
-            }
-        });
-        self.table.insert(
-            abort.id(),
-            Connection {
-                since: Instant::now(),
-                progress,
-                abort,
-            },
-        );
-    }
-
-    /// Waits until a connection has ended and takes it off the table; for ever if there is none.
-    async fn one_ended(&mut self) {
-        let id = match self.tasks.join_next_with_id().await {
-            Some(Ok((id, ()))) => id,
-            Some(Err(error)) => error.id(),
-            None => return std::future::pending().await,
-        };
-        self.table.remove(&id);
-    }
-
-    async fn finish(mut self) {
-        let all_ended = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(FAREWELL, all_ended).await.is_err() {
-            debug!("some clients of the control socket did not take their answers in time");
-        }
-    }
-}
-
-/// Drives one request and its answer to the end, or to the deadline unless it is a stream.
-async fn run_exchange(
-    mut exchange: Pin<&mut impl Future<Output = hyper::Result<()>>>,
-    progress: &Progress,
-) {
-    let result = match timeout(EXCHANGE_DEADLINE, exchange.as_mut()).await {
-        Ok(result) => result,
-        Err(_) if progress.has_reached(Step::Streaming) => exchange.await,
-        Err(_) => {
-            debug!("a client of the control socket was too slow");
-            return;
-        }
-    };
-    if let Err(error) = result {
-        debug!(%error, "an exchange on the control socket broke off");
-    }
 }

@@ -117,7 +117,6 @@ impl From<ClientError> for Stop {
             ClientError::Closed
             | ClientError::ForeignServer { .. }
             | ClientError::Protocol(_)
-            | ClientError::Frame(_)
             | ClientError::Io(_) => ExitCode::Failed,
         };
         Self::new(code, text::chain(&error), error.hint())

@@ -1,59 +1,39 @@
-//! The printer as the log pump's sink: the terminal of a stack in the foreground.
+//! Output of services on the printer.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::printer::{Delivery, Printer};
-use crate::run::logs::{Flow, LogBlock, LogSink};
-use crate::run::snapshot::Notice;
-use crate::support::name::UnitId;
+use crate::api::client::{Client, FollowError, Followed, LogFollower, Start};
 
-/// Shows what services print.
-#[derive(Debug)]
-pub(super) struct Viewer {
+/// Shows what a run of a stack prints, until it ends.
+pub(super) async fn show_run(
     printer: Arc<Printer>,
-    /// What the printer had no room for, oldest first.
-    pending: std::collections::VecDeque<LogBlock>,
+    client: Client,
+    log_dir: PathBuf,
+    run: u64,
+) -> Result<(), FollowError> {
+    let mut output = LogFollower::open(&client, log_dir, &[], Start::Run(run)).await?;
+    while let Some(piece) = output.next().await? {
+        show(&printer, piece).await;
+    }
+    Ok(())
 }
 
-impl Viewer {
-    /// Shows output by `printer`.
-    pub(super) fn new(printer: Arc<Printer>) -> Self {
-        Self {
-            printer,
-            pending: std::collections::VecDeque::new(),
-        }
-    }
-
-    /// Offers what is pending. `false` when there is still no room.
-    fn flush(&mut self) -> bool {
-        while let Some(block) = self.pending.pop_front() {
-            if let Delivery::Full(block) = self.printer.logs(block) {
-                self.pending.push_front(block);
-                return false;
+/// Prints a piece of output, waiting for room as long as that has a point.
+pub(super) async fn show(printer: &Printer, piece: Followed) {
+    match piece {
+        Followed::Block(mut block) => {
+            while let Delivery::Full(again) = printer.logs(block) {
+                block = again;
+                printer.room().await;
             }
         }
-        true
-    }
-}
-
-impl LogSink for Viewer {
-    fn wants(&self, unit: &UnitId, _attempt: u32) -> bool {
-        self.printer.is_attached(&unit.service)
-    }
-
-    fn send(&mut self, block: LogBlock) -> Flow {
-        self.pending.push_back(block);
-        if self.flush() { Flow::Room } else { Flow::Full }
-    }
-
-    async fn room(&mut self) {
-        // Nothing is lost when this is dropped: what is pending stays so.
-        while !self.flush() {
-            self.printer.room().await;
+        Followed::Lost { unit, bytes } => {
+            let name = unit.label(unit.replica);
+            printer.line_err(format!(
+                "warning: {bytes} bytes of {name} were not logged here"
+            ));
         }
-    }
-
-    fn notice(&mut self, notice: Notice) {
-        self.printer.notice(notice);
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use super::logs::LogBlock;
+use super::logs::LogFeed;
 use super::snapshot::{Event, ServiceSnapshot};
 use crate::support::name::{ProjectName, ServiceName, UnitId};
 
@@ -133,9 +133,8 @@ pub struct Controller {
     pub request_tx: mpsc::UnboundedSender<Request>,
     /// Every event. A receiver that lags is told how many it missed.
     pub event_tx: broadcast::Sender<Event>,
-    /// Every block of output. A receiver that lags is told how many blocks it missed; the files
-    /// have them all.
-    pub log_tx: broadcast::Sender<LogBlock>,
+    /// How far output has come.
+    pub feed: LogFeed,
     /// Where the log files are.
     pub log_dir: PathBuf,
 }

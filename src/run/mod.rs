@@ -21,4 +21,3 @@ mod unit;
 mod unit_ports;
 
 pub use guardian::{STROKE, Watch};
-pub use outlet::Nobody;

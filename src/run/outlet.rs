@@ -1,5 +1,4 @@
-//! Where output goes from the pump: to the viewer, to subscribers, and past a look for what servers
-//! say about their ports.
+//! A look at what services print, on its way into the files: what servers say about their ports.
 //!
 //! Two things are looked for, at the start of each attempt and in units that have ports: the URL
 //! under which a server can be reached, and the complaint of one that could not have its address
@@ -12,7 +11,7 @@ use std::collections::HashMap;
 
 use tokio::sync::{broadcast, mpsc};
 
-use super::logs::{Flow, LogBlock, LogSink};
+use super::logs::LogSink;
 use super::snapshot::{Event, Notice};
 use crate::support::escape::plain;
 use crate::support::name::UnitId;
@@ -43,11 +42,9 @@ pub(crate) enum Finding {
 /// How much of an attempt's output is searched, in bytes: servers say these things at the start.
 const SEARCH_LIMIT: usize = 256 * 1024;
 
-/// The sink of the pump.
+/// Looks for what servers say.
 #[derive(Debug)]
-pub(crate) struct Outlet<S> {
-    viewer: S,
-    log_tx: broadcast::Sender<LogBlock>,
+pub(crate) struct Outlet {
     event_tx: broadcast::Sender<Event>,
     /// The units that have ports.
     searches: HashMap<UnitId, Search>,
@@ -86,23 +83,24 @@ impl Search {
                 && !(self.has_complained && self.unseen.is_empty())
     }
 
-    fn search(&mut self, block: &LogBlock, finding_tx: &mpsc::UnboundedSender<Finding>) {
-        if !self.wants(block.attempt) {
+    /// Looks at the next output of `attempt`, and calls `tell` for everything that it finds.
+    fn search(&mut self, unit: &UnitId, attempt: u32, bytes: &[u8], mut tell: impl FnMut(Finding)) {
+        if !self.wants(attempt) {
             return;
         }
-        if block.attempt > self.attempt {
-            self.attempt = block.attempt;
+        if attempt > self.attempt {
+            self.attempt = attempt;
             self.searched = 0;
             self.has_complained = false;
         }
-        self.searched += block.bytes.len();
-        // A supervisor that has gone wants to know nothing.
-        let tell = |finding| drop(finding_tx.send(finding));
-        if !self.unseen.is_empty() && may_have_url(&block.bytes) {
-            let text = plain(&block.bytes);
+        // No more than the limit, however much comes at once.
+        let bytes = &bytes[..bytes.len().min(SEARCH_LIMIT - self.searched)];
+        self.searched += bytes.len();
+        if !self.unseen.is_empty() && may_have_url(bytes) {
+            let text = plain(bytes);
             self.unseen.retain(|&port| match find_url(&text, port) {
                 Some(url) => {
-                    let unit = block.unit.clone();
+                    let unit = unit.clone();
                     tell(Finding::Url { unit, port, url });
                     false
                 }
@@ -110,23 +108,21 @@ impl Search {
             });
         }
         if !self.has_complained
-            && let Some(line) = complaint::find(&block.bytes, &self.ports)
+            && let Some(line) = complaint::find(bytes, &self.ports)
         {
             self.has_complained = true;
             tell(Finding::Complaint {
-                unit: block.unit.clone(),
-                attempt: block.attempt,
+                unit: unit.clone(),
+                attempt,
                 line,
             });
         }
     }
 }
 
-impl<S: LogSink> Outlet<S> {
+impl Outlet {
     /// `ports` are those of every unit that has any; findings about them go to `finding_tx`.
     pub(crate) fn new(
-        viewer: S,
-        log_tx: broadcast::Sender<LogBlock>,
         event_tx: broadcast::Sender<Event>,
         ports: Vec<(UnitId, Vec<u16>)>,
         finding_tx: mpsc::UnboundedSender<Finding>,
@@ -136,8 +132,6 @@ impl<S: LogSink> Outlet<S> {
             .map(|(unit, ports)| (unit, Search::new(ports)))
             .collect();
         Self {
-            viewer,
-            log_tx,
             event_tx,
             searches,
             finding_tx,
@@ -145,55 +139,18 @@ impl<S: LogSink> Outlet<S> {
     }
 }
 
-impl<S: LogSink> LogSink for Outlet<S> {
-    fn wants(&self, unit: &UnitId, attempt: u32) -> bool {
-        self.log_tx.receiver_count() > 0
-            || self.viewer.wants(unit, attempt)
-            || self
-                .searches
-                .get(unit)
-                .is_some_and(|search| search.wants(attempt))
-    }
-
-    fn send(&mut self, block: LogBlock) -> Flow {
-        if let Some(search) = self.searches.get_mut(&block.unit) {
-            search.search(&block, &self.finding_tx);
+impl LogSink for Outlet {
+    fn look(&mut self, unit: &UnitId, attempt: u32, bytes: &[u8]) {
+        if let Some(search) = self.searches.get_mut(unit) {
+            // A supervisor that has gone wants to know nothing.
+            let tell = |finding| drop(self.finding_tx.send(finding));
+            search.search(unit, attempt, bytes, tell);
         }
-        if self.log_tx.receiver_count() > 0 {
-            drop(self.log_tx.send(block.clone()));
-        }
-        if self.viewer.wants(&block.unit, block.attempt) {
-            self.viewer.send(block)
-        } else {
-            Flow::Room
-        }
-    }
-
-    fn room(&mut self) -> impl Future<Output = ()> {
-        self.viewer.room()
     }
 
     fn notice(&mut self, notice: Notice) {
         drop(self.event_tx.send(Event::Notice(notice)));
     }
-}
-
-/// A viewer that looks away: the stack runs in the background.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Nobody;
-
-impl LogSink for Nobody {
-    fn wants(&self, _unit: &UnitId, _attempt: u32) -> bool {
-        false
-    }
-
-    fn send(&mut self, _block: LogBlock) -> Flow {
-        Flow::Room
-    }
-
-    async fn room(&mut self) {}
-
-    fn notice(&mut self, _notice: Notice) {}
 }
 
 /// Whether it is worth a closer look for URLs.

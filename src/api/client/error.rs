@@ -3,7 +3,6 @@
 use std::io;
 use std::time::Duration;
 
-use crate::api::frame::FrameError;
 use crate::api::messages::ErrorBody;
 use crate::support::duration;
 
@@ -45,9 +44,6 @@ pub enum ClientError {
     /// The answer is not what the protocol says.
     #[error("the supervisor's answer cannot be read: {0}")]
     Protocol(String),
-    /// A frame of output is not what the protocol says.
-    #[error("the supervisor's output cannot be read")]
-    Frame(#[from] FrameError),
     /// The socket cannot be used.
     #[error("the control socket cannot be used")]
     Io(#[source] io::Error),
@@ -64,7 +60,6 @@ impl ClientError {
             Self::Version { .. } => "stack::client::version",
             Self::ForeignServer { .. } => "stack::client::foreign_server",
             Self::Protocol(_) => "stack::client::protocol",
-            Self::Frame(_) => "stack::client::frame",
             Self::Io(_) => "stack::client::io",
         }
     }
@@ -79,7 +74,7 @@ impl ClientError {
             ),
             Self::Closed | Self::ForeignServer { .. } | Self::Io(_) => None,
             Self::Refused(body) => body.hint.as_deref(),
-            Self::Version { .. } | Self::Protocol(_) | Self::Frame(_) => {
+            Self::Version { .. } | Self::Protocol(_) => {
                 Some("another version of `stack` started it; `stack down` works across versions")
             }
         }

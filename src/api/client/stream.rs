@@ -1,116 +1,104 @@
-//! Reads the two streams: lines of events, frames of output.
+//! Reads answers without an end: lines of JSON.
+
+use std::marker::PhantomData;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
-use super::ClientError;
-use crate::api::frame::{self, Frame};
+use super::{Client, ClientError};
 use crate::api::messages::Update;
+use crate::run::logs::LogNews;
 
-/// The longest line of an event stream, in bytes: a snapshot of very many services.
+/// The longest line, in bytes: a snapshot of very many services.
 const MAX_LINE: usize = 64 * 1024 * 1024;
 
+/// How long a supervisor may say nothing before it is asked whether it is still there.
+const SILENCE: Duration = Duration::from_secs(2);
+
 /// What happens in a stack, as it happens.
+pub type EventStream = Lines<Update>;
+
+/// How far output has come, as it comes.
+pub type LogStream = Lines<LogNews>;
+
+/// An answer that is one message a line.
 #[derive(Debug)]
-pub struct EventStream {
-    bytes: Buffered,
+pub struct Lines<T> {
+    body: Incoming,
+    buffer: BytesMut,
+    /// Asks, when nothing has come for a while.
+    asker: Option<Client>,
+    messages: PhantomData<fn() -> T>,
 }
 
-impl EventStream {
+impl<T: DeserializeOwned> Lines<T> {
     pub(super) fn new(body: Incoming) -> Self {
         Self {
-            bytes: Buffered::new(body),
+            body,
+            buffer: BytesMut::new(),
+            asker: None,
+            messages: PhantomData,
         }
     }
 
-    /// The next update, however long it takes; `None` when the supervisor has closed the stream.
+    /// The same for somebody who waits for something: a supervisor that does not answer any more
+    /// is an error, and not just silent.
+    pub(super) fn asking(mut self, client: Client) -> Self {
+        self.asker = Some(client);
+        self
+    }
+
+    /// The next message, however long it takes; `None` when the supervisor has closed the stream.
     ///
     /// Nothing is lost when the future is dropped.
-    pub async fn next(&mut self) -> Result<Option<Update>, ClientError> {
+    pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
         let mut searched = 0;
         loop {
-            let unread = &self.bytes.buffer[searched..];
-            if let Some(end) = unread.iter().position(|&byte| byte == b'\n') {
-                let line = self.bytes.buffer.split_to(searched + end + 1);
+            if let Some(end) = memchr::memchr(b'\n', &self.buffer[searched..]) {
+                let line = self.buffer.split_to(searched + end + 1);
                 return serde_json::from_slice(&line)
                     .map(Some)
                     .map_err(|error| ClientError::Protocol(error.to_string()));
             }
-            searched = self.bytes.buffer.len();
+            searched = self.buffer.len();
             if searched > MAX_LINE {
                 return Err(ClientError::Protocol("a line has no end".to_owned()));
             }
-            if !self.bytes.fill().await? {
-                return self.bytes.end();
+            if !self.fill().await? {
+                // The end must not cut anything in two.
+                return match searched {
+                    0 => Ok(None),
+                    _ => Err(ClientError::Closed),
+                };
             }
-        }
-    }
-}
-
-/// What services print, as they print it.
-#[derive(Debug)]
-pub struct LogFollow {
-    bytes: Buffered,
-}
-
-impl LogFollow {
-    pub(super) fn new(body: Incoming) -> Self {
-        Self {
-            bytes: Buffered::new(body),
-        }
-    }
-
-    /// The next frame, however long it takes; `None` when the supervisor has closed the stream.
-    ///
-    /// The first is [`Frame::Start`]: whoever reads the files after it misses nothing. Nothing is
-    /// lost when the future is dropped.
-    pub async fn next(&mut self) -> Result<Option<Frame>, ClientError> {
-        loop {
-            if let Some(frame) = frame::decode(&mut self.bytes.buffer)? {
-                return Ok(Some(frame));
-            }
-            if !self.bytes.fill().await? {
-                return self.bytes.end();
-            }
-        }
-    }
-}
-
-/// A body with what has been received of it and not been used.
-#[derive(Debug)]
-struct Buffered {
-    body: Incoming,
-    buffer: BytesMut,
-}
-
-impl Buffered {
-    fn new(body: Incoming) -> Self {
-        Self {
-            body,
-            buffer: BytesMut::new(),
         }
     }
 
     /// Receives some more; `false` at the end.
     async fn fill(&mut self) -> Result<bool, ClientError> {
-        match self.body.frame().await {
-            None => Ok(false),
-            Some(frame) => {
-                if let Some(data) = frame?.data_ref() {
-                    self.buffer.extend_from_slice(data);
-                }
-                Ok(true)
+        let frame = loop {
+            let frame = self.body.frame();
+            let Some(client) = &self.asker else {
+                break frame.await;
+            };
+            if let Ok(frame) = timeout(SILENCE, frame).await {
+                break frame;
             }
+            // Any other error means that it has just ended; then the stream ends too.
+            if let Err(error @ ClientError::NotAnswering { .. }) = client.version().await {
+                return Err(error);
+            }
+        };
+        let Some(frame) = frame else {
+            return Ok(false);
+        };
+        if let Some(data) = frame?.data_ref() {
+            self.buffer.extend_from_slice(data);
         }
-    }
-
-    /// The end of the stream, which must not cut anything in two.
-    fn end<T>(&self) -> Result<Option<T>, ClientError> {
-        if self.buffer.is_empty() {
-            Ok(None)
-        } else {
-            Err(ClientError::Closed)
-        }
+        Ok(true)
     }
 }

@@ -2,22 +2,22 @@
 
 use std::future::Future;
 
-use axum::Extension;
-use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::header::HeaderValue;
 use hyper::{Method, StatusCode, Uri};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::reply::{Failure, json};
-use super::streams::{self, StreamPlace};
-use super::{ANSWER_DEADLINE, BODY_DEADLINE, MAX_BODY, Progress, Shared, Step};
+use super::streams::{self, take_place};
+use super::{ANSWER_DEADLINE, BODY_DEADLINE, MAX_COMMAND, Shared, Step};
 use crate::api::messages::{
     API_VERSION, CommandRequest, VERSION_HEADER, VersionInfo, code, service_names,
 };
@@ -56,51 +56,50 @@ async fn stack(State(shared): State<Shared>) -> Result<Response, Failure> {
 }
 
 async fn command(State(shared): State<Shared>, request: Request) -> Result<Response, Failure> {
-    let body = read_body(request.into_body()).await?;
+    let body = read_body(request.into_body(), MAX_COMMAND).await?;
     let request: CommandRequest = serde_json::from_slice(&body)
         .map_err(|error| Failure::bad_request(format!("the command cannot be read: {error}")))?;
     let reply = answered(shared.controller.command(Command::try_from(request)?)).await?;
     Ok(json(StatusCode::OK, &reply))
 }
 
+/// The parameters of a request, as they stand there.
+type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
+
 async fn events(
     State(shared): State<Shared>,
-    Extension(progress): Extension<Progress>,
+    Extension(step): Extension<watch::Sender<Step>>,
+    parameters: Parameters,
 ) -> Result<Response, Failure> {
-    let place = StreamPlace::take(&shared.streams)?;
+    let mut places = &shared.viewers;
+    for (key, value) in read_parameters(parameters)? {
+        match (key.as_str(), value.as_str()) {
+            ("for", "command") => places = &shared.waiters,
+            _ => return Err(unknown_parameter(&key, "`for=command`")),
+        }
+    }
+    let place = take_place(places)?;
     // Subscribed before the question, so that nothing falls between the snapshot and the events.
     let events = shared.controller.event_tx.subscribe();
     let snapshot = answered(shared.controller.snapshot()).await?;
-    progress.reach(Step::Streaming);
+    step.send_replace(Step::Streaming);
     Ok(streams::events(shared, events, snapshot, place))
 }
 
 async fn logs(
     State(shared): State<Shared>,
-    Extension(progress): Extension<Progress>,
-    query: Result<Query<Vec<(String, String)>>, QueryRejection>,
+    Extension(step): Extension<watch::Sender<Step>>,
+    parameters: Parameters,
 ) -> Result<Response, Failure> {
-    let Query(pairs) = query.map_err(|error| Failure::bad_request(error.body_text()))?;
     let mut services = Vec::new();
-    for (key, value) in &pairs {
-        match (key.as_str(), value.as_str()) {
-            ("service", name) => services.push(name),
-            ("follow", "true") => {}
-            ("follow", _) => {
-                return Err(Failure::bad_request("only `follow=true` is supported")
-                    .with_hint("what was printed before is in the log files"));
-            }
-            (other, _) => {
-                return Err(
-                    Failure::bad_request(format!("`{other}` is no parameter here"))
-                        .with_hint("the parameters are `service`, once for each, and `follow`"),
-                );
-            }
+    for (key, value) in read_parameters(parameters)? {
+        match key.as_str() {
+            "service" => services.push(value),
+            _ => return Err(unknown_parameter(&key, "`service`, once for each")),
         }
     }
     let services = service_names(&services)?;
-    let place = StreamPlace::take(&shared.streams)?;
-    let blocks = shared.controller.log_tx.subscribe();
+    let place = take_place(&shared.viewers)?;
     if !services.is_empty() {
         let snapshot = answered(shared.controller.snapshot()).await?;
         let known = |name: &ServiceName| snapshot.services.iter().any(|s| s.service == *name);
@@ -114,8 +113,20 @@ async fn logs(
             .into());
         }
     }
-    progress.reach(Step::Streaming);
-    Ok(streams::logs(shared, blocks, services, place))
+    step.send_replace(Step::Streaming);
+    Ok(streams::logs(shared, services, place))
+}
+
+fn read_parameters(parameters: Parameters) -> Result<Vec<(String, String)>, Failure> {
+    match parameters {
+        Ok(Query(pairs)) => Ok(pairs),
+        Err(error) => Err(Failure::bad_request(error.body_text())),
+    }
+}
+
+fn unknown_parameter(key: &str, known: &str) -> Failure {
+    Failure::bad_request(format!("`{key}` is not a parameter here"))
+        .with_hint(format!("there is only {known}"))
 }
 
 async fn unknown_endpoint(uri: Uri) -> Failure {
@@ -153,20 +164,20 @@ async fn answered<T>(answer: impl Future<Output = Result<T, CommandError>>) -> R
     }
 }
 
-/// The whole body, within [`MAX_BODY`] and [`BODY_DEADLINE`].
-async fn read_body(body: Body) -> Result<Bytes, Failure> {
+/// The whole body, of at most `limit` bytes and within [`BODY_DEADLINE`].
+async fn read_body(body: Body, limit: usize) -> Result<Bytes, Failure> {
     let too_large = || {
         Failure::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             code::TOO_LARGE,
-            "the body is over 1 MiB",
+            format!("the body is over {} MiB", limit / 1024 / 1024),
         )
     };
     // An announced length is believed before a byte of it is read.
-    if usize::try_from(body.size_hint().lower()).map_or(true, |length| length > MAX_BODY) {
+    if usize::try_from(body.size_hint().lower()).map_or(true, |length| length > limit) {
         return Err(too_large());
     }
-    let whole = Limited::new(body, MAX_BODY).collect();
+    let whole = Limited::new(body, limit).collect();
     match timeout(BODY_DEADLINE, whole).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),

@@ -1,54 +1,48 @@
-//! The two answers without an end: events, and output.
+//! The two answers without an end: events, and how far output has come.
 //!
-//! Each is a [`Pump`]: a body that asks for its next piece only when the client has taken the one
-//! before. So a slow client holds up nobody but itself; the channel counts what it missed.
+//! Each makes its next piece only when the client has taken the one before. So a slow client holds
+//! up nobody but itself.
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, Bytes};
 use axum::response::Response;
+use futures_util::StreamExt;
+use futures_util::stream::unfold;
 use hyper::StatusCode;
-use hyper::body::Frame;
+use serde::Serialize;
 use tokio::sync::broadcast::{self, error::RecvError, error::TryRecvError};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::sleep;
 
+use super::Shared;
 use super::reply::{Failure, answer};
-use super::{MAX_STREAMS, Shared};
-use crate::api::frame;
 use crate::api::messages::{Update, code};
 use crate::run::control::{Controller, StackSnapshot};
-use crate::run::logs::LogBlock;
+use crate::run::logs::{LogNews, Viewer};
 use crate::run::snapshot::Event;
-use crate::support::name::ServiceName;
+use crate::support::name::{ServiceName, UnitId};
 
-/// One of the [`MAX_STREAMS`] places, given back when dropped.
-pub(super) struct StreamPlace(Arc<AtomicUsize>);
+/// How long a viewer is told nothing after it was told something, so that many single lines are
+/// not many messages.
+const PAUSE: Duration = Duration::from_millis(10);
 
-impl StreamPlace {
-    pub(super) fn take(streams: &Arc<AtomicUsize>) -> Result<Self, Failure> {
-        let place = Self(Arc::clone(streams));
-        if streams.fetch_add(1, Ordering::Relaxed) < MAX_STREAMS {
-            Ok(place)
-        } else {
-            Err(Failure::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                code::TOO_MANY_STREAMS,
-                format!("{MAX_STREAMS} clients follow this stack already"),
-            )
-            .with_hint("end one of them (`stack logs -f`, for one)"))
-        }
-    }
-}
+/// One of the places for streams, given back when dropped.
+pub(super) type StreamPlace = OwnedSemaphorePermit;
 
-impl Drop for StreamPlace {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+/// Takes one of `places`.
+pub(super) fn take_place(places: &Arc<Semaphore>) -> Result<StreamPlace, Failure> {
+    Arc::clone(places).try_acquire_owned().map_err(|_| {
+        Failure::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            code::TOO_MANY_STREAMS,
+            "too many clients follow this stack already",
+        )
+        .with_hint("end one of them (`stack logs -f`, for one)")
+    })
 }
 
 /// The answer of `GET /v1/events`: `snapshot`, then everything from `events`.
@@ -61,83 +55,70 @@ pub(super) fn events(
     snapshot: StackSnapshot,
     place: StreamPlace,
 ) -> Response {
-    let first = line(&Update::Snapshot {
+    let first = lines(&[Update::Snapshot {
         stack: Box::new(snapshot.clone()),
-    });
+    }]);
     let source = EventSource {
         older: events.len(),
-        events: Source::new(events, shared.closing),
+        events,
+        closing: shared.closing,
         controller: shared.controller,
         snapshot: Some(snapshot),
         is_over: false,
         _place: place,
     };
-    answer(
-        StatusCode::OK,
-        "application/x-ndjson",
-        Body::new(Pump::new(first, source)),
-    )
+    stream(Some(first), source, EventSource::next)
 }
 
-/// The answer of `GET /v1/logs`: every block of `services`, or of all when there are none.
-pub(super) fn logs(
-    shared: Shared,
-    blocks: broadcast::Receiver<LogBlock>,
-    services: Vec<ServiceName>,
-    place: StreamPlace,
-) -> Response {
-    let first = frame::encode_start(&shared.controller.log_dir);
-    let source = BlockSource {
-        blocks: Source::new(blocks, shared.closing),
+/// The answer of `GET /v1/logs`: how far the output of `services`, or of all when there are none,
+/// has come.
+pub(super) fn logs(shared: Shared, services: Vec<ServiceName>, place: StreamPlace) -> Response {
+    let source = LogSource {
+        viewer: shared.controller.feed.viewer(),
+        closing: shared.closing,
         services,
+        log_dir: Some(shared.controller.log_dir),
+        is_over: false,
         _place: place,
     };
-    answer(
-        StatusCode::OK,
-        "application/vnd.stack.frames",
-        Body::new(Pump::new(first, source)),
-    )
+    stream(None, source, LogSource::next)
 }
 
-/// What a [`Source`] has next.
-enum Next<T> {
-    Item(T),
-    Lagged(u64),
-    End,
+/// An answer of `first` and everything that `next` makes of `source`, piece by piece.
+fn stream<S, F>(
+    first: Option<Bytes>,
+    source: S,
+    next: impl FnMut(S) -> F + Send + 'static,
+) -> Response
+where
+    S: Send + 'static,
+    F: Future<Output = Option<(Bytes, S)>> + Send + 'static,
+{
+    let pieces = futures_util::stream::iter(first).chain(unfold(source, next));
+    let body = Body::from_stream(pieces.map(Ok::<_, Infallible>));
+    answer(StatusCode::OK, "application/x-ndjson", body)
 }
 
-/// A broadcast receiver that ends when the supervisor goes, after what is queued.
-struct Source<T> {
-    items: broadcast::Receiver<T>,
-    closing: watch::Receiver<bool>,
-}
-
-impl<T: Clone> Source<T> {
-    fn new(items: broadcast::Receiver<T>, closing: watch::Receiver<bool>) -> Self {
-        Self { items, closing }
+/// Messages, each as a line of JSON.
+fn lines<T: Serialize>(messages: &[T]) -> Bytes {
+    let mut bytes = Vec::new();
+    for message in messages {
+        // Only a path that is no UTF-8 fails; the endpoint for the snapshot then says so.
+        bytes.extend(serde_json::to_vec(message).unwrap_or_default());
+        bytes.push(b'\n');
     }
+    bytes.into()
+}
 
-    async fn next(&mut self) -> Next<T> {
-        let received = tokio::select! {
-            biased;
-            received = self.items.recv() => received,
-            _ = self.closing.wait_for(|is_closing| *is_closing) => {
-                self.items.try_recv().map_err(|error| match error {
-                    TryRecvError::Empty | TryRecvError::Closed => RecvError::Closed,
-                    TryRecvError::Lagged(missed) => RecvError::Lagged(missed),
-                })
-            }
-        };
-        match received {
-            Ok(item) => Next::Item(item),
-            Err(RecvError::Lagged(missed)) => Next::Lagged(missed),
-            Err(RecvError::Closed) => Next::End,
-        }
-    }
+/// Waits until the supervisor goes.
+async fn closed(closing: &mut watch::Receiver<bool>) {
+    // An error means that `serve` itself has gone.
+    let _ = closing.wait_for(|is_closing| *is_closing).await;
 }
 
 struct EventSource {
-    events: Source<Event>,
+    events: broadcast::Receiver<Event>,
+    closing: watch::Receiver<bool>,
     controller: Controller,
     /// How many queued events may be older than `snapshot`.
     older: usize,
@@ -148,27 +129,37 @@ struct EventSource {
     _place: StreamPlace,
 }
 
-impl Pieces for EventSource {
+impl EventSource {
     async fn next(mut self) -> Option<(Bytes, Self)> {
         while !self.is_over {
-            match self.events.next().await {
-                Next::End => return None,
-                Next::Lagged(missed) => {
+            match self.receive().await {
+                Err(RecvError::Closed) => return None,
+                Err(RecvError::Lagged(missed)) => {
                     let bytes = self.catch_up(missed).await;
                     return Some((bytes, self));
                 }
-                Next::Item(event) if self.is_stale(&event) => {}
-                Next::Item(event) => {
+                Ok(event) if self.is_stale(&event) => {}
+                Ok(event) => {
                     self.is_over = matches!(event, Event::Ended { .. });
-                    return Some((line(&Update::from(event)), self));
+                    return Some((lines(&[Update::from(event)]), self));
                 }
             }
         }
         None
     }
-}
 
-impl EventSource {
+    /// The next event; the end once the supervisor goes and nothing is queued any more.
+    async fn receive(&mut self) -> Result<Event, RecvError> {
+        tokio::select! {
+            biased;
+            received = self.events.recv() => received,
+            () = closed(&mut self.closing) => self.events.try_recv().map_err(|error| match error {
+                TryRecvError::Empty | TryRecvError::Closed => RecvError::Closed,
+                TryRecvError::Lagged(missed) => RecvError::Lagged(missed),
+            }),
+        }
+    }
+
     /// Whether the snapshot that was sent is ahead of this event.
     fn is_stale(&mut self, event: &Event) -> bool {
         if self.older == 0 {
@@ -186,95 +177,59 @@ impl EventSource {
 
     /// Says what was missed, and how things stand now.
     async fn catch_up(&mut self, missed: u64) -> Bytes {
-        let mut bytes = line(&Update::Lagged { missed }).to_vec();
+        let mut updates = vec![Update::Lagged { missed }];
         if let Ok(snapshot) = self.controller.snapshot().await {
-            self.older = self.events.items.len();
-            bytes.extend_from_slice(&line(&Update::Snapshot {
+            self.older = self.events.len();
+            updates.push(Update::Snapshot {
                 stack: Box::new(snapshot.clone()),
-            }));
+            });
             self.snapshot = Some(snapshot);
         }
-        bytes.into()
+        lines(&updates)
     }
 }
 
-struct BlockSource {
-    blocks: Source<LogBlock>,
+struct LogSource {
+    viewer: Viewer,
+    closing: watch::Receiver<bool>,
     services: Vec<ServiceName>,
+    /// Taken when everything that was so at the beginning is told.
+    log_dir: Option<std::path::PathBuf>,
+    is_over: bool,
     _place: StreamPlace,
 }
 
-impl Pieces for BlockSource {
+impl LogSource {
     async fn next(mut self) -> Option<(Bytes, Self)> {
-        loop {
-            let bytes = match self.blocks.next().await {
-                Next::End => return None,
-                Next::Lagged(missed) => frame::encode_lagged(missed),
-                Next::Item(block) if self.wants(&block.unit.service) => frame::encode_block(&block),
-                Next::Item(_) => continue,
-            };
-            return Some((bytes, self));
+        if let Some(log_dir) = self.log_dir.take() {
+            let mut news = self.news();
+            // A directory that is no UTF-8 cannot be said in JSON; its readers know it without us.
+            let log_dir = log_dir.to_string_lossy().into_owned();
+            news.push(LogNews::Current { log_dir });
+            return Some((lines(&news), self));
         }
-    }
-}
-
-impl BlockSource {
-    fn wants(&self, service: &ServiceName) -> bool {
-        self.services.is_empty() || self.services.contains(service)
-    }
-}
-
-/// An update as a line of JSON.
-fn line(update: &Update) -> Bytes {
-    // Only a path that is no UTF-8 fails; the endpoint for the snapshot then says so.
-    let mut bytes = serde_json::to_vec(update).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes.into()
-}
-
-/// Something that comes piece by piece until it ends.
-trait Pieces: Sized + Send + 'static {
-    /// The next piece, and what makes the one after it.
-    fn next(self) -> impl Future<Output = Option<(Bytes, Self)>> + Send;
-}
-
-type NextPiece<S> = Pin<Box<dyn Future<Output = Option<(Bytes, S)>> + Send>>;
-
-/// A body of [`Pieces`].
-struct Pump<S> {
-    first: Option<Bytes>,
-    /// `None` once it has ended.
-    next: Option<NextPiece<S>>,
-}
-
-impl<S: Pieces> Pump<S> {
-    fn new(first: Bytes, source: S) -> Self {
-        Self {
-            first: Some(first),
-            next: Some(Box::pin(source.next())),
+        tokio::select! {
+            () = sleep(PAUSE) => {}
+            () = closed(&mut self.closing) => {}
         }
-    }
-}
-
-impl<S: Pieces> HttpBody for Pump<S> {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if let Some(first) = self.first.take() {
-            return Poll::Ready(Some(Ok(Frame::data(first))));
+        let mut news = self.news();
+        while news.is_empty() {
+            if self.is_over {
+                return None;
+            }
+            tokio::select! {
+                biased;
+                is_open = self.viewer.changed() => self.is_over = !is_open,
+                () = closed(&mut self.closing) => self.is_over = true,
+            }
+            news = self.news();
         }
-        let Some(next) = &mut self.next else {
-            return Poll::Ready(None);
-        };
-        let piece = ready!(next.as_mut().poll(context));
-        self.next = None;
-        Poll::Ready(piece.map(|(bytes, source)| {
-            self.next = Some(Box::pin(source.next()));
-            Ok(Frame::data(bytes))
-        }))
+        Some((lines(&news), self))
+    }
+
+    fn news(&mut self) -> Vec<LogNews> {
+        let services = &self.services;
+        let wants = |unit: &UnitId| services.is_empty() || services.contains(&unit.service);
+        self.viewer.news(wants)
     }
 }

@@ -238,7 +238,7 @@ async fn other_paths_methods_and_versions_get_an_error_with_a_code() {
         ("POST /v1/stack", 405, code::WRONG_METHOD),
         ("GET /v1/commands", 405, code::WRONG_METHOD),
         ("GET /v1/logs?color=red", 400, code::BAD_REQUEST),
-        ("GET /v1/logs?follow=false", 400, code::BAD_REQUEST),
+        ("GET /v1/events?for=fun", 400, code::BAD_REQUEST),
         ("GET /v1/logs?service=a%2Fb", 400, code::BAD_REQUEST),
         ("GET /v1/logs?service=wbe", 404, code::UNKNOWN_SERVICE),
     ] {

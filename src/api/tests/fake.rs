@@ -14,8 +14,8 @@ use crate::api::{server, socket};
 use crate::run::control::{
     Command, CommandError, CommandReply, Controller, Request, StackSnapshot,
 };
-use crate::run::logs::LogBlock;
-use crate::run::snapshot::{Event, LogStream, Phase, ServiceSnapshot};
+use crate::run::logs::Announcer;
+use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
 use crate::support::name::{ProjectName, ServiceName, UnitId};
 
 /// Longer than anything here takes, shorter than a person's patience.
@@ -93,23 +93,11 @@ fn two_replicas() -> StackSnapshot {
     stack
 }
 
-pub(crate) fn block(text: &str, time: u64, bytes: &'static [u8]) -> LogBlock {
-    LogBlock {
-        unit: UnitId::first(name(text)),
-        stream: LogStream::Stdout,
-        time,
-        attempt: 1,
-        offset: time * 10,
-        bytes: bytes.into(),
-        is_partial: false,
-    }
-}
-
 /// A server on a socket of its own, with the supervisor behind it.
 pub(crate) struct Fake {
     directory: TempDir,
     pub(crate) events: broadcast::Sender<Event>,
-    pub(crate) logs: broadcast::Sender<LogBlock>,
+    pub(crate) logs: Announcer,
     /// Every command that arrived.
     pub(crate) commands: mpsc::UnboundedReceiver<Command>,
     /// A word for every request that arrived.
@@ -145,7 +133,7 @@ impl Fake {
         Self::with_script(16, |_| Act::Answer)
     }
 
-    /// `capacity` is that of the event and log channels.
+    /// `capacity` is that of the event channel.
     pub(crate) fn with_script(capacity: usize, script: Script) -> Self {
         Self::with_consequences(capacity, script, |_| Vec::new())
     }
@@ -159,14 +147,14 @@ impl Fake {
         let directory = tempfile::tempdir().unwrap();
         let (request_tx, mut requests) = mpsc::unbounded_channel();
         let (events, _) = broadcast::channel(capacity);
-        let (logs, _) = broadcast::channel(capacity);
+        let logs = Announcer::default();
         let (command_tx, commands) = mpsc::unbounded_channel();
         let (asked_tx, asked) = mpsc::unbounded_channel();
         let (shutdown_tx, shutdown_rx) = oneshot::channel();
         let controller = Controller {
             request_tx,
             event_tx: events.clone(),
-            log_tx: logs.clone(),
+            feed: logs.feed(),
             log_dir: PathBuf::from("/p/shop/.stack/shop/logs"),
         };
         let event_tx = events.clone();

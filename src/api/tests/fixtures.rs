@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use super::fake::{name, replica, service, snapshot};
 use crate::api::messages::{CommandReply, CommandRequest, ErrorBody, Update, VersionInfo};
 use crate::run::control::{Command, StackSnapshot};
-use crate::run::snapshot::{Exit, Notice, NoticeLevel, Phase, PortSnapshot, PortState};
+use crate::run::logs::{LogBlock, LogNews, Position};
+use crate::run::snapshot::{Exit, LogStream, Notice, NoticeLevel, Phase, PortSnapshot, PortState};
 use crate::support::name::PortName;
 use crate::support::protocol::Protocol;
 
@@ -195,6 +196,49 @@ fn every_message_still_reads_and_is_still_written_so() {
         ("event-lagged", Update::Lagged { missed: 12 }),
     ] {
         holds(file, &update);
+    }
+}
+
+#[test]
+fn every_line_about_output_still_reads_and_is_still_written_so() {
+    let position = Position {
+        segment: 0,
+        offset: 1_234,
+    };
+    let unit = replica("web", 2);
+    let block = LogBlock {
+        unit: unit.clone(),
+        stream: LogStream::Stderr,
+        time: 1_796_000_000_123_456_789,
+        attempt: 3,
+        bytes: b"caf\xc3\xa9\n"[..].into(),
+        is_partial: false,
+    };
+    for (file, news) in [
+        (
+            "log-current",
+            LogNews::Current {
+                log_dir: "/p/shop/.stack/shop/logs".to_owned(),
+            },
+        ),
+        (
+            "log-grown",
+            LogNews::Grown {
+                unit: unit.clone(),
+                position,
+            },
+        ),
+        ("log-unwritten", LogNews::Unwritten { position, block }),
+        (
+            "log-lost",
+            LogNews::Lost {
+                unit,
+                position,
+                bytes: 42,
+            },
+        ),
+    ] {
+        holds(file, &news);
     }
 }
 

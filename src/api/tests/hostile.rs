@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::fake::{Act, Fake, GENEROUS, LONG, read_all};
 use crate::api::messages::code;
 use crate::api::server::{
-    BODY_DEADLINE, EXCHANGE_DEADLINE, HEAD_DEADLINE, MAX_BODY, MAX_CONNECTIONS, may_connect,
+    BODY_DEADLINE, EXCHANGE_DEADLINE, HEAD_DEADLINE, MAX_COMMAND, MAX_CONNECTIONS, may_connect,
 };
 use crate::support::testing::alone_async;
 
@@ -24,14 +24,14 @@ fn only_the_same_user_and_root_may_connect() {
 async fn a_body_over_the_limit_is_refused() {
     let fake = Fake::start();
     let head = "POST /v1/commands HTTP/1.1\r\nhost: x\r\n";
-    let announced = format!("{head}content-length: {}\r\n\r\n", MAX_BODY + 1);
+    let announced = format!("{head}content-length: {}\r\n\r\n", MAX_COMMAND + 1);
     let answer = fake.raw(announced.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
     assert!(answer.contains(code::TOO_LARGE), "{answer}");
 
     let mut chunked = format!("{head}transfer-encoding: chunked\r\n\r\n").into_bytes();
     let piece = vec![b' '; 65_536];
-    for _ in 0..=(MAX_BODY / piece.len()) {
+    for _ in 0..=(MAX_COMMAND / piece.len()) {
         chunked.extend_from_slice(b"10000\r\n");
         chunked.extend_from_slice(&piece);
         chunked.extend_from_slice(b"\r\n");
@@ -44,9 +44,9 @@ async fn a_body_over_the_limit_is_refused() {
 async fn a_body_at_the_limit_is_read() {
     let fake = Fake::start();
     let command = r#"{"command":"kill"}"#;
-    let body = " ".repeat(MAX_BODY - command.len()) + command;
+    let body = " ".repeat(MAX_COMMAND - command.len()) + command;
     let head =
-        format!("POST /v1/commands HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX_BODY}\r\n\r\n");
+        format!("POST /v1/commands HTTP/1.1\r\nhost: x\r\ncontent-length: {MAX_COMMAND}\r\n\r\n");
     let answer = fake.raw(format!("{head}{body}").as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }

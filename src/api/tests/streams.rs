@@ -2,19 +2,40 @@
 
 use tokio::time::timeout;
 
-use super::fake::{Fake, GENEROUS, block, name, replica, service, snapshot};
-use crate::api::client::{ClientError, EventStream, LogFollow};
-use crate::api::frame::Frame;
+use super::fake::{Fake, GENEROUS, name, replica, service, snapshot};
+use crate::api::client::{Client, ClientError, EventStream, LogStream};
 use crate::api::messages::{Update, code};
-use crate::api::server::MAX_STREAMS;
+use crate::api::server::{MAX_VIEWERS, MAX_WAITERS};
+use crate::run::logs::{LogNews, Position};
 use crate::run::snapshot::{Event, Notice, NoticeLevel, Phase};
+use crate::support::name::UnitId;
+use crate::support::testing::alone_async;
 
 async fn next_update(stream: &mut EventStream) -> Option<Update> {
     timeout(GENEROUS, stream.next()).await.unwrap().unwrap()
 }
 
-async fn next_frame(stream: &mut LogFollow) -> Option<Frame> {
+async fn next_news(stream: &mut LogStream) -> Option<LogNews> {
     timeout(GENEROUS, stream.next()).await.unwrap().unwrap()
+}
+
+fn grown(unit: UnitId, offset: u64) -> LogNews {
+    let segment = 0;
+    LogNews::Grown {
+        unit,
+        position: Position { segment, offset },
+    }
+}
+
+fn current() -> LogNews {
+    LogNews::Current {
+        log_dir: "/p/shop/.stack/shop/logs".to_owned(),
+    }
+}
+
+/// Output of a unit has come so far.
+fn grow(fake: &Fake, unit: &UnitId, offset: u64) {
+    fake.logs.grown(unit, Position { segment: 0, offset });
 }
 
 fn notice(message: &str) -> Event {
@@ -119,7 +140,8 @@ async fn streams_get_what_is_queued_before_the_socket_goes() {
     let mut events = fake.client().events().await.unwrap();
     let mut logs = fake.client().logs(&[]).await.unwrap();
     fake.events.send(notice("last words")).unwrap();
-    fake.logs.send(block("web", 1, b"last line\n")).unwrap();
+    assert_eq!(next_news(&mut logs).await, Some(current()));
+    grow(&fake, &replica("web", 1), 10);
     fake.shut_down();
     assert_eq!(next_update(&mut events).await, Some(whole()));
     assert_eq!(
@@ -127,122 +149,77 @@ async fn streams_get_what_is_queued_before_the_socket_goes() {
         Some(notice("last words").into())
     );
     assert_eq!(next_update(&mut events).await, None);
-    assert!(matches!(
-        next_frame(&mut logs).await,
-        Some(Frame::Start { .. })
-    ));
     assert_eq!(
-        next_frame(&mut logs).await,
-        Some(Frame::Block(block("web", 1, b"last line\n")))
+        next_news(&mut logs).await,
+        Some(grown(replica("web", 1), 10))
     );
-    assert_eq!(next_frame(&mut logs).await, None);
+    assert_eq!(next_news(&mut logs).await, None);
     timeout(GENEROUS, fake.server).await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn output_arrives_byte_for_byte_for_whom_it_was_asked() {
+async fn positions_are_told_to_whom_they_were_asked_for() {
     let fake = Fake::start();
+    grow(&fake, &replica("web", 1), 5);
     let mut all = fake.client().logs(&[]).await.unwrap();
     let mut one = fake.client().logs(&[name("web")]).await.unwrap();
-    let start = Some(Frame::Start {
-        log_dir: "/p/shop/.stack/shop/logs".into(),
-    });
-    assert_eq!(next_frame(&mut all).await, start);
-    assert_eq!(next_frame(&mut one).await, start);
-    let odd = block("web", 1, b"caf\xc3\n\0\x1b[31m{\"frame\":\"block\"}\r\n");
-    let other = block("api", 2, b"\n");
-    let second = crate::run::logs::LogBlock {
-        unit: replica("web", 2),
-        ..block("web", 2, b"of the second replica\n")
-    };
-    let last = crate::run::logs::LogBlock {
-        is_partial: true,
-        ..block("web", 3, b"no end")
-    };
-    for block in [&odd, &other, &second, &last] {
-        fake.logs.send(block.clone()).unwrap();
+    for stream in [&mut all, &mut one] {
+        // What was so before comes first.
+        assert_eq!(next_news(stream).await, Some(grown(replica("web", 1), 5)));
+        assert_eq!(next_news(stream).await, Some(current()));
     }
-    for block in [&odd, &other, &second, &last] {
-        assert_eq!(
-            next_frame(&mut all).await,
-            Some(Frame::Block(block.clone()))
-        );
+    for (unit, offset) in [
+        (replica("api", 1), 7),
+        // A service that is asked for means all its replicas.
+        (replica("web", 2), 9),
+    ] {
+        grow(&fake, &unit, offset);
+        assert_eq!(next_news(&mut all).await, Some(grown(unit, offset)));
     }
-    assert_eq!(next_frame(&mut one).await, Some(Frame::Block(odd)));
-    // A service that is asked for means all its replicas.
-    assert_eq!(next_frame(&mut one).await, Some(Frame::Block(second)));
-    assert_eq!(next_frame(&mut one).await, Some(Frame::Block(last)));
+    assert_eq!(next_news(&mut one).await, Some(grown(replica("web", 2), 9)));
 }
 
 #[tokio::test]
-async fn a_slow_follower_is_told_how_many_blocks_it_missed() {
-    let fake = Fake::with_script(4, |_| super::fake::Act::Answer);
+async fn a_slow_follower_gets_the_newest_position_and_no_backlog() {
+    let fake = Fake::start();
+    let web = replica("web", 1);
     let mut stream = fake.client().logs(&[]).await.unwrap();
-    assert!(matches!(
-        next_frame(&mut stream).await,
-        Some(Frame::Start { .. })
-    ));
-    for time in 0..7 {
-        fake.logs.send(block("web", time, b"x\n")).unwrap();
-    }
-    assert_eq!(
-        next_frame(&mut stream).await,
-        Some(Frame::Lagged { missed: 3 })
-    );
-    for time in 3..7 {
-        let expected = Frame::Block(block("web", time, b"x\n"));
-        assert_eq!(next_frame(&mut stream).await, Some(expected));
-    }
-}
-
-/// 100 MB through one follower that reads as fast as it can: whatever it does not get, it is told.
-#[tokio::test]
-async fn blocks_are_received_or_counted() {
-    const BLOCKS: u64 = 1_600;
-    static BYTES: [u8; 65_536] = [b'x'; 65_536];
-    let fake = Fake::with_script(64, |_| super::fake::Act::Answer);
-    let mut stream = fake.client().logs(&[]).await.unwrap();
-    let sender = fake.logs.clone();
-    let flood = tokio::spawn(async move {
-        for time in 0..BLOCKS {
-            sender.send(block("web", time, &BYTES)).unwrap();
-            if time % 16 == 0 {
-                tokio::task::yield_now().await;
-            }
-        }
-    });
-    let (mut received, mut missed) = (0, 0);
-    while received + missed < BLOCKS {
-        match next_frame(&mut stream).await {
-            Some(Frame::Start { .. }) => {}
-            Some(Frame::Block(block)) => {
-                assert_eq!(block.time, received + missed, "torn or out of order");
-                assert_eq!(block.bytes.len(), BYTES.len());
-                received += 1;
-            }
-            Some(Frame::Lagged { missed: count }) => missed += count,
-            None => panic!("the stream ended after {received} and {missed}"),
+    assert_eq!(next_news(&mut stream).await, Some(current()));
+    for offset in 1..=1_000_000 {
+        grow(&fake, &web, offset);
+        // The server gets its turn now and then; it does not make a line of each change.
+        if offset % 1_000 == 0 {
+            tokio::task::yield_now().await;
         }
     }
-    flood.await.unwrap();
-    assert!(received > 0);
+    let mut lines = 0;
+    let mut last = None;
+    while last != Some(grown(web.clone(), 1_000_000)) {
+        last = next_news(&mut stream).await;
+        lines += 1;
+    }
+    assert!(lines < 1_000, "{lines}");
 }
 
 #[tokio::test]
-async fn a_stream_too_many_is_refused_and_a_command_is_not() {
+async fn a_viewer_too_many_is_refused_and_a_command_is_not() {
     let fake = Fake::start();
     let client = fake.client();
-    let mut streams = Vec::new();
-    for _ in 0..MAX_STREAMS {
-        streams.push(client.events().await.unwrap());
+    let mut viewers = Vec::new();
+    for _ in 0..MAX_VIEWERS {
+        viewers.push(client.events().await.unwrap());
     }
     match client.logs(&[]).await {
         Err(ClientError::Refused(body)) => assert_eq!(body.code, code::TOO_MANY_STREAMS),
         other => panic!("{other:?}"),
     }
+    let mut waiters = Vec::new();
+    for _ in 0..MAX_WAITERS {
+        waiters.push(client.outcome().await.unwrap());
+    }
     client.stack().await.unwrap();
     // A place is free again as soon as its client has gone.
-    streams.pop();
+    viewers.pop();
     timeout(GENEROUS, async {
         while client.logs(&[]).await.is_err() {
             tokio::task::yield_now().await;
@@ -250,4 +227,32 @@ async fn a_stream_too_many_is_refused_and_a_command_is_not() {
     })
     .await
     .unwrap();
+}
+
+/// A supervisor that is suspended while somebody waits for what a command does.
+#[test]
+fn who_waits_is_told_that_nobody_answers_any_more() {
+    alone_async(async {
+        use tokio::io::AsyncWriteExt;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let client = Client::new(&path).with_deadline(std::time::Duration::from_millis(50));
+        let speak = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let line = serde_json::to_string(&whole()).unwrap();
+            let head = "HTTP/1.1 200 OK\r\nstack-api-version: 1\r\n\r\n";
+            let answer = format!("{head}{line}\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            stream
+        };
+        let (stream, _suspended) = tokio::join!(client.outcome(), speak);
+        let mut stream = stream.unwrap();
+        assert_eq!(next_update(&mut stream).await, Some(whole()));
+        let error = timeout(GENEROUS, stream.next()).await.unwrap().unwrap_err();
+        assert!(
+            matches!(error, ClientError::NotAnswering { .. }),
+            "{error:?}"
+        );
+    });
 }

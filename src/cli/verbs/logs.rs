@@ -24,7 +24,7 @@ pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<Exit
             Tail::Lines(lines) => Some(lines),
         },
     };
-    let follower = if arguments.follow && is_running {
+    let follower = if is_running {
         match context.supervisor().await {
             Ok(client) => LogFollower::open(&client, log_dir.clone(), services, start).await,
             Err(error) => Err(error.into()),
@@ -37,8 +37,15 @@ pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<Exit
         Err(FollowError::Client(ClientError::Closed | ClientError::NotRunning)) => {
             LogFollower::past(log_dir, services, start)?
         }
+        // The supervisor only has what no file took.
+        Err(FollowError::Client(_)) if !arguments.follow => {
+            LogFollower::past(log_dir, services, start)?
+        }
         other => other?,
     };
+    if !arguments.follow {
+        follower.stop()?;
+    }
     let mut closed = pin!(stdout_is_closed());
     loop {
         let piece = tokio::select! {

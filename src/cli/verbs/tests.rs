@@ -7,7 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::{Context, Output, down, env, logs, port, ps, restart, start, stop};
-use crate::api::tests::fake::{Act, Fake, block, name, service, snapshot};
+use crate::api::tests::fake::{Act, Fake, name, service, snapshot};
 use crate::cli::args::{
     DownArgs, EnvArgs, EnvFormat, ListFormat, LogsArgs, PortArgs, PsArgs, ServicesArgs, StopArgs,
     Tail,
@@ -18,6 +18,7 @@ use crate::cli::table::services;
 use crate::run::control::{Command, StackSnapshot};
 use crate::run::instance::{Holder, Instance, InstanceLock, LockAttempt};
 use crate::run::logs::LogBlock;
+use crate::run::logs::testing::TestLog;
 use crate::run::snapshot::{Event, Phase, PortSnapshot, PortState, ServiceSnapshot};
 use crate::support::name::{PortName, ProjectName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
@@ -428,36 +429,6 @@ fn logs_of(tail: Tail, follow: bool) -> LogsArgs {
     }
 }
 
-/// Writes blocks to the log files of a project and, if somebody listens, to the stream.
-struct Writer {
-    dir: std::path::PathBuf,
-    end: u64,
-}
-
-impl Writer {
-    fn new(project: &Project) -> Self {
-        project.instance.create().unwrap();
-        Self {
-            dir: project.instance.log_dir(),
-            end: 0,
-        }
-    }
-
-    /// A block of `web`, in the file already. Without an index the reader takes the whole file for
-    /// one recovered block, which is all that these tests need.
-    fn write(&mut self, text: &'static str) -> LogBlock {
-        use std::io::Write;
-        let mut file = crate::support::fs::open_private_append(&self.dir.join("web.log")).unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        let offset = self.end;
-        self.end += text.len() as u64;
-        LogBlock {
-            offset,
-            ..block("web", offset, text.as_bytes())
-        }
-    }
-}
-
 fn shown(said: &Said) -> String {
     let bytes: Vec<u8> = said.blocks.iter().flat_map(|b| b.bytes.to_vec()).collect();
     String::from_utf8(bytes).unwrap()
@@ -466,8 +437,8 @@ fn shown(said: &Said) -> String {
 #[tokio::test]
 async fn logs_of_the_past_need_no_supervisor() {
     let mut project = Project::idle();
-    let mut writer = Writer::new(&project);
-    writer.write("one\ntwo\n");
+    let mut log = TestLog::new(project.instance.log_dir());
+    log.write("web", "one\ntwo\n");
     let code = logs::run(&mut project.context(), &logs_of(Tail::All, true)).await;
     assert_eq!(code.unwrap(), ExitCode::Done);
     assert_eq!(shown(&project.said), "one\ntwo\n");
@@ -480,18 +451,19 @@ async fn logs_of_the_past_need_no_supervisor() {
 }
 
 #[tokio::test]
-async fn a_follower_sees_every_line_once_whatever_the_stream_drops() {
-    // Room for two blocks: most of what comes at once is dropped by the stream.
-    let mut fake = Fake::with_script(2, |_| Act::Answer);
+async fn a_follower_sees_every_line_once_whenever_it_comes() {
+    let mut fake = Fake::start();
     let mut project = Project::running(&fake);
-    let mut writer = Writer::new(&project);
-    writer.write("0\n");
-    let sender = fake.logs.clone();
-    // While the past is being shown, the supervisor goes on: into the file, then to the stream.
+    let mut log = TestLog::new(project.instance.log_dir());
+    log.write("web", "0\n");
+    let announcer = std::rc::Rc::new(std::mem::take(&mut fake.logs));
+    // While the past is being shown, the stack goes on.
+    let said = announcer.clone();
     project.said.on_block = Some(Box::new(move |count| {
         if count == 1 {
             for text in ["1\n", "2\n", "3\n", "4\n", "5\n"] {
-                let _ = sender.send(writer.write(text));
+                let (unit, end) = log.write("web", text);
+                said.grown(&unit, end);
             }
         }
     }));
@@ -499,7 +471,8 @@ async fn a_follower_sees_every_line_once_whatever_the_stream_drops() {
     let mut context = project.context();
     let follow = logs::run(&mut context, &arguments);
     let end = async {
-        while fake.logs.receiver_count() == 0 {
+        // The server is one.
+        while announcer.listeners() < 2 {
             tokio::task::yield_now().await;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -1,12 +1,13 @@
-//! The unit in which output travels.
+//! The unit in which output travels, and where it lies.
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use crate::run::snapshot::LogStream;
 use crate::support::name::UnitId;
 
-/// Some whole lines of one stream of one unit, in the order in which they arrived.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Some output of one stream of one unit, in the order in which it arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogBlock {
     /// Whose output it is.
     pub unit: UnitId,
@@ -14,14 +15,47 @@ pub struct LogBlock {
     pub stream: LogStream,
     /// When it was read, in nanoseconds since the Unix epoch.
     pub time: u64,
-    /// Which attempt printed it, from 1.
+    /// Which attempt printed it, from 1; 0 where that is not known, because the index was lost.
     pub attempt: u32,
-    /// Where the block begins in the unit's log file. What [`history`](super::history) returned
-    /// ends before or at the offset of every block that it did not contain.
-    pub offset: u64,
-    /// The bytes as they came, line ends included.
+    /// The bytes as they came, line ends included. In JSON each is the character with its number.
+    #[serde(with = "one_character_a_byte")]
     pub bytes: Bytes,
     /// Whether the last line has no end yet: it waited too long, grew too long, or was the last
     /// before the stream ended. The next block of the same stream goes on with it.
     pub is_partial: bool,
+}
+
+/// A place in the output of a unit. Later output has a greater one.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub struct Position {
+    /// The number of the file; 0 as long as each unit has only one.
+    pub segment: u64,
+    /// The byte in that file, from 0.
+    pub offset: u64,
+}
+
+impl Position {
+    /// A place in the only file of a unit.
+    pub(super) fn at(offset: u64) -> Self {
+        Self { segment: 0, offset }
+    }
+}
+
+/// Bytes as a text that a person can read where they are ASCII, and that loses nothing elsewhere.
+mod one_character_a_byte {
+    use bytes::Bytes;
+    use serde::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, to: S) -> Result<S::Ok, S::Error> {
+        let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
+        to.serialize_str(&text)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
+        let text = String::deserialize(from)?;
+        let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
+        bytes.map(Bytes::from).map_err(de::Error::custom)
+    }
 }

@@ -55,9 +55,9 @@ impl PumpHandle {
         });
     }
 
-    /// After a process has exited: everything that it printed is in the file, and has been sent,
-    /// when the future returns. The request is made at once, whether or not it is awaited. It
-    /// waits for nobody: neither for the end of a pipe that a grandchild holds, nor for a slow sink.
+    /// After a process has exited: everything that it printed is in the file, and has been announced,
+    /// when the future returns. The request is made at once, whether or not it is awaited. It does
+    /// not wait for the end of a pipe that a grandchild holds.
     pub fn drain(
         &self,
         unit: UnitId,

@@ -126,13 +126,22 @@ pub(super) struct Index {
 impl Index {
     /// Reads the whole records that `file` has now; half a record at its end is not one yet.
     pub(super) fn new(file: File) -> io::Result<Self> {
-        let count = file.metadata()?.len() / RECORD_LENGTH as u64;
-        Ok(Self {
+        let mut index = Self {
             file,
-            count,
+            count: 0,
             window: Vec::new(),
             window_start: 0,
-        })
+        };
+        index.refresh()?;
+        Ok(index)
+    }
+
+    /// Looks how many records there are by now.
+    pub(super) fn refresh(&mut self) -> io::Result<()> {
+        self.count = self.file.metadata()?.len() / RECORD_LENGTH as u64;
+        // Its last part may have been written since.
+        self.window.clear();
+        Ok(())
     }
 
     /// How many records there are.

@@ -13,15 +13,16 @@ use nix::errno::Errno;
 use tokio::time::Instant;
 
 use super::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
+use super::feed::Announcer;
 use super::pipe;
 use super::writer::{BlockInfo, LogFiles};
-use super::{Drained, Flow, LogBlock, LogSink};
+use super::{Drained, LogBlock, LogFeed, LogSink};
 use crate::run::snapshot::{LogStream, Notice};
 use crate::support::clock::unix_nanos;
 use crate::support::name::UnitId;
 
-/// How much is read at once.
-const READ_LENGTH: usize = 64 * 1024;
+/// How much is read at once: all that a large pipe holds, so that a flood costs few blocks.
+pub(super) const READ_LENGTH: usize = 256 * 1024;
 
 /// A line is held back for its end up to this length; a longer one goes out in parts. It bounds
 /// what each stream can hold in memory.
@@ -30,9 +31,12 @@ pub(super) const LINE_CAP: usize = 16 * 1024;
 /// How long an unfinished line (a prompt, a row of dots) is held back for its end.
 pub(super) const PARTIAL_AFTER: Duration = Duration::from_millis(100);
 
-/// How many reads a round makes at most, so that the supervisor gets its turn: 512 KiB, less than
-/// half a millisecond.
-const READS_PER_ROUND: usize = 8;
+/// From how many pipes a round reads at most.
+const PIPES_PER_ROUND: usize = 8;
+
+/// How much a round reads at most, shared among its pipes, so that the supervisor gets its turn: about
+/// a millisecond.
+const ROUND_LENGTH: usize = 1024 * 1024;
 
 /// What a pipe holds where that cannot be asked (a terminal): the largest that there is.
 const UNKNOWN_CAPACITY: usize = 1024 * 1024;
@@ -97,26 +101,20 @@ impl<S: LogSink> Intake<S> {
             deadline: None,
             output: Output {
                 files,
+                announcer: Announcer::default(),
                 sink,
-                is_full: false,
             },
         }
+    }
+
+    /// Where viewers learn of the output.
+    pub(super) fn feed(&self) -> LogFeed {
+        self.output.announcer.feed()
     }
 
     /// When [`flush_due`](Self::flush_due) has something to do; `None` while no line is unfinished.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.deadline
-    }
-
-    /// Whether reading must wait for [`room`](Self::room).
-    pub(super) fn is_full(&self) -> bool {
-        self.output.is_full
-    }
-
-    /// Waits until the sink has room again. May be dropped and called again.
-    pub(super) async fn room(&mut self) {
-        self.output.sink.room().await;
-        self.output.is_full = false;
     }
 
     /// Passes a warning on to the sink.
@@ -154,25 +152,16 @@ impl<S: LogSink> Intake<S> {
     /// Reads from the pipes that have something, a little from each. Level-triggered epoll puts a
     /// pipe that still has something at the end of its queue, so all get their turn.
     pub(super) fn round(&mut self, epoll: &Epoll) -> Round {
-        let mut events = [EpollEvent::empty(); READS_PER_ROUND];
+        let mut events = [EpollEvent::empty(); PIPES_PER_ROUND];
         let count = match epoll.wait(&mut events, EpollTimeout::ZERO) {
             Ok(count) => count,
             Err(Errno::EINTR) => return Round::Worked,
             // Any other error is one of the arguments, which are constant.
             Err(_) => 0,
         };
-        let reads = READS_PER_ROUND / count.max(1);
+        let length = READ_LENGTH.min(ROUND_LENGTH / count.max(1));
         for event in &events[..count] {
-            for _ in 0..reads {
-                if self.is_full() {
-                    return Round::Worked;
-                }
-                match self.read(epoll, event.data()) {
-                    Read::Bytes(READ_LENGTH) => {}
-                    // A short read has emptied the pipe.
-                    Read::Bytes(_) | Read::Empty | Read::End => break,
-                }
-            }
+            self.read(epoll, event.data(), length);
         }
         if count == 0 {
             Round::Idle
@@ -237,7 +226,7 @@ impl<S: LogSink> Intake<S> {
         // somebody who still writes, and who may never stop.
         let mut budget = self.sources.get(&id).map_or(0, |source| source.capacity);
         loop {
-            match self.read(epoll, id) {
+            match self.read(epoll, id, READ_LENGTH) {
                 Read::Bytes(length) if length < budget => budget -= length,
                 Read::Bytes(_) | Read::Empty => break,
                 Read::End => return false,
@@ -249,18 +238,19 @@ impl<S: LogSink> Intake<S> {
         true
     }
 
-    /// Reads once, and puts out the whole lines that there are.
-    fn read(&mut self, epoll: &Epoll, id: u64) -> Read {
+    /// Reads once, at most `most` bytes, and puts out the whole lines that there are.
+    fn read(&mut self, epoll: &Epoll, id: u64, most: usize) -> Read {
         let Some(source) = self.sources.get_mut(&id) else {
             return Read::End;
         };
-        let length = match nix::unistd::read(&source.fd, &mut self.scratch[LINE_CAP..]) {
-            Ok(0) => 0,
-            Ok(length) => length,
-            Err(Errno::EAGAIN | Errno::EINTR) => return Read::Empty,
-            // A terminal whose last user has gone answers EIO.
-            Err(_) => 0,
-        };
+        let length =
+            match nix::unistd::read(&source.fd, &mut self.scratch[LINE_CAP..LINE_CAP + most]) {
+                Ok(0) => 0,
+                Ok(length) => length,
+                Err(Errno::EAGAIN | Errno::EINTR) => return Read::Empty,
+                // A terminal whose last user has gone answers EIO.
+                Err(_) => 0,
+            };
         if length == 0 {
             self.end(epoll, id);
             return Read::End;
@@ -297,12 +287,12 @@ impl<S: LogSink> Intake<S> {
     }
 }
 
-/// The files and the sink.
+/// Where blocks go: the files, and word of them to viewers.
 #[derive(Debug)]
 struct Output<S> {
     files: LogFiles,
+    announcer: Announcer,
     sink: S,
-    is_full: bool,
 }
 
 impl<S: LogSink> Output<S> {
@@ -315,7 +305,7 @@ impl<S: LogSink> Output<S> {
         }
     }
 
-    /// Writes one block to the file, then to whoever listens.
+    /// Writes one block to the file, and announces it.
     fn emit(&mut self, source: &mut Source, bytes: &[u8], is_partial: bool) {
         let info = BlockInfo {
             stream: source.stream,
@@ -325,24 +315,23 @@ impl<S: LogSink> Output<S> {
             continues: source.continues,
         };
         source.continues = is_partial;
+        self.sink.look(&source.unit, info.attempt, bytes);
         let appended = self.files.append(&source.unit, info, bytes);
-        if let Some(notice) = appended.notice {
-            self.sink.notice(notice);
-        }
-        if self.sink.wants(&source.unit, info.attempt) {
-            let flow = self.sink.send(LogBlock {
+        if appended.kept < bytes.len() {
+            let block = LogBlock {
                 unit: source.unit.clone(),
                 stream: info.stream,
                 time: info.time,
                 attempt: info.attempt,
-                offset: appended.offset,
-                bytes: Bytes::copy_from_slice(bytes),
+                bytes: Bytes::copy_from_slice(&bytes[appended.kept..]),
                 is_partial,
-            });
-            match flow {
-                Flow::Room => {}
-                Flow::Full => self.is_full = true,
-            }
+            };
+            self.announcer.unwritten(appended.end, block);
+        } else {
+            self.announcer.grown(&source.unit, appended.end);
+        }
+        if let Some(notice) = appended.notice {
+            self.sink.notice(notice);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::intake::LINE_CAP;
-use super::reader::{History, Scope, Track};
+use super::reader::{Followed, Scope, Track};
 use crate::run::snapshot::LogStream;
 use crate::support::name::UnitId;
 
@@ -32,13 +32,17 @@ fn read(dir: &Path, unit: &UnitId, scope: Scope, count: usize) -> io::Result<Vec
         done: VecDeque::new(),
         unfinished: [Vec::new(), Vec::new()],
     };
-    let track = Track::open(dir, unit, scope, Some(count))?;
-    for item in History::new(track.into_iter().collect())? {
-        let item = item?;
-        if item.dropped > 0 {
-            lines.finish_all();
+    let mut track = Track::new(unit.clone());
+    track.begin(dir, scope, Some(count))?;
+    let mut ready = VecDeque::new();
+    while track.next_time(false)?.is_some() {
+        track.take(&mut ready)?;
+        for piece in ready.drain(..) {
+            match piece {
+                Followed::Block(block) => lines.add(block.stream, &block.bytes),
+                Followed::Lost { .. } => lines.finish_all(),
+            }
         }
-        lines.add(item.block.stream, &item.block.bytes);
     }
     lines.finish_all();
     Ok(lines.done.into())

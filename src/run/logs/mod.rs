@@ -1,14 +1,14 @@
 //! What services print: captured byte for byte, kept in files, handed to whoever watches.
 //!
 //! The way of a byte: a service's pipe ([`pipe_pair`]) → the one [`Pump`] task, which reads every
-//! pipe of the stack, cuts at line ends and appends to the unit's log and index → the
-//! [`LogSink`], which is how the supervisor passes blocks on to the printer and to subscribers. The
-//! way back out of the files is [`history`] and [`last_lines`]; following a log is the
-//! control API's business, which joins both by [`LogBlock::offset`].
+//! pipe of the stack, cuts at line ends, appends to the unit's log and index, and moves the
+//! unit's position in the [`LogFeed`]. The way back out of the files is [`LogReader`], which viewers
+//! keep going with what the feed says, and [`last_lines`].
 //!
 //! `docs/design/logs.md` has the file format and the rules.
 
 mod block;
+mod feed;
 mod handle;
 mod index;
 mod intake;
@@ -18,16 +18,19 @@ mod pump;
 mod reader;
 mod sink;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod writer;
 
 use nix::sys::epoll;
 
-pub use block::LogBlock;
+pub use block::{LogBlock, Position};
+#[cfg(test)]
+pub(crate) use feed::Announcer;
+pub use feed::{LogFeed, LogNews, Viewer};
 pub use handle::{Drained, PumpHandle};
 pub use lines::{last_lines, last_lines_of_attempt};
 pub use pipe::pipe_pair;
 pub use pump::Pump;
-pub use reader::{History, HistoryBlock, Runs, history, logged_units};
-pub use sink::{Flow, LogSink};
+pub use reader::{Followed, LogReader, Start, logged_units};
+pub use sink::LogSink;
 pub use writer::log_file_name;

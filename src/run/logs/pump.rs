@@ -18,7 +18,7 @@ use super::epoll::{Epoll, EpollCreateFlags};
 use super::handle::Message;
 use super::intake::{Intake, Round};
 use super::writer::LogFiles;
-use super::{LogSink, PumpHandle};
+use super::{LogFeed, LogSink, PumpHandle};
 use crate::run::snapshot::{Notice, NoticeLevel};
 
 /// Reads the output of all services of a stack, see [`PumpHandle`].
@@ -32,8 +32,8 @@ pub struct Pump<S> {
 impl<S: LogSink> Pump<S> {
     /// A pump that logs to `log_dir` and marks what it writes with `run` (`STACK_RUN`). Must be
     /// called within a runtime that has I/O and time. Nothing is created on disk before the first
-    /// byte of output.
-    pub fn new(log_dir: PathBuf, run: u64, sink: S) -> io::Result<(PumpHandle, Self)> {
+    /// byte of output. Viewers learn of output from the feed.
+    pub fn new(log_dir: PathBuf, run: u64, sink: S) -> io::Result<(PumpHandle, LogFeed, Self)> {
         let (message_tx, message_rx) = mpsc::unbounded_channel();
         let epoll = EpollFd(Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?);
         let pump = Self {
@@ -41,7 +41,7 @@ impl<S: LogSink> Pump<S> {
             epoll: watch(epoll)?,
             intake: Intake::new(LogFiles::new(log_dir, run), sink),
         };
-        Ok((PumpHandle::new(message_tx), pump))
+        Ok((PumpHandle::new(message_tx), pump.intake.feed(), pump))
     }
 
     /// Works until the last handle is dropped; then logs what the pipes hold and closes them.
@@ -53,7 +53,6 @@ impl<S: LogSink> Pump<S> {
                 }
                 Wake::Message(None) => break,
                 Wake::Due => self.intake.flush_due(Instant::now()),
-                Wake::Room => {}
                 Wake::Readable => {
                     // `WouldBlock` clears the readiness, and only an epoll set that has just been
                     // seen empty may be forgotten. What comes after that look wakes the runtime
@@ -82,18 +81,14 @@ impl<S: LogSink> Pump<S> {
         self.intake.close_all(&self.epoll.get_ref().0);
     }
 
-    /// Waits for the next thing to do. While the sink is full nothing is read, and no unfinished
-    /// line is cut: its end may be waiting in the pipe.
+    /// Waits for the next thing to do.
     async fn next(&mut self) -> Wake {
         let deadline = self.intake.deadline();
-        let is_full = self.intake.is_full();
         tokio::select! {
             biased;
             message = self.message_rx.recv() => Wake::Message(message),
-            () = self.intake.room(), if is_full => Wake::Room,
-            Ok(_guard) = self.epoll.readable(), if !is_full => Wake::Readable,
-            () = sleep_until(deadline.unwrap_or_else(Instant::now)),
-                if !is_full && deadline.is_some() => Wake::Due,
+            Ok(_guard) = self.epoll.readable() => Wake::Readable,
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Wake::Due,
         }
     }
 }
@@ -104,8 +99,6 @@ enum Wake {
     Message(Option<Message>),
     /// Some pipe may have something.
     Readable,
-    /// The sink has room again.
-    Room,
     /// An unfinished line has waited long enough.
     Due,
 }

@@ -1,87 +1,207 @@
-//! History: what the logs hold, over all units in the order of time.
+//! Reads the logs: blocks of all units in the order of time, and more of them as the files grow.
 //!
-//! Reads the files alone, so it works while a supervisor writes them and when none is left. Memory
-//! is bounded by the number of units, not by the size of the logs: of each, one window of the
-//! index is held, and one block at a time is read of all.
+//! Reads the files alone, so it works while a supervisor writes them and when none is left. A viewer
+//! of a running stack passes on what the [`LogFeed`](super::LogFeed) says. Memory is bounded by the
+//! number of units, not by the size of the logs: of each, one window of the index is held, and one
+//! block at a time is read of all.
 
 mod tail;
+mod track;
 mod unit_log;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io;
-use std::path::Path;
-
-use bytes::Bytes;
+use std::path::{Path, PathBuf};
 
 pub(super) use self::tail::Scope;
-use self::unit_log::{Position, UnitLog};
-use super::LogBlock;
+pub(super) use self::track::Track;
 use super::index::{Index, Record};
 use super::writer::{index_path, unit_of_log};
-use crate::support::name::UnitId;
+use super::{LogBlock, LogNews};
+use crate::ports::ensure_descriptors;
+use crate::support::name::{ServiceName, UnitId};
 
-/// Which runs of the stack are shown.
+/// Where a reader begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Runs {
-    /// The last one that printed anything.
-    Last,
-    /// This one (`STACK_RUN` as a number).
-    Of(u64),
-    /// All that are in the files.
-    All,
+pub enum Start {
+    /// With everything that this run of the stack (`STACK_RUN` as a number) has printed.
+    Run(u64),
+    /// With the last lines of each unit in the last run that printed anything; all of them without
+    /// a number. A line counts where it ends, and is returned from its beginning.
+    LastRun {
+        /// How many lines of each unit.
+        tail: Option<usize>,
+    },
+    /// With what comes from now on.
+    Now,
 }
 
-/// A block out of the files.
+/// A piece of what services print.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HistoryBlock {
-    /// The block. The attempt is 0 where it is not known, because the index was lost.
-    pub block: LogBlock,
-    /// The run that wrote it; 0 where that is not known.
-    pub run: u64,
-    /// How many bytes of the unit were lost just before it, for want of space.
-    pub dropped: u64,
+pub enum Followed {
+    /// Output, in order within each unit.
+    Block(LogBlock),
+    /// Output of a unit that is lost: it came before what comes next of this unit.
+    Lost {
+        /// Whose.
+        unit: UnitId,
+        /// How many bytes.
+        bytes: u64,
+    },
 }
 
-/// The blocks of some units, oldest first; made by [`history`].
+/// The output of some services, oldest first.
 #[derive(Debug)]
-pub struct History {
+pub struct LogReader {
+    dir: PathBuf,
+    /// Whether a supervisor tells what comes.
+    is_live: bool,
     tracks: Vec<Track>,
-    /// The tracks that have more, by the time of their next block.
+    numbers: HashMap<UnitId, usize>,
+    /// The tracks that have more, by the time of what comes next; each is there at most once.
     queue: BinaryHeap<Reverse<(u64, usize)>>,
+    /// What comes before everything else.
+    ready: VecDeque<Followed>,
 }
 
-/// What `units` (an empty list: all that have a log) printed, as it stands now.
-///
-/// With `tail`, of each unit only the last so many lines: a line counts where it ends, and is
-/// returned from its beginning, also where it was captured in parts. Units that printed nothing
-/// have no file and are left out. What is written after the call is not returned; a follower
-/// subscribes first, and then drops the blocks that begin before
-/// [`end_offset`](History::end_offset).
-pub fn history(
-    dir: &Path,
-    units: &[UnitId],
-    tail: Option<usize>,
-    runs: Runs,
-) -> io::Result<History> {
-    let logged;
-    let units = if units.is_empty() {
-        logged = logged_units(dir)?;
-        &logged
-    } else {
-        units
-    };
-    let run = match runs {
-        Runs::Last => last_run(dir)?,
-        Runs::Of(run) => Some(run),
-        Runs::All => None,
-    };
-    let mut tracks = Vec::new();
-    for unit in units {
-        let scope = run.map_or(Scope::All, Scope::Run);
-        tracks.extend(Track::open(dir, unit, scope, tail)?);
+impl LogReader {
+    /// What `services` (no service: all of them) have printed, as it stands in `dir`. Units that
+    /// printed nothing have no file and are left out.
+    ///
+    /// With `news`, those that a running stack has told so far: the reader goes on with what it
+    /// [hears](Self::hear).
+    pub fn open(
+        dir: PathBuf,
+        services: &[ServiceName],
+        start: Start,
+        news: Option<Vec<LogNews>>,
+    ) -> io::Result<Self> {
+        let mut units = logged_units(&dir)?;
+        let run = match start {
+            Start::Run(run) => Some(run),
+            Start::LastRun { .. } | Start::Now => last_run(&dir, &units)?,
+        };
+        let tail = match start {
+            Start::Run(_) => None,
+            Start::LastRun { tail } => tail,
+            Start::Now => Some(0),
+        };
+        units.retain(|unit| services.is_empty() || services.contains(&unit.service));
+        let mut reader = Self {
+            dir,
+            is_live: news.is_some(),
+            tracks: Vec::new(),
+            numbers: HashMap::new(),
+            queue: BinaryHeap::new(),
+            ready: VecDeque::new(),
+        };
+        for unit in &units {
+            reader.number_of(unit);
+        }
+        for item in news.into_iter().flatten() {
+            reader.note(item);
+        }
+        // Each has two files.
+        ensure_descriptors(2 * reader.tracks.len());
+        for number in 0..reader.tracks.len() {
+            let scope = run.map_or(Scope::All, Scope::Run);
+            reader.tracks[number].begin(&reader.dir, scope, tail)?;
+            reader.enqueue(number)?;
+        }
+        Ok(reader)
     }
-    History::new(tracks)
+
+    /// The next piece that there is; `None` if there is nothing now.
+    pub fn next_piece(&mut self) -> io::Result<Option<Followed>> {
+        loop {
+            if let Some(piece) = self.ready.pop_front() {
+                return Ok(Some(piece));
+            }
+            let Some(Reverse((_, number))) = self.queue.pop() else {
+                return Ok(None);
+            };
+            let track = &mut self.tracks[number];
+            track.is_queued = false;
+            track.take(&mut self.ready)?;
+            self.enqueue(number)?;
+        }
+    }
+
+    /// Takes what a running stack tells, and reads on where that leads.
+    pub fn hear(&mut self, news: LogNews) -> io::Result<()> {
+        match self.note(news) {
+            Some(number) => self.read_on(number),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks what a unit's file has by now, without being told.
+    pub fn look_at(&mut self, unit: &UnitId) -> io::Result<()> {
+        let number = self.number_of(unit);
+        self.read_on(number)
+    }
+
+    /// Looks a last time what the files have: the supervisor has ended.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.is_live = false;
+        for number in 0..self.tracks.len() {
+            self.read_on(number)?;
+        }
+        Ok(())
+    }
+
+    /// Notes what is told. Returns whose file has grown.
+    fn note(&mut self, news: LogNews) -> Option<usize> {
+        match news {
+            LogNews::Current { .. } => None,
+            LogNews::Grown { unit, position } => {
+                let number = self.number_of(&unit);
+                self.tracks[number].told_until(position);
+                Some(number)
+            }
+            LogNews::Unwritten { position, block } => {
+                let number = self.number_of(&block.unit);
+                self.tracks[number].add_unwritten(position, Followed::Block(block));
+                None
+            }
+            LogNews::Lost {
+                position,
+                unit,
+                bytes,
+            } => {
+                let number = self.number_of(&unit);
+                self.tracks[number].add_unwritten(position, Followed::Lost { unit, bytes });
+                None
+            }
+        }
+    }
+
+    fn number_of(&mut self, unit: &UnitId) -> usize {
+        if let Some(&number) = self.numbers.get(unit) {
+            return number;
+        }
+        let number = self.tracks.len();
+        self.tracks.push(Track::new(unit.clone()));
+        self.numbers.insert(unit.clone(), number);
+        number
+    }
+
+    fn read_on(&mut self, number: usize) -> io::Result<()> {
+        self.tracks[number].refresh(&self.dir)?;
+        self.enqueue(number)
+    }
+
+    fn enqueue(&mut self, number: usize) -> io::Result<()> {
+        let track = &mut self.tracks[number];
+        if !track.is_queued
+            && let Some(time) = track.next_time(self.is_live)?
+        {
+            track.is_queued = true;
+            self.queue.push(Reverse((time, number)));
+        }
+        Ok(())
+    }
 }
 
 /// The units that have a log in `dir`, by service and number.
@@ -100,10 +220,10 @@ pub fn logged_units(dir: &Path) -> io::Result<Vec<UnitId>> {
 }
 
 /// The run of the latest block of any unit.
-fn last_run(dir: &Path) -> io::Result<Option<u64>> {
+fn last_run(dir: &Path, units: &[UnitId]) -> io::Result<Option<u64>> {
     let mut last: Option<Record> = None;
-    for unit in logged_units(dir)? {
-        let file = match std::fs::File::open(index_path(dir, &unit)) {
+    for unit in units {
+        let file = match std::fs::File::open(index_path(dir, unit)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
@@ -115,145 +235,6 @@ fn last_run(dir: &Path) -> io::Result<Option<u64>> {
             .max_by_key(|record| record.time);
     }
     Ok(last.map(|record| record.run))
-}
-
-impl History {
-    pub(super) fn new(tracks: Vec<Track>) -> io::Result<Self> {
-        let mut history = Self {
-            tracks,
-            queue: BinaryHeap::new(),
-        };
-        for number in 0..history.tracks.len() {
-            history.enqueue(number)?;
-        }
-        Ok(history)
-    }
-
-    /// Where the log of `unit` ended when the history was opened; 0 where there was none.
-    pub fn end_offset(&self, unit: &UnitId) -> u64 {
-        self.tracks
-            .iter()
-            .find(|track| track.log.unit() == unit)
-            .map_or(0, |track| track.log.end())
-    }
-
-    fn enqueue(&mut self, number: usize) -> io::Result<()> {
-        if let Some(time) = self.tracks[number].next_time()? {
-            self.queue.push(Reverse((time, number)));
-        }
-        Ok(())
-    }
-}
-
-impl Iterator for History {
-    type Item = io::Result<HistoryBlock>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        // A block that is empty by now (somebody emptied the log) is passed over.
-        while let Some(Reverse((_, number))) = self.queue.pop() {
-            let block = match self.tracks[number].take() {
-                Ok(block) => block,
-                Err(error) => return Some(Err(error)),
-            };
-            if let Err(error) = self.enqueue(number) {
-                return Some(Err(error));
-            }
-            if let Some(block) = block {
-                return Some(Ok(block));
-            }
-        }
-        None
-    }
-}
-
-/// The way through one unit's log.
-#[derive(Debug)]
-pub(super) struct Track {
-    log: UnitLog,
-    scope: Scope,
-    /// Blocks to begin with, each from a byte on: where a tail starts within a line's parts.
-    heads: VecDeque<(Position, usize)>,
-    /// From here on everything in scope.
-    next: Position,
-    /// The next block and its first byte, once looked up.
-    ready: Option<(Record, usize)>,
-    /// Blocks of one unit keep their order even if the clock was set back between them.
-    time: u64,
-}
-
-impl Track {
-    /// The track of a unit; `None` for one that has no log.
-    pub(super) fn open(
-        dir: &Path,
-        unit: &UnitId,
-        scope: Scope,
-        tail: Option<usize>,
-    ) -> io::Result<Option<Self>> {
-        let Some(mut log) = UnitLog::open(dir, unit)? else {
-            return Ok(None);
-        };
-        let (scope, start) = scope.resolve(&mut log)?;
-        let (heads, next) = match tail {
-            None => (VecDeque::new(), Position::record(start)),
-            Some(lines) => tail::select(&mut log, start, scope, lines)?,
-        };
-        Ok(Some(Self {
-            log,
-            scope,
-            heads,
-            next,
-            ready: None,
-            time: 0,
-        }))
-    }
-
-    /// When the next block was printed; `None` when there is none.
-    fn next_time(&mut self) -> io::Result<Option<u64>> {
-        while self.ready.is_none() {
-            if let Some((position, skip)) = self.heads.pop_front() {
-                self.ready = self.log.piece(position)?.map(|record| (record, skip));
-            } else if self.next.is_before(self.log.count()) {
-                let piece = self.log.piece(self.next)?;
-                self.ready = piece
-                    .filter(|record| self.scope.contains(record))
-                    .map(|record| (record, 0));
-                self.next = self.log.after(self.next)?;
-            } else {
-                return Ok(None);
-            }
-        }
-        self.time = self
-            .ready
-            .map_or(self.time, |(record, _)| record.time.max(self.time));
-        Ok(Some(self.time))
-    }
-
-    /// Reads the block that [`next_time`](Self::next_time) found.
-    fn take(&mut self) -> io::Result<Option<HistoryBlock>> {
-        let Some((record, skip)) = self.ready.take() else {
-            return Ok(None);
-        };
-        let mut buffer = Vec::new();
-        self.log.read(&record, &mut buffer)?;
-        let skip = skip.min(buffer.len());
-        let bytes = Bytes::from(buffer).slice(skip..);
-        if bytes.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(HistoryBlock {
-            block: LogBlock {
-                unit: self.log.unit().clone(),
-                stream: record.stream,
-                time: record.time,
-                attempt: record.attempt,
-                offset: record.offset + skip as u64,
-                is_partial: bytes.last() != Some(&b'\n'),
-                bytes,
-            },
-            run: record.run,
-            dropped: record.dropped,
-        }))
-    }
 }
 
 #[cfg(test)]

@@ -2,15 +2,15 @@
 
 use std::cell::RefCell;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
 use super::index::{Index, Record};
-use super::writer::{BlockInfo, index_path};
-use super::{Flow, LogBlock, LogSink, Pump, PumpHandle};
+use super::writer::{BlockInfo, LogFiles, index_path};
+use super::{LogSink, Position, Pump, PumpHandle};
 use crate::run::snapshot::{LogStream, Notice};
 use crate::support::name::{ServiceName, UnitId};
 
@@ -61,26 +61,56 @@ pub(super) fn noise(length: usize) -> Vec<u8> {
     bytes
 }
 
+/// The log files of a stack, written without a pump.
+pub(crate) struct TestLog {
+    files: LogFiles,
+    time: u64,
+}
+
+impl TestLog {
+    /// The logs in `dir`, of run 1.
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        let files = LogFiles::new(dir, 1);
+        Self { files, time: 0 }
+    }
+
+    /// Appends to the log of a service's only replica; returns where that ends now.
+    pub(crate) fn write(&mut self, service: &str, text: &str) -> (UnitId, Position) {
+        self.time += 1;
+        let unit = unit(service);
+        let appended = self.files.append(&unit, info(self.time), text.as_bytes());
+        assert_eq!(appended.kept, text.len());
+        (unit, appended.end)
+    }
+}
+
+/// Some output on its way through the pump.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SeenBlock {
+    pub(crate) unit: UnitId,
+    pub(crate) attempt: u32,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl SeenBlock {
+    pub(crate) fn is_partial(&self) -> bool {
+        !self.bytes.ends_with(b"\n")
+    }
+}
+
 #[derive(Debug, Default)]
 struct Seen {
-    blocks: RefCell<Vec<LogBlock>>,
+    blocks: RefCell<Vec<SeenBlock>>,
     notices: RefCell<Vec<Notice>>,
-    /// Whether the next blocks find the sink full.
-    is_full: RefCell<bool>,
     changed: Notify,
 }
 
 /// A sink that keeps what it gets.
 #[derive(Debug, Clone, Default)]
-pub(super) struct TestSink(Rc<Seen>);
+pub(crate) struct TestSink(Rc<Seen>);
 
 impl TestSink {
-    pub(super) fn set_full(&self, is_full: bool) {
-        *self.0.is_full.borrow_mut() = is_full;
-        self.0.changed.notify_waiters();
-    }
-
-    pub(super) fn blocks(&self) -> Vec<LogBlock> {
+    pub(super) fn blocks(&self) -> Vec<SeenBlock> {
         self.0.blocks.borrow().clone()
     }
 
@@ -89,7 +119,7 @@ impl TestSink {
     }
 
     /// Waits until the blocks so far satisfy `is_enough`.
-    pub(super) async fn wait_for(&self, is_enough: impl Fn(&[LogBlock]) -> bool) {
+    pub(super) async fn wait_for(&self, is_enough: impl Fn(&[SeenBlock]) -> bool) {
         while !is_enough(&self.0.blocks.borrow()) {
             self.0.changed.notified().await;
         }
@@ -109,24 +139,13 @@ impl TestSink {
 }
 
 impl LogSink for TestSink {
-    fn wants(&self, _unit: &UnitId, _attempt: u32) -> bool {
-        true
-    }
-
-    fn send(&mut self, block: LogBlock) -> Flow {
-        self.0.blocks.borrow_mut().push(block);
+    fn look(&mut self, unit: &UnitId, attempt: u32, bytes: &[u8]) {
+        self.0.blocks.borrow_mut().push(SeenBlock {
+            unit: unit.clone(),
+            attempt,
+            bytes: bytes.to_vec(),
+        });
         self.0.changed.notify_waiters();
-        if *self.0.is_full.borrow() {
-            Flow::Full
-        } else {
-            Flow::Room
-        }
-    }
-
-    async fn room(&mut self) {
-        while *self.0.is_full.borrow() {
-            self.0.changed.notified().await;
-        }
     }
 
     fn notice(&mut self, notice: Notice) {
@@ -139,7 +158,7 @@ pub(super) async fn with_pump<F, T>(dir: &Path, sink: TestSink, test: F) -> T
 where
     F: AsyncFnOnce(PumpHandle) -> T,
 {
-    let (handle, pump) = Pump::new(dir.to_path_buf(), 1, sink).unwrap();
+    let (handle, _, pump) = Pump::new(dir.to_path_buf(), 1, sink).unwrap();
     LocalSet::new()
         .run_until(async {
             let task = tokio::task::spawn_local(pump.run());

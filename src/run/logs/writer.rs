@@ -3,7 +3,7 @@
 //! The pump is the only caller. Writes are plain blocking writes of large blocks, without `fsync`: a
 //! page cache takes them at memory speed, and what a power cut costs here is lines of a log.
 //! Nothing that a disk does may stop a service, so an error costs bytes of the log, which are
-//! counted.
+//! counted, and which the caller keeps for viewers.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use memchr::memrchr;
 
+use super::Position;
 use super::index::{self, RECORD_LENGTH, Record};
 use crate::run::snapshot::{LogStream, Notice, NoticeLevel};
 use crate::support::fs::{create_private_dir, open_private, open_private_append};
@@ -78,11 +79,13 @@ pub(super) struct BlockInfo {
     pub(super) continues: bool,
 }
 
-/// The outcome of an append. It never fails: what the disk does not take is lost, and said.
+/// The outcome of an append. It never fails: what the disk does not take is said.
 #[derive(Debug)]
 pub(super) struct Appended {
-    /// Where the block begins in the log, or would have begun.
-    pub(super) offset: u64,
+    /// Where the log ends now.
+    pub(super) end: Position,
+    /// How many of the bytes the disk took.
+    pub(super) kept: usize,
     /// A warning that is due.
     pub(super) notice: Option<Notice>,
 }
@@ -109,19 +112,14 @@ impl LogFiles {
 
     /// Appends one block.
     pub(super) fn append(&mut self, unit: &UnitId, info: BlockInfo, bytes: &[u8]) -> Appended {
-        if !self.logs.contains_key(unit) {
-            let log = Log::new(&self.dir, unit);
-            self.logs.insert(unit.clone(), log);
-        }
-        let mut offset = 0;
-        if let Some(log) = self.logs.get_mut(unit) {
-            if let Err(loss) = log.append(&self.dir, self.run, info, bytes) {
-                self.losses.note(unit, &loss);
-            }
-            offset = log.offset;
+        let log = self.logs.entry(unit.clone()).or_default();
+        let (kept, error) = log.append(&self.dir, unit, self.run, info, bytes);
+        if let Some(error) = error {
+            self.losses.note(unit, (bytes.len() - kept) as u64, &error);
         }
         Appended {
-            offset,
+            end: Position::at(log.end),
+            kept,
             notice: self.losses.due(info.time),
         }
     }
@@ -132,95 +130,68 @@ impl LogFiles {
     }
 }
 
-/// Bytes that the disk did not take.
-#[derive(Debug)]
-struct Loss {
-    bytes: u64,
-    error: io::Error,
-}
-
 /// The log of one unit.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Log {
-    path: PathBuf,
-    index_path: PathBuf,
     /// Closed before the first block, and after an error: opening anew mends what it left.
     files: Option<OpenLog>,
-    /// Where the last block begins, or would begin had it not been lost.
-    offset: u64,
-    /// When the open files were last compared with the directory.
+    /// Where the log ended when it was last written.
+    end: u64,
+    /// When the open files were last looked at, in nanoseconds since the Unix epoch.
     checked_at: u64,
-    /// What was lost since the last record.
+    /// How many bytes were lost since the last record.
     dropped: u64,
 }
 
 impl Log {
-    fn new(dir: &Path, unit: &UnitId) -> Self {
-        Self {
-            path: log_path(dir, unit),
-            index_path: index_path(dir, unit),
-            files: None,
-            offset: 0,
-            checked_at: 0,
-            dropped: 0,
-        }
-    }
-
-    /// Appends the block.
-    fn append(&mut self, dir: &Path, run: u64, info: BlockInfo, bytes: &[u8]) -> Result<(), Loss> {
-        let length = bytes.len() as u64;
-        let result = self.open(dir, info.time).and_then(|(files, dropped)| {
-            let record = Record {
-                time: info.time,
-                offset: files.end,
-                length,
-                run,
-                dropped,
-                attempt: info.attempt,
-                stream: info.stream,
-                is_partial: info.is_partial,
-                continues: info.continues,
-                is_recovered: false,
-            };
-            files.append(record, bytes)
-        });
-        match result {
-            Ok(written) => {
-                self.offset = written.offset;
-                if written.length > 0 {
-                    self.dropped = 0;
-                }
-                match written.error {
-                    None => Ok(()),
-                    Some(error) => Err(self.lose(length - written.length, error)),
-                }
+    /// Appends a block. Returns how much of it was kept, and why not all of it.
+    fn append(
+        &mut self,
+        dir: &Path,
+        unit: &UnitId,
+        run: u64,
+        info: BlockInfo,
+        bytes: &[u8],
+    ) -> (usize, Option<io::Error>) {
+        let (kept, error) = match self.open(dir, unit, info.time) {
+            Ok(mut files) => {
+                let record = Record {
+                    time: info.time,
+                    offset: files.end,
+                    length: bytes.len() as u64,
+                    run,
+                    dropped: self.dropped,
+                    attempt: info.attempt,
+                    stream: info.stream,
+                    is_partial: info.is_partial,
+                    continues: info.continues,
+                    is_recovered: false,
+                };
+                let (kept, error) = files.append(record, bytes);
+                self.end = files.end;
+                self.files = error.is_none().then_some(files);
+                (kept, error)
             }
-            Err(error) => Err(self.lose(length, error)),
-        }
-    }
-
-    fn lose(&mut self, bytes: u64, error: io::Error) -> Loss {
-        if let Some(files) = self.files.take() {
-            self.offset = files.end;
-        }
-        self.dropped = self.dropped.saturating_add(bytes);
-        Loss { bytes, error }
-    }
-
-    /// The open files, and what was lost since the last record.
-    fn open(&mut self, dir: &Path, now: u64) -> io::Result<(&mut OpenLog, u64)> {
-        // A clock that was set back looks like a long time.
-        if now.wrapping_sub(self.checked_at) >= CHECK_INTERVAL {
-            self.checked_at = now;
-            if self.files.as_ref().is_some_and(OpenLog::is_stale) {
-                self.files = None;
-            }
-        }
-        let files = match self.files.take() {
-            Some(files) => files,
-            None => OpenLog::open(dir, &self.path, &self.index_path)?,
+            Err(error) => (0, Some(error)),
         };
-        Ok((self.files.insert(files), self.dropped))
+        if kept > 0 {
+            self.dropped = 0;
+        }
+        self.dropped += (bytes.len() - kept) as u64;
+        (kept, error)
+    }
+
+    /// Takes the open files; opens them first where they are not, or not those on disk any more.
+    fn open(&mut self, dir: &Path, unit: &UnitId, now: u64) -> io::Result<OpenLog> {
+        // A clock that was set back looks like a long time.
+        let is_due = now.wrapping_sub(self.checked_at) >= CHECK_INTERVAL;
+        if is_due {
+            self.checked_at = now;
+        }
+        match self.files.take() {
+            Some(files) if !(is_due && files.is_stale()) => Ok(files),
+            Some(_) | None => OpenLog::open(dir, unit),
+        }
     }
 }
 
@@ -235,19 +206,13 @@ struct OpenLog {
     index_end: u64,
 }
 
-/// How much of a block the disk took.
-struct Written {
-    offset: u64,
-    length: u64,
-    error: Option<io::Error>,
-}
-
 impl OpenLog {
-    fn open(dir: &Path, log_path: &Path, index_path: &Path) -> io::Result<Self> {
+    fn open(dir: &Path, unit: &UnitId) -> io::Result<Self> {
         create_private_dir(dir)?;
-        let log = open_private_append(log_path)?;
+        let log = open_private_append(&log_path(dir, unit))?;
         let mut options = File::options();
-        let mut index = open_private(index_path, options.read(true).append(true).create(true))?;
+        options.read(true).append(true).create(true);
+        let mut index = open_private(&index_path(dir, unit), &mut options)?;
         let end = index::recover(&log, &mut index)?;
         let index_end = index.metadata()?.len();
         Ok(Self {
@@ -267,40 +232,29 @@ impl OpenLog {
         differs(&self.log, self.end) || differs(&self.index, self.index_end)
     }
 
-    /// Writes the bytes, then the record: a reader that sees the record finds its bytes. On an
-    /// error whole lines that were written stay, and the rest is taken back, so that the files
-    /// agree again.
-    fn append(&mut self, mut record: Record, bytes: &[u8]) -> io::Result<Written> {
-        let offset = self.end;
-        let (written, error) = write_as_much_as_possible(&mut self.log, bytes);
-        let mut kept = written;
-        if let Some(error) = &error {
-            kept = memrchr(b'\n', &bytes[..written]).map_or(0, |at| at + 1);
+    /// Writes the bytes, then the record: a reader that sees the record finds its bytes. Returns
+    /// how much was kept: on an error whole lines that were written stay, and the rest is taken
+    /// back. What cannot be taken back is recovered when the log is opened anew.
+    fn append(&mut self, mut record: Record, bytes: &[u8]) -> (usize, Option<io::Error>) {
+        let (mut kept, mut error) = write_as_much_as_possible(&mut self.log, bytes);
+        if error.is_some() {
+            kept = memrchr(b'\n', &bytes[..kept]).map_or(0, |at| at + 1);
             record.is_partial = false;
-            if kept < written && self.log.set_len(offset + kept as u64).is_err() {
-                // What could not be taken back is recovered when the log is opened anew.
-                return Err(io::Error::new(error.kind(), error.to_string()));
-            }
+            let _ = self.log.set_len(self.end + kept as u64);
         }
         if kept > 0 {
             record.length = kept as u64;
-            let (length, failure) = write_as_much_as_possible(&mut self.index, &record.encode());
-            if let Some(failure) = failure {
-                // Here too: opening anew mends what these do not.
-                if length > 0 {
-                    let _ = self.index.set_len(self.index_end);
-                }
-                let _ = self.log.set_len(offset);
-                return Err(failure);
+            let (_, failure) = write_as_much_as_possible(&mut self.index, &record.encode());
+            if failure.is_some() {
+                let _ = self.index.set_len(self.index_end);
+                let _ = self.log.set_len(self.end);
+                (kept, error) = (0, failure);
+            } else {
+                self.index_end += RECORD_LENGTH as u64;
             }
-            self.index_end += RECORD_LENGTH as u64;
         }
-        self.end = offset + kept as u64;
-        Ok(Written {
-            offset,
-            length: kept as u64,
-            error,
-        })
+        self.end += kept as u64;
+        (kept, error)
     }
 }
 
@@ -329,14 +283,14 @@ struct Losses {
 }
 
 impl Losses {
-    fn note(&mut self, unit: &UnitId, loss: &Loss) {
+    fn note(&mut self, unit: &UnitId, bytes: u64, error: &io::Error) {
         self.unit = match self.unit.take() {
             None if self.bytes == 0 => Some(unit.clone()),
             Some(same) if same == *unit => Some(same),
             None | Some(_) => None,
         };
-        self.bytes = self.bytes.saturating_add(loss.bytes);
-        self.error = loss.error.to_string();
+        self.bytes += bytes;
+        self.error = error.to_string();
     }
 
     fn due(&mut self, now: u64) -> Option<Notice> {

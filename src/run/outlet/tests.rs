@@ -13,26 +13,16 @@ fn unit(replica: u32) -> UnitId {
     }
 }
 
-fn block(replica: u32, attempt: u32, text: &str) -> LogBlock {
-    LogBlock {
-        unit: unit(replica),
-        stream: LogStream::Stderr,
-        time: 0,
-        attempt,
-        offset: 0,
-        bytes: text.to_owned().into(),
-        is_partial: !text.ends_with('\n'),
-    }
-}
-
 /// An outlet for two replicas with the ports 8001 and 8002, and where its findings go.
-fn outlet() -> (Outlet<Nobody>, mpsc::UnboundedReceiver<Finding>) {
+fn outlet() -> (Outlet, mpsc::UnboundedReceiver<Finding>) {
     let (finding_tx, finding_rx) = mpsc::unbounded_channel();
     let ports = vec![(unit(1), vec![8001]), (unit(2), vec![8002])];
-    let (log_tx, _) = broadcast::channel(1);
     let (event_tx, _) = broadcast::channel(1);
-    let outlet = Outlet::new(Nobody, log_tx, event_tx, ports, finding_tx);
-    (outlet, finding_rx)
+    (Outlet::new(event_tx, ports, finding_tx), finding_rx)
+}
+
+fn print(outlet: &mut Outlet, replica: u32, attempt: u32, text: &str) {
+    outlet.look(&unit(replica), attempt, text.as_bytes());
 }
 
 fn complaint(replica: u32, attempt: u32, line: &str) -> Finding {
@@ -77,11 +67,8 @@ fn finds_the_url_of_the_port_and_no_other() {
 #[test]
 fn each_replica_is_searched_for_its_own_port() {
     let (mut outlet, mut finding_rx) = outlet();
-    outlet.send(block(
-        2,
-        1,
-        "http://localhost:8001/ http://localhost:8002/\n",
-    ));
+    let both = "http://localhost:8001/ http://localhost:8002/\n";
+    print(&mut outlet, 2, 1, both);
     let url = "http://localhost:8002/".to_owned();
     let expected = Finding::Url {
         unit: unit(2),
@@ -95,12 +82,17 @@ fn each_replica_is_searched_for_its_own_port() {
 #[test]
 fn an_attempt_complains_once_and_the_next_one_again() {
     let (mut outlet, mut finding_rx) = outlet();
-    outlet.send(block(1, 1, &format!("starting\n{IN_USE}\n{IN_USE}\n")));
-    outlet.send(block(1, 1, IN_USE));
-    outlet.send(block(1, 2, IN_USE));
+    print(
+        &mut outlet,
+        1,
+        1,
+        &format!("starting\n{IN_USE}\n{IN_USE}\n"),
+    );
+    print(&mut outlet, 1, 1, IN_USE);
+    print(&mut outlet, 1, 2, IN_USE);
     // What is left of an older attempt says nothing about the present one.
-    outlet.send(block(1, 1, IN_USE));
-    outlet.send(block(2, 1, IN_USE));
+    print(&mut outlet, 1, 1, IN_USE);
+    print(&mut outlet, 2, 1, IN_USE);
     assert_eq!(finding_rx.try_recv(), Ok(complaint(1, 1, IN_USE)));
     assert_eq!(finding_rx.try_recv(), Ok(complaint(1, 2, IN_USE)));
     assert_eq!(finding_rx.try_recv(), Ok(complaint(2, 1, IN_USE)));
@@ -108,30 +100,28 @@ fn an_attempt_complains_once_and_the_next_one_again() {
 }
 
 #[test]
-fn output_is_wanted_while_there_is_something_to_look_for() {
+fn only_the_start_of_an_attempt_is_searched() {
     let (mut outlet, mut finding_rx) = outlet();
-    let noise = "x".repeat(64 * 1024) + "\n";
-    assert!(outlet.wants(&unit(1), 1));
-    for _ in 0..4 {
-        assert!(outlet.wants(&unit(1), 1));
-        outlet.send(block(1, 1, &noise));
-    }
-    assert!(!outlet.wants(&unit(1), 1), "the start is over");
-    outlet.send(block(1, 1, IN_USE));
+    // A line end every 64 bytes, and a complaint just before and just after the limit.
+    let noise = ("x".repeat(63) + "\n").repeat(SEARCH_LIMIT / 64 - 1);
+    print(&mut outlet, 1, 1, &noise);
+    print(&mut outlet, 1, 1, &format!("{IN_USE}\n"));
+    assert_eq!(finding_rx.try_recv(), Ok(complaint(1, 1, IN_USE)));
+    print(&mut outlet, 1, 2, &noise);
+    print(&mut outlet, 1, 2, &noise);
+    print(&mut outlet, 1, 2, IN_USE);
     assert!(finding_rx.try_recv().is_err(), "too late");
-    assert!(outlet.wants(&unit(1), 2), "another attempt, another start");
-    outlet.send(block(1, 2, &format!("http://localhost:8001/\n{IN_USE}\n")));
-    assert!(!outlet.wants(&unit(1), 2), "everything was found");
-    assert!(outlet.wants(&unit(1), 3));
-    assert!(!outlet.wants(&unit(1), 1), "an older attempt");
-    assert!(!outlet.wants(&unit(3), 1), "a unit without ports");
+    print(&mut outlet, 1, 3, &(noise.repeat(2) + IN_USE));
+    assert!(finding_rx.try_recv().is_err(), "too late in one block");
+    print(&mut outlet, 3, 1, IN_USE);
+    assert!(finding_rx.try_recv().is_err(), "a unit without ports");
 }
 
 #[tokio::test]
 async fn a_complaint_is_known_before_the_drain_is_answered() {
     let directory = tempfile::tempdir().unwrap();
     let (outlet, mut finding_rx) = outlet();
-    let (handle, pump) = Pump::new(directory.path().into(), 1, outlet).unwrap();
+    let (handle, _, pump) = Pump::new(directory.path().into(), 1, outlet).unwrap();
     let test = async {
         let (read_end, write_end) = pipe_pair(1).unwrap();
         handle.register(read_end, unit(2), LogStream::Stderr, 1);

@@ -16,7 +16,7 @@ use crate::run::control::{Controller, StackSnapshot};
 use crate::run::instance::Instance;
 use crate::run::launch::Seat;
 use crate::run::lease::LeaseFile;
-use crate::run::logs::{LogSink, Pump};
+use crate::run::logs::Pump;
 use crate::run::outlet::Outlet;
 use crate::run::process::Spawner;
 use crate::run::unit::Unit;
@@ -25,7 +25,7 @@ use crate::support::clock::unix_millis;
 use crate::support::name::UnitId;
 
 /// What a supervisor is made of.
-pub struct Parts<S> {
+pub struct Parts {
     /// What to run.
     pub plan: Plan,
     /// The sockets that keep its ports.
@@ -44,20 +44,17 @@ pub struct Parts<S> {
     pub options: Options,
     /// The random id of this supervisor.
     pub run: u64,
-    /// Who looks at the output, besides the files and subscribers.
-    pub viewer: S,
     /// The soft and hard limit of open files for services.
     pub file_limit: (u64, u64),
 }
 
-/// How many events and blocks of output a slow subscriber may lag behind.
+/// How many events a slow subscriber may lag behind.
 const EVENT_BACKLOG: usize = 4096;
-const LOG_BACKLOG: usize = 1024;
 
 impl Supervisor {
     /// Prepares a supervisor, its log pump running beside it. Must be called on the thread of a
     /// current-thread runtime, within a `LocalSet`.
-    pub fn new<S: LogSink + 'static>(parts: Parts<S>) -> io::Result<(Self, Controller)> {
+    pub fn new(parts: Parts) -> io::Result<(Self, Controller)> {
         let Parts {
             plan,
             mut holds,
@@ -68,11 +65,9 @@ impl Supervisor {
             seat,
             options,
             run,
-            viewer,
             file_limit,
         } = parts;
         let (event_tx, _) = broadcast::channel(EVENT_BACKLOG);
-        let (log_tx, _) = broadcast::channel(LOG_BACKLOG);
         let (request_tx, request_rx) = mpsc::unbounded_channel();
         let (ended_tx, ended_rx) = mpsc::unbounded_channel();
         let (answer_tx, answer_rx) = mpsc::unbounded_channel();
@@ -89,14 +84,8 @@ impl Supervisor {
                 )
             })
             .collect();
-        let outlet = Outlet::new(
-            viewer,
-            log_tx.clone(),
-            event_tx.clone(),
-            with_ports,
-            finding_tx,
-        );
-        let (pump, task) = Pump::new(instance.log_dir(), run, outlet)?;
+        let outlet = Outlet::new(event_tx.clone(), with_ports, finding_tx);
+        let (pump, feed, task) = Pump::new(instance.log_dir(), run, outlet)?;
         let pump_task = tokio::task::spawn_local(task.run());
 
         let mut leases = LeaseFile::create(&instance.lease_path())?;
@@ -141,7 +130,7 @@ impl Supervisor {
         let controller = Controller {
             request_tx,
             event_tx: event_tx.clone(),
-            log_tx,
+            feed,
             log_dir: instance.log_dir(),
         };
         let supervisor = Self {

@@ -94,7 +94,6 @@ fn start(options: PrinterOptions, streams: [Box<dyn Write + Send>; 2]) -> Printe
 
 fn block(service: &str, text: impl Into<bytes::Bytes>) -> LogBlock {
     LogBlock {
-        offset: 0,
         unit: unit(service),
         stream: LogStream::Stdout,
         time: 0,

@@ -13,7 +13,6 @@ const PIPE: LogStyle = LogStyle {
 fn block(service: &str, bytes: impl Into<Bytes>) -> LogBlock {
     let bytes = bytes.into();
     LogBlock {
-        offset: 0,
         unit: unit(service),
         stream: LogStream::Stdout,
         time: 1_795_000_000_123_456_789,

@@ -10,7 +10,6 @@ fn block(service: &str, lines: usize) -> LogBlock {
     let mut bytes = vec![b'x'; 1_000];
     bytes[1_000 - lines..].fill(b'\n');
     LogBlock {
-        offset: 0,
         unit: unit(service),
         stream: LogStream::Stdout,
         time: 0,

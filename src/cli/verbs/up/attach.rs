@@ -1,5 +1,6 @@
 //! `up` where the stack runs already: start what is missing, then stay and watch, or not.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -7,16 +8,15 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::detached::{Waiting, follow, target};
 use super::show::Failures;
 use super::warn;
-use crate::api::client::{BlockingClient, Client, ClientError};
-use crate::api::frame::Frame;
+use crate::api::client::{BlockingClient, Client, ClientError, LogFollower, Start};
 use crate::api::messages::{Update, code};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Ready, Stop};
-use crate::cli::printer::{Delivery, Printer};
+use crate::cli::printer::Printer;
+use crate::cli::viewer::show;
 use crate::plan::Draft;
 use crate::run::control::{Command, StackSnapshot};
-use crate::run::logs::LogBlock;
 use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
 use crate::support::name::{ServiceName, UnitId};
 use crate::support::text;
@@ -100,7 +100,15 @@ pub(super) fn join(
             // Before it is said that this is attached, Ctrl-C must stop the stack.
             let strokes = Strokes::listen()?;
             printer.line_err("the stack is running already; attached to it");
-            watch(client, &printer, failures, strokes, args).await
+            watch(
+                client,
+                &printer,
+                instance.log_dir(),
+                failures,
+                strokes,
+                args,
+            )
+            .await
         })
     };
     printer.finish();
@@ -167,7 +175,6 @@ fn has_gone(error: &ClientError) -> bool {
         | ClientError::Version { .. }
         | ClientError::ForeignServer { .. }
         | ClientError::Protocol(_)
-        | ClientError::Frame(_)
         | ClientError::Io(_) => false,
     }
 }
@@ -191,12 +198,13 @@ fn wanted(stack: &StackSnapshot, args: &UpArgs) -> Vec<ServiceName> {
 async fn watch(
     client: &Client,
     printer: &Printer,
+    log_dir: PathBuf,
     mut failures: Failures,
     mut strokes: Strokes,
     args: &UpArgs,
 ) -> Result<ExitCode, Stop> {
     let mut events = client.events().await?;
-    let mut logs = client.logs(&[]).await?;
+    let mut logs = LogFollower::open(client, log_dir, &[], Start::Now).await?;
     let mut ended_by = None;
     let mut has_failed = false;
     let mut is_ended = false;
@@ -227,12 +235,8 @@ async fn watch(
                 Ok(Some(Update::Lagged { .. })) => {}
                 Ok(None) | Err(_) => is_open = false,
             },
-            frame = logs.next(), if has_logs => match frame {
-                Ok(Some(Frame::Block(block))) => print(printer, block).await,
-                Ok(Some(Frame::Lagged { missed })) => {
-                    printer.line_err(format!("… {missed} blocks of output not shown: this terminal was too slow"));
-                }
-                Ok(Some(Frame::Start { .. })) => {}
+            piece = logs.next(), if has_logs => match piece {
+                Ok(Some(piece)) => show(printer, piece).await,
                 Ok(None) | Err(_) => has_logs = false,
             },
             number = strokes.next() => {
@@ -248,12 +252,8 @@ async fn watch(
             }
         }
     }
-    while has_logs {
-        match logs.next().await {
-            Ok(Some(Frame::Block(block))) => print(printer, block).await,
-            Ok(Some(Frame::Start { .. } | Frame::Lagged { .. })) => {}
-            Ok(None) | Err(_) => has_logs = false,
-        }
+    while let Ok(Some(piece)) = logs.next().await {
+        show(printer, piece).await;
     }
     if !is_ended {
         return Err(Stop::new(
@@ -276,14 +276,6 @@ fn see(service: ServiceSnapshot, printer: &Printer, failures: &mut Failures) {
     printer.event(&event);
     if is_failed && let Event::Service(service) = &event {
         failures.show(printer, service);
-    }
-}
-
-/// Prints a block, waiting for room as long as that has a point.
-pub(crate) async fn print(printer: &Printer, mut block: LogBlock) {
-    while let Delivery::Full(again) = printer.logs(block) {
-        block = again;
-        printer.room().await;
     }
 }
 

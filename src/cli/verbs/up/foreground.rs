@@ -11,19 +11,18 @@ use tokio::task::LocalSet;
 use super::note::Note;
 use super::prepare::Prepared;
 use super::show;
+use crate::api::client::Client;
 use crate::api::{server, socket};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Stop};
 use crate::cli::logging;
 use crate::cli::printer::Printer;
-use crate::cli::viewer::Viewer;
+use crate::cli::viewer::show_run;
 use crate::plan::model::UnitPlan;
 use crate::ports::original_soft_limit;
-use crate::run::Nobody;
 use crate::run::instance::Holder;
 use crate::run::launch::Seat;
-use crate::run::logs::LogSink;
 use crate::run::snapshot::{Event, Exit};
 use crate::run::supervisor::{Options, Outcome, Parts, Supervisor};
 use crate::support::name::{ServiceName, UnitId};
@@ -49,7 +48,7 @@ pub(super) fn supervise(
             is_noted,
             ..prepared
         };
-        return local.block_on(&runtime, run(prepared, seat, options, Nobody, None));
+        return local.block_on(&runtime, run(prepared, seat, options, None));
     }
     let units: Vec<UnitId> = prepared.plan.units.iter().map(UnitPlan::name).collect();
     let mut printing = invocation.printer_options(&units);
@@ -62,10 +61,9 @@ pub(super) fn supervise(
     for message in &prepared.messages {
         printer.message(message);
     }
-    let viewer = Viewer::new(Arc::clone(&printer));
     let code = local.block_on(
         &runtime,
-        run(prepared, seat, options, viewer, Some(Arc::clone(&printer))),
+        run(prepared, seat, options, Some(Arc::clone(&printer))),
     );
     printer.finish();
     code
@@ -86,11 +84,10 @@ fn note(prepared: &Prepared) -> Note {
     Note::new(&prepared.ledger, &prepared.owner, &prepared.plan)
 }
 
-async fn run<S: LogSink + 'static>(
+async fn run(
     prepared: Prepared,
     seat: Seat,
     options: Options,
-    viewer: S,
     printer: Option<Arc<Printer>>,
 ) -> Result<ExitCode, Stop> {
     let noting =
@@ -128,7 +125,6 @@ async fn run<S: LogSink + 'static>(
         seat,
         options,
         run,
-        viewer,
         file_limit: (original_soft_limit().unwrap_or(soft), hard),
     })?;
     let own_pid = nix::unistd::getpid().as_raw();
@@ -145,6 +141,10 @@ async fn run<S: LogSink + 'static>(
     let serving = tokio::task::spawn_local(server::serve(listener, controller.clone(), async {
         drop(end_rx.await);
     }));
+    let output = printer.clone().map(|printer| {
+        let client = Client::new(path.clone());
+        tokio::task::spawn_local(show_run(printer, client, log_dir.clone(), run))
+    });
     // From here on, before anything can happen, nothing is missed.
     let event_rx = controller.event_tx.subscribe();
     let showing = match printer {
@@ -166,6 +166,9 @@ async fn run<S: LogSink + 'static>(
     drop(end_tx);
     drop(showing.await);
     drop(serving.await);
+    if let Some(output) = output {
+        drop(output.await);
+    }
     // Ours to remove: the lock is still held.
     drop(socket::remove(&path));
     drop(lock);

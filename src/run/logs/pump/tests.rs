@@ -9,9 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, spawn};
 
-use super::super::intake::LINE_CAP;
+use super::super::intake::{LINE_CAP, READ_LENGTH};
 use super::super::testing::{TestSink, noise, records, unit, with_pump};
-use super::super::{Runs, history, pipe_pair};
+use super::super::{Followed, LogNews, LogReader, Start, pipe_pair};
 use crate::run::snapshot::LogStream::{self, Stderr, Stdout};
 use crate::support::testing::alone_async;
 
@@ -53,15 +53,16 @@ async fn assert_survives(bytes: Vec<u8>) -> TestSink {
     .await;
     assert!(log(dir.path(), "api") == bytes, "the file differs");
     let blocks = sink.blocks();
-    let sent: Vec<u8> = blocks.iter().flat_map(|b| b.bytes.to_vec()).collect();
+    let sent: Vec<u8> = blocks.iter().flat_map(|b| b.bytes.clone()).collect();
     assert!(sent == bytes, "the blocks differ");
     let records = records(dir.path(), "api");
     assert_eq!(records.len(), blocks.len());
+    let mut end = 0;
     for (record, block) in records.iter().zip(&blocks) {
-        assert_eq!(record.offset, block.offset);
+        assert_eq!(record.offset, end);
         assert_eq!(record.length, block.bytes.len() as u64);
-        assert_eq!(record.is_partial, block.is_partial);
-        assert_eq!(block.is_partial, !block.bytes.ends_with(b"\n"));
+        assert_eq!(record.is_partial, block.is_partial());
+        end = record.end();
     }
     sink
 }
@@ -83,7 +84,7 @@ async fn any_bytes_arrive_as_they_are() {
 async fn a_huge_line_goes_through_in_parts_of_bounded_size() {
     let sink = assert_survives(vec![b'x'; 20 * 1024 * 1024]).await;
     let longest = sink.blocks().iter().map(|b| b.bytes.len()).max();
-    assert!(longest.unwrap() <= 64 * 1024 + LINE_CAP);
+    assert!(longest.unwrap() <= READ_LENGTH + LINE_CAP);
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn what_was_printed_before_a_drain_is_in_the_file_after_it() {
             assert!(!handle.drain(unit("api"), 1).await.is_leaky);
             assert_eq!(log(dir.path(), "api"), b"one\ntwo\nthr");
             assert_eq!(sink.blocks().len(), 2);
-            assert!(sink.blocks()[1].is_partial);
+            assert!(sink.blocks()[1].is_partial());
         })
         .await;
     });
@@ -179,10 +180,10 @@ async fn an_unfinished_line_is_shown_after_a_tenth_of_a_second() {
         sink.wait_for(|blocks| blocks.len() == 1).await;
         let waited = start.elapsed().as_millis();
         assert!((100..=102).contains(&waited), "{waited} ms");
-        assert!(sink.blocks()[0].is_partial);
+        assert!(sink.blocks()[0].is_partial());
         out.write_all(b"hunter2\n").unwrap();
         sink.wait_for(|blocks| blocks.len() == 2).await;
-        assert!(!sink.blocks()[1].is_partial);
+        assert!(!sink.blocks()[1].is_partial());
         assert_eq!(start.elapsed().as_millis(), waited, "a whole line waited");
     })
     .await;
@@ -205,8 +206,8 @@ async fn a_line_whose_end_comes_in_time_stays_whole() {
         sink.wait_for(|blocks| blocks.len() == 2).await;
     })
     .await;
-    assert_eq!(sink.blocks()[0].bytes, "first\n");
-    assert_eq!(sink.blocks()[1].bytes, "half a line\n");
+    assert_eq!(sink.blocks()[0].bytes, b"first\n");
+    assert_eq!(sink.blocks()[1].bytes, b"half a line\n");
 }
 
 #[test]
@@ -268,32 +269,6 @@ async fn a_flood_starves_neither_other_services_nor_the_supervisor() {
     .await;
 }
 
-#[tokio::test]
-async fn a_full_sink_stops_reading_but_neither_the_file_nor_a_drain() {
-    let dir = tempfile::tempdir().unwrap();
-    let sink = TestSink::default();
-    sink.set_full(true);
-    with_pump(dir.path(), sink.clone(), async |handle| {
-        let mut out = pipe(&handle, "api", Stdout, 1);
-        out.write_all(b"one\n").unwrap();
-        sink.wait_for(|blocks| blocks.len() == 1).await;
-        assert_eq!(log(dir.path(), "api"), b"one\n");
-        out.write_all(b"two\n").unwrap();
-        // Messages are answered meanwhile, and what is not drained stays in the pipe.
-        handle.drain(unit("other"), 1).await;
-        assert_eq!(sink.blocks().len(), 1);
-        handle.drain(unit("api"), 1).await;
-        assert_eq!(sink.blocks().len(), 2);
-        out.write_all(b"three\n").unwrap();
-        handle.drain(unit("other"), 1).await;
-        assert_eq!(sink.blocks().len(), 2);
-        sink.set_full(false);
-        sink.wait_for(|blocks| blocks.len() == 3).await;
-    })
-    .await;
-    assert_eq!(log(dir.path(), "api"), b"one\ntwo\nthree\n");
-}
-
 #[test]
 fn closing_logs_what_is_there_and_closes_the_pipe() {
     alone_async(async {
@@ -346,26 +321,63 @@ fn a_terminal_is_read_to_its_hangup() {
 }
 
 #[tokio::test]
-async fn a_follower_that_subscribes_first_misses_and_repeats_nothing() {
+async fn a_reader_that_hears_the_feed_misses_and_repeats_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let sink = TestSink::default();
     let bytes = noise(5_000_000);
+    let (handle, feed, pump) = Pump::new(dir.path().into(), 1, TestSink::default()).unwrap();
     let mut shown = Vec::new();
-    with_pump(dir.path(), sink.clone(), async |handle| {
+    let read = async {
         let writer = write_in_pieces(pipe(&handle, "api", Stdout, 1), bytes.clone());
-        sink.wait_for_bytes("api", 1_000_000).await;
-        let past = history(dir.path(), &[unit("api")], None, Runs::Last).unwrap();
-        let end = past.end_offset(&unit("api"));
-        for item in past {
-            shown.extend_from_slice(&item.unwrap().block.bytes);
+        let mut viewer = feed.viewer();
+        assert!(viewer.changed().await);
+        let news = viewer.news(|_| true);
+        let start = Start::Run(1);
+        let mut reader = LogReader::open(dir.path().into(), &[], start, Some(news)).unwrap();
+        loop {
+            while let Some(piece) = reader.next_piece().unwrap() {
+                match piece {
+                    Followed::Block(block) => shown.extend_from_slice(&block.bytes),
+                    Followed::Lost { .. } => panic!("{piece:?}"),
+                }
+            }
+            if shown.len() == bytes.len() {
+                break;
+            }
+            assert!(viewer.changed().await);
+            for news in viewer.news(|_| true) {
+                reader.hear(news).unwrap();
+            }
         }
-        assert_eq!(shown.len() as u64, end);
-        sink.wait_for_bytes("api", bytes.len()).await;
-        let blocks = sink.blocks();
-        let unseen = blocks.iter().filter(|block| block.offset >= end);
-        unseen.for_each(|block| shown.extend_from_slice(&block.bytes));
         writer.join().unwrap();
-    })
-    .await;
+        drop(handle);
+    };
+    tokio::join!(read, pump.run());
     assert!(shown == bytes);
+}
+
+#[tokio::test]
+async fn what_no_file_takes_is_handed_to_viewers() {
+    let dir = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/dev/full", dir.path().join("api.log")).unwrap();
+    let (handle, feed, pump) = Pump::new(dir.path().into(), 1, TestSink::default()).unwrap();
+    let watch = async {
+        let mut viewer = feed.viewer();
+        let mut out = pipe(&handle, "api", Stdout, 7);
+        drop(handle);
+        out.write_all(b"last words\n").unwrap();
+        assert!(viewer.changed().await);
+        let news = viewer.news(|_| true);
+        let [
+            LogNews::Unwritten { position, block },
+            LogNews::Grown { .. },
+        ] = &news[..]
+        else {
+            panic!("{news:?}")
+        };
+        assert_eq!((position.offset, block.attempt), (0, 7));
+        assert_eq!(block.bytes, "last words\n");
+        drop(out);
+        assert!(!viewer.changed().await);
+    };
+    tokio::join!(watch, pump.run());
 }

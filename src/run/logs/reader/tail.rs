@@ -10,7 +10,7 @@ use std::io;
 use memchr::memrchr;
 
 use super::super::index::Record;
-use super::unit_log::{Position, UnitLog};
+use super::unit_log::{Place, UnitLog};
 use crate::run::snapshot::LogStream;
 
 /// How far back an attempt's blocks are looked for. Only a unit that floods the log while an
@@ -67,14 +67,13 @@ pub(super) fn select(
     start: u64,
     scope: Scope,
     lines: usize,
-) -> io::Result<(VecDeque<(Position, usize)>, Position)> {
+) -> io::Result<(VecDeque<(Place, usize)>, Place)> {
     let mut heads = VecDeque::new();
-    let mut from = Position::record(log.count());
+    let mut from = Place::record(log.count());
     let mut at = from;
     let mut missing = lines;
     // The streams of which the first line found so far began in an earlier block.
     let mut open: Vec<StreamKey> = Vec::new();
-    let mut bytes = Vec::new();
     while missing > 0 || !open.is_empty() {
         let Some(before) = log.before(at, start)? else {
             break;
@@ -87,7 +86,7 @@ pub(super) fn select(
         let was_open = open.contains(&key);
         let was_missing = missing > 0;
         if was_open || was_missing {
-            log.read(&record, &mut bytes)?;
+            let bytes = log.read(&record, 0)?;
             let first = first_kept(&bytes, was_open, &mut missing);
             open.retain(|other| *other != key);
             if first == 0 && record.continues {
@@ -110,7 +109,7 @@ pub(super) fn select(
 /// The first byte of a block that belongs to the last lines, of which `missing` are still to be
 /// found. `goes_on` says that the block's last, unfinished line has been found already by its later
 /// parts.
-fn first_kept(bytes: &[u8], goes_on: bool, missing: &mut usize) -> usize {
+pub(super) fn first_kept(bytes: &[u8], goes_on: bool, missing: &mut usize) -> usize {
     let line_start = |end: usize| memrchr(b'\n', &bytes[..end]).map_or(0, |at| at + 1);
     let mut first = bytes.len();
     if bytes.last().is_some_and(|last| *last != b'\n') {

@@ -5,25 +5,45 @@ use proptest::prelude::*;
 use super::super::testing::{info, replica, unit};
 use super::super::writer::{BlockInfo, LogFiles, log_path};
 use super::unit_log::PIECE_LENGTH;
+use crate::run::logs::Position;
 use crate::run::snapshot::LogStream;
 
+/// A reader of the last run, of all of it or its last lines.
+fn open(dir: &Path, services: &[&str], tail: Option<usize>) -> LogReader {
+    let services: Vec<_> = services.iter().map(|name| unit(name).service).collect();
+    LogReader::open(dir.into(), &services, Start::LastRun { tail }, None).unwrap()
+}
+
+fn pieces(reader: &mut LogReader) -> Vec<Followed> {
+    std::iter::from_fn(|| reader.next_piece().unwrap()).collect()
+}
+
+fn blocks(reader: &mut LogReader) -> Vec<LogBlock> {
+    let block = |piece| match piece {
+        Followed::Block(block) => block,
+        Followed::Lost { .. } => panic!("{piece:?}"),
+    };
+    pieces(reader).into_iter().map(block).collect()
+}
+
 /// The blocks as `unit: text`.
-fn shown(history: History) -> Vec<String> {
-    history
-        .map(|item| {
-            let block = item.unwrap().block;
-            format!(
-                "{}: {}",
-                block.unit.label(1),
-                String::from_utf8_lossy(&block.bytes)
-            )
+fn shown(mut reader: LogReader) -> Vec<String> {
+    blocks(&mut reader)
+        .iter()
+        .map(|block| {
+            let text = String::from_utf8_lossy(&block.bytes);
+            format!("{}: {text}", block.unit.label(1))
         })
         .collect()
 }
 
-fn text(history: History) -> String {
-    let blocks = history.map(|item| item.unwrap().block.bytes.to_vec());
-    String::from_utf8(blocks.collect::<Vec<_>>().concat()).unwrap()
+fn text(reader: &mut LogReader) -> String {
+    let blocks = blocks(reader);
+    let bytes: Vec<u8> = blocks
+        .iter()
+        .flat_map(|block| block.bytes.to_vec())
+        .collect();
+    String::from_utf8(bytes).unwrap()
 }
 
 #[test]
@@ -42,9 +62,8 @@ fn units_are_merged_in_the_order_of_time() {
     for (name, time, text) in blocks {
         files.append(&unit(name), info(time), text.as_bytes());
     }
-    let all = shown(history(dir, &[], None, Runs::Last).unwrap());
     assert_eq!(
-        all,
+        shown(open(dir, &[], None)),
         [
             "web: w1\n",
             "api: a1\n",
@@ -53,11 +72,8 @@ fn units_are_merged_in_the_order_of_time() {
             "api: a2\n"
         ]
     );
-    let one = [unit("api"), unit("silent")];
-    let history = history(dir, &one, None, Runs::Last).unwrap();
-    assert_eq!(history.end_offset(&unit("api")), 6);
-    assert_eq!(history.end_offset(&unit("silent")), 0);
-    assert_eq!(shown(history), ["api: a1\n", "api: a2\n"]);
+    let some = open(dir, &["api", "silent"], None);
+    assert_eq!(shown(some), ["api: a1\n", "api: a2\n"]);
 }
 
 #[test]
@@ -85,8 +101,6 @@ fn each_replica_has_a_log_of_its_own() {
         fs_err::write(dir.join(name), "x\n").unwrap();
     }
     assert_eq!(logged_units(dir).unwrap(), units);
-    let all = history(dir, &units, None, Runs::Last).unwrap();
-    assert_eq!(all.end_offset(&units[1]), 8);
     let expected = [
         "web: one\n",
         "web-2: one\n",
@@ -95,10 +109,10 @@ fn each_replica_has_a_log_of_its_own() {
         "web-2: two\n",
         "web-10: two\n",
     ];
-    assert_eq!(shown(all), expected);
+    assert_eq!(shown(open(dir, &["web"], None)), expected);
     assert_eq!(
-        shown(history(dir, &units[1..2], Some(1), Runs::Last).unwrap()),
-        ["web-2: two\n"]
+        shown(open(dir, &["web"], Some(1))),
+        ["web: two\n", "web-2: two\n", "web-10: two\n"]
     );
 }
 
@@ -111,37 +125,20 @@ fn the_last_run_is_that_of_the_latest_block_of_any_service() {
     first.append(&unit("gone"), info(11), b"removed since\n");
     let mut second = LogFiles::new(dir.into(), 2);
     second.append(&unit("api"), info(20), b"new\n");
-    assert_eq!(
-        shown(history(dir, &[], None, Runs::Last).unwrap()),
-        ["api: new\n"]
-    );
-    assert_eq!(
-        shown(history(dir, &[unit("gone")], None, Runs::Last).unwrap()),
-        [""; 0]
-    );
-    assert_eq!(
-        shown(history(dir, &[], None, Runs::All).unwrap()),
-        ["api: old\n", "gone: removed since\n", "api: new\n"]
-    );
-    assert_eq!(
-        shown(history(dir, &[], Some(1), Runs::All).unwrap()).len(),
-        2
-    );
+    assert_eq!(shown(open(dir, &[], None)), ["api: new\n"]);
+    assert_eq!(shown(open(dir, &["gone"], None)), [""; 0]);
+    let of_run = |run| shown(LogReader::open(dir.into(), &[], Start::Run(run), None).unwrap());
+    // Only the beginning of a run is looked for: what came after it is shown as well.
+    assert_eq!(of_run(2), ["api: new\n"]);
+    assert_eq!(of_run(3), [""; 0]);
 }
 
 #[test]
 fn nothing_is_there_before_the_first_run() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path().join("logs");
-    assert_eq!(
-        shown(history(&dir, &[], None, Runs::Last).unwrap()),
-        [""; 0]
-    );
-    let one = [unit("api")];
-    assert_eq!(
-        shown(history(&dir, &one, Some(5), Runs::All).unwrap()),
-        [""; 0]
-    );
+    assert_eq!(shown(open(&dir, &[], None)), [""; 0]);
+    assert_eq!(shown(open(&dir, &["api"], Some(5))), [""; 0]);
 }
 
 #[test]
@@ -150,17 +147,13 @@ fn a_log_without_an_index_is_shown_in_pieces_of_bounded_size() {
     let dir = directory.path();
     let lines: Vec<String> = (0..100_000).map(|n| format!("line {n}\n")).collect();
     fs_err::write(log_path(dir, &unit("api")), lines.concat()).unwrap();
-    let one = [unit("api")];
-    let all: Vec<_> = history(dir, &one, None, Runs::Last).unwrap().collect();
-    assert!(all.len() > 5);
-    assert!(
-        all.iter()
-            .flatten()
-            .all(|item| item.block.bytes.len() as u64 <= PIECE_LENGTH)
-    );
-    assert!(text(history(dir, &one, None, Runs::Last).unwrap()) == lines.concat());
+    let all = blocks(&mut open(dir, &[], None));
+    assert!(all.len() > 1);
+    let is_bounded = |block: &LogBlock| block.bytes.len() as u64 <= PIECE_LENGTH;
+    assert!(all.iter().all(is_bounded));
+    assert!(text(&mut open(dir, &[], None)) == lines.concat());
     for count in [1, 7, 30_000] {
-        let tail = text(history(dir, &one, Some(count), Runs::Last).unwrap());
+        let tail = text(&mut open(dir, &[], Some(count)));
         assert!(tail == lines[100_000 - count..].concat(), "{count}");
     }
 }
@@ -177,9 +170,7 @@ fn a_torn_record_and_bytes_without_one_are_not_there_yet() {
     };
     append(log_path(dir, &unit("api")), b"two\n");
     append(index_path(dir, &unit("api")), &[7; 30]);
-    let history = history(dir, &[], None, Runs::Last).unwrap();
-    assert_eq!(history.end_offset(&unit("api")), 4);
-    assert_eq!(shown(history), ["api: one\n"]);
+    assert_eq!(shown(open(dir, &[], None)), ["api: one\n"]);
 }
 
 #[test]
@@ -196,17 +187,11 @@ fn a_reader_beside_a_writer_sees_whole_blocks_up_to_its_end() {
             }
         }
     });
-    let mut complete: u64 = 0;
+    let mut complete = 0;
     while !writer.is_finished() || complete == 0 {
-        let history = history(&dir, &[unit("api")], None, Runs::Last).unwrap();
-        let end = history.end_offset(&unit("api"));
-        assert!(end >= complete, "the log shrank");
-        complete = end;
-        let blocks: Vec<_> = history.map(|item| item.unwrap().block).collect();
-        assert_eq!(
-            blocks.iter().map(|b| b.bytes.len() as u64).sum::<u64>(),
-            end
-        );
+        let blocks = blocks(&mut open(&dir, &[], None));
+        assert!(blocks.len() >= complete, "the log shrank");
+        complete = blocks.len();
         for (number, block) in blocks.iter().enumerate() {
             assert!(block.bytes.starts_with(format!("{number}\n").as_bytes()));
         }
@@ -233,7 +218,7 @@ fn a_line_in_parts_counts_once_and_is_shown_whole() {
     add(LogStream::Stdout, true, "ra");
     add(LogStream::Stderr, true, " thing\n");
     add(LogStream::Stdout, true, "tion done\n");
-    let tail = |count| shown(history(dir, &[], Some(count), Runs::Last).unwrap());
+    let tail = |count| shown(open(dir, &[], Some(count)));
     assert_eq!(tail(0), [""; 0]);
     assert_eq!(tail(1), ["api: mig", "api: ra", "api: tion done\n"]);
     assert_eq!(
@@ -249,6 +234,146 @@ fn a_line_in_parts_counts_once_and_is_shown_whole() {
     assert_eq!(tail(3)[1], "api: warning\nbad");
     assert_eq!(tail(4)[0], "api: old\nmig");
     assert_eq!(tail(4), tail(100));
+}
+
+/// The news of a unit's end.
+fn grown(offset: u64) -> LogNews {
+    LogNews::Grown {
+        unit: unit("api"),
+        position: Position::at(offset),
+    }
+}
+
+fn unwritten(offset: u64, text: &'static str) -> LogNews {
+    LogNews::Unwritten {
+        position: Position::at(offset),
+        block: LogBlock {
+            unit: unit("api"),
+            stream: LogStream::Stdout,
+            time: 1,
+            attempt: 1,
+            bytes: text.into(),
+            is_partial: false,
+        },
+    }
+}
+
+#[test]
+fn a_reader_goes_on_with_files_that_grow() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("logs");
+    let mut reader = LogReader::open(dir.clone(), &[], Start::Run(2), Some(Vec::new())).unwrap();
+    let mut files = LogFiles::new(dir.clone(), 2);
+    files.append(&unit("api"), info(1), b"one\n");
+    assert_eq!(text(&mut reader), "", "nobody told");
+    reader.hear(grown(4)).unwrap();
+    assert_eq!(text(&mut reader), "one\n");
+    for number in 0..200 {
+        files.append(&unit("api"), info(number), b"more\n");
+        if number % 7 == 0 {
+            reader.look_at(&unit("api")).unwrap();
+            assert!(text(&mut reader).len().is_multiple_of(5));
+        }
+    }
+    // Emptied by somebody, and begun again by the writer.
+    for name in ["api.log", "api.idx"] {
+        fs_err::write(dir.join(name), "").unwrap();
+    }
+    files.append(&unit("api"), info(10_000_000_000), b"again\n");
+    reader.hear(grown(6)).unwrap();
+    assert_eq!(text(&mut reader), "again\n");
+    fs_err::remove_dir_all(&dir).unwrap();
+    files.append(&unit("api"), info(20_000_000_000), b"anew\n");
+    reader.finish().unwrap();
+    assert_eq!(text(&mut reader), "anew\n");
+}
+
+#[test]
+fn from_now_on_is_without_the_past() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    let mut files = LogFiles::new(dir.into(), 1);
+    files.append(&unit("api"), info(1), b"old\n");
+    let news = Some(vec![unwritten(4, "lost\n"), grown(4)]);
+    let mut reader = LogReader::open(dir.into(), &[], Start::Now, news).unwrap();
+    assert_eq!(text(&mut reader), "");
+    files.append(&unit("api"), info(2), b"new\n");
+    files.append(&unit("web"), info(3), b"hello\n");
+    reader.hear(grown(8)).unwrap();
+    reader.look_at(&unit("web")).unwrap();
+    assert_eq!(text(&mut reader), "new\nhello\n");
+}
+
+/// A log with a gap: what its index takes no more after `one` is lost, until `four`.
+fn gap(dir: &Path) -> LogFiles {
+    let mut files = LogFiles::new(dir.into(), 1);
+    files.append(&unit("api"), info(1), b"one\n");
+    files.close(&unit("api"));
+    let (index, aside) = (dir.join("api.idx"), dir.join("aside"));
+    fs_err::rename(&index, &aside).unwrap();
+    std::os::unix::fs::symlink("/dev/full", &index).unwrap();
+    for text in ["two\n", "three\n"] {
+        assert_eq!(files.append(&unit("api"), info(2), text.as_bytes()).kept, 0);
+    }
+    fs_err::rename(&aside, &index).unwrap();
+    files
+}
+
+#[test]
+fn what_no_file_took_is_shown_at_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    let mut files = gap(dir);
+    let told = || vec![unwritten(4, "two\n"), unwritten(4, "three\n"), grown(4)];
+    let begin = |start| LogReader::open(dir.into(), &[], start, Some(told())).unwrap();
+    let tail = |lines| text(&mut begin(Start::LastRun { tail: Some(lines) }));
+    assert_eq!(tail(0), "");
+    assert_eq!(tail(1), "three\n");
+    assert_eq!(tail(3), "one\ntwo\nthree\n");
+    let mut early = LogReader::open(dir.into(), &[], Start::Run(1), Some(Vec::new())).unwrap();
+    let mut now = begin(Start::Now);
+    files.append(&unit("api"), info(3), b"four\n");
+    // A gap is not passed before it is told what was in it.
+    early.look_at(&unit("api")).unwrap();
+    assert_eq!(text(&mut early), "one\n");
+    for news in told() {
+        early.hear(news).unwrap();
+    }
+    early.hear(grown(9)).unwrap();
+    assert_eq!(text(&mut early), "two\nthree\nfour\n");
+    now.hear(grown(9)).unwrap();
+    assert_eq!(text(&mut now), "four\n");
+    let mut late = begin(Start::Run(1));
+    assert_eq!(text(&mut late), "one\ntwo\nthree\nfour\n");
+    let mut last = begin(Start::LastRun { tail: Some(1) });
+    assert_eq!(text(&mut last), "four\n");
+}
+
+#[test]
+fn what_is_lost_is_counted_at_its_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    gap(dir).append(&unit("api"), info(3), b"four\n");
+    let texts = |pieces: Vec<Followed>| -> Vec<String> {
+        let text = |piece| match piece {
+            Followed::Block(block) => String::from_utf8(block.bytes.to_vec()).unwrap(),
+            Followed::Lost { bytes, .. } => bytes.to_string(),
+        };
+        pieces.into_iter().map(text).collect()
+    };
+    // Without the supervisor that had it.
+    let mut reader = LogReader::open(dir.into(), &[], Start::Run(1), None).unwrap();
+    assert_eq!(texts(pieces(&mut reader)), ["one\n", "10", "four\n"]);
+    // It has forgotten the beginning.
+    let lost = LogNews::Lost {
+        unit: unit("api"),
+        position: Position::at(4),
+        bytes: 4,
+    };
+    let news = vec![lost, unwritten(4, "three\n"), grown(9)];
+    let mut reader = LogReader::open(dir.into(), &[], Start::Run(1), Some(news)).unwrap();
+    let expected = ["one\n", "4", "three\n", "four\n"];
+    assert_eq!(texts(pieces(&mut reader)), expected);
 }
 
 /// The lines of some blocks in the order of their last bytes: the simple way.
@@ -298,9 +423,8 @@ proptest! {
             files.append(&unit("api"), info, text.as_bytes());
             written.push((stream, text.into_bytes()));
         }
-        let tail: Vec<_> = history(dir, &[unit("api")], Some(count), Runs::All)
-            .unwrap()
-            .map(|item| item.unwrap().block)
+        let tail: Vec<_> = super::tests::blocks(&mut open(dir, &[], Some(count)))
+            .into_iter()
             .map(|block| (block.stream, block.bytes.to_vec()))
             .collect();
         let expected = lines_by_end(&written);

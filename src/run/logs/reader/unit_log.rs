@@ -5,8 +5,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+use rustix::buffer::spare_capacity;
 
 use super::super::index::{Index, Record};
 use super::super::writer::{index_path, log_path};
@@ -14,16 +16,16 @@ use crate::run::snapshot::LogStream;
 use crate::support::name::UnitId;
 
 /// The longest piece. Blocks that the pump wrote are shorter, so each of them is one piece.
-pub(super) const PIECE_LENGTH: u64 = 128 * 1024;
+pub(super) const PIECE_LENGTH: u64 = 512 * 1024;
 
 /// The place of a piece: the number of its record, and its own within that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Position {
+pub(super) struct Place {
     record: u64,
     piece: u64,
 }
 
-impl Position {
+impl Place {
     /// The first piece of a record.
     pub(super) fn record(record: u64) -> Self {
         Self { record, piece: 0 }
@@ -46,46 +48,43 @@ enum Records {
 /// One unit's log.
 #[derive(Debug)]
 pub(super) struct UnitLog {
-    unit: UnitId,
     log: File,
     records: Records,
-    end: u64,
 }
 
 impl UnitLog {
-    /// Opens a log; `None` where there is none.
+    /// Opens a log; `None` where there is none, or none yet.
     pub(super) fn open(dir: &Path, unit: &UnitId) -> io::Result<Option<Self>> {
         let Some(log) = open_if_exists(&log_path(dir, unit))? else {
             return Ok(None);
         };
         let records = match open_if_exists(&index_path(dir, unit))? {
             Some(file) => Records::Index(Index::new(file)?),
+            None if log.metadata()?.len() == 0 => return Ok(None),
             None => Records::Alone(whole(&log)?),
         };
-        let mut log = Self {
-            unit: unit.clone(),
-            log,
-            records,
-            end: 0,
-        };
-        log.end = match log.count().checked_sub(1) {
-            Some(last) => log.get(last)?.map_or(0, |record| record.end()),
-            None => 0,
-        };
-        Ok(Some(log))
+        Ok(Some(Self { log, records }))
     }
 
-    /// Whose log it is.
-    pub(super) fn unit(&self) -> &UnitId {
-        &self.unit
+    /// Looks what has been added. `false` where somebody emptied or removed the log meanwhile.
+    pub(super) fn refresh(&mut self, dir: &Path, unit: &UnitId) -> io::Result<bool> {
+        match &mut self.records {
+            Records::Index(index) => {
+                let before = index.count();
+                index.refresh()?;
+                Ok(index.count() >= before && self.log.metadata()?.nlink() > 0)
+            }
+            // A supervisor makes an index, in which the whole log up to then is the first record.
+            Records::Alone(_) => {
+                if let Some(file) = open_if_exists(&index_path(dir, unit))? {
+                    self.records = Records::Index(Index::new(file)?);
+                }
+                Ok(true)
+            }
+        }
     }
 
-    /// Where the last block ended when the log was opened.
-    pub(super) fn end(&self) -> u64 {
-        self.end
-    }
-
-    /// How many records there were when the log was opened.
+    /// How many records there are.
     pub(super) fn count(&self) -> u64 {
         match &self.records {
             Records::Index(index) => index.count(),
@@ -116,15 +115,15 @@ impl UnitLog {
         }
     }
 
-    /// The piece at `position`, as a record of its own; `None` past the end.
-    pub(super) fn piece(&mut self, position: Position) -> io::Result<Option<Record>> {
-        let Some(mut record) = self.get(position.record)? else {
+    /// The piece at `place`, as a record of its own; `None` past the end.
+    pub(super) fn piece(&mut self, place: Place) -> io::Result<Option<Record>> {
+        let Some(mut record) = self.get(place.record)? else {
             return Ok(None);
         };
-        let skipped = position.piece * PIECE_LENGTH;
+        let skipped = place.piece * PIECE_LENGTH;
         record.offset = record.offset.saturating_add(skipped);
         record.length = record.length.saturating_sub(skipped).min(PIECE_LENGTH);
-        if position.piece > 0 {
+        if place.piece > 0 {
             // Whether it really does is seen at the end of the piece before.
             record.continues = true;
             record.dropped = 0;
@@ -133,33 +132,29 @@ impl UnitLog {
     }
 
     /// The piece after this one; past the end after the last.
-    pub(super) fn after(&mut self, position: Position) -> io::Result<Position> {
-        let pieces = self.pieces(position.record)?;
-        Ok(if position.piece + 1 < pieces {
-            Position {
-                record: position.record,
-                piece: position.piece + 1,
+    pub(super) fn after(&mut self, place: Place) -> io::Result<Place> {
+        let pieces = self.pieces(place.record)?;
+        Ok(if place.piece + 1 < pieces {
+            Place {
+                record: place.record,
+                piece: place.piece + 1,
             }
         } else {
-            Position::record(position.record + 1)
+            Place::record(place.record + 1)
         })
     }
 
     /// The piece before this one; `None` at the record `start`.
-    pub(super) fn before(
-        &mut self,
-        position: Position,
-        start: u64,
-    ) -> io::Result<Option<Position>> {
-        if let Some(piece) = position.piece.checked_sub(1) {
-            return Ok(Some(Position { piece, ..position }));
+    pub(super) fn before(&mut self, place: Place, start: u64) -> io::Result<Option<Place>> {
+        if let Some(piece) = place.piece.checked_sub(1) {
+            return Ok(Some(Place { piece, ..place }));
         }
-        if position.record <= start {
+        if place.record <= start {
             return Ok(None);
         }
-        let record = position.record - 1;
+        let record = place.record - 1;
         let piece = self.pieces(record)? - 1;
-        Ok(Some(Position { record, piece }))
+        Ok(Some(Place { record, piece }))
     }
 
     /// How many pieces a record has, at least 1.
@@ -168,22 +163,20 @@ impl UnitLog {
         Ok(length.div_ceil(PIECE_LENGTH).max(1))
     }
 
-    /// Replaces `bytes` by those of a piece; fewer where the log has been cut since.
-    pub(super) fn read(&self, piece: &Record, bytes: &mut Vec<u8>) -> io::Result<()> {
-        let length = piece.length.min(PIECE_LENGTH);
-        bytes.resize(usize::try_from(length).unwrap_or(0), 0);
-        let mut filled = 0;
-        while filled < bytes.len() {
-            let offset = piece.offset + filled as u64;
-            match self.log.read_at(&mut bytes[filled..], offset) {
+    /// The bytes of a piece from its byte `skip` on; fewer where the log has been cut since.
+    pub(super) fn read(&self, piece: &Record, skip: usize) -> io::Result<Vec<u8>> {
+        let length = usize::try_from(piece.length.min(PIECE_LENGTH)).unwrap_or(0);
+        let mut bytes = Vec::with_capacity(length.saturating_sub(skip));
+        while skip + bytes.len() < length {
+            let offset = piece.offset + (skip + bytes.len()) as u64;
+            // Not cleared first, as everything that is printed comes this way.
+            match rustix::io::pread(&self.log, spare_capacity(&mut bytes), offset) {
                 Ok(0) => break,
-                Ok(more) => filled += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
-        bytes.truncate(filled);
-        Ok(())
+        Ok(bytes)
     }
 }
 

@@ -36,7 +36,7 @@ fn a_new_run_appends() {
         let mut files = LogFiles::new(dir.into(), run);
         files.append(&unit("api"), info(run * SECOND), b"hello\n");
         let appended = files.append(&unit("api"), info(run * SECOND + 1), b"again\n");
-        assert_eq!(appended.offset, run * 12 - 6);
+        assert_eq!(appended.end.offset, run * 12);
     }
     assert_eq!(read_log(dir), b"hello\nagain\nhello\nagain\n");
     let places: Vec<_> = records(dir, "api")
@@ -158,9 +158,12 @@ fn a_disk_that_fills_up_within_a_block_keeps_whole_lines() {
         fs_err::write(&ballast, vec![0; 16 * 1024]).unwrap();
         let block = "123456789\n".repeat(1_500).into_bytes();
         let mut files = LogFiles::new(dir.into(), 1);
-        let mut offset = 0;
+        let mut last_end = Position::default();
+        let mut kept = 0;
         for number in 0..10 {
-            offset = files.append(&unit("api"), info(number), &block).offset;
+            let appended = files.append(&unit("api"), info(number), &block);
+            last_end = appended.end;
+            kept += appended.kept;
         }
         let log = read_log(dir);
         let last = *records(dir, "api").last().unwrap();
@@ -170,7 +173,8 @@ fn a_disk_that_fills_up_within_a_block_keeps_whole_lines() {
             !log.len().is_multiple_of(block.len()),
             "the disk was not full within a block"
         );
-        assert_eq!(offset, last.end(), "a lost block begins at the end");
+        assert_eq!(last_end.offset, last.end());
+        assert_eq!(kept, log.len(), "the rest is for viewers");
         fs_err::remove_file(ballast).unwrap();
         files.append(&unit("api"), info(20), b"after\n");
         let resumed = *records(dir, "api").last().unwrap();
@@ -202,18 +206,15 @@ fn a_log_that_somebody_removed_or_emptied_is_begun_again() {
 #[test]
 fn a_clock_that_is_set_back_does_not_silence_the_notices() {
     let mut losses = Losses::default();
-    let loss = || Loss {
-        bytes: 5,
-        error: io::ErrorKind::StorageFull.into(),
-    };
-    losses.note(&unit("api"), &loss());
+    let full = io::ErrorKind::StorageFull.into();
+    losses.note(&unit("api"), 5, &full);
     assert_eq!(
         losses.due(1_000 * SECOND).unwrap().unit(),
         Some(unit("api"))
     );
-    losses.note(&unit("api"), &loss());
-    losses.note(&unit("web"), &loss());
-    losses.note(&unit("api"), &loss());
+    losses.note(&unit("api"), 5, &full);
+    losses.note(&unit("web"), 5, &full);
+    losses.note(&unit("api"), 5, &full);
     let notice = losses.due(900 * SECOND).unwrap();
     assert_eq!(notice.service, None, "about several services");
     assert!(notice.message.starts_with("15 bytes"), "{}", notice.message);

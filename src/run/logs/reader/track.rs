@@ -1,0 +1,228 @@
+//! The way through one unit's output: its file, and at their places the blocks that no file took.
+
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+
+use super::super::index::Record;
+use super::super::{LogBlock, Position};
+use super::Followed;
+use super::tail::{self, Scope, first_kept};
+use super::unit_log::{Place, UnitLog};
+use crate::support::name::UnitId;
+
+/// The way through one unit's output.
+#[derive(Debug)]
+pub(in super::super) struct Track {
+    unit: UnitId,
+    /// `None` while the unit has no log.
+    log: Option<UnitLog>,
+    scope: Scope,
+    /// Blocks to begin with, each from a byte on: where a tail starts within a line's parts.
+    heads: VecDeque<(Place, usize)>,
+    /// From here on everything in scope.
+    next: Place,
+    /// The next block of the file and its first byte, once looked up.
+    record: Option<(Record, usize)>,
+    /// Where the last block of the file ended.
+    reached: u64,
+    /// What no file took.
+    unwritten: VecDeque<(Position, Followed)>,
+    /// How much of that has been returned since the last block of the file, in bytes.
+    covered: u64,
+    /// How far the supervisor has told everything.
+    told: u64,
+    /// Blocks of one unit keep their order even if the clock was set back between them.
+    time: u64,
+    /// Whether it is in the reader's queue.
+    pub(super) is_queued: bool,
+}
+
+impl Track {
+    /// The track of a unit, as if it had no log.
+    pub(in super::super) fn new(unit: UnitId) -> Self {
+        Self {
+            unit,
+            log: None,
+            scope: Scope::All,
+            heads: VecDeque::new(),
+            next: Place::record(0),
+            record: None,
+            reached: 0,
+            unwritten: VecDeque::new(),
+            covered: 0,
+            told: 0,
+            time: 0,
+            is_queued: false,
+        }
+    }
+
+    /// Begins with the first block in scope, or with `tail` with the last lines. Called once.
+    pub(in super::super) fn begin(
+        &mut self,
+        dir: &Path,
+        scope: Scope,
+        mut tail: Option<usize>,
+    ) -> io::Result<()> {
+        self.log = UnitLog::open(dir, &self.unit)?;
+        let end = match &mut self.log {
+            Some(log) => log.last()?.map_or(0, |last| last.end()),
+            None => 0,
+        };
+        if let Some(missing) = &mut tail {
+            self.cut_unwritten(end, missing);
+        }
+        if let Some(log) = &mut self.log {
+            let (scope, start) = scope.resolve(log)?;
+            self.scope = scope;
+            (self.heads, self.next) = match tail {
+                None => (VecDeque::new(), Place::record(start)),
+                Some(lines) => tail::select(log, start, scope, lines)?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Leaves of what no file took the last lines behind the `end` of the file, and takes their
+    /// number off `missing`.
+    fn cut_unwritten(&mut self, end: u64, missing: &mut usize) {
+        for (position, piece) in std::mem::take(&mut self.unwritten).into_iter().rev() {
+            match piece {
+                Followed::Block(mut block) => {
+                    let first = if position.offset < end {
+                        block.bytes.len()
+                    } else {
+                        first_kept(&block.bytes, false, missing)
+                    };
+                    self.covered += first as u64;
+                    block.bytes = block.bytes.slice(first..);
+                    if !block.bytes.is_empty() {
+                        self.unwritten
+                            .push_front((position, Followed::Block(block)));
+                    }
+                }
+                Followed::Lost { bytes, .. } => self.covered += bytes,
+            }
+        }
+    }
+
+    /// Looks what the file has by now.
+    pub(super) fn refresh(&mut self, dir: &Path) -> io::Result<()> {
+        let is_same = match &mut self.log {
+            Some(log) => log.refresh(dir, &self.unit)?,
+            None => false,
+        };
+        if !is_same {
+            self.restart(dir)?;
+        }
+        Ok(())
+    }
+
+    /// Begins with a file that is new, or was emptied.
+    fn restart(&mut self, dir: &Path) -> io::Result<()> {
+        self.log = UnitLog::open(dir, &self.unit)?;
+        self.scope = Scope::All;
+        self.heads.clear();
+        self.next = Place::record(0);
+        self.record = None;
+        self.reached = 0;
+        Ok(())
+    }
+
+    /// Adds output that no file took.
+    pub(super) fn add_unwritten(&mut self, position: Position, piece: Followed) {
+        self.unwritten.push_back((position, piece));
+    }
+
+    /// Everything before this place has been told.
+    pub(super) fn told_until(&mut self, position: Position) {
+        self.told = position.offset;
+    }
+
+    /// When what comes next was printed; `None` when there is nothing. Of a running stack (`is_live`)
+    /// a gap in the file is passed only when it has been told what was in it.
+    pub(in super::super) fn next_time(&mut self, is_live: bool) -> io::Result<Option<u64>> {
+        let record = self.look_up()?;
+        let time = match self.first_unwritten() {
+            Some(Followed::Block(block)) => block.time,
+            Some(Followed::Lost { .. }) => self.time,
+            None => match record {
+                Some(gap) if is_live && gap.dropped > self.covered && gap.offset >= self.told => {
+                    return Ok(None);
+                }
+                Some(record) => record.time,
+                None => return Ok(None),
+            },
+        };
+        self.time = self.time.max(time);
+        Ok(Some(self.time))
+    }
+
+    /// Returns what [`next_time`](Self::next_time) found, piece by piece.
+    pub(in super::super) fn take(&mut self, ready: &mut VecDeque<Followed>) -> io::Result<()> {
+        if self.first_unwritten().is_some() {
+            if let Some((_, piece)) = self.unwritten.pop_front() {
+                self.covered += match &piece {
+                    Followed::Block(block) => block.bytes.len() as u64,
+                    Followed::Lost { bytes, .. } => *bytes,
+                };
+                ready.push_back(piece);
+            }
+            return Ok(());
+        }
+        let (Some((record, skip)), Some(log)) = (self.record.take(), &self.log) else {
+            return Ok(());
+        };
+        if record.dropped > self.covered {
+            ready.push_back(Followed::Lost {
+                unit: self.unit.clone(),
+                bytes: record.dropped - self.covered,
+            });
+        }
+        self.covered = 0;
+        self.reached = record.end();
+        let bytes = log.read(&record, skip)?;
+        // Nothing is left of it where somebody has just emptied the log.
+        if let Some(last) = bytes.last() {
+            ready.push_back(Followed::Block(LogBlock {
+                unit: self.unit.clone(),
+                stream: record.stream,
+                time: record.time,
+                attempt: record.attempt,
+                is_partial: *last != b'\n',
+                bytes: bytes.into(),
+            }));
+        }
+        Ok(())
+    }
+
+    /// The next block of the file.
+    fn look_up(&mut self) -> io::Result<Option<Record>> {
+        let Some(log) = &mut self.log else {
+            return Ok(None);
+        };
+        while self.record.is_none() {
+            if let Some((place, skip)) = self.heads.pop_front() {
+                self.record = log.piece(place)?.map(|record| (record, skip));
+            } else if self.next.is_before(log.count()) {
+                let piece = log.piece(self.next)?;
+                self.record = piece
+                    .filter(|record| self.scope.contains(record))
+                    .map(|record| (record, 0));
+                self.next = log.after(self.next)?;
+            } else {
+                return Ok(None);
+            }
+        }
+        Ok(self.record.map(|(record, _)| record))
+    }
+
+    /// What no file took, if it comes before the next block of the file.
+    fn first_unwritten(&self) -> Option<&Followed> {
+        let (position, piece) = self.unwritten.front()?;
+        let is_first = self
+            .record
+            .is_none_or(|(record, _)| position.offset <= record.offset);
+        is_first.then_some(piece)
+    }
+}
