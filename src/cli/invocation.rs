@@ -9,7 +9,8 @@ use super::args::Global;
 use super::diagnostics;
 use super::exit::ExitCode;
 pub use super::exit::Stop;
-use super::printer::{self, Printer, PrinterOptions, Progress, Terminals};
+use super::printer::{self, PrinterOptions, Progress, Terminals};
+use super::table::Table;
 use crate::plan::{Arguments, Caller, Draft, PortArgument, Sources};
 use crate::ports::{Ledger, state_dir};
 use crate::run::instance::Instance;
@@ -191,9 +192,15 @@ impl Invocation {
         }
     }
 
-    /// A printer for these services.
-    pub fn printer(&self, units: &[UnitId]) -> io::Result<Printer> {
-        Printer::start(self.printer_options(units))
+    /// A table as stdout takes it: coloured and cut on a terminal.
+    pub fn draw(&self, table: &Table) -> String {
+        let palette = self.printer_options(&[]).stdout_palette();
+        table.render(palette, self.stdout_columns())
+    }
+
+    /// The columns of the terminal behind stdout; `None` for anything else.
+    pub fn stdout_columns(&self) -> Option<usize> {
+        printer::stdout_columns().filter(|_| self.terminals.stdout)
     }
 }
 

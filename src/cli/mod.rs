@@ -24,26 +24,21 @@ use invocation::{Invocation, Stop};
 
 /// Runs `stack` with the words of its command line, the program's own name first.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments = match args::parse(words) {
-        Ok(arguments) => arguments,
-        Err(NotRun::Show(text)) => {
-            printer::say_out(&text);
-            return ExitCode::Done;
-        }
+    let outcome = match args::parse(words) {
+        Ok(arguments) => Invocation::new(arguments.global)
+            .and_then(|invocation| dispatch(&invocation, arguments.verb.as_ref())),
+        Err(NotRun::Show(text)) => printer::say_out(&text)
+            .map(|()| ExitCode::Done)
+            .map_err(Stop::from),
         Err(NotRun::Wrong(error)) => {
             printer::say(&error.to_string());
-            return ExitCode::Usage;
+            Ok(ExitCode::Usage)
         }
     };
-    let outcome = Invocation::new(arguments.global)
-        .and_then(|invocation| dispatch(&invocation, arguments.verb.as_ref()));
-    match outcome {
-        Ok(code) => code,
-        Err(Stop { code, message }) => {
-            printer::say(&message);
-            code
-        }
-    }
+    outcome.unwrap_or_else(|stop| {
+        printer::say(&stop.message);
+        stop.code
+    })
 }
 
 fn dispatch(invocation: &Invocation, verb: Option<&Verb>) -> Result<ExitCode, Stop> {

@@ -11,6 +11,7 @@ mod architecture;
 mod browser;
 mod commands;
 mod dotenv;
+mod foreign;
 mod harness_checks;
 mod hazards;
 mod helper_checks;

@@ -1,6 +1,6 @@
 //! A few words without a printer's thread: before there is one, or where there must be none.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::thread;
 
@@ -9,11 +9,12 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::sync::oneshot;
 
 use super::escape::push_text;
+use crate::support::text;
 
 /// Writes a message to stderr, with an end of line. What cannot be written is not.
 pub fn say(text: &str) {
     if !text.is_empty() {
-        write(&mut io::stderr(), text);
+        drop(write_shown(&mut io::stderr(), text));
     }
 }
 
@@ -27,19 +28,35 @@ pub fn say_if_there_is_room(text: &str) {
     }
 }
 
-/// Writes data to stdout, with an end of line unless it has one.
-pub fn say_out(text: &str) {
-    write(&mut io::stdout(), text);
+/// Writes data to stdout, with an end of line unless it has one. Fails where not all of it could be
+/// written (a full disk), but not where the reader has seen enough.
+pub fn say_out(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    let written = if stdout.is_terminal() {
+        write_shown(&mut stdout, text)
+    } else {
+        let end = if text.ends_with('\n') { "" } else { "\n" };
+        write!(stdout, "{text}{end}").and_then(|()| stdout.flush())
+    };
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let reason = text::io_reason(&error);
+            Err(io::Error::other(format!(
+                "cannot write to stdout: {reason}"
+            )))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
-fn write(stream: &mut dyn Write, text: &str) {
+fn write_shown(stream: &mut dyn Write, text: &str) -> io::Result<()> {
     let mut shown = Vec::with_capacity(text.len() + 1);
     push_text(text, &mut shown);
     if !text.ends_with('\n') {
         shown.push(b'\n');
     }
-    drop(stream.write_all(&shown));
-    drop(stream.flush());
+    stream.write_all(&shown)?;
+    stream.flush()
 }
 
 /// Returns when nobody can read stdout any more: at once for a program at whose other end `head`
@@ -69,6 +86,11 @@ pub async fn stdout_is_closed() {
 /// The columns of the terminal behind stderr; 100 for anything else.
 pub fn stderr_columns() -> usize {
     size_of(&Term::stderr()).map_or(100, |(_, columns)| columns.clamp(40, 120))
+}
+
+/// The columns of the terminal behind stdout, if it is one.
+pub fn stdout_columns() -> Option<usize> {
+    size_of(&Term::stdout()).map(|(_, columns)| columns)
 }
 
 /// The rows and columns of a terminal, if it is one.

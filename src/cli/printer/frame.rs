@@ -7,6 +7,7 @@ use super::board::{Board, QUIET_AFTER, Row};
 use super::words;
 use crate::cli::style::{Palette, Tone, cut, pad, phase_tone, state_word, width};
 use crate::run::snapshot::Phase;
+use crate::support::escape::plain_line;
 
 /// The screen, in cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -214,17 +215,19 @@ impl Line {
     }
 
     fn push_with(&mut self, text: &str, paint: impl FnOnce(Palette, &str) -> String) {
+        // Reasons and last lines hold text of others.
+        let text = plain_line(text);
         let trimmed = text.trim_end();
         let room = self.left.saturating_sub(self.gap);
         if trimmed.is_empty() || room == 0 {
-            self.gap += width(text);
+            self.gap += width(&text);
             return;
         }
         let shown = cut(trimmed, room);
         self.text.push_str(&pad("", self.gap));
         self.text.push_str(&paint(self.palette, &shown));
         self.left = room - width(&shown);
-        self.gap = width(text) - width(trimmed);
+        self.gap = width(&text) - width(trimmed);
     }
 }
 

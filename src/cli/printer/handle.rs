@@ -14,7 +14,6 @@ use super::options::PrinterOptions;
 use super::queue::{CAPACITY, Delivery, Failure, Item, PATIENCE, Shared};
 use super::sink::{LARGE, Raw, Sink};
 use super::worker::{Worker, World};
-use crate::cli::style::Palette;
 use crate::run::control::StackSnapshot;
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::{Event, Notice};
@@ -28,8 +27,6 @@ pub struct Printer {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     attach: Option<HashSet<ServiceName>>,
-    stdout_palette: Palette,
-    is_stdout_terminal: bool,
 }
 
 impl Printer {
@@ -76,8 +73,6 @@ impl Printer {
     ) -> io::Result<Self> {
         let shared = Arc::new(Shared::new(options.policy(), capacity, patience));
         let attach = options.attach.clone().map(HashSet::from_iter);
-        let stdout_palette = options.stdout_palette();
-        let is_stdout_terminal = options.terminals.stdout;
         let thread_shared = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("printer".to_owned())
@@ -93,8 +88,6 @@ impl Printer {
             shared,
             thread: Mutex::new(Some(thread)),
             attach,
-            stdout_palette,
-            is_stdout_terminal,
         })
     }
 
@@ -177,18 +170,9 @@ impl Printer {
         self.shared.is_output_gone()
     }
 
-    /// The colours of what goes to stdout.
-    pub fn stdout_palette(&self) -> Palette {
-        self.stdout_palette
-    }
-
-    /// The columns of the terminal behind stdout, to which tables are cut; `None` for anything
-    /// else.
-    pub fn stdout_columns(&self) -> Option<usize> {
-        if !self.is_stdout_terminal {
-            return None;
-        }
-        size_of(&Term::stdout()).map(|(_, columns)| columns)
+    /// Whether something could not be written to stdout though its reader is there: a full disk.
+    pub fn has_output_failed(&self) -> bool {
+        self.shared.has_output_failed()
     }
 
     /// Prints what is left and ends the thread. Waits for a slow reader, but not for one that

@@ -34,7 +34,9 @@ mod summary;
 pub(crate) mod words;
 mod worker;
 
-pub use direct::{say, say_if_there_is_room, say_out, stderr_columns, stdout_is_closed};
+pub use direct::{
+    say, say_if_there_is_room, say_out, stderr_columns, stdout_columns, stdout_is_closed,
+};
 pub use handle::Printer;
 pub use options::{Color, PrinterOptions, Progress, Terminals};
 pub use queue::{Delivery, Failure};

@@ -22,6 +22,7 @@ use crate::run::logs::log_file_name;
 use crate::run::snapshot::{Event, Notice, NoticeLevel, Phase, ServiceSnapshot};
 use crate::support::escape::plain;
 use crate::support::name::{ServiceName, UnitId};
+use crate::support::text;
 
 /// While the region is on the screen, output is gathered for this long, so that a busy service
 /// makes it redrawn a few times a second and not for each of its lines.
@@ -392,7 +393,9 @@ impl Worker {
         if self.out.is_gone() && !self.shared.is_output_gone() {
             self.shared.set_output_gone();
             if let Some(fault) = self.out.take_fault() {
-                self.say(&format!("error: failed to write to stdout: {fault}\n"));
+                self.shared.set_output_failed();
+                let reason = text::io_reason(&fault);
+                self.say(&format!("error: cannot write to stdout: {reason}\n"));
             }
         }
     }

@@ -46,8 +46,8 @@ pub struct Context<'a> {
 
 /// How a verb speaks. The printer is behind it; tests collect.
 pub trait Output {
-    /// Data, for stdout: one line without its end, or several.
-    fn data(&mut self, text: &str);
+    /// Data, for stdout: one line without its end, or several. Fails where it cannot be written.
+    fn data(&mut self, text: &str) -> io::Result<()>;
 
     /// A message, for stderr, likewise.
     fn message(&mut self, text: &str);

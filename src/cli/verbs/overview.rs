@@ -1,9 +1,9 @@
 //! Bare `stack`: the state of this project's stack, and the five commands that a newcomer needs.
 
-use super::client::find;
-use crate::api::client::Client;
+use super::client::{find, running};
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Stop};
+use crate::cli::printer;
 use crate::cli::table::{services, state_of_stack};
 use crate::spec::find::STARTER;
 use crate::support::clock::unix_millis;
@@ -20,44 +20,34 @@ const COMMANDS: [&str; 5] = [
 
 /// Shows where things stand. Exit code 0, also where there is no file.
 pub fn overview(invocation: &Invocation) -> Result<ExitCode, Stop> {
-    let printer = invocation.printer(&[])?;
     if invocation.find().is_err() && invocation.global.file.is_none() {
-        printer.line_out(format!(
+        printer::say_out(&format!(
             "There is no stack.yaml here or in a directory above. One to begin with:\n\n{}\n\
              Save it as stack.yaml, then run `stack up`.",
             indent(STARTER)
-        ));
-        printer.finish();
+        ))?;
         return Ok(ExitCode::Done);
     }
     let (instance, names) = find(invocation)?;
-    let running = match instance.holder() {
-        Some(holder) => super::runtime()?
-            .block_on(Client::new(holder.socket).stack())
-            .ok(),
-        None => None,
-    };
-    match running {
+    match running(&instance)? {
         Some(stack) => {
-            let table = services(&stack.services, unix_millis())
-                .render(printer.stdout_palette(), printer.stdout_columns());
-            printer.line_out(format!(
+            let table = invocation.draw(&services(&stack.services, unix_millis()));
+            printer::say_out(&format!(
                 "{}\n\n{}",
                 state_of_stack(&stack),
                 table.trim_end()
-            ));
+            ))?;
         }
-        None => printer.line_out(format!(
+        None => printer::say_out(&format!(
             "{} is not running. Its services: {}",
             instance.project,
             text::list(names)
-        )),
+        ))?,
     }
-    printer.line_out(format!(
+    printer::say_out(&format!(
         "\n{}\n\n`stack --help` has the rest.",
         COMMANDS.join("\n")
-    ));
-    printer.finish();
+    ))?;
     Ok(ExitCode::Done)
 }
 

@@ -7,11 +7,10 @@ use std::process::Command;
 use indexmap::IndexMap;
 
 use super::Context;
-use super::client::find;
+use super::client::{Direct, find};
 use crate::cli::args::RunArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::{Invocation, check_service};
-use crate::cli::printer;
 use crate::plan::{Assignment, Draft};
 use crate::ports::request::PortKey;
 use crate::run::control::StackSnapshot;
@@ -88,6 +87,7 @@ pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
 /// The running stack's values, else the last ones, with a warning.
 fn values(invocation: &Invocation) -> Result<StackSnapshot, Stop> {
     let (instance, names) = find(invocation)?;
+    // This process is about to become another program, and must not have a thread that prints.
     let mut output = Direct;
     let mut context = Context {
         instance: &instance,
@@ -144,29 +144,4 @@ pub(super) fn assignment(stack: &StackSnapshot) -> Assignment {
             })
         })
         .collect()
-}
-
-/// Messages straight to stderr: this process is about to become another program, and must not
-/// have a thread that prints.
-struct Direct;
-
-impl super::Output for Direct {
-    fn data(&mut self, text: &str) {
-        printer::say_out(text);
-    }
-
-    fn message(&mut self, text: &str) {
-        printer::say(text);
-    }
-
-    fn event(&mut self, _event: &crate::run::snapshot::Event) {}
-
-    fn introduce(&mut self, _units: Vec<crate::support::name::UnitId>) {}
-
-    fn block(
-        &mut self,
-        _block: crate::run::logs::LogBlock,
-    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + '_>> {
-        Box::pin(async {})
-    }
 }

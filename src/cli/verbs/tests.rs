@@ -38,8 +38,9 @@ struct Said {
 }
 
 impl Output for Said {
-    fn data(&mut self, text: &str) {
+    fn data(&mut self, text: &str) -> std::io::Result<()> {
         self.data.push(text.to_owned());
+        Ok(())
     }
 
     fn message(&mut self, text: &str) {

@@ -44,6 +44,18 @@ fn small_stack() -> Vec<ServiceSnapshot> {
 }
 
 #[test]
+fn a_row_holds_nothing_that_moves_the_cursor() {
+    let hostile = "the program `/no\x1b]52;c;aGk=\x07\x1b[2Jbad` is not found";
+    let services = [failed("api", 1, hostile), starting("ui", 8_002, 0)];
+    let text = frame(&board(&services, 0), 500, SCREEN);
+    assert!(
+        text.contains("the program `/nobad` is not found"),
+        "{text:?}"
+    );
+    assert!(!text.contains('\x1b'), "{text:?}");
+}
+
+#[test]
 fn a_small_stack_on_its_way_up() {
     let mut board = board(&small_stack(), 0);
     board.set_last_line(&unit("build"), "   Compiling serde_json v1.0.154");

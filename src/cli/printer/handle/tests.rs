@@ -215,7 +215,7 @@ fn a_full_disk_is_said_once() {
     printer.line_out("more data");
     assert!(printer.finish());
     assert_eq!(text(&err).lines().count(), 1);
-    assert!(text(&err).starts_with("error: failed to write to stdout: No space left"));
+    assert!(text(&err).starts_with("error: cannot write to stdout: No space left"));
 }
 
 #[test]

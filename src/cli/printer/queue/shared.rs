@@ -28,6 +28,8 @@ pub(in crate::cli::printer) struct Shared {
     progress: AtomicU64,
     /// Whether nobody reads stdout any more.
     is_output_gone: AtomicBool,
+    /// Whether that is a failure of ours, and not the reader's choice.
+    has_output_failed: AtomicBool,
     /// See [`super::PATIENCE`].
     patience: Duration,
 }
@@ -46,6 +48,7 @@ impl Shared {
             room: Notify::new(),
             progress: AtomicU64::new(0),
             is_output_gone: AtomicBool::new(false),
+            has_output_failed: AtomicBool::new(false),
         }
     }
 
@@ -65,6 +68,15 @@ impl Shared {
 
     pub(in crate::cli::printer) fn is_output_gone(&self) -> bool {
         self.is_output_gone.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::cli::printer) fn has_output_failed(&self) -> bool {
+        self.has_output_failed.load(Ordering::Relaxed)
+    }
+
+    /// Stdout cannot be written, though somebody wants it.
+    pub(in crate::cli::printer) fn set_output_failed(&self) {
+        self.has_output_failed.store(true, Ordering::Relaxed);
     }
 
     /// Changes the queue, and wakes the printer if that is what it sleeps for.

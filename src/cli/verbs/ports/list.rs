@@ -6,6 +6,7 @@ use super::words::Place;
 use crate::cli::args::{ListFormat, PortsArgs};
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Invocation;
+use crate::cli::printer;
 use crate::cli::style::Tone;
 use crate::cli::table::{Cell, Table};
 use crate::cli::verbs::runtime;
@@ -28,32 +29,22 @@ pub(super) fn list(invocation: &Invocation, args: &PortsArgs) -> Result<ExitCode
         });
     }
 
-    let printer = invocation.printer(&[])?;
     for warning in &ledger.warnings {
-        printer.line_err(warn(&warning.to_string(), Some(warning.hint())));
+        printer::say(&warn(&warning.to_string(), Some(warning.hint())));
     }
     for note in &notes {
-        printer.line_err(warn(note, None));
+        printer::say(&warn(note, None));
     }
     match args.format {
-        ListFormat::Json => {
-            let text = serde_json::to_string_pretty(&rows)?;
-            printer.line_out(text);
-        }
+        ListFormat::Json => printer::say_out(&serde_json::to_string_pretty(&rows)?)?,
         ListFormat::Table if rows.is_empty() => {
-            printer.line_err(empty(ledger.warnings.is_empty(), has_more));
+            printer::say(&empty(ledger.warnings.is_empty(), has_more));
         }
         ListFormat::Table => {
-            let columns = printer.stdout_columns();
-            let place = Place::of(invocation, columns.is_some());
-            printer.line_out(
-                table(&rows, &place)
-                    .render(printer.stdout_palette(), columns)
-                    .trim_end(),
-            );
+            let place = Place::of(invocation, invocation.stdout_columns().is_some());
+            printer::say_out(&invocation.draw(&table(&rows, &place)))?;
         }
     }
-    printer.finish();
     Ok(ExitCode::Done)
 }
 

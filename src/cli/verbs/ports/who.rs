@@ -8,6 +8,7 @@ use super::words::{self, Place};
 use crate::cli::args::{ListFormat, PortsWhoArgs};
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Invocation;
+use crate::cli::printer;
 use crate::cli::verbs::runtime;
 use crate::cli::verbs::up::warn;
 use crate::ports::PortTraits;
@@ -67,20 +68,19 @@ pub(super) fn who(invocation: &Invocation, args: &PortsWhoArgs) -> Result<ExitCo
         traits: PortTraits::of(port),
     };
 
-    let printer = invocation.printer(&[])?;
     for warning in &ledger.warnings {
-        printer.line_err(warn(&warning.to_string(), Some(warning.hint())));
+        printer::say(&warn(&warning.to_string(), Some(warning.hint())));
     }
     for note in &notes {
-        printer.line_err(warn(note, None));
+        printer::say(&warn(note, None));
     }
-    printer.line_out(match args.format {
+    let text = match args.format {
         ListFormat::Json => serde_json::to_string_pretty(&explanation)?,
         ListFormat::Table => {
-            let place = Place::of(invocation, printer.stdout_columns().is_some());
+            let place = Place::of(invocation, invocation.stdout_columns().is_some());
             words::explain(&explanation, &place)
         }
-    });
-    printer.finish();
+    };
+    printer::say_out(&text)?;
     Ok(ExitCode::Done)
 }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Ready, Stop};
-use crate::cli::printer::relative;
+use crate::cli::printer::{self, relative};
 use crate::plan::Plan;
 use crate::ports::request::Want;
 use crate::spec::model::Condition;
@@ -17,18 +17,15 @@ pub(super) fn dry_run(
     ready: &Ready,
     args: &UpArgs,
 ) -> Result<ExitCode, Stop> {
-    let printer = invocation.printer(&[])?;
-    if !ready.warnings.is_empty() {
-        printer.message(ready.warnings.trim_end());
-    }
+    printer::say(ready.warnings.trim_end());
     let draft = &ready.draft;
     let mut problems = Vec::new();
     let requests = draft.requests(&mut problems);
-    printer.message(invocation.render(&problems).trim_end());
+    printer::say(invocation.render(&problems).trim_end());
     let sticky = invocation.ledger().sticky();
     let own = super::owner(draft);
     let plan = draft.trial();
-    printer.line_out(format!("{} would start, in this order:", draft.project()));
+    printer::say_out(&format!("{} would start, in this order:", draft.project()))?;
     for index in order(&plan, args) {
         let unit = &plan.units[index];
         let mut line = format!("  {}", unit.name().label(unit.replicas));
@@ -79,7 +76,7 @@ pub(super) fn dry_run(
             // Writing to a string cannot fail.
             let _ = write!(line, "\n    {}: {port}", request.key.name);
         }
-        printer.line_out(line);
+        printer::say_out(&line)?;
     }
     if let Some(dotenv) = plan
         .dotenv
@@ -87,13 +84,12 @@ pub(super) fn dry_run(
         .filter(|dotenv| !dotenv.entries.is_empty())
     {
         let keys: Vec<&str> = dotenv.entries.iter().map(|(key, _)| key.as_str()).collect();
-        printer.line_out(format!(
+        printer::say_out(&format!(
             "and {} would hold {}",
             relative(&dotenv.path, Some(&invocation.working_dir)),
             keys.join(", ")
-        ));
+        ))?;
     }
-    printer.finish();
     Ok(ExitCode::Done)
 }
 
