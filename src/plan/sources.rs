@@ -10,6 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -162,6 +163,10 @@ impl FileText {
 
 /// The bytes of a file, if they are not too many.
 fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    // Whoever opens a FIFO waits for its writer, perhaps for ever: `down` must not.
+    if std::fs::metadata(path)?.file_type().is_fifo() {
+        return Err(io::Error::other("it is a FIFO"));
+    }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path)?;
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;

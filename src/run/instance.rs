@@ -92,6 +92,7 @@ impl Instance {
 
     /// Makes the directories, with a `.gitignore` of everything.
     pub fn create(&self) -> io::Result<()> {
+        self.refuse_links()?;
         let local = self.project_dir.join(".stack");
         if self.dir.starts_with(&local) {
             create_private_dir(&local)?;
@@ -101,8 +102,7 @@ impl Instance {
             }
         }
         create_private_dir(&self.dir)?;
-        create_private_dir(&self.log_dir())?;
-        self.refuse_links()
+        create_private_dir(&self.log_dir())
     }
 
     /// Fails where one of the directories is a symbolic link: a repository that was cloned may

@@ -164,3 +164,35 @@ impl Search {
             .any(|entry| entry == self.mark)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Command;
+
+    use super::*;
+    use crate::support::name::ServiceName;
+
+    #[test]
+    fn thousands_of_leases_cost_one_look() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("leases");
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let started = ProcessId::of(pid).unwrap().start_time;
+        let mut leases = lease::LeaseFile::create(&path).unwrap();
+        for number in 1..=5000 {
+            let service = ServiceName::new("it").unwrap();
+            let unit = UnitId {
+                service,
+                replica: number,
+            };
+            let slot = leases.take(unit).unwrap();
+            leases.write_as_child(slot, pid, started);
+        }
+        let found = reap("nobody-0", &path);
+        assert_eq!((found.ended, found.remaining), (1, Vec::new()));
+        // It was asked to end, since the first look was over before its grace period was.
+        assert_eq!(child.wait().unwrap().signal(), Some(SIGTERM));
+    }
+}

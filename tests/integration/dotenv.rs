@@ -200,3 +200,21 @@ services:
     );
     stack.down();
 }
+
+#[test]
+fn a_fifo_is_never_opened() {
+    let stack = TestStack::new(TWO);
+    stack.up_detached();
+    fs::remove_file(stack.path(".env")).expect("it is ours");
+    nix::unistd::mkfifo(&stack.path(".env"), nix::sys::stat::Mode::S_IRWXU).expect("it is ours");
+    stack.run(&["ps"]).ok();
+    stack.run(&["config"]).ok();
+    stack.down();
+    let output = stack.run(&["up", "-d"]).expect(1);
+    assert!(output.stderr.contains("is not a regular file"), "{output}");
+    stack.write_yaml(
+        "services: { it: { command: MISBEHAVE sleep, env_file: .env } }\ndotenv: false",
+    );
+    let output = stack.run(&["up", "-d"]).expect(2);
+    assert!(output.stderr.contains("it is a FIFO"), "{output}");
+}

@@ -3,4 +3,5 @@
 mod checks;
 mod deaths;
 mod inheritance;
+mod links;
 mod meetings;

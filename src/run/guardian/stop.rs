@@ -42,6 +42,9 @@ pub(super) struct Stopper {
     below: Vec<(Stat, Option<Owner>)>,
     /// How long what is no service's may take: as long as the service that may take longest.
     grace_of_rest: Duration,
+    /// How often all processes were read.
+    #[cfg(test)]
+    looks: u32,
 }
 
 /// A service, by its place among the services.
@@ -68,6 +71,8 @@ impl Stopper {
             },
             below: Vec::with_capacity(ROOM),
             grace_of_rest: GRACE_OF_NOBODY,
+            #[cfg(test)]
+            looks: 0,
         }
     }
 
@@ -127,6 +132,10 @@ impl Stopper {
     fn look(&mut self) {
         let own = nix::unistd::getpid().as_raw();
         self.tree.read_again();
+        #[cfg(test)]
+        {
+            self.looks += 1;
+        }
         self.below.clear();
         if let Some(&stat) = self.tree.get(own) {
             push(&mut self.below, (stat, None));
@@ -221,5 +230,94 @@ impl Services {
         let key = UnitKey::from(Marks::in_environment(&self.environment[..length])?);
         let place = self.by_unit.binary_search_by_key(&key, |&(unit, _)| unit);
         Some(self.by_unit[place.ok()?].1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+    use crate::run::guardian::SIGNALS;
+    use crate::run::process::{Slot, block_for_waiting};
+    use crate::support::name::{ServiceName, UnitId};
+    use crate::support::testing::alone;
+
+    /// Starts a process that does not end when it is asked to.
+    fn deaf() -> Child {
+        let script = "trap '' TERM; exec sleep 60";
+        Command::new("sh").args(["-c", script]).spawn().unwrap()
+    }
+
+    #[test]
+    fn a_hundred_services_are_stopped_in_a_few_looks_and_nothing_is_allocated() {
+        alone(|| {
+            let signals = block_for_waiting(&SIGNALS).unwrap();
+            let table = SharedTable::new().unwrap();
+            for number in 0..100 {
+                let unit = UnitId {
+                    service: ServiceName::new("it").unwrap(),
+                    replica: u32::try_from(number).unwrap(),
+                };
+                let row = Row {
+                    pid: i32::try_from(deaf().id()).unwrap(),
+                    stop_signal: SIGTERM,
+                    grace: Duration::from_millis(300),
+                    unit: UnitKey::of("shop-1", &unit),
+                };
+                table.set(Slot::at(number).unwrap(), row);
+            }
+            let mut stopper = Stopper::new();
+            let room = |it: &Stopper| (it.below.capacity(), it.services.rows.capacity());
+            let before = room(&stopper);
+            assert!(!stopper.stop(&signals, &table, Duration::MAX));
+            assert!(stopper.looks <= 10, "{} looks", stopper.looks);
+            assert_eq!(room(&stopper), before);
+        });
+    }
+
+    #[test]
+    fn whose_a_process_is_comes_from_its_parent_its_session_or_its_marks() {
+        alone(|| {
+            let unit = UnitId::first(ServiceName::new("web").unwrap());
+            let row = |pid, unit| Row {
+                pid,
+                stop_signal: SIGTERM,
+                grace: Duration::from_secs(1),
+                unit,
+            };
+            let mut services = Stopper::new().services;
+            let table = SharedTable::new().unwrap();
+            let other = UnitId::first(ServiceName::new("db").unwrap());
+            table.set(Slot::at(0).unwrap(), row(70, UnitKey::of("shop-1", &unit)));
+            table.set(Slot::at(1).unwrap(), row(40, UnitKey::of("shop-1", &other)));
+            services.note(&table);
+            let (db, web) = (services.with_pid(40), services.with_pid(70));
+            let stat = |pid, session| Stat {
+                pid,
+                state: b'S',
+                parent: 1,
+                group: pid,
+                session,
+                started: 0,
+            };
+            assert_eq!(services.owner_of(&stat(70, 70), None), web);
+            assert_eq!(services.owner_of(&stat(71, 71), web), web);
+            assert_eq!(services.owner_of(&stat(72, 40), None), db);
+            assert_eq!(services.owner_of(&stat(40, 40), web), db);
+            let marked = |instance: &str| {
+                let mut child = Command::new("sleep");
+                child.arg("60").env("STACK_INSTANCE", instance);
+                child.env("STACK_SERVICE", "web").env("STACK_REPLICA", "1");
+                child.spawn().unwrap()
+            };
+            for (instance, expected) in [("shop-1", web), ("shop-2", None)] {
+                let mut child = marked(instance);
+                let pid = i32::try_from(child.id()).unwrap();
+                assert_eq!(services.owner_of(&stat(pid, pid), None), expected);
+                child.kill().unwrap();
+                child.wait().unwrap();
+            }
+        });
     }
 }

@@ -1,6 +1,7 @@
 //! Each kind of death at each moment: supervisor, guardian, both, a service, an orphan.
 
 use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::Instant;
 
@@ -322,26 +323,85 @@ fn what_left_the_group_is_asked_before_it_is_killed() {
 }
 
 #[test]
-fn a_lease_that_names_a_stranger_harms_nobody() {
+fn what_left_its_session_has_the_grace_of_its_own_service() {
+    let stack = TestStack::new(
+        "
+services:
+  child: { command: MISBEHAVE gc-setsid --deaf, stop_grace_period: 1s }
+  daemon: { command: MISBEHAVE double-fork --stay --deaf, stop_grace_period: 1s }
+  slow: { command: MISBEHAVE ignore-term, stop_grace_period: 5m }
+",
+    );
+    stack.run(&["up", "-d"]).ok();
+    for service in ["child", "daemon", "slow"] {
+        stack.wait_for_log(service, "deaf");
+    }
+    let guardian = stack.own_process("guardian_pid");
+    stack.own_process("supervisor_pid").signal(Signal::SIGKILL);
+    wait_until("the end of all but `slow`", || {
+        (stack.service_processes().len() == 1).then_some(())
+    });
+    guardian.signal(Signal::SIGTERM);
+    stack.world().wait_until_nothing_is_left();
+}
+
+/// The first line of a lease file that is good for processes of this boot and in the pid namespace
+/// of `pid`.
+fn lease_heading(pid: i32) -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("Linux has it");
+    let namespace = fs::metadata(format!("/proc/{pid}/ns/pid")).expect("it runs");
+    format!("boot {} pids {}", boot.trim(), namespace.ino())
+}
+
+#[test]
+fn a_lease_names_one_process_and_harms_nobody_else() {
     let stack = TestStack::new("services: { it: { command: MISBEHAVE sleep } }");
     let mut stranger = stack.helper(&["ignore-term"]);
     stranger.wait_for_line("deaf");
     stack.run(&["up", "-d"]).ok();
     stack.down();
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("Linux has it");
-    let lease = format!("{:>10} {:>14} {:>14} it", stranger.pid(), 1, 2);
-    stack.write(
-        ".stack/shop/leases",
-        &format!("boot {}\n{lease}\n", boot.trim()),
-    );
-    stack.run(&["up", "-d"]).ok();
-    stack.down();
+    let pid = stranger.pid();
+    let heading = lease_heading(pid);
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+    let started: u64 = stat
+        .split(' ')
+        .nth(21)
+        .expect("proc(5)")
+        .parse()
+        .expect("proc(5)");
+    let down_with = |heading: &str, (from, to): (u64, u64)| {
+        let lease = format!("{pid:>10} {from:>14} {to:>14} it@1");
+        stack.write(".stack/shop/leases", &format!("{heading}\n{lease}\n"));
+        stack.run(&["down"]).ok();
+    };
+    // Another start, a window that fits every start, another boot.
+    down_with(&heading, (started - 2, started - 1));
+    down_with(&heading, (0, u64::MAX));
+    down_with("boot another pids 1", (started, started));
     assert!(!stranger.has_ended());
     assert!(
         !stranger.stdout().contains("heard"),
         "{}",
         stranger.stdout()
     );
+    // What it does name is ended.
+    down_with(&heading, (started, started));
+    assert!(stranger.has_ended());
+}
+
+#[test]
+fn a_lease_that_names_whoever_called_is_not_followed() {
+    let stack = TestStack::new("services: { it: { command: MISBEHAVE sleep } }");
+    stack.run(&["up", "-d"]).ok();
+    stack.down();
+    let pid = i32::try_from(std::process::id()).expect("a pid");
+    stack.write(".stack/shop/leases", &format!("{}\n", lease_heading(pid)));
+    let script = r#"
+        set -- "$@"; started=$(cut -d' ' -f22 /proc/$$/stat)
+        printf '%10d %14d %14d it@1\n' $$ "$started" "$started" >> .stack/shop/leases
+        "$@"; echo "it ended with $?""#;
+    let output = stack.run_command(stack.wrapped(&["sh", "-c", script, "sh"], &["down"]));
+    assert!(output.stdout.contains("it ended with 0"), "{output}");
 }
 
 #[test]
