@@ -1,6 +1,7 @@
 //! What can go wrong around the processes of `stack` itself.
 
 mod checks;
+mod crowds;
 mod deaths;
 mod inheritance;
 mod links;

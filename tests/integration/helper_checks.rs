@@ -100,6 +100,13 @@ fn a_kernel_without_ipv6_refuses_its_sockets_alone() {
 }
 
 #[test]
+fn where_no_process_may_be_made_none_is() {
+    let shell = ["no-processes", "--", "sh", "-c", "(true) || echo alone"];
+    let output = nothing().helper(&shell).wait();
+    assert!(output.stderr.contains("fork"), "{output}");
+}
+
+#[test]
 fn a_limit_on_open_files_is_soft_and_hard() {
     let stack = nothing();
     let shell = ["fd-limit", "64", "--", "sh", "-c", "ulimit -Sn; ulimit -Hn"];

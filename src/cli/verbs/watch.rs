@@ -38,7 +38,7 @@ pub(super) struct Watch {
 impl Watch {
     /// Begins to watch. Whatever is commanded afterwards is seen.
     pub(super) async fn open(client: &Client) -> Result<Self, ClientError> {
-        let mut stream = client.events().await?;
+        let mut stream = client.outcome().await?;
         let before = match stream.next().await? {
             Some(Update::Snapshot { stack }) => by_unit(&stack),
             Some(

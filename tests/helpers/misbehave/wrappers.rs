@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! no-ipv6 -- CMD…              the kernel has no IPv6: `socket(AF_INET6, …)` fails with EAFNOSUPPORT
+//! no-processes -- CMD…         no further process or thread: `clone` fails with EAGAIN
 //! fd-limit N -- CMD…           no more than N open files, soft and hard
 //! as-nobody -- CMD…            user and group 65534
 //! become -- CMD…               changes nothing
@@ -23,6 +24,7 @@ const NOBODY: u32 = 65534;
 pub(crate) fn run(mode: &str, words: &mut Words) -> Option<Outcome> {
     let changed = match mode {
         "no-ipv6" => refuse_ipv6(),
+        "no-processes" => refuse_processes(),
         "fd-limit" => limit_files(words),
         "as-nobody" => become_nobody(),
         "become" => Ok(()),
@@ -57,42 +59,61 @@ fn become_nobody() -> Result<(), Failure> {
     Ok(setuid(Uid::from_raw(NOBODY))?)
 }
 
-/// Installs a filter of system calls for this process and all that come of it. It looks at the
-/// number of the call alone, not at the architecture: everything here is of this machine's own.
-#[expect(
-    unsafe_code,
-    reason = "no wrapper for seccomp filters is at hand, and one filter is four instructions"
-)]
 fn refuse_ipv6() -> Result<(), Failure> {
-    // Offsets in struct seccomp_data: the number of the call, and the lower half of its first argument.
-    const NUMBER: u32 = 0;
+    // The lower half of the first argument in struct seccomp_data.
     const FIRST_ARGUMENT: u32 = if cfg!(target_endian = "little") {
         16
     } else {
         20
     };
-    let load = |offset| instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset, 0, 0);
-    let skip_unless = |value, skipped| {
-        instruction(
-            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
-            value,
-            0,
-            skipped,
-        )
-    };
-    let answer = |value| instruction(libc::BPF_RET | libc::BPF_K, value, 0, 0);
-    let refused = libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT.cast_unsigned();
-    let mut filter = [
+    filter(&mut [
         load(NUMBER),
         skip_unless(u32::try_from(libc::SYS_socket)?, 3),
         load(FIRST_ARGUMENT),
         skip_unless(libc::AF_INET6.cast_unsigned(), 1),
-        answer(refused),
+        answer(libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT.cast_unsigned()),
         answer(libc::SECCOMP_RET_ALLOW),
-    ];
+    ])
+}
+
+fn refuse_processes() -> Result<(), Failure> {
+    let refused = answer(libc::SECCOMP_RET_ERRNO | libc::EAGAIN.cast_unsigned());
+    filter(&mut [
+        load(NUMBER),
+        skip_unless(u32::try_from(libc::SYS_clone)?, 1),
+        refused,
+        skip_unless(u32::try_from(libc::SYS_clone3)?, 1),
+        refused,
+        answer(libc::SECCOMP_RET_ALLOW),
+    ])
+}
+
+/// Where struct seccomp_data has the number of the call.
+const NUMBER: u32 = 0;
+
+fn load(offset: u32) -> libc::sock_filter {
+    instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset, 0, 0)
+}
+
+fn skip_unless(value: u32, skipped: u8) -> libc::sock_filter {
+    let code = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
+    instruction(code, value, 0, skipped)
+}
+
+fn answer(value: u32) -> libc::sock_filter {
+    instruction(libc::BPF_RET | libc::BPF_K, value, 0, 0)
+}
+
+/// Installs a filter of system calls for this process and all that come of it. It looks at the
+/// number of the call alone, not at the architecture: everything here is of this machine's own.
+#[expect(
+    unsafe_code,
+    reason = "no wrapper for seccomp filters is at hand, and a filter is a few instructions"
+)]
+fn filter(instructions: &mut [libc::sock_filter]) -> Result<(), Failure> {
     let program = libc::sock_fprog {
-        len: u16::try_from(filter.len())?,
-        filter: filter.as_mut_ptr(),
+        len: u16::try_from(instructions.len())?,
+        filter: instructions.as_mut_ptr(),
     };
     // An ordinary user may install a filter only who gives up gaining privileges.
     nix::sys::prctl::set_no_new_privs()?;

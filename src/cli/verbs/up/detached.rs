@@ -100,7 +100,7 @@ pub(super) async fn follow(
     let deadline = limit.map(|limit| Instant::now() + limit);
     let is_joined = asked.is_some();
     let mut readiness = Readiness::new(target, asked);
-    let outcome = match client.events().await {
+    let outcome = match client.outcome().await {
         Ok(mut events) => {
             until_settled(&mut events, &mut readiness, waiting.printer, deadline).await
         }
