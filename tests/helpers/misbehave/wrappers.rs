@@ -88,7 +88,7 @@ fn refuse_processes() -> Result<(), Failure> {
     ])
 }
 
-/// Where struct seccomp_data has the number of the call.
+/// Where `struct seccomp_data` has the number of the call.
 const NUMBER: u32 = 0;
 
 fn load(offset: u32) -> libc::sock_filter {
