@@ -55,18 +55,14 @@ pub fn render(problems: &[Problem], options: Options) -> String {
     let mut lines = Lines::default();
     let mut report = String::new();
     for problem in problems.iter().take(MAX_SHOWN) {
-        let drawing = Drawing::new(problem, &mut lines);
-        let has_place = !drawing.labels.is_empty();
+        let has_place = !problem.labels.is_empty();
         report.push_str(&heading(problem, options.color));
-        if has_place {
+        for drawing in Drawing::of(problem, &mut lines) {
             let mut drawn = String::new();
             // Writing to a string cannot fail; a drawing that does is still told in words.
             if handler.render_report(&mut drawn, &drawing).is_ok() {
                 report.push_str(excerpt_of(&drawn));
             }
-        }
-        for label in &drawing.elsewhere {
-            let _ = writeln!(report, "  also: {label}");
         }
         if let Some(hint) = &problem.hint {
             push_hint(&mut report, hint, if has_place { "  " } else { "" });
@@ -183,43 +179,40 @@ impl Lines {
     }
 }
 
-/// A problem in the shape that `miette` draws.
+/// The labels of a problem that stand in one text, in the shape that `miette` draws.
 #[derive(Debug)]
 struct Drawing {
     severity: Severity,
     labels: Vec<LabeledSpan>,
-    excerpts: Option<Excerpts>,
-    /// Labels in other texts, in words: a drawing shows one text.
-    elsewhere: Vec<String>,
+    excerpts: Excerpts,
 }
 
 impl Drawing {
-    fn new(problem: &Problem, lines: &mut Lines) -> Self {
-        let mut labels = Vec::new();
-        let mut elsewhere = Vec::new();
-        let mut windows = Vec::new();
-        let main = problem.labels.first().map(|label| &label.span.source);
-        for (number, label) in problem.labels.iter().enumerate() {
-            let text = (!label.text.is_empty()).then(|| clean(&label.text));
-            if !main.is_some_and(|main| Arc::ptr_eq(main, &label.span.source)) {
-                let at = label.span.location();
-                elsewhere.push(clean(&format!(
-                    "{}:{}:{}: {}",
-                    label.span.path().display(),
-                    at.line,
-                    at.column,
-                    label.text
-                )));
+    /// A drawing for each text in which a label stands, that of the main place first.
+    fn of(problem: &Problem, lines: &mut Lines) -> Vec<Self> {
+        let mut sources: Vec<&Arc<Source>> = Vec::new();
+        for label in &problem.labels {
+            if !sources.iter().any(|it| Arc::ptr_eq(it, &label.span.source)) {
+                sources.push(&label.span.source);
+            }
+        }
+        let drawings = sources.into_iter();
+        drawings
+            .map(|source| Self::in_text(problem, source, lines))
+            .collect()
+    }
+
+    fn in_text(problem: &Problem, source: &Arc<Source>, lines: &mut Lines) -> Self {
+        let index = lines.of(source);
+        let (mut labels, mut windows) = (Vec::new(), Vec::new());
+        for label in &problem.labels {
+            if !Arc::ptr_eq(source, &label.span.source) {
                 continue;
             }
-            let index = lines.of(&label.span.source);
+            let text = (!label.text.is_empty()).then(|| clean(&label.text));
             let range = index.first_line_of(&label.span);
-            windows.push(Excerpt::around(
-                &label.span.source.text,
-                &index,
-                range.clone(),
-            ));
-            labels.push(if number == 0 {
+            windows.push(Excerpt::around(&source.text, &index, range.clone()));
+            labels.push(if labels.is_empty() {
                 LabeledSpan::new_primary_with_span(text, range)
             } else {
                 LabeledSpan::new_with_span(text, range)
@@ -228,11 +221,10 @@ impl Drawing {
         Self {
             severity: problem.severity,
             labels,
-            excerpts: main.map(|source| Excerpts {
+            excerpts: Excerpts {
                 name: clean(&source.path.display().to_string()),
                 windows: Excerpt::joined(windows, &source.text),
-            }),
-            elsewhere,
+            },
         }
     }
 }
@@ -255,9 +247,7 @@ impl Diagnostic for Drawing {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.excerpts
-            .as_ref()
-            .map(|excerpts| excerpts as &dyn SourceCode)
+        Some(&self.excerpts)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {

@@ -6,6 +6,7 @@
 
 pub(crate) mod code;
 pub mod command;
+mod diff;
 mod draft;
 mod env_file;
 mod fingerprint;
@@ -14,6 +15,7 @@ mod generated;
 mod graph;
 mod health;
 mod identity;
+mod keep;
 mod make;
 pub mod model;
 mod port_argument;
@@ -27,8 +29,10 @@ mod tests;
 mod unit;
 mod variables;
 
+pub use diff::{Change, Difference, Effect, diff};
 pub use draft::Draft;
 pub use identity::instance_id;
+pub use keep::Kept;
 pub use model::{Plan, UnitPlan};
 pub use port_argument::PortArgument;
 pub use resolver::Assignment;

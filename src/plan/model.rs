@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use serde::Serialize;
 
 use crate::spec::model::{Condition, Handoff};
 use crate::support::name::{PortName, ProjectName, ServiceName, UnitId};
@@ -78,7 +79,7 @@ pub struct UnitPlan {
 }
 
 /// What is executed.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Execution {
     /// The words; the first is looked up in the service's own `PATH` when it is executed, since
     /// another service may build it.
@@ -105,7 +106,7 @@ pub struct Environment {
 pub type Changes = IndexMap<String, Option<String>>;
 
 /// Which ends are followed by a restart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum RestartWhen {
     /// None.
     Never,
@@ -116,7 +117,7 @@ pub enum RestartWhen {
 }
 
 /// A service's restart policy, every value settled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct RestartPolicy {
     /// After which ends.
     pub when: RestartWhen,
@@ -131,7 +132,7 @@ pub struct RestartPolicy {
 }
 
 /// A health check, every value settled.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HealthPlan {
     /// What is asked.
     pub probe: ProbePlan,
@@ -148,7 +149,7 @@ pub struct HealthPlan {
 }
 
 /// The kinds of check.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum ProbePlan {
     /// A command that must exit with 0.
     Command(Execution),
@@ -164,7 +165,7 @@ pub enum ProbePlan {
 }
 
 /// An HTTP check.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct HttpProbePlan {
     /// The host that is connected to.
     pub host: String,
@@ -192,7 +193,7 @@ pub struct DependencyPlan {
 }
 
 /// A port of a unit.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PortPlan {
     /// Its name.
     pub name: PortName,

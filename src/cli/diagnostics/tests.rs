@@ -79,6 +79,25 @@ fn distant_labels_are_both_drawn() {
 }
 
 #[test]
+fn labels_in_two_files_are_both_drawn() {
+    let source = |path: &str, text: &str| {
+        Arc::new(Source {
+            path: PathBuf::from(path),
+            text: text.to_owned(),
+        })
+    };
+    let (base, over) = (
+        source("stack.yaml", "a: 1\nweb: x\n"),
+        source("more.yaml", "web: y\n"),
+    );
+    let problem = Problem::error("stack::x", "no", &Span::new(&over, 0..3))
+        .label("again here")
+        .also(&Span::new(&base, 5..8), "first here");
+    let report = render(&[problem], PLAIN);
+    insta::assert_snapshot!(report);
+}
+
+#[test]
 fn what_a_file_holds_cannot_reach_the_terminal() {
     let loaded = load_text("\u{1b}[2J\u{202e}servics\t: \u{9b}31m\r\n");
     let report = render(&loaded.problems, PLAIN);

@@ -3,6 +3,7 @@
 mod commands;
 mod corpus;
 mod dependencies;
+mod diff;
 mod environment;
 mod fingerprints;
 mod health;

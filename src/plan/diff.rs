@@ -1,0 +1,226 @@
+//! What differs between two plans, unit by unit and field by field, and what a change takes.
+//!
+//! The fields of [`fields`] are the only ones that count: [`diff`] compares them, the fingerprint
+//! hashes them. Words about a change are made in `cli`.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::model::{Plan, UnitPlan};
+use crate::support::name::UnitId;
+
+/// What became of a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// Nothing that the files settle for it is another.
+    Same,
+    /// These fields are others.
+    Changed(Vec<Change>),
+    /// It is new.
+    Added,
+    /// It is gone.
+    Removed,
+}
+
+/// A field of a unit that is another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The field, by its key in the file.
+    pub field: &'static str,
+    /// Of the environment the variable.
+    pub variable: Option<String>,
+    /// What the change takes.
+    pub effect: Effect,
+}
+
+/// What a change of a field takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It is taken over while the unit runs.
+    Live,
+    /// It needs a restart.
+    Restarts,
+}
+
+impl Difference {
+    /// Whether a unit that runs must be restarted for it.
+    pub fn restarts(&self) -> bool {
+        match self {
+            Self::Same | Self::Added | Self::Removed => false,
+            Self::Changed(changes) => changes
+                .iter()
+                .any(|change| change.effect == Effect::Restarts),
+        }
+    }
+}
+
+/// What differs between two plans: every unit of the new one in its order, then those that are gone.
+///
+/// Generated keys that a unit does not refer to are no change, nor is what it inherits from the
+/// caller; where it does refer to one, the text in which it does is another.
+pub fn diff(old: &Plan, new: &Plan) -> Vec<(UnitId, Difference)> {
+    let (common_before, common) = (Common::of(old), Common::of(new));
+    let moved = common_before.other_than(&common);
+    let mut before: HashMap<UnitId, &UnitPlan> =
+        old.units.iter().map(|unit| (unit.name(), unit)).collect();
+    let mut differences = Vec::with_capacity(new.units.len());
+    for unit in &new.units {
+        let difference = match before.remove(&unit.name()) {
+            None => Difference::Added,
+            Some(earlier) => {
+                let mut changes = changes((earlier, old), (unit, new));
+                let own = [earlier, unit].map(|unit| unit.environment.changes.keys());
+                let mut keys: BTreeSet<String> = own.into_iter().flatten().cloned().collect();
+                keys.extend(moved.iter().map(|&key| key.to_owned()));
+                keys.retain(|key| common_before.settled(earlier, key) != common.settled(unit, key));
+                changes.extend(keys.into_iter().map(|key| Change {
+                    field: "environment",
+                    variable: Some(key),
+                    effect: Effect::Restarts,
+                }));
+                if changes.is_empty() {
+                    Difference::Same
+                } else {
+                    Difference::Changed(changes)
+                }
+            }
+        };
+        differences.push((unit.name(), difference));
+    }
+    let names = old.units.iter().map(UnitPlan::name);
+    let gone = names.filter(|name| before.contains_key(name));
+    differences.extend(gone.map(|name| (name, Difference::Removed)));
+    differences
+}
+
+/// The changed fields of a unit, its environment aside.
+fn changes(old: (&UnitPlan, &Plan), new: (&UnitPlan, &Plan)) -> Vec<Change> {
+    let pairs = fields(old.0, old.1).into_iter().zip(fields(new.0, new.1));
+    pairs
+        .filter(|(old, new)| old.value != new.value)
+        .map(|(_, new)| Change {
+            field: new.name,
+            variable: None,
+            effect: new.effect,
+        })
+        .collect()
+}
+
+/// What the files settle of the environment that all units share: all of it but the generated keys.
+/// A value of nothing removes the key.
+struct Common<'a>(BTreeMap<&'a str, Option<&'a str>>);
+
+impl<'a> Common<'a> {
+    fn of(plan: &'a Plan) -> Self {
+        let generated: HashSet<&str> = plan.values.iter().map(|(key, _)| key.as_str()).collect();
+        let common = plan.units.first().map(|unit| &unit.environment.common);
+        let all = common.into_iter().flat_map(|common| common.iter());
+        let settled = all.filter(|(key, _)| !generated.contains(key.as_str()));
+        Self(
+            settled
+                .map(|(key, value)| (key.as_str(), value.as_deref()))
+                .collect(),
+        )
+    }
+
+    /// The keys that have another value there.
+    fn other_than<'b>(&'b self, other: &'b Self) -> Vec<&'b str> {
+        let keys = self.0.keys().chain(other.0.keys()).copied();
+        keys.filter(|key| self.0.get(key) != other.0.get(key))
+            .collect()
+    }
+
+    /// What is settled of a variable of a unit, if anything is.
+    #[expect(
+        clippy::option_option,
+        reason = "left alone, removed and set are three things"
+    )]
+    fn settled<'b>(&'b self, unit: &'b UnitPlan, key: &str) -> Option<Option<&'b str>> {
+        let own = unit.environment.changes.get(key).map(Option::as_deref);
+        let own = own.filter(|value| !is_derived(unit, key, *value));
+        own.or_else(|| self.0.get(key).copied())
+    }
+}
+
+/// A field of a unit, its environment aside.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    #[serde(skip)]
+    effect: Effect,
+    value: Value,
+}
+
+/// The fields that the files settle for a unit, each with what a change of it takes. A further field
+/// of a unit's plan must be named here.
+pub(super) fn fields(unit: &UnitPlan, plan: &Plan) -> [Field; 11] {
+    let UnitPlan {
+        // Who it is; how many of it there are is told by those that are added and removed.
+        service: _,
+        replica: _,
+        replicas: _,
+        // Compared variable by variable.
+        environment: _,
+        execution,
+        directory,
+        ports,
+        handoff,
+        stop_signal,
+        grace,
+        restart,
+        success_exit_codes,
+        health,
+        depends_on,
+        labels,
+    } = unit;
+    let edges: Vec<_> = depends_on
+        .iter()
+        .map(|edge| {
+            let unit = plan.units.get(edge.unit).map(UnitPlan::name);
+            (unit, edge.condition, edge.is_required, edge.restart)
+        })
+        .collect();
+    [
+        restarts("command", execution),
+        restarts("working_dir", &directory.to_string_lossy()),
+        restarts("ports", ports),
+        restarts("handoff", handoff),
+        live("stop_signal", stop_signal),
+        live("stop_grace_period", grace),
+        live("restart", restart),
+        live("success_exit_codes", success_exit_codes),
+        live("healthcheck", health),
+        live("depends_on", &edges),
+        live("labels", labels),
+    ]
+}
+
+fn restarts(name: &'static str, value: &impl Serialize) -> Field {
+    Field {
+        name,
+        effect: Effect::Restarts,
+        // Plain data, which always has a form.
+        value: serde_json::to_value(value).unwrap_or_default(),
+    }
+}
+
+fn live(name: &'static str, value: &impl Serialize) -> Field {
+    Field {
+        effect: Effect::Live,
+        ..restarts(name, value)
+    }
+}
+
+/// Whether a variable only says what another field says, or which run this is.
+fn is_derived(unit: &UnitPlan, key: &str, value: Option<&str>) -> bool {
+    match key {
+        "STACK_RUN" => true,
+        "PWD" => value.is_some_and(|value| *unit.directory == *value),
+        "PORT" => unit.ports.iter().any(|port| {
+            port.name.as_str() == "PORT" && value == Some(port.port.to_string().as_str())
+        }),
+        _ => false,
+    }
+}

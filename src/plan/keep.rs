@@ -1,0 +1,70 @@
+//! Which ports stay when a plan is made again: what runs keeps its number wherever it can.
+
+use std::collections::HashMap;
+
+use super::draft::Draft;
+use super::resolver::Assignment;
+use crate::ports::request::{Pool, PortKey, PortRequest, Want};
+use crate::spec::problem::Problem;
+
+/// The ports of a plan that is made again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Those that stay: their holds are there and are not asked for again.
+    pub kept: Assignment,
+    /// Those that must be allocated, as a batch of their own. The number of a port that moves is in
+    /// nobody's way: its hold is given back only once the new one is there.
+    pub wanted: Vec<PortRequest>,
+}
+
+impl Draft {
+    /// Sorts what this draft asks for by what is `held` since the plan of `before`.
+    ///
+    /// A port stays if it is asked for in the same way, and also if its number fits what is asked
+    /// for now: a changed range moves only what lies outside of it. A wish moves a port to another
+    /// number only where it is a new one.
+    pub fn requests_beside(
+        &self,
+        before: &Self,
+        held: &Assignment,
+        problems: &mut Vec<Problem>,
+    ) -> Kept {
+        let earlier: HashMap<PortKey, PortRequest> = before
+            .requests(&mut Vec::new())
+            .into_iter()
+            .map(|request| (request.key.clone(), request))
+            .collect();
+        let (pool, pool_before) = (self.pool(), before.pool());
+        let mut outcome = Kept {
+            kept: Assignment::new(),
+            wanted: Vec::new(),
+        };
+        for request in self.requests(problems) {
+            let pair = held.get(&request.key).zip(earlier.get(&request.key));
+            let stays = pair.is_some_and(|(&port, earlier)| {
+                let is_asked_alike = earlier.want == request.want && pool == pool_before;
+                let is_wish_met = earlier.wish == request.wish
+                    || request.wish.as_ref().is_none_or(|wish| wish.port == port);
+                earlier.protocol == request.protocol
+                    && is_wish_met
+                    && (is_asked_alike || fits(port, request.want, &pool))
+            });
+            match pair.filter(|_| stays) {
+                Some((&port, _)) => {
+                    outcome.kept.insert(request.key, port);
+                }
+                None => outcome.wanted.push(request),
+            }
+        }
+        outcome
+    }
+}
+
+/// Whether a number is one that could have been given.
+fn fits(port: u16, want: Want, pool: &Pool) -> bool {
+    match want {
+        Want::Fixed(fixed) => port == fixed,
+        Want::Within(range) => range.contains(port),
+        Want::Auto | Want::Prefer(_) => pool.ranges.iter().any(|range| range.contains(port)),
+    }
+}
