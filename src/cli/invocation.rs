@@ -81,6 +81,12 @@ impl Invocation {
         }
     }
 
+    /// The name that the caller gives the stack, whatever its file says.
+    pub fn project_name(&self) -> Option<String> {
+        let given = self.global.project_name.as_ref().map(ToString::to_string);
+        given.or_else(|| self.variable("STACK_PROJECT_NAME"))
+    }
+
     /// Reads and checks the file: a draft, or everything that is wrong.
     pub fn draft(&self) -> Result<Ready, Stop> {
         self.draft_with(&[], &[])
@@ -95,9 +101,8 @@ impl Invocation {
         let stack_file = self.variable("STACK_FILE");
         let files: Vec<PathBuf> = self.global.file.iter().cloned().collect();
         let request = self.request(&files, stack_file.as_deref());
-        let project_name = self.global.project_name.as_ref().map(ToString::to_string);
         let arguments = Arguments {
-            project_name: project_name.or_else(|| self.variable("STACK_PROJECT_NAME")),
+            project_name: self.project_name(),
             // The last one of a service counts, as with other flags.
             scale: scale.iter().cloned().collect(),
             ports: ports.to_vec(),

@@ -7,9 +7,11 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use nix::libc;
 use serde::{Deserialize, Serialize};
 
-use super::process::{ProcessId, boot_id, is_suspended};
+use super::presence;
+use super::process::{ProcessId, boot_id, is_suspended, signal_process};
 use crate::plan::instance_id;
 use crate::support::fs::{create_private_dir, open_private};
 use crate::support::name::ProjectName;
@@ -53,6 +55,8 @@ pub struct Holder {
 #[derive(Debug)]
 pub struct InstanceLock {
     file: File,
+    /// Says so to those who look at the directory, should the file be removed.
+    _presence: Option<File>,
 }
 
 /// The outcome of trying to lock.
@@ -62,6 +66,8 @@ pub enum LockAttempt {
     Acquired(InstanceLock),
     /// Somebody does; what the file says of it, if it can be read yet.
     Busy(Option<Holder>),
+    /// Somebody does, whose files were removed or moved away.
+    Hidden(Holder),
 }
 
 impl Instance {
@@ -87,6 +93,16 @@ impl Instance {
             project_dir,
             id,
             dir,
+        }
+    }
+
+    /// The instance of another name in the same directory.
+    pub(super) fn sibling(&self, project: ProjectName) -> Self {
+        Self {
+            id: instance_id(&project, &self.project_dir),
+            dir: self.dir.with_file_name(project.as_str()),
+            project_dir: self.project_dir.clone(),
+            project,
         }
     }
 
@@ -154,7 +170,13 @@ impl Instance {
             Ok(()) => {
                 // What the last holder wrote must not be taken for a word of this one.
                 file.set_len(0)?;
-                Ok(LockAttempt::Acquired(InstanceLock { file }))
+                if let Some(holder) = self.hidden_holder() {
+                    return Ok(LockAttempt::Hidden(holder));
+                }
+                Ok(LockAttempt::Acquired(InstanceLock {
+                    file,
+                    _presence: presence::announce(&self.project_dir),
+                }))
             }
             Err(TryLockError::WouldBlock) => Ok(LockAttempt::Busy(read_holder(&path))),
             Err(TryLockError::Error(error)) => Err(error),
@@ -199,12 +221,35 @@ impl InstanceLock {
 }
 
 impl Holder {
+    fn guardian(&self) -> Option<ProcessId> {
+        self.process(self.guardian_pid, self.guardian_start)
+    }
+
+    fn supervisor(&self) -> Option<ProcessId> {
+        self.process(self.supervisor_pid, self.supervisor_start)
+    }
+
+    /// A process that is named here, if it still runs.
+    fn process(&self, pid: i32, start_time: u64) -> Option<ProcessId> {
+        let process = ProcessId { pid, start_time };
+        (self.boot_id == boot_id() && process.is_alive()).then_some(process)
+    }
+
+    /// Whether guardian or supervisor still runs.
+    pub fn is_alive(&self) -> bool {
+        self.guardian().or_else(|| self.supervisor()).is_some()
+    }
+
     /// Whether the supervisor has gone while its guardian goes on: it is stopping everything.
     pub fn is_being_cleaned_up(&self) -> bool {
-        let is_alive = |pid, start_time| ProcessId { pid, start_time }.is_alive();
-        self.boot_id == boot_id()
-            && !is_alive(self.supervisor_pid, self.supervisor_start)
-            && is_alive(self.guardian_pid, self.guardian_start)
+        self.supervisor().is_none() && self.guardian().is_some()
+    }
+
+    /// Asks for everything to be stopped by a signal, as `kill` would.
+    pub fn ask_to_stop(&self) {
+        if let Some(process) = self.guardian().or_else(|| self.supervisor()) {
+            signal_process(process.pid, libc::SIGTERM);
+        }
     }
 
     /// Whether the guardian is suspended, so that it does nothing until somebody continues it.

@@ -12,6 +12,7 @@ mod lease;
 pub mod leftovers;
 pub mod logs;
 mod outlet;
+mod presence;
 mod probe;
 mod process;
 pub mod snapshot;

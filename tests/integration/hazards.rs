@@ -5,4 +5,5 @@ mod crowds;
 mod deaths;
 mod inheritance;
 mod links;
+mod lost_files;
 mod meetings;

@@ -5,6 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use super::ground::elsewhere;
 use super::{Context, Output, down, env, logs, port, ps, restart, start, stop};
 use crate::api::client::Client;
 use crate::cli::args::Verb;
@@ -61,6 +62,14 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
             // These do not come here.
             Verb::Up(_) | Verb::Config(_) | Verb::Run(_) | Verb::Ports(_) => Ok(ExitCode::Usage),
         }
+    });
+    let outcome = outcome.map_err(|mut stop| {
+        if stop.code == ExitCode::NotRunning
+            && let Some(elsewhere) = elsewhere(&instance)
+        {
+            stop.message = format!("{}\n{elsewhere}", stop.message);
+        }
+        stop
     });
     let Some(printer) = printer else {
         return outcome;

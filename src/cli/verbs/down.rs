@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Context;
+use super::ground::elsewhere;
 use super::watch::Watch;
 use crate::api::client::{Client, ClientError};
 use crate::api::messages::code;
@@ -32,6 +33,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Carries out `stack down`. Exits 0 even if nothing runs, and 1 when something is left.
 pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<ExitCode, Stop> {
+    if !context.instance.is_locked()
+        && let Some(holder) = context.instance.hidden_holder()
+    {
+        return stop_hidden(context, &holder).await;
+    }
     let holder = context.instance.holder();
     let was_running = match context.supervisor().await {
         Ok(client) => {
@@ -75,6 +81,24 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
     } else {
         "nothing is running here any more"
     });
+    if let Some(elsewhere) = elsewhere(context.instance) {
+        context.output.message(&elsewhere);
+    }
+    Ok(ExitCode::Done)
+}
+
+/// Stops a stack whose socket is gone with its other files, by a signal.
+async fn stop_hidden(context: &mut Context<'_>, holder: &Holder) -> Result<ExitCode, Stop> {
+    let deadline = Instant::now() + BLIND_WAIT;
+    holder.ask_to_stop();
+    while holder.is_alive() {
+        if Instant::now() >= deadline {
+            return Err(does_not_end(Some(holder)));
+        }
+        sleep(PAUSE).await;
+    }
+    let message = "stopped everything; the files in `.stack` had been removed while it ran";
+    context.output.message(message);
     Ok(ExitCode::Done)
 }
 
@@ -171,7 +195,7 @@ async fn reap(instance: &Instance) -> Result<Leftovers, Stop> {
     }
     match instance.lock()? {
         // Somebody has just started it anew: what is there now is theirs.
-        LockAttempt::Busy(_) => Ok(Leftovers::default()),
+        LockAttempt::Busy(_) | LockAttempt::Hidden(_) => Ok(Leftovers::default()),
         LockAttempt::Acquired(lock) => {
             let (id, leases) = (instance.id.clone(), instance.lease_path());
             let work = tokio::task::spawn_blocking(move || leftovers::reap(&id, &leases));

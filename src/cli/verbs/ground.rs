@@ -10,6 +10,7 @@ use super::Context;
 use crate::api::client::{ANSWER_DEADLINE, Client, ClientError};
 use crate::cli::exit::{ExitCode, Stop};
 use crate::run::control::StackSnapshot;
+use crate::run::instance::Instance;
 use crate::run::leftovers;
 use crate::run::snapshot::Phase;
 use crate::support::name::{ServiceName, UnitId};
@@ -144,6 +145,24 @@ impl Context<'_> {
         };
         Stop::usage(format!("there is no service `{name}`"), hint)
     }
+}
+
+/// What runs of this stack although its lock is free, or beside it under another name.
+pub(super) fn elsewhere(instance: &Instance) -> Option<String> {
+    if let Some(holder) = instance.hidden_holder() {
+        let pid = holder.supervisor_pid;
+        return Some(format!(
+            "this stack is running (pid {pid}), but its files in `.stack` were removed; `stack \
+             down` stops it"
+        ));
+    }
+    let others = instance.others();
+    let first = &others.first()?.project;
+    let names = others.iter().map(|other| format!("`{}`", other.project));
+    Some(format!(
+        "running in this directory under another name: {}; `stack -p {first} down` stops it",
+        text::list(names)
+    ))
 }
 
 /// The state that a supervisor left, as it is now that it has gone: one that was killed could not

@@ -10,6 +10,7 @@ mod show;
 
 use std::time::{Duration, Instant};
 
+use super::ground::elsewhere;
 use crate::api::client::{BlockingClient, ClientError};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
@@ -47,6 +48,10 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
     let lock = loop {
         match instance.lock()? {
             LockAttempt::Acquired(lock) => break lock,
+            LockAttempt::Hidden(_) => {
+                let message = elsewhere(&instance).unwrap_or_default();
+                return Err(Stop::new(ExitCode::Busy, message, None));
+            }
             LockAttempt::Busy(_) => {
                 if let Some((client, stack)) = wait_for_winner(invocation, &instance)?
                     && let Some(code) = attach::join(invocation, &ready, &client, &stack, args)?

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
+use super::super::ground::elsewhere;
 use super::note::is_written;
 use crate::api::{socket, socket_path};
 use crate::cli::args::UpArgs;
@@ -55,6 +56,12 @@ pub(super) fn prepare(
     let mut messages = Vec::new();
     if !ready.warnings.is_empty() {
         messages.push(ready.warnings.trim_end().to_owned());
+    }
+    // Who names copies knows that there are several.
+    if invocation.project_name().is_none()
+        && let Some(elsewhere) = elsewhere(&instance)
+    {
+        messages.push(format!("warning: {elsewhere}"));
     }
     reap_leftovers(&instance, &mut messages)?;
     let (mut plan, holds, is_noted) = plan(invocation, &ready.draft, args, &mut messages)?;
