@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand};
 use super::printer::{Color, Progress};
 use crate::support::name::ProjectName;
 
-pub use usage::{NotRun, UsageError, parse};
+pub use usage::{NotRun, parse};
 pub use verbs::{
     ConfigArgs, ConfigFormat, DownArgs, EnvArgs, EnvFormat, ListFormat, LogsArgs, PortArgs,
     PortsArgs, PortsFreeArgs, PortsVerb, PortsWhoArgs, PsArgs, RunArgs, ServicesArgs, StopArgs,
@@ -70,7 +70,6 @@ Environment:
              a clean stop",
     help_template = HELP,
     after_help = AFTER_HELP,
-    disable_help_subcommand = true,
     max_term_width = 100
 )]
 pub struct Cli {

@@ -30,8 +30,8 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(NotRun::Show(text)) => printer::say_out(&text)
             .map(|()| ExitCode::Done)
             .map_err(Stop::from),
-        Err(NotRun::Wrong(error)) => {
-            printer::say(&error.to_string());
+        Err(NotRun::Wrong(text)) => {
+            printer::say(&text);
             Ok(ExitCode::Usage)
         }
     };

@@ -51,7 +51,24 @@ pub enum Found {
 
 /// Finds the file: the one of `-f`, else of `STACK_FILE`, else the nearest `stack.yaml` or
 /// `stack.yml`, from the working directory upwards.
+///
+/// Fails as well where the path is not text: it goes into variables, messages between processes and
+/// the ledger, and all of them hold text.
 pub fn find(request: &Request<'_>) -> Result<Found, Problem> {
+    let found = locate(request)?;
+    let path = match &found {
+        Found::File { file, .. } => file,
+        Found::Stdin { project_dir } => project_dir,
+    };
+    if path.to_str().is_none() {
+        let message = format!("the path `{}` is not valid UTF-8", path.display());
+        return Err(Problem::without_place(code::UNREADABLE, message)
+            .hint("rename the file or the directory"));
+    }
+    Ok(found)
+}
+
+fn locate(request: &Request<'_>) -> Result<Found, Problem> {
     match request.files {
         [] => {}
         [file] => return named(file, request.working_dir, "-f"),
@@ -170,6 +187,9 @@ fn canonical(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
     use crate::spec::testing::load_text;
 
@@ -283,5 +303,23 @@ mod tests {
         assert_eq!(STARTER.lines().count(), 5);
         let loaded = load_text(STARTER);
         assert!(loaded.problems.is_empty(), "{:?}", loaded.problems);
+    }
+
+    #[test]
+    fn a_path_that_is_not_text_is_refused_and_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let latin = canonical(directory.path()).join(OsStr::from_bytes(b"caf\xe9"));
+        fs_err::create_dir_all(&latin).unwrap();
+        fs_err::write(latin.join("stack.yaml"), "").unwrap();
+        let problem = find(&request(&[], None, &latin)).unwrap_err();
+        assert!(
+            problem
+                .message
+                .contains("caf\u{fffd}/stack.yaml` is not valid UTF-8")
+        );
+        let file = [latin.join("stack.yaml")];
+        assert!(find(&request(&file, None, directory.path())).is_err());
+        let stdin = [PathBuf::from("-")];
+        assert!(find(&request(&stdin, None, &latin)).is_err());
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum, value_parser};
 
 use crate::plan::PortArgument;
 use crate::support::duration;
@@ -127,13 +127,7 @@ pub struct StopArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct PsArgs {
     /// How to print the list: table or json
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub format: ListFormat,
 }
 
@@ -198,12 +192,7 @@ pub struct PortArgs {
     pub name: Option<PortName>,
 
     /// Of which replica of the service
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 1,
-        value_parser = parse_index
-    )]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
     pub index: u32,
 }
 
@@ -211,13 +200,7 @@ pub struct PortArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct ConfigArgs {
     /// How to print it: yaml or json
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub format: ConfigFormat,
 
     /// Only check; print nothing where all is well
@@ -239,13 +222,7 @@ pub enum ConfigFormat {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct EnvArgs {
     /// How to print the variables: dotenv, json or shell
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
+    #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub format: EnvFormat,
 }
 
@@ -276,7 +253,7 @@ pub struct RunArgs {
 
 /// `stack ports`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
-#[command(disable_help_subcommand = true, subcommand_required = false)]
+#[command(disable_help_subcommand = true)]
 pub struct PortsArgs {
     /// What about them; nothing lists them.
     #[command(subcommand)]
@@ -286,10 +263,10 @@ pub struct PortsArgs {
     #[arg(short, long)]
     pub all: bool,
 
-    /// How to print the list: table or json
+    /// How to print it: table or json
     #[arg(
         long,
-        value_name = "FORMAT",
+        global = true,
         value_enum,
         default_value_t,
         hide_possible_values = true
@@ -312,29 +289,13 @@ pub struct PortsWhoArgs {
     /// The number
     #[arg(value_name = "PORT", value_parser = parse_port)]
     pub port: u16,
-
-    /// How to print it: table (words) or json
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        value_enum,
-        default_value_t,
-        hide_possible_values = true
-    )]
-    pub format: ListFormat,
 }
 
 /// `stack ports free`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct PortsFreeArgs {
     /// How many
-    #[arg(
-        short = 'n',
-        long,
-        value_name = "N",
-        default_value_t = 1,
-        value_parser = parse_count
-    )]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..))]
     pub count: u16,
 
     /// Where to look, both ends included
@@ -354,11 +315,9 @@ fn parse_scale(text: &str) -> Result<(ServiceName, u32), String> {
     const FORM: &str = "it is not of the form SERVICE=N";
     let (service, count) = text.split_once('=').ok_or(FORM)?;
     let service = ServiceName::new(service).map_err(|error| error.to_string())?;
-    let is_number = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
-    match count.parse() {
-        Ok(count) if is_number => Ok((service, count)),
-        Ok(_) | Err(_) => Err(format!("`{count}` is no number of replicas")),
-    }
+    let number = count.parse().ok().filter(|_| !count.starts_with('+'));
+    let number = number.ok_or_else(|| format!("`{count}` is not a valid number of replicas"))?;
+    Ok((service, number))
 }
 
 fn parse_port_argument(text: &str) -> Result<PortArgument, String> {
@@ -371,16 +330,6 @@ fn parse_port_argument(text: &str) -> Result<PortArgument, String> {
         port: port.to_owned(),
         number: parse_port(number).map_err(|error| error.to_string())?,
     })
-}
-
-fn parse_index(text: &str) -> Result<u32, String> {
-    let index = text.parse().ok().filter(|&index| index > 0);
-    index.ok_or_else(|| format!("`{text}` is no number of a replica; they count from 1"))
-}
-
-fn parse_count(text: &str) -> Result<u16, String> {
-    let count = text.parse().ok().filter(|&count| count > 0);
-    count.ok_or_else(|| format!("`{text}` is no number of ports (1 to 65535)"))
 }
 
 fn parse_tail(text: &str) -> Result<Tail, &'static str> {

@@ -5,6 +5,7 @@ use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Stop};
 use crate::cli::printer;
 use crate::cli::table::{services, state_of_stack};
+use crate::spec::code;
 use crate::spec::find::STARTER;
 use crate::support::clock::unix_millis;
 use crate::support::text;
@@ -18,9 +19,12 @@ const COMMANDS: [&str; 5] = [
     "  stack down      stop everything",
 ];
 
-/// Shows where things stand. Exit code 0, also where there is no file.
+/// Shows where things stand. Exits 0 even if there is no file.
 pub fn overview(invocation: &Invocation) -> Result<ExitCode, Stop> {
-    if invocation.find().is_err() && invocation.global.file.is_none() {
+    let is_missing = invocation
+        .find()
+        .is_err_and(|problem| problem.code == code::NO_FILE);
+    if is_missing && invocation.global.file.is_none() {
         printer::say_out(&format!(
             "There is no stack.yaml here or in a directory above. One to begin with:\n\n{}\n\
              Save it as stack.yaml, then run `stack up`.",

@@ -20,7 +20,11 @@ use crate::cli::invocation::{Invocation, Stop};
 pub fn ports(invocation: &Invocation, args: &PortsArgs) -> Result<ExitCode, Stop> {
     match &args.verb {
         None => list::list(invocation, args),
-        Some(PortsVerb::Who(args)) => who::who(invocation, args),
-        Some(PortsVerb::Free(args)) => free::free(invocation, args),
+        Some(_) if args.all => Err(Stop::usage(
+            "`--all` belongs to the list of ports",
+            "`stack ports --all` lists the ports of all your stacks",
+        )),
+        Some(PortsVerb::Who(who)) => who::who(invocation, who.port, args.format),
+        Some(PortsVerb::Free(free)) => free::free(invocation, free, args.format),
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::gather::{Gathered, gather, keepers, remembered};
 use super::row::PortRow;
 use super::words::{self, Place};
-use crate::cli::args::{ListFormat, PortsWhoArgs};
+use crate::cli::args::ListFormat;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Invocation;
 use crate::cli::printer;
@@ -32,8 +32,11 @@ pub(super) struct Explanation {
 }
 
 /// Says who has a port. That nobody has it is an answer, too: exit code 0.
-pub(super) fn who(invocation: &Invocation, args: &PortsWhoArgs) -> Result<ExitCode, Stop> {
-    let port = args.port;
+pub(super) fn who(
+    invocation: &Invocation,
+    port: u16,
+    format: ListFormat,
+) -> Result<ExitCode, Stop> {
     let mut ledger = invocation.ledger().overview();
     let state_dir = invocation.state_dir();
     let keepers = keepers(&ledger.live, &state_dir);
@@ -74,7 +77,7 @@ pub(super) fn who(invocation: &Invocation, args: &PortsWhoArgs) -> Result<ExitCo
     for note in &notes {
         printer::say(&warn(note, None));
     }
-    let text = match args.format {
+    let text = match format {
         ListFormat::Json => serde_json::to_string_pretty(&explanation)?,
         ListFormat::Table => {
             let place = Place::of(invocation, invocation.stdout_columns().is_some());

@@ -190,3 +190,17 @@ fn a_service_that_listens_elsewhere_is_found_by_either_number() {
     );
     stack.down();
 }
+
+#[test]
+fn all_is_for_the_list_alone_and_free_ports_come_as_json_as_well() {
+    let stack = TestStack::new(WAITING);
+    for line in [["ports", "-a", "free"], ["ports", "free", "--nope"]] {
+        let output = stack.run(&line);
+        assert_eq!((output.code, output.stdout.as_str()), (2, ""), "{output}");
+    }
+    let output = stack
+        .run(&["ports", "free", "-n", "2", "--format", "json"])
+        .ok();
+    let ports: Vec<u16> = serde_json::from_str(&output.stdout).expect("an array of numbers");
+    assert_eq!(ports.len(), 2);
+}
