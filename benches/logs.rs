@@ -33,7 +33,7 @@ impl LogSink for Blind {
     fn look(&mut self, _unit: &UnitId, _attempt: u32, _bytes: &[u8]) {}
 
     fn notice(&mut self, notice: Notice) {
-        println!("{}", notice.message);
+        println!("{:?}", notice.news);
     }
 }
 

@@ -15,6 +15,7 @@ pub mod style;
 pub mod table;
 pub mod verbs;
 mod viewer;
+mod words;
 
 use std::ffi::OsString;
 

@@ -189,6 +189,7 @@ fn standing(target: Target, service: &ServiceSnapshot, is_asked: bool) -> Standi
 mod tests {
     use super::*;
     use crate::cli::printer::samples;
+    use crate::run::reason::{CheckFailure, PortTrouble, Reason};
 
     fn service(name: &str, phase: Phase) -> ServiceSnapshot {
         ServiceSnapshot {
@@ -255,7 +256,14 @@ mod tests {
         readiness.see(&replica(2, Phase::Starting));
         assert_eq!(readiness.pending(), ["web-2"]);
         readiness.see(&ServiceSnapshot {
-            reason: Some("it listens on 5173 instead of 8003".to_owned()),
+            reason: Some(Reason::Check {
+                failure: CheckFailure::Port {
+                    trouble: PortTrouble::Elsewhere {
+                        port: 8003,
+                        listens_on: vec![5173],
+                    },
+                },
+            }),
             ..replica(2, Phase::Starting)
         });
         assert_eq!(

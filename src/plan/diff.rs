@@ -64,13 +64,13 @@ pub fn diff(old: &Plan, new: &Plan) -> Vec<(UnitId, Difference)> {
     let (common_before, common) = (Common::of(old), Common::of(new));
     let moved = common_before.other_than(&common);
     let mut before: HashMap<UnitId, &UnitPlan> =
-        old.units.iter().map(|unit| (unit.name(), unit)).collect();
+        old.units.iter().map(|unit| (unit.id(), unit)).collect();
     let mut differences = Vec::with_capacity(new.units.len());
     for unit in &new.units {
-        let difference = match before.remove(&unit.name()) {
+        let difference = match before.remove(&unit.id()) {
             None => Difference::Added,
             Some(earlier) => {
-                let mut changes = changes((earlier, old), (unit, new));
+                let mut changes = changes(earlier, unit);
                 let own = [earlier, unit].map(|unit| unit.environment.changes.keys());
                 let mut keys: BTreeSet<String> = own.into_iter().flatten().cloned().collect();
                 keys.extend(moved.iter().map(|&key| key.to_owned()));
@@ -87,17 +87,17 @@ pub fn diff(old: &Plan, new: &Plan) -> Vec<(UnitId, Difference)> {
                 }
             }
         };
-        differences.push((unit.name(), difference));
+        differences.push((unit.id(), difference));
     }
-    let names = old.units.iter().map(UnitPlan::name);
+    let names = old.units.iter().map(UnitPlan::id);
     let gone = names.filter(|name| before.contains_key(name));
     differences.extend(gone.map(|name| (name, Difference::Removed)));
     differences
 }
 
 /// The changed fields of a unit, its environment aside.
-fn changes(old: (&UnitPlan, &Plan), new: (&UnitPlan, &Plan)) -> Vec<Change> {
-    let pairs = fields(old.0, old.1).into_iter().zip(fields(new.0, new.1));
+fn changes(old: &UnitPlan, new: &UnitPlan) -> Vec<Change> {
+    let pairs = fields(old).into_iter().zip(fields(new));
     pairs
         .filter(|(old, new)| old.value != new.value)
         .map(|(_, new)| Change {
@@ -155,7 +155,7 @@ pub(super) struct Field {
 
 /// The fields that the files settle for a unit, each with what a change of it takes. A further field
 /// of a unit's plan must be named here.
-pub(super) fn fields(unit: &UnitPlan, plan: &Plan) -> [Field; 11] {
+pub(super) fn fields(unit: &UnitPlan) -> [Field; 11] {
     let UnitPlan {
         // Who it is; how many of it there are is told by those that are added and removed.
         service: _,
@@ -175,13 +175,6 @@ pub(super) fn fields(unit: &UnitPlan, plan: &Plan) -> [Field; 11] {
         depends_on,
         labels,
     } = unit;
-    let edges: Vec<_> = depends_on
-        .iter()
-        .map(|edge| {
-            let unit = plan.units.get(edge.unit).map(UnitPlan::name);
-            (unit, edge.condition, edge.is_required, edge.restart)
-        })
-        .collect();
     [
         restarts("command", execution),
         restarts("working_dir", &directory.to_string_lossy()),
@@ -192,7 +185,7 @@ pub(super) fn fields(unit: &UnitPlan, plan: &Plan) -> [Field; 11] {
         live("restart", restart),
         live("success_exit_codes", success_exit_codes),
         live("healthcheck", health),
-        live("depends_on", &edges),
+        live("depends_on", depends_on),
         live("labels", labels),
     ]
 }

@@ -29,7 +29,7 @@ pub(super) fn fingerprint(plan: &Plan, draft: &Draft) -> String {
     let units: Vec<_> = plan
         .units
         .iter()
-        .map(|unit| (fields(unit, plan), &unit.environment.changes))
+        .map(|unit| (fields(unit), &unit.environment.changes))
         .collect();
     let all = (pool.ranges, pool.exclude, dotenv, common, services, units);
     // Plain data, which always has a form.

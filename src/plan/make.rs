@@ -88,21 +88,7 @@ impl Draft {
             ports,
             common: Arc::new(common),
             shell: self.spec().shell.as_deref(),
-            first_units: self.first_units(),
         }
-    }
-
-    /// The index of the first unit of each service; where it has none, of what follows.
-    fn first_units(&self) -> Vec<usize> {
-        let mut next = 0;
-        let replicas = self.replicas().iter();
-        replicas
-            .map(|replicas| {
-                let first = next;
-                next += replicas.numbers().count();
-                first
-            })
-            .collect()
     }
 
     /// Plans one replica of the service at an index.

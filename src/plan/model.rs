@@ -180,10 +180,10 @@ pub struct HttpProbePlan {
 }
 
 /// One edge of the graph.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct DependencyPlan {
-    /// The index of the unit that is waited for.
-    pub unit: usize,
+    /// Which unit is waited for.
+    pub unit: UnitId,
     /// What is waited for.
     pub condition: Condition,
     /// Whether its failure stops the dependent.
@@ -252,8 +252,8 @@ impl Environment {
 }
 
 impl UnitPlan {
-    /// Its name.
-    pub fn name(&self) -> UnitId {
+    /// Which unit it is.
+    pub fn id(&self) -> UnitId {
         UnitId {
             service: self.service.clone(),
             replica: self.replica,
@@ -279,16 +279,9 @@ impl Plan {
         first..first + count
     }
 
-    /// The units that depend on each unit, directly: the graph the other way round.
-    pub fn dependents(&self) -> Vec<Vec<usize>> {
-        let mut dependents = vec![Vec::new(); self.units.len()];
-        for (index, unit) in self.units.iter().enumerate() {
-            for dependency in &unit.depends_on {
-                if let Some(list) = dependents.get_mut(dependency.unit) {
-                    list.push(index);
-                }
-            }
-        }
-        dependents
+    /// The plan of a unit.
+    pub fn unit(&self, id: &UnitId) -> Option<&UnitPlan> {
+        let mut units = self.units.iter();
+        units.find(|unit| unit.service == id.service && unit.replica == id.replica)
     }
 }

@@ -14,6 +14,7 @@ use super::resolver::{Inside, Ports, Resolver};
 use super::restart::restart;
 use crate::spec::model::{CommandSpec, EnvironmentSpec, ServiceSpec};
 use crate::spec::problem::{Problem, Span};
+use crate::support::name::UnitId;
 
 /// The shell of string commands, unless the file names another one.
 const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
@@ -33,8 +34,6 @@ pub(super) struct Shared<'a> {
     pub(super) common: Arc<Changes>,
     /// The words of `shell:`, if it is set.
     pub(super) shell: Option<&'a [String]>,
-    /// For each service, the index of its first unit.
-    pub(super) first_units: Vec<usize>,
 }
 
 /// Plans one replica of `replicas`. `files` are the entries of the service's `env_file`s.
@@ -107,27 +106,23 @@ pub(super) fn unit_plan(
     }
 }
 
-/// The edges of one service, by the index of the unit: to every replica of what it depends on. What
-/// leads nowhere has been reported by the graph.
+/// The edges of one service: to every replica of what it depends on. What leads nowhere has been
+/// reported by the graph.
 fn dependencies(service: &ServiceSpec, shared: &Shared<'_>) -> Vec<DependencyPlan> {
     let mut edges = Vec::new();
     for (name, dependency) in &service.depends_on {
-        let index = shared.draft.spec().services.get_index_of(name);
-        let first = index.and_then(|index| shared.first_units.get(index));
-        let replicas = shared.draft.replicas_of(name);
-        let (Some(&first), Some(replicas)) = (first, replicas) else {
+        let Some(replicas) = shared.draft.replicas_of(name) else {
             continue;
         };
-        edges.extend(
-            (first..)
-                .zip(replicas.numbers())
-                .map(|(unit, _)| DependencyPlan {
-                    unit,
-                    condition: dependency.condition,
-                    is_required: dependency.is_required,
-                    restart: dependency.restart,
-                }),
-        );
+        edges.extend(replicas.numbers().map(|replica| DependencyPlan {
+            unit: UnitId {
+                service: name.clone(),
+                replica,
+            },
+            condition: dependency.condition,
+            is_required: dependency.is_required,
+            restart: dependency.restart,
+        }));
     }
     edges
 }

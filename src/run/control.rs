@@ -59,9 +59,31 @@ pub struct CommandReply {
     /// The services that it concerns, in the order of the file; those that were left alone are not
     /// among them.
     pub affected: Vec<ServiceName>,
-    /// Which of their replicas it concerns.
+    /// Which of their replicas it concerns, and what to wait for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub units: Vec<UnitId>,
+    pub units: Vec<UnitTarget>,
+}
+
+/// What a command has set for one unit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitTarget {
+    /// Its service.
+    pub service: ServiceName,
+    /// The number of the replica, from 1.
+    pub replica: u32,
+    /// The generation that the command has set: the command is done when
+    /// [`ServiceSnapshot::generation`] has reached it, or the wish has moved on.
+    pub generation: u64,
+}
+
+impl UnitTarget {
+    /// Which unit it is.
+    pub fn unit(&self) -> UnitId {
+        UnitId {
+            service: self.service.clone(),
+            replica: self.replica,
+        }
+    }
 }
 
 /// Why a command was not carried out.

@@ -4,6 +4,7 @@
 //! [`snapshot`] are how it is spoken to and what it tells. `docs/design/supervision.md` has the
 //! states and the rules.
 
+mod auxiliary;
 pub mod control;
 mod guardian;
 pub mod instance;
@@ -15,10 +16,13 @@ mod outlet;
 mod presence;
 mod probe;
 mod process;
+pub mod reason;
+mod runner;
 pub mod snapshot;
 mod state;
 pub mod supervisor;
 mod unit;
 mod unit_ports;
+pub mod waits;
 
 pub use guardian::{STROKE, Watch};

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::reason::{News, PortTrouble, Reason, UnitRef, WaitingFor};
 pub use crate::ports::PortState;
 use crate::support::name::{PortName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
@@ -112,9 +113,76 @@ pub struct PortSnapshot {
     pub address: String,
 }
 
+impl PortSnapshot {
+    /// What is wrong with it while its service runs, if something is.
+    pub fn trouble(&self) -> Option<PortTrouble> {
+        let port = self.port;
+        match &self.state {
+            PortState::Stolen {
+                pid,
+                command,
+                bound_to,
+            } => Some(PortTrouble::Taken {
+                port,
+                pid: *pid,
+                command: command.clone(),
+                bound_to: bound_to.clone(),
+            }),
+            PortState::WrongPort { listens_on } => Some(PortTrouble::Elsewhere {
+                port,
+                listens_on: listens_on.clone(),
+            }),
+            PortState::Held | PortState::Listening { .. } | PortState::NotListening => None,
+        }
+    }
+}
+
 /// What a snapshot of before replicas means.
 fn one() -> u32 {
     1
+}
+
+/// What somebody wants of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wanted {
+    /// Nobody has asked for anything.
+    Nothing,
+    /// That it runs.
+    Running,
+    /// That it stays down.
+    Stopped,
+    /// That it is gone now.
+    Killed,
+}
+
+/// What moved the wish for a unit last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    /// `up`, the first one too.
+    Up,
+    /// `start`.
+    Start,
+    /// `stop`.
+    Stop,
+    /// `restart`, of it or of what it follows.
+    Restart,
+    /// `down`, a signal, or the failure of another service.
+    Down,
+    /// `kill`, or a second signal.
+    Kill,
+}
+
+/// What is wanted of a unit now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredSnapshot {
+    /// What.
+    pub wanted: Wanted,
+    /// The number of the change that brought it; it only grows.
+    pub generation: u64,
+    /// What brought it.
+    pub cause: Cause,
 }
 
 /// What a service looks like now.
@@ -127,6 +195,12 @@ pub struct ServiceSnapshot {
     /// How many replicas the service has.
     #[serde(default = "one")]
     pub replicas: u32,
+    /// What is wanted of it.
+    pub desired: DesiredSnapshot,
+    /// The generation of `desired` for which it was begun the last time; 0 for never.
+    pub generation: u64,
+    /// Whether it was executed since then.
+    pub is_executed: bool,
     /// The step of its life.
     pub phase: Phase,
     /// Since when, in milliseconds since the Unix epoch.
@@ -143,11 +217,10 @@ pub struct ServiceSnapshot {
     pub attempt: u32,
     /// How many failures in a row there were; from 6 on it is crash-looping.
     pub failures: u32,
-    /// The unmet dependencies: `db to be healthy`.
-    pub waiting_for: Vec<String>,
-    /// Why it is where it is, when that needs words: an error, a chain of dependencies, the health
-    /// check's last answer, the next restart's delay.
-    pub reason: Option<String>,
+    /// The conditions that its dependencies have not met.
+    pub waiting_for: Vec<WaitingFor>,
+    /// Why it is where it is, where there is more to say than the phase does.
+    pub reason: Option<Reason>,
     /// When the next attempt is due, in milliseconds since the Unix epoch, in `Backoff`.
     pub next_attempt_at: Option<u64>,
     /// When what is being stopped will be killed, in milliseconds since the Unix epoch.
@@ -172,6 +245,15 @@ impl ServiceSnapshot {
     /// The name that is shown: `web`, or `web-2` where the service has several replicas.
     pub fn label(&self) -> String {
         self.unit().label(self.replicas)
+    }
+
+    /// How a reason names it.
+    pub fn unit_ref(&self) -> UnitRef {
+        UnitRef {
+            service: self.service.clone(),
+            replica: self.replica,
+            replicas: self.replicas,
+        }
     }
 }
 
@@ -210,13 +292,13 @@ pub struct Notice {
     pub replica: Option<u32>,
     /// How loud.
     pub level: NoticeLevel,
-    /// What happened, as a lowercase fragment.
-    pub message: String,
+    /// What happened.
+    pub news: News,
 }
 
 impl Notice {
     /// A notice about a unit, or with `None` about the whole stack.
-    pub fn about(unit: Option<UnitId>, level: NoticeLevel, message: impl Into<String>) -> Self {
+    pub fn about(unit: Option<UnitId>, level: NoticeLevel, news: News) -> Self {
         let (service, replica) = match unit {
             Some(unit) => (Some(unit.service), Some(unit.replica)),
             None => (None, None),
@@ -225,7 +307,7 @@ impl Notice {
             service,
             replica,
             level,
-            message: message.into(),
+            news,
         }
     }
 

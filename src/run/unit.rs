@@ -1,78 +1,71 @@
-//! The unit: the actor that owns one replica of one service.
+//! The unit: everything that belongs to one replica of one service.
 //!
-//! It owns the process, the ports' holds, the state machine and the schedule of its checks. The
-//! supervisor's loop hands it what happened; nothing else touches its state. Units run on the
-//! supervisor's one thread and need neither locks nor tasks of their own.
+//! What is wanted of it, its state machine, the schedule of its checks, its ports and what viewers are
+//! told. The supervisor's loop owns it and hands it what happened; its processes are the runner's.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::process::Slot;
-use super::snapshot::{Exit, Phase, PortSnapshot, ServiceSnapshot};
-use super::state::{Failure, Health, Machine, Settings, State};
+use super::reason::{Blocker, BlockerState, CheckFailure, Reason, UnitRef, WaitingFor};
+use super::snapshot::{DesiredSnapshot, Phase, PortSnapshot, ServiceSnapshot};
+use super::state::{
+    Desired, Failure, Generation, HEALTHY_LIMIT, Health, Machine, Observed, Seen, Settings, State,
+    WRONG_PORT_LIMIT,
+};
 use super::unit_ports::UnitPorts;
 use crate::plan::model::{ProbePlan, UnitPlan};
 use crate::support::clock::unix_millis;
-use crate::support::duration;
 use crate::support::protocol::Protocol;
 
 /// A check that is under way.
 #[derive(Debug)]
-pub(crate) enum RunningProbe {
+pub(crate) enum RunningCheck {
     /// A task in this process.
     Task(AbortHandle),
-    /// A process, the leader of its own session.
-    Process {
-        /// Its pid.
-        pid: i32,
-        /// Tells the task that keeps its output how it ended; dropped when it is cancelled.
-        exit_tx: oneshot::Sender<Exit>,
-    },
+    /// A command beside the unit.
+    Command,
 }
 
 /// One replica of one service, with all that belongs to it.
 #[derive(Debug)]
 pub(crate) struct Unit {
     pub(crate) plan: UnitPlan,
-    /// Its place in the shared table and in the lease file.
-    pub(crate) slot: Slot,
+    /// What is wanted of it.
+    pub(crate) desired: Desired,
+    /// The generation for which it was begun the last time.
+    pub(crate) begun: Generation,
+    /// The last generation for which it was told to stop.
+    pub(crate) told: Generation,
     pub(crate) machine: Machine,
     /// The schedule of the present attempt's checks.
     pub(crate) health: Option<Health>,
     /// Checks under way, by number.
-    pub(crate) probes: HashMap<u64, RunningProbe>,
+    pub(crate) checks: HashMap<u64, RunningCheck>,
     /// The number of the last check of any attempt.
-    pub(crate) last_probe: u64,
+    pub(crate) last_check: u64,
     /// Its ports, in the order of the plan's.
     pub(crate) ports: UnitPorts,
-    /// The main process, from exec until it was reaped.
+    /// The main process, from exec until its end was taken in.
     pub(crate) pid: Option<i32>,
-    /// When it was executed for the first time since somebody wanted it.
+    /// When it was executed for the first time since it was begun.
     pub(crate) first_executed: Option<Instant>,
-    /// Whether somebody wants it stopped, and its dependents are still in the way.
-    pub(crate) stop_wanted: Option<StopWish>,
-    /// Whether it is started without regard to its dependencies (`--no-deps`).
-    pub(crate) ignores_dependencies: bool,
-    /// The session that its last main process led.
-    pub(crate) session: Option<i32>,
-    /// When its last attempt was about to be executed, in clock ticks since boot.
-    pub(crate) executed_ticks: u64,
-    /// Processes of this service that left its tree and now hang below the supervisor.
-    pub(crate) strays: Vec<i32>,
-    /// Whether the group of the present attempt was sent the stop signal.
-    pub(crate) is_group_asked: bool,
-    /// Who else was sent a signal to end; nobody is asked twice.
-    pub(crate) asked: HashSet<i32>,
+    /// When its dependencies are to be looked at again.
+    pub(crate) look_again: Option<Instant>,
     /// URLs that it printed, by port.
     pub(crate) urls: HashMap<u16, String>,
     /// What the last failed check saw.
-    pub(crate) last_answer: Option<String>,
-    /// Whether a snapshot is due.
+    pub(crate) last_answer: Option<CheckFailure>,
+    /// How far an execution that takes time is.
+    pub(crate) progress: Option<(String, Option<u8>)>,
+    /// Whether it is in the queue of those to be reconciled.
+    pub(crate) is_queued: bool,
+    /// Whether its deadline and snapshot may be other ones than before.
     pub(crate) is_dirty: bool,
+    /// The deadline under which the supervisor knows it.
+    pub(crate) scheduled: Option<Instant>,
     /// The phase that was last told, and since when.
     told_phase: Phase,
     since: u64,
@@ -81,17 +74,11 @@ pub(crate) struct Unit {
     /// One moment on both clocks.
     epoch: (Instant, u64),
     /// The snapshot that was last told.
-    pub(crate) told: Option<ServiceSnapshot>,
-}
-
-/// How somebody wants a unit stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct StopWish {
-    pub(crate) grace: Option<Duration>,
+    pub(crate) told_snapshot: Option<ServiceSnapshot>,
 }
 
 impl Unit {
-    pub(crate) fn new(plan: UnitPlan, ports: UnitPorts, slot: Slot) -> Self {
+    pub(crate) fn new(plan: UnitPlan, ports: UnitPorts) -> Self {
         let machine = Machine::new(Settings {
             policy: plan.restart,
             success_exit_codes: plan.success_exit_codes.clone(),
@@ -100,30 +87,29 @@ impl Unit {
             is_shell_line: plan.execution.is_shell_line,
         });
         Self {
-            slot,
+            desired: Desired::IDLE,
+            begun: 0,
+            told: 0,
             machine,
             health: None,
-            probes: HashMap::new(),
-            last_probe: 0,
+            checks: HashMap::new(),
+            last_check: 0,
             ports,
             pid: None,
             first_executed: None,
-            stop_wanted: None,
-            ignores_dependencies: false,
-            session: None,
-            executed_ticks: 0,
-            strays: Vec::new(),
-            is_group_asked: false,
-            asked: HashSet::new(),
+            look_again: None,
             urls: HashMap::new(),
             last_answer: None,
-            is_dirty: true,
+            progress: None,
+            is_queued: false,
+            is_dirty: false,
+            scheduled: None,
             told_phase: Phase::Pending,
             since: unix_millis(),
             started_at: None,
             ready_at: None,
             epoch: (Instant::now(), unix_millis()),
-            told: None,
+            told_snapshot: None,
             plan,
         }
     }
@@ -134,12 +120,46 @@ impl Unit {
 
     /// The name that is shown: `web`, or `web-2` of several replicas.
     pub(crate) fn label(&self) -> String {
-        self.plan.name().label(self.plan.replicas)
+        self.plan.id().label(self.plan.replicas)
+    }
+
+    /// How a reason names it.
+    pub(crate) fn unit_ref(&self) -> UnitRef {
+        UnitRef {
+            service: self.plan.service.clone(),
+            replica: self.plan.replica,
+            replicas: self.plan.replicas,
+        }
+    }
+
+    /// What those see who decide what comes next.
+    pub(crate) fn seen(&self) -> Seen {
+        Seen {
+            desired: self.desired,
+            observed: Observed {
+                phase: self.phase(),
+                begun: self.begun,
+                told: self.told,
+                is_executed: self.machine.is_executed(),
+                has_completed: self.machine.has_completed(),
+                is_unkillable: matches!(self.machine.state(), State::Failed(Failure::Unkillable)),
+                healthy_until: self.healthy_until(),
+            },
+        }
+    }
+
+    /// When a wait for its health ends.
+    fn healthy_until(&self) -> Option<Instant> {
+        let executed = self.first_executed.map(|since| since + HEALTHY_LIMIT);
+        let wrong_port = self
+            .ports
+            .wrong_since()
+            .map(|since| since + WRONG_PORT_LIMIT);
+        [executed, wrong_port].into_iter().flatten().min()
     }
 
     /// Notes the times of a change of phase. Called after every occurrence.
     pub(crate) fn note_phase(&mut self) {
-        self.is_dirty = true;
         let phase = self.phase();
         if phase == self.told_phase {
             return;
@@ -163,14 +183,12 @@ impl Unit {
     }
 
     /// Notes that a new attempt was executed.
-    pub(crate) fn note_executed(&mut self, pid: i32, now: Instant) {
-        self.pid = Some(pid);
-        self.session = Some(pid);
-        self.is_group_asked = false;
-        self.asked.clear();
+    pub(crate) fn note_executed(&mut self, pid: Option<i32>, now: Instant) {
+        self.pid = pid;
         self.started_at = Some(unix_millis());
         self.ready_at = None;
         self.last_answer = None;
+        self.progress = None;
         self.first_executed.get_or_insert(now);
         self.ports.note_executed();
     }
@@ -183,30 +201,45 @@ impl Unit {
         }
         self.ports.shift(gap);
         self.first_executed = self.first_executed.map(|since| since + gap);
+        self.look_again = self.look_again.map(|until| until + gap);
     }
 
     /// When the unit next needs to be looked at for its own sake.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let health = self.health.as_ref().and_then(Health::deadline);
-        [self.machine.deadline(), health]
+        [self.machine.deadline(), health, self.look_again]
             .into_iter()
             .flatten()
             .min()
     }
 
     /// What it looks like from outside. `waiting_for` are its unmet dependencies.
-    pub(crate) fn snapshot(&self, waiting_for: Vec<String>, is_one_shot: bool) -> ServiceSnapshot {
-        // From one fixed pair of clock readings, so that the same deadline is always the same text.
+    pub(crate) fn snapshot(
+        &self,
+        waiting_for: Vec<WaitingFor>,
+        is_one_shot: bool,
+    ) -> ServiceSnapshot {
+        // From one fixed pair of clock readings, so that the same deadline is always the same number.
         let in_millis = |deadline: Instant| {
             let since = deadline.saturating_duration_since(self.epoch.0).as_millis();
             self.epoch.1 + u64::try_from(since).unwrap_or(u64::MAX / 2)
         };
         let phase = self.phase();
-        let deadline = self.machine.deadline();
+        let deadline_in = |wanted: Phase| {
+            let deadline = self.machine.deadline().filter(|_| phase == wanted);
+            deadline.map(in_millis)
+        };
         ServiceSnapshot {
             service: self.plan.service.clone(),
             replica: self.plan.replica,
             replicas: self.plan.replicas,
+            desired: DesiredSnapshot {
+                wanted: self.desired.wanted,
+                generation: self.desired.generation,
+                cause: self.desired.cause,
+            },
+            generation: self.begun,
+            is_executed: self.machine.is_executed(),
             phase,
             since: self.since,
             pid: self.pid,
@@ -217,14 +250,8 @@ impl Unit {
             failures: self.machine.failures(),
             waiting_for,
             reason: self.reason(),
-            next_attempt_at: (phase == Phase::Backoff)
-                .then_some(deadline)
-                .flatten()
-                .map(in_millis),
-            kill_at: (phase == Phase::Stopping)
-                .then_some(deadline)
-                .flatten()
-                .map(in_millis),
+            next_attempt_at: deadline_in(Phase::Backoff),
+            kill_at: deadline_in(Phase::Stopping),
             is_one_shot,
             has_readiness: self.plan.has_readiness(),
             ports: self.port_snapshots(),
@@ -265,15 +292,22 @@ impl Unit {
             .collect()
     }
 
-    /// Why it is where it is, where that needs words.
-    fn reason(&self) -> Option<String> {
+    /// Why it is where it is, where there is more to say than the phase does.
+    pub(crate) fn reason(&self) -> Option<Reason> {
         match self.machine.state() {
-            State::Failed(failure) => Some(self.failure_words(failure)),
-            State::Backoff { .. } => self.last_end_words(),
-            State::Unhealthy { .. } | State::Starting { .. } => self.last_answer.clone(),
+            State::Failed(failure) => Some(self.failure(failure)),
+            State::Backoff { .. } => self.last_end(),
+            State::Unhealthy { .. } | State::Starting { .. } => self
+                .last_answer
+                .clone()
+                .map(|failure| Reason::Check { failure }),
+            State::Executing { .. } => {
+                let (step, percent) = self.progress.clone()?;
+                Some(Reason::Preparing { step, percent })
+            }
             State::Stopping {
                 is_killed: true, ..
-            } => Some("did not stop in time and was killed".to_owned()),
+            } => Some(Reason::Killed),
             State::Pending
             | State::Waiting
             | State::Running { .. }
@@ -284,60 +318,72 @@ impl Unit {
         }
     }
 
-    fn failure_words(&self, failure: &Failure) -> String {
+    fn failure(&self, failure: &Failure) -> Reason {
+        let trouble = self.machine.trouble().cloned();
         match failure {
-            Failure::Exited(exit) => self.end_words(*exit),
-            Failure::GaveUp { exit, restarts } => {
-                let times = if *restarts == 1 {
-                    "1 restart".to_owned()
-                } else {
-                    format!("{restarts} restarts")
-                };
-                format!("{}; gave up after {times}", self.end_words(*exit))
-            }
-            Failure::NotExecuted(message) => message.clone(),
-            Failure::NotStarted(chain) => format!("not started: {chain}"),
-            Failure::Unkillable => match self.pid {
-                Some(pid) => format!("pid {pid} did not end after SIGKILL"),
-                None => "something of it did not end after SIGKILL".to_owned(),
+            Failure::Exited(exit) => Reason::Ended {
+                exit: *exit,
+                trouble,
             },
+            Failure::GaveUp { exit, restarts } => Reason::GaveUp {
+                exit: *exit,
+                restarts: *restarts,
+                trouble,
+            },
+            Failure::NotExecuted(error) => Reason::NotExecuted {
+                error: error.clone(),
+            },
+            Failure::NotStarted(because) => Reason::NotStarted {
+                because: Box::new(because.clone()),
+            },
+            Failure::Unkillable => Reason::Unkillable { pid: self.pid },
         }
     }
 
     /// How the last attempt ended, or why there was none.
-    pub(crate) fn last_end_words(&self) -> Option<String> {
+    fn last_end(&self) -> Option<Reason> {
         match self.machine.last_exit() {
-            Some(exit) => Some(self.end_words(exit)),
-            None => self.machine.trouble().map(str::to_owned),
+            Some(exit) => Some(Reason::Ended {
+                exit,
+                trouble: self.machine.trouble().cloned(),
+            }),
+            None => self
+                .machine
+                .start_error()
+                .cloned()
+                .map(|error| Reason::NotExecuted { error }),
         }
     }
 
-    /// `exited with code 0: port 8003 was taken by …`.
-    fn end_words(&self, exit: Exit) -> String {
-        match self.machine.trouble() {
-            Some(trouble) => format!("{}: {trouble}", exit_words(exit)),
-            None => exit_words(exit),
-        }
-    }
-
-    /// Why it cannot meet a condition, as one link of a chain.
-    pub(crate) fn chain_link(&self) -> String {
-        let name = self.label();
-        match self.machine.state() {
-            State::Failed(failure) => format!("{name} {}", self.failure_words(failure)),
-            State::Completed => format!("{name} has ended"),
-            State::Stopped => format!("{name} was stopped"),
-            State::Unhealthy { .. } => match &self.last_answer {
-                Some(answer) => format!("{name} is unhealthy: {answer}"),
-                None => format!("{name} is unhealthy"),
+    /// Why it cannot meet a condition.
+    pub(crate) fn blocker(&self) -> Blocker {
+        let state = match self.machine.state() {
+            State::Failed(failure) => BlockerState::Failed {
+                reason: self.failure(failure),
+            },
+            State::Completed => BlockerState::Ended,
+            State::Stopped => BlockerState::Stopped,
+            State::Unhealthy { .. } => BlockerState::Unhealthy {
+                last: self.last_answer.clone(),
             },
             State::Pending
             | State::Waiting
+            | State::Executing { .. }
             | State::Starting { .. }
             | State::Running { .. }
             | State::Healthy { .. }
             | State::Stopping { .. }
-            | State::Backoff { .. } => format!("{name} is {}", self.phase().word()),
+            | State::Backoff { .. } => match self.ports.trouble() {
+                Some(trouble) => BlockerState::NotReady { trouble },
+                None => BlockerState::Late {
+                    limit_millis: u64::try_from(HEALTHY_LIMIT.as_millis()).unwrap_or(u64::MAX),
+                    last: self.last_answer.clone(),
+                },
+            },
+        };
+        Blocker {
+            unit: self.unit_ref(),
+            state,
         }
     }
 }
@@ -346,25 +392,5 @@ impl UnitPlan {
     /// Whether being ready means more than having been executed.
     pub(crate) fn has_readiness(&self) -> bool {
         self.health.is_some() || !self.ports.is_empty()
-    }
-}
-
-/// `exited with code 1`, `was ended by signal 9 (SIGKILL)`.
-pub(crate) fn exit_words(exit: Exit) -> String {
-    match exit {
-        Exit::Code(code) => format!("exited with code {code}"),
-        Exit::Signal(number) => match nix::sys::signal::Signal::try_from(number) {
-            Ok(signal) => format!("was ended by {}", signal.as_str()),
-            Err(_) => format!("was ended by signal {number}"),
-        },
-    }
-}
-
-/// `in 0.2 s`, for a notice about a restart.
-pub(crate) fn delay_words(delay: Duration) -> String {
-    if delay.is_zero() {
-        "at once".to_owned()
-    } else {
-        format!("in {}", duration::human(delay))
     }
 }

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(crate) use port::{NotReady, Port, Way, Why};
+pub(crate) use port::{Port, Way, Why};
 
+use super::reason::PortTrouble;
 use super::snapshot::PortState;
 use crate::plan::model::UnitPlan;
 use crate::ports::request::PortKey;
@@ -37,8 +38,8 @@ pub(crate) struct UnitPorts {
     ports: Vec<Port>,
     /// Whose the sockets on them are, as far as it was found out in this attempt.
     pub(crate) known: Known,
-    /// Since when one has been seen stolen or another one in its place.
-    pub(crate) astray_since: Option<Instant>,
+    /// Since when one has been seen taken, or another one in its place.
+    wrong_since: Option<Instant>,
     complaint: Option<Complaint>,
     /// Whether [`Self::open`] was called since the last [`Self::close`].
     is_open: bool,
@@ -89,7 +90,7 @@ impl UnitPorts {
         Self {
             ports: ports.collect(),
             known: Known::default(),
-            astray_since: None,
+            wrong_since: None,
             complaint: None,
             is_open: false,
             care: None,
@@ -225,7 +226,7 @@ impl UnitPorts {
 
     /// Makes the ports ready for the service that is executed next: here the one window opens in
     /// which somebody else could take one. Gives back why they are not.
-    pub(crate) fn open(&mut self) -> Result<(), NotReady> {
+    pub(crate) fn open(&mut self) -> Result<(), PortTrouble> {
         self.is_open = true;
         for port in &mut self.ports {
             port.take_back();
@@ -239,9 +240,9 @@ impl UnitPorts {
                     }
                 }
                 Way::Release(_) => {}
-                Way::Fd => hold.listen().map_err(|error| NotReady {
-                    message: format!("port {} cannot be listened on: {error}", port.number),
-                    is_temporary: true,
+                Way::Fd => hold.listen().map_err(|error| PortTrouble::NoListener {
+                    port: port.number,
+                    error: error.to_string(),
                 })?,
             }
         }
@@ -267,7 +268,7 @@ impl UnitPorts {
     /// A new attempt was executed.
     pub(crate) fn note_executed(&mut self) {
         self.known.clear();
-        self.astray_since = None;
+        self.wrong_since = None;
         self.complaint = None;
         self.care = None;
         for port in &mut self.ports {
@@ -374,13 +375,31 @@ impl UnitPorts {
         }
     }
 
-    /// What is wrong with a port while it runs: `it listens on 5173 instead of 8003`.
-    pub(crate) fn trouble(&self) -> Option<String> {
+    /// Since when one has been seen taken, or another one in its place.
+    pub(crate) fn wrong_since(&self) -> Option<Instant> {
+        self.wrong_since
+    }
+
+    /// The ports were looked at: notes whether something is wrong with one.
+    pub(crate) fn note_trouble(&mut self, now: Instant) {
+        match (self.trouble(), self.wrong_since) {
+            (Some(trouble), None) => {
+                self.wrong_since = Some(now);
+                // The snapshot tells it to whoever watches.
+                tracing::warn!(?trouble, "a port is not as it should be");
+            }
+            (None, Some(_)) => self.wrong_since = None,
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+    }
+
+    /// What is wrong with a port while its service runs.
+    pub(crate) fn trouble(&self) -> Option<PortTrouble> {
         self.ports.iter().find_map(Port::trouble)
     }
 
-    /// A theft, in words.
-    pub(crate) fn theft(&self) -> Option<String> {
+    /// Who has taken a port.
+    pub(crate) fn theft(&self) -> Option<PortTrouble> {
         self.ports
             .iter()
             .filter(|port| matches!(port.state, PortState::Stolen { .. }))
@@ -389,7 +408,7 @@ impl UnitPorts {
 
     /// Moves every time by `gap`: the clock stood still for the user.
     pub(crate) fn shift(&mut self, gap: Duration) {
-        self.astray_since = self.astray_since.map(|since| since + gap);
+        self.wrong_since = self.wrong_since.map(|since| since + gap);
         self.care = self.care.map(|(due, pause)| (due + gap, pause));
         if let Some(complaint) = &mut self.complaint {
             complaint.since += gap;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::problem::{Problem, Span, Spanned};
 use super::template::Template;
@@ -221,13 +221,16 @@ pub enum CommandSpec {
 }
 
 /// When a dependent may start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Condition {
-    /// `service_started`: it was executed.
+    /// It was executed.
+    #[serde(rename = "service_started")]
     Started,
-    /// `service_healthy`: its check passes; without a check, its port is listening.
+    /// Its check passes; without a check, its port is listening.
+    #[serde(rename = "service_healthy")]
     Healthy,
-    /// `service_completed_successfully`: it ended, with success.
+    /// It ended, with success.
+    #[serde(rename = "service_completed_successfully")]
     CompletedSuccessfully,
 }
 

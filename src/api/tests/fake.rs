@@ -12,10 +12,10 @@ use tokio::task::JoinHandle;
 use crate::api::client::Client;
 use crate::api::{server, socket};
 use crate::run::control::{
-    Command, CommandError, CommandReply, Controller, Request, StackSnapshot,
+    Command, CommandError, CommandReply, Controller, Request, StackSnapshot, UnitTarget,
 };
 use crate::run::logs::Announcer;
-use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
+use crate::run::snapshot::{Cause, DesiredSnapshot, Event, Phase, ServiceSnapshot, Wanted};
 use crate::support::name::{ProjectName, ServiceName, UnitId};
 
 /// Longer than anything here takes, shorter than a person's patience.
@@ -35,11 +35,27 @@ pub(crate) fn replica(text: &str, replica: u32) -> UnitId {
     }
 }
 
+/// What a command has set for a replica: its second wish.
+pub(crate) fn target(text: &str, replica: u32) -> UnitTarget {
+    UnitTarget {
+        service: name(text),
+        replica,
+        generation: 2,
+    }
+}
+
 pub(crate) fn service(text: &str, phase: Phase, since: u64) -> ServiceSnapshot {
     ServiceSnapshot {
         service: name(text),
         replica: 1,
         replicas: 1,
+        desired: DesiredSnapshot {
+            wanted: Wanted::Running,
+            generation: 1,
+            cause: Cause::Up,
+        },
+        generation: 1,
+        is_executed: true,
         phase,
         since,
         pid: None,
@@ -182,7 +198,7 @@ impl Fake {
                     }
                     (Act::AnswerForSecond, Request::Command(command, reply)) => {
                         let affected = vec![name("web")];
-                        let units = vec![replica("web", 2)];
+                        let units = vec![target("web", 2)];
                         let _ = reply.send(Ok(CommandReply { affected, units }));
                         for event in consequences(&command) {
                             let _ = event_tx.send(event);
@@ -190,7 +206,7 @@ impl Fake {
                     }
                     (Act::Answer | Act::AnswerAtLength, Request::Command(command, reply)) => {
                         let affected = vec![name("web")];
-                        let units = vec![UnitId::first(name("web"))];
+                        let units = vec![target("web", 1)];
                         let _ = reply.send(Ok(CommandReply { affected, units }));
                         for event in consequences(&command) {
                             let _ = event_tx.send(event);

@@ -7,11 +7,13 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::fake::{name, replica, service, snapshot};
+use super::fake::{name, replica, service, snapshot, target};
 use crate::api::messages::{CommandReply, CommandRequest, ErrorBody, Update, VersionInfo};
 use crate::run::control::{Command, StackSnapshot};
 use crate::run::logs::{LogBlock, LogNews, Position};
+use crate::run::reason::{CheckFailure, News, Reason, UnitRef, WaitingFor};
 use crate::run::snapshot::{Exit, LogStream, Notice, NoticeLevel, Phase, PortSnapshot, PortState};
+use crate::spec::model::Condition;
 use crate::support::name::PortName;
 use crate::support::protocol::Protocol;
 
@@ -38,6 +40,14 @@ where
     assert_eq!(written, kept, "{file} is written differently now");
 }
 
+fn unit_ref(text: &str) -> UnitRef {
+    UnitRef {
+        service: name(text),
+        replica: 1,
+        replicas: 1,
+    }
+}
+
 /// A snapshot in which every optional part is there.
 fn full_snapshot() -> StackSnapshot {
     let port = |name: &str, port, state| PortSnapshot {
@@ -54,8 +64,14 @@ fn full_snapshot() -> StackSnapshot {
     api.exit = Some(Exit::Signal(9));
     api.attempt = 7;
     api.failures = 6;
-    api.waiting_for = vec!["db to be healthy".to_owned()];
-    api.reason = Some("killed by SIGKILL".to_owned());
+    api.waiting_for = vec![WaitingFor {
+        unit: unit_ref("db"),
+        condition: Condition::Healthy,
+    }];
+    api.reason = Some(Reason::Ended {
+        exit: Exit::Signal(9),
+        trouble: None,
+    });
     api.next_attempt_at = Some(1_700_000_003_000);
     api.kill_at = Some(1_700_000_004_000);
     api.is_one_shot = true;
@@ -128,7 +144,7 @@ fn every_message_still_reads_and_is_still_written_so() {
     for (file, units) in [
         // Without units, as it was before replicas.
         ("reply", Vec::new()),
-        ("reply-units", vec![replica("web", 1), replica("web", 2)]),
+        ("reply-units", vec![target("web", 1), target("web", 2)]),
     ] {
         holds(
             file,
@@ -176,7 +192,7 @@ fn every_message_still_reads_and_is_still_written_so() {
                 service: Some(name("web")),
                 replica: None,
                 level: NoticeLevel::Warning,
-                message: "restarts in 200 ms".to_owned(),
+                news: News::LeftBehind { processes: 2 },
             }),
         ),
         (
@@ -184,7 +200,7 @@ fn every_message_still_reads_and_is_still_written_so() {
             Update::Notice(Notice::about(
                 Some(replica("web", 2)),
                 NoticeLevel::Warning,
-                "restarts in 200 ms",
+                News::LeftBehind { processes: 2 },
             )),
         ),
         (
@@ -314,14 +330,19 @@ proptest! {
     #[test]
     fn updates_survive_the_wire(
         message in any::<String>(),
-        reason in proptest::option::of(any::<String>()),
+        output in proptest::option::of(any::<String>()),
         code in any::<i32>(),
         since in any::<u64>(),
     ) {
         let mut changed = service("web", Phase::Failed, since);
-        changed.reason = reason;
+        changed.reason = Some(Reason::Check {
+            failure: CheckFailure::Exited {
+                exit: Exit::Code(code),
+                last_line: output,
+            },
+        });
         changed.exit = Some(Exit::Code(code));
-        let notice = Notice::about(None, NoticeLevel::Error, message);
+        let notice = Notice::about(None, NoticeLevel::Error, News::LogNotRead { error: message });
         for update in [Update::Service(Box::new(changed)), Update::Notice(notice)] {
             let text = serde_json::to_string(&update).unwrap();
             prop_assert!(!text.contains('\n'), "an update is one line");

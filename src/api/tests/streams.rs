@@ -7,6 +7,7 @@ use crate::api::client::{Client, ClientError, EventStream, LogStream};
 use crate::api::messages::{Update, code};
 use crate::api::server::{MAX_VIEWERS, MAX_WAITERS};
 use crate::run::logs::{LogNews, Position};
+use crate::run::reason::News;
 use crate::run::snapshot::{Event, Notice, NoticeLevel, Phase};
 use crate::support::name::UnitId;
 use crate::support::testing::alone_async;
@@ -43,7 +44,9 @@ fn notice(message: &str) -> Event {
         service: None,
         replica: None,
         level: NoticeLevel::Info,
-        message: message.to_owned(),
+        news: News::LogNotRead {
+            error: message.to_owned(),
+        },
     })
 }
 

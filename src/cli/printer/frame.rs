@@ -147,8 +147,8 @@ fn details(row: &Row, now: u64, is_narrow: bool) -> Vec<(Tone, String)> {
 }
 
 fn reason(row: &Row) -> String {
-    let reason = row.snapshot.reason.as_deref().unwrap_or_default();
-    words::first_line(reason).to_owned()
+    let reason = row.snapshot.reason.as_ref();
+    reason.map(crate::cli::words::reason).unwrap_or_default()
 }
 
 /// The last line that the service printed, once it has been quiet about its state for a while.

@@ -10,8 +10,9 @@ use super::queue::Failure;
 use super::words::{self, Said};
 use crate::cli::style::state_word;
 use crate::run::control::StackSnapshot;
+use crate::run::reason::{Reason, WaitingFor};
 use crate::run::snapshot::{Exit, Notice, NoticeLevel, PortSnapshot, ServiceSnapshot};
-use crate::support::name::ServiceName;
+use crate::support::name::{ServiceName, UnitId};
 
 #[derive(Serialize)]
 struct Object<'a> {
@@ -68,10 +69,10 @@ struct Details<'a> {
     pid: Option<i32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exit: Option<Exit>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    waiting_for: &'a [String],
+    #[serde(skip_serializing_if = "<[WaitingFor]>::is_empty")]
+    waiting_for: &'a [WaitingFor],
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'a str>,
+    reason: Option<&'a Reason>,
     #[serde(skip_serializing_if = "Option::is_none")]
     next_attempt_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -89,7 +90,7 @@ impl<'a> Details<'a> {
             pid: service.pid,
             exit: service.exit,
             waiting_for: &service.waiting_for,
-            reason: service.reason.as_deref(),
+            reason: service.reason.as_ref(),
             next_attempt_at: service.next_attempt_at.map(timestamp),
             kill_at: service.kill_at.map(timestamp),
             ports: &service.ports,
@@ -135,7 +136,17 @@ pub(super) fn notice(now: u64, notice: &Notice) -> String {
         id: notice.service.as_ref().map(ServiceName::as_str),
         replica: notice.replica,
         level: Some(notice.level),
-        ..object(Kind::Notice, now, &notice.message)
+        ..object(Kind::Notice, now, &crate::cli::words::news(&notice.news))
+    })
+}
+
+/// A warning of the printer's own about a unit, or about the whole stack.
+pub(super) fn warning(now: u64, unit: Option<&UnitId>, text: &str) -> String {
+    line(&Object {
+        id: unit.map(|unit| unit.service.as_str()),
+        replica: unit.map(|unit| unit.replica),
+        level: Some(NoticeLevel::Warning),
+        ..object(Kind::Notice, now, text)
     })
 }
 
@@ -181,13 +192,14 @@ pub(super) fn ended(now: u64, text: &str, failed: &[ServiceName]) -> String {
 mod tests {
     use super::*;
     use crate::cli::printer::samples::{failed, healthy, name, stack, waiting};
+    use crate::run::reason::News;
 
     #[test]
     fn the_shape_is_stable() {
         let changes = [
-            waiting("web", &["api to be healthy"]),
+            waiting("web", &["api"]),
             healthy("api", 8001, 1_795_000_000_123),
-            failed("migrate", 1, "exited with code 1"),
+            failed("migrate", 1, crate::cli::printer::samples::exited()),
         ];
         let mut text: String = changes
             .iter()
@@ -197,7 +209,7 @@ mod tests {
             service: Some(name("api")),
             replica: Some(1),
             level: NoticeLevel::Warning,
-            message: "port 5173 is taken".to_owned(),
+            news: News::LeftBehind { processes: 2 },
         };
         text += &notice(1_000, &warning);
         text += &message(2_000, "error: two\nlines");

@@ -42,7 +42,7 @@ impl PlainStyle {
             NoticeLevel::Warning => self.palette.paint(Tone::Warning, "warning:") + " ",
             NoticeLevel::Error => self.palette.paint(Tone::Bad, "error:") + " ",
         };
-        let text = format!("{lead}{}", notice.message);
+        let text = format!("{lead}{}", crate::cli::words::news(&notice.news));
         match (notice.unit(), &notice.service) {
             (Some(unit), _) => self.line(roster.position(&unit), &roster.label(&unit), &text),
             (None, Some(service)) => {
@@ -112,6 +112,7 @@ pub(super) fn ended(failed: &[ServiceName], is_any_stopped: bool) -> String {
 mod tests {
     use super::*;
     use crate::cli::printer::samples::{name, replica, unit};
+    use crate::run::reason::News;
 
     const STYLE: PlainStyle = PlainStyle {
         palette: Palette::MONOCHROME,
@@ -133,11 +134,11 @@ mod tests {
             service: None,
             replica: None,
             level: NoticeLevel::Warning,
-            message: "the range is nearly used up".to_owned(),
+            news: News::GuardianEnded,
         };
         assert_eq!(
             STYLE.notice(&roster, &notice),
-            "warning: the range is nearly used up\n"
+            "warning: the guardian has ended; stopping everything\n"
         );
         let notice = Notice {
             service: Some(name("api")),
@@ -145,7 +146,7 @@ mod tests {
         };
         assert_eq!(
             STYLE.notice(&roster, &notice),
-            "api     warning: the range is nearly used up\n"
+            "api     warning: the guardian has ended; stopping everything\n"
         );
         let notice = Notice {
             replica: Some(2),
@@ -153,7 +154,7 @@ mod tests {
         };
         assert_eq!(
             STYLE.notice(&roster, &notice),
-            "api-2   warning: the range is nearly used up\n"
+            "api-2   warning: the guardian has ended; stopping everything\n"
         );
     }
 

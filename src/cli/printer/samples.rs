@@ -1,7 +1,11 @@
 //! Snapshots for tests.
 
 use crate::run::control::StackSnapshot;
-use crate::run::snapshot::{Exit, Phase, PortSnapshot, PortState, ServiceSnapshot};
+use crate::run::reason::{Blocker, BlockerState, CheckFailure, Reason, UnitRef, WaitingFor};
+use crate::run::snapshot::{
+    Cause, DesiredSnapshot, Exit, Phase, PortSnapshot, PortState, ServiceSnapshot, Wanted,
+};
+use crate::spec::model::Condition;
 use crate::support::name::{PortName, ProjectName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
 
@@ -28,6 +32,13 @@ pub(crate) fn service(text: &str) -> ServiceSnapshot {
         service: name(text),
         replica: 1,
         replicas: 1,
+        desired: DesiredSnapshot {
+            wanted: Wanted::Running,
+            generation: 1,
+            cause: Cause::Up,
+        },
+        generation: 1,
+        is_executed: false,
         phase: Phase::Pending,
         since: 0,
         pid: None,
@@ -59,7 +70,7 @@ pub(crate) fn port(number: u16) -> PortSnapshot {
 pub(crate) fn waiting(text: &str, unmet: &[&str]) -> ServiceSnapshot {
     ServiceSnapshot {
         phase: Phase::Waiting,
-        waiting_for: unmet.iter().map(|&unmet| unmet.to_owned()).collect(),
+        waiting_for: unmet.iter().map(|&unmet| healthy_soon(unmet)).collect(),
         ..service(text)
     }
 }
@@ -87,12 +98,61 @@ pub(crate) fn healthy(text: &str, number: u16, since: u64) -> ServiceSnapshot {
     }
 }
 
-pub(crate) fn failed(text: &str, attempt: u32, reason: &str) -> ServiceSnapshot {
+/// How a reason names the only replica of a service.
+pub(crate) fn unit_ref(text: &str) -> UnitRef {
+    UnitRef {
+        service: name(text),
+        replica: 1,
+        replicas: 1,
+    }
+}
+
+pub(crate) fn healthy_soon(text: &str) -> WaitingFor {
+    WaitingFor {
+        unit: unit_ref(text),
+        condition: Condition::Healthy,
+    }
+}
+
+/// `exited with code 1`.
+pub(crate) fn exited() -> Reason {
+    Reason::Ended {
+        exit: Exit::Code(1),
+        trouble: None,
+    }
+}
+
+/// `not started: migrate exited with code 1`.
+pub(crate) fn not_started(text: &str) -> Reason {
+    behind(unit_ref(text), exited())
+}
+
+/// Not started, because a dependency failed with this reason.
+pub(crate) fn behind(unit: UnitRef, reason: Reason) -> Reason {
+    Reason::NotStarted {
+        because: Box::new(Blocker {
+            unit,
+            state: BlockerState::Failed { reason },
+        }),
+    }
+}
+
+/// `HTTP 503 Service Unavailable from /health`.
+pub(crate) fn unavailable() -> Reason {
+    Reason::Check {
+        failure: CheckFailure::Status {
+            status: 503,
+            path: "/health".to_owned(),
+        },
+    }
+}
+
+pub(crate) fn failed(text: &str, attempt: u32, reason: Reason) -> ServiceSnapshot {
     ServiceSnapshot {
         phase: Phase::Failed,
         attempt,
         exit: (attempt > 0).then_some(Exit::Code(1)),
-        reason: Some(reason.to_owned()),
+        reason: Some(reason),
         ..service(text)
     }
 }

@@ -181,13 +181,6 @@ pub(super) fn failure(failure: &Failure, logs: Option<&str>, palette: Palette) -
     let name = words::label(service);
     let how = words::failed(service);
     let mut text = format!("{error} service `{name}` {how}\n");
-    // The rest of a reason that has several lines: a chain of dependencies, an answer.
-    let reason = service.reason.as_deref().unwrap_or_default();
-    for line in reason.lines().skip(1) {
-        text.push_str("  ");
-        text.push_str(line.trim_end());
-        text.push('\n');
-    }
     if !blocked.is_empty() {
         let names = crate::support::text::list(blocked);
         text.push_str("  not started because of it: ");
@@ -219,7 +212,7 @@ pub(super) fn failure(failure: &Failure, logs: Option<&str>, palette: Palette) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::printer::samples::{failed, healthy, port, service, stack, waiting};
+    use crate::cli::printer::samples::{self, failed, healthy, port, service, stack, waiting};
     use crate::run::snapshot::{Exit, PortState};
 
     const STYLE: SummaryStyle<'_> = SummaryStyle {
@@ -265,10 +258,10 @@ mod tests {
         let snapshot = StackSnapshot {
             is_detached: true,
             ..stack(vec![
-                failed("migrate", 1, "exited with code 1"),
-                failed("api", 0, "not started: `migrate` exited with code 1"),
+                failed("migrate", 1, samples::exited()),
+                failed("api", 0, samples::not_started("migrate")),
                 healthy("ui", 8_001, 5_300),
-                waiting("worker", &["queue to be healthy"]),
+                waiting("worker", &["queue"]),
             ])
         };
         insta::assert_snapshot!(ready(&snapshot, &STYLE));
@@ -276,22 +269,28 @@ mod tests {
 
     #[test]
     fn what_is_only_on_its_way_is_no_failure_and_what_is_over_cannot_be_stopped() {
-        let starting = crate::cli::printer::samples::starting("api", 8_001, 0);
+        let starting = samples::starting("api", 8_001, 0);
         let text = ready(&stack(vec![starting]), &STYLE);
         assert!(text.starts_with("shop has started; 1 of 1 service not ready yet\n"));
-        let text = ready(&stack(vec![failed("api", 1, "exited with code 1")]), &STYLE);
+        let text = ready(&stack(vec![failed("api", 1, samples::exited())]), &STYLE);
         assert!(text.ends_with("nothing runs any more; `stack logs` shows the output\n"));
     }
 
     #[test]
     fn a_port_that_went_wrong_is_told_with_evidence() {
-        let mut wrong = crate::cli::printer::samples::starting("w", 8_036, 0);
+        use crate::run::reason::{CheckFailure, Reason};
+        let mut wrong = samples::starting("w", 8_036, 0);
         wrong.ports[0].state = PortState::WrongPort {
             listens_on: vec![38785],
         };
         let early = ServiceSnapshot {
-            reason: Some("nothing listens on port 8037 yet".to_owned()),
-            ..crate::cli::printer::samples::starting("early", 8_037, 0)
+            reason: Some(Reason::Check {
+                failure: CheckFailure::NotListening {
+                    unit: None,
+                    port: 8037,
+                },
+            }),
+            ..samples::starting("early", 8_037, 0)
         };
         let stolen = |mut service: ServiceSnapshot| {
             service.ports[0].state = PortState::Stolen {
@@ -348,7 +347,7 @@ mod tests {
         let failed = ServiceSnapshot {
             replica: 2,
             replicas: 2,
-            ..failed("web", 1, "exited with code 1")
+            ..failed("web", 1, samples::exited())
         };
         let services = vec![web(1, 8_000), failed, healthy("dns", 8_002, 300)];
         let text = ready(&stack(services), &STYLE);
@@ -380,7 +379,7 @@ mod tests {
         ];
         let tail: Vec<String> = tail.map(str::to_owned).to_vec();
         let migrate = Failure {
-            service: failed("migrate", 1, "exited with code 1"),
+            service: failed("migrate", 1, samples::exited()),
             tail,
             blocked: vec!["api".to_owned(), "worker".to_owned()],
         };
@@ -388,7 +387,7 @@ mod tests {
             service: failed(
                 "web",
                 0,
-                "`api` not started: `migrate` exited with code 1\nsee above",
+                samples::behind(samples::unit_ref("api"), samples::not_started("migrate")),
             ),
             tail: Vec::new(),
             blocked: Vec::new(),

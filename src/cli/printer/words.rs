@@ -8,7 +8,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::cli::style::CRASH_LOOP;
-use crate::run::snapshot::{Exit, Phase, PortSnapshot, PortState, ServiceSnapshot};
+use crate::cli::words;
+use crate::run::reason::{Reason, UnitRef};
+use crate::run::snapshot::{Exit, Phase, PortSnapshot, ServiceSnapshot};
 use crate::support::duration;
 
 /// How much a line matters, from least to most.
@@ -177,25 +179,13 @@ fn port_change(previous: Option<&ServiceSnapshot>, next: &ServiceSnapshot) -> Op
 
 /// What is wrong with a port, if something is.
 pub(crate) fn port_trouble(port: &PortSnapshot) -> Option<String> {
-    match &port.state {
-        PortState::Held | PortState::Listening { .. } | PortState::NotListening => None,
-        PortState::Stolen {
-            pid,
-            command,
-            bound_to,
-        } => Some(stolen(port.port, *pid, command, bound_to)),
-        PortState::WrongPort { listens_on } => Some(format!(
-            "it listens on {} instead of {}",
-            crate::support::text::list(listens_on),
-            port.port
-        )),
-    }
+    port.trouble().map(|trouble| words::port_trouble(&trouble))
 }
 
-/// Why it is where it is, on one line; a wait and a port that is not as it should be count too.
+/// Why it is where it is; a wait and a port that is not as it should be count too.
 pub(crate) fn why(service: &ServiceSnapshot) -> Option<String> {
     if let Some(reason) = &service.reason {
-        return Some(first_line(reason).to_owned());
+        return Some(words::reason(reason));
     }
     if !service.waiting_for.is_empty() {
         return Some(waiting(service));
@@ -203,29 +193,13 @@ pub(crate) fn why(service: &ServiceSnapshot) -> Option<String> {
     service.ports.iter().find_map(port_trouble)
 }
 
-/// `port 8003 was taken by another process on 127.0.0.1: pid 4711 (nginx: master)`, as far as it is
-/// known.
-fn stolen(port: u16, pid: i32, command: &str, bound_to: &str) -> String {
-    let place = match bound_to {
-        "" => String::new(),
-        address => format!(" on {address}"),
-    };
-    if pid == 0 {
-        return format!("port {port} was taken by a process that cannot be seen{place}");
-    }
-    let command = match command {
-        "" => String::new(),
-        command => format!(" ({command})"),
-    };
-    format!("port {port} was taken by another process{place}: pid {pid}{command}")
-}
-
 /// `waiting for db to be healthy`.
 pub(crate) fn waiting(service: &ServiceSnapshot) -> String {
     if service.waiting_for.is_empty() {
         "waiting".to_owned()
     } else {
-        format!("waiting for {}", service.waiting_for.join(", "))
+        let waits: Vec<String> = service.waiting_for.iter().map(words::waiting_for).collect();
+        format!("waiting for {}", waits.join(", "))
     }
 }
 
@@ -276,8 +250,8 @@ pub(crate) fn backoff(service: &ServiceSnapshot) -> String {
 /// How the last attempt ended: by its exit, else by the reason why there was none.
 fn ended(service: &ServiceSnapshot) -> String {
     match (service.exit, &service.reason) {
-        (Some(exit), _) => exit_words(exit),
-        (None, Some(reason)) => first_line(reason).to_owned(),
+        (Some(exit), _) => words::exit(exit),
+        (None, Some(reason)) => words::reason(reason),
         (None, None) => "ended".to_owned(),
     }
 }
@@ -286,7 +260,7 @@ fn completed(service: &ServiceSnapshot) -> String {
     let how = match service.exit {
         Some(Exit::Code(0)) | None => String::new(),
         Some(Exit::Code(code)) => format!(" with code {code}"),
-        Some(Exit::Signal(signal)) => format!(" by {}", signal_name(signal)),
+        Some(Exit::Signal(signal)) => format!(" by {}", words::signal_name(signal)),
     };
     let time = run_time(service)
         .map(|time| format!(" after {time}"))
@@ -322,11 +296,9 @@ pub(crate) fn failed_how(service: &ServiceSnapshot) -> String {
 /// Why a failed service failed, without a lead that would say it twice.
 fn why_failed(service: &ServiceSnapshot) -> String {
     match (&service.reason, service.exit) {
-        (Some(reason), _) => first_line(reason)
-            .trim_start_matches("not started: ")
-            .trim_start_matches("failed: ")
-            .to_owned(),
-        (None, Some(exit)) => exit_words(exit),
+        (Some(Reason::NotStarted { because }), _) => words::blocker(because),
+        (Some(reason), _) => words::reason(reason),
+        (None, Some(exit)) => words::exit(exit),
         (None, None) => String::new(),
     }
 }
@@ -356,7 +328,7 @@ fn stopped(previous: Option<&ServiceSnapshot>, next: &ServiceSnapshot) -> Said {
 
 fn with_reason(lead: &str, service: &ServiceSnapshot) -> String {
     match &service.reason {
-        Some(reason) => format!("{lead}: {}", first_line(reason)),
+        Some(reason) => format!("{lead}: {}", words::reason(reason)),
         None => lead.to_owned(),
     }
 }
@@ -380,41 +352,18 @@ pub(crate) fn addresses(service: &ServiceSnapshot) -> String {
     addresses.join(", ")
 }
 
-/// `exited with code 1`, `killed by SIGSEGV`.
-pub(crate) fn exit_words(exit: Exit) -> String {
-    match exit {
-        Exit::Code(code) => format!("exited with code {code}"),
-        Exit::Signal(signal) => format!("killed by {}", signal_name(signal)),
+/// The dependency for which a service was not started, if that is why it failed.
+pub(crate) fn blocked_by(service: &ServiceSnapshot) -> Option<&UnitRef> {
+    match &service.reason {
+        Some(Reason::NotStarted { because }) => Some(&because.unit),
+        Some(_) | None => None,
     }
-}
-
-/// `SIGSEGV`, or `signal 35` for those without a name.
-pub(crate) fn signal_name(signal: i32) -> String {
-    Signal::try_from(signal).map_or_else(
-        |_| format!("signal {signal}"),
-        |signal| signal.as_str().to_owned(),
-    )
-}
-
-/// The dependency for which a service was not started, if that is why it failed: the first name
-/// of the chain in its reason.
-pub(crate) fn blocked_by(service: &ServiceSnapshot) -> Option<&str> {
-    if service.phase != Phase::Failed || service.attempt > 0 {
-        return None;
-    }
-    let chain = first_line(service.reason.as_deref()?).strip_prefix("not started: ")?;
-    chain.split(' ').next()
 }
 
 /// The name under which a unit is shown, as [`UnitId::label`](crate::support::name::UnitId::label)
 /// has it.
 pub(crate) fn label(service: &ServiceSnapshot) -> String {
     service.label()
-}
-
-/// Whether a name in a text of the supervisor (`api`, `api-2`) is that of a unit or of its service.
-pub(crate) fn is_called(service: &ServiceSnapshot, name: &str) -> bool {
-    service.service.as_str() == name || label(service) == name
 }
 
 /// From its execution to its readiness.
@@ -437,11 +386,6 @@ pub(crate) fn span(millis: u64) -> String {
         100..60_000 => format!("{}.{} s", millis / 1_000, millis % 1_000 / 100),
         _ => duration::human(Duration::from_millis(millis)),
     }
-}
-
-/// The first line of a text that may have several.
-pub(crate) fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
 }
 
 /// `3 services: 2 healthy, 1 waiting` without the lead: how many are in which phase, the most

@@ -328,10 +328,10 @@ impl Worker {
         );
         let text = if self.mode == Mode::Json {
             let now = (self.world.now)();
-            let notices = texts
-                .into_iter()
-                .map(|(unit, message)| Notice::about(unit, NoticeLevel::Warning, message));
-            notices.map(|notice| json::notice(now, &notice)).collect()
+            let warnings = texts.iter();
+            warnings
+                .map(|(unit, text)| json::warning(now, unit.as_ref(), text))
+                .collect()
         } else {
             let texts: Vec<String> = texts.into_iter().map(|(_, text)| text).collect();
             self.plain.dropped(&texts)

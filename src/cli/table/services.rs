@@ -91,7 +91,7 @@ fn last_exit(service: &ServiceSnapshot) -> String {
 fn exit(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => code.to_string(),
-        Exit::Signal(signal) => words::signal_name(signal),
+        Exit::Signal(signal) => crate::cli::words::signal_name(signal),
     }
 }
 
@@ -105,8 +105,8 @@ mod tests {
     fn ps_shows_what_matters_in_columns() {
         let rows = [
             healthy("backend", 8000, 1_000),
-            waiting("ui", &["backend to be healthy"]),
-            failed("migrate", 1, "exited with code 1"),
+            waiting("ui", &["backend"]),
+            failed("migrate", 1, crate::cli::printer::samples::exited()),
             ServiceSnapshot {
                 phase: Phase::Running,
                 pid: Some(4711),

@@ -12,6 +12,7 @@ use crate::cli::exit::{ExitCode, Stop};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
 use crate::run::leftovers;
+use crate::run::reason::Reason;
 use crate::run::snapshot::Phase;
 use crate::support::name::{ServiceName, UnitId};
 use crate::support::text;
@@ -174,13 +175,12 @@ fn ended(mut snapshot: StackSnapshot, running: &HashMap<UnitId, i32>) -> StackSn
             service.phase = Phase::Running;
             service.pid = Some(pid);
             service.waiting_for.clear();
-            service.reason =
-                Some("runs on without a supervisor; `stack up` or `stack down` ends it".to_owned());
+            service.reason = Some(Reason::Orphaned);
         } else if !service.phase.is_at_rest() {
             service.phase = Phase::Stopped;
             service.pid = None;
             service.waiting_for.clear();
-            service.reason = Some("the supervisor was killed".to_owned());
+            service.reason = Some(Reason::SupervisorKilled);
         }
     }
     snapshot

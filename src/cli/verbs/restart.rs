@@ -2,10 +2,11 @@
 //! again.
 
 use super::Context;
-use super::watch::{Goal, carry_out};
+use super::watch::carry_out;
 use crate::cli::args::StopArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::run::control::Command;
+use crate::run::waits::Goal;
 
 /// Carries out `stack restart`. The configuration is that of the running stack.
 pub async fn run(context: &mut Context<'_>, arguments: &StopArgs) -> Result<ExitCode, Stop> {
@@ -13,5 +14,5 @@ pub async fn run(context: &mut Context<'_>, arguments: &StopArgs) -> Result<Exit
         services: arguments.services.clone(),
         grace: arguments.timeout,
     };
-    carry_out(context, &command, Goal::Started, "restarted").await
+    carry_out(context, &command, Goal::Executed, "restarted").await
 }

@@ -19,7 +19,10 @@ use crate::run::control::{Command, StackSnapshot};
 use crate::run::instance::{Holder, Instance, InstanceLock, LockAttempt};
 use crate::run::logs::LogBlock;
 use crate::run::logs::testing::TestLog;
-use crate::run::snapshot::{Event, Phase, PortSnapshot, PortState, ServiceSnapshot};
+use crate::run::reason::{Reason, StartError};
+use crate::run::snapshot::{
+    Cause, DesiredSnapshot, Event, Phase, PortSnapshot, PortState, ServiceSnapshot, Wanted,
+};
 use crate::support::name::{PortName, ProjectName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
 
@@ -137,12 +140,28 @@ fn with_ports(names: &[&str]) -> StackSnapshot {
     stack
 }
 
-fn executed(text: &str, phase: Phase, attempt: u32) -> Event {
-    Event::Service(Box::new(ServiceSnapshot {
-        attempt,
-        started_at: Some(100 + u64::from(attempt)),
-        ..service(text, phase, 100 + u64::from(attempt))
-    }))
+/// `web` while something else is wanted of it, which has not been begun.
+fn wanted(text: &str, wanted: Wanted, phase: Phase, since: u64) -> Event {
+    let mut row = service(text, phase, since);
+    row.desired = DesiredSnapshot {
+        wanted,
+        generation: 2,
+        cause: match wanted {
+            Wanted::Running => Cause::Restart,
+            Wanted::Nothing | Wanted::Stopped | Wanted::Killed => Cause::Stop,
+        },
+    };
+    Event::Service(Box::new(row))
+}
+
+/// `web` after it was begun for what a command has set.
+fn begun(text: &str, phase: Phase, is_executed: bool) -> Event {
+    let Event::Service(mut row) = wanted(text, Wanted::Running, phase, 80) else {
+        unreachable!()
+    };
+    row.generation = 2;
+    row.is_executed = is_executed;
+    Event::Service(row)
 }
 
 fn state(text: &str, phase: Phase, since: u64) -> Event {
@@ -242,11 +261,7 @@ async fn what_runs_on_after_both_were_killed_is_not_said_to_be_stopped() {
     let services: Vec<ServiceSnapshot> = serde_json::from_str(&project.said.data[0]).unwrap();
     let web = services.iter().find(|s| s.service == name("web")).unwrap();
     assert_eq!((web.phase, web.pid), (Phase::Running, Some(own)));
-    let reason = web.reason.as_deref().unwrap();
-    assert!(
-        reason.starts_with("runs on without a supervisor"),
-        "{reason}"
-    );
+    assert_eq!(web.reason, Some(Reason::Orphaned));
     assert!(
         services
             .iter()
@@ -329,9 +344,9 @@ async fn stop_waits_until_the_services_have_ended() {
         |_| Act::Answer,
         |_| {
             vec![
-                state("web", Phase::Stopping, 60),
+                wanted("web", Wanted::Stopped, Phase::Stopping, 60),
                 state("api", Phase::Stopped, 65),
-                state("web", Phase::Stopped, 70),
+                wanted("web", Wanted::Stopped, Phase::Stopped, 70),
             ]
         },
     );
@@ -350,8 +365,8 @@ async fn restart_waits_for_the_next_attempt() {
         |_| {
             vec![
                 state("web", Phase::Running, 50),
-                state("web", Phase::Stopping, 60),
-                executed("web", Phase::Starting, 2),
+                wanted("web", Wanted::Running, Phase::Stopping, 60),
+                begun("web", Phase::Starting, true),
             ]
         },
     );
@@ -368,9 +383,15 @@ async fn a_service_that_does_not_start_is_named_with_its_reason() {
         16,
         |_| Act::Answer,
         |_| {
-            let mut failed = service("web", Phase::Failed, 60);
-            failed.reason = Some("`nope` was not found".to_owned());
-            vec![Event::Service(Box::new(failed))]
+            let Event::Service(mut failed) = begun("web", Phase::Failed, false) else {
+                unreachable!()
+            };
+            failed.reason = Some(Reason::NotExecuted {
+                error: StartError::NotFound {
+                    name: "nope".to_owned(),
+                },
+            });
+            vec![Event::Service(failed)]
         },
     );
     let mut project = Project::running(&fake);
@@ -379,7 +400,26 @@ async fn a_service_that_does_not_start_is_named_with_its_reason() {
     };
     let code = start::run(&mut project.context(), &all).await.unwrap();
     assert_eq!(code, ExitCode::Failed);
-    assert_eq!(project.said.messages, ["error: web: `nope` was not found"]);
+    assert_eq!(
+        project.said.messages,
+        ["error: web: the program `nope` is not found"]
+    );
+}
+
+#[tokio::test]
+async fn a_command_that_another_one_overtakes_says_by_what() {
+    let fake = Fake::with_consequences(
+        16,
+        |_| Act::Answer,
+        |_| vec![wanted("web", Wanted::Stopped, Phase::Stopping, 60)],
+    );
+    let mut project = Project::running(&fake);
+    let code = restart::run(&mut project.context(), &STOP).await.unwrap();
+    assert_eq!(code, ExitCode::Busy);
+    assert_eq!(
+        project.said.messages,
+        ["error: web was not restarted: a later `stack stop` took over"]
+    );
 }
 
 #[tokio::test]

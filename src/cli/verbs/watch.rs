@@ -1,4 +1,5 @@
-//! Follows a stack after a command, until what was asked for has happened.
+//! Follows a stack after a command, until what the command has set is reached, failed, or overtaken by
+//! another command.
 
 use std::collections::HashMap;
 
@@ -6,32 +7,16 @@ use super::Context;
 use crate::api::client::{Client, ClientError, EventStream};
 use crate::api::messages::Update;
 use crate::cli::exit::{ExitCode, Stop};
-use crate::run::control::{Command, StackSnapshot};
-use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
+use crate::cli::words;
+use crate::run::control::{Command, StackSnapshot, UnitTarget};
+use crate::run::snapshot::{Cause, Event, ServiceSnapshot};
+use crate::run::waits::{Goal, Verdict, verdict};
 use crate::support::name::UnitId;
 use crate::support::text;
-
-/// When a service has done what was asked of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Goal {
-    /// No process, and none to come.
-    Stopped,
-    /// Executed after the command.
-    Started,
-}
-
-/// How far a service is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    Pending,
-    Reached,
-    Failed,
-}
 
 /// A stream of events with what it has said so far.
 pub(super) struct Watch {
     stream: EventStream,
-    before: HashMap<UnitId, ServiceSnapshot>,
     now: HashMap<UnitId, ServiceSnapshot>,
 }
 
@@ -39,25 +24,21 @@ impl Watch {
     /// Begins to watch. Whatever is commanded afterwards is seen.
     pub(super) async fn open(client: &Client) -> Result<Self, ClientError> {
         let mut stream = client.outcome().await?;
-        let before = match stream.next().await? {
-            Some(Update::Snapshot { stack }) => by_unit(&stack),
+        match stream.next().await? {
+            Some(Update::Snapshot { stack }) => Ok(Self {
+                stream,
+                now: by_unit(&stack),
+            }),
             Some(
                 Update::Service(_)
                 | Update::Notice(_)
                 | Update::Ended { .. }
                 | Update::Lagged { .. },
             )
-            | None => {
-                return Err(ClientError::Protocol(
-                    "the events do not begin with a snapshot".to_owned(),
-                ));
-            }
-        };
-        Ok(Self {
-            stream,
-            now: before.clone(),
-            before,
-        })
+            | None => Err(ClientError::Protocol(
+                "the events do not begin with a snapshot".to_owned(),
+            )),
+        }
     }
 
     /// The next event, which is on the record then; `None` at the end of the stream.
@@ -78,33 +59,25 @@ impl Watch {
         }
     }
 
-    /// Why a unit failed, in words.
-    fn reason(&self, unit: &UnitId) -> String {
-        self.now
-            .get(unit)
-            .and_then(|now| now.reason.clone())
-            .unwrap_or_else(|| "it did not start".to_owned())
-    }
-
     /// The name under which a unit is shown.
-    fn label(&self, unit: &UnitId) -> String {
-        unit.label(self.now.get(unit).map_or(1, |now| now.replicas))
-    }
-
-    /// Whether one of `units` reads as stopped.
-    fn has_stopped(&self, units: &[UnitId]) -> bool {
-        units.iter().any(|unit| {
-            self.now
-                .get(unit)
-                .is_some_and(|now| now.phase == Phase::Stopped)
-        })
+    fn label(&self, target: &UnitTarget) -> String {
+        let unit = target.unit();
+        unit.label(self.now.get(&unit).map_or(1, |now| now.replicas))
     }
 
     /// How far a unit is. One that was never heard of has nothing to wait for.
-    fn verdict(&self, goal: Goal, unit: &UnitId) -> Verdict {
-        self.now.get(unit).map_or(Verdict::Reached, |now| {
-            verdict(goal, self.before.get(unit), now)
+    fn verdict(&self, goal: Goal, target: &UnitTarget) -> Verdict {
+        let now = self.now.get(&target.unit());
+        now.map_or(Verdict::Reached, |now| {
+            verdict(goal, target.generation, now)
         })
+    }
+
+    /// What there is to say of a unit that did not get there.
+    fn failure(&self, target: &UnitTarget) -> String {
+        let now = self.now.get(&target.unit());
+        let reason = now.and_then(|now| now.reason.as_ref());
+        reason.map_or_else(|| "it did not start".to_owned(), words::reason)
     }
 }
 
@@ -116,45 +89,15 @@ fn by_unit(stack: &StackSnapshot) -> HashMap<UnitId, ServiceSnapshot> {
         .collect()
 }
 
-/// How far a service is, by its state before the command and its state now.
-pub(super) fn verdict(
-    goal: Goal,
-    before: Option<&ServiceSnapshot>,
-    now: &ServiceSnapshot,
-) -> Verdict {
-    match goal {
-        Goal::Stopped if now.phase.is_at_rest() => Verdict::Reached,
-        Goal::Stopped => Verdict::Pending,
-        Goal::Started => {
-            let was_executed = before.is_none_or(|before| {
-                (before.attempt, before.started_at) != (now.attempt, now.started_at)
-            });
-            let has_moved = before.is_none_or(|before| before.since != now.since);
-            match now.phase {
-                Phase::Starting
-                | Phase::Running
-                | Phase::Healthy
-                | Phase::Unhealthy
-                | Phase::Backoff
-                | Phase::Completed => {
-                    if was_executed {
-                        Verdict::Reached
-                    } else {
-                        Verdict::Pending
-                    }
-                }
-                // It failed, or somebody else stopped it meanwhile. The same phase since the same
-                // time is the one of before the command.
-                Phase::Failed | Phase::Stopped => {
-                    if was_executed || has_moved {
-                        Verdict::Failed
-                    } else {
-                        Verdict::Pending
-                    }
-                }
-                Phase::Pending | Phase::Waiting | Phase::Stopping => Verdict::Pending,
-            }
-        }
+/// The command that overtook another one, as it is typed.
+fn command_name(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Up => "stack up",
+        Cause::Start => "stack start",
+        Cause::Stop => "stack stop",
+        Cause::Restart => "stack restart",
+        Cause::Down => "stack down",
+        Cause::Kill => "stack kill",
     }
 }
 
@@ -168,57 +111,54 @@ pub(super) async fn carry_out(
 ) -> Result<ExitCode, Stop> {
     let client = context.supervisor().await?;
     let mut watch = Watch::open(&client).await?;
-    let reply = client.command(command).await?;
-    let affected = if reply.units.is_empty() {
-        // A supervisor of before replicas.
-        reply.affected.into_iter().map(UnitId::first).collect()
-    } else {
-        reply.units
-    };
-    if affected.is_empty() {
+    let targets = client.command(command).await?.units;
+    if targets.is_empty() {
         context.output.message("nothing to do");
         return Ok(ExitCode::Done);
     }
     let is_pending = |watch: &Watch| {
-        let verdicts = affected.iter().map(|unit| watch.verdict(goal, unit));
-        verdicts
-            .into_iter()
-            .any(|verdict| verdict == Verdict::Pending)
+        let mut verdicts = targets.iter().map(|target| watch.verdict(goal, target));
+        verdicts.any(|verdict| verdict == Verdict::Pending)
     };
-    loop {
-        while is_pending(&watch) {
-            match watch.next().await {
-                Ok(Some(event)) => context.output.event(&event),
-                // A supervisor in the foreground ends with its last service.
-                Ok(None) | Err(ClientError::Closed) if goal == Goal::Stopped => break,
-                Ok(None) => return Err(ClientError::Closed.into()),
-                Err(error) => return Err(error.into()),
+    while is_pending(&watch) {
+        match watch.next().await {
+            Ok(Some(event)) => context.output.event(&event),
+            // A supervisor in the foreground ends with its last service.
+            Ok(None) | Err(ClientError::Closed) if goal == Goal::Stopped => break,
+            Ok(None) => return Err(ClientError::Closed.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut reached = Vec::new();
+    let mut code = ExitCode::Done;
+    let mut complaints = Vec::new();
+    for target in &targets {
+        let name = watch.label(target);
+        match watch.verdict(goal, target) {
+            // Pending is what a supervisor that has ended left: nothing of it runs.
+            Verdict::Reached | Verdict::Pending => reached.push(name),
+            Verdict::Failed => {
+                code = ExitCode::Failed;
+                complaints.push(format!("error: {name}: {}", watch.failure(target)));
+            }
+            Verdict::Superseded(cause) => {
+                if code == ExitCode::Done {
+                    code = ExitCode::Busy;
+                }
+                complaints.push(format!(
+                    "error: {name} was not {done}: a later `{}` took over",
+                    command_name(cause)
+                ));
             }
         }
-        if goal == Goal::Stopped || !watch.has_stopped(&affected) {
-            break;
-        }
-        // Services that restart together are stopped until the last of them is down, and their
-        // starts are told one by one. Only a snapshot, which shows whole steps, can say that one of
-        // them was stopped for good.
-        watch.now = by_unit(&client.stack().await?);
-        if !is_pending(&watch) {
-            break;
-        }
     }
-    let (failed, reached): (Vec<_>, Vec<_>) = affected
-        .iter()
-        .partition(|unit| watch.verdict(goal, unit) == Verdict::Failed);
     if !reached.is_empty() {
-        let names = text::list(reached.into_iter().map(|unit| watch.label(unit)));
-        context.output.message(&format!("{done} {names}"));
+        context
+            .output
+            .message(&format!("{done} {}", text::list(reached)));
     }
-    if failed.is_empty() {
-        return Ok(ExitCode::Done);
+    for complaint in complaints {
+        context.output.message(&complaint);
     }
-    for unit in failed {
-        let (name, reason) = (watch.label(unit), watch.reason(unit));
-        context.output.message(&format!("error: {name}: {reason}"));
-    }
-    Ok(ExitCode::Failed)
+    Ok(code)
 }

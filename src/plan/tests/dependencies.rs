@@ -27,7 +27,7 @@ fn labels(problem: &Problem) -> Vec<usize> {
 }
 
 #[test]
-fn edges_are_indices_with_their_conditions() {
+fn edges_are_units_with_their_conditions() {
     let plan = Project::new(
         "services:
   a: { command: x, depends_on: { c: { condition: service_healthy, restart: true }, b: { condition: service_completed_successfully, required: false } } }
@@ -39,14 +39,25 @@ fn edges_are_indices_with_their_conditions() {
     let edges = &plan.units[0].depends_on;
     let found: Vec<_> = edges
         .iter()
-        .map(|edge| (edge.unit, edge.condition, edge.is_required, edge.restart))
+        .map(|edge| {
+            (
+                edge.unit.label(1),
+                edge.condition,
+                edge.is_required,
+                edge.restart,
+            )
+        })
         .collect();
     let expected = [
-        (2, Condition::Healthy, true, true),
-        (1, Condition::CompletedSuccessfully, false, false),
+        ("c".to_owned(), Condition::Healthy, true, true),
+        (
+            "b".to_owned(),
+            Condition::CompletedSuccessfully,
+            false,
+            false,
+        ),
     ];
     assert_eq!(found, expected);
-    assert_eq!(plan.dependents(), [vec![], vec![0, 2], vec![0]]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use super::{Project, at, value};
+use crate::plan::model::UnitPlan;
 use crate::plan::{Plan, code};
 use crate::ports::request::Want;
 use crate::spec::code as spec_code;
@@ -178,15 +179,13 @@ fn an_edge_leads_to_every_replica() {
     .plan();
     let edges = |unit: usize| -> Vec<_> {
         let edges = plan.units[unit].depends_on.iter();
-        edges.map(|edge| (edge.unit, edge.condition)).collect()
+        edges
+            .map(|edge| (edge.unit.label(2), edge.condition))
+            .collect()
     };
-    let both = [(3, Condition::Healthy), (4, Condition::Healthy)];
+    let both = ["c-1", "c-2"].map(|name| (name.to_owned(), Condition::Healthy));
     assert_eq!((edges(0), edges(1)), (both.to_vec(), both.to_vec()));
-    assert_eq!(edges(4), [(2, Condition::Started)]);
-    assert_eq!(
-        plan.dependents(),
-        [vec![], vec![], vec![3, 4], vec![0, 1], vec![0, 1]]
-    );
+    assert_eq!(edges(4), [("b-1".to_owned(), Condition::Started)]);
 }
 
 #[test]
@@ -368,8 +367,9 @@ proptest! {
             prop_assert_eq!(unit.replicas as usize, range.len());
             prop_assert_eq!(unit.replica as usize, index - range.start + 1);
             // Each depends on every unit before its own service, and on nothing else.
-            let edges: Vec<usize> = unit.depends_on.iter().map(|edge| edge.unit).collect();
-            prop_assert_eq!(edges, (0..range.start).collect::<Vec<_>>());
+            let edges = unit.depends_on.iter().map(|edge| edge.unit.clone());
+            let before = plan.units[..range.start].iter().map(UnitPlan::id);
+            prop_assert!(edges.eq(before));
         }
         let mut keys: Vec<&String> = plan.values.iter().map(|(key, _)| key).collect();
         let lines = keys.len();

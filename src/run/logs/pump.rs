@@ -19,6 +19,7 @@ use super::handle::Message;
 use super::intake::{Intake, Round};
 use super::writer::LogFiles;
 use super::{LogFeed, LogSink, PumpHandle};
+use crate::run::reason::News;
 use crate::run::snapshot::{Notice, NoticeLevel};
 
 /// Reads the output of all services of a stack, see [`PumpHandle`].
@@ -115,7 +116,9 @@ fn handle<S: LogSink>(intake: &mut Intake<S>, epoll: &Epoll, message: Message) {
                 intake.notice(Notice::about(
                     Some(unit),
                     NoticeLevel::Error,
-                    format!("its output cannot be read: {error}"),
+                    News::LogNotRead {
+                        error: error.to_string(),
+                    },
                 ));
             }
         }

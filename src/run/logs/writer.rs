@@ -15,6 +15,7 @@ use memchr::memrchr;
 
 use super::Position;
 use super::index::{self, RECORD_LENGTH, Record};
+use crate::run::reason::News;
 use crate::run::snapshot::{LogStream, Notice, NoticeLevel};
 use crate::support::fs::{create_private_dir, open_private, open_private_append};
 use crate::support::name::{ServiceName, UnitId};
@@ -306,7 +307,10 @@ impl Losses {
         Some(Notice::about(
             self.unit.take(),
             NoticeLevel::Warning,
-            format!("{bytes} bytes of output were not logged: {}", self.error),
+            News::LogNotWritten {
+                lost_bytes: bytes,
+                error: self.error.clone(),
+            },
         ))
     }
 }

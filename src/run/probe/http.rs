@@ -9,15 +9,20 @@ use hyper_util::rt::TokioIo;
 
 use super::tcp::connect;
 use crate::plan::model::HttpProbePlan;
+use crate::run::reason::CheckFailure;
 
 /// Passes when the answer's status lies in one of the plan's ranges. `host` is where to connect,
 /// which may differ from the plan's: a server on `::1` alone is not reached at `127.0.0.1`.
-pub(crate) async fn check_http(plan: &HttpProbePlan, host: &str) -> Result<(), String> {
+pub(crate) async fn check_http(plan: &HttpProbePlan, host: &str) -> Result<(), CheckFailure> {
     let stream = connect(host, plan.port).await?;
-    let failed = |error: hyper::Error| format!("no HTTP answer on port {}: {error}", plan.port);
+    let failed = |error: String| CheckFailure::NoHttp {
+        port: plan.port,
+        error,
+    };
+    let broken = |error: hyper::Error| failed(error.to_string());
     let (mut sender, connection) = http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
         .await
-        .map_err(failed)?;
+        .map_err(broken)?;
     let mut request = Request::get(&plan.path)
         .header(HOST, format!("{}:{}", plan.host, plan.port))
         .header(USER_AGENT, concat!("stack/", env!("CARGO_PKG_VERSION")))
@@ -28,7 +33,7 @@ pub(crate) async fn check_http(plan: &HttpProbePlan, host: &str) -> Result<(), S
     }
     let request = request
         .body(Empty::new())
-        .map_err(|error| format!("cannot be asked: {error}"))?;
+        .map_err(|error| failed(error.to_string()))?;
     // The answer and the connection are driven together: a task of its own would outlive a check
     // that is cancelled. The connection may end first, with the answer already on its way.
     let mut asking = std::pin::pin!(sender.send_request(request));
@@ -37,9 +42,9 @@ pub(crate) async fn check_http(plan: &HttpProbePlan, host: &str) -> Result<(), S
     let status = loop {
         tokio::select! {
             biased;
-            answer = &mut asking => break answer.map_err(failed)?.status(),
+            answer = &mut asking => break answer.map_err(broken)?.status(),
             ended = &mut connection, if is_open => {
-                ended.map_err(failed)?;
+                ended.map_err(broken)?;
                 is_open = false;
             }
         }
@@ -52,7 +57,10 @@ pub(crate) async fn check_http(plan: &HttpProbePlan, host: &str) -> Result<(), S
     {
         Ok(())
     } else {
-        Err(format!("HTTP {status} from {}", plan.path))
+        Err(CheckFailure::Status {
+            status: code,
+            path: plan.path.clone(),
+        })
     }
 }
 
@@ -64,7 +72,7 @@ mod tests {
     use super::*;
 
     /// Answers one request with `answer` and returns what was asked.
-    async fn ask(answer: &'static str) -> (Result<(), String>, String) {
+    async fn ask(answer: &'static str) -> (Result<(), CheckFailure>, String) {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let server = tokio::spawn(async move {
@@ -103,13 +111,16 @@ mod tests {
             ask("HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n").await;
         assert_eq!(
             outcome,
-            Err("HTTP 503 Service Unavailable from /health?deep=1".to_owned())
+            Err(CheckFailure::Status {
+                status: 503,
+                path: "/health?deep=1".to_owned(),
+            })
         );
     }
 
     #[tokio::test]
     async fn what_is_no_http_fails() {
         let (outcome, _) = ask("SSH-2.0-OpenSSH\r\n").await;
-        assert!(outcome.unwrap_err().contains("no HTTP answer"));
+        assert!(matches!(outcome, Err(CheckFailure::NoHttp { .. })));
     }
 }

@@ -1,8 +1,11 @@
-//! Looking whether a service is well: over HTTP, TCP, or by a command.
+//! Looking whether a service is well over HTTP or TCP.
 //!
-//! A probe that runs in this process is a task that sends its answer; one that is a process of its
-//! own is answered for by the reaper. Whether a port belongs to its service is settled before any
-//! of them by `supervisor::checks`, so that nobody else's server can answer.
+//! A probe is a task that sends its [`Answer`]; a command that is a check is `run::auxiliary`'s. Whether
+//! a port belongs to its service is settled before any of them by `supervisor::checks`, so that nobody
+//! else's server can answer.
+
+use super::reason::CheckFailure;
+use crate::support::name::UnitId;
 
 mod http;
 mod tcp;
@@ -14,15 +17,12 @@ pub(crate) use tcp::check_tcp;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
     /// The unit that was looked at.
-    pub(crate) unit: usize,
+    pub(crate) unit: UnitId,
     /// The number of the check; an answer that nobody waits for is dropped.
     pub(crate) id: u64,
     /// Nothing on success, else what was seen instead.
-    pub(crate) outcome: Result<(), String>,
+    pub(crate) outcome: Result<(), CheckFailure>,
 }
-
-/// The most that is kept of what a check's command prints, in bytes, as the container engine does.
-pub(crate) const OUTPUT_LIMIT: usize = 4096;
 
 /// The addresses to try for a host, in order: a server may listen on one family only.
 pub(crate) fn addresses(host: &str) -> Vec<String> {

@@ -19,7 +19,7 @@ pub(crate) use facts::{
 pub use fork::ForkError;
 pub(crate) use fork::{Forked, become_subreaper, detach, fork, runtime};
 pub(crate) use kill::{signal_group, signal_process};
-pub(crate) use reap::{Reaped, reap_all};
+pub(crate) use reap::reap_all;
 pub(crate) use signals::{
     Received, Sender, block_for_waiting, is_ignored, stop_self, unblock_all, wait_for_signal,
 };

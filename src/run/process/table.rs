@@ -90,8 +90,8 @@ struct Memory {
     cells: [Cell; ROWS],
 }
 
-/// A row for each unit, in memory shared over a fork.
-#[derive(Debug)]
+/// A row for each unit, in memory shared over a fork. A clone is the same table.
+#[derive(Debug, Clone)]
 pub(crate) struct SharedTable {
     memory: NonNull<Memory>,
 }

@@ -28,7 +28,7 @@ pub(crate) enum ProbeKind {
 
 /// Something to do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum CheckStep {
     /// Begin the check with this number.
     Begin { id: u64 },
     /// Kill the check with this number; its answer is of no interest any more.
@@ -147,13 +147,13 @@ impl Health {
     }
 
     /// Does what has fallen due by `now`.
-    pub(crate) fn due(&mut self, now: Instant) -> (Vec<Step>, Verdict) {
+    pub(crate) fn due(&mut self, now: Instant) -> (Vec<CheckStep>, Verdict) {
         let mut steps = Vec::new();
         let mut verdict = Verdict::Unchanged;
         if let Some(check) = self.in_flight
             && now >= check.begun + self.timing.timeout
         {
-            steps.push(Step::Cancel { id: check.id });
+            steps.push(CheckStep::Cancel { id: check.id });
             verdict = self.answered(check, false, now);
         }
         let is_counted_running = matches!(
@@ -165,7 +165,7 @@ impl Health {
         );
         if self.is_counted && !is_counted_running && now >= self.counted_due {
             if let Some(extra) = self.in_flight.take() {
-                steps.push(Step::Cancel { id: extra.id });
+                steps.push(CheckStep::Cancel { id: extra.id });
             }
             steps.push(self.begin(ProbeKind::Counted, now));
         } else if self.in_flight.is_none()
@@ -177,14 +177,14 @@ impl Health {
         (steps, verdict)
     }
 
-    fn begin(&mut self, kind: ProbeKind, now: Instant) -> Step {
+    fn begin(&mut self, kind: ProbeKind, now: Instant) -> CheckStep {
         self.last_id += 1;
         self.in_flight = Some(InFlight {
             id: self.last_id,
             kind,
             begun: now,
         });
-        Step::Begin { id: self.last_id }
+        CheckStep::Begin { id: self.last_id }
     }
 
     /// Notes that what made the service healthy is gone, seen by other means than a check. The next

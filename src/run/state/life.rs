@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::plan::model::RestartPolicy;
+use crate::run::reason::{Blocker, PortTrouble, StartError};
 use crate::run::snapshot::Exit;
 
 /// What a unit needs to know of its service to decide.
@@ -41,6 +42,11 @@ pub(crate) enum State {
     Pending,
     /// Asked for; a dependency has not met its condition.
     Waiting,
+    /// Its runner is at work on executing it, which may take time.
+    Executing {
+        /// The grace period of a stop that came meanwhile.
+        stop: Option<Duration>,
+    },
     /// Executed; whether it is ready is not known yet.
     Starting { started: Instant },
     /// Executed, and nothing more can be known.
@@ -75,8 +81,8 @@ pub(crate) enum State {
 pub(crate) enum Then {
     /// It stays stopped.
     Stop,
-    /// It is started again, since somebody asked meanwhile.
-    Start,
+    /// It waits for its dependencies again, and is executed as if nothing had been.
+    Again,
     /// It ended by itself; this was decided then.
     Restart { delay: Duration },
     /// Likewise: success.
@@ -93,9 +99,9 @@ pub(crate) enum Failure {
     /// It ended again and again; so many restarts were made.
     GaveUp { exit: Exit, restarts: u32 },
     /// It could not be executed: what and why.
-    NotExecuted(String),
-    /// A dependency cannot meet its condition: the chain of reasons.
-    NotStarted(String),
+    NotExecuted(StartError),
+    /// A dependency cannot meet its condition.
+    NotStarted(Blocker),
     /// SIGKILL did not end it.
     Unkillable,
 }
@@ -103,22 +109,25 @@ pub(crate) enum Failure {
 /// Something that happens to a unit.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Occurrence {
-    /// Somebody wants it to run. Clears the counters.
-    Start,
+    /// It is to run, for a new generation. Clears the counters.
+    Begin,
     /// Every dependency has met its condition.
-    DependenciesMet,
-    /// A dependency cannot meet its condition any more: the chain of reasons.
-    DependencyFailed(String),
+    Execute,
+    /// A dependency cannot meet its condition any more.
+    Blocked(Blocker),
     /// Its program was executed.
     Executed,
     /// Its program could not be executed.
-    NotExecuted { message: String, is_temporary: bool },
+    NotExecuted {
+        error: StartError,
+        is_temporary: bool,
+    },
     /// It is ready: the check passed, or the port is listening.
     Passed,
     /// The check failed as often as it may.
     FailedChecks,
-    /// Something is wrong with its ports by which its end is to be judged, in words.
-    InTrouble(String),
+    /// Something is wrong with its ports by which its end is to be judged.
+    InTrouble(PortTrouble),
     /// Its own hold keeps it from its port; it is started again with another way.
     HoldInTheWay,
     /// The main process ended.
@@ -138,8 +147,10 @@ pub(crate) enum Occurrence {
 /// Something for the shell to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// Make its ports bindable by it, execute it, and report back.
+    /// Make its ports bindable by it, execute it, and report back, now or later.
     Execute,
+    /// Give up an execution that is under way, and report back.
+    CancelExecute,
     /// Begin to look whether it is ready.
     BeginChecks,
     /// Stop looking; kill a check that runs.

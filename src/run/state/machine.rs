@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::life::{Action, Failure, Moment, Occurrence, Settings, State, Then};
 use crate::plan::model::{RestartPolicy, RestartWhen};
+use crate::run::reason::{PortTrouble, StartError};
 use crate::run::snapshot::{Exit, Phase};
 
 /// How long what a dead main process left behind may take after SIGTERM, and what was killed may
@@ -43,8 +44,10 @@ pub(crate) struct Machine {
     has_completed: bool,
     /// How the last attempt ended; nothing when it could not be executed.
     last_exit: Option<Exit>,
-    /// What was wrong besides, in words: a port that somebody else has, or why nothing was executed.
-    trouble: Option<String>,
+    /// What was wrong with its ports besides.
+    trouble: Option<PortTrouble>,
+    /// Why nothing was executed the last time.
+    start_error: Option<StartError>,
 }
 
 impl Machine {
@@ -60,6 +63,7 @@ impl Machine {
             has_completed: false,
             last_exit: None,
             trouble: None,
+            start_error: None,
         }
     }
 
@@ -87,15 +91,19 @@ impl Machine {
         self.last_exit
     }
 
-    pub(crate) fn trouble(&self) -> Option<&str> {
-        self.trouble.as_deref()
+    pub(crate) fn trouble(&self) -> Option<&PortTrouble> {
+        self.trouble.as_ref()
+    }
+
+    pub(crate) fn start_error(&self) -> Option<&StartError> {
+        self.start_error.as_ref()
     }
 
     pub(crate) fn phase(&self) -> Phase {
         match &self.state {
             State::Pending => Phase::Pending,
             State::Waiting => Phase::Waiting,
-            State::Starting { .. } => Phase::Starting,
+            State::Executing { .. } | State::Starting { .. } => Phase::Starting,
             State::Running { .. } => Phase::Running,
             State::Healthy { .. } => Phase::Healthy,
             State::Unhealthy { .. } => Phase::Unhealthy,
@@ -114,6 +122,7 @@ impl Machine {
             State::Stopping { due, .. } => *due,
             State::Pending
             | State::Waiting
+            | State::Executing { .. }
             | State::Starting { .. }
             | State::Running { .. }
             | State::Healthy { .. }
@@ -138,6 +147,7 @@ impl Machine {
             State::Stopping { due, .. } => *due = due.map(|due| due + gap),
             State::Pending
             | State::Waiting
+            | State::Executing { .. }
             | State::Completed
             | State::Failed(_)
             | State::Stopped => {}
@@ -152,7 +162,7 @@ impl Machine {
         match (&mut self.state, occurrence) {
             // What SIGKILL did not end may still run: no second copy beside it. Its end, if it
             // comes after all, is what had been asked for.
-            (S::Failed(Failure::Unkillable), O::Start) => vec![],
+            (S::Failed(Failure::Unkillable), O::Begin) => vec![],
             (S::Failed(Failure::Unkillable), O::Exited(exit)) => {
                 self.last_exit = Some(exit);
                 self.state = S::Stopped;
@@ -161,33 +171,43 @@ impl Machine {
 
             // Somebody wants it to run.
             (
-                S::Pending | S::Completed | S::Failed(_) | S::Stopped | S::Backoff { .. },
-                O::Start,
+                S::Pending
+                | S::Waiting
+                | S::Completed
+                | S::Failed(_)
+                | S::Stopped
+                | S::Backoff { .. },
+                O::Begin,
             ) => {
-                self.enter_waiting();
-                vec![]
-            }
-            (S::Stopping { then, .. }, O::Start) => {
-                *then = Then::Start;
+                self.failures = 0;
+                self.blocked = None;
+                self.is_executed = false;
+                self.has_completed = false;
+                self.state = S::Waiting;
                 vec![]
             }
             (
-                S::Waiting
+                S::Executing { .. }
                 | S::Starting { .. }
                 | S::Running { .. }
                 | S::Healthy { .. }
-                | S::Unhealthy { .. },
-                O::Start,
+                | S::Unhealthy { .. }
+                | S::Stopping { .. },
+                O::Begin,
             ) => vec![],
 
             // Its dependencies.
-            (S::Waiting, O::DependenciesMet) => vec![Action::Execute],
-            (S::Waiting, O::DependencyFailed(chain)) => {
-                self.state = S::Failed(Failure::NotStarted(chain));
+            (S::Waiting, O::Execute) => {
+                self.state = S::Executing { stop: None };
+                vec![Action::Execute]
+            }
+            (S::Waiting, O::Blocked(blocker)) => {
+                self.state = S::Failed(Failure::NotStarted(blocker));
                 vec![]
             }
             (
                 S::Pending
+                | S::Executing { .. }
                 | S::Starting { .. }
                 | S::Running { .. }
                 | S::Healthy { .. }
@@ -197,17 +217,27 @@ impl Machine {
                 | S::Completed
                 | S::Failed(_)
                 | S::Stopped,
-                O::DependenciesMet | O::DependencyFailed(_),
+                O::Execute | O::Blocked(_),
             ) => vec![],
 
             // The outcome of `Execute`.
-            (S::Waiting | S::Backoff { .. }, O::Executed) => {
+            (S::Executing { stop }, O::Executed) => {
+                let stop = *stop;
                 self.attempt += 1;
                 self.is_executed = true;
                 self.was_ready = false;
                 self.blocked = None;
                 self.trouble = None;
-                if self.settings.has_readiness {
+                self.start_error = None;
+                if let Some(grace) = stop {
+                    self.state = S::Stopping {
+                        then: Then::Stop,
+                        due: Some(now + grace),
+                        is_killed: false,
+                        exit: None,
+                    };
+                    vec![Action::SignalStop]
+                } else if self.settings.has_readiness {
                     self.state = S::Starting { started: now };
                     vec![Action::BeginChecks]
                 } else {
@@ -215,15 +245,19 @@ impl Machine {
                     vec![]
                 }
             }
+            (S::Executing { stop: Some(_) }, O::NotExecuted { .. }) => {
+                self.state = S::Stopped;
+                vec![Action::HardenPorts]
+            }
             (
-                S::Waiting | S::Backoff { .. },
+                S::Executing { stop: None },
                 O::NotExecuted {
-                    message,
+                    error,
                     is_temporary,
                 },
             ) => {
                 self.last_exit = None;
-                self.trouble = Some(message.clone());
+                self.start_error = Some(error.clone());
                 let (since, tries) = self.blocked.unwrap_or((now, 0));
                 self.blocked = Some((since, tries + 1));
                 let waited = now.saturating_duration_since(since);
@@ -237,17 +271,19 @@ impl Machine {
                     }
                 } else {
                     self.failures += 1;
-                    S::Failed(Failure::NotExecuted(message))
+                    S::Failed(Failure::NotExecuted(error))
                 };
                 vec![Action::HardenPorts]
             }
             (
                 S::Pending
+                | S::Waiting
                 | S::Starting { .. }
                 | S::Running { .. }
                 | S::Healthy { .. }
                 | S::Unhealthy { .. }
                 | S::Stopping { .. }
+                | S::Backoff { .. }
                 | S::Completed
                 | S::Failed(_)
                 | S::Stopped,
@@ -270,6 +306,7 @@ impl Machine {
             (
                 S::Pending
                 | S::Waiting
+                | S::Executing { .. }
                 | S::Running { .. }
                 | S::Stopping { .. }
                 | S::Backoff { .. }
@@ -295,7 +332,7 @@ impl Machine {
                 O::HoldInTheWay,
             ) => {
                 self.state = S::Stopping {
-                    then: Then::Start,
+                    then: Then::Again,
                     due: Some(now + self.settings.grace),
                     is_killed: false,
                     exit: None,
@@ -305,6 +342,7 @@ impl Machine {
             (
                 S::Pending
                 | S::Waiting
+                | S::Executing { .. }
                 | S::Stopping { .. }
                 | S::Backoff { .. }
                 | S::Completed
@@ -372,6 +410,7 @@ impl Machine {
             (
                 S::Pending
                 | S::Waiting
+                | S::Executing { .. }
                 | S::Backoff { .. }
                 | S::Completed
                 | S::Failed(_)
@@ -387,6 +426,14 @@ impl Machine {
             (S::Waiting | S::Backoff { .. }, O::Stop { .. } | O::Kill) => {
                 self.state = S::Stopped;
                 vec![]
+            }
+            (S::Executing { stop }, O::Stop { grace }) => {
+                *stop = Some(grace.unwrap_or(self.settings.grace));
+                vec![Action::CancelExecute]
+            }
+            (S::Executing { stop }, O::Kill) => {
+                *stop = Some(Duration::ZERO);
+                vec![Action::CancelExecute]
             }
             (S::Pending | S::Failed(_) | S::Completed | S::Stopped, O::Stop { .. } | O::Kill) => {
                 vec![]
@@ -409,7 +456,7 @@ impl Machine {
                 if *then != Then::Stop {
                     *then = match std::mem::replace(then, Then::Stop) {
                         ended @ (Then::Complete | Then::Fail(_)) => ended,
-                        Then::Stop | Then::Start | Then::Restart { .. } => Then::Stop,
+                        Then::Stop | Then::Again | Then::Restart { .. } => Then::Stop,
                     };
                 }
                 if let (Some(grace), Some(due)) = (grace, due.as_mut()) {
@@ -438,7 +485,7 @@ impl Machine {
                 },
                 O::Kill,
             ) => {
-                if matches!(then, Then::Start | Then::Restart { .. }) {
+                if matches!(then, Then::Again | Then::Restart { .. }) {
                     *then = Then::Stop;
                 }
                 *due = Some(now + LEFTOVER_GRACE);
@@ -451,6 +498,7 @@ impl Machine {
                 if now < *until {
                     return vec![];
                 }
+                self.state = S::Executing { stop: None };
                 vec![Action::Execute]
             }
             (
@@ -475,6 +523,7 @@ impl Machine {
             (
                 S::Pending
                 | S::Waiting
+                | S::Executing { .. }
                 | S::Starting { .. }
                 | S::Running { .. }
                 | S::Healthy { .. }
@@ -488,18 +537,10 @@ impl Machine {
         }
     }
 
-    fn enter_waiting(&mut self) {
-        self.failures = 0;
-        self.blocked = None;
-        self.is_executed = false;
-        self.has_completed = false;
-        self.state = State::Waiting;
-    }
-
     fn enter_after(&mut self, then: Then, now: Instant) {
         match then {
             Then::Stop => self.state = State::Stopped,
-            Then::Start => self.enter_waiting(),
+            Then::Again => self.state = State::Waiting,
             Then::Restart { delay } => self.state = State::Backoff { until: now + delay },
             Then::Complete => self.state = State::Completed,
             Then::Fail(failure) => self.state = State::Failed(failure),

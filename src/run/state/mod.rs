@@ -3,11 +3,17 @@
 //! Nothing here reads a clock, draws a random number or makes a system call: an event and the time
 //! go in, a new state and the actions to take come out. `run::unit` is the shell around it.
 
+mod desired;
 mod health;
 mod life;
 mod machine;
+mod reconcile;
 mod restart;
 
-pub(crate) use health::{Health, HealthTiming, Step, Verdict};
+pub(crate) use desired::{Desired, Generation, Observed, Seen};
+pub(crate) use health::{CheckStep, Health, HealthTiming, Verdict};
 pub(crate) use life::{Action, Failure, Moment, Occurrence, Settings, State};
 pub(crate) use machine::Machine;
+pub(crate) use reconcile::{
+    Dependency, HEALTHY_LIMIT, Judgement, Step, WRONG_PORT_LIMIT, judge, reconcile,
+};

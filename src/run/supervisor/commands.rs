@@ -1,26 +1,18 @@
-//! What users want: start, stop, restart, down, and the state of everything.
+//! What users want. A command moves what is desired of units, and nothing else: what follows from it is
+//! the business of `settle`, so that commands compose in any order.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Drain, RestartOperation, Supervisor};
-use crate::run::control::{Command, CommandError, CommandReply, Request};
+use super::Supervisor;
+use crate::run::control::{Command, CommandError, CommandReply, Request, UnitTarget};
 use crate::run::outlet::Finding;
-use crate::run::snapshot::Phase;
-use crate::run::state::Occurrence;
-use crate::run::unit::StopWish;
+use crate::run::snapshot::{Cause, Phase, Wanted};
+use crate::run::unit::Unit;
 use crate::support::name::{ServiceName, UnitId};
 use crate::support::text::nearest;
-
-/// What a wish to start is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanting {
-    /// What does not run; what has completed is left.
-    Everything,
-    /// What does not run; those that were named also when they have completed.
-    NamedAgain,
-}
 
 impl Supervisor {
     pub(super) fn requested(&mut self, request: Request) {
@@ -37,250 +29,211 @@ impl Supervisor {
         }
     }
 
-    fn command(&mut self, command: &Command) -> Result<CommandReply, CommandError> {
-        match command {
+    pub(super) fn command(&mut self, command: &Command) -> Result<CommandReply, CommandError> {
+        let moved = match command {
             Command::Down { grace } => {
-                self.begin_drain(grace.or(self.options.grace));
-                return Ok(CommandReply {
-                    affected: self.names(0..self.units.len()),
-                    units: self.unit_names(0..self.units.len()),
-                });
+                self.end_everything(Cause::Down, grace.or(self.options.grace));
+                self.units.keys().cloned().collect()
             }
             Command::Kill => {
-                self.kill_everything();
-                return Ok(CommandReply {
-                    affected: self.names(0..self.units.len()),
-                    units: self.unit_names(0..self.units.len()),
-                });
+                self.end_everything(Cause::Kill, None);
+                self.units.keys().cloned().collect()
             }
             Command::Up { .. }
             | Command::Start { .. }
             | Command::Stop { .. }
-            | Command::Restart { .. } => {}
-        }
-        if self.drain.is_some() {
-            return Err(CommandError::Draining);
-        }
-        let affected = match command {
+            | Command::Restart { .. }
+                if self.ending.is_some() =>
+            {
+                return Err(CommandError::Draining);
+            }
             Command::Up { services, no_deps } => {
-                self.check_names(services)?;
-                self.want(services, *no_deps, Wanting::Everything)
+                self.named(services)?;
+                self.want(services, *no_deps, Cause::Up)
             }
             Command::Start { services } => {
-                self.check_names(services)?;
-                self.want(services, false, Wanting::NamedAgain)
+                self.named(services)?;
+                self.want(services, false, Cause::Start)
             }
             Command::Stop { services, grace } => {
-                let named = self.check_names(services)?;
+                let named = self.named(services)?;
                 self.stop(named, *grace)
             }
             Command::Restart { services, grace } => {
-                let named = self.check_names(services)?;
-                self.restart(named, *grace)
+                let named = self.named(services)?;
+                self.restart(&named, *grace)
             }
-            Command::Down { .. } | Command::Kill => Vec::new(),
         };
-        Ok(CommandReply {
-            affected: self.names(affected.iter().copied()),
-            units: self.unit_names(affected),
-        })
+        Ok(self.reply(&moved))
     }
 
-    /// The services of units, in the order of the file, each once.
-    fn names(&self, units: impl IntoIterator<Item = usize>) -> Vec<ServiceName> {
-        let mut names: Vec<ServiceName> = units
-            .into_iter()
-            .map(|index| self.units[index].plan.service.clone())
-            .collect();
+    fn reply(&self, moved: &[UnitId]) -> CommandReply {
+        let mut affected: Vec<ServiceName> = moved.iter().map(|id| id.service.clone()).collect();
         // The replicas of a service stand together.
-        names.dedup();
-        names
-    }
-
-    fn unit_names(&self, units: impl IntoIterator<Item = usize>) -> Vec<UnitId> {
-        units
-            .into_iter()
-            .map(|index| self.units[index].plan.name())
-            .collect()
-    }
-
-    pub(super) fn index_of(&self, name: &UnitId) -> Option<usize> {
-        self.units
-            .iter()
-            .position(|unit| unit.plan.service == name.service && unit.plan.replica == name.replica)
-    }
-
-    /// The units of the services of these names, all replicas; all of them for none.
-    fn check_names(&self, services: &[ServiceName]) -> Result<Vec<usize>, CommandError> {
-        if services.is_empty() {
-            return Ok((0..self.units.len()).collect());
+        affected.dedup();
+        let target = |id: &UnitId| UnitTarget {
+            service: id.service.clone(),
+            replica: id.replica,
+            generation: self.units[id].desired.generation,
+        };
+        CommandReply {
+            affected,
+            units: moved.iter().map(target).collect(),
         }
-        let mut units = Vec::new();
-        for name in services {
-            let replicas: Vec<usize> = (0..self.units.len())
-                .filter(|&index| self.units[index].plan.service == *name)
-                .collect();
-            if replicas.is_empty() {
-                let names = self.units.iter().map(|unit| unit.plan.service.as_str());
-                let suggestion =
-                    nearest(name.as_str(), names).and_then(|name| ServiceName::new(name).ok());
-                return Err(CommandError::UnknownService {
-                    name: name.to_string(),
-                    suggestion,
-                });
+    }
+
+    /// The units of the services of these names, all replicas, in the order of the file; all of them
+    /// for none.
+    fn named(&self, services: &[ServiceName]) -> Result<Vec<UnitId>, CommandError> {
+        let known: HashSet<&ServiceName> = self.units.keys().map(|id| &id.service).collect();
+        if let Some(name) = services.iter().find(|name| !known.contains(name)) {
+            let names = known.into_iter().map(ServiceName::as_str);
+            let suggestion =
+                nearest(name.as_str(), names).and_then(|name| ServiceName::new(name).ok());
+            return Err(CommandError::UnknownService {
+                name: name.to_string(),
+                suggestion,
+            });
+        }
+        let wanted: HashSet<&ServiceName> = services.iter().collect();
+        let is_named = |id: &&UnitId| services.is_empty() || wanted.contains(&id.service);
+        Ok(self.units.keys().filter(is_named).cloned().collect())
+    }
+
+    /// The units that can be reached from some by steps, with them, in the order of the file.
+    fn closure(&self, from: &[UnitId], step: impl Fn(&UnitId) -> Vec<UnitId>) -> Vec<UnitId> {
+        let mut reached: HashSet<UnitId> = from.iter().cloned().collect();
+        let mut next: Vec<UnitId> = from.to_vec();
+        while let Some(id) = next.pop() {
+            for further in step(&id) {
+                if self.units.contains_key(&further) && reached.insert(further.clone()) {
+                    next.push(further);
+                }
             }
-            units.extend(replicas);
         }
-        units.sort_unstable();
-        units.dedup();
-        Ok(units)
+        let all = self.units.keys();
+        all.filter(|id| reached.contains(*id)).cloned().collect()
     }
 
-    /// Wants services to run, with what they depend on. Returns those that are started.
+    /// Wants services to run, with what they depend on. Returns those that are started by it.
+    ///
+    /// What has completed is left alone, unless somebody names it to `start` it.
     pub(super) fn want(
         &mut self,
         services: &[ServiceName],
         no_deps: bool,
-        wanting: Wanting,
-    ) -> Vec<usize> {
-        let named = self.check_names(services).unwrap_or_default();
-        let mut wanted = named.clone();
-        let mut next = 0;
-        while let Some(&index) = wanted.get(next) {
-            next += 1;
-            if no_deps {
-                continue;
-            }
-            for dependency in &self.units[index].plan.depends_on {
-                if !wanted.contains(&dependency.unit) {
-                    wanted.push(dependency.unit);
-                }
-            }
-        }
-        wanted.sort_unstable();
-        // What a restart has taken down comes up with the rest of its set, in order.
-        wanted.retain(|&index| !self.is_restarting(index));
-        wanted.retain(|&index| match self.units[index].phase() {
-            Phase::Pending | Phase::Failed | Phase::Stopped => true,
-            Phase::Completed => {
-                wanting == Wanting::NamedAgain && !services.is_empty() && named.contains(&index)
-            }
-            // What is being stopped comes up again afterwards.
-            Phase::Stopping => true,
-            Phase::Waiting
-            | Phase::Starting
-            | Phase::Running
-            | Phase::Healthy
-            | Phase::Unhealthy
-            | Phase::Backoff => false,
-        });
-        for &index in &wanted {
-            self.units[index].ignores_dependencies = no_deps;
-            self.start(index);
-        }
-        wanted
-    }
-
-    pub(super) fn start(&mut self, index: usize) {
-        self.units[index].first_executed = None;
-        self.units[index].stop_wanted = None;
-        self.happen(index, Occurrence::Start);
-    }
-
-    /// Wants services stopped, dependents first.
-    fn stop(&mut self, named: Vec<usize>, grace: Option<Duration>) -> Vec<usize> {
-        let affected: Vec<usize> = named
+        cause: Cause,
+    ) -> Vec<UnitId> {
+        let named = self.named(services).unwrap_or_default();
+        let wanted = if no_deps {
+            named.clone()
+        } else {
+            self.closure(&named, |id| {
+                let edges = self.units[id].plan.depends_on.iter();
+                edges.map(|edge| edge.unit.clone()).collect()
+            })
+        };
+        let is_named = |id: &UnitId| !services.is_empty() && named.contains(id);
+        let moved: Vec<UnitId> = wanted
             .into_iter()
-            .filter(|&index| !self.units[index].phase().is_at_rest())
-            .collect();
-        for &index in &affected {
-            self.units[index].stop_wanted = Some(StopWish { grace });
-            // A restart that was under way is off: a stop always wins.
-            for operation in &mut self.restarts {
-                operation.units.retain(|&unit| unit != index);
-            }
-            self.units[index].is_dirty = true;
-        }
-        affected
-    }
-
-    /// Takes services down and up again, with those that want to follow them.
-    fn restart(&mut self, named: Vec<usize>, grace: Option<Duration>) -> Vec<usize> {
-        let mut units = named;
-        let mut next = 0;
-        while let Some(&index) = units.get(next) {
-            next += 1;
-            for &dependent in &self.dependents[index] {
-                let follows = self.units[dependent]
-                    .plan
-                    .depends_on
-                    .iter()
-                    .any(|dependency| dependency.unit == index && dependency.restart);
-                if follows
-                    && self.units[dependent].phase().is_alive()
-                    && !units.contains(&dependent)
-                {
-                    units.push(dependent);
+            .filter(|id| {
+                let unit = &self.units[id];
+                if unit.seen().is_old() {
+                    return false;
                 }
-            }
+                match unit.phase() {
+                    Phase::Pending | Phase::Failed | Phase::Stopped => true,
+                    Phase::Completed => cause == Cause::Start && is_named(id),
+                    // What is being stopped comes up again afterwards.
+                    Phase::Waiting
+                    | Phase::Starting
+                    | Phase::Running
+                    | Phase::Healthy
+                    | Phase::Unhealthy
+                    | Phase::Stopping
+                    | Phase::Backoff => unit.desired.wanted != Wanted::Running,
+                }
+            })
+            .collect();
+        for id in &moved {
+            let desired = &mut self.units[id].desired;
+            desired.change(Wanted::Running, cause, None);
+            desired.ignores_dependencies = no_deps;
+            self.touch(id);
         }
-        units.sort_unstable();
-        self.stop(units.clone(), grace);
-        for &index in &units {
-            self.units[index].is_dirty = true;
-        }
-        self.restarts.push(RestartOperation {
-            units: units.clone(),
+        moved
+    }
+
+    /// Wants units stopped. Returns those that were not down.
+    fn stop(&mut self, named: Vec<UnitId>, grace: Option<Duration>) -> Vec<UnitId> {
+        let is_up = |id: &UnitId| !self.units[id].seen().is_settled();
+        let moved: Vec<UnitId> = named.into_iter().filter(is_up).collect();
+        self.move_all(&moved, Wanted::Stopped, Cause::Stop, grace);
+        moved
+    }
+
+    /// Wants units to run anew, with those that follow them.
+    fn restart(&mut self, named: &[UnitId], grace: Option<Duration>) -> Vec<UnitId> {
+        let follows = |dependent: &&UnitId, id: &UnitId| {
+            let dependent = &self.units[*dependent];
+            let mut edges = dependent.plan.depends_on.iter();
+            dependent.phase().is_alive() && edges.any(|edge| edge.unit == *id && edge.restart)
+        };
+        let moved = self.closure(named, |id| {
+            let dependents = self.dependents.get(id).into_iter().flatten();
+            dependents
+                .filter(|dependent| follows(dependent, id))
+                .cloned()
+                .collect()
         });
-        units
+        for id in &moved {
+            let desired = &mut self.units[id].desired;
+            let ignores_dependencies = desired.ignores_dependencies;
+            desired.change(Wanted::Running, Cause::Restart, grace);
+            desired.ignores_dependencies = ignores_dependencies;
+            self.touch(id);
+        }
+        moved
     }
 
-    /// What a restart has taken down stays down.
-    fn give_up_restarts(&mut self) {
-        for operation in std::mem::take(&mut self.restarts) {
-            for index in operation.units {
-                self.units[index].is_dirty = true;
+    fn move_all(&mut self, ids: &[UnitId], wanted: Wanted, cause: Cause, grace: Option<Duration>) {
+        for id in ids {
+            self.units[id].desired.change(wanted, cause, grace);
+            self.touch(id);
+        }
+    }
+
+    /// Wants everything down, dependents first, or with [`Cause::Kill`] killed now. Nothing is started
+    /// any more.
+    pub(super) fn end_everything(&mut self, cause: Cause, grace: Option<Duration>) {
+        self.ending = Some(cause);
+        let wanted = match cause {
+            Cause::Kill => Wanted::Killed,
+            Cause::Up | Cause::Start | Cause::Stop | Cause::Restart | Cause::Down => {
+                Wanted::Stopped
             }
-        }
-    }
-
-    /// Begins to stop everything, dependents first.
-    pub(super) fn begin_drain(&mut self, grace: Option<Duration>) {
-        if self.drain.is_none() {
-            self.drain = Some(Drain {
-                grace,
-                is_killed: false,
-            });
-        }
-        let grace = grace.or(self.drain.and_then(|drain| drain.grace));
-        self.give_up_restarts();
-        for unit in &mut self.units {
-            if !unit.phase().is_at_rest() {
-                unit.stop_wanted = Some(StopWish { grace });
-            }
-        }
-    }
-
-    /// Kills everything now.
-    pub(super) fn kill_everything(&mut self) {
-        self.drain = Some(Drain {
-            grace: None,
-            is_killed: true,
-        });
-        self.give_up_restarts();
-        for index in 0..self.units.len() {
-            self.units[index].stop_wanted = None;
-            self.happen(index, Occurrence::Kill);
-        }
+        };
+        // What is being killed stays so.
+        let is_moved = |(_, unit): &(&UnitId, &Unit)| {
+            !unit.seen().is_settled()
+                && (unit.desired.wanted != Wanted::Killed || wanted == Wanted::Killed)
+        };
+        let rest = self.units.iter().filter(is_moved);
+        let rest: Vec<UnitId> = rest.map(|(id, _)| id.clone()).collect();
+        self.move_all(&rest, wanted, cause, grace);
     }
 
     /// Something was found in the output of a unit.
     pub(super) fn found(&mut self, finding: Finding) {
         match finding {
-            Finding::Url { unit, port, url } => {
-                if let Some(index) = self.index_of(&unit) {
-                    self.units[index].urls.insert(port, url);
-                    self.units[index].is_dirty = true;
+            Finding::Url {
+                unit: id,
+                port,
+                url,
+            } => {
+                if let Some(unit) = self.units.get_mut(&id) {
+                    unit.urls.insert(port, url);
+                    self.mark(&id);
                 }
             }
             Finding::Complaint {

@@ -8,41 +8,38 @@ use super::Supervisor;
 use crate::ports::request::{Owner, PortKey};
 use crate::ports::who::{others_on, reuses_address};
 use crate::ports::{Ledger, LedgerWarning};
+use crate::run::reason::News;
 use crate::run::snapshot::{NoticeLevel, Phase};
 use crate::run::state::Occurrence;
 use crate::run::unit_ports::{Way, Why};
 use crate::support::name::UnitId;
 use crate::support::protocol::Protocol;
-use crate::support::text;
 
 impl Supervisor {
     /// The output of an attempt said that an address is in use.
-    pub(super) fn complained(&mut self, name: &UnitId, attempt: u32, line: &str) {
-        let Some(index) = self.index_of(name) else {
-            return;
-        };
-        tracing::debug!(service = %self.units[index].label(), attempt, line, "complains about an address");
-        self.units[index]
-            .ports
-            .note_complaint(attempt, Instant::now());
+    pub(super) fn complained(&mut self, id: &UnitId, attempt: u32, line: &str) {
+        if let Some(unit) = self.units.get_mut(id) {
+            tracing::debug!(service = %unit.label(), attempt, line, "complains about an address");
+            unit.ports.note_complaint(attempt, Instant::now());
+        }
     }
 
     /// A server that runs, has complained and does not listen may be kept out by its own hold.
-    pub(super) fn suspect_hold(&mut self, index: usize, now: Instant) {
-        let unit = &self.units[index];
+    pub(super) fn suspect_hold(&mut self, id: &UnitId, now: Instant) {
+        let unit = &self.units[id];
         let is_late = unit.ports.has_complained(unit.machine.attempt(), now);
         // One that serves somewhere, or is well, has complained about something else.
         let may_be_kept_out = unit.pid.is_some()
             && unit.ports.is_silent()
             && matches!(unit.phase(), Phase::Starting | Phase::Unhealthy);
-        if is_late && may_be_kept_out && self.is_hold_in_the_way(index) {
-            self.release_hold(index);
+        if is_late && may_be_kept_out && self.is_hold_in_the_way(id) {
+            self.release_hold(id);
         }
     }
 
     /// Whether all there is to see says that a unit's own hold keeps it from its port.
-    pub(super) fn is_hold_in_the_way(&self, index: usize) -> bool {
-        let unit = &self.units[index];
+    pub(super) fn is_hold_in_the_way(&self, id: &UnitId) -> bool {
+        let unit = &self.units[id];
         if !unit.ports.has_just_complained(unit.machine.attempt()) {
             return false;
         }
@@ -55,25 +52,18 @@ impl Supervisor {
     }
 
     /// Starts a unit again with its ports released, to see whether that helps.
-    pub(super) fn release_hold(&mut self, index: usize) {
-        let unit = &mut self.units[index];
-        let ports = text::list(unit.ports.suspects().map(|port| port.number));
+    pub(super) fn release_hold(&mut self, id: &UnitId) {
+        let unit = &mut self.units[id];
+        let ports = unit.ports.suspects().map(|port| port.number).collect();
         unit.ports.put_on_trial();
-        self.notice(
-            Some(index),
-            NoticeLevel::Info,
-            format!(
-                "its server cannot bind port {ports} while the port is held for it (it does not set \
-                 SO_REUSEADDR); starting it again with the port released"
-            ),
-        );
-        self.happen(index, Occurrence::HoldInTheWay);
+        self.notice(Some(id), NoticeLevel::Info, News::ReleasingHold { ports });
+        self.happen(id, Occurrence::HoldInTheWay);
     }
 
     /// A service listens on a port that was released for it: was that what it needed?
     pub(super) fn learn(
         &mut self,
-        index: usize,
+        id: &UnitId,
         key: &PortKey,
         (protocol, port): (Protocol, u16),
         way: Way,
@@ -85,7 +75,7 @@ impl Supervisor {
         let needs_it = reuses_address(pid, protocol, port) != Some(true);
         if why != Why::Written && !needs_it {
             // A released port is less well kept, so it is for nothing no longer than this attempt.
-            self.units[index].ports.acquit(key);
+            self.units[id].ports.acquit(key);
         }
         let key = key.clone();
         match (why, needs_it) {
@@ -101,8 +91,8 @@ impl Supervisor {
 
     /// A unit has failed for good: ports that it could not even bind while they were released are not
     /// preferred next time.
-    pub(super) fn blame_ports(&mut self, index: usize) {
-        for port in self.units[index].ports.take_useless() {
+    pub(super) fn blame_ports(&mut self, id: &UnitId) {
+        for port in self.units[id].ports.take_useless() {
             self.tell_ledger(move |ledger, owner| ledger.mark_bad(owner, port));
         }
     }
@@ -112,7 +102,9 @@ impl Supervisor {
         &self,
         change: impl FnOnce(&Ledger, &Owner) -> Vec<LedgerWarning> + Send + 'static,
     ) {
-        let (ledger, owner) = (self.ledger.clone(), self.owner.clone());
+        let Some((ledger, owner)) = self.memory.clone() else {
+            return;
+        };
         drop(tokio::task::spawn_blocking(move || {
             for warning in change(&ledger, &owner) {
                 tracing::warn!("{warning}");

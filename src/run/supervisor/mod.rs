@@ -1,53 +1,56 @@
 //! The supervisor: the one loop in which everything happens.
 //!
-//! It owns the units, reaps every child, carries out commands and keeps the order of start and
-//! stop. One thread, no locks, no tick: it sleeps until a child ends, a message comes, a check
-//! answers, a signal arrives or the nearest deadline of any unit is due. After each of these it
-//! *settles*: `order` says which units may start or stop now, and what changed is told.
+//! It owns the units, hands them what happened and carries out what follows. One thread, no locks, no
+//! tick: it sleeps until a child ends, a message comes, a check answers, a signal arrives or the nearest
+//! deadline of any unit is due. After each of these it *settles*: [`reconcile`](super::state::reconcile())
+//! is asked about the units that something happened to and their neighbours, and what changed is told.
+//! Nothing here walks over all units but what concerns them all.
 //!
-//! Its parts: `execute` does what the units' machines ask for, `checks` looks after health, `ports`
-//! after ports, `learning` finds out what a server needs, `commands` takes in what users want, `order` is the pure part about dependencies,
-//! `telling` says what has changed, `ending` knows when it is over.
+//! Its parts: `commands` moves what is wanted, `settle` does what that asks for, `execute` what the
+//! units' machines ask for, `checks` looks after health, `ports` after ports, `learning` finds out what a
+//! server needs, `telling` says what has changed, `ending` knows when it is over.
 
 mod checks;
 mod commands;
 mod ending;
 mod execute;
 mod learning;
-mod order;
 mod parts;
 mod ports;
+mod settle;
 mod signals;
 mod telling;
+#[cfg(test)]
+mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use signals::{Arrived, Signals};
 use tokio::net::unix::pipe::Receiver;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::control::{Request, StackSnapshot};
 use super::guardian::Strokes;
 use super::launch::Seat;
-use super::lease::LeaseFile;
-use super::logs::PumpHandle;
 use super::outlet::Finding;
 use super::probe::Answer;
-use super::process::{Spawner, reap_all};
-use super::snapshot::{Event, Exit, NoticeLevel};
-use super::state::{Moment, Occurrence};
+use super::reason::{News, Reason};
+use super::runner::{CommandId, Happened, Runner};
+use super::snapshot::{Cause, Event, Exit, NoticeLevel};
+use super::state::{Moment, Occurrence, State};
 use super::unit::Unit;
 use crate::ports::Ledger;
 use crate::ports::request::Owner;
 use crate::support::hash::random_unit;
-use crate::support::name::ServiceName;
+use crate::support::name::{ServiceName, UnitId};
 
-pub use parts::Parts;
+pub use parts::{Parts, Ready};
 
 /// How a stack is to be run.
 #[derive(Debug, Clone, Default)]
@@ -70,7 +73,7 @@ pub struct Options {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The services that failed for good, with why.
-    pub failed: Vec<(ServiceName, String)>,
+    pub failed: Vec<(ServiceName, Option<Reason>)>,
     /// How the service of [`Options::stop_with`] ended.
     pub exit: Option<Exit>,
     /// The signal that stopped everything, if one did.
@@ -79,82 +82,72 @@ pub struct Outcome {
     pub is_anything_left: bool,
 }
 
-/// What everything is told, and why it is being stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Drain {
-    grace: Option<Duration>,
-    is_killed: bool,
-}
-
-/// A `restart`: everything of the set comes down, then all of it goes up.
-#[derive(Debug)]
-struct RestartOperation {
-    units: Vec<usize>,
-}
-
-/// A child that ended, with its output in the files.
-#[derive(Debug, Clone, Copy)]
+/// A main process that ended, with its output in the files.
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Ended {
-    unit: usize,
+    unit: UnitId,
     pid: i32,
     exit: Exit,
 }
 
-/// What a pid of a child means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Child {
-    Main { unit: usize },
-    Probe { unit: usize, id: u64 },
-}
-
 /// The supervisor of one instance.
 pub struct Supervisor {
-    units: Vec<Unit>,
-    dependents: Vec<Vec<usize>>,
-    children: HashMap<i32, Child>,
+    /// In the order of the file.
+    units: IndexMap<UnitId, Unit>,
+    /// Who depends on whom: the graph the other way round.
+    dependents: HashMap<UnitId, Vec<UnitId>>,
+    runner: Box<dyn Runner>,
+    /// What happened later than it was asked for.
+    happened_rx: mpsc::UnboundedReceiver<Happened>,
+    /// Who waits for the end of a command.
+    command_ends: HashMap<CommandId, oneshot::Sender<Exit>>,
     /// Which unit has which TCP port, and which of its ports that is.
-    port_owners: HashMap<u16, (usize, usize)>,
-    spawner: Spawner,
-    seat: Seat,
-    leases: LeaseFile,
-    pump: PumpHandle,
-    pump_task: JoinHandle<()>,
-    finding_rx: mpsc::UnboundedReceiver<Finding>,
-    request_rx: mpsc::UnboundedReceiver<Request>,
+    port_owners: HashMap<u16, (UnitId, usize)>,
+    /// Units that are to be reconciled.
+    queue: VecDeque<UnitId>,
+    /// Units whose deadline and snapshot may be other ones than before.
+    dirty: Vec<UnitId>,
+    /// Units that are to be killed, all at once.
+    doomed: Vec<UnitId>,
+    /// When something is due for which unit.
+    deadlines: BTreeSet<(Instant, UnitId)>,
+    /// Units to which something is still to happen by itself.
+    busy: HashSet<UnitId>,
     ended_tx: mpsc::UnboundedSender<Ended>,
     ended_rx: mpsc::UnboundedReceiver<Ended>,
     answer_tx: mpsc::UnboundedSender<Answer>,
     answer_rx: mpsc::UnboundedReceiver<Answer>,
+    finding_rx: mpsc::UnboundedReceiver<Finding>,
+    request_rx: mpsc::UnboundedReceiver<Request>,
     event_tx: broadcast::Sender<Event>,
     options: Options,
     about: StackSnapshot,
     /// When the ports of everything are looked at next.
     next_sweep: Instant,
-    ledger: Ledger,
-    owner: Owner,
-    drain: Option<Drain>,
-    restarts: Vec<RestartOperation>,
+    /// Where it is noted what turns out about ports, and who the stack is there.
+    memory: Option<(Ledger, Owner)>,
+    /// Why everything ends, once it does.
+    ending: Option<Cause>,
     signal: Option<i32>,
     stop_exit: Option<Exit>,
     is_anything_left: bool,
     /// Where the last word is left.
-    last_path: PathBuf,
+    last_path: Option<PathBuf>,
 }
 
 impl Supervisor {
-    /// Runs the stack until nothing of it runs or will run.
-    pub async fn run(mut self) -> io::Result<Outcome> {
+    /// Runs the stack until nothing of it runs or will run. `seat` is this process's place beside the
+    /// guardian, `pump` the task that writes the logs, which ends after everything else.
+    async fn run(mut self, seat: Seat, pump: JoinHandle<()>) -> io::Result<Outcome> {
         let mut signals = Signals::install()?;
         // Whatever the handlers of this process are now, a child must not have them.
-        self.spawner.note_signals();
+        self.runner.note_signals();
         super::process::unblock_all()?;
-        let lifeline = Receiver::from_owned_fd(self.seat.lifeline.try_clone()?)?;
+        let lifeline = Receiver::from_owned_fd(seat.lifeline.try_clone()?)?;
         let mut is_guarded = true;
         let mut strokes = Strokes::default();
 
-        let (services, no_deps) = (self.options.services.clone(), self.options.no_deps);
-        self.want(&services, no_deps, commands::Wanting::Everything);
-        self.settle();
+        self.begin();
         // Should this process be killed, these values are what is known of the stack.
         self.leave_word();
         loop {
@@ -171,18 +164,19 @@ impl Supervisor {
             tokio::select! {
                 biased;
                 arrived = signals.next() => match arrived {
-                    Arrived::ChildEnded => self.reap(),
-                    Arrived::Other(signal) => self.signalled(signal, &mut strokes),
+                    Arrived::ChildEnded => self.children_ended(),
+                    Arrived::Other(signal) => self.signalled(signal, &seat, &mut strokes),
                 },
                 Some(ended) = self.ended_rx.recv() => self.ended(ended),
                 Some(answer) = self.answer_rx.recv() => self.answered(answer),
+                Some(happened) = self.happened_rx.recv() => self.happened(happened),
                 Some(request) = self.request_rx.recv() => self.requested(request),
                 Some(finding) = self.finding_rx.recv() => self.found(finding),
                 _ = lifeline.readable(), if is_guarded => {
                     // Only an end of file is ever to be read: the guardian has gone.
                     is_guarded = false;
-                    self.notice(None, NoticeLevel::Error, "the guardian has ended; stopping everything");
-                    self.begin_drain(self.options.grace);
+                    self.notice(None, NoticeLevel::Error, News::GuardianEnded);
+                    self.end_everything(Cause::Down, self.options.grace);
                 }
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)),
                     if deadline.is_some() => self.due(),
@@ -190,42 +184,49 @@ impl Supervisor {
         }
         self.finish().await;
         let outcome = self.outcome();
-        let Self {
-            pump, pump_task, ..
-        } = self;
         // With the last handle gone the pump writes what is still in the pipes, and ends.
-        drop(pump);
-        drop(pump_task.await);
+        drop(self);
+        drop(pump.await);
         Ok(outcome)
+    }
+
+    /// Wants what was asked for at the start.
+    fn begin(&mut self) {
+        let (services, no_deps) = (self.options.services.clone(), self.options.no_deps);
+        self.want(&services, no_deps, Cause::Up);
+        self.settle();
     }
 
     /// The nearest time at which something must be done without anything happening.
     fn deadline(&self) -> Option<Instant> {
-        let units = self.units.iter().filter_map(Unit::deadline);
-        let waits = self.wait_limits().map(|(_, limit)| limit);
-        units
-            .chain(waits)
-            .chain(self.sweep_due())
-            .chain(self.care_due())
-            .min()
+        let first = self.deadlines.first().map(|(due, _)| *due);
+        first.into_iter().chain(self.sweep_due()).min()
     }
 
     /// Does what has fallen due.
     fn due(&mut self) {
         let now = Instant::now();
-        for index in 0..self.units.len() {
-            if self.units[index]
-                .machine
-                .deadline()
-                .is_some_and(|deadline| deadline <= now)
-            {
-                self.happen(index, Occurrence::Due);
+        let mut uncared = Vec::new();
+        while let Some((due, id)) = self.deadlines.first().cloned()
+            && due <= now
+        {
+            self.deadlines.remove(&(due, id.clone()));
+            let unit = &mut self.units[&id];
+            unit.scheduled = None;
+            unit.look_again = None;
+            let is_due = |deadline: Option<Instant>| deadline.is_some_and(|due| due <= now);
+            let is_machine_due = is_due(unit.machine.deadline());
+            if is_due(self.care_due(&id)) {
+                uncared.push(id.clone());
             }
-            self.health_due(index, now);
+            if is_machine_due {
+                self.happen(&id, Occurrence::Due);
+            }
+            self.health_due(&id, now);
+            self.touch(&id);
         }
+        self.care_for(&uncared, now);
         self.sweep_if_due(now);
-        self.care_if_due(now);
-        self.end_overdue_waits(now);
     }
 
     fn moment() -> Moment {
@@ -236,52 +237,84 @@ impl Supervisor {
     }
 
     /// Hands an occurrence to a unit and does what its machine asks for.
-    fn happen(&mut self, index: usize, occurrence: Occurrence) {
-        let unit = &mut self.units[index];
+    fn happen(&mut self, id: &UnitId, occurrence: Occurrence) {
+        let unit = &mut self.units[id];
         let before = unit.phase();
-        tracing::debug!(service = %unit.plan.service, ?occurrence, from = before.word(), "happens");
+        tracing::debug!(service = %id.service, ?occurrence, from = before.word(), "happens");
         let actions = unit.machine.on(occurrence, Self::moment());
         unit.note_phase();
         let after = unit.phase();
         if after != before {
-            tracing::debug!(service = %unit.plan.service, to = after.word(), ?actions, "moves");
+            tracing::debug!(service = %id.service, to = after.word(), ?actions, "moves");
         }
         for action in actions {
-            self.act(index, action);
+            self.act(id, action);
         }
-        self.after_change(index);
+        self.touch(id);
+        self.after_change(id);
     }
 
     /// Takes in every child that has ended.
-    fn reap(&mut self) {
-        let mut strays = Vec::new();
-        for reaped in reap_all() {
-            match self.children.remove(&reaped.pid) {
-                Some(Child::Main { unit }) => {
-                    // At once, before anything else is done: a free port is a lost port.
-                    self.units[unit].ports.keep();
-                    let attempt = self.units[unit].machine.attempt();
-                    let name = self.units[unit].plan.name();
-                    let drained = self.pump.drain(name, attempt);
-                    let ended_tx = self.ended_tx.clone();
-                    let ended = Ended {
-                        unit,
-                        pid: reaped.pid,
-                        exit: reaped.exit,
-                    };
-                    // Nobody learns of the end before the last line is in the file.
-                    tokio::task::spawn_local(async move {
-                        drained.await;
-                        // Without a supervisor nobody wants to know.
-                        let _ = ended_tx.send(ended);
-                    });
-                }
-                Some(Child::Probe { unit, id }) => self.probe_ended(unit, id, reaped),
-                None => strays.push(reaped.pid),
-            }
+    fn children_ended(&mut self) {
+        for news in self.runner.take_news() {
+            self.happened(news);
         }
-        if !strays.is_empty() {
-            self.strays_ended(&strays);
+    }
+
+    fn happened(&mut self, news: Happened) {
+        match news {
+            Happened::MainEnded {
+                unit: id,
+                pid,
+                exit,
+            } => {
+                let Some(unit) = self.units.get_mut(&id) else {
+                    return;
+                };
+                // At once, before anything else is done: a free port is a lost port.
+                unit.ports.keep();
+                let drained = self.runner.drained(&id, unit.machine.attempt());
+                let ended_tx = self.ended_tx.clone();
+                // Nobody learns of the end before the last line is in the file.
+                tokio::task::spawn_local(async move {
+                    drained.await;
+                    // Without a supervisor nobody wants to know.
+                    let _ = ended_tx.send(Ended {
+                        unit: id,
+                        pid,
+                        exit,
+                    });
+                });
+            }
+            Happened::CommandEnded { command, exit } => {
+                if let Some(exit_tx) = self.command_ends.remove(&command) {
+                    // Who has lost interest has dropped the other end.
+                    let _ = exit_tx.send(exit);
+                }
+            }
+            Happened::TreeChanged { unit } => {
+                let is_ending = self.units.get(&unit).is_some_and(|unit| {
+                    matches!(unit.machine.state(), State::Stopping { exit: Some(_), .. })
+                });
+                if is_ending {
+                    self.check_tree(&unit);
+                }
+            }
+            Happened::Started { unit, start } => {
+                if self.units.contains_key(&unit) {
+                    self.started(&unit, start);
+                }
+            }
+            Happened::Progressed {
+                unit: id,
+                step,
+                percent,
+            } => {
+                if let Some(unit) = self.units.get_mut(&id) {
+                    unit.progress = Some((step, percent));
+                    self.mark(&id);
+                }
+            }
         }
     }
 
@@ -295,25 +328,16 @@ impl Supervisor {
         while let Ok(found) = self.finding_rx.try_recv() {
             self.found(found);
         }
-        // One look for all of them. Whom they left behind has been ours since they died.
-        self.find_strays(Some(first.unit));
         for ended in batch {
-            let unit = &mut self.units[ended.unit];
+            let Some(unit) = self.units.get_mut(&ended.unit) else {
+                continue;
+            };
             if unit.pid == Some(ended.pid) {
                 unit.pid = None;
             }
-            self.look_after_end(ended.unit);
-            let unit = &mut self.units[ended.unit];
-            unit.ports.note_ended(Instant::now());
-            self.happen(ended.unit, Occurrence::Exited(ended.exit));
+            self.look_after_end(&ended.unit);
+            self.units[&ended.unit].ports.note_ended(Instant::now());
+            self.happen(&ended.unit, Occurrence::Exited(ended.exit));
         }
-    }
-
-    /// Carries out what has become possible, and tells what has changed.
-    fn settle(&mut self) {
-        // Each step can make another possible, and every step moves a unit forward, so this ends.
-        while self.settle_once() {}
-        self.rest_ports();
-        self.tell();
     }
 }

@@ -1,24 +1,27 @@
 //! Putting a supervisor together.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 
 use indexmap::IndexMap;
 use tokio::sync::{broadcast, mpsc};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::ports::SWEEP_INTERVAL;
-use super::{Options, Supervisor};
+use super::{Options, Outcome, Supervisor};
 use crate::plan::Plan;
 use crate::ports::request::{Owner, PortKey};
 use crate::ports::{Hold, Ledger};
-use crate::run::control::{Controller, StackSnapshot};
+use crate::run::control::{Controller, Request, StackSnapshot};
 use crate::run::instance::Instance;
 use crate::run::launch::Seat;
 use crate::run::lease::LeaseFile;
 use crate::run::logs::Pump;
-use crate::run::outlet::Outlet;
+use crate::run::outlet::{Finding, Outlet};
 use crate::run::process::Spawner;
+use crate::run::runner::{Happened, Processes, Runner};
+use crate::run::snapshot::Event;
 use crate::run::unit::Unit;
 use crate::run::unit_ports::UnitPorts;
 use crate::support::clock::unix_millis;
@@ -51,10 +54,32 @@ pub struct Parts {
 /// How many events a slow subscriber may lag behind.
 const EVENT_BACKLOG: usize = 4096;
 
+/// A supervisor that is ready to run, with its place beside the guardian and its log pump.
+pub struct Ready {
+    supervisor: Supervisor,
+    seat: Seat,
+    pump: JoinHandle<()>,
+}
+
+impl Ready {
+    /// Runs the stack until nothing of it runs or will run.
+    pub async fn run(self) -> io::Result<Outcome> {
+        self.supervisor.run(self.seat, self.pump).await
+    }
+}
+
+/// The ends of the channels that a supervisor reads, and of the one on which it tells.
+pub(super) struct Wires {
+    pub(super) happened_rx: mpsc::UnboundedReceiver<Happened>,
+    pub(super) finding_rx: mpsc::UnboundedReceiver<Finding>,
+    pub(super) request_rx: mpsc::UnboundedReceiver<Request>,
+    pub(super) event_tx: broadcast::Sender<Event>,
+}
+
 impl Supervisor {
     /// Prepares a supervisor, its log pump running beside it. Must be called on the thread of a
     /// current-thread runtime, within a `LocalSet`.
-    pub fn new(parts: Parts) -> io::Result<(Self, Controller)> {
+    pub fn prepare(parts: Parts) -> io::Result<(Ready, Controller)> {
         let Parts {
             plan,
             mut holds,
@@ -69,26 +94,29 @@ impl Supervisor {
         } = parts;
         let (event_tx, _) = broadcast::channel(EVENT_BACKLOG);
         let (request_tx, request_rx) = mpsc::unbounded_channel();
-        let (ended_tx, ended_rx) = mpsc::unbounded_channel();
-        let (answer_tx, answer_rx) = mpsc::unbounded_channel();
         let (finding_tx, finding_rx) = mpsc::unbounded_channel();
+        let (_, happened_rx) = mpsc::unbounded_channel();
 
         let with_ports: Vec<(UnitId, Vec<u16>)> = plan
             .units
             .iter()
             .filter(|unit| !unit.ports.is_empty())
             .map(|unit| {
-                (
-                    unit.name(),
-                    unit.ports.iter().map(|port| port.port).collect(),
-                )
+                let ports = unit.ports.iter().map(|port| port.port);
+                (unit.id(), ports.collect())
             })
             .collect();
         let outlet = Outlet::new(event_tx.clone(), with_ports, finding_tx);
-        let (pump, feed, task) = Pump::new(instance.log_dir(), run, outlet)?;
-        let pump_task = tokio::task::spawn_local(task.run());
-
-        let mut leases = LeaseFile::create(&instance.lease_path())?;
+        let (pump_handle, feed, task) = Pump::new(instance.log_dir(), run, outlet)?;
+        let pump = tokio::task::spawn_local(task.run());
+        let runner = Processes::new(
+            Spawner::new(file_limit)?,
+            seat.table.clone(),
+            LeaseFile::create(&instance.lease_path())?,
+            pump_handle,
+            plan.instance.clone(),
+            options.grace,
+        );
         let about = StackSnapshot {
             project: plan.project.clone(),
             instance: plan.instance.clone(),
@@ -109,59 +137,94 @@ impl Supervisor {
             values: plan.values.clone(),
             services: Vec::new(),
         };
-        let dependents = plan.dependents();
-        let mut port_owners = HashMap::new();
-        let units: Vec<Unit> = plan
-            .units
-            .into_iter()
-            .enumerate()
-            .map(|(index, unit)| {
-                for (place, port) in unit.ports.iter().enumerate() {
-                    // Health checks ask over TCP.
-                    if port.protocol.has_tcp() {
-                        port_owners.insert(port.port, (index, place));
-                    }
-                }
-                let ports = UnitPorts::new(&unit, |key| holds.shift_remove(key), &released);
-                let slot = leases.take(unit.name())?;
-                Ok(Unit::new(unit, ports, slot))
-            })
-            .collect::<io::Result<_>>()?;
         let controller = Controller {
             request_tx,
             event_tx: event_tx.clone(),
             feed,
             log_dir: instance.log_dir(),
         };
-        let supervisor = Self {
-            units,
-            dependents,
-            children: HashMap::new(),
-            port_owners,
-            spawner: Spawner::new(file_limit)?,
-            seat,
-            leases,
-            pump,
-            pump_task,
+        let wires = Wires {
+            happened_rx,
             finding_rx,
             request_rx,
+            event_tx,
+        };
+        let units = plan.units.into_iter().map(|unit| {
+            let ports = UnitPorts::new(&unit, |key| holds.shift_remove(key), &released);
+            Unit::new(unit, ports)
+        });
+        let units = units.collect();
+        let supervisor = Self {
+            memory: Some((ledger, owner)),
+            last_path: Some(instance.last_path()),
+            ..Self::with(units, Box::new(runner), wires, options, about)
+        };
+        let ready = Ready {
+            supervisor,
+            seat,
+            pump,
+        };
+        Ok((ready, controller))
+    }
+
+    /// A supervisor of these units, which leaves nothing anywhere.
+    pub(super) fn with(
+        units: Vec<Unit>,
+        runner: Box<dyn Runner>,
+        wires: Wires,
+        options: Options,
+        about: StackSnapshot,
+    ) -> Self {
+        let (ended_tx, ended_rx) = mpsc::unbounded_channel();
+        let (answer_tx, answer_rx) = mpsc::unbounded_channel();
+        let mut supervisor = Self {
+            units: IndexMap::new(),
+            dependents: HashMap::new(),
+            runner,
+            happened_rx: wires.happened_rx,
+            command_ends: HashMap::new(),
+            port_owners: HashMap::new(),
+            queue: VecDeque::new(),
+            dirty: Vec::new(),
+            doomed: Vec::new(),
+            deadlines: BTreeSet::new(),
+            busy: HashSet::new(),
             ended_tx,
             ended_rx,
             answer_tx,
             answer_rx,
-            event_tx,
+            finding_rx: wires.finding_rx,
+            request_rx: wires.request_rx,
+            event_tx: wires.event_tx,
             options,
             about,
-            drain: None,
-            restarts: Vec::new(),
             next_sweep: Instant::now() + SWEEP_INTERVAL,
-            ledger,
-            owner,
+            memory: None,
+            ending: None,
             signal: None,
             stop_exit: None,
             is_anything_left: false,
-            last_path: instance.last_path(),
+            last_path: None,
         };
-        Ok((supervisor, controller))
+        for unit in units {
+            supervisor.add(unit);
+        }
+        supervisor
+    }
+
+    /// Takes in a unit, of which nothing runs yet.
+    fn add(&mut self, unit: Unit) {
+        let id = unit.plan.id();
+        for (place, port) in unit.plan.ports.iter().enumerate() {
+            // Health checks ask over TCP.
+            if port.protocol.has_tcp() {
+                self.port_owners.insert(port.port, (id.clone(), place));
+            }
+        }
+        for edge in &unit.plan.depends_on {
+            let dependents = self.dependents.entry(edge.unit.clone()).or_default();
+            dependents.push(id.clone());
+        }
+        self.units.insert(id, unit);
     }
 }

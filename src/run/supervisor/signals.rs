@@ -10,8 +10,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::Supervisor;
 use crate::run::guardian::Strokes;
-use crate::run::process::{has_job_control, signal_group, stop_self};
-use crate::run::snapshot::NoticeLevel;
+use crate::run::launch::Seat;
+use crate::run::process::{has_job_control, stop_self};
+use crate::run::reason::News;
+use crate::run::snapshot::{Cause, NoticeLevel};
 use crate::support::name::UnitId;
 
 /// A signal that has arrived.
@@ -65,86 +67,66 @@ impl Signals {
 }
 
 impl Supervisor {
-    pub(super) fn signalled(&mut self, signal: i32, strokes: &mut Strokes) {
+    pub(super) fn signalled(&mut self, signal: i32, seat: &Seat, strokes: &mut Strokes) {
         match signal {
             libc::SIGINT | libc::SIGTERM => {
                 if self.signal.is_none() {
                     self.signal = Some(signal);
                 }
                 match strokes.count() {
-                    0 | 1 => self.begin_drain(self.options.grace),
+                    0 | 1 => self.end_everything(Cause::Down, self.options.grace),
                     _ => {
-                        if !self.drain.is_some_and(|drain| drain.is_killed) {
-                            self.notice(None, NoticeLevel::Warning, "killing everything now");
+                        if self.ending != Some(Cause::Kill) {
+                            self.notice(None, NoticeLevel::Warning, News::KillingEverything);
                         }
-                        self.kill_everything();
+                        self.end_everything(Cause::Kill, None);
                     }
                 }
             }
-            libc::SIGHUP if self.seat.ignores_hangup => {}
-            libc::SIGHUP => self.begin_drain(self.options.grace),
+            libc::SIGHUP if seat.ignores_hangup => {}
+            libc::SIGHUP => self.end_everything(Cause::Down, self.options.grace),
             libc::SIGQUIT => {
-                self.dump();
+                self.tell_state();
                 self.signal.get_or_insert(libc::SIGTERM);
-                self.begin_drain(self.options.grace);
+                self.end_everything(Cause::Down, self.options.grace);
             }
-            libc::SIGUSR1 => self.dump(),
-            libc::SIGTSTP => self.suspend(),
+            libc::SIGUSR1 => self.tell_state(),
+            libc::SIGTSTP => self.suspend(seat),
             _ => {}
         }
     }
 
     /// Ctrl-Z: everything stands still, clocks of ours included, until somebody continues it.
-    fn suspend(&mut self) {
+    fn suspend(&mut self, seat: &Seat) {
         if self.options.is_detached {
             return;
         }
-        if !has_job_control(self.seat.guardian_pid) {
-            self.notice(
-                None,
-                NoticeLevel::Info,
-                "Ctrl-Z is ignored: no shell is here that could continue the stack",
-            );
+        if !has_job_control(seat.guardian_pid) {
+            self.notice(None, NoticeLevel::Info, News::CannotSuspend);
             return;
         }
-        let groups: Vec<i32> = self.units.iter().filter_map(|unit| unit.pid).collect();
-        for &pid in &groups {
-            signal_group(pid, libc::SIGSTOP);
-        }
+        self.runner.freeze(true);
         let before = monotonic();
         if let Err(error) = stop_self() {
             tracing::warn!(%error, "could not stop");
         }
         let gap = monotonic().saturating_sub(before);
-        for unit in &mut self.units {
+        for unit in self.units.values_mut() {
             unit.shift(gap);
         }
-        for &pid in &groups {
-            signal_group(pid, libc::SIGCONT);
+        let ids: Vec<UnitId> = self.units.keys().cloned().collect();
+        for id in &ids {
+            self.mark(id);
         }
+        self.runner.freeze(false);
     }
 
-    /// Says where everything is, for whoever asked with a signal.
-    fn dump(&self) {
-        for service in self.snapshot().services {
-            let pid = service
-                .pid
-                .map_or_else(String::new, |pid| format!(", pid {pid}"));
-            let reason = service
-                .reason
-                .map_or_else(String::new, |reason| format!(": {reason}"));
-            self.notice(
-                self.index_of(&UnitId {
-                    service: service.service.clone(),
-                    replica: service.replica,
-                }),
-                NoticeLevel::Info,
-                format!(
-                    "{}{pid}, attempt {}{reason}",
-                    service.phase.word(),
-                    service.attempt
-                ),
-            );
+    /// Says where every unit is, for whoever asked with a signal.
+    fn tell_state(&self) {
+        for snapshot in self.snapshot().services {
+            let unit = snapshot.unit();
+            let state = Box::new(snapshot);
+            self.notice(Some(&unit), NoticeLevel::Info, News::State { state });
         }
     }
 }

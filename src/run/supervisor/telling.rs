@@ -1,69 +1,78 @@
-//! What the supervisor tells: notices, changes, the state of everything.
+//! What the supervisor tells: news, changes, the state of everything.
 
 use super::Supervisor;
 use crate::run::control::StackSnapshot;
+use crate::run::reason::News;
 use crate::run::snapshot::{Event, Notice, NoticeLevel, Phase, ServiceSnapshot};
+use crate::support::name::UnitId;
 
 impl Supervisor {
-    /// Says something about a service, or about everything.
-    pub(super) fn notice(
-        &self,
-        index: Option<usize>,
-        level: NoticeLevel,
-        message: impl Into<String>,
-    ) {
-        let unit = index.map(|index| self.units[index].plan.name());
-        let message = message.into();
+    /// Says something about a unit, or about everything.
+    pub(super) fn notice(&self, unit: Option<&UnitId>, level: NoticeLevel, news: News) {
         tracing::info!(
-            service = unit.as_ref().map(|unit| unit.service.as_str()),
-            replica = unit.as_ref().map(|unit| unit.replica),
-            "{message}"
+            service = unit.map(|unit| unit.service.as_str()),
+            replica = unit.map(|unit| unit.replica),
+            ?news
         );
-        let notice = Notice::about(unit, level, message);
+        let notice = Notice::about(unit.cloned(), level, news);
         drop(self.event_tx.send(Event::Notice(notice)));
     }
 
-    /// Tells of every unit whose snapshot is another one than before.
+    /// Notes of every unit that something happened to when it is due next and whether more is to come,
+    /// and tells of it if it looks different from before.
     pub(super) fn tell(&mut self) {
-        for index in 0..self.units.len() {
-            if !self.units[index].is_dirty {
-                continue;
+        for id in std::mem::take(&mut self.dirty) {
+            let unit = &mut self.units[&id];
+            unit.is_dirty = false;
+            if unit.seen().is_settled() {
+                self.busy.remove(&id);
+                // It will not come up by itself: clients are refused from now on.
+                unit.ports.close();
+            } else if !self.busy.contains(&id) {
+                self.busy.insert(id.clone());
             }
-            self.units[index].is_dirty = false;
-            let snapshot = self.service_snapshot(index);
-            let unit = &mut self.units[index];
-            if unit.told.as_ref() != Some(&snapshot) {
-                unit.told = Some(snapshot.clone());
+            self.schedule(&id);
+            let snapshot = self.service_snapshot(&id);
+            let unit = &mut self.units[&id];
+            if unit.told_snapshot.as_ref() != Some(&snapshot) {
+                unit.told_snapshot = Some(snapshot.clone());
                 drop(self.event_tx.send(Event::Service(Box::new(snapshot))));
             }
         }
     }
 
-    pub(super) fn service_snapshot(&self, index: usize) -> ServiceSnapshot {
-        let phase = self.units[index].phase();
-        let waiting_for = if phase == Phase::Waiting {
-            self.unmet_words(index)
+    fn schedule(&mut self, id: &UnitId) {
+        let care = self.care_due(id);
+        let unit = &mut self.units[id];
+        let due = unit.deadline().into_iter().chain(care).min();
+        if unit.scheduled == due {
+            return;
+        }
+        if let Some(old) = std::mem::replace(&mut unit.scheduled, due) {
+            self.deadlines.remove(&(old, id.clone()));
+        }
+        if let Some(due) = due {
+            self.deadlines.insert((due, id.clone()));
+        }
+    }
+
+    pub(super) fn service_snapshot(&self, id: &UnitId) -> ServiceSnapshot {
+        let unit = &self.units[id];
+        let waiting_for = if unit.phase() == Phase::Waiting {
+            self.unmet(id)
         } else {
             Vec::new()
         };
-        let snapshot = self.units[index].snapshot(waiting_for, self.is_one_shot(index));
-        if phase.is_at_rest() && self.is_restarting(index) {
-            // It is down to go up with the rest of its set; nobody must take it for the end.
-            return ServiceSnapshot {
-                phase: Phase::Waiting,
-                waiting_for: self.rest_of_restart(index),
-                reason: None,
-                ..snapshot
-            };
-        }
-        snapshot
+        unit.snapshot(waiting_for, self.is_one_shot(id))
     }
 
     pub(super) fn snapshot(&self) -> StackSnapshot {
         StackSnapshot {
-            is_draining: self.drain.is_some(),
-            services: (0..self.units.len())
-                .map(|index| self.service_snapshot(index))
+            is_draining: self.ending.is_some(),
+            services: self
+                .units
+                .keys()
+                .map(|id| self.service_snapshot(id))
                 .collect(),
             ..self.about.clone()
         }

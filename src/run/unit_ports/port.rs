@@ -3,6 +3,7 @@
 use crate::ports::request::PortKey;
 use crate::ports::who::SocketRole;
 use crate::ports::{Hold, HoldError, take_or_reclaim};
+use crate::run::reason::PortTrouble;
 use crate::run::snapshot::PortState;
 use crate::support::protocol::Protocol;
 use crate::support::text;
@@ -50,15 +51,6 @@ pub(crate) struct Port {
     pub(super) hold: Option<Hold>,
 }
 
-/// Why a unit cannot be executed for the sake of its ports.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct NotReady {
-    /// What and why.
-    pub(crate) message: String,
-    /// Whether it may be otherwise soon.
-    pub(crate) is_temporary: bool,
-}
-
 impl Port {
     /// Whether its own hold may be in the way.
     pub(super) fn is_suspect(&self) -> bool {
@@ -91,57 +83,55 @@ impl Port {
         }
     }
 
-    /// Why it is not held. Whoever is there now is the thief whom everybody is shown.
-    pub(super) fn not_had(&mut self) -> NotReady {
-        let number = self.number;
-        let who = crate::ports::holder(self.protocol, number, None);
-        let message = match &who {
-            Some(holder) if holder.role == SocketRole::Leftover => {
-                format!("port {number} cannot be bound yet, for {holder}")
+    /// Why it is not held. Whoever is there now is shown as the one who took it.
+    pub(super) fn not_had(&mut self) -> PortTrouble {
+        let port = self.number;
+        match crate::ports::holder(self.protocol, port, None) {
+            Some(holder) if holder.role == SocketRole::Leftover => PortTrouble::Leftover { port },
+            Some(holder) => {
+                let process = holder.process;
+                let pid = process.as_ref().map_or(0, |process| process.pid);
+                let command = process.map_or_else(String::new, |process| process.command);
+                let bound_to = holder.address.to_string();
+                self.state = PortState::Stolen {
+                    pid,
+                    command: command.clone(),
+                    bound_to: bound_to.clone(),
+                };
+                PortTrouble::Taken {
+                    port,
+                    pid,
+                    command,
+                    bound_to,
+                }
             }
-            Some(holder) => format!("port {number} was taken by {holder}"),
-            None => format!("port {number} was taken"),
-        };
-        if let Some(holder) = who.filter(|holder| holder.role != SocketRole::Leftover) {
-            self.state = PortState::Stolen {
-                pid: holder.process.as_ref().map_or(0, |process| process.pid),
-                command: holder
-                    .process
-                    .map_or_else(|| "unknown".to_owned(), |process| process.command),
-                bound_to: holder.address.to_string(),
-            };
-        }
-        NotReady {
-            message,
-            is_temporary: true,
+            None => PortTrouble::Taken {
+                port,
+                pid: 0,
+                command: String::new(),
+                bound_to: String::new(),
+            },
         }
     }
 
     /// What is wrong with it.
-    pub(super) fn trouble(&self) -> Option<String> {
-        let number = self.number;
+    pub(super) fn trouble(&self) -> Option<PortTrouble> {
+        let port = self.number;
         match &self.state {
             PortState::Stolen {
                 pid,
                 command,
                 bound_to,
-            } => {
-                let place = match bound_to.as_str() {
-                    "" => String::new(),
-                    address => format!(" on {address}"),
-                };
-                Some(if *pid > 0 {
-                    format!(
-                        "port {number} was taken by another process{place}: pid {pid} ({command})"
-                    )
-                } else {
-                    format!("port {number} was taken by a process that cannot be seen{place}")
-                })
-            }
-            PortState::WrongPort { listens_on } => {
-                let others = text::list(listens_on);
-                Some(format!("it listens on {others} instead of {number}"))
-            }
+            } => Some(PortTrouble::Taken {
+                port,
+                pid: *pid,
+                command: command.clone(),
+                bound_to: bound_to.clone(),
+            }),
+            PortState::WrongPort { listens_on } => Some(PortTrouble::Elsewhere {
+                port,
+                listens_on: listens_on.clone(),
+            }),
             PortState::Held | PortState::Listening { .. } | PortState::NotListening => None,
         }
     }

@@ -47,8 +47,8 @@ impl Service {
     }
 
     /// Why it is where it is.
-    pub(crate) fn reason(&self) -> &str {
-        self.text("reason")
+    pub(crate) fn reason(&self) -> String {
+        self.0["reason"].to_string()
     }
 
     /// Its main process.

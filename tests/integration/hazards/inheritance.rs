@@ -199,7 +199,7 @@ services:
     for (name, word) in [
         ("missing", "missing"),
         ("locked", "locked"),
-        ("strange", "interpreter"),
+        ("strange", "no_interpreter"),
         ("nowhere", "nowhere"),
     ] {
         let it = stack.service(name).expect("ps lists what failed");

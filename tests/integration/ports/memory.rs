@@ -50,7 +50,7 @@ fn who_writes_reuse_means_it() {
     stack.run(&["up", "-d"]);
     let web = stack.wait_for("web", "failed", phase_is("failed"));
     assert_eq!(web.attempt(), 1);
-    assert!(web.reason().contains("handoff: release"), "{web:?}");
+    assert!(web.reason().contains("kept_out"), "{web:?}");
     stack.down();
     assert_eq!(released(&stack), Vec::<Value>::new());
 }

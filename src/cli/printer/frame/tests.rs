@@ -1,5 +1,6 @@
 use super::*;
 use crate::cli::printer::samples::{failed, healthy, service, starting, unit, waiting};
+use crate::run::reason::{Reason, StartError};
 use crate::run::snapshot::{Exit, ServiceSnapshot};
 
 const SCREEN: Size = Size {
@@ -36,7 +37,7 @@ fn small_stack() -> Vec<ServiceSnapshot> {
             since: 0,
             ..starting("build", 8_000, 0)
         },
-        waiting("backend", &["build to complete", "db to be healthy"]),
+        waiting("backend", &["build", "db"]),
         healthy("db", 8_001, 400),
         starting("ui", 8_002, 1_000),
         service("never-asked-for"),
@@ -45,7 +46,11 @@ fn small_stack() -> Vec<ServiceSnapshot> {
 
 #[test]
 fn a_row_holds_nothing_that_moves_the_cursor() {
-    let hostile = "the program `/no\x1b]52;c;aGk=\x07\x1b[2Jbad` is not found";
+    let hostile = Reason::NotExecuted {
+        error: StartError::NotFound {
+            name: "/no\x1b]52;c;aGk=\x07\x1b[2Jbad".to_owned(),
+        },
+    };
     let services = [failed("api", 1, hostile), starting("ui", 8_002, 0)];
     let text = frame(&board(&services, 0), 500, SCREEN);
     assert!(
@@ -61,14 +66,14 @@ fn a_small_stack_on_its_way_up() {
     board.set_last_line(&unit("build"), "   Compiling serde_json v1.0.154");
     insta::assert_snapshot!(frame(&board, 2_450, SCREEN), @r"
     build    running    2.4 s  pid 4000
-    backend  waiting    2.4 s  for build to complete, db to be healthy
+    backend  waiting    2.4 s  for build to be healthy, db to be healthy
     db       healthy    0.3 s  http://localhost:8001/
     ui       starting   1.4 s  http://localhost:8002/  pid 4002
     ");
     // After a while the long build shows that it is alive.
     insta::assert_snapshot!(frame(&board, 83_000, SCREEN), @r"
     build    running     1:23  pid 4000  › Compiling serde_json v1.0.154
-    backend  waiting     1:23  for build to complete, db to be healthy
+    backend  waiting     1:23  for build to be healthy, db to be healthy
     db       healthy    0.3 s  http://localhost:8001/
     ui       starting    1:22  http://localhost:8002/  pid 4002
     ");
@@ -82,7 +87,7 @@ fn a_narrow_screen_cuts_and_stays_aligned() {
     };
     insta::assert_snapshot!(frame(&board(&small_stack(), 0), 2_450, size), @r"
     build    running   pid 4000
-    backend  waiting   for build to comple…
+    backend  waiting   for build to be hea…
     db       healthy   localhost:8001
     ui       starting  localhost:8002  pid…
     ");
@@ -91,8 +96,12 @@ fn a_narrow_screen_cuts_and_stays_aligned() {
 #[test]
 fn trouble_on_the_way_is_seen() {
     let services = [
-        failed("migrate", 1, "exited with code 1"),
-        failed("api", 0, "not started: `migrate` exited with code 1"),
+        failed("migrate", 1, crate::cli::printer::samples::exited()),
+        failed(
+            "api",
+            0,
+            crate::cli::printer::samples::not_started("migrate"),
+        ),
         ServiceSnapshot {
             phase: Phase::Backoff,
             exit: Some(Exit::Code(101)),
@@ -104,16 +113,16 @@ fn trouble_on_the_way_is_seen() {
         },
         ServiceSnapshot {
             phase: Phase::Unhealthy,
-            reason: Some("GET /health answered 503".to_owned()),
+            reason: Some(crate::cli::printer::samples::unavailable()),
             ..healthy("search", 8_004, 1_000)
         },
         starting("web", 8_005, 1_000),
     ];
     insta::assert_snapshot!(frame(&board(&services, 0), 1_300, SCREEN), @r"
     migrate  failed             exited with code 1
-    api      failed             not started: `migrate` exited with code 1
+    api      failed             not started: migrate exited with code 1
     worker   backoff     0.3 s  exited with code 101; restarting in 0.4 s (attempt 4)
-    search   unhealthy   0.3 s  GET /health answered 503  http://localhost:8004/
+    search   unhealthy   0.3 s  HTTP 503 Service Unavailable from /health  http://localhost:8004/
     web      starting    0.3 s  http://localhost:8005/  pid 4005
     ");
 }
@@ -125,12 +134,12 @@ fn a_hundred_services_on_forty_rows_show_the_interesting_ones() {
             let text = format!("service-{i:02}");
             match i {
                 45..50 => starting(&text, 8_000 + i, 1_000),
-                50..75 => waiting(&text, &["service-49 to be healthy"]),
+                50..75 => waiting(&text, &["service-49"]),
                 _ => healthy(&text, 8_000 + i, 900),
             }
         })
         .collect();
-    services[7] = failed("service-07", 1, "exited with code 1");
+    services[7] = failed("service-07", 1, crate::cli::printer::samples::exited());
     let mut board = board(&services, 0);
     // The last to have changed is the most interesting of those that are up.
     board.apply(starting("service-03", 8_003, 1_000), 0);

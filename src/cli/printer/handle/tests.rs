@@ -6,6 +6,7 @@ use crate::cli::printer::options::{Progress, Terminals};
 use crate::cli::printer::samples::{
     Screen, failed, healthy, name, replica, stack, starting, unit, waiting,
 };
+use crate::run::reason::News;
 use crate::run::snapshot::{LogStream, NoticeLevel, ServiceSnapshot};
 
 /// What was written, by whichever stream.
@@ -236,12 +237,12 @@ fn only_attached_services_are_shown() {
 /// what `api` prints.
 fn tell(printer: &Printer, cut: &str) {
     let service = |snapshot: ServiceSnapshot| printer.event(&Event::Service(Box::new(snapshot)));
-    service(waiting("worker", &["api to be healthy"]));
+    service(waiting("worker", &["api"]));
     service(starting("api", 8_001, 0));
     send(printer, "api", format!("listening{cut}"));
     service(healthy("api", 8_001, 300));
     send(printer, "api", " on 8001\n");
-    let migrate = failed("worker", 1, "exited with code 1");
+    let migrate = failed("worker", 1, crate::cli::printer::samples::exited());
     service(migrate.clone());
     printer.summary(&stack(vec![healthy("api", 8_001, 300), migrate.clone()]));
     printer.failure(Failure {
@@ -325,7 +326,7 @@ fn units_that_are_introduced_are_numbered_from_the_first_line_on() {
     printer.notice(Notice::about(
         Some(second.clone()),
         NoticeLevel::Warning,
-        "it is slow",
+        News::LeftBehind { processes: 2 },
     ));
     let block = LogBlock {
         unit: second,
@@ -335,7 +336,7 @@ fn units_that_are_introduced_are_numbered_from_the_first_line_on() {
     let failed = ServiceSnapshot {
         replica: 2,
         replicas: 2,
-        ..failed("api", 1, "exited with code 1")
+        ..failed("api", 1, crate::cli::printer::samples::exited())
     };
     printer.failure(Failure {
         service: failed,
@@ -345,7 +346,10 @@ fn units_that_are_introduced_are_numbered_from_the_first_line_on() {
     assert!(printer.finish());
     assert_eq!(text(&out), "api-1  | one\napi-2  | two\n");
     let err = text(&err);
-    assert!(err.starts_with("api-2   warning: it is slow\n"), "{err}");
+    assert!(
+        err.starts_with("api-2   warning: it ended and left 2 processes behind; ending them\n"),
+        "{err}"
+    );
     assert!(err.contains("service `api-2` failed"), "{err}");
     assert!(err.contains(".stack/shop/logs/api@2.log"), "{err}");
 }

@@ -1,5 +1,9 @@
 use super::*;
-use crate::cli::printer::samples::{failed, healthy, port, service, starting, waiting};
+use crate::cli::printer::samples::{
+    exited, failed, healthy, not_started, port, service, starting, unavailable, waiting,
+};
+use crate::run::reason::{CheckFailure, PortTrouble};
+use crate::run::snapshot::PortState;
 
 /// The texts of a life, change by change; nothing said is a dash.
 fn life(snapshots: &[ServiceSnapshot]) -> String {
@@ -22,9 +26,9 @@ fn a_life_is_told_without_saying_anything_twice() {
     let base = starting("api", 8001, 1_000);
     let text = life(&[
         service("api"),
-        waiting("api", &["db to be healthy", "cache to be started"]),
-        waiting("api", &["db to be healthy"]),
-        waiting("api", &["db to be healthy"]),
+        waiting("api", &["db", "cache"]),
+        waiting("api", &["db"]),
+        waiting("api", &["db"]),
         ServiceSnapshot {
             pid: None,
             ..base.clone()
@@ -34,7 +38,7 @@ fn a_life_is_told_without_saying_anything_twice() {
         healthy("api", 8001, 1_300),
         ServiceSnapshot {
             phase: Phase::Unhealthy,
-            reason: Some("GET /health answered 503\nbody".to_owned()),
+            reason: Some(unavailable()),
             ..healthy("api", 8001, 1_300)
         },
         healthy("api", 8001, 9_000),
@@ -61,7 +65,15 @@ fn a_life_is_told_without_saying_anything_twice() {
             failures: 7,
             ..service("api")
         },
-        failed("api", 8, "gave up after 8 attempts: exited with code 1"),
+        failed(
+            "api",
+            8,
+            Reason::GaveUp {
+                exit: Exit::Code(1),
+                restarts: 7,
+                trouble: None,
+            },
+        ),
     ]);
     insta::assert_snapshot!(text);
 }
@@ -126,11 +138,8 @@ fn one_shots_and_what_never_started() {
         ..build.clone()
     };
     let text = life(&[build, running, done])
-        + &life(&[failed(
-            "web",
-            0,
-            "not started: `api` not started: `migrate` exited with code 1",
-        )])
+        + &life(&[failed("web", 0, not_started("migrate"))])
+        + &life(&[failed("seed", 1, exited())])
         + &life(&[ServiceSnapshot {
             phase: Phase::Running,
             ..starting("plain", 8009, 0)
@@ -139,7 +148,8 @@ fn one_shots_and_what_never_started() {
     Step started (pid 4001)
     -
     Outcome completed after 3.4 s
-    Failure not started: `api` not started: `migrate` exited with code 1
+    Failure not started: migrate exited with code 1
+    Failure failed: exited with code 1
     Step started (pid 4009)
     ");
 }
@@ -187,7 +197,7 @@ fn a_port_that_goes_wrong_is_news_within_a_phase() {
     Outcome healthy after 0.3 s at http://localhost:8001/
     Trouble port 8001 was taken by another process on 127.0.0.1: pid 77 (nginx: master)
     -
-    Trouble port 8001 was taken by a process that cannot be seen on 127.0.0.1
+    Trouble port 8001 was taken by nginx: master on 127.0.0.1
     Trouble it listens on 5173, 5174 instead of 8001
     -
     Step stopping (pid 4001)
@@ -198,7 +208,14 @@ fn a_port_that_goes_wrong_is_news_within_a_phase() {
 #[test]
 fn what_is_wrong_from_the_start_is_said_with_the_start() {
     let starting = ServiceSnapshot {
-        reason: Some("it listens on 38785 instead of 8036".to_owned()),
+        reason: Some(Reason::Check {
+            failure: CheckFailure::Port {
+                trouble: PortTrouble::Elsewhere {
+                    port: 8036,
+                    listens_on: vec![38785],
+                },
+            },
+        }),
         ports: vec![PortSnapshot {
             state: PortState::WrongPort {
                 listens_on: vec![38785],

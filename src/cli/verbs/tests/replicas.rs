@@ -5,14 +5,12 @@ use crate::api::tests::fake::replica;
 use crate::support::fs::open_private_append;
 
 /// `web-2` as it is after a command.
-fn second(phase: Phase, attempt: u32, since: u64) -> Event {
-    Event::Service(Box::new(ServiceSnapshot {
-        replica: 2,
-        replicas: 2,
-        attempt,
-        started_at: Some(since),
-        ..service("web", phase, since)
-    }))
+fn second(phase: Phase, is_executed: bool) -> Event {
+    let Event::Service(mut row) = begun("web", phase, is_executed) else {
+        unreachable!()
+    };
+    (row.replica, row.replicas) = (2, 2);
+    Event::Service(row)
 }
 
 #[tokio::test]
@@ -20,7 +18,7 @@ async fn a_start_waits_for_the_replica_that_it_concerns_and_no_other() {
     let fake = Fake::with_consequences(
         16,
         |_| Act::AnswerForSecond,
-        |_| vec![second(Phase::Starting, 2, 60)],
+        |_| vec![second(Phase::Starting, true)],
     );
     let mut project = Project::running(&fake);
     let web = ServicesArgs {
@@ -36,7 +34,7 @@ async fn a_replica_that_does_not_start_is_named_by_its_number() {
     let fake = Fake::with_consequences(
         16,
         |_| Act::AnswerForSecond,
-        |_| vec![second(Phase::Failed, 2, 60)],
+        |_| vec![second(Phase::Failed, false)],
     );
     let mut project = Project::running(&fake);
     let code = restart::run(&mut project.context(), &STOP).await.unwrap();

@@ -46,7 +46,7 @@ pub(super) fn wait(
         messages,
     } = prepared;
     drop((holds, lock, listener));
-    let units: Vec<UnitId> = plan.units.iter().map(UnitPlan::name).collect();
+    let units: Vec<UnitId> = plan.units.iter().map(UnitPlan::id).collect();
     let mut printing = invocation.printer_options(&units);
     printing.log_dir = Some(instance.log_dir());
     let printer = Printer::start(printing)?;
@@ -150,12 +150,11 @@ pub(super) async fn follow(
             && service.phase != Phase::Failed
             && !(is_aborted && service.phase == Phase::Stopped)
         {
-            let reason = service.reason.clone().unwrap_or_default();
+            let reason = service.reason.as_ref().map(crate::cli::words::reason);
             let (name, word) = (service.label(), service.phase.word());
-            waiting.printer.line_err(if reason.is_empty() {
-                format!("error: {name} is {word}")
-            } else {
-                format!("error: {name} is {word}: {reason}")
+            waiting.printer.line_err(match reason {
+                None => format!("error: {name} is {word}"),
+                Some(reason) => format!("error: {name} is {word}: {reason}"),
             });
         }
     }

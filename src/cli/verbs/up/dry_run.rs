@@ -28,14 +28,14 @@ pub(super) fn dry_run(
     printer::say_out(&format!("{} would start, in this order:", draft.project()))?;
     for index in order(&plan, args) {
         let unit = &plan.units[index];
-        let mut line = format!("  {}", unit.name().label(unit.replicas));
+        let mut line = format!("  {}", unit.id().label(unit.replicas));
         let mut waits: Vec<String> = unit
             .depends_on
             .iter()
             .map(|dependency| {
-                let other = &plan.units[dependency.unit];
-                let name = &other.service;
-                let name = if other.replicas > 1 {
+                let name = &dependency.unit.service;
+                let replicas = plan.unit(&dependency.unit).map_or(1, |unit| unit.replicas);
+                let name = if replicas > 1 {
                     format!("every replica of {name}")
                 } else {
                     name.to_string()
@@ -113,7 +113,13 @@ fn visit(plan: &Plan, index: usize, no_deps: bool, is_seen: &mut [bool], order: 
     }
     if !no_deps {
         for dependency in &plan.units[index].depends_on {
-            visit(plan, dependency.unit, no_deps, is_seen, order);
+            let place = plan
+                .units
+                .iter()
+                .position(|unit| unit.id() == dependency.unit);
+            if let Some(place) = place {
+                visit(plan, place, no_deps, is_seen, order);
+            }
         }
     }
     order.push(index);

@@ -50,7 +50,7 @@ pub(super) fn supervise(
         };
         return local.block_on(&runtime, run(prepared, seat, options, None));
     }
-    let units: Vec<UnitId> = prepared.plan.units.iter().map(UnitPlan::name).collect();
+    let units: Vec<UnitId> = prepared.plan.units.iter().map(UnitPlan::id).collect();
     let mut printing = invocation.printer_options(&units);
     printing.log_prefix = !args.no_log_prefix;
     printing.timestamps = args.timestamps;
@@ -115,7 +115,7 @@ async fn run(
     let id = instance.id.clone();
     let guardian_pid = seat.guardian_pid();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
-    let (supervisor, controller) = Supervisor::new(Parts {
+    let (supervisor, controller) = Supervisor::prepare(Parts {
         plan,
         holds,
         released,
@@ -194,7 +194,10 @@ async fn note_down(
                     (None, Some(service)) => format!("{service}  "),
                     (None, None) => String::new(),
                 };
-                crate::cli::printer::say(&format!("{name}{}", notice.message));
+                crate::cli::printer::say(&format!(
+                    "{name}{}",
+                    crate::cli::words::news(&notice.news)
+                ));
             }
             Ok(Event::Service(_)) | Err(RecvError::Lagged(_)) => {}
             Ok(Event::Ended { .. }) | Err(RecvError::Closed) => return,

@@ -57,7 +57,7 @@ fn blocked_behind(root: &ServiceSnapshot, blocked: &[&ServiceSnapshot]) -> Vec<S
 /// Whether a service was not started because of one of `others`.
 fn is_blocked_by_any(service: &ServiceSnapshot, others: &[&ServiceSnapshot]) -> bool {
     words::blocked_by(service)
-        .is_some_and(|name| others.iter().any(|&other| words::is_called(other, name)))
+        .is_some_and(|unit| others.iter().any(|other| other.unit_ref() == *unit))
 }
 
 impl Failures {
@@ -193,39 +193,43 @@ fn is_stop(event: &Event) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::printer::samples::failed;
+    use crate::cli::printer::samples::{behind, exited, failed, not_started, unit_ref};
+    use crate::run::reason::UnitRef;
 
     #[test]
     fn who_was_not_started_is_told_with_the_cause() {
-        let web = failed(
-            "web",
-            0,
-            "not started: api not started: migrate exited with code 1",
-        );
-        let api = failed("api", 0, "not started: migrate exited with code 1");
-        let other = failed("other", 0, "not started: seed exited with code 1");
+        let web = failed("web", 0, behind(unit_ref("api"), not_started("migrate")));
+        let api = failed("api", 0, not_started("migrate"));
+        let other = failed("other", 0, not_started("seed"));
         let blocked = [&web, &other, &api];
-        let migrate = failed("migrate", 1, "exited with code 1");
+        let migrate = failed("migrate", 1, exited());
         assert_eq!(blocked_behind(&migrate, &blocked), ["web", "api"]);
     }
 
     #[test]
-    fn one_replica_holds_up_what_waits_for_it_or_for_its_service() {
+    fn one_replica_holds_up_what_waits_for_it() {
         let db = |replica| ServiceSnapshot {
             replica,
             replicas: 2,
-            ..failed("db", 1, "exited with code 1")
+            ..failed("db", 1, exited())
         };
-        let web = |replica, cause: &str| ServiceSnapshot {
+        let web = |replica, cause| ServiceSnapshot {
             replica,
             replicas: 3,
             ..failed(
                 "web",
                 0,
-                &format!("not started: {cause} exited with code 1"),
+                behind(
+                    UnitRef {
+                        replica: cause,
+                        replicas: 2,
+                        ..unit_ref("db")
+                    },
+                    exited(),
+                ),
             )
         };
-        let (first, second, third) = (web(1, "db-1"), web(2, "db-2"), web(3, "db"));
+        let (first, second, third) = (web(1, 1), web(2, 2), web(3, 2));
         let blocked = [&first, &second, &third];
         assert_eq!(blocked_behind(&db(2), &blocked), ["web-2", "web-3"]);
     }

@@ -30,7 +30,9 @@ fn drive(
     while let Some(now) = health.deadline().filter(|&now| now <= start + horizon) {
         let (steps, _) = health.due(now);
         for step in steps {
-            let Step::Begin { id } = step else { continue };
+            let CheckStep::Begin { id } = step else {
+                continue;
+            };
             let is_extra = health
                 .in_flight
                 .is_some_and(|check| check.kind == ProbeKind::Extra);
@@ -82,9 +84,12 @@ fn a_check_that_hangs_is_cancelled_and_counts() {
     health.due(start);
     // The extra check of the start hangs until the counted one falls due.
     let (steps, _) = health.due(start + SECOND);
-    assert_eq!(steps, [Step::Cancel { id: 1 }, Step::Begin { id: 2 }]);
+    assert_eq!(
+        steps,
+        [CheckStep::Cancel { id: 1 }, CheckStep::Begin { id: 2 }]
+    );
     let (steps, verdict) = health.due(start + 3 * SECOND);
-    assert_eq!(steps, [Step::Cancel { id: 2 }]);
+    assert_eq!(steps, [CheckStep::Cancel { id: 2 }]);
     assert_eq!(verdict, Verdict::Unhealthy);
 }
 

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::plan::model::RestartPolicy;
+use crate::run::reason::{Blocker, BlockerState, UnitRef};
+use crate::support::name::ServiceName;
 
 fn settings(when: RestartWhen, has_readiness: bool) -> Settings {
     Settings {
@@ -15,6 +17,43 @@ fn settings(when: RestartWhen, has_readiness: bool) -> Settings {
         has_readiness,
         is_shell_line: false,
     }
+}
+
+fn taken() -> PortTrouble {
+    PortTrouble::Taken {
+        port: 8000,
+        pid: 7,
+        command: "nc".to_owned(),
+        bound_to: "127.0.0.1".to_owned(),
+    }
+}
+
+fn not_found() -> StartError {
+    StartError::NotFound {
+        name: "nope".to_owned(),
+    }
+}
+
+fn blocker() -> Blocker {
+    Blocker {
+        unit: UnitRef {
+            service: ServiceName::new("db").unwrap(),
+            replica: 1,
+            replicas: 1,
+        },
+        state: BlockerState::Stopped,
+    }
+}
+
+/// Executes a unit that waits for it, or for the end of its pause.
+fn execute(machine: &mut Machine, moment: Moment) {
+    let due = machine.deadline().unwrap_or(moment.now);
+    let asked = match machine.phase() {
+        Phase::Backoff => machine.on(Occurrence::Due, Moment { now: due, ..moment }),
+        _ => machine.on(Occurrence::Execute, moment),
+    };
+    assert_eq!(asked, [Action::Execute]);
+    machine.on(Occurrence::Executed, moment);
 }
 
 fn states(now: Instant) -> Vec<(&'static str, State)> {
@@ -28,6 +67,13 @@ fn states(now: Instant) -> Vec<(&'static str, State)> {
     vec![
         ("pending", State::Pending),
         ("waiting", State::Waiting),
+        ("executing", State::Executing { stop: None }),
+        (
+            "executing, not wanted",
+            State::Executing {
+                stop: Some(Duration::from_secs(10)),
+            },
+        ),
         ("starting", State::Starting { started: now }),
         ("running", State::Running { started: now }),
         ("healthy", State::Healthy { started: now }),
@@ -56,21 +102,21 @@ fn states(now: Instant) -> Vec<(&'static str, State)> {
 
 fn occurrences() -> Vec<Occurrence> {
     vec![
-        Occurrence::Start,
-        Occurrence::DependenciesMet,
-        Occurrence::DependencyFailed("db exited".into()),
+        Occurrence::Begin,
+        Occurrence::Execute,
+        Occurrence::Blocked(blocker()),
         Occurrence::Executed,
         Occurrence::NotExecuted {
-            message: "no such file".into(),
+            error: not_found(),
             is_temporary: false,
         },
         Occurrence::NotExecuted {
-            message: "no memory".into(),
+            error: not_found(),
             is_temporary: true,
         },
         Occurrence::Passed,
         Occurrence::FailedChecks,
-        Occurrence::InTrouble("stolen".into()),
+        Occurrence::InTrouble(taken()),
         Occurrence::HoldInTheWay,
         Occurrence::Exited(Exit::Code(0)),
         Occurrence::Exited(Exit::Signal(9)),
@@ -105,12 +151,11 @@ fn every_state_meets_every_occurrence() {
 fn a_crash_loop_backs_off_and_a_good_run_forgives() {
     let mut machine = Machine::new(settings(RestartWhen::Always, false));
     let mut now = Instant::now();
-    machine.on(Occurrence::Start, Moment { now, jitter: 0.5 });
-    machine.on(Occurrence::DependenciesMet, Moment { now, jitter: 0.5 });
+    machine.on(Occurrence::Begin, Moment { now, jitter: 0.5 });
     let mut delays = Vec::new();
     for run in [0, 0, 0, 20, 0] {
         let moment = |now| Moment { now, jitter: 0.5 };
-        machine.on(Occurrence::Executed, moment(now));
+        execute(&mut machine, moment(now));
         now += Duration::from_secs(run);
         machine.on(Occurrence::Exited(Exit::Code(1)), moment(now));
         machine.on(Occurrence::TreeEmpty, moment(now));
@@ -131,9 +176,9 @@ fn on_failure_gives_up_after_its_restarts_and_says_so() {
         now: Instant::now(),
         jitter: 0.5,
     };
-    machine.on(Occurrence::Start, moment);
+    machine.on(Occurrence::Begin, moment);
     for _ in 0..3 {
-        machine.on(Occurrence::Executed, moment);
+        execute(&mut machine, moment);
         machine.on(Occurrence::Exited(Exit::Code(7)), moment);
         machine.on(Occurrence::TreeEmpty, moment);
     }
@@ -155,8 +200,8 @@ fn a_shell_that_finds_no_command_is_not_started_again() {
         now: Instant::now(),
         jitter: 0.5,
     };
-    machine.on(Occurrence::Start, moment);
-    machine.on(Occurrence::Executed, moment);
+    machine.on(Occurrence::Begin, moment);
+    execute(&mut machine, moment);
     machine.on(Occurrence::Exited(Exit::Code(127)), moment);
     machine.on(Occurrence::TreeEmpty, moment);
     assert_eq!(
@@ -172,8 +217,8 @@ fn a_success_code_of_the_file_completes() {
         now: Instant::now(),
         jitter: 0.5,
     };
-    machine.on(Occurrence::Start, moment);
-    machine.on(Occurrence::Executed, moment);
+    machine.on(Occurrence::Begin, moment);
+    execute(&mut machine, moment);
     machine.on(Occurrence::Exited(Exit::Code(3)), moment);
     machine.on(Occurrence::TreeEmpty, moment);
     assert_eq!(machine.state(), &State::Completed);
@@ -188,8 +233,8 @@ fn what_appears_after_the_kill_is_killed_and_what_stays_is_given_up() {
         now: start + Duration::from_secs(seconds),
         jitter: 0.5,
     };
-    machine.on(Occurrence::Start, after(0));
-    machine.on(Occurrence::Executed, after(0));
+    machine.on(Occurrence::Begin, after(0));
+    execute(&mut machine, after(0));
     machine.on(Occurrence::Stop { grace: None }, after(0));
     // Its leader goes, somebody in another group stays and is asked.
     machine.on(Occurrence::Exited(Exit::Code(0)), after(1));
@@ -208,8 +253,8 @@ fn what_appears_after_the_kill_is_killed_and_what_stays_is_given_up() {
     assert_eq!(machine.on(Occurrence::Due, after(12)), []);
     assert_eq!(machine.state(), &State::Failed(Failure::Unkillable));
     // No second copy beside it, whoever asks.
-    assert_eq!(machine.on(Occurrence::Start, after(13)), []);
-    assert_eq!(machine.on(Occurrence::DependenciesMet, after(13)), []);
+    assert_eq!(machine.on(Occurrence::Begin, after(13)), []);
+    assert_eq!(machine.on(Occurrence::Execute, after(13)), []);
     assert_eq!(machine.deadline(), None, "nobody waits for it any more");
 }
 
@@ -224,16 +269,16 @@ fn a_success_beside_a_thief_is_a_failure_and_the_next_attempt_starts_clean() {
             now: Instant::now(),
             jitter: 0.5,
         };
-        machine.on(Occurrence::Start, moment);
-        machine.on(Occurrence::Executed, moment);
-        machine.on(Occurrence::InTrouble("port 8000 was taken".into()), moment);
+        machine.on(Occurrence::Begin, moment);
+        execute(&mut machine, moment);
+        machine.on(Occurrence::InTrouble(taken()), moment);
         machine.on(Occurrence::Exited(Exit::Code(0)), moment);
         machine.on(Occurrence::TreeEmpty, moment);
         assert_eq!(machine.phase().word(), expected);
-        assert_eq!(machine.trouble(), Some("port 8000 was taken"));
+        assert_eq!(machine.trouble(), Some(&taken()));
         assert!(!machine.has_completed());
-        machine.on(Occurrence::Start, moment);
-        machine.on(Occurrence::Executed, moment);
+        machine.on(Occurrence::Begin, moment);
+        execute(&mut machine, moment);
         assert_eq!(machine.trouble(), None);
     }
 }
@@ -250,16 +295,16 @@ fn what_cannot_be_executed_for_now_is_tried_for_longer_than_a_port_is_kept_by_cl
     });
     let mut now = Instant::now();
     let moment = |now| Moment { now, jitter: 0.5 };
-    machine.on(Occurrence::Start, moment(now));
+    machine.on(Occurrence::Begin, moment(now));
     // It has crashed a few times before.
     for _ in 0..7 {
-        machine.on(Occurrence::Executed, moment(now));
+        execute(&mut machine, moment(now));
         machine.on(Occurrence::Exited(Exit::Code(1)), moment(now));
         machine.on(Occurrence::TreeEmpty, moment(now));
     }
     let failures = machine.failures();
     let not_executed = || Occurrence::NotExecuted {
-        message: "port 8000 was taken".into(),
+        error: StartError::Port { trouble: taken() },
         is_temporary: true,
     };
     let begun = now;
@@ -285,16 +330,13 @@ fn a_hold_in_the_way_costs_neither_a_failure_nor_a_delay() {
         now: Instant::now(),
         jitter: 0.5,
     };
-    machine.on(Occurrence::Start, moment);
-    machine.on(Occurrence::Executed, moment);
+    machine.on(Occurrence::Begin, moment);
+    execute(&mut machine, moment);
     machine.on(Occurrence::HoldInTheWay, moment);
     machine.on(Occurrence::Exited(Exit::Code(1)), moment);
     machine.on(Occurrence::TreeEmpty, moment);
     assert_eq!((machine.phase(), machine.failures()), (Phase::Waiting, 0));
-    assert_eq!(
-        machine.on(Occurrence::DependenciesMet, moment),
-        [Action::Execute]
-    );
+    assert_eq!(machine.on(Occurrence::Execute, moment), [Action::Execute]);
 }
 
 proptest! {
@@ -321,7 +363,7 @@ proptest! {
             };
             if !possible { continue; }
             match &occurrence {
-                Occurrence::Start => is_wanted = true,
+                Occurrence::Begin => is_wanted = true,
                 Occurrence::Stop { .. } | Occurrence::Kill => is_wanted = false,
                 Occurrence::Exited(_) => is_alive = false,
                 _ => {}

@@ -1,0 +1,52 @@
+//! What the supervisor has to say beside what snapshots show, in words.
+
+use super::reason::{blocker, reason};
+use crate::run::reason::News;
+use crate::support::text::{count_of, list};
+
+/// A lowercase fragment on one line, which fits behind the name of the unit that it is about.
+pub(crate) fn news(news: &News) -> String {
+    match news {
+        News::LeftBehind { processes } => format!(
+            "it ended and left {} behind; ending them",
+            count_of(*processes, "process", "processes"),
+        ),
+        News::WithoutDependency { because } => {
+            format!(
+                "goes on without an optional dependency: {}",
+                blocker(because)
+            )
+        }
+        News::StoppingAfterFailure { unit } => {
+            format!("stopping everything, as {} failed", unit.label())
+        }
+        News::GuardianEnded => "the guardian has ended; stopping everything".to_owned(),
+        News::KillingEverything => "killing everything now".to_owned(),
+        News::CannotSuspend => {
+            "Ctrl-Z is ignored: no shell is here that could continue the stack".to_owned()
+        }
+        News::State { state } => {
+            let pid = state
+                .pid
+                .map_or_else(String::new, |pid| format!(", pid {pid}"));
+            let why = state
+                .reason
+                .as_ref()
+                .map_or_else(String::new, |why| format!(": {}", reason(why)));
+            format!(
+                "{}{pid}, attempt {}{why}",
+                state.phase.word(),
+                state.attempt
+            )
+        }
+        News::ReleasingHold { ports } => format!(
+            "its server cannot bind port {} while the port is held for it (it does not set \
+             SO_REUSEADDR); starting it again with the port released",
+            list(ports),
+        ),
+        News::LogNotWritten { lost_bytes, error } => {
+            format!("{lost_bytes} bytes of output were not logged: {error}")
+        }
+        News::LogNotRead { error } => format!("its output cannot be read: {error}"),
+    }
+}

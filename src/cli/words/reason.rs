@@ -1,0 +1,208 @@
+//! Why a unit is where it is, in words. Every function gives a lowercase fragment on one line.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use crate::run::reason::{
+    Blocker, BlockerState, CheckFailure, PortTrouble, Reason, StartError, StartStep, WaitingFor,
+};
+use crate::run::snapshot::Exit;
+use crate::spec::model::Condition;
+use crate::support::duration;
+use crate::support::text::{count_of, list};
+
+/// `exited with code 1: port 8003 was taken by …`.
+pub(crate) fn reason(reason: &Reason) -> String {
+    match reason {
+        Reason::Ended { exit, trouble } => ended(*exit, trouble.as_ref()),
+        Reason::GaveUp {
+            exit,
+            restarts,
+            trouble,
+        } => format!(
+            "{}; gave up after {}",
+            ended(*exit, trouble.as_ref()),
+            count_of(*restarts as usize, "restart", "restarts"),
+        ),
+        Reason::NotExecuted { error } => start_error(error),
+        Reason::NotStarted { because } => format!("not started: {}", blocker(because)),
+        Reason::Unkillable { pid: Some(pid) } => format!("pid {pid} did not end after SIGKILL"),
+        Reason::Unkillable { pid: None } => "a process of it did not end after SIGKILL".to_owned(),
+        Reason::Killed => "did not stop in time and was killed".to_owned(),
+        Reason::Check { failure } => check_failure(failure),
+        Reason::Preparing { step, percent } => match percent {
+            Some(percent) => format!("{step} {percent} %"),
+            None => step.clone(),
+        },
+        Reason::SupervisorKilled => "the supervisor was killed".to_owned(),
+        Reason::Orphaned => {
+            "runs on without a supervisor; `stack up` or `stack down` ends it".to_owned()
+        }
+    }
+}
+
+/// `exited with code 1`, `killed by SIGSEGV`.
+pub(crate) fn exit(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exited with code {code}"),
+        Exit::Signal(signal) => format!("killed by {}", signal_name(signal)),
+    }
+}
+
+/// `SIGSEGV`, or `signal 35` for those without a name.
+pub(crate) fn signal_name(signal: i32) -> String {
+    Signal::try_from(signal).map_or_else(
+        |_| format!("signal {signal}"),
+        |signal| signal.as_str().to_owned(),
+    )
+}
+
+fn ended(how: Exit, trouble: Option<&PortTrouble>) -> String {
+    match trouble {
+        Some(trouble) => format!("{}: {}", exit(how), port_trouble(trouble)),
+        None => exit(how),
+    }
+}
+
+/// `db to be healthy`.
+pub(crate) fn waiting_for(waiting: &WaitingFor) -> String {
+    let what = match waiting.condition {
+        Condition::Started => "start",
+        Condition::Healthy => "be healthy",
+        Condition::CompletedSuccessfully => "complete",
+    };
+    format!("{} to {what}", waiting.unit.label())
+}
+
+/// `migrate exited with code 1`, one link of a chain with all that it hangs on.
+pub(crate) fn blocker(blocker: &Blocker) -> String {
+    let name = blocker.unit.label();
+    let because = |last: &Option<CheckFailure>| match last {
+        Some(failure) => format!(": {}", check_failure(failure)),
+        None => String::new(),
+    };
+    match &blocker.state {
+        BlockerState::Failed { reason: why } => format!("{name} {}", reason(why)),
+        BlockerState::Ended => format!("{name} has ended"),
+        BlockerState::Stopped => format!("{name} was stopped"),
+        BlockerState::Unhealthy { last } => format!("{name} is unhealthy{}", because(last)),
+        BlockerState::Late { limit_millis, last } => format!(
+            "{name} was not healthy {} after its start{}",
+            duration::human(Duration::from_millis(*limit_millis)),
+            because(last),
+        ),
+        BlockerState::NotReady { trouble } => {
+            format!("{name} is not ready: {}", port_trouble(trouble))
+        }
+    }
+}
+
+/// What is wrong with a port: `it listens on 5173 instead of 8003`.
+pub(crate) fn port_trouble(trouble: &PortTrouble) -> String {
+    match trouble {
+        PortTrouble::Taken {
+            port,
+            pid,
+            command,
+            bound_to,
+        } => {
+            let place = match bound_to.as_str() {
+                "" => String::new(),
+                address => format!(" on {address}"),
+            };
+            match (pid, command.as_str()) {
+                (0, "") => {
+                    format!("port {port} was taken by a process that cannot be seen{place}")
+                }
+                (0, command) => format!("port {port} was taken by {command}{place}"),
+                (pid, "") => format!("port {port} was taken by another process{place}: pid {pid}"),
+                (pid, command) => format!(
+                    "port {port} was taken by another process{place}: pid {pid} ({command})"
+                ),
+            }
+        }
+        PortTrouble::Elsewhere { port, listens_on } => {
+            format!("it listens on {} instead of {port}", list(listens_on))
+        }
+        PortTrouble::KeptOut { port } => format!(
+            "it cannot bind port {port} while the port is held for it; if its server does not set \
+             SO_REUSEADDR, write `handoff: release`"
+        ),
+        PortTrouble::Leftover { port } => {
+            format!("port {port} cannot be bound yet: closed connections still keep it")
+        }
+        PortTrouble::NoListener { port, error } => {
+            format!("port {port} cannot be listened on: {error}")
+        }
+    }
+}
+
+/// Why a program could not be executed.
+fn start_error(error: &StartError) -> String {
+    match error {
+        StartError::NoDirectory { path } => {
+            format!("its working directory `{path}` does not exist")
+        }
+        StartError::NotFound { name } => format!("the program `{name}` is not found"),
+        StartError::NotExecutable { path } => format!("`{path}` cannot be executed"),
+        StartError::NoInterpreter { path } => {
+            format!("`{path}` cannot be executed: the interpreter in its first line does not exist")
+        }
+        StartError::Refused { step, path, error } => match step {
+            StartStep::Pipe => format!("no pipe could be made for its output: {error}"),
+            StartStep::Process => format!("no process could be made: {error}"),
+            StartStep::Prepare => format!("its process could not be prepared: {error}"),
+            StartStep::Directory => {
+                format!("its working directory `{path}` cannot be used: {error}")
+            }
+            StartStep::Execute => format!("`{path}` cannot be executed: {error}"),
+        },
+        StartError::Port { trouble } => port_trouble(trouble),
+    }
+}
+
+/// What a health check saw.
+fn check_failure(failure: &CheckFailure) -> String {
+    match failure {
+        CheckFailure::TimedOut => "the check took too long".to_owned(),
+        CheckFailure::Exited {
+            exit: how,
+            last_line,
+        } => match last_line {
+            Some(line) => format!("the check {}: {line}", exit(*how)),
+            None => format!("the check {}", exit(*how)),
+        },
+        CheckFailure::NotExecuted { error } => start_error(error),
+        CheckFailure::NotListening { unit: None, port } => {
+            format!("nothing listens on port {port} yet")
+        }
+        CheckFailure::NotListening {
+            unit: Some(unit),
+            port,
+        } => format!("{} does not listen on port {port} yet", unit.label()),
+        CheckFailure::Port { trouble } => port_trouble(trouble),
+        CheckFailure::NoConnection {
+            address,
+            port,
+            error,
+        } => format!("no connection to {address} port {port}: {error}"),
+        CheckFailure::NoHttp { port, error } => {
+            format!("no HTTP answer on port {port}: {error}")
+        }
+        CheckFailure::Status { status, path } => {
+            let name = reason_phrase(*status);
+            format!("HTTP {status}{name} from {path}")
+        }
+    }
+}
+
+/// ` Service Unavailable`, for a status that has a name.
+fn reason_phrase(status: u16) -> String {
+    let status = hyper::StatusCode::from_u16(status).ok();
+    let name = status.and_then(|status| status.canonical_reason());
+    name.map(|name| format!(" {name}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

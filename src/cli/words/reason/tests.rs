@@ -1,0 +1,163 @@
+use super::*;
+use crate::run::reason::UnitRef;
+use crate::support::name::ServiceName;
+
+fn unit(text: &str, replica: u32, replicas: u32) -> UnitRef {
+    UnitRef {
+        service: ServiceName::new(text).unwrap(),
+        replica,
+        replicas,
+    }
+}
+
+fn taken(pid: i32, command: &str, bound_to: &str) -> PortTrouble {
+    PortTrouble::Taken {
+        port: 8003,
+        pid,
+        command: command.to_owned(),
+        bound_to: bound_to.to_owned(),
+    }
+}
+
+fn blocked(unit: UnitRef, state: BlockerState) -> Reason {
+    Reason::NotStarted {
+        because: Box::new(Blocker { unit, state }),
+    }
+}
+
+fn refused(step: StartStep) -> Reason {
+    let error = StartError::Refused {
+        step,
+        path: "/p/run".to_owned(),
+        error: "permission denied".to_owned(),
+    };
+    Reason::NotExecuted { error }
+}
+
+fn check(failure: CheckFailure) -> Reason {
+    Reason::Check { failure }
+}
+
+#[test]
+fn every_reason_has_words() {
+    let one = Exit::Code(1);
+    let path = || "/p/run".to_owned();
+    let late = BlockerState::Late {
+        limit_millis: 300_000,
+        last: Some(CheckFailure::TimedOut),
+    };
+    let migrate = BlockerState::Failed {
+        reason: Reason::Ended {
+            exit: one,
+            trouble: None,
+        },
+    };
+    let chain = BlockerState::Failed {
+        reason: blocked(unit("migrate", 1, 1), migrate),
+    };
+    let reasons = [
+        Reason::Ended {
+            exit: Exit::Signal(11),
+            trouble: Some(taken(7, "nc", "::1")),
+        },
+        Reason::GaveUp {
+            exit: one,
+            restarts: 1,
+            trouble: None,
+        },
+        blocked(unit("api", 2, 3), chain),
+        blocked(unit("db", 1, 1), BlockerState::Ended),
+        blocked(unit("db", 1, 1), BlockerState::Stopped),
+        blocked(unit("db", 1, 1), BlockerState::Unhealthy { last: None }),
+        blocked(unit("db", 1, 1), late),
+        blocked(
+            unit("db", 1, 1),
+            BlockerState::NotReady {
+                trouble: PortTrouble::Elsewhere {
+                    port: 8003,
+                    listens_on: vec![5173, 5174],
+                },
+            },
+        ),
+        Reason::Unkillable { pid: Some(7) },
+        Reason::Unkillable { pid: None },
+        Reason::Killed,
+        Reason::Preparing {
+            step: "pulling".to_owned(),
+            percent: Some(34),
+        },
+        Reason::SupervisorKilled,
+        Reason::Orphaned,
+        Reason::NotExecuted {
+            error: StartError::NoDirectory { path: path() },
+        },
+        Reason::NotExecuted {
+            error: StartError::NotFound { name: path() },
+        },
+        Reason::NotExecuted {
+            error: StartError::NotExecutable { path: path() },
+        },
+        Reason::NotExecuted {
+            error: StartError::NoInterpreter { path: path() },
+        },
+        refused(StartStep::Pipe),
+        refused(StartStep::Process),
+        refused(StartStep::Prepare),
+        refused(StartStep::Directory),
+        refused(StartStep::Execute),
+        check(CheckFailure::TimedOut),
+        check(CheckFailure::Exited {
+            exit: one,
+            last_line: Some("no route".to_owned()),
+        }),
+        check(CheckFailure::Exited {
+            exit: one,
+            last_line: None,
+        }),
+        check(CheckFailure::NotListening {
+            unit: None,
+            port: 8003,
+        }),
+        check(CheckFailure::NotListening {
+            unit: Some(unit("db", 1, 1)),
+            port: 8003,
+        }),
+        check(CheckFailure::NoConnection {
+            address: "127.0.0.1".to_owned(),
+            port: 8003,
+            error: "refused".to_owned(),
+        }),
+        check(CheckFailure::NoHttp {
+            port: 8003,
+            error: "invalid version".to_owned(),
+        }),
+        check(CheckFailure::Status {
+            status: 503,
+            path: "/health".to_owned(),
+        }),
+        check(CheckFailure::Status {
+            status: 599,
+            path: "/health".to_owned(),
+        }),
+        check(CheckFailure::Port {
+            trouble: taken(7, "", ""),
+        }),
+        check(CheckFailure::Port {
+            trouble: taken(0, "", "127.0.0.1"),
+        }),
+        check(CheckFailure::Port {
+            trouble: PortTrouble::KeptOut { port: 8003 },
+        }),
+        check(CheckFailure::Port {
+            trouble: PortTrouble::Leftover { port: 8003 },
+        }),
+        check(CheckFailure::Port {
+            trouble: PortTrouble::NoListener {
+                port: 8003,
+                error: "busy".to_owned(),
+            },
+        }),
+    ];
+    let text: Vec<String> = reasons.iter().map(reason).collect();
+    insta::assert_snapshot!(text.join("\n"));
+}

@@ -1,0 +1,361 @@
+//! Why things are as they are, as data: the reasons that snapshots and notices carry.
+//!
+//! Nothing here is a sentence. `cli::words` makes them, once; whoever reads the JSON of the control
+//! socket gets the parts. Every enum is tagged by `kind`. What comes from outside (paths, commands,
+//! lines of output, the system's error texts) is kept as text, and is not clean: whoever shows it
+//! must filter it.
+
+use serde::{Deserialize, Serialize};
+
+use super::snapshot::{Exit, ServiceSnapshot};
+use crate::spec::model::Condition;
+use crate::support::name::{ServiceName, UnitId};
+
+/// Another unit, as a reason names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct UnitRef {
+    /// Its service.
+    pub service: ServiceName,
+    /// The number of the replica, from 1.
+    pub replica: u32,
+    /// How many replicas the service has.
+    pub replicas: u32,
+}
+
+impl UnitRef {
+    /// Which unit it is.
+    pub fn id(&self) -> UnitId {
+        UnitId {
+            service: self.service.clone(),
+            replica: self.replica,
+        }
+    }
+
+    /// The name that is shown: `web`, or `web-2` where the service has several replicas.
+    pub fn label(&self) -> String {
+        self.id().label(self.replicas)
+    }
+}
+
+/// A condition that a dependency has not met yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitingFor {
+    /// Who is waited for.
+    pub unit: UnitRef,
+    /// For what.
+    pub condition: Condition,
+}
+
+/// Why a unit is where it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Reason {
+    /// Its last attempt ended by itself.
+    Ended {
+        /// How.
+        exit: Exit,
+        /// What was wrong with its ports meanwhile.
+        trouble: Option<PortTrouble>,
+    },
+    /// It ended again and again.
+    GaveUp {
+        /// How it ended the last time.
+        exit: Exit,
+        /// How many restarts in a row were made.
+        restarts: u32,
+        /// What was wrong with its ports meanwhile.
+        trouble: Option<PortTrouble>,
+    },
+    /// It could not be executed.
+    NotExecuted {
+        /// Why.
+        error: StartError,
+    },
+    /// A dependency cannot meet its condition.
+    NotStarted {
+        /// Which, and why; chains of them end at the one that failed by itself.
+        because: Box<Blocker>,
+    },
+    /// SIGKILL did not end it.
+    Unkillable {
+        /// The main process, if that is what is left.
+        pid: Option<i32>,
+    },
+    /// It did not stop in time and was killed.
+    Killed,
+    /// Its check has failed, or has not passed yet.
+    Check {
+        /// What the last one saw.
+        failure: CheckFailure,
+    },
+    /// It is being made ready to run.
+    Preparing {
+        /// What is being done, in the words of whoever does it.
+        step: String,
+        /// How far it is.
+        percent: Option<u8>,
+    },
+    /// The supervisor was killed before it could say how this ended.
+    SupervisorKilled,
+    /// It runs on although guardian and supervisor were killed.
+    Orphaned,
+}
+
+/// A dependency that keeps others from being started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocker {
+    /// Which.
+    pub unit: UnitRef,
+    /// What is the matter with it.
+    pub state: BlockerState,
+}
+
+impl Blocker {
+    /// The first link of the chain: whoever failed by itself.
+    pub fn root(&self) -> &Self {
+        match &self.state {
+            BlockerState::Failed {
+                reason: Reason::NotStarted { because },
+            } => because.root(),
+            BlockerState::Failed { .. }
+            | BlockerState::Ended
+            | BlockerState::Stopped
+            | BlockerState::Unhealthy { .. }
+            | BlockerState::Late { .. }
+            | BlockerState::NotReady { .. } => self,
+        }
+    }
+}
+
+/// Why a dependency cannot meet its condition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum BlockerState {
+    /// It failed.
+    Failed {
+        /// Why.
+        reason: Reason,
+    },
+    /// It has ended, and should have been healthy.
+    Ended,
+    /// Somebody stopped it.
+    Stopped,
+    /// Its check failed too often.
+    Unhealthy {
+        /// What the last check saw.
+        last: Option<CheckFailure>,
+    },
+    /// It was not healthy in time.
+    Late {
+        /// How long it had, in milliseconds.
+        limit_millis: u64,
+        /// What the last check saw.
+        last: Option<CheckFailure>,
+    },
+    /// A port of it is not as it should be.
+    NotReady {
+        /// How.
+        trouble: PortTrouble,
+    },
+}
+
+/// What is wrong with a port of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum PortTrouble {
+    /// Somebody else listens on it, or has it.
+    Taken {
+        /// Which port.
+        port: u16,
+        /// Who has it; 0 where that cannot be seen.
+        pid: i32,
+        /// Its command line, with its stack if it is one of ours; empty where it cannot be seen.
+        command: String,
+        /// The address; empty where it is not known.
+        bound_to: String,
+    },
+    /// Its service listens on other ports instead.
+    Elsewhere {
+        /// The port that it was given.
+        port: u16,
+        /// Those on which it listens.
+        listens_on: Vec<u16>,
+    },
+    /// The hold keeps its server out, and the file wants it so.
+    KeptOut {
+        /// Which port.
+        port: u16,
+    },
+    /// Connections that were closed keep it for a while.
+    Leftover {
+        /// Which port.
+        port: u16,
+    },
+    /// A passed socket could not be made to listen.
+    NoListener {
+        /// Which port.
+        port: u16,
+        /// The system's word.
+        error: String,
+    },
+}
+
+/// Why a program could not be executed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum StartError {
+    /// Its working directory does not exist.
+    NoDirectory {
+        /// The directory.
+        path: String,
+    },
+    /// Its program is in none of the directories of its `PATH`.
+    NotFound {
+        /// The program.
+        name: String,
+    },
+    /// A file is there and cannot be executed.
+    NotExecutable {
+        /// The file.
+        path: String,
+    },
+    /// The interpreter in the first line of a script does not exist.
+    NoInterpreter {
+        /// The script.
+        path: String,
+    },
+    /// The system refused a step on the way.
+    Refused {
+        /// Which step.
+        step: StartStep,
+        /// The program, or the working directory where that is the step.
+        path: String,
+        /// The system's word.
+        error: String,
+    },
+    /// Its ports could not be made ready for it.
+    Port {
+        /// What is wrong.
+        trouble: PortTrouble,
+    },
+}
+
+/// A step on the way to a running program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StartStep {
+    /// The pipes for its output.
+    Pipe,
+    /// A new process.
+    Process,
+    /// Its session, descriptors and limits.
+    Prepare,
+    /// Its working directory.
+    Directory,
+    /// The program itself.
+    Execute,
+}
+
+/// What a health check saw instead of what it should have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum CheckFailure {
+    /// It took longer than its timeout.
+    TimedOut,
+    /// Its command failed.
+    Exited {
+        /// How it ended.
+        exit: Exit,
+        /// The last line that it printed.
+        last_line: Option<String>,
+    },
+    /// Its command could not be executed.
+    NotExecuted {
+        /// Why.
+        error: StartError,
+    },
+    /// Nothing listens on a port yet.
+    NotListening {
+        /// Whose port it is, where that is another unit.
+        unit: Option<UnitRef>,
+        /// Which port.
+        port: u16,
+    },
+    /// A port of the service is not as it should be.
+    Port {
+        /// How.
+        trouble: PortTrouble,
+    },
+    /// No connection could be made.
+    NoConnection {
+        /// To which address.
+        address: String,
+        /// To which port.
+        port: u16,
+        /// The system's word.
+        error: String,
+    },
+    /// What answered did not speak HTTP.
+    NoHttp {
+        /// On which port.
+        port: u16,
+        /// What was wrong.
+        error: String,
+    },
+    /// The answer's status is none that passes.
+    Status {
+        /// The status code.
+        status: u16,
+        /// The path that was asked for.
+        path: String,
+    },
+}
+
+/// What the supervisor has to say beside what snapshots show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum News {
+    /// A service ended and left processes behind, which are being ended.
+    LeftBehind {
+        /// How many.
+        processes: usize,
+    },
+    /// A service goes on without an optional dependency.
+    WithoutDependency {
+        /// Which, and why.
+        because: Blocker,
+    },
+    /// Everything is being stopped, since this one failed.
+    StoppingAfterFailure {
+        /// Which.
+        unit: UnitRef,
+    },
+    /// Everything is being stopped, since the guardian has ended.
+    GuardianEnded,
+    /// Everything is being killed.
+    KillingEverything,
+    /// Ctrl-Z does nothing, since no shell could continue the stack.
+    CannotSuspend,
+    /// Somebody asked by a signal where everything is: one of these for each unit.
+    State {
+        /// How it looks.
+        state: Box<ServiceSnapshot>,
+    },
+    /// A server does not bind beside the hold of its port; it is started again with the port released.
+    ReleasingHold {
+        /// The ports.
+        ports: Vec<u16>,
+    },
+    /// Output could not be written to its log file.
+    LogNotWritten {
+        /// How many bytes were lost since the last time that this was said; 0 for the first.
+        lost_bytes: u64,
+        /// The system's word; empty once writing goes on.
+        error: String,
+    },
+    /// Output cannot be read any more.
+    LogNotRead {
+        /// The system's word.
+        error: String,
+    },
+}

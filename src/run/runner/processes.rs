@@ -1,0 +1,428 @@
+//! Units as processes of this machine.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc;
+use tokio::net::unix::pipe::Receiver;
+use tokio::time::Instant;
+
+use super::trees::Trees;
+use super::{CommandId, Happened, Rest, Runner, Start};
+use crate::plan::command::{FindError, find_program};
+use crate::plan::model::{Execution, UnitPlan};
+use crate::run::lease::LeaseFile;
+use crate::run::logs::{PumpHandle, pipe_pair};
+use crate::run::process::{
+    ProcessTree, Row, SharedTable, Slot, SpawnError, SpawnStep, Spawner, Stdio, Target, UnitKey,
+    ancestors, has_children, now_ticks, own_children, reap_all, signal_group, signal_process,
+};
+use crate::run::reason::{StartError, StartStep};
+use crate::run::snapshot::LogStream;
+use crate::support::name::UnitId;
+
+/// How long what is left after everything has ended may take to vanish.
+const LAST_LIMIT: Duration = Duration::from_secs(2);
+
+/// What a pid of a child means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Child {
+    Main(UnitId),
+    Command(CommandId),
+}
+
+/// Runs units as processes: starts them, knows their trees, reaps every child.
+#[derive(Debug)]
+pub(crate) struct Processes {
+    spawner: Spawner,
+    /// What the guardian needs to clean up.
+    table: SharedTable,
+    /// What the next `stack` needs to clean up.
+    leases: LeaseFile,
+    pump: PumpHandle,
+    children: HashMap<i32, Child>,
+    commands: HashMap<CommandId, i32>,
+    /// Each unit's place in the table and among the leases.
+    slots: HashMap<UnitId, Slot>,
+    trees: Trees,
+    /// Overrides every grace period, should the guardian have to stop everything.
+    grace: Option<Duration>,
+}
+
+impl Processes {
+    pub(crate) fn new(
+        spawner: Spawner,
+        table: SharedTable,
+        leases: LeaseFile,
+        pump: PumpHandle,
+        instance: String,
+        grace: Option<Duration>,
+    ) -> Self {
+        Self {
+            spawner,
+            table,
+            leases,
+            pump,
+            children: HashMap::new(),
+            commands: HashMap::new(),
+            slots: HashMap::new(),
+            trees: Trees::new(instance),
+            grace,
+        }
+    }
+
+    fn try_execute(
+        &mut self,
+        plan: &UnitPlan,
+        attempt: u32,
+        passed: &[(BorrowedFd<'_>, &str)],
+    ) -> Result<(), (StartError, bool)> {
+        let id = plan.id();
+        let program = find(plan, &plan.execution).map_err(|error| (error, false))?;
+        let no_pipe = |error: std::io::Error| (refused(StartStep::Pipe, &program, &error), true);
+        let (stdout_reader, stdout) = pipe_pair(self.children.len()).map_err(no_pipe)?;
+        let (stderr_reader, stderr) = pipe_pair(self.children.len()).map_err(no_pipe)?;
+        let stdio = Stdio {
+            stdout: stdout.as_fd(),
+            stderr: stderr.as_fd(),
+            passed,
+        };
+        let slot = self.slot(&id);
+        let executed_ticks = now_ticks();
+        let pid = self
+            .spawn(plan, &plan.execution, &program, stdio, slot)
+            .map_err(|error| {
+                let is_temporary = error.is_temporary();
+                (spawn_error(&error, plan, &program), is_temporary)
+            })?;
+        tracing::debug!(pid, program = %program.display(), words = ?plan.execution.argv, "executed");
+        if let Some(slot) = slot {
+            self.leases.note_started(slot);
+            let row = Row {
+                pid,
+                stop_signal: plan.stop_signal,
+                grace: self.grace.unwrap_or(plan.grace),
+                unit: UnitKey::of(self.trees.instance(), &id),
+            };
+            self.table.set(slot, row);
+        }
+        self.trees.executed(&id, pid, executed_ticks);
+        self.children.insert(pid, Child::Main(id.clone()));
+        self.pump
+            .register(stdout_reader, id.clone(), LogStream::Stdout, attempt);
+        self.pump
+            .register(stderr_reader, id, LogStream::Stderr, attempt);
+        Ok(())
+    }
+
+    /// Starts a program; a script without a first line is given to the shell, as execvp(3) does it.
+    fn spawn(
+        &mut self,
+        plan: &UnitPlan,
+        execution: &Execution,
+        program: &Path,
+        stdio: Stdio<'_>,
+        slot: Option<Slot>,
+    ) -> Result<i32, SpawnError> {
+        let environment = plan.environment.entries();
+        let mut target = Target {
+            program,
+            argv: &execution.argv,
+            environment: &environment,
+            directory: &plan.directory,
+        };
+        let mut spawn = |target: &Target<'_>| {
+            let lease = slot.and_then(|slot| self.leases.line(slot));
+            self.spawner.spawn(target, stdio, lease)
+        };
+        match spawn(&target) {
+            Err(error) if error.errno == Errno::ENOEXEC => {
+                let words = ["/bin/sh".to_owned(), program.to_string_lossy().into_owned()];
+                let words = words
+                    .into_iter()
+                    .chain(execution.argv.iter().skip(1).cloned());
+                let argv: Vec<String> = words.collect();
+                let shell = PathBuf::from("/bin/sh");
+                target.program = &shell;
+                target.argv = &argv;
+                spawn(&target)
+            }
+            spawned => spawned,
+        }
+    }
+
+    /// A unit's place in the table and among the leases. Without one (there is room for 65,536) it runs
+    /// all the same: its mark names it.
+    fn slot(&mut self, unit: &UnitId) -> Option<Slot> {
+        if let Some(&slot) = self.slots.get(unit) {
+            return Some(slot);
+        }
+        match self.leases.take(unit.clone()) {
+            Ok(slot) => {
+                self.slots.insert(unit.clone(), slot);
+                Some(slot)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a unit has no lease");
+                None
+            }
+        }
+    }
+
+    /// Notes that nothing of a unit's attempt is left.
+    fn clear_lease(&self, unit: &UnitId) {
+        if let Some(&slot) = self.slots.get(unit) {
+            self.table.clear(slot);
+            self.leases.clear(slot);
+        }
+    }
+
+    fn find_strays(&mut self, ended: Option<&UnitId>) {
+        let children = &self.children;
+        self.trees
+            .find_strays(ended, |pid| children.contains_key(&pid));
+    }
+}
+
+impl Runner for Processes {
+    fn execute(
+        &mut self,
+        plan: &UnitPlan,
+        attempt: u32,
+        passed: &[(BorrowedFd<'_>, &str)],
+    ) -> Start {
+        match self.try_execute(plan, attempt, passed) {
+            Ok(()) => Start::Executed,
+            Err((error, is_temporary)) => {
+                // A child that failed to execute has noted its pid, which is free again.
+                self.clear_lease(&plan.id());
+                Start::Failed {
+                    error,
+                    is_temporary,
+                }
+            }
+        }
+    }
+
+    fn note_signals(&mut self) {
+        self.spawner.note_signals();
+    }
+
+    fn cancel(&mut self, _unit: &UnitId) {}
+
+    fn signal(&mut self, unit: &UnitId, signal: i32) {
+        self.trees.signal(unit, signal);
+    }
+
+    fn ask_rest(&mut self, unit: &UnitId, whom: Rest) -> usize {
+        self.trees.ask(unit, whom == Rest::OutsideGroup)
+    }
+
+    fn kill(&mut self, units: &[UnitId]) {
+        self.find_strays(None);
+        for unit in units {
+            self.trees.kill(unit);
+        }
+    }
+
+    fn is_empty(&mut self, unit: &UnitId) -> bool {
+        let is_empty = self.trees.is_empty(unit);
+        if is_empty {
+            self.clear_lease(unit);
+        }
+        is_empty
+    }
+
+    fn freeze(&self, is_frozen: bool) {
+        let signal = if is_frozen {
+            libc::SIGSTOP
+        } else {
+            libc::SIGCONT
+        };
+        for group in self.trees.groups() {
+            signal_group(group, signal);
+        }
+    }
+
+    fn main_process(&self, unit: &UnitId) -> Option<i32> {
+        self.trees.get(unit)?.main
+    }
+
+    fn processes(&mut self, unit: &UnitId) -> Vec<i32> {
+        // Who left its tree by a double fork is known to be of it by its mark.
+        self.find_strays(None);
+        self.trees.processes(unit)
+    }
+
+    /// A daemon that has wiped its environment and leads a session of its own is of the unit on whose
+    /// port it listens.
+    fn is_of_no_other(&self, pid: i32, unit: &UnitId) -> bool {
+        let own = i32::try_from(std::process::id()).unwrap_or(0);
+        ancestors(pid)
+            .find_map(|pid| match self.children.get(&pid) {
+                Some(Child::Main(other)) => Some(other == unit),
+                Some(Child::Command(_)) => Some(false),
+                None => (pid == own).then_some(true),
+            })
+            .unwrap_or(false)
+    }
+
+    fn begin_command(
+        &mut self,
+        command: CommandId,
+        plan: &UnitPlan,
+        execution: &Execution,
+    ) -> Result<Receiver, StartError> {
+        let program = find(plan, execution)?;
+        let no_pipe = |error: std::io::Error| refused(StartStep::Pipe, &program, &error);
+        let (reader, writer) = pipe_pair(usize::MAX).map_err(no_pipe)?;
+        let reader = Receiver::from_owned_fd(reader).map_err(no_pipe)?;
+        let stdio = Stdio {
+            stdout: writer.as_fd(),
+            stderr: writer.as_fd(),
+            passed: &[],
+        };
+        let pid = self
+            .spawn(plan, execution, &program, stdio, None)
+            .map_err(|error| spawn_error(&error, plan, &program))?;
+        self.children.insert(pid, Child::Command(command.clone()));
+        self.commands.insert(command, pid);
+        Ok(reader)
+    }
+
+    fn kill_command(&mut self, command: &CommandId) {
+        // Its pid stays among the children until it is reaped: it is no stray.
+        if let Some(pid) = self.commands.remove(command) {
+            signal_group(pid, libc::SIGKILL);
+        }
+    }
+
+    fn take_news(&mut self) -> Vec<Happened> {
+        let mut news = Vec::new();
+        let mut first_ended = None;
+        let mut are_orphans_possible = false;
+        for reaped in reap_all() {
+            match self.children.remove(&reaped.pid) {
+                Some(Child::Main(unit)) => {
+                    self.trees.main_ended(&unit);
+                    first_ended.get_or_insert_with(|| unit.clone());
+                    news.push(Happened::MainEnded {
+                        unit,
+                        pid: reaped.pid,
+                        exit: reaped.exit,
+                    });
+                }
+                Some(Child::Command(command)) => {
+                    // Whatever it left in its group is of no use to anybody.
+                    signal_group(reaped.pid, libc::SIGKILL);
+                    if self.commands.remove(&command).is_some() {
+                        news.push(Happened::CommandEnded {
+                            command,
+                            exit: reaped.exit,
+                        });
+                    }
+                }
+                None => {
+                    are_orphans_possible = true;
+                    if let Some(unit) = self.trees.stray_ended(reaped.pid) {
+                        first_ended.get_or_insert_with(|| unit.clone());
+                        news.push(Happened::TreeChanged { unit });
+                    }
+                }
+            }
+        }
+        // One look for all of them: whom they left behind has been ours since they died.
+        if first_ended.is_some() || are_orphans_possible {
+            self.find_strays(first_ended.as_ref());
+        }
+        news
+    }
+
+    fn drained(&self, unit: &UnitId, attempt: u32) -> Pin<Box<dyn Future<Output = ()>>> {
+        let drained = self.pump.drain(unit.clone(), attempt);
+        Box::pin(async move {
+            drained.await;
+        })
+    }
+
+    fn finish(&mut self) -> Pin<Box<dyn Future<Output = bool> + '_>> {
+        Box::pin(async {
+            let is_anything_left = end_everything_below().await;
+            if !is_anything_left {
+                self.leases.remove();
+            }
+            is_anything_left
+        })
+    }
+}
+
+/// Ends whatever is left below this process. What that is had no mark and no parent of ours.
+async fn end_everything_below() -> bool {
+    let begun = Instant::now();
+    reap_all().for_each(drop);
+    if has_children() {
+        // A command that was killed with its unit, mostly; it needs a moment to be gone.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        reap_all().for_each(drop);
+    }
+    let mut signal = libc::SIGTERM;
+    while has_children() && begun.elapsed() < LAST_LIMIT {
+        for process in ProcessTree::read().with_descendants(own_children()) {
+            signal_process(process.pid, signal);
+            signal_process(process.pid, libc::SIGCONT);
+        }
+        // The ends of these are nobody's news, so they are waited for here.
+        let pause = if signal == libc::SIGTERM { 100 } else { 20 };
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        reap_all().for_each(drop);
+        signal = libc::SIGKILL;
+    }
+    has_children()
+}
+
+/// Finds the program of an execution in the unit's own `PATH`.
+fn find(plan: &UnitPlan, execution: &Execution) -> Result<PathBuf, StartError> {
+    if !plan.directory.is_dir() {
+        return Err(StartError::NoDirectory {
+            path: plan.directory.to_string_lossy().into_owned(),
+        });
+    }
+    let name = execution.argv.first().map_or("", String::as_str);
+    find_program(name, plan.environment.get("PATH"), &plan.directory).map_err(|error| match error {
+        FindError::NotFound { name, .. } => StartError::NotFound { name },
+        FindError::NotExecutable { path } => StartError::NotExecutable {
+            path: path.to_string_lossy().into_owned(),
+        },
+    })
+}
+
+fn refused(step: StartStep, path: &Path, error: &std::io::Error) -> StartError {
+    StartError::Refused {
+        step,
+        path: path.to_string_lossy().into_owned(),
+        error: error.to_string(),
+    }
+}
+
+fn spawn_error(error: &SpawnError, plan: &UnitPlan, program: &Path) -> StartError {
+    let (step, path) = match error.step {
+        SpawnStep::Clone => (StartStep::Process, program),
+        SpawnStep::Prepare => (StartStep::Prepare, program),
+        SpawnStep::Directory => (StartStep::Directory, plan.directory.as_path()),
+        SpawnStep::Exec if error.errno == Errno::ENOENT => {
+            return StartError::NoInterpreter {
+                path: program.to_string_lossy().into_owned(),
+            };
+        }
+        SpawnStep::Exec => (StartStep::Execute, program),
+    };
+    StartError::Refused {
+        step,
+        path: path.to_string_lossy().into_owned(),
+        error: error.errno.desc().to_lowercase(),
+    }
+}

@@ -1,0 +1,180 @@
+//! The processes of each unit: its main process, its session, and what has left both.
+//!
+//! The supervisor is a child subreaper, so whoever leaves the tree of its service becomes a child of
+//! ours. Whose it is is told by the mark in its environment, else by its session, else it is of the
+//! unit whose end made it an orphan.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::run::process::{
+    ProcessId, descendants, group_of, own_children, session_of, signal_group, signal_process,
+    unit_mark,
+};
+use crate::support::name::UnitId;
+
+/// What is known of one unit's processes.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    /// The main process, until it was reaped.
+    pub(super) main: Option<i32>,
+    /// The session and group that the last main process led.
+    pub(super) session: Option<i32>,
+    /// When the last attempt was about to be executed, in clock ticks since boot.
+    executed_ticks: u64,
+    /// Processes that left the tree and now hang below the supervisor.
+    strays: Vec<i32>,
+    /// Whether the group of the present attempt was sent the stop signal.
+    is_group_asked: bool,
+    /// Who else was asked to end; nobody is asked twice.
+    asked: HashSet<i32>,
+}
+
+/// All units' processes.
+#[derive(Debug)]
+pub(super) struct Trees {
+    instance: String,
+    units: HashMap<UnitId, Tree>,
+    /// Whose session it is, by its leader.
+    sessions: HashMap<i32, UnitId>,
+    /// Whose stray it is.
+    strays: HashMap<i32, UnitId>,
+}
+
+impl Trees {
+    pub(super) fn new(instance: String) -> Self {
+        Self {
+            instance,
+            units: HashMap::new(),
+            sessions: HashMap::new(),
+            strays: HashMap::new(),
+        }
+    }
+
+    /// The id of the instance, by which its processes are marked.
+    pub(super) fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    pub(super) fn get(&self, unit: &UnitId) -> Option<&Tree> {
+        self.units.get(unit)
+    }
+
+    /// A unit was executed: `pid` leads its new session.
+    pub(super) fn executed(&mut self, unit: &UnitId, pid: i32, executed_ticks: u64) {
+        let tree = self.units.entry(unit.clone()).or_default();
+        if let Some(old) = tree.session.replace(pid) {
+            self.sessions.remove(&old);
+        }
+        self.sessions.insert(pid, unit.clone());
+        tree.main = Some(pid);
+        tree.executed_ticks = executed_ticks;
+        tree.is_group_asked = false;
+        tree.asked.clear();
+    }
+
+    /// The main process of a unit was reaped.
+    pub(super) fn main_ended(&mut self, unit: &UnitId) {
+        if let Some(tree) = self.units.get_mut(unit) {
+            tree.main = None;
+        }
+    }
+
+    /// A process that is nobody's main process was reaped: whose it was, if that is known.
+    pub(super) fn stray_ended(&mut self, pid: i32) -> Option<UnitId> {
+        let unit = self.strays.remove(&pid)?;
+        if let Some(tree) = self.units.get_mut(&unit) {
+            tree.strays.retain(|&stray| stray != pid);
+        }
+        Some(unit)
+    }
+
+    /// Finds the processes that hang below us without being known to anybody, and whose they are.
+    /// `is_known` says who is a main process or a command. One that has neither mark nor session (some
+    /// servers write their title over their environment) is taken to be of `ended`, unless it is
+    /// older than that: then it is of another unit, whose end will find it.
+    pub(super) fn find_strays(&mut self, ended: Option<&UnitId>, is_known: impl Fn(i32) -> bool) {
+        let unknown: Vec<i32> = own_children()
+            .into_iter()
+            .filter(|pid| !is_known(*pid) && !self.strays.contains_key(pid))
+            .collect();
+        for pid in unknown {
+            let marked =
+                unit_mark(pid, &self.instance).filter(|unit| self.units.contains_key(unit));
+            let by_session = || self.sessions.get(&session_of(pid)?).cloned();
+            let by_end = || {
+                let since = self.units.get(ended?)?.executed_ticks;
+                let is_younger = ProcessId::of(pid).is_none_or(|it| it.start_time + 1 >= since);
+                ended.filter(|_| is_younger).cloned()
+            };
+            let Some(unit) = marked.or_else(by_session).or_else(by_end) else {
+                continue;
+            };
+            if let Some(tree) = self.units.get_mut(&unit) {
+                tree.strays.push(pid);
+                self.strays.insert(pid, unit);
+            }
+        }
+    }
+
+    /// Everything of a unit: its main process and its strays, with all that descends from them.
+    pub(super) fn processes(&self, unit: &UnitId) -> Vec<i32> {
+        let Some(tree) = self.units.get(unit) else {
+            return Vec::new();
+        };
+        let roots = tree.main.iter().chain(&tree.strays);
+        roots.flat_map(|&root| descendants(root)).collect()
+    }
+
+    pub(super) fn is_empty(&self, unit: &UnitId) -> bool {
+        self.units
+            .get(unit)
+            .is_none_or(|tree| tree.main.is_none() && tree.strays.is_empty())
+    }
+
+    /// Sends a signal to the main process's group, and continues it.
+    pub(super) fn signal(&mut self, unit: &UnitId, signal: i32) {
+        // One that was reaped while its last output is written has no group to be named by: what it
+        // left is asked one by one as soon as that is done.
+        let Some(tree) = self.units.get_mut(unit) else {
+            return;
+        };
+        let Some(main) = tree.main else { return };
+        tree.is_group_asked = true;
+        signal_group(main, signal);
+        signal_group(main, nix::libc::SIGCONT);
+    }
+
+    /// Asks what is left of a unit to end. Returns how many processes there are.
+    pub(super) fn ask(&mut self, unit: &UnitId, is_group_spared: bool) -> usize {
+        let mut rest = self.processes(unit);
+        let Some(tree) = self.units.get_mut(unit) else {
+            return 0;
+        };
+        let spared = tree
+            .session
+            .filter(|_| is_group_spared && tree.is_group_asked);
+        rest.retain(|&pid| spared.is_none() || group_of(pid) != spared);
+        for &pid in &rest {
+            if tree.asked.insert(pid) {
+                signal_process(pid, nix::libc::SIGTERM);
+                signal_process(pid, nix::libc::SIGCONT);
+            }
+        }
+        rest.len()
+    }
+
+    /// Kills everything of a unit.
+    pub(super) fn kill(&self, unit: &UnitId) {
+        if let Some(main) = self.units.get(unit).and_then(|tree| tree.main) {
+            signal_group(main, nix::libc::SIGKILL);
+        }
+        for pid in self.processes(unit) {
+            signal_process(pid, nix::libc::SIGKILL);
+        }
+    }
+
+    /// The groups of everything that runs.
+    pub(super) fn groups(&self) -> impl Iterator<Item = i32> {
+        self.units.values().filter_map(|tree| tree.main)
+    }
+}

@@ -1,0 +1,201 @@
+//! What is to be done about one unit now: the one place that compares what is wanted with what is.
+//!
+//! Pure. The table is in `docs/design/desired-state.md`. It is asked for units that something
+//! happened to and for their neighbours, until nothing is to be done any more. Every step moves a unit towards
+//! what is wanted of it, so that this ends.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::desired::Seen;
+use crate::run::snapshot::{Phase, Wanted};
+use crate::spec::model::Condition;
+
+/// A wait for `service_healthy` ends this long after the dependency was executed.
+pub(crate) const HEALTHY_LIMIT: Duration = Duration::from_secs(5 * 60);
+
+/// It ends this long after the dependency was seen on a wrong port, or its port was taken.
+pub(crate) const WRONG_PORT_LIMIT: Duration = Duration::from_secs(10);
+
+/// What is to be done about a unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step<K> {
+    /// Nothing; but look again at this time, if there is one.
+    Nothing { until: Option<Instant> },
+    /// It begins anew, for the desired generation.
+    Begin,
+    /// Its dependencies have met their conditions, but for optional ones that cannot any more.
+    Execute { without: Vec<K> },
+    /// This dependency cannot meet its condition any more.
+    Fail { because: K },
+    /// It is told to stop.
+    Stop { grace: Option<Duration> },
+    /// It is killed.
+    Kill,
+}
+
+impl<K> Step<K> {
+    const NOTHING: Self = Self::Nothing { until: None };
+}
+
+/// One edge to a dependency, as it stands now.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dependency<K> {
+    pub(crate) id: K,
+    pub(crate) condition: Condition,
+    pub(crate) is_required: bool,
+    pub(crate) seen: Seen,
+}
+
+/// How a dependency stands to a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    /// It has met it.
+    Met,
+    /// It may meet it yet, until this time if there is a limit.
+    Unmet { until: Option<Instant> },
+    /// It cannot meet it any more.
+    Hopeless,
+}
+
+/// Whether a dependency meets a condition at `now`.
+pub(crate) fn judge(condition: Condition, seen: &Seen, now: Instant) -> Judgement {
+    let observed = &seen.observed;
+    // Nobody has asked for it: whoever wants its dependents without it has them without it.
+    if seen.desired.wanted == Wanted::Nothing {
+        return Judgement::Met;
+    }
+    // What there is of it says nothing of the generation that is to come.
+    if seen.is_old() && !observed.is_unkillable {
+        return Judgement::Unmet { until: None };
+    }
+    let is_met = match condition {
+        Condition::Started => observed.is_executed,
+        Condition::Healthy => observed.phase == Phase::Healthy,
+        Condition::CompletedSuccessfully => observed.has_completed,
+    };
+    let is_gone = match observed.phase {
+        Phase::Failed | Phase::Stopped => true,
+        // One that completed is not going to be healthy. Unhealthy ends a wait, as in Compose; a later
+        // recovery is for a later start.
+        Phase::Completed | Phase::Unhealthy => condition == Condition::Healthy,
+        Phase::Pending
+        | Phase::Waiting
+        | Phase::Starting
+        | Phase::Running
+        | Phase::Healthy
+        | Phase::Stopping
+        | Phase::Backoff => false,
+    };
+    let until = match condition {
+        Condition::Healthy => observed.healthy_until,
+        Condition::Started | Condition::CompletedSuccessfully => None,
+    };
+    if is_met {
+        Judgement::Met
+    } else if is_gone || until.is_some_and(|until| until <= now) {
+        Judgement::Hopeless
+    } else {
+        Judgement::Unmet { until }
+    }
+}
+
+/// What is to be done about a unit, by what is wanted and observed of it, of what it depends on and
+/// of what depends on it.
+pub(crate) fn reconcile<K>(
+    unit: &Seen,
+    dependencies: impl IntoIterator<Item = Dependency<K>>,
+    dependents: impl IntoIterator<Item = Seen>,
+    now: Instant,
+) -> Step<K> {
+    let (desired, observed) = (&unit.desired, &unit.observed);
+    let is_held_up = || dependents.into_iter().any(|dependent| dependent.holds_up());
+    let is_told = observed.told >= desired.generation;
+    match (desired.wanted, observed.phase) {
+        (Wanted::Nothing, _) => Step::NOTHING,
+        (Wanted::Killed | Wanted::Stopped, phase) if phase.is_at_rest() || is_told => Step::NOTHING,
+        (Wanted::Killed, _) => Step::Kill,
+        (
+            Wanted::Stopped | Wanted::Running,
+            Phase::Starting | Phase::Running | Phase::Healthy | Phase::Unhealthy,
+        ) if desired.wanted == Wanted::Stopped || unit.is_old() => {
+            if is_held_up() {
+                Step::NOTHING
+            } else {
+                Step::Stop {
+                    grace: desired.grace,
+                }
+            }
+        }
+        (Wanted::Stopped, _) => Step::Stop {
+            grace: desired.grace,
+        },
+        (Wanted::Running, Phase::Stopping) if unit.is_old() && !is_told => Step::Stop {
+            grace: desired.grace,
+        },
+        (
+            Wanted::Running,
+            Phase::Pending
+            | Phase::Waiting
+            | Phase::Backoff
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Stopped,
+        ) if unit.is_old() => {
+            if observed.is_unkillable {
+                Step::NOTHING
+            } else {
+                Step::Begin
+            }
+        }
+        (Wanted::Running, Phase::Waiting) if desired.ignores_dependencies => Step::Execute {
+            without: Vec::new(),
+        },
+        (Wanted::Running, Phase::Waiting) => go_up(dependencies, now),
+        (
+            Wanted::Running,
+            Phase::Pending
+            | Phase::Starting
+            | Phase::Running
+            | Phase::Healthy
+            | Phase::Unhealthy
+            | Phase::Stopping
+            | Phase::Backoff
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Stopped,
+        ) => Step::NOTHING,
+    }
+}
+
+/// What is to be done about a unit that waits.
+fn go_up<K>(dependencies: impl IntoIterator<Item = Dependency<K>>, now: Instant) -> Step<K> {
+    let mut without = Vec::new();
+    let mut is_unmet = false;
+    let mut next = None;
+    for dependency in dependencies {
+        match judge(dependency.condition, &dependency.seen, now) {
+            Judgement::Met => {}
+            Judgement::Hopeless if dependency.is_required => {
+                return Step::Fail {
+                    because: dependency.id,
+                };
+            }
+            // An optional dependency that failed is as good as none.
+            Judgement::Hopeless => without.push(dependency.id),
+            Judgement::Unmet { until } => {
+                is_unmet = true;
+                next = [next, until].into_iter().flatten().min();
+            }
+        }
+    }
+    if is_unmet {
+        Step::Nothing { until: next }
+    } else {
+        Step::Execute { without }
+    }
+}
+
+#[cfg(test)]
+mod tests;

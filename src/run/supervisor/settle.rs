@@ -1,0 +1,143 @@
+//! Doing what is wanted: the queue of units that something happened to, and the steps that bring each
+//! nearer to what is wanted of it.
+
+use tokio::time::Instant;
+
+use super::Supervisor;
+use crate::run::reason::{News, WaitingFor};
+use crate::run::snapshot::NoticeLevel;
+use crate::run::state::{Dependency, Judgement, Occurrence, Seen, Step, judge, reconcile};
+use crate::run::unit::Unit;
+use crate::spec::model::Condition;
+use crate::support::name::UnitId;
+
+impl Supervisor {
+    /// Something happened to a unit: it and its neighbours are to be looked at.
+    pub(super) fn touch(&mut self, id: &UnitId) {
+        self.enqueue(id);
+        let dependencies = self.units[id].plan.depends_on.iter();
+        let dependencies: Vec<UnitId> = dependencies.map(|edge| edge.unit.clone()).collect();
+        let dependents = self.dependents.get(id).cloned().unwrap_or_default();
+        for neighbour in dependencies.iter().chain(&dependents) {
+            self.enqueue(neighbour);
+        }
+    }
+
+    fn enqueue(&mut self, id: &UnitId) {
+        self.mark(id);
+        if let Some(unit) = self.units.get_mut(id)
+            && !std::mem::replace(&mut unit.is_queued, true)
+        {
+            self.queue.push_back(id.clone());
+        }
+    }
+
+    /// What is told of a unit, and its deadline, may have changed.
+    pub(super) fn mark(&mut self, id: &UnitId) {
+        if let Some(unit) = self.units.get_mut(id)
+            && !std::mem::replace(&mut unit.is_dirty, true)
+        {
+            self.dirty.push(id.clone());
+        }
+    }
+
+    /// Carries out what has become possible, and tells what has changed.
+    pub(super) fn settle(&mut self) {
+        let now = Instant::now();
+        // Every step moves a unit towards what is wanted of it, so this ends.
+        while let Some(id) = self.queue.pop_front() {
+            let Some(unit) = self.units.get_mut(&id) else {
+                continue;
+            };
+            unit.is_queued = false;
+            let step = self.next_step(&id, now);
+            self.take_step(&id, step);
+        }
+        let doomed = std::mem::take(&mut self.doomed);
+        if !doomed.is_empty() {
+            self.runner.kill(&doomed);
+        }
+        self.tell();
+    }
+
+    fn next_step(&self, id: &UnitId, now: Instant) -> Step<UnitId> {
+        let unit = &self.units[id];
+        let dependencies = unit.plan.depends_on.iter().filter_map(|edge| {
+            Some(Dependency {
+                id: edge.unit.clone(),
+                condition: edge.condition,
+                is_required: edge.is_required,
+                seen: self.units.get(&edge.unit)?.seen(),
+            })
+        });
+        reconcile(&unit.seen(), dependencies, self.dependents_of(id), now)
+    }
+
+    fn dependents_of(&self, id: &UnitId) -> impl Iterator<Item = Seen> {
+        let dependents = self.dependents.get(id).into_iter().flatten();
+        dependents
+            .filter_map(|id| self.units.get(id))
+            .map(Unit::seen)
+    }
+
+    fn take_step(&mut self, id: &UnitId, step: Step<UnitId>) {
+        let unit = &mut self.units[id];
+        let generation = unit.desired.generation;
+        match step {
+            Step::Nothing { until } => unit.look_again = until,
+            Step::Begin => {
+                unit.begun = generation;
+                unit.first_executed = None;
+                self.happen(id, Occurrence::Begin);
+            }
+            Step::Execute { without } => {
+                for missing in without {
+                    let because = self.units[&missing].blocker();
+                    self.notice(
+                        Some(id),
+                        NoticeLevel::Warning,
+                        News::WithoutDependency { because },
+                    );
+                }
+                self.happen(id, Occurrence::Execute);
+            }
+            Step::Fail { because } => {
+                let blocker = self.units[&because].blocker();
+                self.happen(id, Occurrence::Blocked(blocker));
+            }
+            Step::Stop { grace } => {
+                unit.told = generation;
+                self.happen(id, Occurrence::Stop { grace });
+            }
+            Step::Kill => {
+                unit.told = generation;
+                self.happen(id, Occurrence::Kill);
+            }
+        }
+    }
+
+    /// The conditions that a unit's dependencies have not met.
+    pub(super) fn unmet(&self, id: &UnitId) -> Vec<WaitingFor> {
+        let now = Instant::now();
+        let dependencies = self.units[id].plan.depends_on.iter();
+        dependencies
+            .filter_map(|edge| {
+                let other = self.units.get(&edge.unit)?;
+                let judgement = judge(edge.condition, &other.seen(), now);
+                matches!(judgement, Judgement::Unmet { .. }).then(|| WaitingFor {
+                    unit: other.unit_ref(),
+                    condition: edge.condition,
+                })
+            })
+            .collect()
+    }
+
+    /// Whether others wait for a unit to complete.
+    pub(super) fn is_one_shot(&self, id: &UnitId) -> bool {
+        let dependents = self.dependents.get(id).into_iter().flatten();
+        dependents
+            .filter_map(|dependent| self.units.get(dependent))
+            .flat_map(|dependent| &dependent.plan.depends_on)
+            .any(|edge| edge.unit == *id && edge.condition == Condition::CompletedSuccessfully)
+    }
+}

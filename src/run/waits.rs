@@ -1,0 +1,65 @@
+//! What a client waits for after a command: a predicate over observed generations. Every wait ends.
+//!
+//! `docs/design/desired-state.md` has the table.
+
+use super::reason::Reason;
+use super::snapshot::{Cause, Phase, ServiceSnapshot, Wanted};
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// No process, and none to come.
+    Stopped,
+    /// Executed for the generation that the command has set, or a later one.
+    Executed,
+}
+
+/// How a unit stands to what is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is on its way.
+    Pending,
+    /// It is there.
+    Reached,
+    /// It will not get there.
+    Failed,
+    /// Another command has asked for something else since.
+    Superseded(Cause),
+}
+
+/// How a unit stands to `goal`, for a command that has set `generation`.
+pub fn verdict(goal: Goal, generation: u64, now: &ServiceSnapshot) -> Verdict {
+    let desired = now.desired;
+    // The answer to the command may be here before what the command has changed.
+    if desired.generation < generation {
+        return Verdict::Pending;
+    }
+    let superseded = Verdict::Superseded(desired.cause);
+    let is_unkillable = matches!(now.reason, Some(Reason::Unkillable { .. }));
+    let is_failed = now.phase == Phase::Failed;
+    match goal {
+        Goal::Stopped => match desired.wanted {
+            Wanted::Running => superseded,
+            Wanted::Nothing | Wanted::Stopped | Wanted::Killed => {
+                if is_failed && is_unkillable {
+                    Verdict::Failed
+                } else if now.phase.is_at_rest() {
+                    Verdict::Reached
+                } else {
+                    Verdict::Pending
+                }
+            }
+        },
+        Goal::Executed => {
+            let has_begun = now.generation >= generation;
+            if has_begun && now.is_executed {
+                return Verdict::Reached;
+            }
+            match desired.wanted {
+                Wanted::Nothing | Wanted::Stopped | Wanted::Killed => superseded,
+                Wanted::Running if is_failed && (has_begun || is_unkillable) => Verdict::Failed,
+                Wanted::Running => Verdict::Pending,
+            }
+        }
+    }
+}
