@@ -158,7 +158,13 @@ impl From<EntryError> for Stop {
 
 impl From<DotenvError> for Stop {
     fn from(error: DotenvError) -> Self {
-        Self::failed(&error, Some(error.hint()))
+        let code = match error {
+            DotenvError::OtherStack { .. } => ExitCode::Usage,
+            DotenvError::Entry(_) | DotenvError::NotAFile { .. } | DotenvError::Io(_) => {
+                ExitCode::Failed
+            }
+        };
+        Self::new(code, text::chain(&error), Some(error.hint()))
     }
 }
 

@@ -95,6 +95,14 @@ pub enum DotenvError {
         /// Which path.
         path: PathBuf,
     },
+    /// A link into the file of another stack, whose values this one would replace.
+    #[error("`{}` is a link to `{}`, where the stack of that directory has its values", .path.display(), .target.display())]
+    OtherStack {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        target: PathBuf,
+    },
     /// The file cannot be read, replaced or removed; the source names it.
     #[error("the generated .env file cannot be written")]
     Io(#[from] io::Error),
@@ -106,6 +114,7 @@ impl DotenvError {
         match self {
             Self::Entry(error) => error.code(),
             Self::NotAFile { .. } => "stack::dotenv::not_a_file",
+            Self::OtherStack { .. } => "stack::dotenv::other_stack",
             Self::Io(_) => "stack::dotenv::io",
         }
     }
@@ -115,6 +124,9 @@ impl DotenvError {
         match self {
             Self::Entry(error) => error.hint(),
             Self::NotAFile { .. } => "choose another place with `dotenv.path`",
+            Self::OtherStack { .. } => {
+                "choose a file of its own, such as `dotenv.path: .env.local`"
+            }
             Self::Io(_) => {
                 "make the directory writable, choose another place with `dotenv.path`, or turn the \
                  file off with `dotenv: false`"
@@ -130,6 +142,17 @@ impl DotenvError {
 /// on `fsync`.
 pub fn write(path: &Path, entries: &[(String, String)]) -> Result<Written, DotenvError> {
     let existing = read_existing(path)?;
+    if let Some(target) = others_file(path) {
+        // Nothing of ours is in there, so there is nothing to be removed either.
+        if entries.is_empty() {
+            return Ok(Written {
+                changed: false,
+                warnings: Vec::new(),
+            });
+        }
+        let path = path.to_owned();
+        return Err(DotenvError::OtherStack { path, target });
+    }
     let bytes = existing.as_deref().unwrap_or_default();
     let rendered = fence::render(bytes, entries)?;
     let warnings = warnings(&rendered, entries);
@@ -143,6 +166,18 @@ pub fn write(path: &Path, entries: &[(String, String)]) -> Result<Written, Doten
         true
     };
     Ok(Written { changed, warnings })
+}
+
+/// Where a link leads if that is another directory with a stack of its own: tools for worktrees link
+/// each worktree's `.env` to that of the main one.
+fn others_file(path: &Path) -> Option<PathBuf> {
+    let own = fs::canonicalize(path.parent()?).ok()?;
+    let target = fs::canonicalize(path).ok()?;
+    let directory = target.parent()?;
+    let has_stack = ["stack.yaml", "stack.yml", ".stack"]
+        .iter()
+        .any(|name| directory.join(name).exists());
+    (directory != own && has_stack).then_some(target)
 }
 
 /// The bytes of the file; `None` if there is none, also behind a dangling link.

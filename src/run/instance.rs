@@ -4,16 +4,18 @@
 //! stack is found from these two; nothing depends on the caller's environment.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use nix::libc;
 use serde::{Deserialize, Serialize};
 
+use super::lease::LeaseFile;
 use super::presence;
 use super::process::{ProcessId, boot_id, is_suspended, signal_process};
 use crate::plan::instance_id;
-use crate::support::fs::{create_private_dir, open_private};
+use crate::support::fs::{create_private_dir, name_file, open_private, write_atomically_unsynced};
 use crate::support::name::ProjectName;
 
 /// One running copy, or where one would run.
@@ -55,8 +57,9 @@ pub struct Holder {
 #[derive(Debug)]
 pub struct InstanceLock {
     file: File,
+    path: PathBuf,
     /// Says so to those who look at the directory, should the file be removed.
-    _presence: Option<File>,
+    presence: Option<File>,
 }
 
 /// The outcome of trying to lock.
@@ -112,9 +115,10 @@ impl Instance {
         let local = self.project_dir.join(".stack");
         if self.dir.starts_with(&local) {
             create_private_dir(&local)?;
+            let ignore = local.join(".gitignore");
             // One that is there stays as it is, a link too.
-            if let Ok(mut ignore) = File::create_new(local.join(".gitignore")) {
-                ignore.write_all(b"*\n")?;
+            if ignore.symlink_metadata().is_err() {
+                write_atomically_unsynced(&ignore, b"*\n", 0o644)?;
             }
         }
         create_private_dir(&self.dir)?;
@@ -145,6 +149,12 @@ impl Instance {
         self.dir.join("lock")
     }
 
+    /// Begins the lease file, so that what keeps it from being written is known before anything is
+    /// started.
+    pub fn begin_leases(&self) -> io::Result<()> {
+        LeaseFile::create(&self.lease_path()).map(drop)
+    }
+
     /// The leases of what was started.
     pub fn lease_path(&self) -> PathBuf {
         self.dir.join("leases")
@@ -168,15 +178,19 @@ impl Instance {
         let file = open_private(&path, options.read(true).write(true).create(true))?;
         match file.try_lock() {
             Ok(()) => {
-                // What the last holder wrote must not be taken for a word of this one.
-                file.set_len(0)?;
+                let mut lock = InstanceLock {
+                    file,
+                    path,
+                    presence: None,
+                };
+                // What the last holder wrote must not be taken for a word of this one. The room is
+                // taken now: a disk that is full later must not keep anybody from being found.
+                lock.write(&[])?;
                 if let Some(holder) = self.hidden_holder() {
                     return Ok(LockAttempt::Hidden(holder));
                 }
-                Ok(LockAttempt::Acquired(InstanceLock {
-                    file,
-                    _presence: presence::announce(&self.project_dir),
-                }))
+                lock.presence = presence::announce(&self.project_dir);
+                Ok(LockAttempt::Acquired(lock))
             }
             Err(TryLockError::WouldBlock) => Ok(LockAttempt::Busy(read_holder(&path))),
             Err(TryLockError::Error(error)) => Err(error),
@@ -212,13 +226,23 @@ fn read_holder(path: &Path) -> Option<Holder> {
 impl InstanceLock {
     /// Writes who holds the lock, over what was there.
     pub fn describe(&mut self, holder: &Holder) -> io::Result<()> {
-        let mut text = serde_json::to_vec_pretty(holder)?;
+        self.write(&serde_json::to_vec_pretty(holder)?)
+    }
+
+    /// Writes a text in place, with blanks behind it.
+    fn write(&mut self, text: &[u8]) -> io::Result<()> {
+        let mut text = text.to_vec();
+        text.resize(text.len().max(HOLDER_ROOM - 1), b' ');
         text.push(b'\n');
-        self.file.set_len(0)?;
-        self.file.seek(SeekFrom::Start(0))?;
-        self.file.write_all(&text)
+        self.file
+            .write_all_at(&text, 0)
+            .and_then(|()| self.file.set_len(text.len() as u64))
+            .map_err(|error| name_file(&error, &self.path))
     }
 }
+
+/// How long the text of a holder is at least: more than it needs.
+const HOLDER_ROOM: usize = 2048;
 
 impl Holder {
     fn guardian(&self) -> Option<ProcessId> {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 
 use super::process::{LeaseLine, ProcessId, Slot, boot_id, clock_ticks, now_ticks, pid_namespace};
-use crate::support::fs::open_private;
+use crate::support::fs::{name_file, open_private};
 use crate::support::name::{ServiceName, UnitId};
 
 /// The length of a line, its end included: a pid, two clock readings, a name of 63 bytes and a
@@ -56,17 +56,20 @@ pub(crate) struct Lease {
 }
 
 impl LeaseFile {
-    /// Starts a new file, with no process in it.
+    /// Starts a new file, with no process in it. One that is there is written over in place, so
+    /// that what was begun on a full disk can be begun again.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         let file = open_private(path, OpenOptions::new().write(true).create(true))?;
-        file.set_len(0)?;
-        file.write_all_at(&padded(&heading()), 0)?;
+        let text = [padded(&heading()).as_slice(), &padded("-").repeat(CHUNK)].concat();
+        file.write_all_at(&text, 0)
+            .and_then(|()| file.set_len(text.len() as u64))
+            .map_err(|error| name_file(&error, path))?;
         Ok(Self {
             path: path.to_path_buf(),
             file,
             units: Vec::new(),
             free: Vec::new(),
-            lines: 0,
+            lines: CHUNK,
             line: [b' '; LINE],
         })
     }

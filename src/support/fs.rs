@@ -94,7 +94,8 @@ fn resolve_links(path: &Path) -> io::Result<PathBuf> {
     )))
 }
 
-fn name_file(error: &io::Error, path: &Path) -> io::Error {
+/// The error of a write, with the name of the file.
+pub fn name_file(error: &io::Error, path: &Path) -> io::Error {
     // The name of a temporary file, which is in the text of its error, would only lead astray.
     let text = error.to_string();
     let reason = text

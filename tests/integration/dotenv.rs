@@ -73,6 +73,21 @@ fn a_symbolic_link_is_followed() {
 }
 
 #[test]
+fn a_link_into_another_stacks_directory_is_a_mistake() {
+    let stack = TestStack::new(TWO);
+    stack.up_detached();
+    let before = stack.read(".env");
+    let tree = TestStack::in_world(stack.world(), "tree", TWO);
+    symlink(stack.path(".env"), tree.path(".env")).expect("the directory is writable");
+    let output = tree.run(&["up", "-d"]).expect(2);
+    let target = stack.path(".env").display().to_string();
+    assert!(output.stderr.contains(&target), "{output}");
+    assert!(output.stderr.contains(".env.local"), "{output}");
+    assert_eq!(stack.read(".env"), before);
+    stack.down();
+}
+
+#[test]
 fn nothing_is_written_when_nothing_changed() {
     use std::os::unix::fs::MetadataExt;
     let stack = TestStack::new(TWO);

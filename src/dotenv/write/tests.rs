@@ -68,6 +68,30 @@ fn a_link_is_followed_and_never_removed() {
 }
 
 #[test]
+fn a_link_into_another_stack_is_not_followed() {
+    let directory = tempfile::tempdir().unwrap();
+    let of = |name: &str| directory.path().join(name);
+    for (name, sign) in [("main", "stack.yaml"), ("old", ".stack")] {
+        fs::create_dir_all(of(name).join(sign)).unwrap();
+        fs::create_dir_all(of("tree")).unwrap();
+        write(&of(name).join(".env"), &entries()).unwrap();
+        let path = of("tree").join(name);
+        symlink(of(name).join(".env"), &path).unwrap();
+        let before = fs::read(&path).unwrap();
+        let error = write(&path, &entries()).unwrap_err();
+        assert_eq!(error.code(), "stack::dotenv::other_stack");
+        assert!(!write(&path, &[]).unwrap().changed);
+        assert_eq!(fs::read(&path).unwrap(), before);
+    }
+    // A place that several share without a stack of its own is followed.
+    fs::create_dir_all(of("shared")).unwrap();
+    let path = of("tree").join(".env");
+    symlink(of("shared").join("env"), &path).unwrap();
+    fs::write(of("shared").join("env"), "A=1\n").unwrap();
+    assert!(write(&path, &entries()).unwrap().changed);
+}
+
+#[test]
 fn what_is_no_file_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(".env");

@@ -66,3 +66,16 @@ fn what_runs_under_another_name_is_named() {
         stack.run(&["-p", name, "down"]).ok();
     }
 }
+
+#[test]
+fn the_reason_why_a_file_cannot_be_written_reaches_whoever_called() {
+    // In blocks of 512 bytes; whoever ignores the signal gets an error, as from a full disk.
+    for (limit, file) in [("0", ".gitignore"), ("1", "lock"), ("4", "leases")] {
+        let stack = TestStack::new(ONE);
+        let script = "trap '' XFSZ; ulimit -f $0; exec \"$@\"";
+        let output = stack.run_command(stack.wrapped(&["sh", "-c", script, limit], &["up", "-d"]));
+        let output = output.expect(1);
+        let reason = format!("{file}`: File too large");
+        assert!(output.stderr.contains(&reason), "{output}");
+    }
+}

@@ -64,6 +64,7 @@ pub(super) fn prepare(
         messages.push(format!("warning: {elsewhere}"));
     }
     reap_leftovers(&instance, &mut messages)?;
+    instance.begin_leases()?;
     let (mut plan, holds, is_noted) = plan(invocation, &ready.draft, args, &mut messages)?;
     if plan.units.is_empty() {
         messages.push("nothing is to be run: no service has a replica".to_owned());
@@ -189,8 +190,7 @@ fn write_dotenv(plan: &Plan, messages: &mut Vec<String>) -> Result<(), Stop> {
     let Some(file) = &plan.dotenv else {
         return Ok(());
     };
-    let written = dotenv::write(&file.path, &file.entries)
-        .map_err(|error| Stop::new(ExitCode::Failed, text::chain(&error), Some(error.hint())))?;
+    let written = dotenv::write(&file.path, &file.entries)?;
     let shown = name_of(&file.path);
     messages.extend(
         written
