@@ -55,6 +55,29 @@ const PRINTERS: &[&str] = &[
     "run/guardian/",
 ];
 
+/// What only `cli` may know of a terminal.
+const TERMINAL_WORDS: [&str; 5] = [
+    "is_terminal",
+    "terminal_size",
+    "indicatif::",
+    "console::",
+    "crossterm::",
+];
+
+/// Where the supervisor and what it is made of stand: data goes in and comes out, never a sentence.
+const WORDLESS: [&str; 7] = [
+    "run/state/",
+    "run/supervisor/",
+    "run/runner/",
+    "run/probe/",
+    "run/unit",
+    "run/snapshot.rs",
+    "run/waits.rs",
+];
+
+/// Names under which a unit could be a bare number.
+const UNIT_NAMES: [&str; 5] = ["unit", "index", "dependent", "dependency", "other"];
+
 /// How long a file should be at most; longer ones are listed, not refused.
 const COMFORTABLE_LINES: usize = 400;
 
@@ -190,6 +213,7 @@ fn violations(sources: &[Source]) -> Vec<String> {
                 found.push(format!("{path} names `{word}`: {why}"));
             }
         }
+        found.extend(told_by_the_wrong_room(path, code));
         let Some(room) = room_of(path) else { continue };
         if !rooms.contains(room) {
             found.push(format!("{path} is in no room of the house"));
@@ -201,6 +225,34 @@ fn violations(sources: &[Source]) -> Vec<String> {
                 found.push(format!("{path}: `{room}` may not import `{named}`"));
             }
         }
+    }
+    found
+}
+
+/// Sentences and terminals where only data belongs, and units that are bare numbers.
+fn told_by_the_wrong_room(path: &str, code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let is_test =
+        path.contains("/tests/") || path.ends_with("tests.rs") || path.ends_with("testing.rs");
+    if is_test {
+        return found;
+    }
+    if !path.starts_with("cli/") {
+        let words = TERMINAL_WORDS.iter().filter(|word| code.contains(**word));
+        found.extend(words.map(|word| format!("{path} knows a terminal: `{word}`")));
+    }
+    if path.starts_with("run/") || path == "plan/model.rs" {
+        let names = UNIT_NAMES.iter().map(|name| format!("{name}: usize"));
+        let bare = names.filter(|name| code.contains(name.as_str()));
+        found.extend(bare.map(|name| format!("{path} takes a number for a unit: `{name}`")));
+    }
+    if WORDLESS.iter().any(|place| path.starts_with(place)) {
+        let texts = code.match_indices("format!(\"").map(|(at, lead)| {
+            let text = &code[at + lead.len()..];
+            &text[..text.find('"').unwrap_or(text.len())]
+        });
+        let sentences = texts.filter(|text| text.trim().contains(' '));
+        found.extend(sentences.map(|text| format!("{path} makes a sentence: `{text}`")));
     }
     found
 }
@@ -248,6 +300,15 @@ fn the_check_itself_can_fail() {
         1
     );
     assert_eq!(count("utils/mod.rs", ""), 1);
+    // A terminal, a sentence and a bare number where they do not belong.
+    assert_eq!(count("run/launch.rs", "io::stdin().is_terminal()"), 1);
+    assert_eq!(count("run/unit.rs", "format!(\"port {port} is taken\")"), 1);
+    assert_eq!(count("run/supervisor/mod.rs", "fn f(unit: usize) {}"), 1);
+    assert_eq!(count("run/unit.rs", "format!(\"localhost:{port}\")"), 0);
+    assert_eq!(
+        count("cli/words/news.rs", "format!(\"port {port} is taken\")"),
+        0
+    );
     // With the arrows, over several of them, and in words that are no imports.
     assert_eq!(
         count(

@@ -1,15 +1,15 @@
 //! What runs a unit: the supervisor's one way to the world outside.
 //!
 //! [`Processes`] runs units as processes of this machine. The tests have a runner of their own
-//! ([`fake`]), under which nothing takes time but the clock that they move. A further kind of unit is
+//! ([`testing`]), under which nothing takes time but the clock that they move. A further kind of unit is
 //! a further implementation.
 //!
 //! A runner does what it is told and says what happened. It decides nothing: when a unit starts, how
 //! long it may take to stop and what its end means is the business of `run::state`.
 
-#[cfg(test)]
-pub(crate) mod fake;
 mod processes;
+#[cfg(test)]
+pub(crate) mod testing;
 mod trees;
 
 use std::os::fd::BorrowedFd;

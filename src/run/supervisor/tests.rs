@@ -18,7 +18,7 @@ use crate::plan::model::{
 };
 use crate::run::control::{Command, CommandReply};
 use crate::run::runner::Start;
-use crate::run::runner::fake::{Fake, World};
+use crate::run::runner::testing::{Fake, World};
 use crate::run::snapshot::{Phase, ServiceSnapshot, Wanted};
 use crate::run::unit_ports::UnitPorts;
 use crate::run::waits::{Goal, Verdict, verdict};
