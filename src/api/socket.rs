@@ -1,7 +1,7 @@
 //! Makes the control socket: 0600 in a 0700 directory of ours, before anyone can connect.
 //!
 //! The path comes from [`super::socket_path`]. Only the holder of the instance's lock may call
-//! [`listen`]: it removes a socket that an earlier supervisor left behind.
+//! [`bind_listener`]: it removes a socket that an earlier supervisor left behind.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,6 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, fchmod};
 use nix::unistd::geteuid;
 use socket2::{Domain, SockAddr, Socket, Type};
-use tokio::net::UnixListener;
 
 /// How many connections wait in the kernel before they are accepted.
 const BACKLOG: i32 = 256;
@@ -58,26 +57,6 @@ pub enum SocketError {
         #[source]
         source: io::Error,
     },
-}
-
-impl SocketError {
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Directory { .. } => "stack::socket::directory",
-            Self::NotPrivate { .. } => "stack::socket::not_private",
-            Self::InTheWay { .. } => "stack::socket::in_the_way",
-            Self::Socket { .. } => "stack::socket::failed",
-        }
-    }
-}
-
-/// Makes the socket at `path` and listens on it, for use within a tokio runtime.
-pub fn listen(path: &Path) -> Result<UnixListener, SocketError> {
-    UnixListener::from_std(bind_listener(path)?).map_err(|source| SocketError::Socket {
-        path: path.to_path_buf(),
-        source,
-    })
 }
 
 /// Makes the socket at `path` and listens on it; a stale one is replaced.
@@ -152,29 +131,15 @@ fn remove_stale(path: &Path) -> Result<(), SocketError> {
 }
 
 fn bind(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
-    let private = Mode::S_IRUSR | Mode::S_IWUSR;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // Linux gives the name the mode of the unnamed socket, less the umask. Unlike a umask of our
-    // own this cannot leak into files that another thread creates meanwhile. macOS refuses it.
-    let _ = fchmod(&socket, private);
+    // The name gets the mode of the unnamed socket, less the umask. Unlike a umask of our own this
+    // cannot leak into files that another thread creates meanwhile.
+    fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
     socket.bind(&SockAddr::unix(path)?)?;
-    // Elsewhere, and under an odd umask, the name gets its mode here: before `listen` nobody can
-    // connect.
-    if mode_of(path)? != 0o600 {
-        fs::set_permissions(path, PermissionsExt::from_mode(0o600))?;
-    }
-    let mode = mode_of(path)?;
-    if mode != 0o600 {
-        return Err(io::Error::other(format!(
-            "its mode is {mode:04o} where 0600 was set"
-        )));
-    }
+    // For an odd umask; before `listen` nobody can connect.
+    fs::set_permissions(path, PermissionsExt::from_mode(0o600))?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     let owned: std::os::fd::OwnedFd = socket.into();
     Ok(owned.into())
-}
-
-fn mode_of(path: &Path) -> io::Result<u32> {
-    Ok(fs::symlink_metadata(path)?.mode() & 0o7777)
 }

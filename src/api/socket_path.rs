@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::hash::fnv1a;
 
-/// The longest path of a control socket, in bytes: `sun_path` holds 108 on Linux, 104 on macOS,
+/// The longest path of a control socket, in bytes: `sun_path` holds 108,
 /// the final NUL included; the rest is kept for temporary names beside it.
 pub const MAX_SOCKET_PATH: usize = 100;
 

@@ -50,20 +50,6 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// The stable code; for a refusal the one that the supervisor gave.
-    pub fn code(&self) -> &str {
-        match self {
-            Self::NotRunning => "stack::client::not_running",
-            Self::NotAnswering { .. } => "stack::client::not_answering",
-            Self::Closed => "stack::client::closed",
-            Self::Refused(body) => &body.code,
-            Self::Version { .. } => "stack::client::version",
-            Self::ForeignServer { .. } => "stack::client::foreign_server",
-            Self::Protocol(_) => "stack::client::protocol",
-            Self::Io(_) => "stack::client::io",
-        }
-    }
-
     /// What to do about it.
     pub fn hint(&self) -> Option<&str> {
         match self {

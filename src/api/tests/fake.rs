@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -216,7 +216,8 @@ impl Fake {
                 }
             }
         });
-        let listener = socket::listen(&directory.path().join("control.sock")).unwrap();
+        let listener = socket::bind_listener(&directory.path().join("control.sock")).unwrap();
+        let listener = UnixListener::from_std(listener).unwrap();
         let server = tokio::spawn(server::serve(listener, controller, async {
             let _ = shutdown_rx.await;
         }));

@@ -3,18 +3,18 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use crate::api::socket::{SocketError, listen, remove};
+use crate::api::socket::{SocketError, bind_listener, remove};
 
 fn mode(path: &Path) -> u32 {
     fs_err::symlink_metadata(path).unwrap().mode() & 0o7777
 }
 
-#[tokio::test]
-async fn the_socket_is_private_in_a_private_directory() {
+#[test]
+fn the_socket_is_private_in_a_private_directory() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("shop");
     let path = state.join("control.sock");
-    let listener = listen(&path).unwrap();
+    let listener = bind_listener(&path).unwrap();
     assert_eq!(mode(&state), 0o700);
     assert_eq!(mode(&path), 0o600);
     drop(listener);
@@ -23,23 +23,23 @@ async fn the_socket_is_private_in_a_private_directory() {
     assert!(!path.exists());
 }
 
-#[tokio::test]
-async fn a_readable_directory_of_ours_is_closed() {
+#[test]
+fn a_readable_directory_of_ours_is_closed() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("shop");
     fs_err::create_dir(&state).unwrap();
     fs_err::set_permissions(&state, PermissionsExt::from_mode(0o755)).unwrap();
-    let _listener = listen(&state.join("control.sock")).unwrap();
+    let _listener = bind_listener(&state.join("control.sock")).unwrap();
     assert_eq!(mode(&state), 0o700);
 }
 
-#[tokio::test]
-async fn a_directory_that_others_may_write_is_refused() {
+#[test]
+fn a_directory_that_others_may_write_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("shop");
     fs_err::create_dir(&state).unwrap();
     fs_err::set_permissions(&state, PermissionsExt::from_mode(0o770)).unwrap();
-    let error = listen(&state.join("control.sock")).unwrap_err();
+    let error = bind_listener(&state.join("control.sock")).unwrap_err();
     assert!(
         matches!(error, SocketError::NotPrivate { mode: 0o770, .. }),
         "{error:?}"
@@ -47,8 +47,8 @@ async fn a_directory_that_others_may_write_is_refused() {
     assert_eq!(fs_err::read_dir(&state).unwrap().count(), 0);
 }
 
-#[tokio::test]
-async fn a_directory_of_somebody_else_is_refused() {
+#[test]
+fn a_directory_of_somebody_else_is_refused() {
     if !nix::unistd::geteuid().is_root() {
         println!("skipped: needs root");
         return;
@@ -58,7 +58,7 @@ async fn a_directory_of_somebody_else_is_refused() {
     fs_err::create_dir(&state).unwrap();
     fs_err::set_permissions(&state, PermissionsExt::from_mode(0o700)).unwrap();
     std::os::unix::fs::chown(&state, Some(65_534), None).unwrap();
-    let error = listen(&state.join("control.sock")).unwrap_err();
+    let error = bind_listener(&state.join("control.sock")).unwrap_err();
     assert!(
         matches!(error, SocketError::NotPrivate { owner: 65_534, .. }),
         "{error:?}"
@@ -66,8 +66,8 @@ async fn a_directory_of_somebody_else_is_refused() {
     assert_eq!(fs_err::read_dir(&state).unwrap().count(), 0);
 }
 
-#[tokio::test]
-async fn a_link_in_place_of_the_directory_is_refused() {
+#[test]
+fn a_link_in_place_of_the_directory_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let elsewhere = directory.path().join("elsewhere");
     fs_err::create_dir(&elsewhere).unwrap();
@@ -75,34 +75,34 @@ async fn a_link_in_place_of_the_directory_is_refused() {
     let link = directory.path().join("stack-0");
     for target in [elsewhere.as_path(), Path::new("/nowhere/at/all")] {
         symlink(target, &link).unwrap();
-        let error = listen(&link.join("control.sock")).unwrap_err();
+        let error = bind_listener(&link.join("control.sock")).unwrap_err();
         assert!(matches!(error, SocketError::Directory { .. }), "{error:?}");
         fs_err::remove_file(&link).unwrap();
     }
     assert_eq!(fs_err::read_dir(&elsewhere).unwrap().count(), 0);
 }
 
-#[tokio::test]
-async fn a_stale_socket_is_replaced_and_a_file_is_not() {
+#[test]
+fn a_stale_socket_is_replaced_and_a_file_is_not() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("shop");
     let path = state.join("control.sock");
-    drop(listen(&path).unwrap());
-    let listener = listen(&path).unwrap();
+    drop(bind_listener(&path).unwrap());
+    let listener = bind_listener(&path).unwrap();
     assert_eq!(mode(&path), 0o600);
     drop(listener);
     remove(&path).unwrap();
     fs_err::write(&path, "precious").unwrap();
-    let error = listen(&path).unwrap_err();
+    let error = bind_listener(&path).unwrap_err();
     assert!(matches!(error, SocketError::InTheWay { .. }), "{error:?}");
     assert_eq!(fs_err::read_to_string(&path).unwrap(), "precious");
 }
 
-#[tokio::test]
-async fn no_child_inherits_the_socket() {
+#[test]
+fn no_child_inherits_the_socket() {
     use std::os::fd::AsFd;
     let directory = tempfile::tempdir().unwrap();
-    let listener = listen(&directory.path().join("shop").join("control.sock")).unwrap();
+    let listener = bind_listener(&directory.path().join("shop").join("control.sock")).unwrap();
     let flags = nix::fcntl::fcntl(listener.as_fd(), nix::fcntl::FcntlArg::F_GETFD).unwrap();
     assert_eq!(flags & 1, 1, "FD_CLOEXEC");
 }

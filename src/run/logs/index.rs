@@ -4,9 +4,10 @@
 //! what a crash leaves is a log that is longer than its index says or half a record; [`recover`]
 //! mends both. `writer` appends, `reader` reads.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
+use std::time::UNIX_EPOCH;
 
 use crate::run::snapshot::LogStream;
 
@@ -17,11 +18,11 @@ pub(super) const RECORD_LENGTH: usize = 48;
 const WINDOW: u64 = 64;
 
 /// Marks a record and the version of its layout; what is no record (a hole, say) lacks it.
-const MAGIC: u16 = 0x5301;
+const MAGIC: u64 = 0x5301;
 
-const PARTIAL: u8 = 1;
-const CONTINUES: u8 = 2;
-const RECOVERED: u8 = 4;
+const PARTIAL: u64 = 1;
+const CONTINUES: u64 = 2;
+const RECOVERED: u64 = 4;
 
 /// One block of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,24 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// A whole log of which nothing else is known.
+    pub(super) fn found(log: &Metadata) -> Self {
+        let modified = log.modified().unwrap_or(UNIX_EPOCH);
+        let time = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self {
+            time: u64::try_from(time.as_nanos()).unwrap_or(u64::MAX),
+            offset: 0,
+            length: log.len(),
+            run: 0,
+            dropped: 0,
+            attempt: 0,
+            stream: LogStream::Stdout,
+            is_partial: false,
+            continues: false,
+            is_recovered: true,
+        }
+    }
+
     /// Where the next block begins.
     pub(super) fn end(&self) -> u64 {
         self.offset.saturating_add(self.length)
@@ -56,60 +75,54 @@ impl Record {
 
     /// The record as it stands in the file; every number is little-endian.
     pub(super) fn encode(&self) -> [u8; RECORD_LENGTH] {
-        let mut bytes = [0; RECORD_LENGTH];
-        for (place, number) in bytes.chunks_exact_mut(8).zip([
+        let stream = match self.stream {
+            LogStream::Stdout => 0,
+            LogStream::Stderr => 1,
+        };
+        let flags = u64::from(self.is_partial) * PARTIAL
+            + u64::from(self.continues) * CONTINUES
+            + u64::from(self.is_recovered) * RECOVERED;
+        let last = u64::from(self.attempt) | stream << 32 | flags << 40 | MAGIC << 48;
+        let numbers = [
             self.time,
             self.offset,
             self.length,
             self.run,
             self.dropped,
-        ]) {
+            last,
+        ];
+        let mut bytes = [0; RECORD_LENGTH];
+        for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
             place.copy_from_slice(&number.to_le_bytes());
         }
-        bytes[40..44].copy_from_slice(&self.attempt.to_le_bytes());
-        bytes[44] = match self.stream {
-            LogStream::Stdout => 0,
-            LogStream::Stderr => 1,
-        };
-        bytes[45] = [
-            (self.is_partial, PARTIAL),
-            (self.continues, CONTINUES),
-            (self.is_recovered, RECOVERED),
-        ]
-        .into_iter()
-        .filter(|(is_set, _)| *is_set)
-        .fold(0, |flags, (_, flag)| flags | flag);
-        bytes[46..48].copy_from_slice(&MAGIC.to_le_bytes());
         bytes
     }
 
     /// Reads a record; `None` for bytes that are none.
     pub(super) fn decode(bytes: &[u8; RECORD_LENGTH]) -> Option<Self> {
-        let long = |at: usize| {
-            let mut number = [0; 8];
-            number.copy_from_slice(&bytes[at..at + 8]);
-            u64::from_le_bytes(number)
-        };
-        if u16::from_le_bytes([bytes[46], bytes[47]]) != MAGIC {
+        let mut numbers = [0; RECORD_LENGTH / 8];
+        for (number, place) in numbers.iter_mut().zip(bytes.chunks_exact(8)) {
+            *number = u64::from_le_bytes(place.try_into().ok()?);
+        }
+        let [time, offset, length, run, dropped, last] = numbers;
+        if last >> 48 != MAGIC {
             return None;
         }
-        let stream = match bytes[44] {
-            0 => LogStream::Stdout,
-            1 => LogStream::Stderr,
-            _ => return None,
-        };
-        let flags = bytes[45];
         Some(Self {
-            time: long(0),
-            offset: long(8),
-            length: long(16),
-            run: long(24),
-            dropped: long(32),
-            attempt: u32::from_le_bytes([bytes[40], bytes[41], bytes[42], bytes[43]]),
-            stream,
-            is_partial: flags & PARTIAL != 0,
-            continues: flags & CONTINUES != 0,
-            is_recovered: flags & RECOVERED != 0,
+            time,
+            offset,
+            length,
+            run,
+            dropped,
+            attempt: u32::try_from(last & u64::from(u32::MAX)).ok()?,
+            stream: match last >> 32 & 0xff {
+                0 => LogStream::Stdout,
+                1 => LogStream::Stderr,
+                _ => return None,
+            },
+            is_partial: last >> 40 & PARTIAL != 0,
+            continues: last >> 40 & CONTINUES != 0,
+            is_recovered: last >> 40 & RECOVERED != 0,
         })
     }
 }
@@ -223,22 +236,14 @@ pub(super) fn recover(log: &File, index: &mut File) -> io::Result<u64> {
     };
     let end = last.map_or(0, |record| record.end());
     if end < log_length {
-        let modified = u64::try_from(metadata.mtime())
-            .unwrap_or(0)
-            .saturating_mul(1_000_000_000)
-            .saturating_add(u64::try_from(metadata.mtime_nsec()).unwrap_or(0));
-        let gap = Record {
-            time: last.map_or(modified, |record| record.time.max(modified)),
-            offset: end,
-            length: log_length - end,
-            run: last.map_or(0, |record| record.run),
-            dropped: 0,
-            attempt: last.map_or(0, |record| record.attempt),
-            stream: LogStream::Stdout,
-            is_partial: false,
-            continues: false,
-            is_recovered: true,
-        };
+        let mut gap = Record::found(&metadata);
+        gap.offset = end;
+        gap.length = log_length - end;
+        if let Some(last) = last {
+            gap.time = gap.time.max(last.time);
+            gap.run = last.run;
+            gap.attempt = last.attempt;
+        }
         index.write_all(&gap.encode())?;
     }
     Ok(log_length)

@@ -9,13 +9,8 @@ use super::reader::{Followed, Scope, Track};
 use crate::run::snapshot::LogStream;
 use crate::support::name::UnitId;
 
-/// The last `count` lines of the attempt of `unit` that printed last, without their ends, as
-/// text. None where there is nothing or it cannot be read: a report is made from what there is.
-pub fn last_lines(dir: &Path, unit: &UnitId, count: usize) -> Vec<String> {
-    read(dir, unit, Scope::LastAttempt, count).unwrap_or_default()
-}
-
-/// Like [`last_lines`], of one attempt of one run. None if it printed nothing.
+/// The last `count` lines of one attempt of one run of `unit`, without their ends, as text. None
+/// where there is nothing or it cannot be read: a report is made from what there is.
 pub fn last_lines_of_attempt(
     dir: &Path,
     unit: &UnitId,

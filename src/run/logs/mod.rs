@@ -3,7 +3,7 @@
 //! The way of a byte: a service's pipe ([`pipe_pair`]) → the one [`Pump`] task, which reads every
 //! pipe of the stack, cuts at line ends, appends to the unit's log and index, and moves the
 //! unit's position in the [`LogFeed`]. The way back out of the files is [`LogReader`], which viewers
-//! keep going with what the feed says, and [`last_lines`].
+//! keep going with what the feed says, and [`last_lines_of_attempt`].
 //!
 //! `docs/design/logs.md` has the file format and the rules.
 
@@ -28,7 +28,7 @@ pub use block::{LogBlock, Position};
 pub(crate) use feed::Announcer;
 pub use feed::{LogFeed, LogNews, Viewer};
 pub use handle::{Drained, PumpHandle};
-pub use lines::{last_lines, last_lines_of_attempt};
+pub use lines::last_lines_of_attempt;
 pub use pipe::pipe_pair;
 pub use pump::Pump;
 pub use reader::{Followed, LogReader, Start, logged_units};

@@ -22,17 +22,23 @@ fn the_last_lines_are_those_of_one_attempt() {
     append(&mut files, 2, false, b"one\r\ntwo\nthr");
     append(&mut files, 2, true, b"ee\nhalf \xff");
     assert_eq!(
-        last_lines(dir, &unit("api"), 10),
+        last_lines_of_attempt(dir, &unit("api"), 9, 2, 10),
         ["one", "two", "three", "half \u{fffd}"]
     );
-    assert_eq!(last_lines(dir, &unit("api"), 2), ["three", "half \u{fffd}"]);
+    assert_eq!(
+        last_lines_of_attempt(dir, &unit("api"), 9, 2, 2),
+        ["three", "half \u{fffd}"]
+    );
     assert_eq!(
         last_lines_of_attempt(dir, &unit("api"), 9, 1, 5),
         ["first attempt"]
     );
     assert_eq!(last_lines_of_attempt(dir, &unit("api"), 9, 3, 5), [""; 0]);
     assert_eq!(last_lines_of_attempt(dir, &unit("api"), 8, 1, 5), [""; 0]);
-    assert_eq!(last_lines(dir, &unit("silent"), 5), [""; 0]);
+    assert_eq!(
+        last_lines_of_attempt(dir, &unit("silent"), 9, 1, 5),
+        [""; 0]
+    );
 }
 
 #[test]
@@ -42,7 +48,7 @@ fn a_huge_line_is_shortened() {
     for number in 0..20 {
         append(&mut files, 1, number > 0, &vec![b'x'; 64 * 1024]);
     }
-    let lines = last_lines(directory.path(), &unit("api"), 5);
+    let lines = last_lines_of_attempt(directory.path(), &unit("api"), 1, 1, 5);
     assert_eq!(
         lines.iter().map(String::len).collect::<Vec<_>>(),
         [LINE_CAP]

@@ -26,32 +26,25 @@ pub(in super::super) enum Scope {
     Run(u64),
     /// Those of one attempt of one run.
     Attempt(u64, u32),
-    /// Those of the attempt that printed last.
-    LastAttempt,
 }
 
 impl Scope {
-    /// The scope with the last attempt named, and the first record that can be in it. Runs follow
-    /// one another, attempts may overlap.
-    pub(super) fn resolve(self, log: &mut UnitLog) -> io::Result<(Self, u64)> {
+    /// The first record that can be in it. Runs follow one another, attempts may overlap.
+    pub(super) fn start(self, log: &mut UnitLog) -> io::Result<u64> {
         match self {
-            Self::All => Ok((self, 0)),
-            Self::Run(run) => Ok((self, log.start_of_run(run)?)),
+            Self::All => Ok(0),
+            Self::Run(run) => log.start_of_run(run),
             Self::Attempt(run, _) => {
                 let near = log.count().saturating_sub(ATTEMPT_SCAN);
-                Ok((self, log.start_of_run(run)?.max(near)))
+                Ok(log.start_of_run(run)?.max(near))
             }
-            Self::LastAttempt => match log.last()? {
-                Some(last) => Self::Attempt(last.run, last.attempt).resolve(log),
-                None => Ok((Self::All, 0)),
-            },
         }
     }
 
     /// Whether a block at or after the start is in scope.
     pub(super) fn contains(self, record: &Record) -> bool {
         match self {
-            Self::All | Self::Run(_) | Self::LastAttempt => true,
+            Self::All | Self::Run(_) => true,
             Self::Attempt(run, attempt) => record.run == run && record.attempt == attempt,
         }
     }

@@ -73,7 +73,7 @@ impl Track {
             self.cut_unwritten(end, missing);
         }
         if let Some(log) = &mut self.log {
-            let (scope, start) = scope.resolve(log)?;
+            let start = scope.start(log)?;
             self.scope = scope;
             (self.heads, self.next) = match tail {
                 None => (VecDeque::new(), Place::record(start)),

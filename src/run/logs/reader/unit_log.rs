@@ -12,7 +12,6 @@ use rustix::buffer::spare_capacity;
 
 use super::super::index::{Index, Record};
 use super::super::writer::{index_path, log_path};
-use crate::run::snapshot::LogStream;
 use crate::support::name::UnitId;
 
 /// The longest piece. Blocks that the pump wrote are shorter, so each of them is one piece.
@@ -60,8 +59,10 @@ impl UnitLog {
         };
         let records = match open_if_exists(&index_path(dir, unit))? {
             Some(file) => Records::Index(Index::new(file)?),
-            None if log.metadata()?.len() == 0 => return Ok(None),
-            None => Records::Alone(whole(&log)?),
+            None => match Record::found(&log.metadata()?) {
+                Record { length: 0, .. } => return Ok(None),
+                whole => Records::Alone(whole),
+            },
         };
         Ok(Some(Self { log, records }))
     }
@@ -186,22 +187,4 @@ fn open_if_exists(path: &Path) -> io::Result<Option<File>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// The record of a log that has no index.
-fn whole(log: &File) -> io::Result<Record> {
-    let metadata = log.metadata()?;
-    let seconds = u64::try_from(metadata.mtime()).unwrap_or(0);
-    Ok(Record {
-        time: seconds.saturating_mul(1_000_000_000),
-        offset: 0,
-        length: metadata.len(),
-        run: 0,
-        dropped: 0,
-        attempt: 0,
-        stream: LogStream::Stdout,
-        is_partial: false,
-        continues: false,
-        is_recovered: true,
-    })
 }
