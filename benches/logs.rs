@@ -47,7 +47,7 @@ fn follow(dir: &Path, feed: &LogFeed) -> JoinHandle<std::io::Result<u64>> {
         let mut bytes = 0;
         loop {
             let is_open = runtime.block_on(viewer.changed());
-            for news in viewer.news(|_| true) {
+            for news in viewer.news() {
                 reader.hear(news)?;
             }
             while let Some(piece) = reader.next_piece()? {

@@ -5,7 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use stack::api::messages::{CommandRequest, Update};
+use stack::api::messages::Update;
+use stack::run::control::Command;
 use stack::run::logs::LogNews;
 
 fn survives<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(bytes: &[u8]) {
@@ -19,7 +20,7 @@ fn survives<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(bytes
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    survives::<CommandRequest>(bytes);
+    survives::<Command>(bytes);
     survives::<Update>(bytes);
     survives::<LogNews>(bytes);
 });

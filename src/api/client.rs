@@ -24,11 +24,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::{sleep, timeout};
 
-use super::messages::{
-    API_VERSION, CommandReply, CommandRequest, ErrorBody, VERSION_HEADER, VersionInfo,
-};
+use super::messages::{API_VERSION, CommandReply, ErrorBody, VERSION_HEADER, VersionInfo};
 use crate::run::control::{Command, StackSnapshot};
-use crate::support::name::ServiceName;
 
 pub use blocking::BlockingClient;
 pub use error::ClientError;
@@ -97,7 +94,7 @@ impl Client {
     ///
     /// `Down` works across versions of the protocol: any success is taken for one.
     pub async fn command(&self, command: &Command) -> Result<CommandReply, ClientError> {
-        let body = serde_json::to_vec(&CommandRequest::from(command))
+        let body = serde_json::to_vec(command)
             .map_err(|error| ClientError::Protocol(error.to_string()))?;
         let works_across_versions = matches!(command, Command::Down { .. });
         self.within(async {
@@ -130,16 +127,9 @@ impl Client {
         Ok(stream.asking(self.clone()))
     }
 
-    /// How far the output of `services`, or of all services when there are none, has come.
-    /// [`LogFollower`] makes output of it.
-    pub async fn logs(&self, services: &[ServiceName]) -> Result<LogStream, ClientError> {
-        // Names need no escaping: their alphabet has nothing that is special in a query.
-        let parameters: Vec<String> = services
-            .iter()
-            .map(|name| format!("service={name}"))
-            .collect();
-        self.stream(&format!("/v1/logs?{}", parameters.join("&")))
-            .await
+    /// How far output has come. [`LogFollower`] makes output of it.
+    pub async fn logs(&self) -> Result<LogStream, ClientError> {
+        self.stream("/v1/logs").await
     }
 
     async fn stream<T: DeserializeOwned>(&self, target: &str) -> Result<Lines<T>, ClientError> {

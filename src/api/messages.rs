@@ -1,17 +1,15 @@
 //! What goes over the control socket, as JSON.
 //!
-//! Requests are wire types of their own: an older supervisor must be able to refuse what it does
-//! not know, so unknown fields are errors there. Answers are the read model of
-//! [`crate::run::snapshot`]; a reader ignores the fields that it does not know, so that a newer
-//! supervisor may add some. `tests/fixtures/api` holds one file a message, which must parse for ever.
-
-use std::time::Duration;
+//! The body of a request is a [`Command`](crate::run::control::Command): an older supervisor must be
+//! able to refuse what it does not know, so unknown fields are errors there. Answers are the read
+//! model of [`crate::run::snapshot`]; a reader ignores the fields that it does not know, so that a
+//! newer supervisor may add some. `tests/fixtures/api` holds one file a message, which must parse for ever.
 
 use serde::{Deserialize, Serialize};
 
-use crate::run::control::{Command, StackSnapshot};
+use crate::run::control::StackSnapshot;
 use crate::run::snapshot::{Event, Notice, ServiceSnapshot};
-use crate::support::name::{NameError, ServiceName};
+use crate::support::name::ServiceName;
 
 pub use crate::run::control::CommandReply;
 
@@ -38,149 +36,6 @@ impl VersionInfo {
             stack: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
-}
-
-/// The body of `POST /v1/commands`. An empty or absent list of services means all of them.
-///
-/// `down` with no other field is frozen: every future version accepts it and answers 2xx, so that
-/// any `stack` can stop what any other one started.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    tag = "command",
-    rename_all = "snake_case",
-    deny_unknown_fields,
-    expecting = "an object with `command`: up, start, stop, restart, down or kill"
-)]
-pub enum CommandRequest {
-    /// See [`Command::Up`].
-    Up {
-        /// Which services.
-        #[serde(default)]
-        services: Vec<String>,
-        /// Whether dependencies are left alone.
-        #[serde(default)]
-        no_deps: bool,
-    },
-    /// See [`Command::Start`].
-    Start {
-        /// Which services.
-        #[serde(default)]
-        services: Vec<String>,
-    },
-    /// See [`Command::Stop`].
-    Stop {
-        /// Which services.
-        #[serde(default)]
-        services: Vec<String>,
-        /// Overrides every grace period, in milliseconds.
-        #[serde(default)]
-        grace_ms: Option<u64>,
-    },
-    /// See [`Command::Restart`].
-    Restart {
-        /// Which services.
-        #[serde(default)]
-        services: Vec<String>,
-        /// Overrides every grace period, in milliseconds.
-        #[serde(default)]
-        grace_ms: Option<u64>,
-    },
-    /// See [`Command::Down`].
-    Down {
-        /// Overrides every grace period, in milliseconds.
-        #[serde(default)]
-        grace_ms: Option<u64>,
-    },
-    /// See [`Command::Kill`]. Braces, so that unknown fields are refused here too.
-    Kill {},
-}
-
-impl From<&Command> for CommandRequest {
-    fn from(command: &Command) -> Self {
-        match command {
-            Command::Up { services, no_deps } => Self::Up {
-                services: texts(services),
-                no_deps: *no_deps,
-            },
-            Command::Start { services } => Self::Start {
-                services: texts(services),
-            },
-            Command::Stop { services, grace } => Self::Stop {
-                services: texts(services),
-                grace_ms: grace.map(millis),
-            },
-            Command::Restart { services, grace } => Self::Restart {
-                services: texts(services),
-                grace_ms: grace.map(millis),
-            },
-            Command::Down { grace } => Self::Down {
-                grace_ms: grace.map(millis),
-            },
-            Command::Kill => Self::Kill {},
-        }
-    }
-}
-
-/// A text in a request that can be no service's name.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no name of a service")]
-pub struct BadServiceName {
-    /// The text as given.
-    pub text: String,
-    /// What is wrong with it.
-    #[source]
-    pub source: NameError,
-}
-
-impl TryFrom<CommandRequest> for Command {
-    type Error = BadServiceName;
-
-    fn try_from(request: CommandRequest) -> Result<Self, Self::Error> {
-        Ok(match request {
-            CommandRequest::Up { services, no_deps } => Self::Up {
-                services: service_names(&services)?,
-                no_deps,
-            },
-            CommandRequest::Start { services } => Self::Start {
-                services: service_names(&services)?,
-            },
-            CommandRequest::Stop { services, grace_ms } => Self::Stop {
-                services: service_names(&services)?,
-                grace: grace_ms.map(Duration::from_millis),
-            },
-            CommandRequest::Restart { services, grace_ms } => Self::Restart {
-                services: service_names(&services)?,
-                grace: grace_ms.map(Duration::from_millis),
-            },
-            CommandRequest::Down { grace_ms } => Self::Down {
-                grace: grace_ms.map(Duration::from_millis),
-            },
-            CommandRequest::Kill {} => Self::Kill,
-        })
-    }
-}
-
-fn texts(services: &[ServiceName]) -> Vec<String> {
-    services.iter().map(ToString::to_string).collect()
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Checks every text; the first bad one is the error.
-pub(crate) fn service_names<T: AsRef<str>>(
-    texts: &[T],
-) -> Result<Vec<ServiceName>, BadServiceName> {
-    texts
-        .iter()
-        .map(|text| {
-            ServiceName::new(text.as_ref()).map_err(|source| BadServiceName {
-                text: text.as_ref().to_owned(),
-                source,
-            })
-        })
-        .collect()
 }
 
 /// One line of `GET /v1/events`.

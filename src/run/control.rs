@@ -13,44 +13,83 @@ use super::logs::LogFeed;
 use super::snapshot::{Event, ServiceSnapshot};
 use crate::support::name::{ProjectName, ServiceName, UnitId};
 
-/// Something that a user asks of a running stack. An empty list of services means all of them.
+/// Something that a user asks of a running stack, and the body of `POST /v1/commands`. An empty or
+/// absent list of services means all of them.
+///
+/// `down` with no other field is frozen: every future version accepts it and answers 2xx, so that
+/// any `stack` can stop what any other one started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "command", rename_all = "snake_case")]
+#[serde(
+    tag = "command",
+    rename_all = "snake_case",
+    deny_unknown_fields,
+    expecting = "an object with `command`: up, start, stop, restart, down or kill"
+)]
 pub enum Command {
     /// Starts what does not run (never started, stopped, failed; completed ones are left), with
     /// dependencies unless `no_deps`.
     Up {
         /// Which services.
+        #[serde(default)]
         services: Vec<ServiceName>,
         /// Whether dependencies are left alone.
+        #[serde(default)]
         no_deps: bool,
     },
     /// Starts services that do not run, completed ones too, with their dependencies.
     Start {
         /// Which services.
+        #[serde(default)]
         services: Vec<ServiceName>,
     },
     /// Stops services, dependents first; they keep their ports.
     Stop {
         /// Which services.
+        #[serde(default)]
         services: Vec<ServiceName>,
         /// Overrides every grace period.
+        #[serde(default, rename = "grace_ms", with = "milliseconds")]
         grace: Option<Duration>,
     },
     /// Stops and starts services at once, counters cleared.
     Restart {
         /// Which services.
+        #[serde(default)]
         services: Vec<ServiceName>,
         /// Overrides every grace period.
+        #[serde(default, rename = "grace_ms", with = "milliseconds")]
         grace: Option<Duration>,
     },
     /// Stops everything; the supervisor goes. Replied to before anything is stopped.
     Down {
         /// Overrides every grace period.
+        #[serde(default, rename = "grace_ms", with = "milliseconds")]
         grace: Option<Duration>,
     },
-    /// Kills everything now; the supervisor goes.
-    Kill,
+    /// Kills everything now; the supervisor goes. Braces, so that unknown fields are refused.
+    Kill {},
+}
+
+/// A duration in a message: a number of milliseconds.
+mod milliseconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde passes a field by reference")]
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let millis = duration.map(|it| u64::try_from(it.as_millis()).unwrap_or(u64::MAX));
+        millis.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(from)?.map(Duration::from_millis))
+    }
 }
 
 /// What a command did.

@@ -9,7 +9,16 @@ use serde::{Deserialize, Serialize};
 ///
 /// Cheap to clone; every room passes it by value.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct ServiceName(Arc<str>);
+
+impl TryFrom<String> for ServiceName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::new(&text).map_err(|error| format!("`{text}` is not a service name: {error}"))
+    }
+}
 
 /// The name of a port within its service: `[A-Z_a-z][A-Z_a-z0-9]*`, usually `PORT`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{ANSWER_DEADLINE, ClientError, MAX_ANSWER, check_peer, refusal};
-use crate::api::messages::{API_VERSION, CommandReply, CommandRequest, VERSION_HEADER};
+use crate::api::messages::{API_VERSION, CommandReply, VERSION_HEADER};
 use crate::run::control::{Command, StackSnapshot};
 
 /// A supervisor, by the path of its socket. Nothing is connected before a call.
@@ -41,7 +41,7 @@ impl BlockingClient {
 
     /// Carries out a command. The reply comes when it has been accepted, not when it is done.
     pub fn command(&self, command: &Command) -> Result<CommandReply, ClientError> {
-        let body = serde_json::to_vec(&CommandRequest::from(command))
+        let body = serde_json::to_vec(command)
             .map_err(|error| ClientError::Protocol(error.to_string()))?;
         self.ask("POST /v1/commands", &body)
     }

@@ -44,8 +44,8 @@ impl LogFollower {
 
     /// The same, and goes on with what the running stack prints, until it ends.
     ///
-    /// `log_dir` is that of the stack behind `client`. A service that is not part of it is an
-    /// error.
+    /// `log_dir` is that of the stack behind `client`. Of a service that is not part of it nothing
+    /// comes.
     pub async fn open(
         client: &Client,
         log_dir: PathBuf,
@@ -53,7 +53,7 @@ impl LogFollower {
         start: Start,
     ) -> Result<Self, FollowError> {
         // Subscribed before the files are read, so that nothing falls between.
-        let mut stream = client.logs(services).await?;
+        let mut stream = client.logs().await?;
         let mut news = Vec::new();
         loop {
             match stream.next().await? {

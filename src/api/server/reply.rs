@@ -6,7 +6,7 @@ use hyper::StatusCode;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 
-use crate::api::messages::{BadServiceName, ErrorBody, code};
+use crate::api::messages::{ErrorBody, code};
 use crate::run::control::CommandError;
 use crate::support::text::meant_service;
 
@@ -62,12 +62,6 @@ impl From<CommandError> for Failure {
                 .with_hint("wait for `stack down` to end, then run `stack up`"),
             CommandError::Gone => Self::new(StatusCode::SERVICE_UNAVAILABLE, code::GONE, message),
         }
-    }
-}
-
-impl From<BadServiceName> for Failure {
-    fn from(error: BadServiceName) -> Self {
-        Self::bad_request(format!("{error}: {}", error.source))
     }
 }
 

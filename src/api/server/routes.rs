@@ -3,8 +3,7 @@
 use std::future::Future;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -18,12 +17,8 @@ use tokio::time::timeout;
 use super::reply::{Failure, json};
 use super::streams::{self, take_place};
 use super::{ANSWER_DEADLINE, BODY_DEADLINE, MAX_COMMAND, Shared, Step};
-use crate::api::messages::{
-    API_VERSION, CommandRequest, VERSION_HEADER, VersionInfo, code, service_names,
-};
+use crate::api::messages::{API_VERSION, VERSION_HEADER, VersionInfo, code};
 use crate::run::control::{Command, CommandError};
-use crate::support::name::ServiceName;
-use crate::support::text;
 
 /// Every endpoint of `/v1`; all else gets an error body too.
 pub(super) fn router(shared: Shared) -> Router {
@@ -57,28 +52,22 @@ async fn stack(State(shared): State<Shared>) -> Result<Response, Failure> {
 
 async fn command(State(shared): State<Shared>, request: Request) -> Result<Response, Failure> {
     let body = read_body(request.into_body(), MAX_COMMAND).await?;
-    let request: CommandRequest = serde_json::from_slice(&body)
+    let command: Command = serde_json::from_slice(&body)
         .map_err(|error| Failure::bad_request(format!("the command cannot be read: {error}")))?;
-    let reply = answered(shared.controller.command(Command::try_from(request)?)).await?;
+    let reply = answered(shared.controller.command(command)).await?;
     Ok(json(StatusCode::OK, &reply))
 }
-
-/// The parameters of a request, as they stand there.
-type Parameters = Result<Query<Vec<(String, String)>>, QueryRejection>;
 
 async fn events(
     State(shared): State<Shared>,
     Extension(step): Extension<watch::Sender<Step>>,
-    parameters: Parameters,
+    uri: Uri,
 ) -> Result<Response, Failure> {
-    let mut places = &shared.viewers;
-    for (key, value) in read_parameters(parameters)? {
-        match (key.as_str(), value.as_str()) {
-            ("for", "command") => places = &shared.waiters,
-            _ => return Err(unknown_parameter(&key, "`for=command`")),
-        }
-    }
-    let place = take_place(places)?;
+    let place = take_place(match uri.query() {
+        None => &shared.viewers,
+        Some("for=command") => &shared.waiters,
+        Some(other) => return Err(unknown_query(other)),
+    })?;
     // Subscribed before the question, so that nothing falls between the snapshot and the events.
     let events = shared.controller.event_tx.subscribe();
     let snapshot = answered(shared.controller.snapshot()).await?;
@@ -89,44 +78,18 @@ async fn events(
 async fn logs(
     State(shared): State<Shared>,
     Extension(step): Extension<watch::Sender<Step>>,
-    parameters: Parameters,
+    uri: Uri,
 ) -> Result<Response, Failure> {
-    let mut services = Vec::new();
-    for (key, value) in read_parameters(parameters)? {
-        match key.as_str() {
-            "service" => services.push(value),
-            _ => return Err(unknown_parameter(&key, "`service`, once for each")),
-        }
+    if let Some(query) = uri.query() {
+        return Err(unknown_query(query));
     }
-    let services = service_names(&services)?;
     let place = take_place(&shared.viewers)?;
-    if !services.is_empty() {
-        let snapshot = answered(shared.controller.snapshot()).await?;
-        let known = |name: &ServiceName| snapshot.services.iter().any(|s| s.service == *name);
-        if let Some(name) = services.iter().find(|name| !known(name)) {
-            let names = snapshot.services.iter().map(|s| s.service.as_str());
-            let suggestion = text::nearest(name.as_str(), names);
-            return Err(CommandError::UnknownService {
-                name: name.to_string(),
-                suggestion: suggestion.and_then(|name| ServiceName::new(name).ok()),
-            }
-            .into());
-        }
-    }
     step.send_replace(Step::Streaming);
-    Ok(streams::logs(shared, services, place))
+    Ok(streams::logs(shared, place))
 }
 
-fn read_parameters(parameters: Parameters) -> Result<Vec<(String, String)>, Failure> {
-    match parameters {
-        Ok(Query(pairs)) => Ok(pairs),
-        Err(error) => Err(Failure::bad_request(error.body_text())),
-    }
-}
-
-fn unknown_parameter(key: &str, known: &str) -> Failure {
-    Failure::bad_request(format!("`{key}` is not a parameter here"))
-        .with_hint(format!("there is only {known}"))
+fn unknown_query(query: &str) -> Failure {
+    Failure::bad_request(format!("`?{query}` means nothing here"))
 }
 
 async fn unknown_endpoint(uri: Uri) -> Failure {

@@ -24,7 +24,6 @@ use crate::api::messages::{Update, code};
 use crate::run::control::{Controller, StackSnapshot};
 use crate::run::logs::{LogNews, Viewer};
 use crate::run::snapshot::Event;
-use crate::support::name::{ServiceName, UnitId};
 
 /// How long a viewer is told nothing after it was told something, so that many single lines are
 /// not many messages.
@@ -70,13 +69,11 @@ pub(super) fn events(
     stream(Some(first), source, EventSource::next)
 }
 
-/// The answer of `GET /v1/logs`: how far the output of `services`, or of all when there are none,
-/// has come.
-pub(super) fn logs(shared: Shared, services: Vec<ServiceName>, place: StreamPlace) -> Response {
+/// The answer of `GET /v1/logs`: how far output has come.
+pub(super) fn logs(shared: Shared, place: StreamPlace) -> Response {
     let source = LogSource {
         viewer: shared.controller.feed.viewer(),
         closing: shared.closing,
-        services,
         log_dir: Some(shared.controller.log_dir),
         is_over: false,
         _place: place,
@@ -192,7 +189,6 @@ impl EventSource {
 struct LogSource {
     viewer: Viewer,
     closing: watch::Receiver<bool>,
-    services: Vec<ServiceName>,
     /// Taken when everything that was so at the beginning is told.
     log_dir: Option<std::path::PathBuf>,
     is_over: bool,
@@ -202,7 +198,7 @@ struct LogSource {
 impl LogSource {
     async fn next(mut self) -> Option<(Bytes, Self)> {
         if let Some(log_dir) = self.log_dir.take() {
-            let mut news = self.news();
+            let mut news = self.viewer.news();
             // A directory that is no UTF-8 cannot be said in JSON; its readers know it without us.
             let log_dir = log_dir.to_string_lossy().into_owned();
             news.push(LogNews::Current { log_dir });
@@ -212,7 +208,7 @@ impl LogSource {
             () = sleep(PAUSE) => {}
             () = closed(&mut self.closing) => {}
         }
-        let mut news = self.news();
+        let mut news = self.viewer.news();
         while news.is_empty() {
             if self.is_over {
                 return None;
@@ -222,14 +218,8 @@ impl LogSource {
                 is_open = self.viewer.changed() => self.is_over = !is_open,
                 () = closed(&mut self.closing) => self.is_over = true,
             }
-            news = self.news();
+            news = self.viewer.news();
         }
         Some((lines(&news), self))
-    }
-
-    fn news(&mut self) -> Vec<LogNews> {
-        let services = &self.services;
-        let wants = |unit: &UnitId| services.is_empty() || services.contains(&unit.service);
-        self.viewer.news(wants)
     }
 }

@@ -2,19 +2,20 @@
 //! value that stands here. A new field gets a new file; the old ones stay as they are.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::fake::{name, replica, service, snapshot, target};
-use crate::api::messages::{CommandReply, CommandRequest, ErrorBody, Update, VersionInfo};
+use crate::api::messages::{CommandReply, ErrorBody, Update, VersionInfo};
 use crate::run::control::{Command, StackSnapshot};
 use crate::run::logs::{LogBlock, LogNews, Position};
 use crate::run::reason::{CheckFailure, News, Reason, UnitRef, WaitingFor};
 use crate::run::snapshot::{Exit, LogStream, Notice, NoticeLevel, Phase, PortSnapshot, PortState};
 use crate::spec::model::Condition;
-use crate::support::name::PortName;
+use crate::support::name::{PortName, ServiceName};
 use crate::support::protocol::Protocol;
 
 fn directory() -> PathBuf {
@@ -106,38 +107,38 @@ fn full_snapshot() -> StackSnapshot {
 
 #[test]
 fn every_message_still_reads_and_is_still_written_so() {
-    let services = vec!["web".to_owned(), "skin-ai.api".to_owned()];
-    let grace_ms = Some(2_500);
+    let services = vec![name("web"), name("skin-ai.api")];
+    let grace = Some(Duration::from_millis(2_500));
     for (file, request) in [
         (
             "command-up",
-            CommandRequest::Up {
+            Command::Up {
                 services: services.clone(),
                 no_deps: true,
             },
         ),
         (
             "command-start",
-            CommandRequest::Start {
+            Command::Start {
                 services: services.clone(),
             },
         ),
         (
             "command-stop",
-            CommandRequest::Stop {
+            Command::Stop {
                 services: services.clone(),
-                grace_ms,
+                grace,
             },
         ),
         (
             "command-restart",
-            CommandRequest::Restart {
+            Command::Restart {
                 services,
-                grace_ms: None,
+                grace: None,
             },
         ),
-        ("command-down", CommandRequest::Down { grace_ms }),
-        ("command-kill", CommandRequest::Kill {}),
+        ("command-down", Command::Down { grace }),
+        ("command-kill", Command::Kill {}),
     ] {
         holds(file, &request);
     }
@@ -277,10 +278,7 @@ fn a_listening_port_survives_the_wire() {
 
 #[test]
 fn the_shortest_down_is_read_for_ever() {
-    holds_only(
-        "command-down-frozen",
-        &CommandRequest::Down { grace_ms: None },
-    );
+    holds_only("command-down-frozen", &Command::Down { grace: None });
 }
 
 /// A file in a form that is read but no longer written.
@@ -298,33 +296,28 @@ fn a_reader_ignores_what_a_newer_supervisor_adds() {
     assert_eq!(read, full_snapshot());
 }
 
-fn names() -> impl Strategy<Value = Vec<String>> {
-    proptest::collection::vec("[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", 0..5)
+fn names() -> impl Strategy<Value = Vec<ServiceName>> {
+    let name = "[A-Za-z0-9][A-Za-z0-9_.-]{0,62}".prop_map(|text| name(&text));
+    proptest::collection::vec(name, 0..5)
 }
 
-fn requests() -> impl Strategy<Value = CommandRequest> {
-    let grace = || proptest::option::of(any::<u64>());
+fn commands() -> impl Strategy<Value = Command> {
+    let grace = || proptest::option::of(any::<u64>().prop_map(Duration::from_millis));
     prop_oneof![
-        (names(), any::<bool>())
-            .prop_map(|(services, no_deps)| CommandRequest::Up { services, no_deps }),
-        names().prop_map(|services| CommandRequest::Start { services }),
-        (names(), grace())
-            .prop_map(|(services, grace_ms)| CommandRequest::Stop { services, grace_ms }),
-        (names(), grace())
-            .prop_map(|(services, grace_ms)| CommandRequest::Restart { services, grace_ms }),
-        grace().prop_map(|grace_ms| CommandRequest::Down { grace_ms }),
-        Just(CommandRequest::Kill {}),
+        (names(), any::<bool>()).prop_map(|(services, no_deps)| Command::Up { services, no_deps }),
+        names().prop_map(|services| Command::Start { services }),
+        (names(), grace()).prop_map(|(services, grace)| Command::Stop { services, grace }),
+        (names(), grace()).prop_map(|(services, grace)| Command::Restart { services, grace }),
+        grace().prop_map(|grace| Command::Down { grace }),
+        Just(Command::Kill {}),
     ]
 }
 
 proptest! {
     #[test]
-    fn commands_survive_the_wire(request in requests()) {
-        let text = serde_json::to_string(&request).unwrap();
-        let read: CommandRequest = serde_json::from_str(&text).unwrap();
-        prop_assert_eq!(&read, &request);
-        let command = Command::try_from(read).unwrap();
-        prop_assert_eq!(CommandRequest::from(&command), request);
+    fn commands_survive_the_wire(command in commands()) {
+        let text = serde_json::to_string(&command).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Command>(&text).unwrap(), command);
     }
 
     #[test]

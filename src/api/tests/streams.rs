@@ -141,7 +141,7 @@ async fn nobody_sees_a_service_go_backwards() {
 async fn streams_get_what_is_queued_before_the_socket_goes() {
     let mut fake = Fake::start();
     let mut events = fake.client().events().await.unwrap();
-    let mut logs = fake.client().logs(&[]).await.unwrap();
+    let mut logs = fake.client().logs().await.unwrap();
     fake.events.send(notice("last words")).unwrap();
     assert_eq!(next_news(&mut logs).await, Some(current()));
     grow(&fake, &replica("web", 1), 10);
@@ -161,32 +161,24 @@ async fn streams_get_what_is_queued_before_the_socket_goes() {
 }
 
 #[tokio::test]
-async fn positions_are_told_to_whom_they_were_asked_for() {
+async fn a_follower_is_told_what_is_so_and_then_what_changes() {
     let fake = Fake::start();
-    grow(&fake, &replica("web", 1), 5);
-    let mut all = fake.client().logs(&[]).await.unwrap();
-    let mut one = fake.client().logs(&[name("web")]).await.unwrap();
-    for stream in [&mut all, &mut one] {
-        // What was so before comes first.
-        assert_eq!(next_news(stream).await, Some(grown(replica("web", 1), 5)));
-        assert_eq!(next_news(stream).await, Some(current()));
-    }
-    for (unit, offset) in [
-        (replica("api", 1), 7),
-        // A service that is asked for means all its replicas.
-        (replica("web", 2), 9),
-    ] {
+    let (first, second) = (replica("web", 1), replica("web", 2));
+    grow(&fake, &first, 5);
+    let mut stream = fake.client().logs().await.unwrap();
+    assert_eq!(next_news(&mut stream).await, Some(grown(first.clone(), 5)));
+    assert_eq!(next_news(&mut stream).await, Some(current()));
+    for (unit, offset) in [(second, 9), (first, 7)] {
         grow(&fake, &unit, offset);
-        assert_eq!(next_news(&mut all).await, Some(grown(unit, offset)));
+        assert_eq!(next_news(&mut stream).await, Some(grown(unit, offset)));
     }
-    assert_eq!(next_news(&mut one).await, Some(grown(replica("web", 2), 9)));
 }
 
 #[tokio::test]
 async fn a_slow_follower_gets_the_newest_position_and_no_backlog() {
     let fake = Fake::start();
     let web = replica("web", 1);
-    let mut stream = fake.client().logs(&[]).await.unwrap();
+    let mut stream = fake.client().logs().await.unwrap();
     assert_eq!(next_news(&mut stream).await, Some(current()));
     for offset in 1..=1_000_000 {
         grow(&fake, &web, offset);
@@ -212,7 +204,7 @@ async fn a_viewer_too_many_is_refused_and_a_command_is_not() {
     for _ in 0..MAX_VIEWERS {
         viewers.push(client.events().await.unwrap());
     }
-    match client.logs(&[]).await {
+    match client.logs().await {
         Err(ClientError::Refused(body)) => assert_eq!(body.code, code::TOO_MANY_STREAMS),
         other => panic!("{other:?}"),
     }
@@ -224,7 +216,7 @@ async fn a_viewer_too_many_is_refused_and_a_command_is_not() {
     // A place is free again as soon as its client has gone.
     viewers.pop();
     timeout(GENEROUS, async {
-        while client.logs(&[]).await.is_err() {
+        while client.logs().await.is_err() {
             tokio::task::yield_now().await;
         }
     })

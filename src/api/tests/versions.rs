@@ -35,9 +35,9 @@ async fn another_version_is_named_and_down_works_all_the_same() {
     );
     for error in [
         client.stack().await.unwrap_err(),
-        client.command(&Command::Kill).await.unwrap_err(),
+        client.command(&Command::Kill {}).await.unwrap_err(),
         client.events().await.unwrap_err(),
-        client.logs(&[]).await.unwrap_err(),
+        client.logs().await.unwrap_err(),
     ] {
         assert!(
             matches!(

@@ -205,14 +205,13 @@ impl Viewer {
         self.state.changed().await.is_ok()
     }
 
-    /// What has changed since the last time for the units that the viewer `wants`. Of each unit
-    /// what is unwritten comes before a position behind it.
-    pub fn news(&mut self, wants: impl Fn(&UnitId) -> bool) -> Vec<LogNews> {
+    /// What has changed since the last time. Of each unit what is unwritten comes before a position
+    /// behind it.
+    pub fn news(&mut self) -> Vec<LogNews> {
         let mut news = Vec::new();
         let state = self.state.borrow_and_update();
         let units = state.units.iter();
-        for (unit, told) in units.filter(|(unit, told)| told.version > self.version && wants(unit))
-        {
+        for (unit, told) in units.filter(|(_, told)| told.version > self.version) {
             if told.unwritten > 0 {
                 let seen = self.seen.insert(unit.clone(), told.unwritten);
                 told.unwritten_since(unit, seen.unwrap_or(0), &mut news);
@@ -268,14 +267,13 @@ mod tests {
         }
         assert!(viewer.changed().await);
         let everything = [grown("api", 1_998), grown("web", 999)];
-        assert_eq!(viewer.news(|_| true), everything);
+        assert_eq!(viewer.news(), everything);
         announcer.grown(&unit("api"), Position::at(2_000));
         announcer.grown(&unit("web"), Position::at(1_000));
         assert!(viewer.changed().await);
-        let api = |unit: &UnitId| unit.service.as_str() == "api";
-        assert_eq!(viewer.news(api), [grown("api", 2_000)]);
-        assert_eq!(viewer.news(api), []);
-        assert_eq!(announcer.feed().viewer().news(api), [grown("api", 2_000)]);
+        assert_eq!(viewer.news(), [grown("api", 2_000), grown("web", 1_000)]);
+        assert_eq!(viewer.news(), []);
+        assert_eq!(announcer.feed().viewer().news().len(), 2);
         drop(announcer);
         assert!(!viewer.changed().await);
     }
@@ -292,7 +290,7 @@ mod tests {
         announcer.grown(&unit("web"), Position::at(10));
         announcer.unwritten(Position::at(10), blocks[0].clone());
         let told = [unwritten(10, blocks[0].clone()), grown("web", 10)];
-        assert_eq!(viewer.news(|_| true), told);
+        assert_eq!(viewer.news(), told);
         announcer.unwritten(Position::at(10), blocks[1].clone());
         announcer.grown(&unit("web"), Position::at(15));
         announcer.unwritten(Position::at(15), blocks[2].clone());
@@ -301,8 +299,8 @@ mod tests {
             unwritten(15, blocks[2].clone()),
             grown("web", 15),
         ];
-        assert_eq!(viewer.news(|_| true), told);
-        let late = announcer.feed().viewer().news(|_| true);
+        assert_eq!(viewer.news(), told);
+        let late = announcer.feed().viewer().news();
         assert_eq!(late[0], unwritten(10, blocks[0].clone()));
         assert_eq!(late[1..], told);
     }
@@ -314,13 +312,13 @@ mod tests {
         announcer.unwritten(Position::at(0), block("quiet", "last words\n"));
         let piece = vec![b'x'; 64 * 1024];
         announcer.unwritten(Position::at(0), block("loud", piece.clone()));
-        early.news(|_| true);
+        early.news();
         for _ in 0..100 {
             announcer.unwritten(Position::at(0), block("loud", piece.clone()));
         }
         for (viewer, seen) in [(&mut early, 1), (&mut announcer.feed().viewer(), 0)] {
             let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
-            for news in viewer.news(|_| true) {
+            for news in viewer.news() {
                 match news {
                     LogNews::Unwritten { block, .. } => {
                         let key = if block.unit == unit("loud") {

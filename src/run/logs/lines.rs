@@ -27,7 +27,7 @@ fn read(dir: &Path, unit: &UnitId, scope: Scope, count: usize) -> io::Result<Vec
         done: VecDeque::new(),
         unfinished: [Vec::new(), Vec::new()],
     };
-    let mut track = Track::new(unit.clone());
+    let mut track = Track::new(unit.clone(), false);
     track.begin(dir, scope, Some(count))?;
     let mut ready = VecDeque::new();
     while track.next_time(false)?.is_some() {

@@ -25,7 +25,8 @@ use crate::support::name::{ServiceName, UnitId};
 /// Where a reader begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start {
-    /// With everything that this run of the stack (`STACK_RUN` as a number) has printed.
+    /// With everything that this run of the stack (`STACK_RUN` as a number) has printed. The reader
+    /// keeps a lock on the files that it reads, so that they are not removed before.
     Run(u64),
     /// With the last lines of each unit in the last run that printed anything; all of them without
     /// a number. A line counts where it ends, and is returned from its beginning.
@@ -55,6 +56,9 @@ pub enum Followed {
 #[derive(Debug)]
 pub struct LogReader {
     dir: PathBuf,
+    services: Vec<ServiceName>,
+    /// Whether files must stay until they have been read.
+    keeps: bool,
     /// Whether a supervisor tells what comes.
     is_live: bool,
     tracks: Vec<Track>,
@@ -87,15 +91,17 @@ impl LogReader {
             Start::LastRun { tail } => tail,
             Start::Now => Some(0),
         };
-        units.retain(|unit| services.is_empty() || services.contains(&unit.service));
         let mut reader = Self {
             dir,
+            services: services.to_vec(),
+            keeps: matches!(start, Start::Run(_)),
             is_live: news.is_some(),
             tracks: Vec::new(),
             numbers: HashMap::new(),
             queue: BinaryHeap::new(),
             ready: VecDeque::new(),
         };
+        units.retain(|unit| reader.wants(unit));
         for unit in &units {
             reader.number_of(unit);
         }
@@ -154,13 +160,12 @@ impl LogReader {
     /// Notes what is told. Returns whose file has grown.
     fn note(&mut self, news: LogNews) -> Option<usize> {
         match news {
-            LogNews::Current { .. } => None,
-            LogNews::Grown { unit, position } => {
+            LogNews::Grown { unit, position } if self.wants(&unit) => {
                 let number = self.number_of(&unit);
                 self.tracks[number].told_until(position);
                 Some(number)
             }
-            LogNews::Unwritten { position, block } => {
+            LogNews::Unwritten { position, block } if self.wants(&block.unit) => {
                 let number = self.number_of(&block.unit);
                 self.tracks[number].add_unwritten(position, Followed::Block(block));
                 None
@@ -169,12 +174,20 @@ impl LogReader {
                 position,
                 unit,
                 bytes,
-            } => {
+            } if self.wants(&unit) => {
                 let number = self.number_of(&unit);
                 self.tracks[number].add_unwritten(position, Followed::Lost { unit, bytes });
                 None
             }
+            LogNews::Current { .. }
+            | LogNews::Grown { .. }
+            | LogNews::Unwritten { .. }
+            | LogNews::Lost { .. } => None,
         }
+    }
+
+    fn wants(&self, unit: &UnitId) -> bool {
+        self.services.is_empty() || self.services.contains(&unit.service)
     }
 
     fn number_of(&mut self, unit: &UnitId) -> usize {
@@ -182,7 +195,7 @@ impl LogReader {
             return number;
         }
         let number = self.tracks.len();
-        self.tracks.push(Track::new(unit.clone()));
+        self.tracks.push(Track::new(unit.clone(), self.keeps));
         self.numbers.insert(unit.clone(), number);
         number
     }

@@ -35,7 +35,7 @@ impl Supervisor {
                 self.end_everything(Cause::Down, grace.or(self.options.grace));
                 self.units.keys().cloned().collect()
             }
-            Command::Kill => {
+            Command::Kill {} => {
                 self.end_everything(Cause::Kill, None);
                 self.units.keys().cloned().collect()
             }

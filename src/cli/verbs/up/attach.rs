@@ -244,7 +244,7 @@ async fn watch(
                     printer.draining();
                     Command::Down { grace: args.timeout }
                 } else {
-                    Command::Kill
+                    Command::Kill {}
                 };
                 ended_by.get_or_insert(number);
                 // One that cannot be reached has ended, which the streams tell.

@@ -15,6 +15,8 @@ use crate::support::name::UnitId;
 #[derive(Debug)]
 pub(in super::super) struct Track {
     unit: UnitId,
+    /// Whether its files must stay until they have been read.
+    keeps: bool,
     /// `None` while the unit has no log.
     log: Option<UnitLog>,
     scope: Scope,
@@ -40,9 +42,10 @@ pub(in super::super) struct Track {
 
 impl Track {
     /// The track of a unit, as if it had no log.
-    pub(in super::super) fn new(unit: UnitId) -> Self {
+    pub(in super::super) fn new(unit: UnitId, keeps: bool) -> Self {
         Self {
             unit,
+            keeps,
             log: None,
             scope: Scope::All,
             heads: VecDeque::new(),
@@ -64,7 +67,7 @@ impl Track {
         scope: Scope,
         mut tail: Option<usize>,
     ) -> io::Result<()> {
-        self.log = UnitLog::open(dir, &self.unit)?;
+        self.log = UnitLog::open(dir, &self.unit, self.keeps)?;
         let end = match &mut self.log {
             Some(log) => log.last()?.map_or(0, |last| last.end()),
             None => 0,
@@ -120,7 +123,7 @@ impl Track {
 
     /// Begins with a file that is new, or was emptied.
     fn restart(&mut self, dir: &Path) -> io::Result<()> {
-        self.log = UnitLog::open(dir, &self.unit)?;
+        self.log = UnitLog::open(dir, &self.unit, self.keeps)?;
         self.scope = Scope::All;
         self.heads.clear();
         self.next = Place::record(0);

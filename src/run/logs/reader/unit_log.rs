@@ -52,11 +52,16 @@ pub(super) struct UnitLog {
 }
 
 impl UnitLog {
-    /// Opens a log; `None` where there is none, or none yet.
-    pub(super) fn open(dir: &Path, unit: &UnitId) -> io::Result<Option<Self>> {
+    /// Opens a log; `None` where there is none, or none yet. With `keeps`, it is locked until it is
+    /// closed, which says that it must stay.
+    pub(super) fn open(dir: &Path, unit: &UnitId, keeps: bool) -> io::Result<Option<Self>> {
         let Some(log) = open_if_exists(&log_path(dir, unit))? else {
             return Ok(None);
         };
+        if keeps {
+            // Without locks, which some file systems do not have, it may go too early.
+            let _ = log.try_lock_shared();
+        }
         let records = match open_if_exists(&index_path(dir, unit))? {
             Some(file) => Records::Index(Index::new(file)?),
             None => match Record::found(&log.metadata()?) {
