@@ -1,26 +1,21 @@
 //! Problems as people read them: the line, what is wrong in it, and the way out.
 //!
-//! The one file that names `miette`. Pure: problems in, text out; the printer prints it. What
-//! reaches `miette` is a window around the labels (see `excerpt`), never the whole file.
+//! The one place that draws with `miette`. Pure: problems in, text out; the printer prints it. What
+//! reaches `miette` are the lines around the labels (see `excerpt`), never the whole file.
 
 mod excerpt;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
-use std::fmt;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use miette::{
-    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, MietteError,
-    MietteSpanContents, SourceCode, SourceSpan, SpanContents,
-};
+use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan};
 
-use self::excerpt::{Excerpt, LineIndex};
+use self::excerpt::{Text, is_harmful};
 use crate::cli::style::{Palette, Tone};
-use crate::spec::{Problem, Severity, Source};
+use crate::spec::{Problem, Severity};
 use crate::support::text::{count, list};
 
 /// More problems than anybody reads at once.
@@ -52,12 +47,12 @@ pub fn render(problems: &[Problem], options: Options) -> String {
         .with_width(options.width.max(40))
         .with_links(false)
         .tab_width(4);
-    let mut lines = Lines::default();
+    let mut texts = Vec::new();
     let mut report = String::new();
     for problem in problems.iter().take(MAX_SHOWN) {
         let has_place = !problem.labels.is_empty();
         report.push_str(&heading(problem, options.color));
-        for drawing in Drawing::of(problem, &mut lines) {
+        for drawing in drawings(problem, &mut texts) {
             let mut drawn = String::new();
             // Writing to a string cannot fail; a drawing that does is still told in words.
             if handler.render_report(&mut drawn, &drawing).is_ok() {
@@ -149,13 +144,7 @@ fn clean(text: &str) -> String {
     let mut shown: String = text
         .chars()
         .take(MAX_TEXT)
-        .map(|c| {
-            if excerpt::is_harmful(c) {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
+        .map(|c| if is_harmful(c) { '\u{fffd}' } else { c })
         .collect();
     if text.len() > shown.len() && text.chars().nth(MAX_TEXT).is_some() {
         shown.push('…');
@@ -163,130 +152,39 @@ fn clean(text: &str) -> String {
     shown
 }
 
-/// The line indices of the texts that were met so far, by the texts' addresses.
-#[derive(Default)]
-struct Lines {
-    known: HashMap<*const Source, Arc<LineIndex>>,
-}
-
-impl Lines {
-    fn of(&mut self, source: &Arc<Source>) -> Arc<LineIndex> {
-        let index = self
-            .known
-            .entry(Arc::as_ptr(source))
-            .or_insert_with(|| Arc::new(LineIndex::new(&source.text)));
-        Arc::clone(index)
-    }
-}
-
 /// The labels of a problem that stand in one text, in the shape that `miette` draws.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error, Diagnostic)]
+// The message stands in the heading.
+#[error("")]
 struct Drawing {
-    severity: Severity,
+    #[source_code]
+    text: Arc<Text>,
+    #[label(collection)]
     labels: Vec<LabeledSpan>,
-    excerpts: Excerpts,
 }
 
-impl Drawing {
-    /// A drawing for each text in which a label stands, that of the main place first.
-    fn of(problem: &Problem, lines: &mut Lines) -> Vec<Self> {
-        let mut sources: Vec<&Arc<Source>> = Vec::new();
-        for label in &problem.labels {
-            if !sources.iter().any(|it| Arc::ptr_eq(it, &label.span.source)) {
-                sources.push(&label.span.source);
-            }
-        }
-        let drawings = sources.into_iter();
-        drawings
-            .map(|source| Self::in_text(problem, source, lines))
-            .collect()
-    }
-
-    fn in_text(problem: &Problem, source: &Arc<Source>, lines: &mut Lines) -> Self {
-        let index = lines.of(source);
-        let (mut labels, mut windows) = (Vec::new(), Vec::new());
-        for label in &problem.labels {
-            if !Arc::ptr_eq(source, &label.span.source) {
-                continue;
-            }
-            let text = (!label.text.is_empty()).then(|| clean(&label.text));
-            let range = index.first_line_of(&label.span);
-            windows.push(Excerpt::around(&source.text, &index, range.clone()));
-            labels.push(if labels.is_empty() {
-                LabeledSpan::new_primary_with_span(text, range)
-            } else {
-                LabeledSpan::new_with_span(text, range)
-            });
-        }
-        Self {
-            severity: problem.severity,
-            labels,
-            excerpts: Excerpts {
-                name: clean(&source.path.display().to_string()),
-                windows: Excerpt::joined(windows, &source.text),
-            },
+/// A drawing for each text in which a label of the problem stands, that of the main place first.
+/// `texts` are those that were met so far.
+fn drawings(problem: &Problem, texts: &mut Vec<Arc<Text>>) -> Vec<Drawing> {
+    let mut drawings: Vec<Drawing> = Vec::new();
+    for label in &problem.labels {
+        let source = &label.span.source;
+        let is_of_it = |text: &Arc<Text>| Arc::ptr_eq(&text.source, source);
+        let text = texts.iter().find(|text| is_of_it(text)).cloned();
+        let text = text.unwrap_or_else(|| {
+            let name = clean(&source.path.display().to_string());
+            texts.push(Arc::new(Text::new(source, name)));
+            Arc::clone(&texts[texts.len() - 1])
+        });
+        let words = (!label.text.is_empty()).then(|| clean(&label.text));
+        let place = text.first_line_of(&label.span);
+        if let Some(drawing) = drawings.iter_mut().find(|it| is_of_it(&it.text)) {
+            let label = LabeledSpan::new_with_span(words, place);
+            drawing.labels.push(label);
+        } else {
+            let labels = vec![LabeledSpan::new_primary_with_span(words, place)];
+            drawings.push(Drawing { text, labels });
         }
     }
-}
-
-impl fmt::Display for Drawing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The message stands in the heading.
-        f.write_str("")
-    }
-}
-
-impl std::error::Error for Drawing {}
-
-impl Diagnostic for Drawing {
-    fn severity(&self) -> Option<miette::Severity> {
-        Some(match self.severity {
-            Severity::Error => miette::Severity::Error,
-            Severity::Warning => miette::Severity::Warning,
-        })
-    }
-
-    fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(&self.excerpts)
-    }
-
-    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(self.labels.iter().cloned()))
-    }
-}
-
-/// The parts of a file that a drawing needs, under the offsets of the whole.
-#[derive(Debug)]
-struct Excerpts {
-    name: String,
-    windows: Vec<Excerpt>,
-}
-
-impl SourceCode for Excerpts {
-    fn read_span<'a>(
-        &'a self,
-        span: &SourceSpan,
-        lines_before: usize,
-        lines_after: usize,
-    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let end = span.offset() + span.len();
-        let window = self
-            .windows
-            .iter()
-            .find(|window| window.holds(span.offset(), end))
-            .ok_or(MietteError::OutOfBounds)?;
-        let inner = SourceSpan::from((span.offset() - window.start, span.len()));
-        let contents = window.text.read_span(&inner, lines_before, lines_after)?;
-        let is_first_line = contents.line() == 0;
-        let column = contents.column() + if is_first_line { window.column } else { 0 };
-        let at = contents.span();
-        Ok(Box::new(MietteSpanContents::new_named(
-            self.name.clone(),
-            contents.data(),
-            SourceSpan::from((at.offset() + window.start, at.len())),
-            contents.line() + window.line,
-            column,
-            contents.line_count(),
-        )))
-    }
+    drawings
 }

@@ -1,137 +1,112 @@
-//! The few lines of a text that a drawing shows, cut out and made harmless.
+//! The few lines of a text that a drawing shows, made harmless.
+//!
+//! `miette` reads a text from its beginning for each label and knows no limit for a line; a file may
+//! have 64 MiB. Here the lines around a label are found from where it stands.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use crate::spec::Span;
+use memchr::{memchr, memchr_iter, memrchr};
+use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
+
+use crate::spec::{Source, Span};
 
 /// Lines longer than this many bytes are cut around the label.
 const MAX_LINE: usize = 400;
 
-/// How many bytes of a long line are kept before and after the label's start.
+/// How many bytes of a long line are kept before the label's start; behind it twice as many.
 const KEPT: usize = 80;
 
-/// Windows nearer than this many lines become one.
-const NEAR: usize = 8;
-
-/// Where the lines of a text begin.
+/// A text as it is shown, every harmful character replaced by one of the same length.
 #[derive(Debug)]
-pub(super) struct LineIndex {
-    starts: Vec<usize>,
-    length: usize,
+pub(super) struct Text {
+    /// The text that it stands for.
+    pub(super) source: Arc<Source>,
+    name: String,
+    shown: String,
 }
 
-impl LineIndex {
-    pub(super) fn new(text: &str) -> Self {
-        let breaks = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n');
+impl Text {
+    pub(super) fn new(source: &Arc<Source>, name: String) -> Self {
         Self {
-            starts: std::iter::once(0)
-                .chain(breaks.map(|(at, _)| at + 1))
-                .collect(),
-            length: text.len(),
+            source: Arc::clone(source),
+            name,
+            shown: harmless(&source.text),
         }
-    }
-
-    /// The line of a byte, counted from 0.
-    fn line(&self, at: usize) -> usize {
-        self.starts.partition_point(|&start| start <= at) - 1
-    }
-
-    /// The bytes of a line, its break included.
-    fn range(&self, line: usize) -> Range<usize> {
-        self.starts[line]..self.starts.get(line + 1).copied().unwrap_or(self.length)
     }
 
     /// The part of a span in its first line: a whole block underlined says nothing.
     pub(super) fn first_line_of(&self, span: &Span) -> Range<usize> {
-        let start = span.start.min(self.length);
-        let line = self.range(self.line(start));
-        let text = &span.source.text[start..line.end];
-        let limit = start + text.trim_end_matches(['\n', '\r']).len();
-        start..span.end.min(limit).max(start)
-    }
-}
-
-/// A part of a text.
-#[derive(Debug)]
-pub(super) struct Excerpt {
-    /// The first byte.
-    pub(super) start: usize,
-    /// The line of the first byte, counted from 0.
-    pub(super) line: usize,
-    /// How many characters of that line come before it.
-    pub(super) column: usize,
-    /// The part itself, every harmful character replaced by one of the same length.
-    pub(super) text: String,
-    /// The last line.
-    last_line: usize,
-    /// Whether it holds whole lines.
-    is_whole: bool,
-}
-
-impl Excerpt {
-    /// The line of `range` with its neighbours, or a part of it where it is long.
-    pub(super) fn around(text: &str, index: &LineIndex, range: Range<usize>) -> Self {
-        let line = index.line(range.start);
-        let whole = index.range(line);
-        if whole.len() > MAX_LINE {
-            let start = floor(text, range.start.saturating_sub(KEPT).max(whole.start));
-            let end = floor(
-                text,
-                (range.start + 2 * KEPT)
-                    .max(range.end.min(range.start + MAX_LINE))
-                    .min(whole.end),
-            );
-            return Self {
-                start,
-                line,
-                column: text[whole.start..start].chars().count(),
-                text: harmless(&text[start..end]),
-                last_line: line,
-                is_whole: false,
-            };
-        }
-        let is_short = |other: &usize| index.range(*other).len() <= MAX_LINE;
-        let first = line.checked_sub(1).filter(is_short).unwrap_or(line);
-        let last = Some(line + 1)
-            .filter(|next| *next < index.starts.len())
-            .filter(is_short)
-            .unwrap_or(line);
-        Self::lines(text, index, first, last)
+        let start = span.start.min(self.shown.len());
+        let line = &self.shown[start..self.line_at(start).end];
+        let length = line.trim_end_matches(['\n', '\r']).len();
+        let end = span.end.min(start + length).max(start);
+        start..self.floor(end.min(start + MAX_LINE))
     }
 
-    fn lines(text: &str, index: &LineIndex, first: usize, last: usize) -> Self {
-        let start = index.range(first).start;
-        Self {
-            start,
-            line: first,
-            column: 0,
-            text: harmless(&text[start..index.range(last).end]),
-            last_line: last,
-            is_whole: true,
-        }
-    }
-
-    pub(super) fn holds(&self, start: usize, end: usize) -> bool {
-        self.start <= start && end <= self.start + self.text.len()
-    }
-
-    /// The windows in order, near ones joined.
-    pub(super) fn joined(mut windows: Vec<Self>, text: &str) -> Vec<Self> {
-        windows.sort_by_key(|window| window.start);
-        let mut joined: Vec<Self> = Vec::new();
-        for window in windows {
-            match joined.last_mut() {
-                Some(last)
-                    if last.is_whole && window.is_whole && window.line <= last.last_line + NEAR =>
-                {
-                    let end = (window.start + window.text.len()).max(last.start + last.text.len());
-                    last.text = harmless(&text[last.start..end]);
-                    last.last_line = last.last_line.max(window.last_line);
-                }
-                Some(_) | None => joined.push(window),
+    /// The lines of a span and one more on each side, but not more of a long line than one reads.
+    fn around(&self, span: Range<usize>) -> Range<usize> {
+        let is_long = |line: &Range<usize>| line.len() > MAX_LINE;
+        let (first, last) = (self.line_at(span.start), self.line_at(span.end));
+        let start = if is_long(&first) {
+            self.floor(span.start.saturating_sub(KEPT).max(first.start))
+        } else {
+            let before = self.line_at(first.start.saturating_sub(1));
+            if is_long(&before) {
+                first.start
+            } else {
+                before.start
             }
-        }
-        joined
+        };
+        let end = if is_long(&last) {
+            self.floor(span.end.max(span.start + 2 * KEPT).min(last.end))
+        } else {
+            let after = self.line_at(last.end);
+            if is_long(&after) { last.end } else { after.end }
+        };
+        start..end
+    }
+
+    /// The line in which a byte stands, its end included.
+    fn line_at(&self, at: usize) -> Range<usize> {
+        let bytes = self.shown.as_bytes();
+        let start = memrchr(b'\n', &bytes[..at]).map_or(0, |end| end + 1);
+        start..memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |end| at + end + 1)
+    }
+
+    /// The last boundary of a character at or before a byte.
+    fn floor(&self, at: usize) -> usize {
+        (0..=at)
+            .rev()
+            .find(|&at| self.shown.is_char_boundary(at))
+            .unwrap_or(0)
+    }
+}
+
+impl SourceCode for Text {
+    /// A span as it is, or its lines with their neighbours, or a part of them where they are long.
+    fn read_span<'a>(
+        &'a self,
+        span: &SourceSpan,
+        lines_before: usize,
+        _lines_after: usize,
+    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
+        let span = span.offset()..span.offset() + span.len();
+        let range = match lines_before {
+            0 => span,
+            _ => self.around(span),
+        };
+        let bytes = self.shown.as_bytes();
+        let (before, shown) = (&bytes[..range.start], &bytes[range.clone()]);
+        let line_start = self.line_at(range.start).start;
+        Ok(Box::new(MietteSpanContents::new_named(
+            self.name.clone(),
+            shown,
+            range.clone().into(),
+            memchr_iter(b'\n', before).count(),
+            self.shown[line_start..range.start].chars().count(),
+            memchr_iter(b'\n', shown).count(),
+        )))
     }
 }
 
@@ -156,12 +131,4 @@ fn harmless(text: &str) -> String {
             std::iter::repeat_n(shown, times)
         })
         .collect()
-}
-
-/// The last boundary of a character at or before a byte.
-fn floor(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len()))
-        .rev()
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(0)
 }

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
+
 use super::*;
-use crate::spec::Span;
 use crate::spec::testing::load_text;
+use crate::spec::{Source, Span};
 
 const PLAIN: Options = Options {
     color: false,
@@ -154,11 +156,18 @@ fn what_has_no_place_in_a_file_reads_like_every_other_message() {
 
 proptest::proptest! {
     #[test]
-    fn drawing_never_panics(text in "(\\PC|[\\n\\t\\r]){0,60}", a in 0usize..100, b in 0usize..100) {
+    fn drawing_never_panics(
+        text in "(\\PC|[\\n\\t\\r]){0,60}",
+        fill in 0usize..600,
+        places in prop::collection::vec(0usize..700, 4),
+    ) {
+        // Long lines, too.
+        let text = format!("{}{text}", "é".repeat(fill));
         let floor = |at: usize| (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
-        let (a, b) = (floor(a).unwrap_or(0), floor(b).unwrap_or(0));
+        let places: Vec<usize> = places.into_iter().filter_map(floor).collect();
         let source = Arc::new(Source { path: PathBuf::from("f"), text });
-        let span = Span { source, start: a.min(b), end: a.max(b) };
-        render(&[Problem::error("stack::x", "no", &span).label("here")], PLAIN);
+        let span = |a: usize, b: usize| Span::new(&source, a.min(b)..a.max(b));
+        let problem = Problem::error("stack::x", "no", &span(places[0], places[1])).label("here");
+        render(&[problem.also(&span(places[2], places[3]), "there")], PLAIN);
     }
 }
