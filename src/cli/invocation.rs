@@ -17,7 +17,6 @@ use crate::run::instance::Instance;
 use crate::spec::find::{Found, Request, find};
 use crate::spec::problem::{Problem, Severity};
 use crate::support::name::{ProjectName, ServiceName, UnitId};
-use crate::support::text::{meant_service, nearest};
 
 /// The surroundings of one run of `stack`.
 #[derive(Debug)]
@@ -159,9 +158,7 @@ impl Invocation {
 
     /// The one instance that runs in the project's directory, whatever its file says now.
     pub fn running_instance(&self) -> Option<Instance> {
-        let project_dir = match self.find().ok()? {
-            Found::File { project_dir, .. } | Found::Stdin { project_dir } => project_dir,
-        };
+        let project_dir = self.find().ok()?.project_dir;
         let mut running = fs_err::read_dir(project_dir.join(".stack"))
             .ok()?
             .flatten()
@@ -214,11 +211,7 @@ pub fn check_service(draft: &Draft, name: &ServiceName) -> Result<(), Stop> {
     if draft.spec().services.contains_key(name) {
         return Ok(());
     }
-    let names = draft.spec().services.keys().map(ServiceName::as_str);
-    let hint = match nearest(name.as_str(), names.clone()) {
-        Some(near) => meant_service(name.as_str(), near),
-        None => format!("the services are: {}", crate::support::text::list(names)),
-    };
+    let hint = draft.spec().meant_service(name.as_str());
     Err(Stop::new(
         ExitCode::Usage,
         format!(

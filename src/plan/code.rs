@@ -7,18 +7,20 @@ codes! {
     CYCLE = "stack::plan::cycle";
     /// A service that waits for itself.
     SELF_DEPENDENCY = "stack::plan::self_dependency";
-    /// A dependency that is no service.
+    /// A dependency that does not exist.
     UNKNOWN_DEPENDENCY = "stack::plan::unknown_dependency";
     /// `service_healthy` of a service that has neither a check nor a port.
     NEVER_HEALTHY = "stack::plan::never_healthy";
     /// Two generated values with one key.
     KEY_COLLISION = "stack::plan::key_collision";
-    /// Warning: a wish for a port that is no port number.
+    /// Warning: a wish for a port that is not a port number.
     WISH = "stack::plan::wish";
-    /// No name for the project, or one that cannot be one.
+    /// No name for the project, or one that is not valid.
     PROJECT_NAME = "stack::plan::project_name";
     /// An `env_file` that cannot be read.
     ENV_FILE = "stack::plan::env_file";
+    /// A variable or a word of a command that is longer than the system takes.
+    TOO_LONG = "stack::plan::too_long";
     /// An entrypoint that needs a shell, with a command after it.
     ENTRYPOINT_LINE = "stack::plan::entrypoint_line";
     /// `http` of a health check that is neither a path nor a URL.

@@ -13,7 +13,6 @@ use super::fingerprint::fingerprint;
 use super::fixed;
 use super::graph;
 use super::identity::{instance_id, project_name, stand_in_name};
-use super::make::ReadEnvFile;
 use super::model::Plan;
 use super::port_argument::asked;
 use super::replicas::{Replicas, replicas};
@@ -41,8 +40,6 @@ pub struct Draft {
     replicas: Vec<Replicas>,
     /// What `--port` asks for.
     asked: IndexMap<PortKey, u16>,
-    /// For each service, its `env_file`s.
-    env_files: Vec<Vec<ReadEnvFile>>,
     stand_ins: Assignment,
     fingerprint: String,
 }
@@ -52,11 +49,10 @@ impl Draft {
     /// back where the file cannot be read at all, or there is no name.
     pub fn new(sources: Sources) -> (Option<Self>, Vec<Problem>) {
         let sources = Arc::new(sources);
+        let first = sources.input_path();
         let mut problems = Vec::new();
         let mut variables = Variables::new(&sources, &mut problems);
-        let input = sources.input();
-        let first = input.shown.clone();
-        let loaded = load(input, &mut variables);
+        let loaded = load(sources.input(), &mut variables);
         problems.extend(loaded.problems);
         let draft = loaded
             .spec
@@ -97,11 +93,9 @@ impl Draft {
             caller: sources.caller(),
             project,
             dotenv,
-            env_files: Vec::new(),
             fingerprint: String::new(),
             sources,
         };
-        draft.env_files = draft.read_env_files(problems);
         let trial = draft.make(draft.unallocated(), problems);
         draft.check_generated(&trial.values, problems);
         draft.fingerprint = match draft.without_idle_scale() {
@@ -198,8 +192,6 @@ impl Draft {
             }
         }
         self.stand_ins = stand_ins(&self.spec, &self.replicas);
-        // Whatever is wrong with them was told when the draft was made.
-        self.env_files = self.read_env_files(&mut Vec::new());
         self
     }
 
@@ -232,13 +224,15 @@ impl Draft {
         self.replicas.get(index).copied()
     }
 
-    /// The plan with the given ports.
+    /// The plan with the given ports. What is wrong with several replicas is told once.
     pub fn finish(&self, assignment: &Assignment, problems: &mut Vec<Problem>) -> Plan {
         let ports = Ports {
             numbers: assignment,
             are_allocated: true,
         };
-        self.make(ports, problems)
+        let plan = self.make(ports, problems);
+        *problems = in_order(std::mem::take(problems), &self.sources.input_path());
+        plan
     }
 
     /// The plan with stand-in ports, for a look at everything else.
@@ -260,10 +254,6 @@ impl Draft {
 
     pub(super) fn caller(&self) -> &Caller {
         &self.caller
-    }
-
-    pub(super) fn env_files(&self) -> &[Vec<ReadEnvFile>] {
-        &self.env_files
     }
 }
 

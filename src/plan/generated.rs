@@ -240,7 +240,7 @@ fn want(want: PortWant, replica: u32) -> Want {
 fn no_port_number(origin: &str, value: &str) -> Problem {
     let mut problem = Problem::without_place(
         code::WISH,
-        format!("{origin} is `{value}`, which is no port number; it is ignored"),
+        format!("{origin} is `{value}`, which is not a port number; it is ignored"),
     )
     .hint("set it to a number from 1 to 65535, or remove it");
     problem.severity = Severity::Warning;

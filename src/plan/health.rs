@@ -10,7 +10,7 @@ use super::resolver::Resolver;
 use super::unit::{Shared, line_execution};
 use crate::spec::model::{HealthcheckSpec, HttpProbeSpec, ProbeSpec, Setting};
 use crate::spec::problem::{Problem, Span};
-use crate::spec::template::{Lookup as _, Placeholder, Template};
+use crate::spec::template::{Lookup as _, Template};
 use crate::support::name::PortName;
 
 use self::target::{LOCALHOST, Target, host_and_port};
@@ -159,7 +159,10 @@ fn headers(
             problems.push(
                 Problem::error(
                     code::HTTP_HEADER,
-                    format!("`{}` is no header that HTTP can carry", name.escape_debug()),
+                    format!(
+                        "`{}` is not a header that HTTP can carry",
+                        name.escape_debug()
+                    ),
                     &template.span,
                 )
                 .hint("a name is one word, such as `X-Probe`; a value is one line"),
@@ -193,30 +196,9 @@ fn refuse_udp(
     }
     let number = port.to_string();
     for (placeholder, span) in template.placeholders() {
-        let (service, name) = match (placeholder, resolver.inside) {
-            (Placeholder::Declare(name, ..) | Placeholder::Own(name), Some(inside)) => {
-                (Some(inside.service), name)
-            }
-            (Placeholder::Other(service, name) | Placeholder::All(service, name), _) => {
-                (resolver.draft.spec().services.get(service), name)
-            }
-            (
-                Placeholder::Declare(..)
-                | Placeholder::Own(_)
-                | Placeholder::ProjectName
-                | Placeholder::ProjectDir
-                | Placeholder::Instance
-                | Placeholder::Service
-                | Placeholder::Replica,
-                _,
-            ) => continue,
-        };
-        let declaration = service.and_then(|service| service.ports.get(name));
-        let is_udp = declaration.is_some_and(|declaration| !declaration.protocol.has_tcp());
-        if is_udp
-            && resolver
-                .placeholder(placeholder, span)
-                .is_ok_and(|value| value == number)
+        if let Some((name, declaration)) = resolver.declared(placeholder)
+            && !declaration.protocol.has_tcp()
+            && resolver.placeholder(placeholder, span).as_ref() == Ok(&number)
         {
             problems.push(udp_port(name, span));
         }

@@ -110,7 +110,7 @@ pub type Changes = IndexMap<String, Option<String>>;
 pub enum RestartWhen {
     /// None.
     Never,
-    /// Failures: a code that is no success, or a signal that `stack` did not send.
+    /// Failures: a code that is not a success, or a signal that `stack` did not send.
     OnFailure,
     /// All but those that `stack` asked for.
     Always,

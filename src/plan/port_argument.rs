@@ -9,8 +9,8 @@ use super::resolver::key;
 use crate::ports::request::PortKey;
 use crate::spec::model::{ServiceSpec, StackSpec};
 use crate::spec::problem::Problem;
-use crate::support::name::{PortName, ServiceName};
-use crate::support::text::{list, meant_service, nearest};
+use crate::support::name::PortName;
+use crate::support::text::{list, nearest};
 
 /// One `--port`, as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,14 +57,18 @@ pub(super) fn asked(
 
 /// The port that a text names, or a message and a hint.
 fn named(text: &str, spec: &StackSpec, replicas: &[Replicas]) -> Result<PortKey, (String, String)> {
+    let unknown = |name: &str| {
+        let message = format!("there is no service `{name}`");
+        (message, spec.meant_service(name))
+    };
     // A service's name may hold dots, a port's may not.
     let (service, name) = match (spec.services.get(text), text.rsplit_once('.')) {
         (Some(service), _) => (service, None),
         (None, Some((service, name))) => match spec.services.get(service) {
             Some(service) => (service, Some(name)),
-            None => return Err(unknown_service(service, spec)),
+            None => return Err(unknown(service)),
         },
-        (None, None) => return Err(unknown_service(text, spec)),
+        (None, None) => return Err(unknown(text)),
     };
     let name = match name {
         Some(name) => of_name(service, name)?,
@@ -124,15 +128,4 @@ fn of_name<'a>(service: &'a ServiceSpec, name: &str) -> Result<&'a PortName, (St
             None => format!("its ports are: {}", list(names())),
         },
     ))
-}
-
-fn unknown_service(name: &str, spec: &StackSpec) -> (String, String) {
-    let names = || spec.services.keys().map(ServiceName::as_str);
-    (
-        format!("there is no service `{name}`"),
-        match nearest(name, names()) {
-            Some(near) => meant_service(name, near),
-            None => format!("the services are: {}", list(names())),
-        },
-    )
 }

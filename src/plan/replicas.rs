@@ -11,7 +11,6 @@ use crate::spec::model::{MAX_REPLICAS, PortWant, ServiceSpec, StackSpec};
 use crate::spec::problem::{Problem, Span};
 use crate::spec::template::Placeholder;
 use crate::support::name::ServiceName;
-use crate::support::text::{list, meant_service, nearest};
 
 /// The most replicas of all replicated services together: each costs a plan and an environment.
 const MAX_IN_ALL: u32 = 10_000;
@@ -135,13 +134,9 @@ fn wrong_argument(spec: &StackSpec, name: &ServiceName, count: u32) -> Option<Pr
         Some(problem.hint(hint))
     };
     if !spec.services.contains_key(name) {
-        let names = || spec.services.keys().map(ServiceName::as_str);
         return problem(
             format!("`--scale {name}={count}`: there is no service `{name}`"),
-            match nearest(name.as_str(), names()) {
-                Some(near) => meant_service(name.as_str(), near),
-                None => format!("the services are: {}", list(names())),
-            },
+            spec.meant_service(name.as_str()),
         );
     }
     if count > MAX_REPLICAS {

@@ -6,7 +6,7 @@ use super::code;
 use super::draft::Draft;
 use super::replicas::Replicas;
 use crate::ports::request::PortKey;
-use crate::spec::model::{ServiceSpec, Setting, SettingError, StackSpec};
+use crate::spec::model::{PortDeclaration, ServiceSpec, Setting, SettingError, StackSpec};
 use crate::spec::problem::{Problem, Span};
 use crate::spec::template::{Lookup, Placeholder, Template};
 use crate::support::name::{PortName, ServiceName};
@@ -121,6 +121,34 @@ impl Resolver<'_> {
         }
     }
 
+    /// The port of which all are meant: `PORT` for `$<web.PORTS>`, unless a port is called that.
+    fn plural(&self, service: &ServiceName, name: &PortName) -> Option<&PortName> {
+        let service = self.draft.spec().services.get(service)?;
+        let is_one = service.ports.contains_key(name);
+        let one = name.singular().filter(|_| !is_one)?;
+        Some(service.ports.get_key_value(one)?.0)
+    }
+
+    /// The port that a placeholder stands for, with its declaration.
+    pub(super) fn declared(
+        &self,
+        placeholder: &Placeholder,
+    ) -> Option<(&PortName, &PortDeclaration)> {
+        let (service, name) = match placeholder {
+            Placeholder::Declare(name, ..) | Placeholder::Own(name) => (self.inside?.service, name),
+            Placeholder::Other(service, name) => (
+                self.draft.spec().services.get(service)?,
+                self.plural(service, name).unwrap_or(name),
+            ),
+            Placeholder::ProjectName
+            | Placeholder::ProjectDir
+            | Placeholder::Instance
+            | Placeholder::Service
+            | Placeholder::Replica => return None,
+        };
+        service.ports.get_key_value(name)
+    }
+
     /// `$<web.PORT>`: wherever it stands, it is the first replica's.
     fn first(
         &self,
@@ -156,8 +184,10 @@ impl Lookup for Resolver<'_> {
             (Placeholder::Declare(name, ..) | Placeholder::Own(name), Some(inside)) => {
                 self.port(&inside.service.name, inside.replica, name, span)
             }
-            (Placeholder::Other(service, name), _) => self.first(service, name, span),
-            (Placeholder::All(service, name), _) => self.all(service, name, span),
+            (Placeholder::Other(service, name), _) => match self.plural(service, name) {
+                Some(one) => self.all(service, one, span),
+                None => self.first(service, name, span),
+            },
             (Placeholder::ProjectName, _) => Ok(self.draft.project().to_string()),
             (Placeholder::ProjectDir, _) => {
                 Ok(self.draft.project_dir().to_string_lossy().into_owned())

@@ -18,7 +18,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::port_argument::PortArgument;
-use crate::spec::find::{Found, Request, find, read};
+use crate::spec::find::{Request, find, read};
 use crate::spec::{Input, Problem};
 use crate::support::name::ServiceName;
 use crate::support::text;
@@ -90,22 +90,14 @@ impl Sources {
     ) -> Result<Self, Problem> {
         let found = find(request)?;
         let bytes = read(&found, stdin)?;
-        let (file, shown, project_dir) = match found {
-            Found::File {
-                file,
-                shown,
-                project_dir,
-            } => (file, shown, project_dir),
-            Found::Stdin { project_dir } => ("-".into(), "stdin".into(), project_dir),
-        };
         let environment = caller.iter();
         Ok(Self {
             file: StackFile {
-                file: file.into(),
-                shown: shown.into(),
+                file: found.file.into(),
+                shown: found.shown.into(),
                 bytes: Bytes(bytes),
             },
-            project_dir: project_dir.into(),
+            project_dir: found.project_dir.into(),
             environment: environment
                 .map(|(key, value)| (key.clone().into(), value.clone().into()))
                 .collect(),
@@ -117,10 +109,15 @@ impl Sources {
     pub(super) fn input(&self) -> Input {
         Input {
             bytes: self.file.bytes.0.clone(),
-            shown: self.file.shown.to_path(),
+            shown: self.input_path(),
             file: self.file.file.to_path(),
             project_dir: self.project_dir(),
         }
+    }
+
+    /// The path of the `stack.yaml` as the user knows it.
+    pub(super) fn input_path(&self) -> PathBuf {
+        self.file.shown.to_path()
     }
 
     pub(super) fn project_dir(&self) -> PathBuf {
@@ -183,7 +180,7 @@ fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Bytes(pub(super) Vec<u8>);
 
-/// Stands before bytes that are no text, each of which follows as a character of its own.
+/// Stands before bytes that are not text, each of which follows as a character of its own.
 const NO_TEXT: char = '\u{1}';
 
 impl Bytes {

@@ -70,15 +70,25 @@ pub(super) fn unit_plan(
         })
         .collect();
     let execution = execution(service, shared, &resolver, problems);
+    let environment = environment(
+        inside, files, shared, &resolver, &ports, &directory, problems,
+    );
+    for word in &execution.argv {
+        let what = format!("a word of the command of `{}`", service.name);
+        check_length(&what, word.len(), &service.name_span, problems);
+    }
+    let place = |key: &str| {
+        let own = service.environment.get(key).map(|own| &own.key_span);
+        own.or_else(|| Some(&service.env_file.last()?.path.span))
+    };
+    check_variables(&environment.changes, place, problems);
     UnitPlan {
         service: service.name.clone(),
         replica,
         replicas,
         handoff: resolver.setting(service.handoff.as_ref(), problems),
         execution,
-        environment: environment(
-            inside, files, shared, &resolver, &ports, &directory, problems,
-        ),
+        environment,
         stop_signal: resolver
             .setting(service.stop_signal.as_ref(), problems)
             .unwrap_or(DEFAULT_STOP_SIGNAL),
@@ -232,6 +242,43 @@ fn environment(
         common: Arc::clone(&shared.common),
         changes,
     }
+}
+
+/// Reports a text that no program can be given, and for which the kernel would blame the program:
+/// more than 32 pages in one piece, its end included (execve(2)).
+pub(super) fn check_length(what: &str, length: usize, span: &Span, problems: &mut Vec<Problem>) {
+    let most = 32 * page_size() - 1;
+    if length > most {
+        let message = format!("{what} has {length} bytes, and the system takes {most} at most");
+        problems.push(
+            Problem::error(code::TOO_LONG, message, span)
+                .hint("put it into a file, and the path of the file in its place"),
+        );
+    }
+}
+
+/// As [`check_length`], for variables; `place` says where one was given its value.
+pub(super) fn check_variables<'a>(
+    changes: &Changes,
+    place: impl Fn(&str) -> Option<&'a Span>,
+    problems: &mut Vec<Problem>,
+) {
+    for (key, value) in changes {
+        if let (Some(value), Some(span)) = (value, place(key)) {
+            let length = key.len() + 1 + value.len();
+            check_length(&format!("the variable `{key}`"), length, span, problems);
+        }
+    }
+}
+
+/// How large a page of memory is, in bytes.
+fn page_size() -> usize {
+    let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
+    let size = size
+        .ok()
+        .flatten()
+        .and_then(|size| usize::try_from(size).ok());
+    size.unwrap_or(4096)
 }
 
 /// Puts an `environment` over what is there.

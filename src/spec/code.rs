@@ -11,7 +11,7 @@ codes! {
     UNREADABLE = "stack::spec::unreadable";
     /// More than [`super::text::MAX_BYTES`].
     TOO_LARGE = "stack::spec::too_large";
-    /// Bytes that are no UTF-8.
+    /// Bytes that are not UTF-8.
     INVALID_UTF8 = "stack::spec::invalid_utf8";
     /// A NUL, in the text or by an escape.
     NUL = "stack::spec::nul";
@@ -19,7 +19,7 @@ codes! {
     EMPTY_FILE = "stack::spec::empty_file";
     /// A second YAML document.
     SECOND_DOCUMENT = "stack::spec::second_document";
-    /// No YAML.
+    /// Text that is not valid YAML.
     SYNTAX = "stack::spec::syntax";
     /// Nested deeper than [`super::load::MAX_DEPTH`].
     TOO_DEEP = "stack::spec::too_deep";
@@ -35,11 +35,11 @@ codes! {
     OTHER_TOOL = "stack::spec::other_tool";
     /// A map where a list belongs, and the like.
     WRONG_TYPE = "stack::spec::wrong_type";
-    /// A key that nothing knows.
+    /// A key that does not exist.
     UNKNOWN_KEY = "stack::spec::unknown_key";
-    /// A key of the design that is not built yet.
+    /// A key that is not built yet.
     NOT_SUPPORTED_YET = "stack::spec::not_supported_yet";
-    /// A Compose key that cannot apply to a process.
+    /// A Compose key that only a container can have.
     NEEDS_CONTAINER = "stack::spec::needs_container";
     /// No `services:`, or an empty one.
     NO_SERVICES = "stack::spec::no_services";
@@ -49,15 +49,17 @@ codes! {
     NO_COMMAND = "stack::spec::no_command";
     /// A command without a word.
     EMPTY_COMMAND = "stack::spec::empty_command";
-    /// A name that is no name.
+    /// Warning: a list of one word with blanks in it.
+    ONE_WORD = "stack::spec::one_word";
+    /// A name that is not valid.
     BAD_NAME = "stack::spec::bad_name";
-    /// An environment key that is none.
+    /// An environment key that is not valid.
     BAD_KEY = "stack::spec::bad_key";
     /// A duration, number, signal or other typed text that cannot be read.
     BAD_VALUE = "stack::spec::bad_value";
-    /// A port or a range of ports that is none.
+    /// A port or a range of ports that is not valid.
     BAD_PORT = "stack::spec::bad_port";
-    /// No check, or more than one, or a `test` of no known kind.
+    /// A health check that asks nothing, asks in two ways, or in an unknown way.
     BAD_HEALTHCHECK = "stack::spec::bad_healthcheck";
     /// `restart` and `restart_policy.condition` that disagree.
     CONFLICTING_RESTART = "stack::spec::conflicting_restart";
@@ -65,11 +67,13 @@ codes! {
     BAD_VARIABLE = "stack::spec::bad_variable";
     /// `$<…>` that cannot be read.
     BAD_PLACEHOLDER = "stack::spec::bad_placeholder";
-    /// `$<…>` where none can stand.
+    /// Warning: `${PORT:auto}` or `<PORT:auto>`, where a placeholder was meant.
+    PLACEHOLDER_TYPO = "stack::spec::placeholder_typo";
+    /// `$<…>` where a placeholder cannot stand.
     MISPLACED_PLACEHOLDER = "stack::spec::misplaced_placeholder";
     /// Warning: `handoff` of a service that has no port.
     HANDOFF_WITHOUT_PORTS = "stack::spec::handoff_without_ports";
-    /// One name declared in two ways in one service.
+    /// One port declared in two ways in one service.
     CONFLICTING_PORTS = "stack::spec::conflicting_ports";
     /// `$<name.PORT>` of a service that does not exist.
     UNKNOWN_SERVICE = "stack::spec::unknown_service";

@@ -32,22 +32,18 @@ pub struct Request<'a> {
 
 /// The file that is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// A file.
-    File {
-        /// Its path, absolute.
-        file: PathBuf,
-        /// Its path as the user knows it, for messages.
-        shown: PathBuf,
-        /// Where relative paths start: its directory, canonical.
-        project_dir: PathBuf,
-    },
-    /// Standard input; relative paths start at this directory, canonical.
-    Stdin {
-        /// The working directory.
-        project_dir: PathBuf,
-    },
+pub struct Found {
+    /// Its path, absolute; `-` is standard input.
+    pub file: PathBuf,
+    /// Its path as the user knows it, for messages.
+    pub shown: PathBuf,
+    /// Where relative paths start, canonical: its directory; with standard input the working
+    /// directory.
+    pub project_dir: PathBuf,
 }
+
+/// What stands for standard input.
+const STDIN: &str = "-";
 
 /// Finds the file: the one of `-f`, else of `STACK_FILE`, else the nearest `stack.yaml` or
 /// `stack.yml`, from the working directory upwards.
@@ -107,17 +103,12 @@ pub fn read(found: &Found, stdin: &mut dyn Read) -> Result<Vec<u8>, Problem> {
     // One byte more than allowed is enough to know that there is too much.
     let limit = MAX_BYTES as u64 + 1;
     let mut bytes = Vec::new();
-    let (shown, outcome) = match found {
-        Found::File { file, shown, .. } => {
-            let outcome =
-                std::fs::File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes));
-            (shown.display().to_string(), outcome)
-        }
-        Found::Stdin { .. } => {
-            let outcome = stdin.take(limit).read_to_end(&mut bytes);
-            ("standard input".to_owned(), outcome)
-        }
+    let outcome = if found.file == Path::new(STDIN) {
+        stdin.take(limit).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(&found.file).and_then(|file| file.take(limit).read_to_end(&mut bytes))
     };
+    let shown = found.shown.display().to_string();
     match outcome {
         Ok(_) if bytes.len() > MAX_BYTES => Err(too_large(&shown)),
         Ok(_) => Ok(bytes),
@@ -131,8 +122,10 @@ pub fn read(found: &Found, stdin: &mut dyn Read) -> Result<Vec<u8>, Problem> {
 
 /// A file that was asked for by name.
 fn named(file: &Path, working_dir: &Path, origin: &str) -> Result<Found, Problem> {
-    if file == Path::new("-") {
-        return Ok(Found::Stdin {
+    if file == Path::new(STDIN) {
+        return Ok(Found {
+            file: STDIN.into(),
+            shown: "stdin".into(),
             project_dir: canonical(working_dir),
         });
     }
@@ -165,7 +158,7 @@ fn found(file: PathBuf, shown: PathBuf) -> Found {
         Some(name) => project_dir.join(name),
         None => file,
     };
-    Found::File {
+    Found {
         file,
         shown,
         project_dir,
@@ -206,10 +199,8 @@ mod tests {
     }
 
     fn file_of(found: Result<Found, Problem>) -> (PathBuf, PathBuf) {
-        match found.unwrap() {
-            Found::File { file, shown, .. } => (file, shown),
-            Found::Stdin { .. } => panic!("standard input"),
-        }
+        let found = found.unwrap();
+        (found.file, found.shown)
     }
 
     #[test]
@@ -239,14 +230,11 @@ mod tests {
             request(&files, Some("nope"), &root),
             request(&[], Some("sub/x.yaml"), &root),
         ] {
-            let Found::File {
+            let Found {
                 file,
                 shown,
                 project_dir,
-            } = find(&request).unwrap()
-            else {
-                panic!("standard input");
-            };
+            } = find(&request).unwrap();
             assert_eq!(file, root.join("sub/x.yaml"));
             assert_eq!(shown, Path::new("sub/x.yaml"));
             assert_eq!(project_dir, root.join("sub"));
@@ -257,12 +245,7 @@ mod tests {
     fn standard_input_starts_at_the_working_directory() {
         let directory = tempfile::tempdir().unwrap();
         let found = find(&request(&["-".into()], None, directory.path())).unwrap();
-        assert_eq!(
-            found,
-            Found::Stdin {
-                project_dir: canonical(directory.path())
-            }
-        );
+        assert_eq!(found.project_dir, canonical(directory.path()));
         let bytes = read(&found, &mut "services:".as_bytes()).unwrap();
         assert_eq!(bytes, b"services:");
         let endless = read(&found, &mut std::io::repeat(b'#'));
@@ -283,7 +266,7 @@ mod tests {
             assert_eq!(problem.code, code);
             assert!(problem.hint.is_some());
         }
-        let gone = Found::File {
+        let gone = Found {
             file: root.join("gone"),
             shown: "gone".into(),
             project_dir: root.to_path_buf(),

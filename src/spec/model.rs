@@ -14,6 +14,7 @@ use super::template::Template;
 use crate::support::name::{PortName, ProjectName, ServiceName};
 use crate::support::port_range::PortRange;
 use crate::support::protocol::Protocol;
+use crate::support::text::{list, meant_service, nearest};
 
 /// The whole of one `stack.yaml`.
 #[derive(Debug, Clone)]
@@ -355,6 +356,17 @@ pub struct Loaded {
     pub spec: Option<StackSpec>,
     /// Errors and warnings, in the order of the file.
     pub problems: Vec<Problem>,
+}
+
+impl StackSpec {
+    /// The hint about a service that does not exist.
+    pub fn meant_service(&self, word: &str) -> String {
+        let names = || self.services.keys().map(ServiceName::as_str);
+        match nearest(word, names()) {
+            Some(near) => meant_service(word, near),
+            None => format!("the services are: {}", list(names())),
+        }
+    }
 }
 
 impl ServiceSpec {

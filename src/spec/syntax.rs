@@ -9,7 +9,7 @@ use super::problem::{Problem, Source, Span};
 const PHRASES: &[(&str, &str, &str)] = &[
     (
         "mapping values are not allowed",
-        "a `:` where no key can stand",
+        "a `:` where a key cannot stand",
         "quote a value that holds `: `, or check the indentation of this line",
     ),
     (
@@ -34,7 +34,7 @@ const PHRASES: &[(&str, &str, &str)] = &[
     ),
     (
         "block sequence entries are not allowed",
-        "a list item where none can stand",
+        "a list item where one cannot stand",
         "put the list on its own lines below the key",
     ),
     (
@@ -64,7 +64,7 @@ const PHRASES: &[(&str, &str, &str)] = &[
     ),
     (
         "invalid indentation",
-        "a line with an indentation that fits nothing above",
+        "a line with an indentation that matches nothing above",
         "indent it like its neighbours",
     ),
     (
@@ -128,7 +128,7 @@ pub(super) fn problem(source: &Arc<Source>, info: &str, at: usize) -> Problem {
     }
     Problem::error(
         code::SYNTAX,
-        format!("this is no valid YAML: {info}"),
+        format!("this is not valid YAML: {info}"),
         &span,
     )
     .hint("check the quotes, brackets and indentation around this place")

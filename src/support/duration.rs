@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-/// Why a text is no duration.
+/// Why a text is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DurationError {
     /// A number without a unit, such as `10` or the tail of `1m30`.
     #[error("`{0}` has no unit")]
     MissingUnit(String),
-    /// A unit that is none of `ns us ms s m h d w`.
-    #[error("`{0}` is no unit of time")]
+    /// A unit other than `ns us ms s m h d w`.
+    #[error("`{0}` is not a unit of time")]
     UnknownUnit(String),
     /// A sign, an empty text, or other characters where a number is expected.
-    #[error("`{0}` is no duration")]
+    #[error("`{0}` is not a duration")]
     Malformed(String),
     /// More than about 584 years.
     #[error("`{0}` is too long")]

@@ -37,7 +37,7 @@ pub struct UnitId {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProjectName(Arc<str>);
 
-/// Why a text is no valid name.
+/// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// Nothing is left.
@@ -115,6 +115,11 @@ impl PortName {
             |c| c.is_ascii_alphanumeric() || c == '_',
         )?;
         Ok(Self(text.into()))
+    }
+
+    /// The name of which it is the plural: `PORT` for `PORTS`, if that is what it means.
+    pub fn singular(&self) -> Option<&str> {
+        self.0.strip_suffix('S')
     }
 
     /// The key under which a service's port is exported: `<SERVICE>_<NAME>`.

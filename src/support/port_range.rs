@@ -12,14 +12,14 @@ pub struct PortRange {
     end: u16,
 }
 
-/// Why a text is no range of ports.
+/// Why a text is not a range of ports.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PortRangeError {
-    /// One of the ends is no number from 1 to 65535.
-    #[error("`{0}` is no port number (1 to 65535)")]
+    /// One of the ends is not a number from 1 to 65535.
+    #[error("`{0}` is not a port number (1 to 65535)")]
     Port(String),
     /// An end is missing.
-    #[error("`{0}` is no range of ports; write it as 8000-9000")]
+    #[error("`{0}` is not a range of ports; write it as 8000-9000")]
     Unfinished(String),
     /// The ends are the wrong way round.
     #[error("the range ends ({end}) before it starts ({start})")]

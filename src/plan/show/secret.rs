@@ -15,7 +15,7 @@ const TELLING: [&str; 6] = [
     "CREDENTIAL",
 ];
 
-/// What does so as a word of its own: `DB_PASS`, `X-Api-Key`; `KEYBOARD` is no key.
+/// What does so as a word of its own: `DB_PASS`, `X-Api-Key`; `KEYBOARD` is not one.
 const WORDS: [&str; 6] = ["KEY", "KEYS", "PASS", "PW", "AUTHORIZATION", "COOKIE"];
 
 /// Whether a key's name says that its value is a secret.

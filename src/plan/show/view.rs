@@ -81,7 +81,7 @@ impl View<'_> {
     fn is_known(&self, placeholder: &Placeholder) -> bool {
         match placeholder {
             Placeholder::Declare(..) | Placeholder::Own(_) => self.has_own_numbers(),
-            Placeholder::Other(..) | Placeholder::All(..) => self.0.ports.are_allocated,
+            Placeholder::Other(..) => self.0.ports.are_allocated,
             Placeholder::Replica => self.is_one(),
             Placeholder::ProjectName
             | Placeholder::ProjectDir

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use super::Project;
+use super::{Project, at};
 use crate::plan::code;
 
 /// Generous for a debug build on a busy machine; what is quadratic needs minutes.
@@ -27,6 +27,28 @@ fn services(line: impl Fn(usize) -> String) -> String {
         let _ = writeln!(yaml, "  s{number}: {{ command: x, {} }}", line(number));
     }
     yaml
+}
+
+#[test]
+fn what_no_program_can_be_given_is_named() {
+    let long = "x".repeat(140_000);
+    let own = Project::service(&format!("environment: {{ OWN: {long} }}")).problem();
+    assert_eq!((own.code, at(&own)), (code::TOO_LONG, (4, 20)));
+    assert!(own.message.contains("`OWN`") && own.message.contains("140004 bytes"));
+    for project in [
+        Project::service("env_file: e").file("e", format!("SMALL=1\nCERT={long}\n")),
+        Project::new("env_file: e\nservices: { a: { command: x } }")
+            .file("e", format!("CERT={long}\n")),
+    ] {
+        let problem = project.problem();
+        assert_eq!(problem.code, code::TOO_LONG);
+        assert!(problem.message.contains("`CERT`"), "{}", problem.message);
+        assert_eq!(problem.labels[0].span.text(), "e");
+    }
+    let word = Project::service(&format!("command: [x, {long}]")).problem();
+    assert_eq!(word.code, code::TOO_LONG);
+    let fits = format!("environment: {{ OWN: {} }}", "x".repeat(131_071 - 4));
+    assert_eq!(Project::service(&fits).codes(), [""; 0]);
 }
 
 #[test]

@@ -53,6 +53,20 @@ fn every_form_has_its_value() {
 }
 
 #[test]
+fn the_plural_of_a_port_is_all_of_them_unless_it_has_that_name() {
+    let plan = Project::new(
+        "services:
+  a: { command: [x, $<dns.PORTS>, $<dns.DNS>, $<all.PORTS>] }
+  dns: { command: 'x $<PORT:auto> $<DNS:auto>', replicas: 2 }
+  all: { command: 'x $<PORTS:auto> $<PORT:auto>' }
+",
+    )
+    .plan();
+    let argv = &plan.units[0].execution.argv;
+    assert_eq!(argv[1..], ["8000,8002", "8001", "8004"]);
+}
+
+#[test]
 fn they_stand_in_every_text_of_a_service() {
     let project = Project::new(
         "environment: { TOP: $<a.PORT> }

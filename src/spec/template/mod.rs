@@ -59,10 +59,9 @@ pub enum Placeholder {
     Declare(PortName, PortWant, Protocol),
     /// `$<PORT>`: a port of the service in which it stands.
     Own(PortName),
-    /// `$<api.PORT>`: another service's port.
+    /// `$<api.PORT>`: another service's port. `$<api.PORTS>` is the `PORT` of every replica,
+    /// comma-separated, unless there is a port of that name.
     Other(ServiceName, PortName),
-    /// `$<api.PORTS>`: the port of every replica of a service, comma-separated.
-    All(ServiceName, PortName),
     /// `$<project.name>`.
     ProjectName,
     /// `$<project.dir>`.
@@ -138,7 +137,7 @@ impl Placeholder {
     /// Whether it stands for a port, or for several.
     pub fn is_port(&self) -> bool {
         match self {
-            Self::Declare(..) | Self::Own(_) | Self::Other(..) | Self::All(..) => true,
+            Self::Declare(..) | Self::Own(_) | Self::Other(..) => true,
             Self::ProjectName
             | Self::ProjectDir
             | Self::Instance
@@ -168,7 +167,6 @@ impl fmt::Display for Placeholder {
             }
             Self::Own(name) => write!(f, "$<{name}>"),
             Self::Other(service, name) => write!(f, "$<{service}.{name}>"),
-            Self::All(service, name) => write!(f, "$<{service}.{name}S>"),
             Self::ProjectName => f.write_str("$<project.name>"),
             Self::ProjectDir => f.write_str("$<project.dir>"),
             Self::Instance => f.write_str("$<instance>"),

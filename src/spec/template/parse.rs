@@ -65,6 +65,7 @@ pub(in crate::spec) fn parse(
     kind: TemplateKind,
     problems: &mut Problems,
 ) -> Vec<Raw> {
+    placeholder_typos(text, kind, problems);
     let mut scanner = Scanner {
         input: text,
         kind,
@@ -73,6 +74,35 @@ pub(in crate::spec) fn parse(
         problems,
     };
     scanner.pieces(0).0
+}
+
+/// Warns of `${PORT:auto}` and `<PORT:auto>`: what newcomers write for `$<PORT:auto>`. Where `${…}`
+/// is a variable the first one is an error.
+fn placeholder_typos(text: &Text<'_>, kind: TemplateKind, problems: &mut Problems) {
+    for (at, _) in text.value.match_indices(":auto") {
+        let before =
+            text.value[..at].trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        let (opening, closing) = match before {
+            _ if before.len() == at || before.ends_with("$<") => continue,
+            _ if before.ends_with("${") && kind == TemplateKind::Plain => continue,
+            _ if before.ends_with("${") => ("${", '}'),
+            _ if before.ends_with('<') => ("<", '>'),
+            _ => continue,
+        };
+        if let Some(length) = text.value[at..].find(closing) {
+            let body = &text.value[before.len()..at + length];
+            let start = before.len() - opening.len();
+            problems.push(
+                Problem::warning(
+                    code::PLACEHOLDER_TYPO,
+                    format!("`{opening}{body}{closing}` is not a placeholder"),
+                    &text.span_of(start..at + length + 1),
+                )
+                .label(format!("did you mean `$<{body}>`?"))
+                .hint(format!("write `$<{body}>` for a port of this service")),
+            );
+        }
+    }
 }
 
 struct Scanner<'a, 'p> {
@@ -265,14 +295,17 @@ impl Scanner<'_, '_> {
             "`${}` names no variable".to_owned()
         } else {
             let shown: String = inner.chars().take(MAX_SHOWN).collect();
-            format!("`${{{shown}}}` is no variable that can be read")
+            format!("`${{{shown}}}` is not a valid variable")
+        };
+        let hint = if inner.contains(":auto") {
+            format!("did you mean `$<{inner}>`?")
+        } else {
+            "write `${NAME}` or `${NAME:-default}`; a literal `${` is written `$${`".to_owned()
         };
         self.at = start + 2 + length + 1;
         let span = self.input.span_of(start..self.at);
-        self.problems.push(
-            Problem::error(code::BAD_VARIABLE, message, &span)
-                .hint("write `${NAME}` or `${NAME:-default}`; a literal `${` is written `$${`"),
-        );
+        self.problems
+            .push(Problem::error(code::BAD_VARIABLE, message, &span).hint(hint));
     }
 
     /// Reports a `${` that never ends, once, and gives up on the rest of the text.

@@ -14,9 +14,6 @@ const FORMS: &str = "the forms are `$<PORT:auto>`, `$<PORT:auto:5173>`, `$<PORT:
                      asks for UDP";
 
 /// Reads the inside of a placeholder. `span` is that of the whole of it, for the problem.
-///
-/// `$<api.PORTS>` comes back as the port `PORTS` of `api`; whether that is all of its `PORT`s is
-/// known only once every declaration is.
 pub(super) fn parse(body: &str, span: &Span) -> Result<Placeholder, Problem> {
     match body {
         "project.name" => return Ok(Placeholder::ProjectName),
@@ -47,7 +44,7 @@ fn declaration(name: &str, want: &str, span: &Span) -> Result<Placeholder, Probl
         Some((want, "tcp+udp" | "udp+tcp")) => (want, Protocol::Both),
         Some((_, protocol)) => {
             return Err(bad(
-                format!("`{protocol}` is no protocol"),
+                format!("`{protocol}` is not a protocol"),
                 span,
                 "write `/udp`, `/tcp+udp` for both on one number, or nothing for TCP".to_owned(),
             ));
@@ -68,7 +65,7 @@ fn declaration(name: &str, want: &str, span: &Span) -> Result<Placeholder, Probl
             }
             if !want.starts_with(|c: char| c.is_ascii_digit()) {
                 return Err(bad(
-                    format!("`{want}` is no way to ask for a port"),
+                    format!("`{want}` does not say which port"),
                     span,
                     format!("write `$<{name}:auto>` for any free port"),
                 ));
@@ -98,7 +95,7 @@ fn reference(body: &str, span: &Span) -> Result<Placeholder, Problem> {
     };
     let service = ServiceName::new(service).map_err(|error| {
         bad(
-            format!("`{service}` is no service's name: {error}"),
+            format!("`{service}` is not a valid service name: {error}"),
             span,
             FORMS.to_owned(),
         )
@@ -109,7 +106,7 @@ fn reference(body: &str, span: &Span) -> Result<Placeholder, Problem> {
 fn port_name(text: &str, span: &Span) -> Result<PortName, Problem> {
     PortName::new(text).map_err(|error| {
         bad(
-            format!("`{text}` is no name of a port: {error}"),
+            format!("`{text}` is not a valid port name: {error}"),
             span,
             format!("a name is made of letters, digits and `_`, usually `PORT`; {FORMS}"),
         )

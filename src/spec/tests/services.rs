@@ -7,7 +7,7 @@ use crate::spec::code;
 use crate::spec::model::{
     CommandSpec, Condition, PortWant, ProbeSpec, RestartSpec, ServiceSpec, Setting,
 };
-use crate::spec::template::{Piece, Placeholder, Template, TemplateKind};
+use crate::spec::template::{Template, TemplateKind};
 
 fn service(body: &str) -> ServiceSpec {
     let indented = format!("    {}\n", body.replace('\n', "\n    "));
@@ -97,34 +97,6 @@ fn ports_are_declared_in_the_order_of_the_file() {
             ("A", PortWant::Within("9100-9199".parse().unwrap())),
             ("B", PortWant::Prefer(5173)),
         ]
-    );
-}
-
-#[test]
-fn the_plural_of_a_port_is_all_of_them_unless_it_has_that_name() {
-    let spec = good(
-        "services:\n  a:\n    command: x $<dns.PORTS> $<dns.DNS> $<all.PORTS>\n  dns:\n    \
-         command: x $<PORT:auto> $<DNS:auto>\n  all:\n    command: x $<PORTS:auto> $<PORT:auto>\n",
-    );
-    let Some(CommandSpec::Line(line)) = &spec.services["a"].command else {
-        panic!();
-    };
-    let placeholders: Vec<String> = line
-        .pieces
-        .iter()
-        .filter_map(|piece| match piece {
-            Piece::Placeholder(Placeholder::Other(service, port), _) => {
-                Some(format!("one {service} {port}"))
-            }
-            Piece::Placeholder(Placeholder::All(service, port), _) => {
-                Some(format!("all {service} {port}"))
-            }
-            _ => None,
-        })
-        .collect();
-    assert_eq!(
-        placeholders,
-        ["all dns PORT", "one dns DNS", "one all PORTS"]
     );
 }
 

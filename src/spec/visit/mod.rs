@@ -33,7 +33,7 @@ pub(super) struct Reader<'s> {
     problems: &'s mut Problems,
     /// Where variables get their values.
     scope: &'s mut dyn Scope,
-    /// Which ports every service declares, known before anything is read.
+    /// Which ports every service declares, as far as it was read.
     declared: Declared,
     /// Where the reader is, which decides what a placeholder can mean.
     place: Place,
@@ -90,7 +90,7 @@ impl Reader<'_> {
             let (key, rest) = text.split_once(':')?;
             let is_key =
                 !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-            let is_meant = is_key && !rest.starts_with('/') && expected.contains("a map");
+            let is_meant = is_key && !rest.starts_with("//") && expected.contains("a map");
             is_meant.then(|| format!("write a space after the colon: `{key}: {rest}`"))
         });
         let hint = glued.unwrap_or_else(|| hint.to_owned());
@@ -106,7 +106,7 @@ impl Reader<'_> {
         is_map
     }
 
-    /// The entries of a node that is a map; keys that are no text are reported and left out.
+    /// The entries of a node that is a map; keys other than texts are reported and left out.
     fn fields<'n, 't>(&mut self, node: &'n Node<'t>) -> Vec<Field<'n, 't>> {
         let Kind::Mapping(entries) = &node.kind else {
             return Vec::new();
@@ -159,7 +159,7 @@ impl Reader<'_> {
         Some(self.template_of(&text, kind))
     }
 
-    /// A text that is no shell line, and not nothing (`key:` without a value).
+    /// A text other than a shell line, and not nothing (`key:` without a value).
     fn text(&mut self, field: &Field<'_, '_>) -> Option<Template> {
         self.filled(field, TemplateKind::Plain)
     }
@@ -173,8 +173,8 @@ impl Reader<'_> {
     }
 
     fn template_of(&mut self, text: &Text<'_>, kind: TemplateKind) -> Template {
-        let mut raw = parse(text, kind, self.problems);
-        self.admit(&mut raw);
+        let raw = parse(text, kind, self.problems);
+        self.admit(&raw);
         let scope = &self.scope;
         let get = |name: &str| scope.variable(text.source, name);
         interpolate(raw, text.span(), kind, &get, self.problems)

@@ -1,6 +1,7 @@
 //! What a placeholder may mean where it stands.
-
-use std::collections::BTreeSet;
+//!
+//! Ports are declared wherever they are used, in any order. So references are noted while the file
+//! is read, and judged once all declarations are known.
 
 use indexmap::IndexMap;
 
@@ -9,10 +10,12 @@ use super::suggest::{list, nearest};
 use crate::spec::code;
 use crate::spec::model::{PortDeclaration, PortWant};
 use crate::spec::problem::{Problem, Span};
-use crate::spec::template::{Placeholder, Raw, name_length};
-use crate::spec::tree::{Kind, Node};
+use crate::spec::template::{Placeholder, Raw};
 use crate::support::name::{PortName, ServiceName};
 use crate::support::protocol::Protocol;
+
+/// The ports that a service declares, in the order of the file.
+pub(super) type Ports = IndexMap<PortName, PortDeclaration>;
 
 /// Where the reader is.
 pub(super) enum Place {
@@ -21,7 +24,7 @@ pub(super) enum Place {
         /// Its name.
         name: String,
         /// The ports that it has declared so far.
-        ports: IndexMap<PortName, PortDeclaration>,
+        ports: Ports,
     },
     /// In a text for the whole stack, named here: only references with a service make sense.
     Stack(&'static str),
@@ -29,78 +32,39 @@ pub(super) enum Place {
     Nowhere(String),
 }
 
-/// The ports that services declare, by the services' names, in the order of the file.
-///
-/// Collected before anything is read, so that every reference can be judged where it stands,
-/// whatever the order of the file.
+/// A reference to a port.
+pub(super) struct Reference {
+    whose: Whose,
+    port: PortName,
+    span: Span,
+}
+
+/// Whose port is meant.
+enum Whose {
+    /// That of the service in which it stands.
+    Own(String),
+    /// That of the service that is named.
+    Other(ServiceName),
+    /// Nobody's: it stands in this text for the whole stack.
+    Nobody(&'static str),
+}
+
+/// What is known of the ports of all services.
 #[derive(Default)]
 pub(super) struct Declared {
-    services: IndexMap<String, BTreeSet<String>>,
-}
-
-impl Declared {
-    /// Looks for `$<NAME:` in every text of every service.
-    pub(super) fn collect<'n>(services: impl Iterator<Item = (&'n str, &'n Node<'n>)>) -> Self {
-        let mut declared = Self::default();
-        for (name, node) in services {
-            let ports = declared.services.entry(name.to_owned()).or_default();
-            collect_from(node, ports);
-        }
-        declared
-    }
-
-    fn has(&self, service: &str, port: &str) -> bool {
-        self.services
-            .get(service)
-            .is_some_and(|ports| ports.contains(port))
-    }
-}
-
-fn collect_from(node: &Node<'_>, ports: &mut BTreeSet<String>) {
-    match &node.kind {
-        Kind::Scalar { text, .. } => collect_from_text(text, ports),
-        Kind::Sequence(items) => {
-            for item in items {
-                collect_from(item, ports);
-            }
-        }
-        Kind::Mapping(entries) => {
-            for entry in entries {
-                let is_free = entry.key.text().is_some_and(|key| key.starts_with("x-"));
-                if !is_free {
-                    collect_from(&entry.value, ports);
-                }
-            }
-        }
-    }
-}
-
-fn collect_from_text(text: &str, ports: &mut BTreeSet<String>) {
-    let mut rest = text;
-    while let Some(at) = rest.find('$') {
-        rest = &rest[at + 1..];
-        if let Some(after) = rest.strip_prefix('$') {
-            // `$$<` is a literal `$<`, and `$$` a pair in both grammars.
-            rest = after.strip_prefix('<').unwrap_or(after);
-        } else if let Some(body) = rest.strip_prefix('<') {
-            let length = name_length(body);
-            if length > 0 && body[length..].starts_with(':') {
-                ports.insert(body[..length].to_owned());
-            }
-        }
-    }
+    /// By the services' names, valid or not, in the order of the file.
+    pub(super) services: IndexMap<String, Ports>,
+    references: Vec<Reference>,
 }
 
 impl Reader<'_> {
     /// Checks every placeholder of a text against the place where it stands, and notes the ports
-    /// that it declares, also in a default that is not used.
-    pub(super) fn admit(&mut self, pieces: &mut [Raw]) {
+    /// that it declares and refers to, also in a default that is not used.
+    pub(super) fn admit(&mut self, pieces: &[Raw]) {
         for piece in pieces {
             match piece {
                 Raw::Text(_) | Raw::BareVariable(..) | Raw::Unreadable => {}
-                Raw::Variable(variable) => self.admit(&mut variable.right),
-                // What nobody will see need not be worked out.
-                Raw::Placeholder(..) if self.problems.is_full() => {}
+                Raw::Variable(variable) => self.admit(&variable.right),
                 Raw::Placeholder(placeholder, span) => {
                     if let Err(problem) = self.admit_placeholder(placeholder, span) {
                         self.problems.push(problem);
@@ -110,120 +74,77 @@ impl Reader<'_> {
         }
     }
 
-    fn admit_placeholder(
-        &mut self,
-        placeholder: &mut Placeholder,
-        span: &Span,
-    ) -> Result<(), Problem> {
+    fn admit_placeholder(&mut self, placeholder: &Placeholder, span: &Span) -> Result<(), Problem> {
         let written = span.text();
-        let (service, ports) = match &mut self.place {
-            Place::Service { name, ports } => (name.as_str(), ports),
-            Place::Stack(what) => return admit_outside(&self.declared, placeholder, what, span),
-            Place::Nowhere(what) => {
-                return Err(misplaced(
-                    format!("the placeholder `{written}` cannot stand in {what}"),
-                    span,
-                    "placeholders stand in the texts of a service, in `environment` and in \
-                     `dotenv.vars`",
-                ));
+        let whose = match (placeholder, &mut self.place) {
+            (_, Place::Nowhere(what)) => {
+                let message = format!("the placeholder `{written}` cannot stand in {what}");
+                let hint = "placeholders stand in the texts of a service, in `environment` and in \
+                            `dotenv.vars`";
+                return Err(misplaced(message, span, hint));
             }
+            (Placeholder::Declare(name, want, protocol), Place::Service { ports, .. }) => {
+                return declare(ports, name, (*want, *protocol), span);
+            }
+            (Placeholder::Declare(..), Place::Stack(what)) => {
+                let message =
+                    format!("`{written}` declares a port, and {what} belongs to no service");
+                let hint = "declare it in a service, and refer to it here with `$<service.PORT>`";
+                return Err(misplaced(message, span, hint));
+            }
+            (Placeholder::Service | Placeholder::Replica, Place::Stack(what)) => {
+                let message =
+                    format!("`{written}` means nothing here: {what} belongs to no service");
+                return Err(misplaced(message, span, "move it into a service"));
+            }
+            (Placeholder::Own(port), Place::Service { name, .. }) => {
+                (Whose::Own(name.clone()), port)
+            }
+            (Placeholder::Own(port), Place::Stack(what)) => (Whose::Nobody(what), port),
+            (Placeholder::Other(service, port), _) => (Whose::Other(service.clone()), port),
+            (
+                Placeholder::ProjectName
+                | Placeholder::ProjectDir
+                | Placeholder::Instance
+                | Placeholder::Service
+                | Placeholder::Replica,
+                _,
+            ) => return Ok(()),
         };
-        match placeholder {
-            Placeholder::Declare(name, want, protocol) => {
-                declare(ports, name, (*want, *protocol), span)
-            }
-            Placeholder::Own(name) => {
-                if self.declared.has(service, name.as_str()) {
-                    return Ok(());
-                }
-                Err(self.declared.unknown_port(service, name, span))
-            }
-            Placeholder::Other(..) | Placeholder::All(..) => {
-                admit_reference(&self.declared, placeholder, span)
-            }
-            Placeholder::ProjectName
-            | Placeholder::ProjectDir
-            | Placeholder::Instance
-            | Placeholder::Service
-            | Placeholder::Replica => Ok(()),
-        }
+        let (whose, port) = (whose.0, whose.1.clone());
+        let span = span.clone();
+        self.declared
+            .references
+            .push(Reference { whose, port, span });
+        Ok(())
     }
-}
 
-/// A placeholder in a text for the whole stack.
-fn admit_outside(
-    declared: &Declared,
-    placeholder: &mut Placeholder,
-    what: &str,
-    span: &Span,
-) -> Result<(), Problem> {
-    let written = span.text();
-    match placeholder {
-        Placeholder::Declare(..) => Err(misplaced(
-            format!("`{written}` declares a port, and {what} belongs to no service"),
-            span,
-            "declare it in a service, and refer to it here with `$<service.PORT>`",
-        )),
-        Placeholder::Own(name) => Err(misplaced(
-            format!("`{written}` does not say whose port it is, and {what} belongs to no service"),
-            span,
-            &format!("name the service: `$<{}.{name}>`", declared.example(name)),
-        )),
-        Placeholder::Service | Placeholder::Replica => Err(misplaced(
-            format!("`{written}` means nothing here: {what} belongs to no service"),
-            span,
-            "move it into a service",
-        )),
-        Placeholder::Other(..) | Placeholder::All(..) => {
-            admit_reference(declared, placeholder, span)
+    /// Judges every reference, once all services were read.
+    pub(super) fn check_references(&mut self) {
+        for reference in std::mem::take(&mut self.declared.references) {
+            // What nobody will see need not be worked out.
+            if self.problems.is_full() {
+                return;
+            }
+            if let Err(problem) = self.declared.check(&reference) {
+                self.problems.push(problem);
+            }
         }
-        Placeholder::ProjectName | Placeholder::ProjectDir | Placeholder::Instance => Ok(()),
-    }
-}
-
-/// `$<api.PORT>`; turns `$<api.PORTS>` into all of its `PORT`s where no port is called `PORTS`.
-fn admit_reference(
-    declared: &Declared,
-    placeholder: &mut Placeholder,
-    span: &Span,
-) -> Result<(), Problem> {
-    let Placeholder::Other(service, port) = placeholder else {
-        return Ok(());
-    };
-    if !declared.services.contains_key(service.as_str()) {
-        return Err(declared.unknown_service(service, span));
-    }
-    if declared.has(service.as_str(), port.as_str()) {
-        return Ok(());
-    }
-    let singular = port.as_str().strip_suffix('S').unwrap_or_default();
-    match PortName::new(singular) {
-        Ok(one) if declared.has(service.as_str(), singular) => {
-            *placeholder = Placeholder::All(service.clone(), one);
-            Ok(())
-        }
-        Ok(_) | Err(_) => Err(declared.unknown_port(service.as_str(), port, span)),
     }
 }
 
 fn declare(
-    ports: &mut IndexMap<PortName, PortDeclaration>,
+    ports: &mut Ports,
     name: &PortName,
     (want, protocol): (PortWant, Protocol),
     span: &Span,
 ) -> Result<(), Problem> {
-    let Some(first) = ports.get(name) else {
-        let span = span.clone();
-        ports.insert(
-            name.clone(),
-            PortDeclaration {
-                want,
-                protocol,
-                span,
-            },
-        );
-        return Ok(());
+    let declaration = PortDeclaration {
+        want,
+        protocol,
+        span: span.clone(),
     };
+    let first = ports.entry(name.clone()).or_insert(declaration);
     if first.want == want && first.protocol == protocol {
         return Ok(());
     }
@@ -241,53 +162,71 @@ fn declare(
 }
 
 impl Declared {
+    fn check(&self, reference: &Reference) -> Result<(), Problem> {
+        let Reference { whose, port, span } = reference;
+        let service = match whose {
+            Whose::Own(name) => name.as_str(),
+            Whose::Other(name) => name.as_str(),
+            Whose::Nobody(what) => {
+                let written = span.text();
+                let message = format!(
+                    "`{written}` does not say whose port it is, and {what} belongs to no service"
+                );
+                let hint = format!("name the service: `$<{}.{port}>`", self.example(port));
+                return Err(misplaced(message, span, &hint));
+            }
+        };
+        let Some(ports) = self.services.get(service) else {
+            return Err(self.unknown_service(service, span));
+        };
+        let is_all = matches!(whose, Whose::Other(_))
+            && port.singular().is_some_and(|one| ports.contains_key(one));
+        if is_all || ports.contains_key(port) {
+            Ok(())
+        } else {
+            Err(unknown_port(service, ports, port, span))
+        }
+    }
+
     /// A service that has a port of that name, for hints; any service otherwise.
     fn example(&self, port: &PortName) -> &str {
-        self.services
-            .iter()
-            .find(|(_, ports)| ports.contains(port.as_str()))
+        let mut services = self.services.iter();
+        services
+            .find(|(_, ports)| ports.contains_key(port))
             .or_else(|| self.services.first())
             .map_or("service", |(service, _)| service)
     }
 
-    fn unknown_service(&self, service: &ServiceName, span: &Span) -> Problem {
+    fn unknown_service(&self, service: &str, span: &Span) -> Problem {
         let names = || self.services.keys().map(String::as_str);
-        let problem = Problem::error(
-            code::UNKNOWN_SERVICE,
-            format!("there is no service `{service}`"),
-            span,
-        );
-        match nearest(service.as_str(), names()) {
+        let message = format!("there is no service `{service}`");
+        let problem = Problem::error(code::UNKNOWN_SERVICE, message, span);
+        match nearest(service, names()) {
             Some(meant) => problem
                 .label(format!("did you mean `{meant}`?"))
                 .hint(format!(
                     "write `{}`",
-                    span.text().replacen(service.as_str(), meant, 1)
+                    span.text().replacen(service, meant, 1)
                 )),
             None => problem.hint(format!("the services are {}", list(names()))),
         }
     }
+}
 
-    fn unknown_port(&self, service: &str, port: &PortName, span: &Span) -> Problem {
-        let empty = BTreeSet::new();
-        let ports = self.services.get(service).unwrap_or(&empty);
-        let names = || ports.iter().map(String::as_str);
-        let problem = Problem::error(
-            code::UNKNOWN_PORT,
-            format!("the service `{service}` declares no port `{port}`"),
-            span,
-        );
-        match nearest(port.as_str(), names()) {
-            Some(meant) => problem
-                .label(format!("did you mean `{meant}`?"))
-                .hint(format!(
-                    "write `{meant}`, or declare `{port}` in `{service}` with `$<{port}:auto>`"
-                )),
-            None if ports.is_empty() => problem.hint(format!(
-                "declare it in `{service}`, where the port is used: `$<{port}:auto>`"
+fn unknown_port(service: &str, ports: &Ports, port: &PortName, span: &Span) -> Problem {
+    let names = || ports.keys().map(PortName::as_str);
+    let message = format!("the service `{service}` declares no port `{port}`");
+    let problem = Problem::error(code::UNKNOWN_PORT, message, span);
+    match nearest(port.as_str(), names()) {
+        Some(meant) => problem
+            .label(format!("did you mean `{meant}`?"))
+            .hint(format!(
+                "write `{meant}`, or declare `{port}` in `{service}` with `$<{port}:auto>`"
             )),
-            None => problem.hint(format!("its ports are {}", list(names()))),
-        }
+        None if ports.is_empty() => problem.hint(format!(
+            "declare it in `{service}`, where the port is used: `$<{port}:auto>`"
+        )),
+        None => problem.hint(format!("its ports are {}", list(names()))),
     }
 }
 

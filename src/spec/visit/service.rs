@@ -32,6 +32,8 @@ impl Reader<'_> {
     /// runs was reported; it is kept so that nobody is told that its dependents' words are wrong.
     pub(super) fn service(&mut self, field: &Field<'_, '_>) -> Option<ServiceSpec> {
         let name = self.service_name(field.name, field.key);
+        let known = &mut self.declared.services;
+        known.insert(field.name.to_owned(), IndexMap::new());
         if field.value.is_null() {
             self.error(
                 code::EMPTY_SERVICE,
@@ -58,10 +60,12 @@ impl Reader<'_> {
         };
         let fields = self.read(&SERVICE, &mut service, field.value);
         let place = std::mem::replace(&mut self.place, Place::Nowhere(String::new()));
-        if let Place::Service { ports, .. } = place {
-            service.ports = ports;
+        if let Place::Service { name, ports } = place {
+            service.ports.clone_from(&ports);
+            self.declared.services.insert(name, ports);
         }
         self.check_command(&service, &fields);
+        self.check_one_word(&service);
         self.check_restart(&service);
         self.check_handoff(&service);
         Some(service)
@@ -228,6 +232,28 @@ impl Reader<'_> {
                 COMMAND_HINT,
             ),
             Some(_) => {}
+        }
+    }
+
+    /// Whoever writes `["npm run dev"]` has hardly a program of that name.
+    fn check_one_word(&mut self, service: &ServiceSpec) {
+        let words = match (&service.entrypoint, &service.command) {
+            (None, Some(CommandSpec::Words(words, _))) => words.as_slice(),
+            _ => &[],
+        };
+        let [word] = words else { return };
+        let text = word.as_literal().unwrap_or_default();
+        if text.contains(' ') && !text.contains('/') {
+            self.problems.push(
+                Problem::warning(
+                    code::ONE_WORD,
+                    format!("the whole of `{text}` is taken for the name of a program"),
+                    &word.span,
+                )
+                .hint(format!(
+                    "write it as a text, `command: {text}`, or one item for each word"
+                )),
+            );
         }
     }
 

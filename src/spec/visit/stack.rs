@@ -64,20 +64,12 @@ pub(in crate::spec) fn stack(
         shell: None,
         services: IndexMap::new(),
     };
-    let services = fields.iter().find(|field| field.name == "services");
-    if let Some(Kind::Mapping(entries)) = services.map(|field| &field.value.kind) {
-        reader.declared = Declared::collect(
-            entries
-                .iter()
-                .filter_map(|entry| Some((entry.key.text()?, entry.value.as_ref())))
-                .filter(|(name, _)| !name.starts_with("x-")),
-        );
-    }
     reader.read_files(&mut stack, &fields);
     for field in &fields {
         reader.place = Place::Nowhere(format!("`{}`", field.name));
         reader.read_key(&TOP, &mut stack, field);
     }
+    reader.check_references();
     let is_given = |field: &Field<'_, '_>| {
         field.name == "services" || TOP.suggest(field.name) == Some("services")
     };

@@ -159,7 +159,7 @@ impl<T> Keys<T> {
 }
 
 impl Reader<'_> {
-    /// Reads the keys of a map into `target`; what is no map has no keys. Returns those that are
+    /// Reads the keys of a map into `target`; anything but a map has no keys. Returns those that are
     /// there.
     pub(super) fn read<'n, 't, T>(
         &mut self,

@@ -22,11 +22,12 @@ use crate::spec::{self, Problem};
 use crate::support::name::ServiceName;
 
 /// Codes that no file can show; each has a test beside what reports it.
-const WITHOUT_FIXTURE: [&str; 4] = [
+const WITHOUT_FIXTURE: [&str; 5] = [
     spec::code::NO_FILE,
     spec::code::UNREADABLE,
     spec::code::TOO_LARGE,
     plan::code::NOT_ALLOCATED,
+    plan::code::TOO_LONG,
 ];
 
 /// The files and directories of one kind of fixture.
