@@ -33,12 +33,12 @@ const MAX_BYTES: u64 = 64 << 20;
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Sources {
     file: StackFile,
-    project_dir: Bytes,
+    project_dir: PathBuf,
     environment: Vec<(Bytes, Bytes)>,
     /// What the command line says.
     pub arguments: Arguments,
     /// Every other file that was asked for, by its path.
-    texts: Mutex<BTreeMap<Bytes, Arc<FileText>>>,
+    texts: Mutex<BTreeMap<PathBuf, Arc<FileText>>>,
 }
 
 /// What a command line says about a plan.
@@ -56,9 +56,9 @@ pub struct Arguments {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct StackFile {
     /// Its path, absolute; `-` is standard input.
-    file: Bytes,
+    file: PathBuf,
     /// Its path as the user knows it.
-    shown: Bytes,
+    shown: PathBuf,
     bytes: Bytes,
 }
 
@@ -93,11 +93,11 @@ impl Sources {
         let environment = caller.iter();
         Ok(Self {
             file: StackFile {
-                file: found.file.into(),
-                shown: found.shown.into(),
+                file: found.file,
+                shown: found.shown,
                 bytes: Bytes(bytes),
             },
-            project_dir: found.project_dir.into(),
+            project_dir: found.project_dir,
             environment: environment
                 .map(|(key, value)| (key.clone().into(), value.clone().into()))
                 .collect(),
@@ -110,18 +110,18 @@ impl Sources {
         Input {
             bytes: self.file.bytes.0.clone(),
             shown: self.input_path(),
-            file: self.file.file.to_path(),
+            file: self.file.file.clone(),
             project_dir: self.project_dir(),
         }
     }
 
     /// The path of the `stack.yaml` as the user knows it.
     pub(super) fn input_path(&self) -> PathBuf {
-        self.file.shown.to_path()
+        self.file.shown.clone()
     }
 
     pub(super) fn project_dir(&self) -> PathBuf {
-        self.project_dir.to_path()
+        self.project_dir.clone()
     }
 
     pub(super) fn caller(&self) -> Caller {
@@ -137,7 +137,7 @@ impl Sources {
     pub(super) fn text(&self, path: &Path) -> Arc<FileText> {
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         let text = texts
-            .entry(Bytes::from(path.to_path_buf()))
+            .entry(path.to_path_buf())
             .or_insert_with(|| Arc::new(FileText::read(path)));
         Arc::clone(text)
     }
@@ -176,7 +176,7 @@ fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Bytes that are nearly always text, and travel as such: a path, a value of an environment, a file.
+/// Bytes that are nearly always text, and travel as such: a value of an environment, a file.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Bytes(pub(super) Vec<u8>);
 
@@ -186,10 +186,6 @@ const NO_TEXT: char = '\u{1}';
 impl Bytes {
     fn to_os(&self) -> OsString {
         OsStr::from_bytes(&self.0).to_owned()
-    }
-
-    fn to_path(&self) -> PathBuf {
-        self.to_os().into()
     }
 }
 

@@ -52,9 +52,11 @@ const STDIN: &str = "-";
 /// the ledger, and all of them hold text.
 pub fn find(request: &Request<'_>) -> Result<Found, Problem> {
     let found = locate(request)?;
-    let path = match &found {
-        Found::File { file, .. } => file,
-        Found::Stdin { project_dir } => project_dir,
+    let is_stdin = found.file == Path::new(STDIN);
+    let path = if is_stdin {
+        &found.project_dir
+    } else {
+        &found.file
     };
     if path.to_str().is_none() {
         let message = format!("the path `{}` is not valid UTF-8", path.display());
