@@ -51,63 +51,28 @@ pub enum QuoteWarning {
 }
 
 impl QuoteWarning {
-    /// The stable code.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Newline => "stack::dotenv::newline",
-            Self::BracedVariable => "stack::dotenv::braced_variable",
-            Self::BareVariable => "stack::dotenv::bare_variable",
-            Self::BothQuotes => "stack::dotenv::both_quotes",
-            Self::EscapedDollar => "stack::dotenv::escaped_dollar",
-            Self::BackslashQuote => "stack::dotenv::backslash_quote",
-            Self::DoubleBackslash => "stack::dotenv::double_backslash",
-            Self::LongLine => "stack::dotenv::long_line",
-        }
-    }
-
     /// The readers that read such a value wrong or refuse it.
-    pub const fn readers(self) -> &'static [&'static str] {
+    pub const fn readers(self) -> &'static str {
         match self {
-            Self::Newline => &[
-                "docker --env-file",
-                "make",
-                "django-environ",
-                "python-decouple",
-                "honcho",
-                "direnv",
-                "Ruby dotenv 2",
-            ],
-            Self::BracedVariable => &["python-dotenv", "dotenv-expand", "bun"],
-            Self::BareVariable => &["dotenv-expand", "bun"],
-            Self::BothQuotes => &[
-                "godotenv",
-                "python-decouple",
-                "npm dotenv",
-                "dotenv-expand",
-                "node --env-file",
-                "bun",
-                "deno",
-            ],
-            Self::EscapedDollar => &[
-                "python-dotenv",
-                "python-decouple",
-                "honcho",
-                "npm dotenv",
-                "node --env-file",
-                "direnv",
-            ],
-            Self::BackslashQuote => &[
-                // Takes the closing quote for an escaped one if another quote follows in the file.
-                "python-dotenv",
-                "python-decouple",
-                "npm dotenv",
-                "dotenv-expand",
-                "node --env-file",
-                "bun",
-                "deno",
-            ],
-            Self::DoubleBackslash => &["python-dotenv"],
-            Self::LongLine => &["docker --env-file"],
+            Self::Newline => {
+                "docker --env-file, make, django-environ, python-decouple, honcho, direnv, \
+                 Ruby dotenv 2"
+            }
+            Self::BracedVariable => "python-dotenv, dotenv-expand, bun",
+            Self::BareVariable => "dotenv-expand, bun",
+            Self::BothQuotes => {
+                "godotenv, python-decouple, npm dotenv, dotenv-expand, node --env-file, bun, deno"
+            }
+            Self::EscapedDollar => {
+                "python-dotenv, python-decouple, honcho, npm dotenv, node --env-file, direnv"
+            }
+            // The first takes the closing quote for an escaped one if another one follows.
+            Self::BackslashQuote => {
+                "python-dotenv, python-decouple, npm dotenv, dotenv-expand, node --env-file, bun, \
+                 deno"
+            }
+            Self::DoubleBackslash => "python-dotenv",
+            Self::LongLine => "docker --env-file",
         }
     }
 }

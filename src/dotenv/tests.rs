@@ -235,7 +235,7 @@ fn block_for(reader: &str) -> (Vec<(String, String)>, Vec<u8>) {
         .map(|(n, value)| (format!("V_{n}"), (*value).to_owned()))
         .filter(|(key, value)| {
             let Quoted { warnings, .. } = line(key, value).unwrap();
-            !warnings.iter().any(|w| w.readers().contains(&reader))
+            !warnings.iter().any(|w| w.readers().contains(reader))
         })
         .collect();
     let file = render(b"# the user's part: it's `$(x)` here", &entries)

@@ -12,7 +12,6 @@ use super::fence::{self, Block};
 use super::quote::{EntryError, QuoteWarning};
 use super::read::read;
 use crate::support::fs::write_atomically;
-use crate::support::text;
 
 /// A new file may hold secrets.
 const NEW_MODE: u32 = 0o600;
@@ -51,34 +50,19 @@ pub enum WriteWarning {
 }
 
 impl WriteWarning {
-    /// The stable code.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Value { warning, .. } => warning.code(),
-            Self::KeyOutside { .. } => "stack::dotenv::key_outside",
-            Self::BlockDamaged => "stack::dotenv::block_damaged",
-        }
-    }
-
-    /// The readers concerned; none means all of them.
-    pub const fn readers(&self) -> &'static [&'static str] {
-        match self {
-            Self::Value { warning, .. } => warning.readers(),
-            // For them the first of two equal keys wins, and the block is at the end.
-            Self::KeyOutside { .. } => &["dotenvy", "deno", "uv"],
-            Self::BlockDamaged => &[],
-        }
-    }
-
-    /// What to do about it, where there is something to be done.
+    /// What to do about it, or whom it concerns.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::KeyOutside { .. } => Some(format!(
-                "the block's value is the one that counts, but {} take the first of two: remove the \
-                 line, or write the same value there",
-                text::list(self.readers())
-            )),
-            Self::Value { .. } | Self::BlockDamaged => None,
+            Self::Value { warning, .. } => {
+                Some(format!("it is read wrong by {}", warning.readers()))
+            }
+            // For these the first of two equal keys wins, and the block is at the end.
+            Self::KeyOutside { .. } => Some(
+                "the block's value is the one that counts, but dotenvy, deno and uv take the first \
+                 of two: remove the line, or write the same value there"
+                    .to_owned(),
+            ),
+            Self::BlockDamaged => None,
         }
     }
 }

@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 
 use super::lease::LeaseFile;
 use super::presence;
-use super::process::{ProcessId, boot_id, is_suspended, signal_process};
+use super::process::{ProcessId, is_suspended, signal_process};
 use crate::plan::instance_id;
 use crate::support::fs::{create_private_dir, name_file, open_private, write_atomically_unsynced};
 use crate::support::name::ProjectName;
+use crate::support::proc::boot_id;
 
 /// One running copy, or where one would run.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,9 +15,10 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::process::{LeaseLine, ProcessId, Slot, boot_id, clock_ticks, now_ticks, pid_namespace};
+use super::process::{LeaseLine, ProcessId, Slot, clock_ticks, now_ticks, pid_namespace};
 use crate::support::fs::{name_file, open_private};
 use crate::support::name::{ServiceName, UnitId};
+use crate::support::proc::boot_id;
 
 /// The length of a line, its end included: a pid, two clock readings, a name of 63 bytes and a
 /// replica's number fit.

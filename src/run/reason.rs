@@ -219,6 +219,13 @@ pub enum StartError {
         /// The file.
         path: String,
     },
+    /// The kernel takes no variable of this length.
+    VariableTooLong {
+        /// The variable.
+        name: String,
+        /// The length of its name and value in bytes.
+        bytes: u64,
+    },
     /// The interpreter in the first line of a script does not exist.
     NoInterpreter {
         /// The script.

@@ -54,6 +54,12 @@ impl Stat {
     }
 }
 
+/// The random id of this boot of the machine; empty if it cannot be read.
+pub fn boot_id() -> String {
+    let text = fs_err::read_to_string("/proc/sys/kernel/random/boot_id");
+    text.unwrap_or_default().trim().to_owned()
+}
+
 /// Calls `each` with the pid of every process.
 pub fn for_each_pid(mut each: impl FnMut(i32)) {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

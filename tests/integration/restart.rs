@@ -187,6 +187,20 @@ fn a_stack_that_ends_before_anybody_watches_says_why() {
 }
 
 #[test]
+fn what_keeps_a_program_from_being_executed_is_named() {
+    let stack = TestStack::new("services: { it: { command: ./script, env_file: big.env } }");
+    stack.write("big.env", "SMALL=1\n");
+    stack.write("script", "#!/bin/sh\n");
+    let output = stack.up().wait().expect(1);
+    output.says(&["is not executable", "chmod +x"]);
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs_err::set_permissions(stack.path("script"), executable).expect("it is ours");
+    stack.write("big.env", &format!("BUNDLE={}\n", "x".repeat(140_000)));
+    let output = stack.up().wait().expect(1);
+    output.says(&["the variable `BUNDLE` is 140006 bytes long"]);
+}
+
+#[test]
 fn a_shell_that_finds_no_program_is_no_loop_either() {
     let stack = TestStack::new(
         "services: { it: { command: 'no-such-program-anywhere | cat >&2; exit 127', restart: always } }",

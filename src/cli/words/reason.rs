@@ -145,7 +145,12 @@ fn start_error(error: &StartError) -> String {
             format!("its working directory `{path}` does not exist")
         }
         StartError::NotFound { name } => format!("the program `{name}` is not found"),
-        StartError::NotExecutable { path } => format!("`{path}` cannot be executed"),
+        StartError::NotExecutable { path } => {
+            format!("`{path}` is not executable; `chmod +x` makes it so")
+        }
+        StartError::VariableTooLong { name, bytes } => format!(
+            "the variable `{name}` is {bytes} bytes long, and a program can be given less than 128 KiB"
+        ),
         StartError::NoInterpreter { path } => {
             format!("`{path}` cannot be executed: the interpreter in its first line does not exist")
         }

@@ -43,13 +43,6 @@ impl From<&Stat> for ProcessId {
     }
 }
 
-/// The random id of this boot of the machine.
-pub(crate) fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id")
-        .map(|text| text.trim().to_owned())
-        .unwrap_or_default()
-}
-
 /// The pid namespace of this process, by its inode; 0 if it cannot be read.
 pub(crate) fn pid_namespace() -> u64 {
     fs::metadata("/proc/self/ns/pid").map_or(0, |file| file.ino())

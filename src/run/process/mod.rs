@@ -13,8 +13,8 @@ mod table;
 mod tree;
 
 pub(crate) use facts::{
-    Marks, ProcessId, ancestors, boot_id, clock_ticks, descendants, group_of, has_children,
-    has_job_control, is_suspended, now_ticks, own_children, pid_namespace, session_of, unit_mark,
+    Marks, ProcessId, ancestors, clock_ticks, descendants, group_of, has_children, has_job_control,
+    is_suspended, now_ticks, own_children, pid_namespace, session_of, unit_mark,
 };
 pub use fork::ForkError;
 pub(crate) use fork::{Forked, become_subreaper, detach, fork, runtime};

@@ -409,6 +409,9 @@ fn refused(step: StartStep, path: &Path, error: &std::io::Error) -> StartError {
 }
 
 fn spawn_error(error: &SpawnError, plan: &UnitPlan, program: &Path) -> StartError {
+    if let Some(error) = too_long(error, plan) {
+        return error;
+    }
     let (step, path) = match error.step {
         SpawnStep::Clone => (StartStep::Process, program),
         SpawnStep::Prepare => (StartStep::Prepare, program),
@@ -425,4 +428,21 @@ fn spawn_error(error: &SpawnError, plan: &UnitPlan, program: &Path) -> StartErro
         path: path.to_string_lossy().into_owned(),
         error: error.errno.desc().to_lowercase(),
     }
+}
+
+/// The longest variable that the kernel takes, with its name, `=` and a NUL (`MAX_ARG_STRLEN`).
+const MAX_VARIABLE: usize = 128 * 1024;
+
+/// The variable for which the kernel said that the list is too long, if it is a single one.
+fn too_long(error: &SpawnError, plan: &UnitPlan) -> Option<StartError> {
+    if error.errno != Errno::E2BIG {
+        return None;
+    }
+    let entries = plan.environment.entries().into_iter();
+    let mut lengths = entries.map(|(name, value)| (name, name.len() + value.len()));
+    let (name, bytes) = lengths.find(|(_, bytes)| bytes + 2 > MAX_VARIABLE)?;
+    Some(StartError::VariableTooLong {
+        name: name.to_string_lossy().into_owned(),
+        bytes: bytes as u64,
+    })
 }

@@ -98,6 +98,12 @@ fn every_reason_has_words() {
             error: StartError::NotExecutable { path: path() },
         },
         Reason::NotExecuted {
+            error: StartError::VariableTooLong {
+                name: "CERTIFICATES".to_owned(),
+                bytes: 140_013,
+            },
+        },
+        Reason::NotExecuted {
             error: StartError::NoInterpreter { path: path() },
         },
         refused(StartStep::Pipe),
