@@ -7,7 +7,7 @@ use bytes::Bytes;
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use fs_err::OpenOptions;
-use stack::cli::printer::{Delivery, Printer, PrinterOptions, Progress, Terminals};
+use stack::cli::printer::{Printer, PrinterOptions, Progress, Terminals};
 use stack::run::logs::LogBlock;
 use stack::run::snapshot::LogStream;
 use stack::support::name::{ServiceName, UnitId};
@@ -42,7 +42,7 @@ fn null() -> Box<dyn std::io::Write + Send> {
 
 fn start(units: &[UnitId], is_terminal: bool) -> Printer {
     let options = options(units, is_terminal);
-    Printer::start_on(options, null(), null()).expect("the system gives a thread")
+    Printer::start_on(options, null(), null())
 }
 
 fn units(count: usize) -> Vec<UnitId> {
@@ -67,17 +67,16 @@ fn print(bencher: Bencher, count: usize, line: usize, is_terminal: bool) {
             let printer = start(&units, is_terminal);
             runtime.block_on(async {
                 for round in 0..rounds {
-                    let mut block = LogBlock {
+                    printer.logs(LogBlock {
                         unit: units[round % count].clone(),
                         stream: LogStream::Stdout,
                         time: 1_795_000_000_123_456_789,
                         attempt: 1,
                         bytes: bytes.clone(),
                         is_partial: false,
-                    };
-                    while let Delivery::Full(returned) = printer.logs(block) {
+                    });
+                    while !printer.has_room() {
                         printer.room().await;
-                        block = returned;
                     }
                 }
             });

@@ -17,9 +17,9 @@
 //!    again and explains who has the others.
 //! 4. **Plan.** With the numbers the draft becomes a [`plan::model::Plan`], immutable from here on;
 //!    [`dotenv`] writes its generated values into the fenced block of `.env`.
-//! 5. **Fork.** [`run::launch::fork_roles`] makes a guardian and a supervisor (and leaves a client
-//!    behind, in the background). A fork copies sockets, lock and plan, so nothing is handed over and no
-//!    port is free for a moment. Each of the two stops everything if the other is killed.
+//! 5. **Fork.** [`run::launch::fork_roles`] makes a guardian and a supervisor below the process that was
+//!    called, which becomes a client. A fork copies sockets, lock and plan, so nothing is handed over and no
+//!    port is free for a moment. Guardian and supervisor each stop everything if the other is killed.
 //! 6. **Run.** The [`run::supervisor`] is one loop on one thread. Each service is a unit with a pure
 //!    state machine: occurrences go in, actions come out. Nothing ticks and nothing polls; the loop
 //!    sleeps until a child ends, a message comes, a check answers, a signal arrives or the nearest

@@ -124,7 +124,9 @@ impl Client {
     /// many watch, and a supervisor that does not answer any more is an error.
     pub async fn outcome(&self) -> Result<EventStream, ClientError> {
         let stream = self.stream("/v1/events?for=command").await?;
-        Ok(stream.asking(self.clone()))
+        // However long the answer to the first question may have taken.
+        let deadline = self.deadline.min(ANSWER_DEADLINE);
+        Ok(stream.asking(self.clone().with_deadline(deadline)))
     }
 
     /// How far output has come. [`LogFollower`] makes output of it.

@@ -118,7 +118,7 @@ pub struct Global {
     )]
     pub color: Color,
 
-    /// Say what stack itself decides and does
+    /// Write to supervisor.log what stack itself decides and does
     #[arg(short, long, global = true, display_order = 103)]
     pub verbose: bool,
 }

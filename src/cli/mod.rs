@@ -14,7 +14,6 @@ pub mod readiness;
 pub mod style;
 pub mod table;
 pub mod verbs;
-mod viewer;
 mod words;
 
 use std::ffi::OsString;

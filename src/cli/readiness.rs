@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use crate::cli::printer::words;
-use crate::run::snapshot::{Event, Phase, PortState, ServiceSnapshot};
+use crate::cli::style::CRASH_LOOP;
+use crate::run::snapshot::{Phase, PortState, ServiceSnapshot};
 use crate::support::name::{ServiceName, UnitId};
 
 /// What "up" means.
@@ -14,6 +15,15 @@ pub enum Target {
     /// Services with a check are healthy, those with ports listen, and those that others wait to
     /// complete have.
     Ready,
+    /// The same, but nothing is waited for that crashes again and again: a person wants to know
+    /// about the rest.
+    Told,
+}
+
+/// Whether there is no more to be expected of a service: it failed, or crashes again and again.
+pub fn has_failed(service: &ServiceSnapshot) -> bool {
+    service.phase == Phase::Failed
+        || service.phase == Phase::Backoff && service.failures >= CRASH_LOOP
 }
 
 /// How far it is.
@@ -64,15 +74,8 @@ impl Readiness {
         }
     }
 
-    /// Takes in an event.
-    pub fn see_event(&mut self, event: &Event) {
-        match event {
-            Event::Service(service) => self.see(service),
-            Event::Notice(_) | Event::Ended { .. } => {}
-        }
-    }
-
-    fn see(&mut self, service: &ServiceSnapshot) {
+    /// Takes in the state of one.
+    pub fn see(&mut self, service: &ServiceSnapshot) {
         let unit = service.unit();
         if self.latest.insert(unit.clone(), service.clone()).is_none() {
             self.order.push(unit);
@@ -123,6 +126,13 @@ impl Readiness {
             .filter(|service| self.standing(service) == Standing::OnItsWay)
     }
 
+    /// Whether all that are on their way run, and only have failed before: whether they are to fail
+    /// again nobody can say.
+    pub fn is_only_retrying(&self) -> bool {
+        let mut rest = self.on_their_way();
+        rest.all(|service| service.phase == Phase::Running && service.failures > 0)
+    }
+
     /// Who is still on the way, as it is shown, each with the reason if one is known:
     /// `api (it listens on 5173 instead of 8003)`.
     pub fn pending(&self) -> Vec<String> {
@@ -138,14 +148,14 @@ impl Readiness {
 
     /// Those on their way whose port was stolen, or which listen on another one: no more is to be
     /// expected of them, though they may come round.
-    pub fn astray(&self) -> Vec<&ServiceSnapshot> {
-        let is_astray = |service: &&ServiceSnapshot| {
+    pub fn misplaced(&self) -> Vec<&ServiceSnapshot> {
+        let is_misplaced = |service: &&ServiceSnapshot| {
             service.ports.iter().any(|port| match port.state {
                 PortState::Stolen { .. } | PortState::WrongPort { .. } => true,
                 PortState::Held | PortState::Listening { .. } | PortState::NotListening => false,
             })
         };
-        self.on_their_way().filter(is_astray).collect()
+        self.on_their_way().filter(is_misplaced).collect()
     }
 
     /// How far it is. Nothing is settled before every replica of every service that was asked for
@@ -164,8 +174,28 @@ impl Readiness {
     }
 }
 
+/// Whether it got where it should, or somebody wants it elsewhere.
+fn is_up(service: &ServiceSnapshot) -> bool {
+    match service.phase {
+        Phase::Healthy | Phase::Completed | Phase::Stopped | Phase::Stopping | Phase::Pending => {
+            true
+        }
+        Phase::Waiting
+        | Phase::Starting
+        | Phase::Running
+        | Phase::Unhealthy
+        | Phase::Backoff
+        | Phase::Failed => false,
+    }
+}
+
 fn standing(target: Target, service: &ServiceSnapshot, is_asked: bool) -> Standing {
     match (service.phase, target) {
+        _ if target == Target::Told && service.failures >= CRASH_LOOP && !is_up(service) => {
+            Standing::Failed
+        }
+        // It may be about to end once more.
+        (Phase::Running, Target::Told) if service.failures > 0 => Standing::OnItsWay,
         // One that nobody asked for is not waited for.
         (Phase::Pending, _) if !is_asked => Standing::There,
         (Phase::Pending | Phase::Waiting | Phase::Stopping, _) => Standing::OnItsWay,
@@ -174,14 +204,14 @@ fn standing(target: Target, service: &ServiceSnapshot, is_asked: bool) -> Standi
         (Phase::Stopped, _) => Standing::Failed,
         (Phase::Completed | Phase::Healthy, _) => Standing::There,
         (Phase::Running, Target::Executed) => Standing::There,
-        (Phase::Running, Target::Ready) if service.is_one_shot => Standing::OnItsWay,
-        (Phase::Running, Target::Ready) => Standing::There,
+        (Phase::Running, Target::Ready | Target::Told) if service.is_one_shot => Standing::OnItsWay,
+        (Phase::Running, Target::Ready | Target::Told) => Standing::There,
         (Phase::Starting | Phase::Unhealthy, Target::Executed) => Standing::There,
         // Restarts are waited out as long as the policy allows any.
         (Phase::Backoff, Target::Executed) if service.attempt > 0 => Standing::There,
         (Phase::Backoff, _) => Standing::OnItsWay,
-        (Phase::Starting, Target::Ready) => Standing::OnItsWay,
-        (Phase::Unhealthy, Target::Ready) => Standing::Failed,
+        (Phase::Starting, Target::Ready | Target::Told) => Standing::OnItsWay,
+        (Phase::Unhealthy, Target::Ready | Target::Told) => Standing::Failed,
     }
 }
 
@@ -227,6 +257,35 @@ mod tests {
             progress(Target::Ready, &phases),
             Progress::Settled { failed: vec![] }
         );
+    }
+
+    #[test]
+    fn what_crashes_again_and_again_holds_up_a_wait_and_no_summary() {
+        let looping = ServiceSnapshot {
+            failures: CRASH_LOOP,
+            ..service("emails", Phase::Backoff)
+        };
+        let services = [service("web", Phase::Healthy), looping];
+        let progress = |target| {
+            let mut readiness = Readiness::new(target, None);
+            readiness.see_all(&services);
+            readiness.progress()
+        };
+        assert_eq!(progress(Target::Ready), Progress::Pending);
+        let failed = vec![samples::unit("emails")];
+        assert_eq!(progress(Target::Told), Progress::Settled { failed });
+    }
+
+    #[test]
+    fn a_summary_waits_for_what_may_crash_once_more() {
+        let again = ServiceSnapshot {
+            failures: 1,
+            ..service("emails", Phase::Running)
+        };
+        let mut readiness = Readiness::new(Target::Told, None);
+        readiness.see_all(&[service("web", Phase::Healthy), again]);
+        assert_eq!(readiness.progress(), Progress::Pending);
+        assert!(readiness.is_only_retrying());
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! How a running supervisor is spoken to: commands in, snapshots and events out.
 //!
 //! The supervisor owns all state; a [`Controller`] is a handle that sends it messages. The control
-//! socket's server and the foreground terminal use the same handle.
+//! socket's server uses it.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use super::logs::LogFeed;
 use super::snapshot::{Event, ServiceSnapshot};
@@ -194,13 +195,51 @@ pub struct Controller {
     pub request_tx: mpsc::UnboundedSender<Request>,
     /// Every event. A receiver that lags is told how many it missed.
     pub event_tx: broadcast::Sender<Event>,
+    /// The events from the very beginning, for the first one who asks.
+    pub early: Arc<Early>,
     /// How far output has come.
     pub feed: LogFeed,
     /// Where the log files are.
     pub log_dir: PathBuf,
 }
 
+/// The events from the very beginning, until somebody has asked for them.
+#[derive(Debug, Default)]
+pub struct Early {
+    event_rx: Mutex<Option<broadcast::Receiver<Event>>>,
+    taken: Notify,
+}
+
+impl Early {
+    /// `event_rx` must have been subscribed before the first event.
+    pub(crate) fn new(event_rx: broadcast::Receiver<Event>) -> Self {
+        Self {
+            event_rx: Mutex::new(Some(event_rx)),
+            taken: Notify::new(),
+        }
+    }
+
+    fn take(&self) -> Option<broadcast::Receiver<Event>> {
+        let mut event_rx = self.event_rx.lock().unwrap_or_else(PoisonError::into_inner);
+        self.taken.notify_one();
+        event_rx.take()
+    }
+
+    /// Returns when somebody has asked for them, at once if that was before. For one caller.
+    pub(crate) async fn taken(&self) {
+        self.taken.notified().await;
+    }
+}
+
 impl Controller {
+    /// Events from now on; for the first one who asks, which is the client that has started the
+    /// stack, from the very beginning.
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.early
+            .take()
+            .unwrap_or_else(|| self.event_tx.subscribe())
+    }
+
     /// The state of everything.
     pub async fn snapshot(&self) -> Result<StackSnapshot, CommandError> {
         let (reply_tx, reply_rx) = oneshot::channel();

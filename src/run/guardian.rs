@@ -11,9 +11,7 @@ use std::time::{Duration, Instant};
 use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM};
 use nix::sys::signal::{SigSet, Signal};
 
-use super::process::{
-    Received, Sender, SharedTable, has_children, reap_all, signal_process, wait_for_signal,
-};
+use super::process::{SharedTable, has_children, reap_all, signal_process, wait_for_signal};
 use super::snapshot::Exit;
 use stop::Stopper;
 
@@ -40,8 +38,6 @@ pub enum Watch {
     Ended(i32),
     /// The supervisor was killed by a signal; everything that it had started has been stopped.
     Lost {
-        /// The signal that killed it.
-        signal: i32,
         /// Whether anything is left all the same.
         is_anything_left: bool,
     },
@@ -59,7 +55,7 @@ pub(crate) fn watch(
     let mut strokes = Strokes::default();
     let mut stopper = Stopper::new();
     loop {
-        let Some(Received { signal, sender }) = wait_for_signal(signals, None) else {
+        let Some(signal) = wait_for_signal(signals, None) else {
             continue;
         };
         match signal {
@@ -82,34 +78,18 @@ pub(crate) fn watch(
                             Duration::MAX
                         };
                         let is_anything_left = stopper.stop(signals, table, limit);
-                        return Watch::Lost {
-                            signal,
-                            is_anything_left,
-                        };
+                        return Watch::Lost { is_anything_left };
                     }
                     None => {}
                 }
             }
             SIGHUP if ignores_hangup => {}
-            // The end of a terminal is told to the leader of its session alone, which we are where
-            // no shell stands between. Twice is as good as once.
-            SIGHUP => {
-                signal_process(supervisor, SIGHUP);
-            }
             signal => {
                 if matches!(signal, SIGINT | SIGTERM) && strokes.count() >= LAST_STROKE {
                     // The supervisor has had its chance.
                     signal_process(supervisor, SIGKILL);
                 }
-                match sender {
-                    // What the terminal sent has reached the supervisor too.
-                    Sender::Kernel => {}
-                    // What a process sent to our pid has not.
-                    Sender::Process(pid) if pid == supervisor => {}
-                    Sender::Process(_) => {
-                        signal_process(supervisor, signal);
-                    }
-                }
+                signal_process(supervisor, signal);
             }
         }
     }

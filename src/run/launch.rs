@@ -1,4 +1,4 @@
-//! From one process to two or three: client, guardian, supervisor.
+//! From one process to three: client, guardian, supervisor.
 //!
 //! Everything that can go wrong for the user's fault has been done before: the file is read, the
 //! lock is held, the ports are held, the `.env` is written. A fork copies all of that, so nothing
@@ -6,30 +6,42 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::pipe2;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, pipe2};
 
 use super::guardian::{self, SIGNALS, Watch};
 use super::process::{
-    Forked, SharedTable, become_subreaper, block_for_waiting, detach, fork, is_ignored,
+    Forked, SharedTable, become_subreaper, block_for_waiting, detach, fork, signal_process,
 };
 
-pub use super::process::ForkError;
+pub use super::process::{
+    ForkError, Signals, can_be_continued, is_ignored, stop_self, unblock_all,
+};
 
 /// Which of the processes this one has become.
 #[derive(Debug)]
 pub enum Role {
-    /// The process that was called, of a stack in the background: its guardian has this pid.
-    Client {
-        /// The guardian.
-        guardian_pid: i32,
-    },
-    /// The guardian; in the foreground the process that was called.
+    /// The process that was called.
+    Client(Child),
+    /// Its child.
     Guardian(Guardian),
-    /// The supervisor.
+    /// The guardian's child.
     Supervisor(Seat),
+}
+
+/// What the client has in hand.
+#[derive(Debug)]
+pub struct Child {
+    /// The guardian.
+    guardian: Pid,
+    /// What leads to the supervisor, see [`super::link`]. It does not block.
+    pub link: UnixStream,
 }
 
 /// What the guardian has in hand.
@@ -52,14 +64,21 @@ pub struct Seat {
     pub(crate) lifeline: OwnedFd,
     /// What the guardian needs to know.
     pub(crate) table: SharedTable,
-    /// Whether the end of a terminal means nothing: there is none, or `nohup` says so.
+    /// Whether SIGHUP means nothing: the stack is in the background, or `nohup` says so.
     pub(crate) ignores_hangup: bool,
+    /// What leads to that client. It does not block.
+    pub(crate) link: UnixStream,
 }
 
 impl Seat {
     /// The guardian's pid.
     pub fn guardian_pid(&self) -> i32 {
         self.guardian_pid
+    }
+
+    /// What leads to the client, for the last word.
+    pub fn link(&self) -> std::io::Result<UnixStream> {
+        self.link.try_clone()
     }
 }
 
@@ -69,26 +88,30 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     super::process::runtime()
 }
 
-/// Becomes guardian and supervisor, and in the background a client that goes on as well.
+/// Becomes client, guardian and supervisor; the last two have no terminal and share nothing with it.
 ///
-/// `background` is the file that takes what a supervisor without a terminal has to say. Must be
-/// called while there is a single thread.
-pub fn fork_roles(background: Option<&File>) -> Result<Role, ForkError> {
+/// `log` takes what guardian and supervisor have to say. Must be called while there is a single
+/// thread, and has been no runtime.
+pub fn fork_roles(log: &File, is_detached: bool) -> Result<Role, ForkError> {
     let table = SharedTable::new()?;
-    let ignores_hangup = background.is_some() || is_ignored(Signal::SIGHUP);
-    if let Some(log) = background {
-        if let Forked::Parent(guardian) = fork()? {
-            return Ok(Role::Client {
-                guardian_pid: guardian.as_raw(),
-            });
-        }
-        detach(log)?;
-    }
-    become_subreaper()?;
-    // Blocked before the fork, so that not even the first moment's SIGCHLD or Ctrl-C is missed. The
-    // supervisor lets them through once its handlers stand.
+    let ignores_hangup = is_detached || is_ignored(Signal::SIGHUP);
+    let (client_link, link) = socketpair(
+        AddressFamily::Unix,
+        SockType::Stream,
+        None,
+        SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
+    )?;
+    // Blocked before the fork, so that not even the first moment's SIGCHLD or Ctrl-C is missed. Client
+    // and supervisor let them through once their handlers stand.
     let signals = block_for_waiting(&SIGNALS)?;
-    let (lifeline_reader, lifeline_writer) = pipe2(OFlag::O_CLOEXEC)?;
+    if let Forked::Parent(guardian) = fork()? {
+        let link = client_link.into();
+        return Ok(Role::Client(Child { guardian, link }));
+    }
+    drop(client_link);
+    detach(log)?;
+    become_subreaper()?;
+    let (lifeline_reader, lifeline_writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
     let guardian_pid = nix::unistd::getpid().as_raw();
     match fork()? {
         Forked::Parent(supervisor) => Ok(Role::Guardian(Guardian {
@@ -106,7 +129,40 @@ pub fn fork_roles(background: Option<&File>) -> Result<Role, ForkError> {
                 lifeline: lifeline_reader,
                 table,
                 ignores_hangup,
+                link: link.into(),
             }))
+        }
+    }
+}
+
+/// How a guardian ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuardianEnd {
+    /// By itself; where its supervisor was killed, 0 says that it has stopped everything.
+    Code(i32),
+    /// It was killed.
+    Killed,
+}
+
+impl Child {
+    /// Sends the guardian a signal, which it passes on. One that was stopped is continued, as it
+    /// would act on nothing.
+    pub fn signal(&self, signal: Signal) {
+        signal_process(self.guardian.as_raw(), signal as i32);
+        signal_process(self.guardian.as_raw(), Signal::SIGCONT as i32);
+    }
+
+    /// How the guardian has ended; `None` while it goes on. To be called again only until then.
+    pub fn end(&self) -> Option<GuardianEnd> {
+        loop {
+            match waitpid(self.guardian, Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(_, code)) => return Some(GuardianEnd::Code(code)),
+                Ok(WaitStatus::Signaled(..)) => return Some(GuardianEnd::Killed),
+                Err(Errno::EINTR) => {}
+                // nix has no name for a real-time signal.
+                Err(_) => return Some(GuardianEnd::Killed),
+                Ok(_) => return None,
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod instance;
 pub mod launch;
 mod lease;
 pub mod leftovers;
+pub mod link;
 pub mod logs;
 mod outlet;
 mod presence;

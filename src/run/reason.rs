@@ -341,8 +341,8 @@ pub enum News {
     GuardianEnded,
     /// Everything is being killed.
     KillingEverything,
-    /// Ctrl-Z does nothing, since no shell could continue the stack.
-    CannotSuspend,
+    /// Everything is being stopped, since the client that has started it has gone.
+    ClientGone,
     /// Somebody asked by a signal where everything is: one of these for each unit.
     State {
         /// How it looks.

@@ -9,6 +9,7 @@ mod harness;
 
 mod architecture;
 mod browser;
+mod client;
 mod commands;
 mod dotenv;
 mod foreign;

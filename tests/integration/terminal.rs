@@ -1,42 +1,18 @@
 //! `stack up` on a terminal: Ctrl-C, Ctrl-Z, and the window that is closed.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use nix::sys::signal::Signal;
 
 use crate::harness::{
-    CTRL_C, CTRL_Z, Process, Terminal, TestStack, binary, phase_is, require, wait_until,
+    CTRL_C, CTRL_Z, Process, Terminal, TestStack, phase_is, require, up_as_a_job, wait_until,
 };
 
 /// `stack up` as the leader of a session with a terminal: no shell stands between.
 #[track_caller]
 fn up_on_a_terminal(stack: &TestStack) -> Terminal {
     Terminal::start(stack.world(), &stack.command(&["up"]))
-}
-
-/// `stack up` as the job of a shell, which says `job stopped` when it has stopped and continues it
-/// when a line is entered.
-#[track_caller]
-fn up_as_a_job(stack: &TestStack) -> Terminal {
-    let script = "set -m; \"$0\" up; echo job stopped; read line; fg; echo \"job ended with $?\"";
-    let mut command = stack.command(&[]);
-    let mut shell = Command::new("bash");
-    shell.args(["-c", script]).arg(binary());
-    for (key, value) in command.get_envs() {
-        match value {
-            Some(value) => shell.env(key, value),
-            None => shell.env_remove(key),
-        };
-    }
-    shell.current_dir(
-        command
-            .current_dir(stack.path(""))
-            .get_current_dir()
-            .expect("set"),
-    );
-    Terminal::start(stack.world(), &shell)
 }
 
 /// The letter of a process's state: `S`, `T`, …
@@ -99,8 +75,13 @@ fn ctrl_z_stops_the_services_and_fg_continues_them() {
     let supervisor = stack.own_process("supervisor_pid");
     terminal.press(CTRL_Z);
     terminal.wait_for("job stopped");
-    wait_for_state(supervisor.pid, 'T');
     wait_for_state(service, 'T');
+    // Only the client has stopped: the supervisor goes on answering.
+    assert_ne!(state_of(supervisor.pid), Some('T'));
+    assert_eq!(
+        stack.service("it").expect("it is told").pid(),
+        Some(service)
+    );
     terminal.press(b"\n");
     wait_for_state(service, 'S');
     let it = stack.wait_for("it", "running", phase_is("running"));
@@ -120,10 +101,8 @@ fn clocks_stand_still_while_everything_is_stopped() {
     );
     let terminal = up_as_a_job(&stack);
     stack.wait_for("it", "backoff", phase_is("backoff"));
-    let supervisor = stack.own_process("supervisor_pid");
     terminal.press(CTRL_Z);
     terminal.wait_for("job stopped");
-    wait_for_state(supervisor.pid, 'T');
     let stopped = Instant::now();
     let pause = wait_until("some time to pass", || {
         let passed = stopped.elapsed();

@@ -69,7 +69,7 @@ async fn events(
         Some(other) => return Err(unknown_query(other)),
     })?;
     // Subscribed before the question, so that nothing falls between the snapshot and the events.
-    let events = shared.controller.event_tx.subscribe();
+    let events = shared.controller.events();
     let snapshot = answered(shared.controller.snapshot()).await?;
     step.send_replace(Step::Streaming);
     Ok(streams::events(shared, events, snapshot, place))

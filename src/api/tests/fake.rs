@@ -170,6 +170,7 @@ impl Fake {
         let controller = Controller {
             request_tx,
             event_tx: events.clone(),
+            early: std::sync::Arc::default(),
             feed: logs.feed(),
             log_dir: PathBuf::from("/p/shop/.stack/shop/logs"),
         };

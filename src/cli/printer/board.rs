@@ -105,6 +105,8 @@ pub(super) struct Board {
     has_settled: bool,
     /// Whether all of it is being stopped.
     is_draining: bool,
+    /// Whether a Ctrl-C here has begun that, and another one kills.
+    can_kill: bool,
 }
 
 /// Which rows to draw, and how many in which phase are left out.
@@ -196,8 +198,14 @@ impl Board {
     }
 
     /// Notes that all of it is being stopped.
-    pub(super) fn set_draining(&mut self) {
+    pub(super) fn set_draining(&mut self, is_by_stroke: bool) {
         self.is_draining = true;
+        self.can_kill |= is_by_stroke;
+    }
+
+    /// Whether another Ctrl-C here would kill what is being stopped.
+    pub(super) fn can_kill(&self) -> bool {
+        self.can_kill
     }
 
     /// Whether all of it is being stopped.
@@ -344,7 +352,7 @@ mod tests {
             phase: Phase::Stopping,
             ..healthy("api", 8_001, 300)
         };
-        board.set_draining();
+        board.set_draining(false);
         board.apply(stopping, 5_000);
         assert_eq!(board.region_due(), Some(5_000 + FIRST_DELAY));
         assert_eq!(board.live_rank(), Rank::Trouble);

@@ -18,16 +18,6 @@ pub fn say(text: &str) {
     }
 }
 
-/// The same where that takes no time: a reader that does not read gets nothing. For a process that
-/// has better things to do than to wait for one.
-pub fn say_if_there_is_room(text: &str) {
-    let stderr = io::stderr();
-    let mut looks = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-    if poll(&mut looks, PollTimeout::ZERO) == Ok(1) {
-        say(text);
-    }
-}
-
 /// Writes data to stdout, with an end of line unless it has one. Fails where not all of it could be
 /// written (a full disk), but not where the reader has seen enough.
 pub fn say_out(text: &str) -> io::Result<()> {

@@ -25,6 +25,9 @@ const MIN_COLUMNS: usize = 20;
 /// Below this width a port number is worth more than a time and a scheme.
 const NARROW: usize = 60;
 
+/// What another Ctrl-C does while everything is being stopped.
+pub(super) const KILL_HINT: &str = "press Ctrl-C again to kill everything now";
+
 /// The lines of the region, each narrower than the screen; none if nothing is pending.
 pub(super) fn render(board: &Board, now: u64, size: Size, palette: Palette) -> Vec<String> {
     if !board.is_pending() {
@@ -32,7 +35,9 @@ pub(super) fn render(board: &Board, now: u64, size: Size, palette: Palette) -> V
     }
     // A line that fills the last column leaves terminals in doubt where the cursor is.
     let columns = size.columns.max(MIN_COLUMNS) - 1;
-    let selection = board.select(size.rows.saturating_sub(ROWS_ABOVE).max(1));
+    let limit = size.rows.saturating_sub(ROWS_ABOVE).max(1);
+    let has_hint = board.can_kill() && limit > 1;
+    let selection = board.select(limit - usize::from(has_hint));
     let widest = |text: fn(&Row) -> &str| {
         let cells = selection.rows.iter().map(|row| width(text(row)));
         cells.max().unwrap_or(0)
@@ -53,6 +58,9 @@ pub(super) fn render(board: &Board, now: u64, size: Size, palette: Palette) -> V
         let count = selection.hidden.len();
         let note = format!("… {count} more: {}", words::tally(selection.hidden));
         lines.push(palette.paint(Tone::Quiet, &cut(&note, columns)));
+    }
+    if has_hint {
+        lines.push(palette.paint(Tone::Quiet, &cut(KILL_HINT, columns)));
     }
     lines
 }
@@ -123,8 +131,12 @@ fn details(row: &Row, now: u64, is_narrow: bool) -> Vec<(Tone, String)> {
             let text = text.strip_prefix("waiting").unwrap_or(&text).trim_start();
             vec![(Tone::Plain, text.to_owned())]
         }
+        // An address at which nobody answers says less than why.
         Phase::Starting | Phase::Running => {
-            let mut details = vec![(Tone::Plain, addresses()), (Tone::Quiet, pid())];
+            let mut details = match words::obstacle(snapshot) {
+                Some(why) => vec![(Tone::Plain, why)],
+                None => vec![(Tone::Plain, addresses()), (Tone::Quiet, pid())],
+            };
             details.extend(last_line(row, now));
             details
         }
@@ -141,7 +153,7 @@ fn details(row: &Row, now: u64, is_narrow: bool) -> Vec<(Tone, String)> {
             details.extend(last_line(row, now));
             details
         }
-        Phase::Backoff => vec![(Tone::Plain, words::backoff(snapshot))],
+        Phase::Backoff => vec![(Tone::Plain, words::backoff_how(snapshot))],
         Phase::Failed => vec![(Tone::Plain, words::failed_how(snapshot))],
     }
 }

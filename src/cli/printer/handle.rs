@@ -1,7 +1,7 @@
 //! The handle that the rest of the program holds.
 
-use std::collections::HashSet;
 use std::io::{self, Write};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -10,30 +10,42 @@ use console::Term;
 
 use super::direct::size_of;
 use super::frame::Size;
+use super::item::{Failure, Flow, Item, PATIENCE};
 use super::options::PrinterOptions;
-use super::queue::{CAPACITY, Delivery, Failure, Item, PATIENCE, Shared};
 use super::sink::{LARGE, Raw, Sink};
 use super::worker::{Worker, World};
 use crate::run::control::StackSnapshot;
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::{Event, Notice};
 use crate::support::clock::unix_millis;
-use crate::support::name::{ServiceName, UnitId};
+use crate::support::name::UnitId;
 
 /// Prints everything that the program says. Share it by reference or [`Arc`]; no method waits for
 /// a terminal but [`Printer::finish`], which has an end.
 #[derive(Debug)]
 pub struct Printer {
-    shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-    attach: Option<HashSet<ServiceName>>,
+    way: Way,
+    flow: Arc<Flow>,
+    patience: Duration,
+}
+
+/// How what is said gets to the worker.
+#[derive(Debug)]
+enum Way {
+    /// It has a thread of its own.
+    Thread {
+        item_tx: Sender<Item>,
+        /// Until it has been waited for: closed when the thread has ended.
+        thread: Mutex<Option<(Receiver<()>, JoinHandle<()>)>>,
+    },
+    /// The system gives no thread: whoever says something prints it, and waits as long as that
+    /// takes.
+    Direct(Mutex<Box<Worker>>),
 }
 
 impl Printer {
-    /// Starts the printer's thread. It inherits the caller's signal mask.
-    ///
-    /// Fails if the system gives no thread.
-    pub fn start(options: PrinterOptions) -> io::Result<Self> {
+    /// Starts the printer on the standard streams.
+    pub fn start(options: PrinterOptions) -> Self {
         let (out, err) = (Raw(io::stdout()), Raw(io::stderr()));
         let largest = [out.largest_write(), err.largest_write()];
         let world = World {
@@ -45,7 +57,7 @@ impl Printer {
             [Box::new(out), Box::new(err)],
             largest,
             world,
-            (CAPACITY, PATIENCE),
+            PATIENCE,
         )
     }
 
@@ -55,13 +67,12 @@ impl Printer {
         options: PrinterOptions,
         stdout: Box<dyn Write + Send>,
         stderr: Box<dyn Write + Send>,
-    ) -> io::Result<Self> {
+    ) -> Self {
         let world = World {
             now: unix_millis,
             size: terminal_size,
         };
-        let limits = (CAPACITY, PATIENCE);
-        Self::start_with(options, [stdout, stderr], [LARGE, LARGE], world, limits)
+        Self::start_with(options, [stdout, stderr], [LARGE, LARGE], world, PATIENCE)
     }
 
     pub(super) fn start_with(
@@ -69,122 +80,129 @@ impl Printer {
         streams: [Box<dyn Write + Send>; 2],
         largest: [usize; 2],
         world: World,
-        (capacity, patience): (usize, Duration),
-    ) -> io::Result<Self> {
-        let shared = Arc::new(Shared::new(options.policy(), capacity, patience));
-        let attach = options.attach.clone().map(HashSet::from_iter);
-        let thread_shared = Arc::clone(&shared);
-        let thread = thread::Builder::new()
-            .name("printer".to_owned())
-            .spawn(move || {
-                let _end = End(Arc::clone(&thread_shared));
-                let [out, err] = streams;
-                let out = Sink::new(out, largest[0], Arc::clone(&thread_shared));
-                let err = Sink::new(err, largest[1], Arc::clone(&thread_shared));
-                // Made here, so that the caller does not pay for it.
-                Worker::new(options, out, err, thread_shared, world).run();
-            })?;
-        Ok(Self {
-            shared,
-            thread: Mutex::new(Some(thread)),
-            attach,
-        })
+        patience: Duration,
+    ) -> Self {
+        let flow = Arc::new(Flow::default());
+        let [out, err] = streams;
+        let out = Sink::new(out, largest[0], Arc::clone(&flow));
+        let err = Sink::new(err, largest[1], Arc::clone(&flow));
+        let worker = Worker::new(options, out, err, Arc::clone(&flow), world);
+        Self {
+            way: Way::new(worker),
+            flow,
+            patience,
+        }
+    }
+
+    fn send(&self, item: Item) {
+        match &self.way {
+            Way::Thread { item_tx, .. } => {
+                let weight = item.weight();
+                self.flow.add(weight);
+                // A thread that has ended prints nothing more.
+                if item_tx.send(item).is_err() {
+                    self.flow.remove(weight);
+                }
+            }
+            Way::Direct(worker) => {
+                let mut worker = worker.lock().unwrap_or_else(PoisonError::into_inner);
+                worker.print_all(vec![item]);
+            }
+        }
     }
 
     /// Prints what changed, as far as it is worth it.
     pub fn event(&self, event: &Event) {
-        self.shared.send(|queue| queue.push_event(event.clone()));
+        self.send(Item::Event(event.clone()));
     }
 
-    /// Prints output of a unit, if its service is one whose output is shown.
-    pub fn logs(&self, block: LogBlock) -> Delivery {
-        let is_shown = self.is_attached(&block.unit.service);
-        self.shared.offer(block, is_shown)
+    /// Prints output of a unit. Whoever has more waits for [`Printer::room`] where there is none.
+    pub fn logs(&self, block: LogBlock) {
+        self.send(Item::Logs(block));
     }
 
-    /// Returns when [`Printer::logs`] has room again, or when waiting for the reader of stdout has
-    /// no point: it took nothing for a second, or it is gone.
+    /// Whether more may be given without keeping much of it in memory.
+    pub fn has_room(&self) -> bool {
+        self.flow.has_room()
+    }
+
+    /// Returns when there is room again, or when a reader has taken nothing for a second, so that
+    /// the caller may look whether waiting has a point.
     pub async fn room(&self) {
-        self.shared.room().await;
-    }
-
-    /// Whether the output of a service is shown.
-    pub fn is_attached(&self, service: &ServiceName) -> bool {
-        self.attach
-            .as_ref()
-            .is_none_or(|attach| attach.contains(service))
+        self.flow.room(self.patience).await;
     }
 
     /// Prints a notice.
     pub fn notice(&self, notice: Notice) {
-        self.shared
-            .send(|queue| queue.push_event(Event::Notice(notice)));
+        self.send(Item::Event(Event::Notice(notice)));
     }
 
     /// Makes units known that were not at the start. Of a service of which there are several, the
     /// names are shown with their numbers.
     pub fn introduce(&self, units: Vec<UnitId>) {
-        self.shared.send(|queue| queue.append(Item::Units(units)));
+        self.send(Item::Units(units));
     }
 
     /// Prints data on stdout: one line, or several with their ends.
     pub fn line_out(&self, text: impl Into<String>) {
-        let text = text.into();
-        self.shared.send(|queue| queue.append(Item::Out(text)));
+        self.send(Item::Out(text.into()));
     }
 
     /// Prints a message on stderr: one line, or several with their ends.
     pub fn line_err(&self, text: impl Into<String>) {
         let text = text.into();
-        self.shared.send(|queue| queue.append(Item::Err(text)));
-    }
-
-    /// Prints a message of several lines that was made for a person; JSON progress leaves it to
-    /// the events.
-    pub fn message(&self, text: impl Into<String>) {
-        let text = text.into();
         if !text.is_empty() {
-            self.line_err(text);
+            self.send(Item::Err(text));
         }
     }
 
     /// Prints every service with its address, where `.env` is, and how to stop.
     pub fn summary(&self, stack: &StackSnapshot) {
-        let stack = Box::new(stack.clone());
-        self.shared.send(|queue| queue.append(Item::Summary(stack)));
+        self.send(Item::Summary(Box::new(stack.clone())));
     }
 
     /// Prints why a service failed, and its last lines. Meant to come last, after the summary.
     pub fn failure(&self, failure: Failure) {
-        let item = Item::Failure(Box::new(failure));
-        self.shared.send(|queue| queue.append(item));
+        self.send(Item::Failure(Box::new(failure)));
     }
 
-    /// Notes that all of it is being stopped, so that how each service goes is no news.
-    pub fn draining(&self) {
-        self.shared.send(|queue| queue.append(Item::Draining));
+    /// Notes that all of it is being stopped, so that how each service goes is no news; and whether
+    /// that was a Ctrl-C here, after which another one kills.
+    pub fn draining(&self, is_by_stroke: bool) {
+        self.send(Item::Draining(is_by_stroke));
     }
 
     /// Whether nobody reads stdout any more. What services print is accepted and thrown away then.
     pub fn is_output_gone(&self) -> bool {
-        self.shared.is_output_gone()
+        self.flow.is_output_gone()
     }
 
     /// Whether something could not be written to stdout though its reader is there: a full disk.
     pub fn has_output_failed(&self) -> bool {
-        self.shared.has_output_failed()
+        self.flow.has_output_failed()
     }
 
     /// Prints what is left and ends the thread. Waits for a slow reader, but not for one that
     /// takes nothing for a second: the thread is left to itself then. Returns whether everything
-    /// was printed. What is offered afterwards is not.
+    /// was printed. What is said afterwards is not.
     pub fn finish(&self) -> bool {
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(thread) = thread.take() else {
+        self.send(Item::End);
+        let Way::Thread { thread, .. } = &self.way else {
             return true;
         };
+        let mut thread = thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((end_rx, thread)) = thread.take() else {
+            return true;
+        };
+        let mut progress = self.flow.progress();
+        while end_rx.recv_timeout(self.patience) == Err(RecvTimeoutError::Timeout) {
+            let before = std::mem::replace(&mut progress, self.flow.progress());
+            if progress == before {
+                return false;
+            }
+        }
         // A panic of the thread has been reported by itself.
-        self.shared.close() && thread.join().is_ok()
+        thread.join().is_ok()
     }
 }
 
@@ -195,12 +213,30 @@ impl Drop for Printer {
     }
 }
 
-/// Tells those who wait that the thread has ended, however it did.
-struct End(Arc<Shared>);
-
-impl Drop for End {
-    fn drop(&mut self) {
-        self.0.set_finished();
+impl Way {
+    fn new(worker: Worker) -> Self {
+        // Where no thread is to be had, the worker must still be there: it is handed over later.
+        let (worker_tx, worker_rx) = mpsc::channel::<Worker>();
+        let (item_tx, item_rx) = mpsc::channel();
+        let (end_tx, end_rx) = mpsc::channel();
+        let work = move || {
+            let _end = end_tx;
+            if let Ok(worker) = worker_rx.recv() {
+                worker.run(&item_rx);
+            }
+        };
+        let thread = thread::Builder::new()
+            .name("printer".to_owned())
+            .spawn(work);
+        match thread {
+            Ok(thread) => {
+                // It waits for nothing else.
+                drop(worker_tx.send(worker));
+                let thread = Mutex::new(Some((end_rx, thread)));
+                Self::Thread { item_tx, thread }
+            }
+            Err(_) => Self::Direct(Mutex::new(Box::new(worker))),
+        }
     }
 }
 

@@ -5,14 +5,14 @@
 
 use serde::Serialize;
 
+use super::item::Failure;
 use super::painter::timestamp;
-use super::queue::Failure;
 use super::words::{self, Said};
 use crate::cli::style::state_word;
 use crate::run::control::StackSnapshot;
 use crate::run::reason::{Reason, WaitingFor};
 use crate::run::snapshot::{Exit, Notice, NoticeLevel, PortSnapshot, ServiceSnapshot};
-use crate::support::name::{ServiceName, UnitId};
+use crate::support::name::ServiceName;
 
 #[derive(Serialize)]
 struct Object<'a> {
@@ -137,16 +137,6 @@ pub(super) fn notice(now: u64, notice: &Notice) -> String {
         replica: notice.replica,
         level: Some(notice.level),
         ..object(Kind::Notice, now, &crate::cli::words::news(&notice.news))
-    })
-}
-
-/// A warning of the printer's own about a unit, or about the whole stack.
-pub(super) fn warning(now: u64, unit: Option<&UnitId>, text: &str) -> String {
-    line(&Object {
-        id: unit.map(|unit| unit.service.as_str()),
-        replica: unit.map(|unit| unit.replica),
-        level: Some(NoticeLevel::Warning),
-        ..object(Kind::Notice, now, text)
     })
 }
 

@@ -3,9 +3,8 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use super::queue::Policy;
 use crate::cli::style::Palette;
-use crate::support::name::{ServiceName, UnitId};
+use crate::support::name::UnitId;
 
 /// How progress is shown, as `--progress` says it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -78,11 +77,9 @@ pub struct PrinterOptions {
     /// Every unit that is known, in the order of the file: it gives the names, the colours and the
     /// rows' order.
     pub units: Vec<UnitId>,
-    /// The services whose output is shown; `None` for all.
-    pub attach: Option<Vec<ServiceName>>,
     /// The standard streams.
     pub terminals: Terminals,
-    /// Where the log files are, for the note about lines that were not shown.
+    /// Where the log files are, to name the one of a service that failed.
     pub log_dir: Option<PathBuf>,
     /// The caller's working directory: paths below it are shown relative to it.
     pub working_dir: Option<PathBuf>,
@@ -126,14 +123,6 @@ impl PrinterOptions {
     /// The colours of what goes to stderr.
     pub fn stderr_palette(&self) -> Palette {
         self.palette(self.terminals.stderr)
-    }
-
-    pub(super) fn policy(&self) -> Policy {
-        if self.terminals.stdout {
-            Policy::Drop
-        } else {
-            Policy::Wait
-        }
     }
 }
 

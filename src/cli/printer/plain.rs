@@ -2,9 +2,8 @@
 //!
 //! Pure. [`super::json`] says the same for programs.
 
-use super::queue::{Dropped, Policy};
 use super::roster::Roster;
-use super::words::{self, Rank, Said};
+use super::words::{Rank, Said};
 use crate::cli::style::{Palette, Tone, pad};
 use crate::run::snapshot::{Notice, NoticeLevel};
 use crate::support::name::{ServiceName, UnitId};
@@ -52,46 +51,6 @@ impl PlainStyle {
             (None, None) => text + "\n",
         }
     }
-
-    /// The lines about what was not shown.
-    pub(super) fn dropped(&self, dropped: &[String]) -> String {
-        dropped
-            .iter()
-            .map(|text| self.palette.paint(Tone::Warning, &format!("… {text}")) + "\n")
-            .collect()
-    }
-}
-
-/// `1,234 lines of api not shown: the terminal was too slow (they are in .stack/shop/logs)`, a
-/// text for each unit.
-pub(super) fn dropped_texts(
-    dropped: &Dropped,
-    policy: Policy,
-    log_dir: Option<&str>,
-    roster: &Roster,
-) -> Vec<(Option<UnitId>, String)> {
-    let who = match policy {
-        Policy::Drop => "the terminal was too slow",
-        Policy::Wait => "the reader of the output was too slow",
-    };
-    let place = log_dir
-        .map(|path| format!(" (they are in {path})"))
-        .unwrap_or_default();
-    let lines = dropped.lines.iter().map(|(unit, count)| {
-        let lines = if *count == 1 { "line" } else { "lines" };
-        let text = format!(
-            "{} {lines} of {} not shown: {who}{place}",
-            words::grouped(*count),
-            roster.label(unit)
-        );
-        (Some(unit.clone()), text)
-    });
-    let events = (dropped.events > 0).then(|| {
-        let events = usize::try_from(dropped.events).unwrap_or(usize::MAX);
-        let text = format!("{} not shown: {who}", text::count(events, "change"));
-        (None, text)
-    });
-    lines.chain(events).collect()
 }
 
 /// `all services have ended`, or `are stopped` where somebody had a hand in it, and which failed.
@@ -166,29 +125,5 @@ mod tests {
             ended(&[name("api")], false),
             "all services have ended; failed: api"
         );
-    }
-
-    #[test]
-    fn what_was_dropped_is_counted_and_can_be_found() {
-        let dropped = Dropped {
-            lines: vec![
-                (unit("api"), 1_234),
-                (unit("web"), 1),
-                (replica("web", 2), 2),
-            ],
-            events: 2,
-        };
-        let roster = Roster::new(&[unit("web"), replica("web", 2)]);
-        let place = Some(".stack/shop/logs");
-        let texts: Vec<String> = dropped_texts(&dropped, Policy::Drop, place, &roster)
-            .into_iter()
-            .map(|(_, text)| text)
-            .collect();
-        insta::assert_snapshot!(STYLE.dropped(&texts), @r"
-        … 1,234 lines of api not shown: the terminal was too slow (they are in .stack/shop/logs)
-        … 1 line of web-1 not shown: the terminal was too slow (they are in .stack/shop/logs)
-        … 2 lines of web-2 not shown: the terminal was too slow (they are in .stack/shop/logs)
-        … 2 changes not shown: the terminal was too slow
-        ");
     }
 }

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::{SFlag, fstat};
 
-use super::queue::Shared;
+use super::item::Flow;
 
 /// The largest single write to a file.
 pub(super) const LARGE: usize = 256 * 1024;
@@ -38,7 +38,7 @@ pub(super) struct Sink {
     is_gone: bool,
     /// Why it was given up, if that is worth a word.
     fault: Option<io::Error>,
-    shared: Arc<Shared>,
+    flow: Arc<Flow>,
 }
 
 impl fmt::Debug for Sink {
@@ -52,7 +52,7 @@ impl fmt::Debug for Sink {
 
 impl Sink {
     /// A stream whose single writes are at most `largest` bytes.
-    pub(super) fn new(writer: Box<dyn Write + Send>, largest: usize, shared: Arc<Shared>) -> Self {
+    pub(super) fn new(writer: Box<dyn Write + Send>, largest: usize, flow: Arc<Flow>) -> Self {
         Self {
             writer,
             buffer: Vec::new(),
@@ -60,7 +60,7 @@ impl Sink {
             piece: largest,
             is_gone: false,
             fault: None,
-            shared,
+            flow,
         }
     }
 
@@ -89,7 +89,7 @@ impl Sink {
                 Ok(0) => self.is_gone = true,
                 Ok(written) => {
                     rest = &rest[written..];
-                    self.shared.note_progress();
+                    self.flow.note_progress();
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => {

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::queue::Failure;
+use super::item::Failure;
 use super::words;
 use crate::cli::style::{Palette, Tone, pad, phase_tone, state_word, width};
 use crate::run::control::StackSnapshot;
@@ -23,6 +23,9 @@ pub(super) struct SummaryStyle<'a> {
 
 /// From this many services on, the headline is said again below them.
 const TALL: usize = 20;
+
+/// How many of those that are not up the headline names.
+const NAMED: usize = 3;
 
 /// Everything is up, or as far up as it gets.
 pub(super) fn ready(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
@@ -84,7 +87,8 @@ fn headline(stack: &StackSnapshot, shown: &[&ServiceSnapshot]) -> String {
         |wanted: fn(Phase) -> bool| shown.iter().filter(|service| wanted(service.phase)).count();
     let failed = count(|phase| phase == Phase::Failed);
     let coming = count(|phase| matches!(phase, Phase::Waiting | Phase::Starting));
-    let bad = count(|phase| matches!(phase, Phase::Unhealthy | Phase::Backoff));
+    let is_bad = |phase| matches!(phase, Phase::Unhealthy | Phase::Backoff);
+    let bad = count(is_bad);
     let stopped = count(|phase| matches!(phase, Phase::Stopping | Phase::Stopped));
     let noun = if shown.iter().any(|service| service.replicas > 1) {
         "replica"
@@ -109,6 +113,11 @@ fn headline(stack: &StackSnapshot, shown: &[&ServiceSnapshot]) -> String {
         }
         // Nothing is wrong: whoever does not wait sees it like this.
         (0, 0, coming) => format!("{project} has started; {coming} of {total} not ready yet"),
+        (0, bad, 0) if bad <= NAMED && bad < shown.len() => {
+            let names = shown.iter().filter(|service| is_bad(service.phase));
+            let names = crate::support::text::list(names.map(|service| service.label()));
+            format!("{project} is up, but for {names}")
+        }
         (0, bad, coming) => format!("{project}: {} of {total} not up", bad + coming),
         (failed, _, _) => format!("{project}: {failed} of {total} failed"),
     }
@@ -122,16 +131,16 @@ fn what(service: &ServiceSnapshot) -> String {
             .map(|time| format!("after {time}"))
             .unwrap_or_default(),
         Phase::Failed => words::failed_how(service),
-        Phase::Backoff => words::backoff(service),
+        Phase::Backoff => words::backoff_how(service),
         Phase::Waiting => {
             let text = words::waiting(service);
             text.strip_prefix("waiting ").unwrap_or_default().to_owned()
         }
         Phase::Unhealthy => words::why(service).unwrap_or(addresses),
         // The address is where it should be reached, which is not to be read without what is wrong
-        // with it. That nobody answers yet is no more than the phase says.
+        // with it.
         Phase::Starting | Phase::Running | Phase::Healthy => {
-            let trouble = service.ports.iter().find_map(words::port_trouble);
+            let trouble = words::obstacle(service);
             let parts = [Some(addresses), trouble];
             let parts = parts.into_iter().flatten().filter(|part| !part.is_empty());
             parts.collect::<Vec<_>>().join("; ")
@@ -319,6 +328,41 @@ mod tests {
           db     unhealthy  port 8002 was taken by another process on 127.0.0.1: pid 4711 (python3 -m http.server)
 
         ports are in /home/me/shop/.env; `stack logs -f` shows the output, `stack down` stops it
+        ");
+    }
+
+    #[test]
+    fn what_crashes_again_and_again_is_named_beside_what_is_up() {
+        let looping = ServiceSnapshot {
+            phase: Phase::Backoff,
+            since: 9_000,
+            exit: Some(Exit::Code(1)),
+            attempt: 6,
+            failures: 6,
+            next_attempt_at: Some(12_200),
+            ..service("emails")
+        };
+        let text = ready(
+            &stack(vec![healthy("web", 8_000, 300), looping.clone()]),
+            &STYLE,
+        );
+        insta::assert_snapshot!(text, @r"
+        shop is up, but for emails
+
+          web     healthy        http://localhost:8000/
+          emails  crash-looping  exited with code 1; restarting in 3.2 s (attempt 7)
+
+        ports are in /home/me/shop/.env; `stack logs -f` shows the output, `stack down` stops it
+        ");
+        let failure = Failure {
+            service: looping,
+            tail: vec!["no config".to_owned()],
+            blocked: Vec::new(),
+        };
+        insta::assert_snapshot!(super::failure(&failure, None, Palette::MONOCHROME), @r"
+        error: service `emails` is crash-looping: exited with code 1; restarting in 3.2 s (attempt 7)
+          its last line:
+          │ no config
         ");
     }
 

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use crate::cli::style::CRASH_LOOP;
 use crate::cli::words;
-use crate::run::reason::{Reason, UnitRef};
+use crate::run::reason::{CheckFailure, Reason, UnitRef};
 use crate::run::snapshot::{Exit, Phase, PortSnapshot, ServiceSnapshot};
 use crate::support::duration;
 
@@ -182,6 +182,17 @@ pub(crate) fn port_trouble(port: &PortSnapshot) -> Option<String> {
     port.trouble().map(|trouble| words::port_trouble(&trouble))
 }
 
+/// Why one that is on its way is not there yet. That it does not listen yet is no more than its phase
+/// says.
+pub(crate) fn obstacle(service: &ServiceSnapshot) -> Option<String> {
+    match &service.reason {
+        Some(Reason::Check {
+            failure: CheckFailure::NotListening { unit: None, .. },
+        }) => service.ports.iter().find_map(port_trouble),
+        Some(_) | None => why(service),
+    }
+}
+
 /// Why it is where it is; a wait and a port that is not as it should be count too.
 pub(crate) fn why(service: &ServiceSnapshot) -> Option<String> {
     if let Some(reason) = &service.reason {
@@ -231,12 +242,19 @@ pub(crate) fn killed_in(service: &ServiceSnapshot, now: u64) -> Option<String> {
     })
 }
 
-/// `exited with code 1; restarting in 0.2 s (attempt 3)`.
+/// `exited with code 1; restarting in 0.2 s (attempt 3)`, or `crash-looping: exited …`.
 pub(crate) fn backoff(service: &ServiceSnapshot) -> String {
-    let mut text = ended(service);
+    let how = backoff_how(service);
     if service.failures >= CRASH_LOOP {
-        text.insert_str(0, "crash-looping: ");
+        format!("crash-looping: {how}")
+    } else {
+        how
     }
+}
+
+/// The same behind the service's state, which says already whether it is crash-looping.
+pub(crate) fn backoff_how(service: &ServiceSnapshot) -> String {
+    let text = ended(service);
     let attempt = service.attempt + 1;
     match service.next_attempt_at {
         Some(at) => format!(
@@ -268,8 +286,12 @@ fn completed(service: &ServiceSnapshot) -> String {
     format!("completed{how}{time}")
 }
 
-/// `failed: exited with code 1`, or `not started: …` for what was never executed.
+/// `failed: exited with code 1`, `not started: …` for what was never executed, or `is crash-looping: …`
+/// for what is tried again and again.
 pub(crate) fn failed(service: &ServiceSnapshot) -> String {
+    if service.phase == Phase::Backoff {
+        return format!("is {}", backoff(service));
+    }
     let lead = if service.attempt == 0 {
         "not started"
     } else {
@@ -416,19 +438,6 @@ pub(crate) fn tally(phases: impl IntoIterator<Item = Phase>) -> String {
         .filter(|&(_, count)| count > 0)
         .map(|(phase, count)| format!("{count} {}", phase.word()));
     crate::support::text::list(parts)
-}
-
-/// `1,234`: a number that is read, not parsed.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,17 +1,19 @@
-//! The printer's thread: takes items from the queue and puts them on the screen, in order.
+//! The printer's thread: takes items and puts them on the screen, in order.
 //!
 //! The only thread that writes. It sleeps while there is nothing to print and nothing is pending.
 
+use std::fmt;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use super::board::Board;
 use super::escape::push_text;
 use super::frame::{self, Size};
+use super::item::{Failure, Flow, Item};
 use super::options::{Mode, PrinterOptions};
 use super::painter::{LogStyle, Painter};
 use super::plain::{self, PlainStyle};
-use super::queue::{Dropped, Failure, Item, Shared};
 use super::region::Region;
 use super::sink::Sink;
 use super::summary::{self, SummaryStyle};
@@ -24,9 +26,22 @@ use crate::support::escape::plain;
 use crate::support::name::{ServiceName, UnitId};
 use crate::support::text;
 
+/// What the region shows of a unit that has been quiet for a while: the last line of some output.
+fn last_line(bytes: &[u8]) -> &[u8] {
+    let text = bytes.trim_ascii_end();
+    let start = memchr::memrchr2(b'\n', b'\r', text).map_or(0, |end| end + 1);
+    &text[start..text.len().min(start + MAX_LAST_LINE)]
+}
+
 /// While the region is on the screen, output is gathered for this long, so that a busy service
 /// makes it redrawn a few times a second and not for each of its lines.
 const GATHER: Duration = Duration::from_millis(50);
+
+/// How much is gathered or printed at once, in bytes.
+const BATCH: usize = 256 * 1024;
+
+/// How much of a unit's last line is kept for the live region, in bytes.
+const MAX_LAST_LINE: usize = 512;
 
 /// What the thread needs of the world, replaced in tests.
 pub(super) struct World {
@@ -51,10 +66,20 @@ pub(super) struct Worker {
     owes_gap: bool,
     /// Whether nothing has been printed yet.
     is_at_start: bool,
+    /// Whether a line has said what another Ctrl-C does.
+    is_hint_told: bool,
     out: Sink,
     err: Sink,
-    shared: Arc<Shared>,
+    flow: Arc<Flow>,
     world: World,
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("mode", &self.mode)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Worker {
@@ -62,7 +87,7 @@ impl Worker {
         options: PrinterOptions,
         out: Sink,
         err: Sink,
-        shared: Arc<Shared>,
+        flow: Arc<Flow>,
         world: World,
     ) -> Self {
         let palette = options.stderr_palette();
@@ -90,34 +115,71 @@ impl Worker {
             drawn_at: None,
             owes_gap: false,
             is_at_start: true,
+            is_hint_told: false,
             out,
             err,
-            shared,
+            flow,
             world,
             options,
         }
     }
 
-    /// Prints until the queue is closed and empty.
-    pub(super) fn run(mut self) {
-        loop {
-            let is_visible = self.region.as_ref().is_some_and(Region::is_visible);
-            let gather_until = self.drawn_at.filter(|_| is_visible).map(|at| at + GATHER);
-            let Some(items) = self.shared.next(self.deadline(), gather_until) else {
-                break;
+    /// Prints until the end, or until nobody is left to say anything.
+    pub(super) fn run(mut self, item_rx: &Receiver<Item>) {
+        let mut is_over = false;
+        while !is_over {
+            let first = match self.deadline() {
+                Some(deadline) => {
+                    item_rx.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+                }
+                None => item_rx.recv().map_err(|_| RecvTimeoutError::Disconnected),
             };
-            for item in items {
-                self.print(item);
+            is_over = matches!(first, Err(RecvTimeoutError::Disconnected));
+            let gather_until = self
+                .is_visible()
+                .then(|| self.drawn_at.map(|at| at + GATHER));
+            let mut batch = Vec::new();
+            let mut weight = 0;
+            let mut next = first.ok();
+            while let Some(item) = next {
+                is_over |= matches!(item, Item::End);
+                weight += item.weight();
+                batch.push(item);
+                next = match gather_until.flatten() {
+                    _ if is_over || weight >= BATCH => None,
+                    None => item_rx.try_recv().ok(),
+                    Some(until) => {
+                        let left = until.saturating_duration_since(Instant::now());
+                        item_rx.recv_timeout(left).ok()
+                    }
+                };
             }
-            self.tell_slow_stops();
-            self.flush();
-            self.draw();
+            self.print_all(batch);
+            self.flow.remove(weight);
         }
-        self.clear_region();
-        if self.painter.is_line_open() && !self.painter.is_raw() {
-            self.painter.close_line(self.out.buffer());
+    }
+
+    /// Prints some items, and the region below them.
+    pub(super) fn print_all(&mut self, items: Vec<Item>) {
+        let is_over = items.last().is_some_and(|item| matches!(item, Item::End));
+        for item in items {
+            self.print(item);
+        }
+        self.tell_slow_stops();
+        if is_over {
+            self.clear_region();
+            if self.painter.is_line_open() && !self.painter.is_raw() {
+                self.painter.close_line(self.out.buffer());
+            }
         }
         self.flush();
+        if !is_over {
+            self.draw();
+        }
+    }
+
+    fn is_visible(&self) -> bool {
+        self.region.as_ref().is_some_and(Region::is_visible)
     }
 
     /// When the thread must wake without being told.
@@ -126,9 +188,8 @@ impl Worker {
             return None;
         }
         let now = (self.world.now)();
-        let is_visible = self.region.as_ref().is_some_and(Region::is_visible);
         let due = match self.mode {
-            Mode::Live if is_visible => self.board.next_frame(now),
+            Mode::Live if self.is_visible() => self.board.next_frame(now),
             Mode::Live => self.board.region_due(),
             Mode::Plain => self.board.next_slow_stop(),
             Mode::Json | Mode::Quiet => None,
@@ -139,6 +200,13 @@ impl Worker {
     fn print(&mut self, item: Item) {
         match item {
             Item::Logs(block) => {
+                if self.mode == Mode::Live && self.board.is_pending() {
+                    let line = plain(last_line(&block.bytes));
+                    self.board.set_last_line(&block.unit, &line);
+                }
+                if self.out.is_gone() {
+                    return;
+                }
                 self.clear_region();
                 self.close_paragraph();
                 if !self.err.buffer().is_empty() {
@@ -192,9 +260,9 @@ impl Worker {
                 }
                 self.learn(stack.services);
             }
-            Item::Draining => self.drain(),
+            Item::Draining(is_by_stroke) => self.drain(is_by_stroke),
             Item::Failure(failure) => self.failure(&failure),
-            Item::Dropped(dropped) => self.dropped(&dropped),
+            Item::End => {}
         }
     }
 
@@ -283,9 +351,9 @@ impl Worker {
 
     /// All of it is being stopped. The terminal has shown the `^C` of whoever did it, and what
     /// comes next must not stand behind it.
-    fn drain(&mut self) {
+    fn drain(&mut self, is_by_stroke: bool) {
         let was_draining = self.board.is_draining();
-        self.board.set_draining();
+        self.board.set_draining(is_by_stroke);
         if self.mode == Mode::Live && self.options.has_the_stack && !was_draining {
             self.clear_region();
             self.close_lines();
@@ -298,9 +366,15 @@ impl Worker {
         if self.mode != Mode::Plain {
             return;
         }
-        for (position, label, said) in self.board.take_slow_stops((self.world.now)()) {
+        let slow = self.board.take_slow_stops((self.world.now)());
+        let is_first = !slow.is_empty() && self.board.can_kill() && !self.is_hint_told;
+        for (position, label, said) in slow {
             let text = self.plain.change(position, &label, &said);
             self.say(&text);
+        }
+        if is_first {
+            self.is_hint_told = true;
+            self.say(&format!("{}\n", frame::KILL_HINT));
         }
     }
 
@@ -316,27 +390,6 @@ impl Worker {
             .map(|dir| format!("{dir}/{}", log_file_name(&failure.service.unit())));
         let text = summary::failure(failure, logs.as_deref(), self.palette);
         self.say_paragraph(&text);
-    }
-
-    /// Says what was not printed, also where only errors are: output is missing.
-    fn dropped(&mut self, dropped: &Dropped) {
-        let texts = plain::dropped_texts(
-            dropped,
-            self.options.policy(),
-            self.log_dir.as_deref(),
-            self.board.roster(),
-        );
-        let text = if self.mode == Mode::Json {
-            let now = (self.world.now)();
-            let warnings = texts.iter();
-            warnings
-                .map(|(unit, text)| json::warning(now, unit.as_ref(), text))
-                .collect()
-        } else {
-            let texts: Vec<String> = texts.into_iter().map(|(_, text)| text).collect();
-            self.plain.dropped(&texts)
-        };
-        self.say(&text);
     }
 
     /// Puts text on stderr, below all that was printed before.
@@ -387,13 +440,15 @@ impl Worker {
         self.err.flush();
         self.out.flush();
         self.check_outputs();
+        // What is wrong with the other one, if anything.
+        self.err.flush();
     }
 
     fn check_outputs(&mut self) {
-        if self.out.is_gone() && !self.shared.is_output_gone() {
-            self.shared.set_output_gone();
+        if self.out.is_gone() && !self.flow.is_output_gone() {
+            self.flow.set_output_gone();
             if let Some(fault) = self.out.take_fault() {
-                self.shared.set_output_failed();
+                self.flow.set_output_failed();
                 let reason = text::io_reason(&fault);
                 self.say(&format!("error: cannot write to stdout: {reason}\n"));
             }
@@ -414,16 +469,10 @@ impl Worker {
         if self.mode != Mode::Live {
             return;
         }
-        let is_pending = self.board.is_pending();
-        let last_lines = self.shared.take_last_lines(is_pending);
-        for (unit, line) in last_lines {
-            self.board.set_last_line(&unit, &plain(&line));
-        }
         let now = (self.world.now)();
-        let is_visible = self.region.as_ref().is_some_and(Region::is_visible);
         // A region that was taken off to print something comes back at once.
         let is_due = self.board.region_due().is_some_and(|due| now >= due);
-        if !is_visible && !is_due {
+        if !self.is_visible() && !is_due {
             return;
         }
         let size = (self.world.size)();

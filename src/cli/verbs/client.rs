@@ -11,7 +11,7 @@ use crate::api::client::Client;
 use crate::cli::args::Verb;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Invocation;
-use crate::cli::printer::{self, Delivery, Printer};
+use crate::cli::printer::{self, Printer};
 use crate::cli::table::services;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
@@ -36,7 +36,7 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
             options.log_prefix = !args.no_log_prefix;
             options.timestamps = args.timestamps;
         }
-        Some(Arc::new(Printer::start(options)?))
+        Some(Arc::new(Printer::start(options)))
     };
     let mut output: Box<dyn Output> = match &printer {
         Some(printer) => Box::new(Printing(Arc::clone(printer))),
@@ -131,9 +131,8 @@ impl Output for Printing {
 
     fn block(&mut self, block: LogBlock) -> Pin<Box<dyn Future<Output = ()> + '_>> {
         Box::pin(async move {
-            let mut block = block;
-            while let Delivery::Full(again) = self.0.logs(block) {
-                block = again;
+            self.0.logs(block);
+            while !self.0.has_room() {
                 self.0.room().await;
             }
         })

@@ -22,9 +22,7 @@ pub(crate) fn news(news: &News) -> String {
         }
         News::GuardianEnded => "the guardian has ended; stopping everything".to_owned(),
         News::KillingEverything => "killing everything now".to_owned(),
-        News::CannotSuspend => {
-            "Ctrl-Z is ignored: no shell is here that could continue the stack".to_owned()
-        }
+        News::ClientGone => "the terminal has gone; stopping everything".to_owned(),
         News::State { state } => {
             let pid = state
                 .pid

@@ -121,7 +121,7 @@ impl Stopper {
                 }
             }
             let received = wait_for_signal(signals, Some(next_look.saturating_sub(now)));
-            if received.is_some_and(|received| matches!(received.signal, SIGINT | SIGTERM)) {
+            if received.is_some_and(|signal| matches!(signal, SIGINT | SIGTERM)) {
                 limit = Duration::ZERO;
                 next_look = Duration::ZERO;
             }

@@ -13,16 +13,15 @@ mod table;
 mod tree;
 
 pub(crate) use facts::{
-    Marks, ProcessId, ancestors, clock_ticks, descendants, group_of, has_children, has_job_control,
-    is_suspended, now_ticks, own_children, pid_namespace, session_of, unit_mark,
+    Marks, ProcessId, ancestors, clock_ticks, descendants, group_of, has_children, is_suspended,
+    now_ticks, own_children, pid_namespace, session_of, unit_mark,
 };
 pub use fork::ForkError;
 pub(crate) use fork::{Forked, become_subreaper, detach, fork, runtime};
 pub(crate) use kill::{signal_group, signal_process};
 pub(crate) use reap::reap_all;
-pub(crate) use signals::{
-    Received, Sender, block_for_waiting, is_ignored, stop_self, unblock_all, wait_for_signal,
-};
+pub use signals::{Signals, can_be_continued, is_ignored, stop_self, unblock_all};
+pub(crate) use signals::{block_for_waiting, wait_for_signal};
 pub(crate) use spawn::{LeaseLine, SpawnError, SpawnStep, Spawner, Stdio, Target};
 pub(crate) use table::{Row, SharedTable, Slot, UnitKey};
 pub(crate) use tree::{ProcessTree, push};

@@ -207,6 +207,7 @@ impl Supervisor {
     /// any more.
     pub(super) fn end_everything(&mut self, cause: Cause, grace: Option<Duration>) {
         self.ending = Some(cause);
+        self.thaw();
         let wanted = match cause {
             Cause::Kill => Wanted::Killed,
             Cause::Up | Cause::Start | Cause::Stop | Cause::Restart | Cause::Down => {

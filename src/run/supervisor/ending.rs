@@ -1,10 +1,20 @@
 //! The end: when it has come, what is still to be ended, and what is left to be known.
 
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
 use super::{Outcome, Supervisor};
+use crate::run::control::{CommandError, Early, Request};
+use crate::run::link::{SupervisorEnd, Wish};
 use crate::run::reason::Reason;
 use crate::run::snapshot::{Event, Phase};
 use crate::support::fs::write_atomically_unsynced;
 use crate::support::name::ServiceName;
+
+/// How long the client may take until it follows the events.
+const CLIENT_LIMIT: Duration = Duration::from_secs(5);
 
 impl Supervisor {
     /// Whether nothing runs or will be started any more.
@@ -19,6 +29,37 @@ impl Supervisor {
                 .any(|unit| unit.phase() == Phase::Stopped)
         };
         self.ending.is_some() || !self.options.is_detached || !is_stopped()
+    }
+
+    /// Where everything was short, the client that has started it may not have asked yet what there
+    /// is to see: it is waited for, unless it has gone.
+    pub(super) async fn await_client(&mut self, link: &mut SupervisorEnd, early: &Early) {
+        let mut asked = pin!(timeout(CLIENT_LIMIT, early.taken()));
+        loop {
+            let request = tokio::select! {
+                biased;
+                _ = &mut asked => break,
+                wish = link.next() => if wish == Wish::Gone {
+                    break;
+                } else {
+                    continue;
+                },
+                Some(request) = self.request_rx.recv() => request,
+            };
+            self.requested_at_the_end(request);
+        }
+        // With the events it has asked for the state of everything.
+        while let Ok(request) = self.request_rx.try_recv() {
+            self.requested_at_the_end(request);
+        }
+    }
+
+    fn requested_at_the_end(&mut self, request: Request) {
+        match request {
+            Request::Snapshot(_) => self.requested(request),
+            // It is too late for anything to begin.
+            Request::Command(_, reply_tx) => drop(reply_tx.send(Err(CommandError::Gone))),
+        }
     }
 
     /// Ends whatever is left, and leaves a last word.

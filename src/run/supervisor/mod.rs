@@ -26,20 +26,23 @@ mod tests;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
-use signals::{Arrived, Signals};
+use signals::SIGNALS;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::control::{Request, StackSnapshot};
+use super::control::{Early, Request, StackSnapshot};
 use super::guardian::Strokes;
 use super::launch::Seat;
+use super::link::{SupervisorEnd, Wish};
 use super::outlet::Finding;
 use super::probe::Answer;
+use super::process::Signals;
 use super::reason::{News, Reason};
 use super::runner::{CommandId, Happened, Runner};
 use super::snapshot::{Cause, Event, Exit, NoticeLevel};
@@ -55,7 +58,7 @@ pub use parts::{Parts, Ready};
 /// How a stack is to be run.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Whether there is no terminal to look after.
+    /// Whether the stack goes on without the client that has started it.
     pub is_detached: bool,
     /// What is started at first; empty is everything.
     pub services: Vec<ServiceName>,
@@ -129,6 +132,8 @@ pub struct Supervisor {
     /// Why everything ends, once it does.
     ending: Option<Cause>,
     signal: Option<i32>,
+    /// Since when everything stands still, as somebody has pressed Ctrl-Z.
+    frozen_at: Option<Instant>,
     stop_exit: Option<Exit>,
     is_anything_left: bool,
     /// Where the last word is left.
@@ -137,14 +142,21 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Runs the stack until nothing of it runs or will run. `seat` is this process's place beside the
-    /// guardian, `pump` the task that writes the logs, which ends after everything else.
-    async fn run(mut self, seat: Seat, pump: JoinHandle<()>) -> io::Result<Outcome> {
-        let mut signals = Signals::install()?;
+    /// guardian, `early` what the client has not asked for yet, `pump` the task that writes the logs, which ends after everything else.
+    async fn run(
+        mut self,
+        seat: Seat,
+        early: Arc<Early>,
+        pump: JoinHandle<()>,
+    ) -> io::Result<Outcome> {
+        let mut signals = Signals::install(&SIGNALS)?;
         // Whatever the handlers of this process are now, a child must not have them.
         self.runner.note_signals();
         super::process::unblock_all()?;
         let lifeline = Receiver::from_owned_fd(seat.lifeline.try_clone()?)?;
         let mut is_guarded = true;
+        let mut link = SupervisorEnd::new(&seat.link)?;
+        let mut is_led = !self.options.is_detached;
         let mut strokes = Strokes::default();
 
         self.begin();
@@ -163,12 +175,16 @@ impl Supervisor {
             }
             tokio::select! {
                 biased;
-                arrived = signals.next() => match arrived {
-                    Arrived::ChildEnded => self.children_ended(),
-                    Arrived::Other(signal) => self.signalled(signal, &seat, &mut strokes),
-                },
+                signal = signals.next() => self.signalled(signal, &seat, &mut strokes),
+                wish = link.next(), if is_led => {
+                    is_led = wish != Wish::Gone;
+                    self.wished(wish, &link);
+                }
                 Some(ended) = self.ended_rx.recv() => self.ended(ended),
-                Some(answer) = self.answer_rx.recv() => self.answered(answer),
+                // While everything stands still an answer says nothing of a service.
+                Some(answer) = self.answer_rx.recv(), if self.frozen_at.is_none() => {
+                    self.answered(answer);
+                }
                 Some(happened) = self.happened_rx.recv() => self.happened(happened),
                 Some(request) = self.request_rx.recv() => self.requested(request),
                 Some(finding) = self.finding_rx.recv() => self.found(finding),
@@ -182,6 +198,7 @@ impl Supervisor {
                     if deadline.is_some() => self.due(),
             }
         }
+        self.await_client(&mut link, &early).await;
         self.finish().await;
         let outcome = self.outcome();
         // With the last handle gone the pump writes what is still in the pipes, and ends.
@@ -199,6 +216,9 @@ impl Supervisor {
 
     /// The nearest time at which something must be done without anything happening.
     fn deadline(&self) -> Option<Instant> {
+        if self.frozen_at.is_some() {
+            return None;
+        }
         let first = self.deadlines.first().map(|(due, _)| *due);
         first.into_iter().chain(self.sweep_due()).min()
     }

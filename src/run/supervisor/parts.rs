@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use tokio::sync::{broadcast, mpsc};
@@ -13,7 +14,7 @@ use super::{Options, Outcome, Supervisor};
 use crate::plan::Plan;
 use crate::ports::request::{Owner, PortKey};
 use crate::ports::{Hold, Ledger};
-use crate::run::control::{Controller, Request, StackSnapshot};
+use crate::run::control::{Controller, Early, Request, StackSnapshot};
 use crate::run::instance::Instance;
 use crate::run::launch::Seat;
 use crate::run::lease::LeaseFile;
@@ -58,13 +59,14 @@ const EVENT_BACKLOG: usize = 4096;
 pub struct Ready {
     supervisor: Supervisor,
     seat: Seat,
+    early: Arc<Early>,
     pump: JoinHandle<()>,
 }
 
 impl Ready {
     /// Runs the stack until nothing of it runs or will run.
     pub async fn run(self) -> io::Result<Outcome> {
-        self.supervisor.run(self.seat, self.pump).await
+        self.supervisor.run(self.seat, self.early, self.pump).await
     }
 }
 
@@ -92,7 +94,8 @@ impl Supervisor {
             run,
             file_limit,
         } = parts;
-        let (event_tx, _) = broadcast::channel(EVENT_BACKLOG);
+        let (event_tx, early_rx) = broadcast::channel(EVENT_BACKLOG);
+        let early = Arc::new(Early::new(early_rx));
         let (request_tx, request_rx) = mpsc::unbounded_channel();
         let (finding_tx, finding_rx) = mpsc::unbounded_channel();
         let (_, happened_rx) = mpsc::unbounded_channel();
@@ -140,6 +143,7 @@ impl Supervisor {
         let controller = Controller {
             request_tx,
             event_tx: event_tx.clone(),
+            early: Arc::clone(&early),
             feed,
             log_dir: instance.log_dir(),
         };
@@ -162,6 +166,7 @@ impl Supervisor {
         let ready = Ready {
             supervisor,
             seat,
+            early,
             pump,
         };
         Ok((ready, controller))
@@ -202,6 +207,7 @@ impl Supervisor {
             memory: None,
             ending: None,
             signal: None,
+            frozen_at: None,
             stop_exit: None,
             is_anything_left: false,
             last_path: None,

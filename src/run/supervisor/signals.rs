@@ -1,121 +1,85 @@
 //! What each signal does to the supervisor (the table is in `docs/design/supervision.md`).
 
-use std::io;
-use std::task::Poll;
-use std::time::Duration;
-
-use nix::libc;
-use nix::time::{ClockId, clock_gettime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use nix::sys::signal::Signal;
+use tokio::time::Instant;
 
 use super::Supervisor;
 use crate::run::guardian::Strokes;
 use crate::run::launch::Seat;
-use crate::run::process::{has_job_control, stop_self};
+use crate::run::link::{SupervisorEnd, Wish};
 use crate::run::reason::News;
 use crate::run::snapshot::{Cause, NoticeLevel};
 use crate::support::name::UnitId;
 
-/// A signal that has arrived.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arrived {
-    /// At least one child has ended.
-    ChildEnded,
-    /// Somebody wants something: the signal's number.
-    Other(i32),
-}
-
-/// The signals that the supervisor handles.
-pub(super) struct Signals {
-    child: Signal,
-    others: Vec<(i32, Signal)>,
-}
-
-impl Signals {
-    /// Installs the handlers. From then on the signals may be unblocked.
-    pub(super) fn install() -> io::Result<Self> {
-        let numbers = [
-            libc::SIGINT,
-            libc::SIGTERM,
-            libc::SIGHUP,
-            libc::SIGQUIT,
-            libc::SIGUSR1,
-            libc::SIGTSTP,
-        ];
-        let others = numbers
-            .into_iter()
-            .map(|number| Ok((number, signal(SignalKind::from_raw(number))?)))
-            .collect::<io::Result<_>>()?;
-        Ok(Self {
-            child: signal(SignalKind::child())?,
-            others,
-        })
-    }
-
-    /// The next signal.
-    pub(super) async fn next(&mut self) -> Arrived {
-        std::future::poll_fn(|context| {
-            for (number, signal) in &mut self.others {
-                if signal.poll_recv(context).is_ready() {
-                    return Poll::Ready(Arrived::Other(*number));
-                }
-            }
-            self.child.poll_recv(context).map(|_| Arrived::ChildEnded)
-        })
-        .await
-    }
-}
+/// The signals that the supervisor handles; what users want comes before the end of children.
+pub(super) const SIGNALS: [Signal; 6] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGCHLD,
+];
 
 impl Supervisor {
-    pub(super) fn signalled(&mut self, signal: i32, seat: &Seat, strokes: &mut Strokes) {
+    pub(super) fn signalled(&mut self, signal: Signal, seat: &Seat, strokes: &mut Strokes) {
         match signal {
-            libc::SIGINT | libc::SIGTERM => {
-                if self.signal.is_none() {
-                    self.signal = Some(signal);
+            Signal::SIGCHLD => self.children_ended(),
+            Signal::SIGINT | Signal::SIGTERM => {
+                self.signal.get_or_insert(signal as i32);
+                if strokes.count() <= 1 {
+                    self.end_everything(Cause::Down, self.options.grace);
+                    return;
                 }
-                match strokes.count() {
-                    0 | 1 => self.end_everything(Cause::Down, self.options.grace),
-                    _ => {
-                        if self.ending != Some(Cause::Kill) {
-                            self.notice(None, NoticeLevel::Warning, News::KillingEverything);
-                        }
-                        self.end_everything(Cause::Kill, None);
-                    }
+                if self.ending != Some(Cause::Kill) {
+                    self.notice(None, NoticeLevel::Warning, News::KillingEverything);
                 }
+                self.end_everything(Cause::Kill, None);
             }
-            libc::SIGHUP if seat.ignores_hangup => {}
-            libc::SIGHUP => self.end_everything(Cause::Down, self.options.grace),
-            libc::SIGQUIT => {
+            Signal::SIGHUP if seat.ignores_hangup => {}
+            Signal::SIGHUP => self.end_everything(Cause::Down, self.options.grace),
+            Signal::SIGQUIT => {
                 self.tell_state();
-                self.signal.get_or_insert(libc::SIGTERM);
+                self.signal.get_or_insert(Signal::SIGTERM as i32);
                 self.end_everything(Cause::Down, self.options.grace);
             }
-            libc::SIGUSR1 => self.tell_state(),
-            libc::SIGTSTP => self.suspend(seat),
+            Signal::SIGUSR1 => self.tell_state(),
             _ => {}
         }
     }
 
-    /// Ctrl-Z: everything stands still, clocks of ours included, until somebody continues it.
-    fn suspend(&mut self, seat: &Seat) {
-        if self.options.is_detached {
+    /// The client that has started this stack wants something.
+    pub(super) fn wished(&mut self, wish: Wish, link: &SupervisorEnd) {
+        match wish {
+            Wish::Freeze => {
+                self.freeze();
+                link.say_frozen();
+            }
+            Wish::Thaw => self.thaw(),
+            Wish::Gone => {
+                self.notice(None, NoticeLevel::Warning, News::ClientGone);
+                self.end_everything(Cause::Down, self.options.grace);
+            }
+        }
+    }
+
+    /// Ctrl-Z: units and checks stand still, and no timer of theirs falls due.
+    fn freeze(&mut self) {
+        if self.frozen_at.is_none() {
+            self.frozen_at = Some(Instant::now());
+            self.runner.freeze(true);
+        }
+    }
+
+    /// What stands still goes on, as if no time had passed.
+    pub(super) fn thaw(&mut self) {
+        let Some(since) = self.frozen_at.take() else {
             return;
-        }
-        if !has_job_control(seat.guardian_pid) {
-            self.notice(None, NoticeLevel::Info, News::CannotSuspend);
-            return;
-        }
-        self.runner.freeze(true);
-        let before = monotonic();
-        if let Err(error) = stop_self() {
-            tracing::warn!(%error, "could not stop");
-        }
-        let gap = monotonic().saturating_sub(before);
-        for unit in self.units.values_mut() {
-            unit.shift(gap);
-        }
+        };
+        let gap = since.elapsed();
         let ids: Vec<UnitId> = self.units.keys().cloned().collect();
         for id in &ids {
+            self.units[id].shift(gap);
             self.mark(id);
         }
         self.runner.freeze(false);
@@ -129,10 +93,4 @@ impl Supervisor {
             self.notice(Some(&unit), NoticeLevel::Info, News::State { state });
         }
     }
-}
-
-fn monotonic() -> Duration {
-    clock_gettime(ClockId::CLOCK_MONOTONIC)
-        .map(Duration::from)
-        .unwrap_or_default()
 }

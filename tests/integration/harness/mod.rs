@@ -33,7 +33,7 @@ pub(crate) use program::{Up, binary, misbehave};
 pub(crate) use project::TestStack;
 pub(crate) use service::{Service, phase_is};
 pub(crate) use sockets::Occupied;
-pub(crate) use terminal::{CTRL_C, CTRL_Z, Terminal};
+pub(crate) use terminal::{CTRL_C, CTRL_Z, Terminal, up_as_a_job};
 pub(crate) use waiting::{LIMIT, wait_until};
 pub(crate) use world::World;
 

@@ -41,6 +41,13 @@ impl Process {
         }
     }
 
+    /// Its parent; `None` when it is gone.
+    pub(crate) fn parent(&self) -> Option<i32> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        fields.nth(1)?.parse().ok()
+    }
+
     /// Its command line, for messages.
     pub(crate) fn command(&self) -> String {
         let raw = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();

@@ -14,6 +14,8 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::pty::{PtyMaster, grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::termios::{Termios, tcgetattr};
 
+use super::program::binary;
+use super::project::TestStack;
 use super::waiting::wait_until;
 use super::world::World;
 
@@ -85,6 +87,11 @@ impl Terminal {
         }
     }
 
+    /// The program's pid.
+    pub(crate) fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
     /// Presses keys.
     #[track_caller]
     pub(crate) fn press(&self, keys: &[u8]) {
@@ -133,6 +140,29 @@ impl Terminal {
         // All that Drop does: the terminal goes with the last descriptor.
         drop(self);
     }
+}
+
+/// `stack up` as the job of a shell, which says `job stopped` when it has stopped and continues it
+/// when a line is entered.
+#[track_caller]
+pub(crate) fn up_as_a_job(stack: &TestStack) -> Terminal {
+    let script = "set -m; \"$0\" up; echo job stopped; read line; fg; echo \"job ended with $?\"";
+    let mut command = stack.command(&[]);
+    let mut shell = Command::new("bash");
+    shell.args(["-c", script]).arg(binary());
+    for (key, value) in command.get_envs() {
+        match value {
+            Some(value) => shell.env(key, value),
+            None => shell.env_remove(key),
+        };
+    }
+    shell.current_dir(
+        command
+            .current_dir(stack.path(""))
+            .get_current_dir()
+            .expect("set"),
+    );
+    Terminal::start(stack.world(), &shell)
 }
 
 impl Drop for Terminal {

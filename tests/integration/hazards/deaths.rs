@@ -150,7 +150,7 @@ fn a_signal_from_outside_the_pid_namespace_reaches_the_supervisor() {
     }
     let mut up = Up::start(stack.world(), command);
     up.wait_for_line("recording");
-    // Of the two, the guardian is the one whose parent is not the other.
+    // Client, guardian and supervisor: the guardian is the one in the middle.
     let ours: Vec<Process> = stack
         .world()
         .processes()
@@ -159,26 +159,15 @@ fn a_signal_from_outside_the_pid_namespace_reaches_the_supervisor() {
             fs::read_link(format!("/proc/{}/exe", process.pid)).is_ok_and(|exe| exe == binary())
         })
         .collect();
+    let is_ours = |pid: Option<i32>| ours.iter().any(|other| Some(other.pid) == pid);
+    let is_parent = |pid: i32| ours.iter().any(|other| other.parent() == Some(pid));
     let guardian = ours
         .iter()
-        .find(|process| {
-            let parent = parent_of(process.pid);
-            ours.iter().all(|other| Some(other.pid) != parent)
-        })
+        .find(|process| is_ours(process.parent()) && is_parent(process.pid))
         .expect("the guardian runs");
     guardian.signal(Signal::SIGTERM);
     up.wait().expect(143);
     assert_eq!(stack.read("heard"), "SIGTERM\n");
-}
-
-fn parent_of(pid: i32) -> Option<i32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?
-        .1
-        .split_whitespace()
-        .nth(1)?
-        .parse()
-        .ok()
 }
 
 #[test]

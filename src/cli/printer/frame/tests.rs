@@ -1,6 +1,6 @@
 use super::*;
 use crate::cli::printer::samples::{failed, healthy, service, starting, unit, waiting};
-use crate::run::reason::{Reason, StartError};
+use crate::run::reason::{CheckFailure, Reason, StartError};
 use crate::run::snapshot::{Exit, ServiceSnapshot};
 
 const SCREEN: Size = Size {
@@ -77,6 +77,47 @@ fn a_small_stack_on_its_way_up() {
     db       healthy    0.3 s  http://localhost:8001/
     ui       starting    1:22  http://localhost:8002/  pid 4002
     ");
+}
+
+#[test]
+fn why_one_is_not_ready_yet_is_worth_more_than_its_address() {
+    let reason = ServiceSnapshot {
+        reason: Some(Reason::Check {
+            failure: CheckFailure::TimedOut,
+        }),
+        ..starting("ui", 8_002, 1_000)
+    };
+    let mut board = board(&[reason], 0);
+    board.set_last_line(&unit("ui"), "serving");
+    insta::assert_snapshot!(frame(&board, 13_000, SCREEN), @"ui  starting    12 s  the check took too long  › serving");
+}
+
+#[test]
+fn while_everything_stops_the_last_row_says_how_to_kill() {
+    let stopping = ServiceSnapshot {
+        phase: Phase::Stopping,
+        kill_at: Some(10_000),
+        ..healthy("api", 8_001, 0)
+    };
+    let mut board = board(&[stopping], 0);
+    board.set_draining(false);
+    assert!(!frame(&board, 2_000, SCREEN).contains("Ctrl-C"));
+    board.set_draining(true);
+    insta::assert_snapshot!(frame(&board, 2_000, SCREEN), @r"
+    api  stopping     2 s  pid 4001, killed in 8 s
+    press Ctrl-C again to kill everything now
+    ");
+    let lines = render(
+        &board,
+        2_000,
+        Size { rows: 4, ..SCREEN },
+        Palette::MONOCHROME,
+    );
+    assert_eq!(
+        lines.len(),
+        1,
+        "a screen with room for a row shows who is waited for"
+    );
 }
 
 #[test]

@@ -1,27 +1,36 @@
 //! `stack up`: start everything, in the foreground or in the background, or join what runs.
 
-mod attach;
-mod detached;
+mod client;
 mod dry_run;
-mod foreground;
+mod failures;
+mod join;
+mod lead;
 mod note;
 mod prepare;
-mod show;
+mod supervise;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+use client::{Goal, Place};
+use lead::Lead;
+use prepare::Prepared;
 
 use super::ground::elsewhere;
 use crate::api::client::{BlockingClient, ClientError};
 use crate::cli::args::UpArgs;
-use crate::cli::exit::ExitCode;
-use crate::cli::invocation::{Invocation, Ready, Stop, check_service};
-use crate::cli::printer;
+use crate::cli::exit::{ExitCode, Stop};
+use crate::cli::invocation::{Invocation, Ready, check_service};
+use crate::cli::printer::{self, Printer};
+use crate::plan::model::UnitPlan;
 use crate::run::Watch;
 use crate::run::control::StackSnapshot;
-use crate::run::instance::{Instance, LockAttempt};
+use crate::run::instance::{Instance, InstanceLock, LockAttempt};
 use crate::run::launch::{Role, fork_roles};
+use crate::run::snapshot::ServiceSnapshot;
 use crate::run::supervisor::Options;
 use crate::support::fs::open_private_append;
+use crate::support::name::UnitId;
 
 pub(crate) use prepare::{choose_socket, owner, warn};
 
@@ -54,9 +63,9 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
             }
             LockAttempt::Busy(_) => {
                 if let Some((client, stack)) = wait_for_winner(invocation, &instance)?
-                    && let Some(code) = attach::join(invocation, &ready, &client, &stack, args)?
+                    && let Some(joined) = join::join(&ready, &client, &stack, args)?
                 {
-                    return Ok(code);
+                    return attend(invocation, &instance, client.path(), &stack, joined, args);
                 }
             }
         }
@@ -126,45 +135,83 @@ fn wait_for_winner(
     Ok(None)
 }
 
+/// Attends to a stack that was joined.
+fn attend(
+    invocation: &Invocation,
+    instance: &Instance,
+    socket: &Path,
+    stack: &StackSnapshot,
+    joined: join::Joined,
+    args: &UpArgs,
+) -> Result<ExitCode, Stop> {
+    let units: Vec<UnitId> = stack.services.iter().map(ServiceSnapshot::unit).collect();
+    let printer = printer(invocation, instance, &units, args);
+    for message in joined.messages {
+        printer.line_err(message);
+    }
+    let goal = Goal::of(args, Some(joined.asked));
+    if goal.is_nothing() {
+        return Ok(ExitCode::Done);
+    }
+    let place = Place {
+        instance,
+        socket: socket.to_path_buf(),
+        run: u64::from_str_radix(&stack.run, 16).unwrap_or_default(),
+    };
+    let runtime = super::runtime()?;
+    let code = runtime.block_on(client::watch(place, &printer, goal, None, args.timeout));
+    printer.finish();
+    code
+}
+
+/// The printer of this verb.
+fn printer(
+    invocation: &Invocation,
+    instance: &Instance,
+    units: &[UnitId],
+    args: &UpArgs,
+) -> Printer {
+    let mut options = invocation.printer_options(units);
+    options.log_prefix = !args.no_log_prefix;
+    options.timestamps = args.timestamps;
+    options.has_the_stack = !(args.detach || args.wait);
+    options.log_dir = Some(instance.log_dir());
+    Printer::start(options)
+}
+
 /// Starts the stack whose lock is held.
 fn start(
     invocation: &Invocation,
     ready: &Ready,
     instance: Instance,
-    lock: crate::run::instance::InstanceLock,
+    lock: InstanceLock,
     args: &UpArgs,
 ) -> Result<ExitCode, Stop> {
-    let is_detached = args.detach || args.wait;
     let prepared = prepare::prepare(invocation, ready, instance, lock, args)?;
-    let log = if is_detached {
-        let path = prepared.instance.supervisor_log_path();
-        Some(open_private_append(&path)?)
-    } else {
-        None
-    };
+    let log = open_private_append(&prepared.instance.supervisor_log_path())?;
     // A pipe, a log and an index each for two streams, and some for everything else.
-    let units = prepared.plan.units.len();
-    let limit = crate::ports::ensure_descriptors(units * 6 + 64);
+    let count = prepared.plan.units.len();
+    let limit = crate::ports::ensure_descriptors(count * 6 + 64);
     // Without its two pipes and its holds a service cannot be; that some of them start and the rest
     // is tried in vain for a minute helps nobody.
-    let least = units * 2 + prepared.holds.len() + 32;
+    let least = count * 2 + prepared.holds.len() + 32;
     if u64::try_from(least).is_ok_and(|least| least > limit) {
         drop(crate::api::socket::remove(&prepared.socket));
         return Err(Stop::new(
             ExitCode::Failed,
-            format!("{units} services need at least {least} open files, and the limit is {limit}"),
+            format!("{count} services need at least {least} open files, and the limit is {limit}"),
             Some("raise it, for example with `ulimit -n 4096`"),
         ));
     }
     let options = Options {
-        is_detached,
+        is_detached: args.detach || args.wait,
         services: args.services.clone(),
         no_deps: args.no_deps,
         grace: args.timeout,
         abort_on_failure: args.abort_on_failure,
         stop_with: args.exit_code_from.clone(),
     };
-    let role = fork_roles(log.as_ref()).map_err(|error| {
+    let role = fork_roles(&log, options.is_detached).map_err(|error| {
         Stop::new(
             ExitCode::Failed,
             format!("no process could be made: {error}"),
@@ -172,12 +219,45 @@ fn start(
         )
     })?;
     match role {
-        Role::Client { .. } => detached::wait(invocation, prepared, args),
+        Role::Client(child) => {
+            // The holds and the lock live on in the two processes that keep the stack.
+            let Prepared {
+                plan,
+                instance,
+                socket,
+                run,
+                messages,
+                holds,
+                lock,
+                listener,
+                ..
+            } = prepared;
+            drop((holds, lock, listener));
+            let units: Vec<UnitId> = plan.units.iter().map(UnitPlan::id).collect();
+            drop(plan);
+            let printer = printer(invocation, &instance, &units, args);
+            for message in messages {
+                printer.line_err(message);
+            }
+            let place = Place {
+                instance: &instance,
+                socket,
+                run,
+            };
+            let goal = Goal::of(args, None);
+            let runtime = super::runtime()?;
+            let code = runtime.block_on(async {
+                let lead = Lead::new(child)?;
+                client::watch(place, &printer, goal, Some(lead), args.timeout).await
+            });
+            printer.finish();
+            code
+        }
         Role::Guardian(guardian) => {
             // The guardian keeps the lock, which is let go when the last of the two is gone, and
             // nothing else: with a copy of the listener nobody would learn that the supervisor is
             // dead, with copies of the holds no port could ever be given up.
-            let prepare::Prepared {
+            let Prepared {
                 lock,
                 listener,
                 holds,
@@ -185,25 +265,18 @@ fn start(
             } = prepared;
             drop((listener, holds));
             let watch = guardian.watch(&|signal| {
-                printer::say_if_there_is_room(&format!(
+                printer::say(&format!(
                     "error: the supervisor was killed by signal {signal}; stopping all services"
                 ));
             });
             drop(lock);
-            Ok(match watch {
-                Watch::Ended(code) => ExitCode::Own(u8::try_from(code).unwrap_or(1)),
-                Watch::Lost {
-                    is_anything_left, ..
-                } => {
-                    printer::say_if_there_is_room(if is_anything_left {
-                        "error: not every process could be stopped"
-                    } else {
-                        "error: all services have been stopped"
-                    });
-                    ExitCode::Failed
-                }
-            })
+            Ok(ExitCode::Own(match watch {
+                Watch::Ended(code) => u8::try_from(code).unwrap_or(1),
+                Watch::Lost { is_anything_left } => u8::from(is_anything_left),
+            }))
         }
-        Role::Supervisor(seat) => foreground::supervise(invocation, prepared, seat, options, args),
+        Role::Supervisor(seat) => {
+            supervise::supervise(prepared, seat, options, invocation.global.verbose)
+        }
     }
 }

@@ -1,7 +1,7 @@
-//! The supervisor's process: the runtime, the supervisor, the control socket, the terminal.
+//! The supervisor's process: the runtime, the supervisor, the control socket. It has no terminal;
+//! what it says goes to its log.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::net::UnixListener;
@@ -10,63 +10,41 @@ use tokio::task::LocalSet;
 
 use super::note::Note;
 use super::prepare::Prepared;
-use super::show;
-use crate::api::client::Client;
 use crate::api::{server, socket};
-use crate::cli::args::UpArgs;
-use crate::cli::exit::ExitCode;
-use crate::cli::invocation::{Invocation, Stop};
-use crate::cli::logging;
-use crate::cli::printer::Printer;
-use crate::cli::viewer::show_run;
-use crate::plan::model::UnitPlan;
+use crate::cli::exit::{ExitCode, Stop};
+use crate::cli::{logging, printer, words};
 use crate::ports::original_soft_limit;
 use crate::run::instance::Holder;
 use crate::run::launch::Seat;
+use crate::run::link::LastWord;
 use crate::run::snapshot::{Event, Exit};
 use crate::run::supervisor::{Options, Outcome, Parts, Supervisor};
-use crate::support::name::{ServiceName, UnitId};
+use crate::support::name::ServiceName;
 
-/// Runs the supervisor to its end. Returns the exit code of the whole.
+/// Runs the supervisor to its end, and tells the client how it ended.
 pub(super) fn supervise(
-    invocation: &Invocation,
     prepared: Prepared,
     seat: Seat,
     options: Options,
-    args: &UpArgs,
+    is_verbose: bool,
 ) -> Result<ExitCode, Stop> {
     end_on_panic();
-    let runtime = crate::cli::verbs::runtime()?;
-    let local = LocalSet::new();
-    if options.is_detached {
-        logging::to_stderr(invocation.global.verbose);
-        // The process that allocated the ports ends soon. The ledger must name one that lives as long
-        // as the holds, or others would not learn whose they are. Where it could not be written just
-        // now, nobody is kept waiting for it once more.
-        let is_noted = prepared.is_noted && note(&prepared).write();
-        let prepared = Prepared {
-            is_noted,
-            ..prepared
-        };
-        return local.block_on(&runtime, run(prepared, seat, options, None));
+    logging::to_stderr(is_verbose);
+    let client = seat.link();
+    let outcome = super::super::runtime()
+        .map_err(Stop::from)
+        .and_then(|runtime| {
+            let local = LocalSet::new();
+            local.block_on(&runtime, run(prepared, seat, options))
+        });
+    let word = match &outcome {
+        Ok(code) => LastWord::Ended(code.number()),
+        Err(stop) => LastWord::Failed(stop.message.clone()),
+    };
+    if let Ok(client) = client {
+        word.say(&client);
     }
-    let units: Vec<UnitId> = prepared.plan.units.iter().map(UnitPlan::id).collect();
-    let mut printing = invocation.printer_options(&units);
-    printing.log_prefix = !args.no_log_prefix;
-    printing.timestamps = args.timestamps;
-    printing.has_the_stack = true;
-    printing.log_dir = Some(prepared.instance.log_dir());
-    let printer = Arc::new(Printer::start(printing)?);
-    logging::to_printer(invocation.global.verbose, &printer);
-    for message in &prepared.messages {
-        printer.message(message);
-    }
-    let code = local.block_on(
-        &runtime,
-        run(prepared, seat, options, Some(Arc::clone(&printer))),
-    );
-    printer.finish();
-    code
+    outcome
 }
 
 /// Makes a panic anywhere in this process its end, so that the guardian stops what it started. Of a
@@ -80,18 +58,13 @@ fn end_on_panic() {
     }));
 }
 
-fn note(prepared: &Prepared) -> Note {
-    Note::new(&prepared.ledger, &prepared.owner, &prepared.plan)
-}
-
-async fn run(
-    prepared: Prepared,
-    seat: Seat,
-    options: Options,
-    printer: Option<Arc<Printer>>,
-) -> Result<ExitCode, Stop> {
-    let noting =
-        (!prepared.is_noted).then(|| tokio::task::spawn_local(note(&prepared).write_later()));
+async fn run(prepared: Prepared, seat: Seat, options: Options) -> Result<ExitCode, Stop> {
+    let note = Note::new(&prepared.ledger, &prepared.owner, &prepared.plan);
+    // In the background the process that allocated the ports ends soon. The ledger must name one that
+    // lives as long as the holds, or others would not learn whose they are. Where it could not be
+    // written just now, nobody is kept waiting for it once more.
+    let is_noted = prepared.is_noted && (!options.is_detached || note.write());
+    let noting = (!is_noted).then(|| tokio::task::spawn_local(note.write_later()));
     let Prepared {
         plan,
         holds,
@@ -111,7 +84,6 @@ async fn run(
         .iter()
         .map(|unit| (unit.service.clone(), unit.replicas))
         .collect();
-    let log_dir = instance.log_dir();
     let id = instance.id.clone();
     let guardian_pid = seat.guardian_pid();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
@@ -141,34 +113,17 @@ async fn run(
     let serving = tokio::task::spawn_local(server::serve(listener, controller.clone(), async {
         drop(end_rx.await);
     }));
-    let output = printer.clone().map(|printer| {
-        let client = Client::new(path.clone());
-        tokio::task::spawn_local(show_run(printer, client, log_dir.clone(), run))
-    });
-    // From here on, before anything can happen, nothing is missed.
-    let event_rx = controller.event_tx.subscribe();
-    let showing = match printer {
-        Some(printer) => tokio::task::spawn_local(show::show(
-            printer,
-            controller.clone(),
-            event_rx,
-            log_dir,
-            run,
-        )),
-        // Nobody watches; what is worth a line goes to the supervisor's log.
-        None => tokio::task::spawn_local(note_down(event_rx, replicas)),
-    };
+    // Before anything can happen, so that nothing is missed.
+    let noting_down =
+        tokio::task::spawn_local(note_down(controller.event_tx.subscribe(), replicas));
     drop(controller);
     let outcome = supervisor.run().await?;
     if let Some(noting) = noting {
         noting.abort();
     }
     drop(end_tx);
-    drop(showing.await);
+    drop(noting_down.await);
     drop(serving.await);
-    if let Some(output) = output {
-        drop(output.await);
-    }
     // Ours to remove: the lock is still held.
     drop(socket::remove(&path));
     drop(lock);
@@ -194,10 +149,7 @@ async fn note_down(
                     (None, Some(service)) => format!("{service}  "),
                     (None, None) => String::new(),
                 };
-                crate::cli::printer::say(&format!(
-                    "{name}{}",
-                    crate::cli::words::news(&notice.news)
-                ));
+                printer::say(&format!("{name}{}", words::news(&notice.news)));
             }
             Ok(Event::Service(_)) | Err(RecvError::Lagged(_)) => {}
             Ok(Event::Ended { .. }) | Err(RecvError::Closed) => return,
@@ -236,7 +188,7 @@ mod tests {
     fn a_panic_in_a_task_ends_the_whole_process() {
         if std::env::var_os(MARK).is_some() {
             end_on_panic();
-            let runtime = crate::cli::verbs::runtime().unwrap();
+            let runtime = crate::run::launch::runtime().unwrap();
             let local = LocalSet::new();
             local.block_on(&runtime, async {
                 let task = tokio::task::spawn_local(async { panic!("in a task") });

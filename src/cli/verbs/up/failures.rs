@@ -1,28 +1,25 @@
-//! What the foreground shows beside the logs: changes, the ready summary, failures.
+//! Which failures have been shown, and which are to be, with the last lines of each.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
-
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
 
 use crate::cli::printer::{Failure, Printer, words};
-use crate::cli::readiness::{Progress, Readiness, Target};
-use crate::run::control::Controller;
+use crate::cli::readiness::has_failed;
 use crate::run::logs::last_lines_of_attempt;
-use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
+use crate::run::snapshot::{Phase, ServiceSnapshot};
 use crate::support::name::UnitId;
 
 /// How many of a failed service's last lines are shown.
-pub(crate) const TAIL: usize = 20;
+const TAIL: usize = 20;
 
 /// Tells which failures have not been shown yet, and shows them.
 #[derive(Debug)]
-pub(crate) struct Failures {
+pub(super) struct Failures {
     log_dir: PathBuf,
     run: u64,
     shown: HashSet<(UnitId, u32, u64)>,
+    /// The units that crash again and again, as has been shown.
+    looping: HashSet<UnitId>,
     /// The units whose failure has been explained, by themselves or with what they waited for.
     roots: Vec<ServiceSnapshot>,
 }
@@ -61,25 +58,26 @@ fn is_blocked_by_any(service: &ServiceSnapshot, others: &[&ServiceSnapshot]) -> 
 }
 
 impl Failures {
-    pub(crate) fn new(log_dir: PathBuf, run: u64) -> Self {
+    pub(super) fn new(log_dir: PathBuf, run: u64) -> Self {
         Self {
             log_dir,
             run,
             shown: HashSet::new(),
+            looping: HashSet::new(),
             roots: Vec::new(),
         }
     }
 
     /// Shows why services failed, once each: first those that failed by themselves, with those that
     /// were not started because of them.
-    pub(crate) fn show_all<'a>(
+    pub(super) fn show_all<'a>(
         &mut self,
         printer: &Printer,
         services: impl IntoIterator<Item = &'a ServiceSnapshot>,
     ) {
         let (blocked, roots): (Vec<_>, Vec<_>) = services
             .into_iter()
-            .filter(|service| service.phase == Phase::Failed)
+            .filter(|service| has_failed(service))
             .partition(|service| words::blocked_by(service).is_some());
         for root in roots {
             self.show_one(printer, root, blocked_behind(root, &blocked));
@@ -91,7 +89,7 @@ impl Failures {
 
     /// Shows why a service failed, with the last lines that it printed, once; not where that has
     /// been shown for the service that it waited for.
-    pub(crate) fn show(&mut self, printer: &Printer, service: &ServiceSnapshot) {
+    pub(super) fn show(&mut self, printer: &Printer, service: &ServiceSnapshot) {
         let roots: Vec<&ServiceSnapshot> = self.roots.iter().collect();
         if is_blocked_by_any(service, &roots) {
             self.explained(service);
@@ -107,15 +105,26 @@ impl Failures {
     }
 
     fn show_one(&mut self, printer: &Printer, service: &ServiceSnapshot, blocked: Vec<String>) {
-        let key = (service.unit(), service.attempt, service.since);
-        if service.phase != Phase::Failed || !self.shown.insert(key) {
+        let attempt = service.attempt;
+        if !has_failed(service) {
+            // Should it crash again and again once more, that is news.
+            if service.failures == 0 {
+                self.looping.remove(&service.unit());
+            }
+            return;
+        }
+        let is_news = if service.phase == Phase::Failed {
+            self.shown.insert((service.unit(), attempt, service.since))
+        } else {
+            self.looping.insert(service.unit())
+        };
+        if !is_news {
             return;
         }
         self.explained(service);
-        let tail = if service.attempt == 0 {
+        let tail = if attempt == 0 {
             Vec::new()
         } else {
-            let attempt = service.attempt;
             last_lines_of_attempt(&self.log_dir, &service.unit(), self.run, attempt, TAIL)
         };
         printer.failure(Failure {
@@ -124,70 +133,6 @@ impl Failures {
             blocked,
         });
     }
-}
-
-/// Shows everything that happens until the supervisor has ended.
-pub(super) async fn show(
-    printer: Arc<Printer>,
-    controller: Controller,
-    mut event_rx: Receiver<Event>,
-    log_dir: PathBuf,
-    run: u64,
-) {
-    let mut readiness = Readiness::new(Target::Ready, None);
-    let mut failures = Failures::new(log_dir, run);
-    let mut is_summed_up = false;
-    let mut is_draining = false;
-    loop {
-        match event_rx.recv().await {
-            Ok(event) => {
-                if !is_draining && is_stop(&event) {
-                    is_draining = controller.snapshot().await.is_ok_and(|s| s.is_draining);
-                    if is_draining {
-                        printer.draining();
-                    }
-                }
-                printer.event(&event);
-                readiness.see_event(&event);
-                match &event {
-                    Event::Ended { .. } => break,
-                    Event::Service(service) if is_summed_up => failures.show(&printer, service),
-                    Event::Service(_) | Event::Notice(_) => {}
-                }
-            }
-            // The printer has missed something: it is told what is.
-            Err(RecvError::Lagged(_)) => {
-                let Ok(stack) = controller.snapshot().await else {
-                    break;
-                };
-                for service in stack.services {
-                    let event = Event::Service(Box::new(service));
-                    printer.event(&event);
-                    readiness.see_event(&event);
-                }
-            }
-            Err(RecvError::Closed) => break,
-        }
-        if is_summed_up || !event_rx.is_empty() {
-            continue;
-        }
-        if let Progress::Settled { .. } = readiness.progress() {
-            is_summed_up = true;
-            if let Ok(stack) = controller.snapshot().await
-                && !stack.is_draining
-            {
-                printer.summary(&stack);
-            }
-            failures.show_all(&printer, readiness.services());
-        }
-    }
-    // What failed last is the last thing on the screen.
-    failures.show_all(&printer, readiness.services());
-}
-
-/// Whether a service is being stopped: alone, or with everything.
-fn is_stop(event: &Event) -> bool {
-    matches!(event, Event::Service(service) if service.phase == Phase::Stopping)
 }
 
 #[cfg(test)]

@@ -1,0 +1,149 @@
+//! `up` where the stack runs already: whether it can be joined, and who is started by that.
+
+use super::warn;
+use crate::api::client::{BlockingClient, ClientError};
+use crate::api::messages::code;
+use crate::cli::args::UpArgs;
+use crate::cli::exit::{ExitCode, Stop};
+use crate::cli::invocation::Ready;
+use crate::plan::Draft;
+use crate::run::control::{Command, StackSnapshot};
+use crate::support::name::ServiceName;
+use crate::support::text;
+
+/// A stack that was joined.
+pub(super) struct Joined {
+    /// Who `--wait` or `-d` waits for.
+    pub(super) asked: Vec<ServiceName>,
+    /// What to say about it.
+    pub(super) messages: Vec<String>,
+}
+
+/// Joins a stack that runs, as it was a moment ago. `None` if it has just ended, so that it can be
+/// started anew.
+pub(super) fn join(
+    ready: &Ready,
+    client: &BlockingClient,
+    stack: &StackSnapshot,
+    args: &UpArgs,
+) -> Result<Option<Joined>, Stop> {
+    if stack.fingerprint != ready.draft.fingerprint() {
+        return Err(scaled(&ready.draft, stack).unwrap_or_else(|| {
+            Stop::new(
+                ExitCode::Busy,
+                "the stack runs with another configuration than the file has now",
+                Some(
+                    "run `stack down`, then `stack up`; taking changes over while it runs is not \
+                     supported yet",
+                ),
+            )
+        }));
+    }
+    let command = Command::Up {
+        services: args.services.clone(),
+        no_deps: args.no_deps,
+    };
+    let started = match client.command(&command) {
+        Ok(reply) => reply.affected,
+        Err(error) if has_gone(&error) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let mut messages = Vec::new();
+    if !ready.warnings.is_empty() {
+        messages.push(ready.warnings.trim_end().to_owned());
+    }
+    messages.extend(ports_without_effect(&ready.draft, stack));
+    messages.push(if !(args.detach || args.wait) {
+        "the stack is running already; attached to it".to_owned()
+    } else if started.is_empty() {
+        "the stack is running already; nothing to start".to_owned()
+    } else {
+        let names = text::list(&started);
+        format!("the stack is running already; starting {names}")
+    });
+    let asked = if args.wait {
+        wanted(stack, args)
+    } else {
+        started
+    };
+    Ok(Some(Joined { asked, messages }))
+}
+
+/// Why a stack with another number of replicas cannot be joined, if that is what differs.
+fn scaled(draft: &Draft, stack: &StackSnapshot) -> Option<Stop> {
+    let row = stack
+        .services
+        .iter()
+        .find(|row| row.replicas != draft.replica_count(&row.service))?;
+    let (service, running) = (&row.service, row.replicas);
+    Some(Stop::new(
+        ExitCode::Busy,
+        format!(
+            "the stack runs with {}, and {} asked for",
+            text::count_of(
+                running as usize,
+                &format!("replica of `{service}`"),
+                &format!("replicas of `{service}`")
+            ),
+            match draft.replica_count(service) {
+                1 => "1 is".to_owned(),
+                count => format!("{count} are"),
+            },
+        ),
+        Some(&format!(
+            "`--scale {service}={running}` joins it as it is; for another number `stack down` \
+             first, as scaling while it runs is not supported yet"
+        )),
+    ))
+}
+
+/// What `--port` asks for and a stack that runs already cannot follow, as warnings.
+fn ports_without_effect(draft: &Draft, stack: &StackSnapshot) -> Vec<String> {
+    let asked = draft.asked_ports().iter();
+    asked
+        .filter_map(|(key, &number)| {
+            let service = stack
+                .services
+                .iter()
+                .find(|row| row.service == key.service && row.replica == key.replica)?;
+            let port = service.ports.iter().find(|port| port.name == key.name)?;
+            (port.port != number).then(|| {
+                warn(
+                    &format!(
+                        "`--port {}.{}={number}` has no effect: the stack runs already, with {}",
+                        key.service, key.name, port.port
+                    ),
+                    Some("`stack down` first, then `stack up` with it"),
+                )
+            })
+        })
+        .collect()
+}
+
+/// Whether a supervisor that has answered just before is no more.
+fn has_gone(error: &ClientError) -> bool {
+    match error {
+        ClientError::NotRunning | ClientError::Closed => true,
+        ClientError::Refused(body) => body.code == code::GONE,
+        ClientError::NotAnswering { .. }
+        | ClientError::Version { .. }
+        | ClientError::ForeignServer { .. }
+        | ClientError::Protocol(_)
+        | ClientError::Io(_) => false,
+    }
+}
+
+/// Who `--wait` waits for: those that were named, else everything that anybody wanted up.
+fn wanted(stack: &StackSnapshot, args: &UpArgs) -> Vec<ServiceName> {
+    if !args.services.is_empty() {
+        return args.services.clone();
+    }
+    let mut services: Vec<ServiceName> = stack
+        .services
+        .iter()
+        .map(|service| service.service.clone())
+        .collect();
+    // The replicas of a service stand together.
+    services.dedup();
+    services
+}

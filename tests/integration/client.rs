@@ -1,0 +1,206 @@
+//! The client of a stack: what it shows, when it leaves, and what its end means.
+
+use fs_err as fs;
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getsid};
+
+use crate::harness::{
+    CTRL_C, CTRL_Z, Process, Terminal, TestStack, phase_is, require, up_as_a_job, wait_until,
+};
+
+const SLEEPER: &str = "services: { it: { command: MISBEHAVE sleep } }";
+
+/// Deaf for longer than any test takes.
+const DEAF: &str = "services: { it: { command: MISBEHAVE ignore-term, stop_grace_period: 5m } }";
+
+/// `b` waits for ever.
+const WAITING: &str = "
+services:
+  a: { command: MISBEHAVE sleep, healthcheck: { test: 'false', interval: 1h } }
+  b: { command: MISBEHAVE sleep, depends_on: { a: { condition: service_healthy } } }
+";
+
+/// What the three standard streams of a process are.
+fn streams_of(pid: i32) -> Vec<String> {
+    let target = |number| fs::read_link(format!("/proc/{pid}/fd/{number}")).expect("it is open");
+    let streams = [0, 1, 2].map(target);
+    streams
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect()
+}
+
+#[test]
+fn guardian_and_supervisor_have_no_terminal() {
+    if !require("setsid") {
+        return;
+    }
+    let stack = TestStack::new(SLEEPER);
+    let terminal = Terminal::start(stack.world(), &stack.command(&["up"]));
+    stack.wait_for("it", "running", phase_is("running"));
+    for key in ["guardian_pid", "supervisor_pid"] {
+        let pid = stack.own_process(key).pid;
+        let streams = streams_of(pid);
+        assert_eq!(streams[0], "/dev/null", "{key}");
+        assert!(
+            streams[1..]
+                .iter()
+                .all(|path| path.ends_with("/supervisor.log")),
+            "{streams:?}"
+        );
+        assert_ne!(
+            getsid(Some(Pid::from_raw(pid))).expect("it runs"),
+            getsid(Some(Pid::from_raw(terminal.pid()))).expect("it runs"),
+        );
+    }
+    terminal.press(CTRL_C);
+    assert_eq!(terminal.wait().0, 130);
+}
+
+#[test]
+fn the_end_of_any_other_viewer_changes_nothing() {
+    let stack = TestStack::new("services: { it: { command: MISBEHAVE record TERM heard } }");
+    let mut up = stack.up();
+    up.wait_for_line("recording");
+    let mut logs = stack.start(&["logs", "-f"]);
+    logs.wait_for_line("recording");
+    let mut joined = stack.start(&["up"]);
+    joined.wait_for_line("attached");
+    for viewer in [logs, joined] {
+        viewer.signal(Signal::SIGKILL);
+        viewer.wait().expect(137);
+    }
+    let it = stack.service("it").expect("it runs");
+    assert_eq!((it.phase(), it.attempt()), ("running", 1));
+    assert!(!up.has_ended());
+    up.signal(Signal::SIGTERM);
+    up.wait().expect(143);
+}
+
+#[test]
+fn a_terminal_that_takes_nothing_keeps_nobody_from_the_end() {
+    if !require("setsid") {
+        return;
+    }
+    // More than a terminal and the client take together.
+    let stack = TestStack::new(
+        "services: { it: { command: 'i=0; while [ $i -lt 40000 ]; do echo 0123456789012345678901234567890123456789012345678901234567890123456789; i=$((i+1)); done; echo done > said; exec MISBEHAVE sleep' } }",
+    );
+    let terminal = Terminal::start(stack.world(), &stack.command(&["up"]));
+    // No service is slowed by a viewer.
+    stack.wait_for_file("said");
+    terminal.press(CTRL_C);
+    let client = Process::of(terminal.pid()).expect("it has not been waited for");
+    wait_until("the end of a client whose screen nobody reads", || {
+        (!client.is_alive()).then_some(())
+    });
+    assert_eq!(terminal.wait().0, 130);
+}
+
+#[test]
+fn who_stops_waiting_is_told_that_the_stack_goes_on() {
+    for (arguments, signal, code) in [
+        (&["up", "--wait"][..], Signal::SIGINT, 130),
+        (&["up", "-d"], Signal::SIGTERM, 143),
+    ] {
+        let stack = TestStack::new(WAITING);
+        let up = stack.start(arguments);
+        stack.wait_for("b", "waiting", phase_is("waiting"));
+        up.signal(signal);
+        up.wait()
+            .expect(code)
+            .says(&["not waiting any longer", "goes on in the background"]);
+        assert_eq!(stack.service("b").expect("it is told").phase(), "waiting");
+        stack.down();
+    }
+}
+
+#[test]
+fn a_crash_loop_keeps_nobody_from_the_summary() {
+    let stack = TestStack::new(
+        "
+services:
+  web: { command: MISBEHAVE bind $<PORT:auto> --http }
+  emails: { command: 'echo no config; exit 1', restart_policy: { condition: any, delay: 20ms, max_delay: 5m } }
+",
+    );
+    let mut up = stack.up();
+    up.wait_for_line("shop is up");
+    up.wait_for_line("its last line");
+    let said = up.stderr();
+    assert!(said.contains("shop is up, but for emails"), "{said}");
+    assert!(
+        said.contains("`emails` is crash-looping: exited with code 1"),
+        "{said}"
+    );
+    assert!(said.contains("│ no config"), "{said}");
+    up.signal(Signal::SIGTERM);
+    // It is told once.
+    let output = up.wait().expect(143);
+    assert_eq!(
+        output.stderr.matches("is crash-looping").count(),
+        1,
+        "{output}"
+    );
+}
+
+#[test]
+fn a_stop_that_takes_long_says_how_to_kill() {
+    let stack = TestStack::new(DEAF);
+    let mut up = stack.up();
+    up.wait_for_line("deaf");
+    stack.world().processes();
+    up.signal(Signal::SIGINT);
+    up.wait_for_line("press Ctrl-C again to kill everything now");
+    up.signal(Signal::SIGINT);
+    up.wait().expect(130).says(&["killing everything now"]);
+}
+
+#[test]
+fn ctrl_c_continues_a_suspended_guardian() {
+    let stack = TestStack::new("services: { it: { command: MISBEHAVE record TERM heard } }");
+    let mut up = stack.up();
+    up.wait_for_line("recording");
+    stack.own_process("guardian_pid").signal(Signal::SIGSTOP);
+    up.signal(Signal::SIGINT);
+    up.wait().expect(130);
+    assert_eq!(stack.read("heard"), "SIGTERM\n");
+}
+
+#[test]
+fn what_stands_still_can_be_stopped_and_outlives_no_client() {
+    if !(require("setsid") && require("bash")) {
+        return;
+    }
+    for is_killed in [false, true] {
+        let stack = TestStack::new("services: { it: { command: MISBEHAVE record TERM heard } }");
+        let terminal = up_as_a_job(&stack);
+        terminal.wait_for("recording");
+        stack.world().processes();
+        let guardian = stack.own_process("guardian_pid");
+        terminal.press(CTRL_Z);
+        terminal.wait_for("job stopped");
+        if is_killed {
+            let client = Process::of(guardian.parent().expect("it runs")).expect("it is stopped");
+            client.signal(Signal::SIGKILL);
+        } else {
+            stack.down();
+        }
+        wait_until("the end of the stack", || {
+            (!guardian.is_alive()).then_some(())
+        });
+        assert_eq!(stack.read("heard"), "SIGTERM\n", "{is_killed}");
+        terminal.press(b"\n");
+        terminal.wait();
+    }
+}
+
+#[test]
+fn a_supervisor_that_cannot_begin_says_why_to_the_client() {
+    let stack = TestStack::new(SLEEPER);
+    // Where the leases go there is a directory.
+    fs::create_dir_all(stack.path(".stack/shop/leases/in-the-way")).expect("a new directory");
+    for arguments in [&["up"][..], &["up", "-d"]] {
+        stack.run(arguments).expect(1).says(&["directory"]);
+    }
+}
