@@ -96,7 +96,7 @@ fn resolve_links(path: &Path) -> io::Result<PathBuf> {
 
 /// The error of a write, with the name of the file.
 pub fn name_file(error: &io::Error, path: &Path) -> io::Error {
-    // The name of a temporary file, which is in the text of its error, would only lead astray.
+    // The name of a temporary file, which is in the text of its error, would only mislead.
     let text = error.to_string();
     let reason = text
         .split_once(" at path \"")

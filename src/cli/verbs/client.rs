@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::ground::elsewhere;
+use super::ground::{hidden, others};
 use super::{Context, Output, down, env, logs, port, ps, restart, start, stop};
 use crate::api::client::Client;
 use crate::cli::args::Verb;
@@ -64,10 +64,12 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
         }
     });
     let outcome = outcome.map_err(|mut stop| {
-        if stop.code == ExitCode::NotRunning
-            && let Some(elsewhere) = elsewhere(&instance)
-        {
-            stop.message = format!("{}\n{elsewhere}", stop.message);
+        if stop.code == ExitCode::NotRunning {
+            if let Some(hidden) = hidden(&instance) {
+                stop.message = format!("error: {hidden}");
+            } else if let Some(others) = others(&instance) {
+                stop.message = format!("{}\n{others}", stop.message);
+            }
         }
         stop
     });

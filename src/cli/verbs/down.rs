@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Context;
-use super::ground::elsewhere;
+use super::ground::others;
 use super::watch::Watch;
 use crate::api::client::{Client, ClientError};
 use crate::api::messages::code;
@@ -81,8 +81,8 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
     } else {
         "nothing is running here any more"
     });
-    if let Some(elsewhere) = elsewhere(context.instance) {
-        context.output.message(&elsewhere);
+    if let Some(others) = others(context.instance) {
+        context.output.message(&others);
     }
     Ok(ExitCode::Done)
 }

@@ -148,15 +148,17 @@ impl Context<'_> {
     }
 }
 
-/// What runs of this stack although its lock is free, or beside it under another name.
-pub(super) fn elsewhere(instance: &Instance) -> Option<String> {
-    if let Some(holder) = instance.hidden_holder() {
-        let pid = holder.supervisor_pid;
-        return Some(format!(
-            "this stack is running (pid {pid}), but its files in `.stack` were removed; `stack \
-             down` stops it"
-        ));
-    }
+/// That this stack runs although the lock at its path is free, if it does.
+pub(super) fn hidden(instance: &Instance) -> Option<String> {
+    let pid = instance.hidden_holder()?.supervisor_pid;
+    Some(format!(
+        "this stack is running (pid {pid}), but its files in `.stack` were removed; `stack down` \
+         stops it"
+    ))
+}
+
+/// What runs in the same directory under another name, if anything does.
+pub(super) fn others(instance: &Instance) -> Option<String> {
     let others = instance.others();
     let first = &others.first()?.project;
     let names = others.iter().map(|other| format!("`{}`", other.project));

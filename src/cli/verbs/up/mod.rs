@@ -16,7 +16,7 @@ use client::{Goal, Place};
 use lead::Lead;
 use prepare::Prepared;
 
-use super::ground::elsewhere;
+use super::ground::hidden;
 use crate::api::client::{BlockingClient, ClientError};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::{ExitCode, Stop};
@@ -58,7 +58,7 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
         match instance.lock()? {
             LockAttempt::Acquired(lock) => break lock,
             LockAttempt::Hidden(_) => {
-                let message = elsewhere(&instance).unwrap_or_default();
+                let message = hidden(&instance).unwrap_or_default();
                 return Err(Stop::new(ExitCode::Busy, message, None));
             }
             LockAttempt::Busy(_) => {

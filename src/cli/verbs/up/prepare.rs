@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use super::super::ground::elsewhere;
+use super::super::ground::others;
 use super::note::is_written;
 use crate::api::{socket, socket_path};
 use crate::cli::args::UpArgs;
@@ -59,9 +59,9 @@ pub(super) fn prepare(
     }
     // Who names copies knows that there are several.
     if invocation.project_name().is_none()
-        && let Some(elsewhere) = elsewhere(&instance)
+        && let Some(others) = others(&instance)
     {
-        messages.push(format!("warning: {elsewhere}"));
+        messages.push(format!("warning: {others}"));
     }
     reap_leftovers(&instance, &mut messages)?;
     instance.begin_leases()?;
