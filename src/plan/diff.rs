@@ -110,10 +110,11 @@ fn changes(old: &UnitPlan, new: &UnitPlan) -> Vec<Change> {
 
 /// What the files settle of the environment that all units share: all of it but the generated keys.
 /// A value of nothing removes the key.
-struct Common<'a>(BTreeMap<&'a str, Option<&'a str>>);
+#[derive(Serialize)]
+pub(super) struct Common<'a>(BTreeMap<&'a str, Option<&'a str>>);
 
 impl<'a> Common<'a> {
-    fn of(plan: &'a Plan) -> Self {
+    pub(super) fn of(plan: &'a Plan) -> Self {
         let generated: HashSet<&str> = plan.values.iter().map(|(key, _)| key.as_str()).collect();
         let common = plan.units.first().map(|unit| &unit.environment.common);
         let all = common.into_iter().flat_map(|common| common.iter());

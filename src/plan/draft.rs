@@ -21,7 +21,7 @@ use super::sources::{Caller, Sources};
 use super::variables::Variables;
 use crate::ports::request::{Pool, PortKey};
 use crate::spec::load;
-use crate::spec::model::{ServiceSpec, StackSpec};
+use crate::spec::model::StackSpec;
 use crate::spec::problem::{Problem, in_order};
 use crate::support::name::{ProjectName, ServiceName};
 use crate::support::port_range::PortRange;
@@ -98,10 +98,7 @@ impl Draft {
         };
         let trial = draft.make(draft.unallocated(), problems);
         draft.check_generated(&trial.values, problems);
-        draft.fingerprint = match draft.without_idle_scale() {
-            None => fingerprint(&trial, &draft),
-            Some(draft) => fingerprint(&draft.trial(), &draft),
-        };
+        draft.fingerprint = fingerprint(&trial, &draft);
         is_named.then_some(draft)
     }
 
@@ -193,24 +190,6 @@ impl Draft {
         }
         self.stand_ins = stand_ins(&self.spec, &self.replicas);
         self
-    }
-
-    /// The same draft without what `--scale` says and the file means anyway: that there is one of a
-    /// service. It only makes the numbered keys, and a stack that runs must not look like another
-    /// one for that. `None` where nothing of the kind was said.
-    fn without_idle_scale(&self) -> Option<Self> {
-        let scale = &self.sources.arguments.scale;
-        let is_idle = |service: &ServiceSpec| {
-            service.replicas.is_empty() && scale.get(&service.name) == Some(&1)
-        };
-        if !self.spec.services.values().any(is_idle) {
-            return None;
-        }
-        let mut draft = self.clone();
-        for (service, replicas) in self.spec.services.values().zip(&mut draft.replicas) {
-            replicas.is_said &= !is_idle(service);
-        }
-        Some(draft)
     }
 
     /// How many there are of each service, in the order of the file.

@@ -1,19 +1,24 @@
 //! Whether two plans are the same, ports aside.
 
-use super::diff::fields;
+use super::diff::{Common, fields};
 use super::draft::Draft;
 use super::model::Plan;
 use crate::support::hash::fnv1a;
 
 /// Hashes what is configured, by the named fields of every unit, in the form in which it would run
-/// with the stand-in ports. How a port was asked for counts; which one was found does not.
+/// with the stand-in ports. How a port was asked for counts; which one was found does not, nor
+/// which keys are generated for it.
 pub(super) fn fingerprint(plan: &Plan, draft: &Draft) -> String {
     let pool = draft.pool();
-    let common = plan.units.first().map(|unit| &unit.environment.common);
-    let dotenv = plan.dotenv.as_ref();
-    let dotenv = dotenv.map(|file| (file.path.to_string_lossy(), &file.entries));
-    let services: Vec<_> = draft
-        .spec()
+    let spec = draft.spec();
+    let path = plan.dotenv.as_ref().map(|file| file.path.to_string_lossy());
+    let vars = spec.dotenv.as_ref().map(|dotenv| &dotenv.vars);
+    let vars: Vec<_> = plan
+        .values
+        .iter()
+        .filter(|(key, _)| vars.is_some_and(|vars| vars.contains_key(key)))
+        .collect();
+    let services: Vec<_> = spec
         .services
         .values()
         .zip(draft.replicas())
@@ -23,7 +28,9 @@ pub(super) fn fingerprint(plan: &Plan, draft: &Draft) -> String {
                 .iter()
                 .map(|(name, declaration)| (name, declaration.want, declaration.protocol))
                 .collect();
-            (&service.name, replicas, ports)
+            // `--scale` to the one that there is anyway only makes the numbered keys.
+            let is_said = !service.replicas.is_empty() || replicas.count != 1;
+            (&service.name, replicas.count, is_said, ports)
         })
         .collect();
     let units: Vec<_> = plan
@@ -31,8 +38,9 @@ pub(super) fn fingerprint(plan: &Plan, draft: &Draft) -> String {
         .iter()
         .map(|unit| (fields(unit), &unit.environment.changes))
         .collect();
-    let all = (pool.ranges, pool.exclude, dotenv, common, services, units);
+    let common = Common::of(plan);
+    let pool = (pool.ranges, pool.exclude);
     // Plain data, which always has a form.
-    let text = serde_json::to_vec(&all).unwrap_or_default();
+    let text = serde_json::to_vec(&(pool, path, vars, common, services, units)).unwrap_or_default();
     format!("{:016x}", fnv1a(&text))
 }

@@ -9,7 +9,7 @@ use super::resolver::{Ports, Resolver};
 use crate::dotenv::quote;
 use crate::ports::request::{PortKey, PortRequest, Want, Wish};
 use crate::spec::Severity;
-use crate::spec::model::{PortDeclaration, PortWant, ServiceSpec};
+use crate::spec::model::{PortDeclaration, PortWant, ServiceSpec, VariableSpec};
 use crate::spec::problem::{Problem, Span};
 use crate::support::name::PortName;
 use crate::support::port_range::parse_port;
@@ -161,15 +161,14 @@ impl Draft {
     ) -> Vec<(String, String)> {
         let lines = self.lines();
         let mut values: Vec<(String, String)> = lines
-            .filter_map(|line| Some((line.value(ports)?, line.key)))
-            .map(|(value, key)| (key, value))
+            .filter_map(|line| line.value(ports).map(|value| (line.key, value)))
             .collect();
         let resolver = Resolver {
             draft: self,
             inside: None,
             ports,
         };
-        for (key, variable) in self.spec().dotenv.iter().flat_map(|dotenv| &dotenv.vars) {
+        for (key, variable) in self.vars() {
             // A key of nothing is an empty line.
             let value = variable.value.as_ref();
             let value = value.map(|value| resolver.text(value, problems));
@@ -178,25 +177,32 @@ impl Draft {
         values
     }
 
+    fn vars(&self) -> impl Iterator<Item = (&String, &VariableSpec)> {
+        self.spec().dotenv.iter().flat_map(|dotenv| &dotenv.vars)
+    }
+
     /// Checks every generated line: two must not have one key, and no value may be one that cannot
     /// be written. `values` are those of [`Self::values`], in their order.
     pub(super) fn check_generated(&self, values: &[(String, String)], problems: &mut Vec<Problem>) {
-        let mut seen: HashMap<&str, usize> = HashMap::new();
-        let origins = self.origins();
-        for (index, ((key, value), (span, what))) in values.iter().zip(&origins).enumerate() {
-            if let Some((first, other)) = seen.get(key.as_str()).and_then(|&at| origins.get(at)) {
+        let lines = self.lines();
+        let ports = lines.map(|line| (&line.declaration.span, line.what()));
+        let vars = self.vars().map(|(key, variable)| {
+            let value = variable.value.as_ref();
+            let span = value.map_or(&variable.key_span, |value| &value.span);
+            (span, format!("`dotenv.vars` key `{key}`"))
+        });
+        let mut seen: HashMap<&str, (&Span, String)> = HashMap::new();
+        for ((key, value), (span, what)) in values.iter().zip(ports.chain(vars)) {
+            if let Some((first, other)) = seen.get(key.as_str()) {
+                let message = format!("{what} and {other} would both be exported as `{key}`");
                 problems.push(
-                    Problem::error(
-                        code::KEY_COLLISION,
-                        format!("{what} and {other} would both be exported as `{key}`"),
-                        span,
-                    )
-                    .also(first, "the first one")
-                    .hint("rename one of them"),
+                    Problem::error(code::KEY_COLLISION, message, span)
+                        .also(first, "the first one")
+                        .hint("rename one of them"),
                 );
                 continue;
             }
-            seen.insert(key, index);
+            seen.insert(key, (span, what));
             // Without the file no reader can get a value wrong.
             if self.dotenv_path().is_some()
                 && let Err(error) = quote::line(key, value)
@@ -205,23 +211,6 @@ impl Draft {
                 problems.push(problem.hint(error.hint()));
             }
         }
-    }
-
-    /// Where every generated key comes from, in the order of [`Self::values`].
-    fn origins(&self) -> Vec<(Span, String)> {
-        let lines = self.lines();
-        let ports = lines.map(|line| (line.declaration.span.clone(), line.what()));
-        let vars = self
-            .spec()
-            .dotenv
-            .iter()
-            .flat_map(|dotenv| &dotenv.vars)
-            .map(|(key, variable)| {
-                let value = variable.value.as_ref();
-                let span = value.map_or(&variable.key_span, |value| &value.span);
-                (span.clone(), format!("`dotenv.vars` key `{key}`"))
-            });
-        ports.chain(vars).collect()
     }
 }
 

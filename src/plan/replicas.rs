@@ -4,7 +4,6 @@
 //! follows from it.
 
 use indexmap::IndexMap;
-use serde::Serialize;
 
 use super::code;
 use crate::spec::model::{MAX_REPLICAS, PortWant, ServiceSpec, StackSpec};
@@ -16,7 +15,7 @@ use crate::support::name::ServiceName;
 const MAX_IN_ALL: u32 = 10_000;
 
 /// The replicas of one service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Replicas {
     /// How many there are; 0 is a service of which nothing runs.
     pub(super) count: u32,

@@ -74,8 +74,8 @@ pub(super) fn unit_plan(
         inside, files, shared, &resolver, &ports, &directory, problems,
     );
     for word in &execution.argv {
-        let what = format!("a word of the command of `{}`", service.name);
-        check_length(&what, word.len(), &service.name_span, problems);
+        let what = || format!("a word of the command of `{}`", service.name);
+        check_length(what, word.len(), &service.name_span, problems);
     }
     let place = |key: &str| {
         let own = service.environment.get(key).map(|own| &own.key_span);
@@ -246,9 +246,15 @@ fn environment(
 
 /// Reports a text that no program can be given, and for which the kernel would blame the program:
 /// more than 32 pages in one piece, its end included (execve(2)).
-pub(super) fn check_length(what: &str, length: usize, span: &Span, problems: &mut Vec<Problem>) {
+fn check_length(
+    what: impl FnOnce() -> String,
+    length: usize,
+    span: &Span,
+    problems: &mut Vec<Problem>,
+) {
     let most = 32 * page_size() - 1;
     if length > most {
+        let what = what();
         let message = format!("{what} has {length} bytes, and the system takes {most} at most");
         problems.push(
             Problem::error(code::TOO_LONG, message, span)
@@ -266,7 +272,7 @@ pub(super) fn check_variables<'a>(
     for (key, value) in changes {
         if let (Some(value), Some(span)) = (value, place(key)) {
             let length = key.len() + 1 + value.len();
-            check_length(&format!("the variable `{key}`"), length, span, problems);
+            check_length(|| format!("the variable `{key}`"), length, span, problems);
         }
     }
 }

@@ -61,14 +61,6 @@ fn invalid_utf8(bytes: &[u8], valid: usize, path: PathBuf) -> Problem {
         .next()
         .map_or(0, char::len_utf8);
     let span = Span::new(&source, valid..valid + width);
-    let at = span.location();
-    Problem::error(
-        code::INVALID_UTF8,
-        format!(
-            "invalid UTF-8 at line {}, column {}: the byte 0x{byte:02x}",
-            at.line, at.column
-        ),
-        &span,
-    )
-    .hint(hint)
+    let message = format!("the byte 0x{byte:02x} is not valid UTF-8");
+    Problem::error(code::INVALID_UTF8, message, &span).hint(hint)
 }

@@ -205,18 +205,14 @@ impl Reader<'_> {
             .into_iter()
             .flatten();
         let first = parts.find_map(CommandSpec::first_word);
-        let is_empty = |word: &Template| {
+        let is_empty = first.is_none_or(|word| {
             !word.is_broken && word.as_literal().is_some_and(|text| text.trim().is_empty())
-        };
-        match first {
-            _ if is_reported => {}
-            None => self.error(
-                code::EMPTY_COMMAND,
-                &given.value.span(),
-                format!("the command of `{}` is empty", service.name),
-                COMMAND_HINT,
-            ),
-            Some(word) if is_empty(word) && word.had_variable => self.problems.push(
+        });
+        if is_reported || !is_empty {
+            return;
+        }
+        match first.filter(|word| word.had_variable) {
+            Some(word) => self.problems.push(
                 Problem::error(
                     code::EMPTY_COMMAND,
                     format!("the command of `{}` begins with nothing", service.name),
@@ -225,13 +221,12 @@ impl Reader<'_> {
                 .label("this comes to an empty text")
                 .hint("set the variable, or give it a default: `${PROGRAM:-name}`"),
             ),
-            Some(word) if is_empty(word) => self.error(
+            None => self.error(
                 code::EMPTY_COMMAND,
                 &given.value.span(),
                 format!("the command of `{}` is empty", service.name),
                 COMMAND_HINT,
             ),
-            Some(_) => {}
         }
     }
 
