@@ -148,9 +148,15 @@ impl LogReader {
         self.read_on(number)
     }
 
-    /// Looks a last time what the files have: the supervisor has ended.
+    /// Looks a last time what the files have: the supervisor has ended, perhaps without telling of
+    /// all of it.
     pub fn finish(&mut self) -> io::Result<()> {
         self.is_live = false;
+        for unit in logged_units(&self.dir)? {
+            if self.wants(&unit) {
+                self.number_of(&unit);
+            }
+        }
         for number in 0..self.tracks.len() {
             self.read_on(number)?;
         }
