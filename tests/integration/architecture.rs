@@ -209,7 +209,11 @@ fn violations(sources: &[Source]) -> Vec<String> {
             let is_allowed = may
                 .iter()
                 .any(|place| path == place || place.ends_with('/') && path.starts_with(place));
-            if code.contains(word) && !is_allowed {
+            // `use_stderr()` is another word.
+            let is_named = code.match_indices(word).any(|(at, _)| {
+                !code[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_')
+            });
+            if is_named && !is_allowed {
                 found.push(format!("{path} names `{word}`: {why}"));
             }
         }

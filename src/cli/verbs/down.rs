@@ -147,7 +147,8 @@ async fn drain(
         match watch.next().await {
             // That all has ended is said at the end, when it is true of the supervisor as well.
             Ok(Some(Event::Ended { .. })) => return Ok(true),
-            Ok(Some(event)) => context.output.event(&event),
+            Ok(Some(event)) if watch.is_news() => context.output.event(&event),
+            Ok(Some(_)) => {}
             Ok(None) | Err(ClientError::Closed) => return Ok(false),
             Err(error) => return Err(error.into()),
         }

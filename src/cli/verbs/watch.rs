@@ -18,6 +18,8 @@ use crate::support::text;
 pub(super) struct Watch {
     stream: EventStream,
     now: HashMap<UnitId, ServiceSnapshot>,
+    /// Whether the last event shows something that was not to be seen before.
+    is_news: bool,
 }
 
 impl Watch {
@@ -28,6 +30,7 @@ impl Watch {
             Some(Update::Snapshot { stack }) => Ok(Self {
                 stream,
                 now: by_unit(&stack),
+                is_news: true,
             }),
             Some(
                 Update::Service(_)
@@ -43,6 +46,7 @@ impl Watch {
 
     /// The next event, which is on the record then; `None` at the end of the stream.
     pub(super) async fn next(&mut self) -> Result<Option<Event>, ClientError> {
+        self.is_news = true;
         loop {
             match self.stream.next().await? {
                 None => return Ok(None),
@@ -50,13 +54,19 @@ impl Watch {
                 Some(Update::Snapshot { stack }) => self.now = by_unit(&stack),
                 Some(Update::Lagged { .. }) => {}
                 Some(Update::Service(snapshot)) => {
-                    self.now.insert(snapshot.unit(), (*snapshot).clone());
+                    let before = self.now.insert(snapshot.unit(), (*snapshot).clone());
+                    self.is_news = before.is_none_or(|before| !looks_like(&before, &snapshot));
                     return Ok(Some(Event::Service(snapshot)));
                 }
                 Some(Update::Notice(notice)) => return Ok(Some(Event::Notice(notice))),
                 Some(Update::Ended { failed }) => return Ok(Some(Event::Ended { failed })),
             }
         }
+    }
+
+    /// Whether the last event shows something that was not to be seen before.
+    pub(super) fn is_news(&self) -> bool {
+        self.is_news
     }
 
     /// The name under which a unit is shown.
@@ -79,6 +89,17 @@ impl Watch {
         let reason = now.and_then(|now| now.reason.as_ref());
         reason.map_or_else(|| "it did not start".to_owned(), words::reason)
     }
+}
+
+/// Whether nobody could tell one state from the other: what is wanted aside, which is for waits.
+fn looks_like(one: &ServiceSnapshot, other: &ServiceSnapshot) -> bool {
+    let one = ServiceSnapshot {
+        desired: other.desired,
+        generation: other.generation,
+        is_executed: other.is_executed,
+        ..one.clone()
+    };
+    one == *other
 }
 
 fn by_unit(stack: &StackSnapshot) -> HashMap<UnitId, ServiceSnapshot> {
@@ -122,7 +143,8 @@ pub(super) async fn carry_out(
     };
     while is_pending(&watch) {
         match watch.next().await {
-            Ok(Some(event)) => context.output.event(&event),
+            Ok(Some(event)) if watch.is_news => context.output.event(&event),
+            Ok(Some(_)) => {}
             // A supervisor in the foreground ends with its last service.
             Ok(None) | Err(ClientError::Closed) if goal == Goal::Stopped => break,
             Ok(None) => return Err(ClientError::Closed.into()),
