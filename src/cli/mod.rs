@@ -10,7 +10,6 @@ pub mod exit;
 pub mod invocation;
 mod logging;
 pub mod printer;
-pub mod readiness;
 pub mod style;
 pub mod table;
 pub mod verbs;

@@ -12,6 +12,9 @@ pub enum Goal {
     Stopped,
     /// Executed for the generation that the command has set, or a later one.
     Executed,
+    /// Ready for that generation or a later one: healthy, listening or, where others wait for that,
+    /// completed.
+    Ready,
 }
 
 /// How a unit stands to what is waited for.
@@ -61,5 +64,22 @@ pub fn verdict(goal: Goal, generation: u64, now: &ServiceSnapshot) -> Verdict {
                 Wanted::Running => Verdict::Pending,
             }
         }
+        Goal::Ready => match desired.wanted {
+            Wanted::Nothing | Wanted::Stopped | Wanted::Killed => superseded,
+            Wanted::Running if now.generation < generation => Verdict::Pending,
+            Wanted::Running => match now.phase {
+                Phase::Healthy | Phase::Completed => Verdict::Reached,
+                Phase::Running if !now.is_one_shot => Verdict::Reached,
+                Phase::Failed | Phase::Unhealthy => Verdict::Failed,
+                // Restarts are waited out as long as the policy allows any.
+                Phase::Pending
+                | Phase::Waiting
+                | Phase::Starting
+                | Phase::Running
+                | Phase::Stopping
+                | Phase::Backoff
+                | Phase::Stopped => Verdict::Pending,
+            },
+        },
     }
 }

@@ -116,6 +116,25 @@ fn who_stops_waiting_is_told_that_the_stack_goes_on() {
 }
 
 #[test]
+fn a_wait_that_somebody_overtakes_ends_and_says_by_what() {
+    let stack = TestStack::new(WAITING);
+    let mut up = stack.start(&["up", "--wait"]);
+    up.wait_for_line("waiting");
+    stack.run(&["stop", "b"]).ok();
+    stack.run(&["stop", "a"]).ok();
+    up.wait()
+        .expect(3)
+        .says(&["b was stopped by a later `stack stop`"]);
+    // Joined, it is the same.
+    let mut up = stack.start(&["up", "--wait", "b"]);
+    up.wait_for_line("waiting");
+    stack.down();
+    up.wait()
+        .expect(3)
+        .says(&["everything was stopped by a later `stack down`"]);
+}
+
+#[test]
 fn a_crash_loop_keeps_nobody_from_the_summary() {
     let stack = TestStack::new(
         "

@@ -111,7 +111,7 @@ fn by_unit(stack: &StackSnapshot) -> HashMap<UnitId, ServiceSnapshot> {
 }
 
 /// The command that overtook another one, as it is typed.
-fn command_name(cause: Cause) -> &'static str {
+pub(super) fn command_name(cause: Cause) -> &'static str {
     match cause {
         Cause::Up => "stack up",
         Cause::Start => "stack start",

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
+use super::readiness::has_failed;
 use crate::cli::printer::{Failure, Printer, words};
-use crate::cli::readiness::has_failed;
 use crate::run::logs::last_lines_of_attempt;
 use crate::run::snapshot::{Phase, ServiceSnapshot};
 use crate::support::name::UnitId;

@@ -1,20 +1,21 @@
 //! `up` where the stack runs already: whether it can be joined, and who is started by that.
 
+use super::feed::has_gone;
+use super::readiness::Asked;
 use super::warn;
-use crate::api::client::{BlockingClient, ClientError};
-use crate::api::messages::code;
+use crate::api::client::BlockingClient;
 use crate::cli::args::UpArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Ready;
 use crate::plan::Draft;
 use crate::run::control::{Command, StackSnapshot};
-use crate::support::name::ServiceName;
+use crate::run::snapshot::{ServiceSnapshot, Wanted};
 use crate::support::text;
 
 /// A stack that was joined.
 pub(super) struct Joined {
     /// Who `--wait` or `-d` waits for.
-    pub(super) asked: Vec<ServiceName>,
+    pub(super) asked: Asked,
     /// What to say about it.
     pub(super) messages: Vec<String>,
 }
@@ -43,8 +44,8 @@ pub(super) fn join(
         services: args.services.clone(),
         no_deps: args.no_deps,
     };
-    let started = match client.command(&command) {
-        Ok(reply) => reply.affected,
+    let reply = match client.command(&command) {
+        Ok(reply) => reply,
         Err(error) if has_gone(&error) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
@@ -55,16 +56,20 @@ pub(super) fn join(
     messages.extend(ports_without_effect(&ready.draft, stack));
     messages.push(if !(args.detach || args.wait) {
         "the stack is running already; attached to it".to_owned()
-    } else if started.is_empty() {
+    } else if reply.affected.is_empty() {
         "the stack is running already; nothing to start".to_owned()
     } else {
-        let names = text::list(&started);
+        let names = text::list(&reply.affected);
         format!("the stack is running already; starting {names}")
     });
+    let moved = reply.units.iter();
+    let moved = moved
+        .map(|target| (target.unit(), target.generation))
+        .collect();
     let asked = if args.wait {
-        wanted(stack, args)
+        wanted(stack, args, &moved)
     } else {
-        started
+        moved
     };
     Ok(Some(Joined { asked, messages }))
 }
@@ -120,30 +125,15 @@ fn ports_without_effect(draft: &Draft, stack: &StackSnapshot) -> Vec<String> {
         .collect()
 }
 
-/// Whether a supervisor that has answered just before is no more.
-fn has_gone(error: &ClientError) -> bool {
-    match error {
-        ClientError::NotRunning | ClientError::Closed => true,
-        ClientError::Refused(body) => body.code == code::GONE,
-        ClientError::NotAnswering { .. }
-        | ClientError::Version { .. }
-        | ClientError::ForeignServer { .. }
-        | ClientError::Protocol(_)
-        | ClientError::Io(_) => false,
-    }
-}
-
-/// Who `--wait` waits for: those that were named, else everything that anybody wanted up.
-fn wanted(stack: &StackSnapshot, args: &UpArgs) -> Vec<ServiceName> {
-    if !args.services.is_empty() {
-        return args.services.clone();
-    }
-    let mut services: Vec<ServiceName> = stack
-        .services
-        .iter()
-        .map(|service| service.service.clone())
-        .collect();
-    // The replicas of a service stand together.
-    services.dedup();
-    services
+/// Who `--wait` waits for: those that were named, else everything that anybody wanted up; each for
+/// the generation that it was `moved` to, or whichever it has.
+fn wanted(stack: &StackSnapshot, args: &UpArgs, moved: &Asked) -> Asked {
+    let services = stack.services.iter().filter(|service| {
+        args.services.contains(&service.service)
+            || args.services.is_empty() && service.desired.wanted != Wanted::Nothing
+    });
+    let units = services.map(ServiceSnapshot::unit);
+    let mut wanted: Asked = units.map(|unit| (unit, 0)).collect();
+    wanted.extend(moved.clone());
+    wanted
 }

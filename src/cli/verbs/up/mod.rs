@@ -3,11 +3,15 @@
 mod client;
 mod dry_run;
 mod failures;
+mod feed;
 mod join;
 mod lead;
 mod note;
 mod prepare;
+mod readiness;
+mod strokes;
 mod supervise;
+mod verdict;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

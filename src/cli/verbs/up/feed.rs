@@ -1,0 +1,151 @@
+//! What comes in: signals, changes, output, and the end of what the client has started.
+
+use std::path::PathBuf;
+use std::pin::Pin;
+
+use nix::sys::signal::Signal;
+use tokio::time::{Instant, sleep_until};
+
+use super::client::Watch;
+use crate::api::client::{Client, ClientError, EventStream, FollowError, LogFollower};
+use crate::api::messages::{Update, code};
+use crate::cli::exit::Stop;
+use crate::run::control::StackSnapshot;
+use crate::run::launch::Signals;
+use crate::run::logs::{Followed, Start};
+
+/// How many changes are taken in at once.
+const BATCH: usize = 256;
+
+/// A question after the state of everything.
+pub(super) type Question = Pin<Box<dyn Future<Output = Result<StackSnapshot, ClientError>>>>;
+
+/// What comes in.
+pub(super) struct Feed {
+    /// Changes; none once there will be no more.
+    pub(super) events: Option<EventStream>,
+    /// Output; none once all has been shown, or where none is.
+    pub(super) logs: Option<LogFollower>,
+    /// Changes that wait for the output before them.
+    pub(super) held: Vec<Update>,
+    /// A question to the supervisor that is under way.
+    pub(super) question: Option<Question>,
+}
+
+/// Something has come in.
+pub(super) enum Heard {
+    Signal(Signal),
+    End(Option<&'static str>),
+    Room,
+    Answer(Result<StackSnapshot, ClientError>),
+    Held,
+    Updates(Result<Vec<Update>, ClientError>),
+    Output(Option<Followed>),
+    Due,
+}
+
+impl Feed {
+    /// Begins to listen, to output from `start` on, if at all.
+    pub(super) async fn open(
+        client: Client,
+        log_dir: PathBuf,
+        start: Option<Start>,
+    ) -> Result<Self, Stop> {
+        // Who leaves at its target keeps nobody out meanwhile.
+        let events = match start {
+            Some(_) => client.events().await,
+            None => client.outcome().await,
+        };
+        let events = match events {
+            Ok(events) => Some(events),
+            // It has ended before we could ask: everything in it was short.
+            Err(error) if has_gone(&error) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let logs = match start {
+            None => None,
+            Some(start) => {
+                let opened = LogFollower::open(&client, log_dir.clone(), &[], start).await;
+                Some(match opened {
+                    Err(FollowError::Client(error)) if has_gone(&error) => {
+                        LogFollower::past(log_dir, &[], start)?
+                    }
+                    opened => opened?,
+                })
+            }
+        };
+        Ok(Self {
+            events,
+            logs,
+            held: Vec::new(),
+            question: None,
+        })
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.events.is_none() && self.logs.is_none() && self.held.is_empty()
+    }
+
+    /// The next thing of any kind. While the printer is full only what needs no room is heard.
+    pub(super) async fn next(&mut self, watch: &mut Watch<'_>, signals: &mut Signals) -> Heard {
+        let Self {
+            events,
+            logs,
+            held,
+            question,
+        } = self;
+        let has_room = watch.printer.has_room();
+        let is_free = has_room && held.is_empty() && question.is_none();
+        let due = watch.due;
+        let printer = watch.printer;
+        let lead = watch.lead.as_mut().filter(|lead| !lead.is_over());
+        tokio::select! {
+            biased;
+            signal = signals.next() => Heard::Signal(signal),
+            Some(said) = async { Some(lead?.next_end().await) } => Heard::End(said),
+            () = printer.room(), if !has_room => Heard::Room,
+            Some(answer) = async { Some(question.as_mut()?.await) } => Heard::Answer(answer),
+            () = std::future::ready(()), if has_room && !held.is_empty() => Heard::Held,
+            Some(updates) = next_updates(events), if is_free => Heard::Updates(updates),
+            Some(piece) = async { Some(logs.as_mut()?.next().await) }, if has_room => {
+                // What cannot be read any more is over.
+                Heard::Output(piece.ok().flatten())
+            }
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Heard::Due,
+        }
+    }
+}
+
+/// The next updates, as many as are there; none of them at the end. `None` where there is no stream.
+async fn next_updates(
+    events: &mut Option<EventStream>,
+) -> Option<Result<Vec<Update>, ClientError>> {
+    let events = events.as_mut()?;
+    let mut updates = match events.next().await {
+        Ok(Some(first)) => vec![first],
+        Err(error @ ClientError::NotAnswering { .. }) => return Some(Err(error)),
+        // However it ended, there is no more.
+        Ok(None) | Err(_) => return Some(Ok(Vec::new())),
+    };
+    while updates.len() < BATCH {
+        tokio::select! {
+            biased;
+            Ok(Some(update)) = events.next() => updates.push(update),
+            () = std::future::ready(()) => break,
+        }
+    }
+    Some(Ok(updates))
+}
+
+/// Whether a supervisor is no more.
+pub(super) fn has_gone(error: &ClientError) -> bool {
+    match error {
+        ClientError::NotRunning | ClientError::Closed => true,
+        ClientError::Refused(body) => body.code == code::GONE,
+        ClientError::NotAnswering { .. }
+        | ClientError::Version { .. }
+        | ClientError::ForeignServer { .. }
+        | ClientError::Protocol(_)
+        | ClientError::Io(_) => false,
+    }
+}

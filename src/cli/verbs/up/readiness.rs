@@ -1,0 +1,297 @@
+//! Is everything up that was asked for? Pure: snapshots in, an answer out. How one unit stands is the
+//! business of [`crate::run::waits`].
+
+use std::collections::HashMap;
+
+use indexmap::IndexMap;
+
+use crate::cli::printer::words;
+use crate::cli::style::CRASH_LOOP;
+use crate::run::snapshot::{Phase, ServiceSnapshot, Wanted};
+use crate::run::waits::{Goal, Verdict, verdict};
+use crate::support::name::UnitId;
+
+/// What "up" means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Target {
+    /// Every service has been executed, or can no longer be.
+    Executed,
+    /// Services with a check are healthy, those with ports listen, and those that others wait to
+    /// complete have.
+    Ready,
+    /// The same, but nothing is waited for that crashes again and again: a person wants to know
+    /// about the rest.
+    Told,
+}
+
+/// Whether there is no more to be expected of a service: it failed, or crashes again and again.
+pub(super) fn has_failed(service: &ServiceSnapshot) -> bool {
+    service.phase == Phase::Failed
+        || service.phase == Phase::Backoff && service.failures >= CRASH_LOOP
+}
+
+/// The units that are waited for, each with the generation that is meant.
+pub(super) type Asked = HashMap<UnitId, u64>;
+
+/// Watches services until all have reached the target or failed.
+#[derive(Debug)]
+pub(super) struct Readiness {
+    target: Target,
+    /// Who is waited for; `None` is everything that the start of the stack has wanted.
+    asked: Option<Asked>,
+    /// The last that is known of every unit, in the order of the file.
+    latest: IndexMap<UnitId, ServiceSnapshot>,
+}
+
+impl Readiness {
+    pub(super) fn new(target: Target, asked: Option<Asked>) -> Self {
+        Self {
+            target,
+            asked,
+            latest: IndexMap::new(),
+        }
+    }
+
+    /// Takes in the state of a unit.
+    pub(super) fn see(&mut self, service: &ServiceSnapshot) {
+        self.latest.insert(service.unit(), service.clone());
+    }
+
+    /// The last that is known of a unit.
+    pub(super) fn latest(&self, unit: &UnitId) -> Option<&ServiceSnapshot> {
+        self.latest.get(unit)
+    }
+
+    /// The last that is known of every unit, in the order of the file.
+    pub(super) fn services(&self) -> impl Iterator<Item = &ServiceSnapshot> {
+        self.latest.values()
+    }
+
+    /// How those that are waited for and have been seen stand.
+    fn standings(&self) -> impl Iterator<Item = (&ServiceSnapshot, Verdict)> {
+        self.latest.iter().filter_map(|(unit, service)| {
+            let generation = match &self.asked {
+                Some(asked) => *asked.get(unit)?,
+                // The first is that of the start; one that nobody asked for is not waited for.
+                None => (service.desired.wanted != Wanted::Nothing).then_some(1)?,
+            };
+            Some((service, standing(self.target, generation, service)))
+        })
+    }
+
+    fn on_their_way(&self) -> impl Iterator<Item = &ServiceSnapshot> {
+        let pending = |(service, verdict)| (verdict == Verdict::Pending).then_some(service);
+        self.standings().filter_map(pending)
+    }
+
+    /// Whether all that are on their way run, and only have failed before: whether they are to fail
+    /// again nobody can say.
+    pub(super) fn is_only_retrying(&self) -> bool {
+        let mut rest = self.on_their_way();
+        rest.all(|service| service.phase == Phase::Running && service.failures > 0)
+    }
+
+    /// Who is still on the way, as it is shown, each with the reason if one is known:
+    /// `api (it listens on 5173 instead of 8003)`.
+    pub(super) fn pending(&self) -> Vec<String> {
+        let pending = self
+            .on_their_way()
+            .map(|service| match words::why(service) {
+                Some(why) => format!("{} ({why})", service.label()),
+                None => service.label(),
+            });
+        pending.collect()
+    }
+
+    /// Those on their way whose port was stolen, or which listen on another one: no more is to be
+    /// expected of them, though they may come round.
+    pub(super) fn misplaced(&self) -> impl Iterator<Item = &ServiceSnapshot> {
+        self.on_their_way()
+            .filter(|service| service.ports.iter().any(|port| port.trouble().is_some()))
+    }
+
+    /// Those that will not get there, in the order of the file, once nothing is on its way any more;
+    /// nothing before everybody who is waited for has been seen.
+    pub(super) fn settled(&self) -> Option<Vec<(&ServiceSnapshot, Verdict)>> {
+        let awaited = self.asked.as_ref().map_or(1, HashMap::len);
+        let (mut seen, mut failed) = (0, Vec::new());
+        for (service, verdict) in self.standings() {
+            seen += 1;
+            match verdict {
+                Verdict::Pending => return None,
+                Verdict::Reached => {}
+                Verdict::Failed | Verdict::Superseded(_) => failed.push((service, verdict)),
+            }
+        }
+        (seen >= awaited).then_some(failed)
+    }
+}
+
+fn standing(target: Target, generation: u64, service: &ServiceSnapshot) -> Verdict {
+    let goal = match target {
+        Target::Executed => Goal::Executed,
+        Target::Ready | Target::Told => Goal::Ready,
+    };
+    match verdict(goal, generation, service) {
+        // It was executed, and that is over.
+        Verdict::Reached if service.phase == Phase::Failed => Verdict::Failed,
+        Verdict::Pending if target == Target::Told && service.failures >= CRASH_LOOP => {
+            Verdict::Failed
+        }
+        // It may be about to end once more.
+        Verdict::Reached
+            if target == Target::Told
+                && service.phase == Phase::Running
+                && service.failures > 0 =>
+        {
+            if service.failures >= CRASH_LOOP {
+                Verdict::Failed
+            } else {
+                Verdict::Pending
+            }
+        }
+        verdict => verdict,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::printer::samples;
+    use crate::run::reason::{CheckFailure, PortTrouble, Reason};
+    use crate::run::snapshot::{Cause, DesiredSnapshot};
+
+    fn service(name: &str, phase: Phase) -> ServiceSnapshot {
+        ServiceSnapshot {
+            phase,
+            attempt: 1,
+            is_executed: phase != Phase::Waiting,
+            ..samples::service(name)
+        }
+    }
+
+    /// Who failed once all are settled.
+    fn failed(target: Target, services: &[ServiceSnapshot]) -> Option<Vec<String>> {
+        let mut readiness = Readiness::new(target, None);
+        for service in services {
+            readiness.see(service);
+        }
+        let failed = readiness.settled()?;
+        Some(failed.iter().map(|(service, _)| service.label()).collect())
+    }
+
+    #[test]
+    fn executed_is_less_than_ready() {
+        let services = [
+            service("web", Phase::Starting),
+            service("api", Phase::Running),
+        ];
+        assert_eq!(failed(Target::Executed, &services), Some(vec![]));
+        assert_eq!(failed(Target::Ready, &services), None);
+        let services = services.map(|service| ServiceSnapshot {
+            phase: Phase::Completed,
+            ..service
+        });
+        assert_eq!(failed(Target::Ready, &services), Some(vec![]));
+    }
+
+    #[test]
+    fn what_crashes_again_and_again_holds_up_a_wait_and_no_summary() {
+        let looping = ServiceSnapshot {
+            failures: CRASH_LOOP,
+            ..service("emails", Phase::Backoff)
+        };
+        let services = [service("web", Phase::Healthy), looping];
+        assert_eq!(failed(Target::Ready, &services), None);
+        let emails = vec!["emails".to_owned()];
+        assert_eq!(failed(Target::Told, &services), Some(emails));
+    }
+
+    #[test]
+    fn a_summary_waits_for_what_may_crash_once_more() {
+        let again = ServiceSnapshot {
+            failures: 1,
+            ..service("emails", Phase::Running)
+        };
+        let mut readiness = Readiness::new(Target::Told, None);
+        readiness.see(&service("web", Phase::Healthy));
+        readiness.see(&again);
+        assert_eq!(readiness.settled(), None);
+        assert!(readiness.is_only_retrying());
+    }
+
+    #[test]
+    fn failures_are_named_once_nothing_is_on_its_way() {
+        let services = |other| [service("web", Phase::Failed), service("api", other)];
+        for target in [Target::Executed, Target::Ready] {
+            assert_eq!(failed(target, &services(Phase::Waiting)), None);
+            let web = vec!["web".to_owned()];
+            assert_eq!(failed(target, &services(Phase::Healthy)), Some(web));
+        }
+    }
+
+    #[test]
+    fn a_later_wish_of_somebody_else_ends_the_wait() {
+        let stopped = ServiceSnapshot {
+            desired: DesiredSnapshot {
+                wanted: Wanted::Stopped,
+                generation: 2,
+                cause: Cause::Stop,
+            },
+            ..service("web", Phase::Stopped)
+        };
+        let mut readiness = Readiness::new(Target::Ready, None);
+        readiness.see(&stopped);
+        let superseded = Verdict::Superseded(Cause::Stop);
+        assert_eq!(readiness.settled(), Some(vec![(&stopped, superseded)]));
+    }
+
+    #[test]
+    fn all_units_that_were_asked_for_are_waited_for() {
+        let replica = |replica, phase| ServiceSnapshot {
+            replica,
+            replicas: 2,
+            ..service("web", phase)
+        };
+        let units = [1, 2].map(|number| (samples::replica("web", number), 1));
+        let mut readiness = Readiness::new(Target::Ready, Some(units.into()));
+        readiness.see(&service("api", Phase::Starting));
+        readiness.see(&replica(1, Phase::Healthy));
+        assert_eq!(readiness.settled(), None, "one is not seen");
+        readiness.see(&replica(2, Phase::Starting));
+        assert_eq!(readiness.pending(), ["web-2"]);
+        readiness.see(&ServiceSnapshot {
+            reason: Some(Reason::Check {
+                failure: CheckFailure::Port {
+                    trouble: PortTrouble::Elsewhere {
+                        port: 8003,
+                        listens_on: vec![5173],
+                    },
+                },
+            }),
+            ..replica(2, Phase::Starting)
+        });
+        assert_eq!(
+            readiness.pending(),
+            ["web-2 (it listens on 5173 instead of 8003)"]
+        );
+        readiness.see(&replica(2, Phase::Failed));
+        let failed = replica(2, Phase::Failed);
+        let expected = vec![(&failed, Verdict::Failed)];
+        assert_eq!(readiness.settled(), Some(expected));
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_not_waited_for() {
+        let idle = ServiceSnapshot {
+            desired: DesiredSnapshot {
+                wanted: Wanted::Nothing,
+                generation: 0,
+                cause: Cause::Up,
+            },
+            ..service("web", Phase::Pending)
+        };
+        let services = [idle, service("api", Phase::Healthy)];
+        assert_eq!(failed(Target::Ready, &services), Some(vec![]));
+    }
+}

@@ -1,0 +1,80 @@
+//! What signals to the client mean; the table is in `docs/design/supervision.md`.
+
+use nix::sys::signal::Signal;
+use tokio::time::Instant;
+
+use super::client::{End, Watch};
+use crate::run::STROKE;
+use crate::run::control::Command;
+use crate::run::launch::{can_be_continued, is_ignored, stop_self};
+
+/// The signals that mean something to the client. The others do what they do to any program.
+pub(super) fn meaningful(stays: bool, leads: bool) -> Vec<Signal> {
+    let mut signals = vec![Signal::SIGINT, Signal::SIGTERM];
+    if stays && leads {
+        signals.extend([Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGTSTP]);
+        // As `nohup` has it.
+        if !is_ignored(Signal::SIGHUP) {
+            signals.push(Signal::SIGHUP);
+        }
+    }
+    signals
+}
+
+impl Watch<'_> {
+    /// What a signal to the client means (`docs/design/supervision.md`).
+    pub(super) async fn signalled(&mut self, signal: Signal) -> Option<End> {
+        if !self.stays {
+            return Some(End::Left(signal));
+        }
+        match signal {
+            Signal::SIGTSTP => self.pause().await,
+            Signal::SIGUSR1 => {
+                self.pass_on(signal);
+            }
+            _ => {
+                let now = Instant::now();
+                // A wrapper passes on what the terminal sent already.
+                let is_echo = self.last_stroke.is_some_and(|last| now - last < STROKE);
+                self.last_stroke = Some(self.last_stroke.filter(|_| is_echo).unwrap_or(now));
+                self.drain(signal == Signal::SIGINT);
+                if !self.pass_on(signal) && !is_echo {
+                    self.command(self.ended_by.is_some());
+                }
+                self.ended_by.get_or_insert(signal);
+            }
+        }
+        None
+    }
+
+    /// Gives a signal to the guardian of the own stack.
+    fn pass_on(&mut self, signal: Signal) -> bool {
+        self.lead.as_mut().is_some_and(|lead| lead.signal(signal))
+    }
+
+    /// Has everything stopped, or killed. One that cannot be reached has ended, as the streams tell.
+    fn command(&self, is_again: bool) {
+        let client = self.client.clone();
+        let grace = self.grace;
+        tokio::spawn(async move {
+            let command = if is_again {
+                Command::Kill {}
+            } else {
+                Command::Down { grace }
+            };
+            drop(client.command(&command).await);
+        });
+    }
+
+    /// Ctrl-Z: services and timers stand still, and so does this process, until somebody continues
+    /// it. The supervisor goes on answering.
+    async fn pause(&mut self) {
+        if !can_be_continued() {
+            self.printer
+                .line_err("Ctrl-Z is ignored: no shell is here that could continue the stack");
+        } else if let Some(lead) = &mut self.lead {
+            // A failure leaves everything running.
+            lead.freeze_while(|| stop_self().unwrap_or_default()).await;
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The end of a client that has waited for a target: what it has come to, and the exit code.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use tokio::time::timeout;
+
+use super::client::{End, Watch};
+use crate::cli::exit::{ExitCode, Stop};
+use crate::cli::printer;
+use crate::cli::verbs::watch::command_name;
+use crate::cli::words;
+use crate::run::control::StackSnapshot;
+use crate::run::instance::Instance;
+use crate::run::snapshot::Phase;
+use crate::run::waits::Verdict;
+use crate::support::duration;
+use crate::support::text;
+
+/// How long a supervisor that has closed its streams may take to end.
+const LAST_WORD_LIMIT: Duration = Duration::from_secs(1);
+
+impl Watch<'_> {
+    /// The end of a client that has waited for a target: what it has come to, and the exit code.
+    pub(super) async fn verdict(
+        mut self,
+        end: End,
+        instance: &Instance,
+        run: u64,
+    ) -> Result<ExitCode, Stop> {
+        if let End::Left(signal) = end {
+            self.printer.line_err(
+                "not waiting any longer; the stack goes on in the background (`stack ps` shows it, \
+                 `stack down` stops it)",
+            );
+            return Ok(match signal {
+                Signal::SIGINT => ExitCode::Interrupted,
+                _ => ExitCode::Terminated,
+            });
+        }
+        let last = || last_word(&instance.last_path(), &format!("{run:016x}"));
+        let stack = match end {
+            End::Over => last(),
+            End::Settled => self.client.stack().await.ok().or_else(last),
+            End::TimedOut | End::Misplaced | End::Left(_) => self.client.stack().await.ok(),
+        };
+        for service in stack.iter().flat_map(|stack| &stack.services) {
+            self.readiness.see(service);
+        }
+        if end == End::Over && stack.is_none() {
+            return Err(self.lost().await);
+        }
+        // Where everything was stopped because of a failure, the rest is no news.
+        let is_aborted = end == End::Over || stack.as_ref().is_some_and(|stack| stack.is_draining);
+        if let Some(mut stack) = stack {
+            if self.lead.is_none() {
+                // How long this took says nothing about the stack, and the other way round.
+                stack.started_at = 0;
+            }
+            self.printer.summary(&stack);
+        }
+        self.failures
+            .show_all(self.printer, self.readiness.services());
+        let lines = self.complaints(end, is_aborted);
+        for line in lines {
+            self.printer.line_err(line);
+        }
+        let settled = self.readiness.settled().unwrap_or_default();
+        let has = |wanted: fn(Verdict) -> bool| settled.iter().any(|&(_, it)| wanted(it));
+        let is_late = matches!(end, End::TimedOut | End::Misplaced);
+        Ok(if is_late || has(|verdict| verdict == Verdict::Failed) {
+            ExitCode::Failed
+        } else if has(|verdict| matches!(verdict, Verdict::Superseded(_))) {
+            ExitCode::Busy
+        } else {
+            ExitCode::Done
+        })
+    }
+
+    /// What is to be said of those that have not got there, beside why services failed.
+    fn complaints(&self, end: End, is_aborted: bool) -> Vec<String> {
+        let mut lines = Vec::new();
+        let settled = self.readiness.settled().unwrap_or_default();
+        let has_failed = settled.iter().any(|(_, it)| *it == Verdict::Failed);
+        for (service, verdict) in settled {
+            let (name, phase) = (service.label(), service.phase);
+            match verdict {
+                Verdict::Failed if phase != Phase::Failed => {
+                    let why = service.reason.as_ref().map(words::reason);
+                    let why = why.map_or_else(String::new, |why| format!(": {why}"));
+                    lines.push(format!("error: {name} is {}{why}", phase.word()));
+                }
+                Verdict::Superseded(cause) if !is_aborted => {
+                    let command = command_name(cause);
+                    lines.push(format!("error: {name} was stopped by a later `{command}`"));
+                }
+                Verdict::Superseded(cause) if !has_failed && lines.is_empty() => {
+                    let command = command_name(cause);
+                    lines.push(format!(
+                        "error: everything was stopped by a later `{command}`"
+                    ));
+                }
+                Verdict::Failed | Verdict::Superseded(_) | Verdict::Pending | Verdict::Reached => {}
+            }
+        }
+        if end == End::Misplaced {
+            lines.extend(self.readiness.misplaced().map(|service| {
+                let why = printer::words::why(service)
+                    .unwrap_or_else(|| "it does not listen where it was told to".to_owned());
+                format!("error: {} is not ready: {why}", service.label())
+            }));
+        }
+        if end == End::TimedOut {
+            let limit = duration::human(self.limit.unwrap_or_default());
+            let late = text::list(self.readiness.pending());
+            lines.push(format!(
+                "error: not everything was ready within {limit}: {late}\nhint: what runs keeps \
+                 running; `stack logs` shows it, `--wait-timeout` changes the limit"
+            ));
+        }
+        lines
+    }
+
+    /// Why there is no supervisor any more, and no word of it in the files.
+    async fn lost(&mut self) -> Stop {
+        if let Some(lead) = &mut self.lead {
+            // It has closed its streams, so its end is near.
+            drop(timeout(LAST_WORD_LIMIT, lead.next_end()).await);
+            if let Some(stop) = lead.could_not_begin() {
+                return stop;
+            }
+        }
+        Stop::new(
+            ExitCode::Failed,
+            "the supervisor ended before the stack was up",
+            Some("see supervisor.log beside the logs in `.stack`"),
+        )
+    }
+}
+
+/// What the supervisor of `run` left behind when it ended. What an earlier one left says nothing of
+/// it, and one that was killed could not say how its services ended.
+fn last_word(path: &Path, run: &str) -> Option<StackSnapshot> {
+    let stack: StackSnapshot = serde_json::from_slice(&fs_err::read(path).ok()?).ok()?;
+    let has_ended = stack
+        .services
+        .iter()
+        .all(|service| service.phase.is_at_rest());
+    (stack.run == run && has_ended).then_some(stack)
+}
