@@ -13,7 +13,7 @@ use nix::sys::signal::{SigSet, Signal};
 
 use super::process::{SharedTable, has_children, reap_all, signal_process, wait_for_signal};
 use super::snapshot::Exit;
-use stop::Stopper;
+use stop::{KILL_LIMIT, SHORT_LIMIT, Stopper};
 
 /// The signals that the guardian waits for; blocked before the supervisor is forked.
 pub(crate) const SIGNALS: [Signal; 6] = [
@@ -65,7 +65,7 @@ pub(crate) fn watch(
                     Some(Exit::Code(code)) => {
                         // Nothing can be left here, unless the supervisor's own sweep was beaten.
                         if has_children() {
-                            stopper.stop(signals, table, Duration::ZERO);
+                            stopper.stop(signals, table, Duration::ZERO, SHORT_LIMIT);
                         }
                         return Watch::Ended(code);
                     }
@@ -77,7 +77,7 @@ pub(crate) fn watch(
                         } else {
                             Duration::MAX
                         };
-                        let is_anything_left = stopper.stop(signals, table, limit);
+                        let is_anything_left = stopper.stop(signals, table, limit, KILL_LIMIT);
                         return Watch::Lost { is_anything_left };
                     }
                     None => {}

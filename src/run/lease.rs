@@ -130,6 +130,19 @@ impl LeaseFile {
         drop(self.file.write_at(latest.as_bytes(), offset(slot) + 26));
     }
 
+    /// Names a process in a slot's line, as its child does.
+    pub(crate) fn write(&self, slot: Slot, process: ProcessId) {
+        let Some(unit) = &self.units[slot.number()] else {
+            return;
+        };
+        let ProcessId { pid, start_time } = process;
+        let line = format!(
+            "{pid:>10} {start_time:>14} {start_time:>14} {}",
+            shown(unit)
+        );
+        drop(self.file.write_all_at(&padded(&line), offset(slot)));
+    }
+
     /// Notes that nothing of a unit's attempt is left.
     pub(crate) fn clear(&self, slot: Slot) {
         // A lease too many is harmless: the next reader compares start times.
@@ -207,18 +220,6 @@ impl Lease {
 }
 
 #[cfg(test)]
-impl LeaseFile {
-    /// Writes into a slot's line what a child with this pid writes that starts at `started`.
-    pub(crate) fn write_as_child(&mut self, slot: Slot, pid: i32, started: u64) {
-        let unit = shown(self.units[slot.number()].as_ref().unwrap());
-        let line = format!("{pid:>10} {started:>14} {started:>14} {unit}");
-        self.file
-            .write_all_at(&padded(&line), offset(slot))
-            .unwrap();
-    }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -236,17 +237,18 @@ mod tests {
 
     #[test]
     fn a_lease_names_the_process_that_was_started_and_no_other() {
-        let (_directory, mut file, [_, api]) = leases();
+        let (_directory, file, [_, api]) = leases();
         assert_eq!(read(&file.path), []);
         let own = ProcessId::of(nix::unistd::getpid().as_raw()).unwrap();
-        file.write_as_child(api, own.pid, own.start_time);
+        file.write(api, own);
         let leases = read(&file.path);
         assert_eq!(leases.len(), 1);
         assert_eq!(leases[0].unit, unit("api"));
         assert_eq!(leases[0].process(), Some(own));
 
         // The same pid, started at another time, is somebody else's.
-        file.write_as_child(api, own.pid, own.start_time - 1);
+        let start_time = own.start_time - 1;
+        file.write(api, ProcessId { start_time, ..own });
         assert_eq!(read(&file.path)[0].process(), None);
         file.clear(api);
         assert_eq!(read(&file.path), []);
@@ -274,8 +276,20 @@ mod tests {
     #[test]
     fn slots_are_given_to_units_that_come_later() {
         let (_directory, mut file, [db, api]) = leases();
-        file.write_as_child(db, 41, 1);
-        file.write_as_child(api, 42, 1);
+        file.write(
+            db,
+            ProcessId {
+                pid: 41,
+                start_time: 1,
+            },
+        );
+        file.write(
+            api,
+            ProcessId {
+                pid: 42,
+                start_time: 1,
+            },
+        );
         file.release(db);
         let web = file.take(unit("web")).unwrap();
         assert_eq!(web, db);
@@ -283,7 +297,13 @@ mod tests {
             .map(|number| file.take(unit(&format!("more{number}"))).unwrap())
             .collect();
         let last = *more.last().unwrap();
-        file.write_as_child(last, 43, 1);
+        file.write(
+            last,
+            ProcessId {
+                pid: 43,
+                start_time: 1,
+            },
+        );
         let named = read(&file.path);
         let named: Vec<(i32, &str)> = named
             .iter()

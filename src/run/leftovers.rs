@@ -47,12 +47,19 @@ pub fn running(lease_path: &Path) -> HashMap<UnitId, i32> {
         .collect()
 }
 
+/// The processes that a supervisor could not end and has left leases of.
+pub fn left(lease_path: &Path) -> Vec<i32> {
+    let leases = lease::read(lease_path);
+    let living = leases.iter().filter_map(lease::Lease::process);
+    living.map(|process| process.pid).collect()
+}
+
 /// Leaves a lease as one does who is killed, for tests: that `pid` was started for `unit`.
 #[cfg(test)]
 pub(crate) fn leave(lease_path: &Path, unit: &UnitId, pid: i32) {
     let mut file = lease::LeaseFile::create(lease_path).unwrap();
     let slot = file.take(unit.clone()).unwrap();
-    file.write_as_child(slot, pid, ProcessId::of(pid).unwrap().start_time);
+    file.write(slot, ProcessId::of(pid).unwrap());
 }
 
 /// Ends every process of an instance that has no supervisor any more. Blocks. The caller holds the
@@ -188,7 +195,13 @@ mod tests {
                 replica: number,
             };
             let slot = leases.take(unit).unwrap();
-            leases.write_as_child(slot, pid, started);
+            leases.write(
+                slot,
+                ProcessId {
+                    pid,
+                    start_time: started,
+                },
+            );
         }
         let found = reap("nobody-0", &path);
         assert_eq!((found.ended, found.remaining), (1, Vec::new()));

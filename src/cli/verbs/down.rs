@@ -3,7 +3,6 @@
 //! Works on a supervisor of another version, on one that has just died, and on what a supervisor
 //! and a guardian left that were killed together.
 
-use std::io;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -39,10 +38,11 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
         return stop_hidden(context, &holder).await;
     }
     let holder = context.instance.holder();
+    let mut has_ended = false;
     let was_running = match context.supervisor().await {
         Ok(client) => {
             let run = context.instance.holder().map(|holder| holder.run);
-            let has_ended = drain(context, &client, arguments).await?;
+            has_ended = drain(context, &client, arguments).await?;
             let patience = if has_ended { FAREWELL } else { BLIND_WAIT };
             if !has_gone_within(context.instance, run.as_deref(), patience).await {
                 return Err(does_not_end(holder.as_ref()));
@@ -51,15 +51,17 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
         }
         // A guardian may be at work: what it cannot end is looked for when it has gone.
         Err(ClientError::NotRunning) => {
-            if !is_cleaned_up_within(context.instance, BLIND_WAIT).await {
+            // Not for anybody who starts it anew.
+            let is_at_work = |holder: Holder| holder.is_being_cleaned_up();
+            let is_cleaned_up = || !context.instance.holder().is_some_and(is_at_work);
+            if !is_over_within(BLIND_WAIT, is_cleaned_up).await {
                 return Err(does_not_end(holder.as_ref()));
             }
             false
         }
         Err(error) => return Err(error.into()),
     };
-    // Whoever ended in good order has removed its leases, and there is nothing to look for.
-    let found = reap(context.instance).await?;
+    let found = look_for_leftovers(context.instance, has_ended)?;
     if found.ended > 0 {
         let count = text::count_of(found.ended, "process", "processes");
         context
@@ -70,8 +72,11 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
         let count = text::count_of(found.remaining.len(), "process", "processes");
         return Err(Stop::new(
             ExitCode::Failed,
-            format!("{count} left over: pid {}", text::list(&found.remaining)),
-            Some("end them by hand, perhaps as another user"),
+            format!(
+                "{count} could not be ended: pid {}",
+                text::list(&found.remaining)
+            ),
+            Some("end what is left by hand; it may belong to another user"),
         ));
     }
     context.output.message(if was_running {
@@ -89,13 +94,9 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
 
 /// Stops a stack whose socket is gone with its other files, by a signal.
 async fn stop_hidden(context: &mut Context<'_>, holder: &Holder) -> Result<ExitCode, Stop> {
-    let deadline = Instant::now() + BLIND_WAIT;
     holder.ask_to_stop();
-    while holder.is_alive() {
-        if Instant::now() >= deadline {
-            return Err(does_not_end(Some(holder)));
-        }
-        sleep(PAUSE).await;
+    if !is_over_within(BLIND_WAIT, || !holder.is_alive()).await {
+        return Err(does_not_end(Some(holder)));
     }
     let message = "stopped everything; the files in `.stack` had been removed while it ran";
     context.output.message(message);
@@ -158,14 +159,17 @@ async fn drain(
 /// Waits until the supervisor of `run` and its guardian have let go of the lock. An `up` that took
 /// it at once has nothing to do with us.
 async fn has_gone_within(instance: &Instance, run: Option<&str>, patience: Duration) -> bool {
+    is_over_within(patience, || {
+        let holder = instance.holder().filter(|_| instance.is_locked());
+        holder.is_none_or(|holder| run.is_some_and(|run| holder.run != run))
+    })
+    .await
+}
+
+/// Looks now and then; whether it `is_over` in time.
+async fn is_over_within(patience: Duration, is_over: impl Fn() -> bool) -> bool {
     let deadline = Instant::now() + patience;
-    let is_theirs = || {
-        instance.is_locked()
-            && instance
-                .holder()
-                .is_some_and(|holder| run.is_none_or(|run| holder.run == run))
-    };
-    while is_theirs() {
+    while !is_over() {
         if Instant::now() >= deadline {
             return false;
         }
@@ -174,23 +178,9 @@ async fn has_gone_within(instance: &Instance, run: Option<&str>, patience: Durat
     true
 }
 
-/// Waits for the guardian of a supervisor that was killed; not for anybody who starts it anew.
-async fn is_cleaned_up_within(instance: &Instance, patience: Duration) -> bool {
-    let deadline = Instant::now() + patience;
-    while instance
-        .holder()
-        .is_some_and(|holder| holder.is_being_cleaned_up())
-    {
-        if Instant::now() >= deadline {
-            return false;
-        }
-        sleep(PAUSE).await;
-    }
-    true
-}
-
-/// Ends what is left of an instance without a supervisor.
-async fn reap(instance: &Instance) -> Result<Leftovers, Stop> {
+/// What is left of an instance without a supervisor. One that `has_ended` in good order has tried what
+/// can be tried; what another one left is ended.
+fn look_for_leftovers(instance: &Instance, has_ended: bool) -> Result<Leftovers, Stop> {
     if !instance.lock_path().exists() {
         return Ok(Leftovers::default());
     }
@@ -199,8 +189,14 @@ async fn reap(instance: &Instance) -> Result<Leftovers, Stop> {
         LockAttempt::Busy(_) | LockAttempt::Hidden(_) => Ok(Leftovers::default()),
         LockAttempt::Acquired(lock) => {
             let (id, leases) = (instance.id.clone(), instance.lease_path());
-            let work = tokio::task::spawn_blocking(move || leftovers::reap(&id, &leases));
-            let found = work.await.map_err(io::Error::from)?;
+            let found = if has_ended {
+                Leftovers {
+                    ended: 0,
+                    remaining: leftovers::left(&leases),
+                }
+            } else {
+                leftovers::reap(&id, &leases)
+            };
             drop(lock);
             Ok(found)
         }

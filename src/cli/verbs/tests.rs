@@ -460,6 +460,37 @@ async fn down_ends_when_the_lock_is_free() {
     assert_eq!(project.said.messages, ["stopped everything"]);
 }
 
+#[tokio::test]
+async fn what_a_supervisor_could_not_end_is_named_and_no_success() {
+    let mut fake = Fake::with_consequences(
+        16,
+        |_| Act::Answer,
+        |_| vec![Event::Ended { failed: Vec::new() }],
+    );
+    let mut project = Project::running(&fake);
+    let own = i32::try_from(std::process::id()).unwrap();
+    let unit = UnitId::first(name("web"));
+    crate::run::leftovers::leave(&project.instance.lease_path(), &unit, own);
+    let lock = project.lock.take();
+    let went = async {
+        fake.commands.recv().await;
+        fake.shut_down();
+        drop(lock);
+    };
+    let mut context = project.context();
+    let (ended, ()) = tokio::join!(down::run(&mut context, &DownArgs { timeout: None }), went);
+    let stop = ended.unwrap_err();
+    assert_eq!(stop.code, ExitCode::Failed);
+    let expected = format!("error: 1 process could not be ended: pid {own}\n");
+    assert!(stop.message.starts_with(&expected), "{}", stop.message);
+    assert!(
+        !project
+            .said
+            .messages
+            .contains(&"stopped everything".to_owned())
+    );
+}
+
 fn logs_of(tail: Tail, follow: bool) -> LogsArgs {
     LogsArgs {
         services: Vec::new(),

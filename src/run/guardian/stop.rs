@@ -17,7 +17,10 @@ use crate::run::process::{
 use crate::support::proc::{Stat, read_file};
 
 /// How long what was killed may take to vanish.
-const KILL_LIMIT: Duration = Duration::from_secs(2);
+pub(super) const KILL_LIMIT: Duration = Duration::from_secs(2);
+
+/// The same where a supervisor that ended in good order has killed it before.
+pub(super) const SHORT_LIMIT: Duration = Duration::from_millis(200);
 
 /// How long everything may take where there is no service.
 const GRACE_OF_NOBODY: Duration = Duration::from_secs(2);
@@ -77,13 +80,15 @@ impl Stopper {
     }
 
     /// Stops everything below this process: what belongs to a service within that service's grace
-    /// period, the rest within the longest of these, and nothing later than `limit`. A SIGINT or
+    /// period, the rest within the longest of these, and nothing later than `limit`. What was killed may
+    /// take `kill_limit` to vanish. A SIGINT or
     /// SIGTERM meanwhile means: do not wait. Returns whether anything is left.
     pub(super) fn stop(
         &mut self,
         signals: &SigSet,
         table: &SharedTable,
         mut limit: Duration,
+        kill_limit: Duration,
     ) -> bool {
         let begun = Instant::now();
         self.services.note(table);
@@ -97,7 +102,7 @@ impl Stopper {
                 return false;
             }
             let now = begun.elapsed();
-            if all_due_since.is_some_and(|since| now > since + KILL_LIMIT) {
+            if all_due_since.is_some_and(|since| now > since + kill_limit) {
                 return true;
             }
             if now >= next_look {
@@ -270,7 +275,7 @@ mod tests {
             let mut stopper = Stopper::new();
             let room = |it: &Stopper| (it.below.capacity(), it.services.rows.capacity());
             let before = room(&stopper);
-            assert!(!stopper.stop(&signals, &table, Duration::MAX));
+            assert!(!stopper.stop(&signals, &table, Duration::MAX, KILL_LIMIT));
             assert!(stopper.looks <= 10, "{} looks", stopper.looks);
             assert_eq!(room(&stopper), before);
         });

@@ -18,8 +18,9 @@ use crate::plan::model::{Execution, UnitPlan};
 use crate::run::lease::LeaseFile;
 use crate::run::logs::{PumpHandle, pipe_pair};
 use crate::run::process::{
-    ProcessTree, Row, SharedTable, Slot, SpawnError, SpawnStep, Spawner, Stdio, Target, UnitKey,
-    ancestors, has_children, now_ticks, own_children, reap_all, signal_group, signal_process,
+    ProcessId, ProcessTree, Row, SharedTable, Slot, SpawnError, SpawnStep, Spawner, Stdio, Target,
+    UnitKey, ancestors, has_children, now_ticks, own_children, reap_all, signal_group,
+    signal_process,
 };
 use crate::run::reason::{StartError, StartStep};
 use crate::run::snapshot::LogStream;
@@ -27,6 +28,9 @@ use crate::support::name::UnitId;
 
 /// How long what is left after everything has ended may take to vanish.
 const LAST_LIMIT: Duration = Duration::from_secs(2);
+
+/// The same where it was killed before, with the unit it belongs to.
+const SHORT_LIMIT: Duration = Duration::from_millis(200);
 
 /// What a pid of a child means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,6 +182,21 @@ impl Processes {
         if let Some(&slot) = self.slots.get(unit) {
             self.table.clear(slot);
             self.leases.clear(slot);
+        }
+    }
+
+    /// Leaves a lease for each process that could not be ended, so that `down` and the next `up` know
+    /// of it.
+    fn leave_leases(&mut self, left: &[ProcessId]) {
+        for process in left {
+            let anybody = || self.slots.keys().next().cloned();
+            let Some(unit) = self.trees.unit_of(process.pid).or_else(anybody) else {
+                continue;
+            };
+            match self.leases.take(unit) {
+                Ok(slot) => self.leases.write(slot, *process),
+                Err(error) => tracing::warn!(%error, "a process that is left has no lease"),
+            }
         }
     }
 
@@ -351,17 +370,28 @@ impl Runner for Processes {
 
     fn finish(&mut self) -> Pin<Box<dyn Future<Output = bool> + '_>> {
         Box::pin(async {
-            let is_anything_left = end_everything_below().await;
-            if !is_anything_left {
+            let mut units = self.slots.keys();
+            // What is left of a unit was killed and waited for already.
+            let was_waited_for = units.any(|unit| !self.trees.is_empty(unit));
+            let limit = if was_waited_for {
+                SHORT_LIMIT
+            } else {
+                LAST_LIMIT
+            };
+            let left = end_everything_below(limit).await;
+            if left.is_empty() {
                 self.leases.remove();
+            } else {
+                self.leave_leases(&left);
             }
-            is_anything_left
+            !left.is_empty()
         })
     }
 }
 
-/// Ends whatever is left below this process. What that is had no mark and no parent of ours.
-async fn end_everything_below() -> bool {
+/// Ends whatever is left below this process within `limit`. What that is had no mark and no parent of
+/// ours, or SIGKILL did not end it. Returns what is left all the same.
+async fn end_everything_below(limit: Duration) -> Vec<ProcessId> {
     let begun = Instant::now();
     reap_all().for_each(drop);
     if has_children() {
@@ -370,7 +400,7 @@ async fn end_everything_below() -> bool {
         reap_all().for_each(drop);
     }
     let mut signal = libc::SIGTERM;
-    while has_children() && begun.elapsed() < LAST_LIMIT {
+    while has_children() && begun.elapsed() < limit {
         for process in ProcessTree::read().with_descendants(own_children()) {
             signal_process(process.pid, signal);
             signal_process(process.pid, libc::SIGCONT);
@@ -381,7 +411,12 @@ async fn end_everything_below() -> bool {
         reap_all().for_each(drop);
         signal = libc::SIGKILL;
     }
-    has_children()
+    if !has_children() {
+        return Vec::new();
+    }
+    let below = ProcessTree::read().with_descendants(own_children());
+    let living = below.iter().filter(|process| !process.has_ended());
+    living.map(ProcessId::from).collect()
 }
 
 /// Finds the program of an execution in the unit's own `PATH`.

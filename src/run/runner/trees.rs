@@ -100,13 +100,12 @@ impl Trees {
         for pid in unknown {
             let marked =
                 unit_mark(pid, &self.instance).filter(|unit| self.units.contains_key(unit));
-            let by_session = || self.sessions.get(&session_of(pid)?).cloned();
             let by_end = || {
                 let since = self.units.get(ended?)?.executed_ticks;
                 let is_younger = ProcessId::of(pid).is_none_or(|it| it.start_time + 1 >= since);
                 ended.filter(|_| is_younger).cloned()
             };
-            let Some(unit) = marked.or_else(by_session).or_else(by_end) else {
+            let Some(unit) = marked.or_else(|| self.unit_of(pid)).or_else(by_end) else {
                 continue;
             };
             if let Some(tree) = self.units.get_mut(&unit) {
@@ -114,6 +113,12 @@ impl Trees {
                 self.strays.insert(pid, unit);
             }
         }
+    }
+
+    /// The unit to which a process belongs, as far as that is known.
+    pub(super) fn unit_of(&self, pid: i32) -> Option<UnitId> {
+        let by_session = || self.sessions.get(&session_of(pid)?);
+        self.strays.get(&pid).or_else(by_session).cloned()
     }
 
     /// Everything of a unit: its main process and its strays, with all that descends from them.
