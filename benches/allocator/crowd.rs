@@ -69,16 +69,15 @@ pub(crate) fn child() {
     say("ready");
     // The end of the pipe is the barrier: it comes to all at once.
     drop(io::stdin().read_to_end(&mut Vec::new()));
-    let (holds, warnings): (Vec<Hold>, usize) = if does_bind {
+    let (holds, warnings, _noted): (Vec<Hold>, usize, _) = if does_bind {
         let first = FIRST + index * EACH;
         let bound: Result<_, _> = (first..first + EACH).map(Hold::take).collect();
-        (bound.expect("nobody else is here"), 0)
+        (bound.expect("nobody else is here"), 0, None)
     } else {
         let allocation = allocate(&batch, &ledger).expect("there is room for all");
-        (
-            allocation.holds.into_values().collect(),
-            allocation.warnings.len(),
-        )
+        let warnings = allocation.warnings.len();
+        let holds = allocation.holds.into_values().collect();
+        (holds, warnings, allocation.noted)
     };
     let end = now().as_nanos();
     let ports: Vec<String> = holds.iter().map(|hold| hold.port().to_string()).collect();

@@ -79,6 +79,48 @@ fn observe_one_service(bencher: Bencher) {
 fn name_the_holder(bencher: Bencher) {
     let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = server.local_addr().map_or(0, |address| address.port());
-    bencher.bench(|| holder(Protocol::Tcp, black_box(port), None));
+    bencher.bench(|| holder(Protocol::Tcp, black_box(port)));
     drop(server);
+}
+
+/// How many stacks have come and gone before.
+const ENDED: [usize; 2] = [0, 5000];
+
+/// The start of a stack beside many that have ended, each in a directory of its own.
+#[divan::bench(args = ENDED)]
+fn known_stack_beside_ended_ones(bencher: Bencher, ended: usize) {
+    beside_ended(bencher, ended, true);
+}
+
+/// The same of one that was never there, so that it must know which numbers others had.
+#[divan::bench(args = ENDED)]
+fn new_stack_beside_ended_ones(bencher: Bencher, ended: usize) {
+    beside_ended(bencher, ended, false);
+}
+
+fn beside_ended(bencher: Bencher, ended: usize, is_known: bool) {
+    let state = tempfile::tempdir().expect("a temporary directory");
+    let ledger = Ledger::at(state.path().join("ledger"));
+    let requests = asked::requests(3);
+    let start = |index: usize| {
+        let directory = state.path().join(format!("copy{index}"));
+        drop(fs_err::create_dir(&directory));
+        let owner = asked::owner(index, &directory);
+        let batch = Batch {
+            requests: &requests,
+            pool: &asked::pool(asked::range(20_000, 40_000)),
+            owner: &owner,
+            strict: false,
+            fresh: false,
+        };
+        allocate(black_box(&batch), &ledger).map(|allocation| allocation.holds)
+    };
+    for index in 1..=ended {
+        drop(start(index));
+    }
+    let mut next = ended;
+    bencher.bench_local(|| {
+        next += usize::from(!is_known);
+        start(if is_known { 0 } else { next })
+    });
 }

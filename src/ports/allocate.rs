@@ -12,8 +12,8 @@ use indexmap::IndexMap;
 use super::choice::{self, Answer, Claim, Effort, Miss, NoPlan, Plan, Reason, Terrain};
 use super::descriptors::{ensure_descriptors, soft_limit};
 use super::hold::{Blanks, Hold, HoldError};
-use super::ledger::{Ledger, PortRow, Session};
-use super::numbers::{self, BROWSER_REFUSED, KernelPorts, PortSet, browser_refuses, overlap};
+use super::ledger::{Kept, Ledger, Noted, PortRow, Row, Session};
+use super::numbers::{self, BROWSER_REFUSED, KernelPorts, browser_refuses, overlap};
 use super::problem::{Asked, Occupant, PortError, PortWarning, RangesOf, Refused};
 use super::reclaim::take_or_reclaim;
 use super::request::{Owner, Pool, PortKey, PortRequest, Want};
@@ -41,6 +41,11 @@ pub struct Batch<'a> {
 pub struct Allocation {
     /// A hard hold for every key, in the order of the requests.
     pub holds: IndexMap<PortKey, Hold>,
+    /// The ports whose servers need their hold to be released, as earlier runs have learned.
+    pub released: HashSet<PortKey>,
+    /// The mark in the ledger that the stack runs, to be kept for as long as it does; nothing where it could not be
+    /// written.
+    pub noted: Option<Noted>,
     /// What the user should know.
     pub warnings: Vec<PortWarning>,
 }
@@ -53,6 +58,8 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
     if batch.requests.is_empty() {
         return Ok(Allocation {
             holds: IndexMap::new(),
+            released: HashSet::new(),
+            noted: None,
             warnings: Vec::new(),
         });
     }
@@ -60,16 +67,9 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
     ensure_descriptors(protocols().map(|protocol| protocol.parts().len()).sum());
     let kernel = KernelPorts::read();
     let mut blanks = Blanks::new(protocols());
-    let mut session = Session::begin_quick(ledger);
-    let asked = asked_for(batch, &session);
-    session.judge(|port| asked.contains(port));
-    let (mut held, mut plan) = choose(batch, &session, &kernel, &mut blanks);
-    if let Err(NoPlan::Exhausted { .. }) = plan
-        && session.judge(|_| true)
-    {
-        drop(held);
-        (held, plan) = choose(batch, &session, &kernel, &mut blanks);
-    }
+    let mut session = Session::begin(ledger, Some(&batch.owner.instance));
+    let own = session.own_row(batch.owner);
+    let (mut held, plan) = choose(batch, &mut session, &own, &kernel, &mut blanks);
     let plan = match plan {
         Ok(plan) => plan,
         Err(no_plan) => {
@@ -90,10 +90,10 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
             port,
         })
         .collect();
-    let here = session.here.clone();
-    let lost = lost(batch, &plan, &session);
-    session.book.record(batch.owner, &rows, batch.fresh, &here);
-    let ledger_warnings = session.commit();
+    let lost = lost(batch, &plan, &own);
+    let noted = session.start(batch.owner, &rows, batch.fresh);
+    let is_written = session.commit();
+    let noted = noted.filter(|_| is_written);
 
     // The search for those who have the other numbers takes long, and nobody waits for it now.
     let mut warnings = standing_warnings(batch, &plan, &kernel);
@@ -102,7 +102,7 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
         got: plan.ports[miss.request],
     }));
     warnings.extend(lost);
-    warnings.extend(ledger_warnings.into_iter().map(PortWarning::Ledger));
+    warnings.extend(session.into_warnings().into_iter().map(PortWarning::Ledger));
 
     let holds = batch
         .requests
@@ -117,24 +117,12 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
             Some((request.key.clone(), hold))
         })
         .collect();
-    Ok(Allocation { holds, warnings })
-}
-
-/// The numbers that the batch names, and those of its last time: of who has one of them it must be
-/// certain that he lives.
-fn asked_for(batch: &Batch<'_>, session: &Session) -> PortSet {
-    let mut asked = PortSet::new();
-    for request in batch.requests {
-        asked.extend(request.wish.as_ref().map(|wish| wish.port));
-        match request.want {
-            Want::Fixed(port) | Want::Prefer(port) => asked.insert(port),
-            Want::Auto | Want::Within(_) => {}
-        }
-    }
-    if !batch.fresh {
-        asked.extend(session.book.own_sticky(batch.owner).into_values());
-    }
-    asked
+    Ok(Allocation {
+        holds,
+        released: own.release.into_iter().collect(),
+        noted,
+        warnings,
+    })
 }
 
 type Choice = (
@@ -145,17 +133,22 @@ type Choice = (
 /// Chooses and holds; what is held beside the plan is to be dropped.
 fn choose(
     batch: &Batch<'_>,
-    session: &Session,
+    session: &mut Session,
+    own: &Row,
     kernel: &KernelPorts,
     blanks: &mut Blanks,
 ) -> Choice {
     let mut held: HashMap<(u16, Protocol), Hold> = HashMap::new();
-    let terrain = terrain(batch, session, kernel);
+    let terrain = terrain(batch, session, own, kernel);
+    // Looked up by who wants a new number alone.
+    let mut kept: Option<Kept<'_>> = None;
+    let is_kept = |port| kept.get_or_insert_with(|| session.kept()).contains(port);
     let plan = choice::plan(
         batch.requests,
         batch.pool,
         &terrain,
         batch.strict,
+        is_kept,
         |port, part, effort| {
             let hold = match (blanks.take(part, port), effort) {
                 (Err(HoldError::Taken), Effort::Insist) => take_or_reclaim(part, port),
@@ -174,50 +167,35 @@ fn choose(
             }
         },
     );
+    let useless = kept.map(Kept::useless).unwrap_or_default();
+    session.forget(useless);
     (held, plan)
 }
 
-fn terrain(batch: &Batch<'_>, session: &Session, kernel: &KernelPorts) -> Terrain {
-    let own = Some(batch.owner.instance.as_str());
-    let foreign_sticky: PortSet = session
-        .book
-        .sticky(&session.here, own)
-        .map(|entry| entry.port)
-        .collect();
-    let mut avoid = foreign_sticky.clone();
-    if !batch.fresh {
-        avoid.extend(session.book.own_bad(batch.owner));
-    }
+fn terrain(batch: &Batch<'_>, session: &Session, own: &Row, kernel: &KernelPorts) -> Terrain {
     let mut never = numbers::never(kernel, &batch.pool.exclude);
-    never.extend(session.book.granted(&session.here));
+    never.extend(session.granted());
+    let is_well = |port: &&PortRow| own.wrong_with(port.port).is_none();
+    let sticky = own.ports().filter(|_| !batch.fresh).filter(is_well);
     Terrain {
-        own_sticky: if batch.fresh {
-            HashMap::new()
-        } else {
-            session.book.own_sticky(batch.owner)
-        },
-        live: session
-            .book
-            .live(&session.here, own)
-            .map(|entry| (entry.protocol, entry.port))
-            .collect(),
-        foreign_sticky,
-        avoid,
+        own_sticky: sticky.map(|row| (row.key.clone(), row.port)).collect(),
+        live: session.held().collect(),
+        bad: own.bad_ports().filter(|_| !batch.fresh).collect(),
         never,
     }
 }
 
 /// The ports that moved because the number of the last time turned bad. Where somebody got the
 /// number that he asked for, it is not why.
-fn lost(batch: &Batch<'_>, plan: &Plan, session: &Session) -> Vec<PortWarning> {
+fn lost(batch: &Batch<'_>, plan: &Plan, own: &Row) -> Vec<PortWarning> {
     if batch.fresh {
         return Vec::new();
     }
-    let lost = session.book.own_lost(batch.owner);
     let requests = batch.requests.iter().zip(&plan.ports);
     requests
         .filter_map(|(request, &got)| {
-            let &(port, why) = lost.get(&request.key)?;
+            let port = own.ports().find(|row| row.key == request.key)?.port;
+            let why = own.wrong_with(port)?;
             let is_asked_for = request.wish.as_ref().is_some_and(|wish| wish.port == got)
                 || matches!(request.want, Want::Fixed(asked) | Want::Prefer(asked) if asked == got);
             (got != port && !is_asked_for).then(|| PortWarning::TurnedBad {
@@ -291,7 +269,7 @@ fn standing_warnings(batch: &Batch<'_>, plan: &Plan, kernel: &KernelPorts) -> Ve
 
 fn refused(miss: &Miss, batch: &Batch<'_>, session: &Session) -> Refused {
     let request = &batch.requests[miss.request];
-    let stack = || session.stack_of(miss.port, Some(&batch.owner.instance));
+    let stack = || session.stack_of(miss.port);
     let of_stack = |stack| Occupant::Stack(Box::new(stack));
     let occupant = match miss.reason {
         Reason::Denied => Occupant::System,
@@ -350,14 +328,9 @@ fn explain(
             wanted,
             found,
         } => PortError::Exhausted {
-            holders: holders_in(&ranges, session, Some(&batch.owner.instance)),
+            holders: holders_in(&ranges, session),
             ranges_of: RangesOf::File,
-            left_out: numbers::left_out(
-                &ranges,
-                kernel,
-                &batch.pool.exclude,
-                session.book.granted(&session.here),
-            ),
+            left_out: numbers::left_out(&ranges, kernel, &batch.pool.exclude, session.granted()),
             ranges,
             wanted,
             found,

@@ -43,10 +43,8 @@ pub(crate) struct Terrain {
     /// Held by other stacks that run. They count as taken even where a socket would say free: a
     /// server may be just between its hold and its listener.
     pub(crate) live: ProtocolSet,
-    /// The sticky ports of other stacks.
-    pub(crate) foreign_sticky: PortSet,
-    /// Handed out last: besides foreign sticky ones, those that turned bad.
-    pub(crate) avoid: PortSet,
+    /// Those that turned bad for this stack; handed out last, like what another stack had last.
+    pub(crate) bad: PortSet,
     /// Never handed out unless somebody asks for the number.
     pub(crate) never: PortSet,
 }
@@ -120,19 +118,22 @@ pub(crate) enum NoPlan<E> {
 
 /// Chooses a port for every request, or none at all.
 ///
-/// `strict` makes a wish or a preferred number that is taken an error. `probe` is asked at most
-/// once for each transport, TCP or UDP, of each port.
+/// `strict` makes a wish or a preferred number that is taken an error. `is_kept` says whether another
+/// stack had a number last. `probe` is asked at most once for each transport, TCP or UDP, of each
+/// port.
 pub(crate) fn plan<E>(
     requests: &[PortRequest],
     pool: &Pool,
     terrain: &Terrain,
     strict: bool,
+    is_kept: impl FnMut(u16) -> bool,
     probe: impl FnMut(u16, Protocol, Effort) -> Result<Answer, E>,
 ) -> Result<Plan, NoPlan<E>> {
     let mut planner = Planner {
         requests,
         pool,
         terrain,
+        is_kept,
         probe,
         answers: HashMap::new(),
         ports: vec![None; requests.len()],
@@ -168,18 +169,20 @@ pub(crate) fn plan<E>(
 /// protocol. What was passed stays taken for as long as only more is given away.
 type Passed = HashMap<(PortRange, bool, Protocol), u16>;
 
-struct Planner<'a, F> {
+struct Planner<'a, K, F> {
     requests: &'a [PortRequest],
     pool: &'a Pool,
     terrain: &'a Terrain,
+    is_kept: K,
     probe: F,
     answers: HashMap<(u16, Protocol), Answer>,
     ports: Vec<Option<u16>>,
     taken_by: HashMap<u16, Vec<usize>>,
 }
 
-impl<F, E> Planner<'_, F>
+impl<K, F, E> Planner<'_, K, F>
 where
+    K: FnMut(u16) -> bool,
     F: FnMut(u16, Protocol, Effort) -> Result<Answer, E>,
 {
     fn fixed(&mut self) -> Result<(), NoPlan<E>> {
@@ -236,8 +239,8 @@ where
             }
             // Whoever is strict wants the number, whoever had it last.
             let foreign = !strict
-                && self.terrain.foreign_sticky.contains(port)
-                && self.terrain.own_sticky.get(&request.key) != Some(&port);
+                && self.terrain.own_sticky.get(&request.key) != Some(&port)
+                && (self.is_kept)(port);
             let reason = if foreign {
                 Some(Reason::ForeignSticky)
             } else {
@@ -316,10 +319,11 @@ where
             let start = passed.get(&key).copied();
             for port in start.unwrap_or(range.start())..=range.end() {
                 // TCP and UDP could share a number; people would rather have two.
-                if self.terrain.never.contains(port)
-                    || self.terrain.avoid.contains(port) != avoided
-                    || self.taken_by.contains_key(&port)
-                {
+                if self.terrain.never.contains(port) || self.taken_by.contains_key(&port) {
+                    continue;
+                }
+                let is_avoided = self.terrain.bad.contains(port) || (self.is_kept)(port);
+                if is_avoided != avoided {
                     continue;
                 }
                 if self.claim(index, port, Effort::Skim)?.is_none() {

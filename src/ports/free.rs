@@ -7,8 +7,8 @@ use crate::support::port_range::PortRange;
 use super::allocate::stopped;
 use super::descriptors::ensure_descriptors;
 use super::hold::{Hold, HoldError};
-use super::ledger::{GRANT_MILLIS, GrantRow, Ledger, LedgerWarning, Session};
-use super::numbers::{self, KernelPorts, PortSet};
+use super::ledger::{Ledger, LedgerWarning, Session};
+use super::numbers::{self, KernelPorts};
 use super::problem::{LeftOut, PortError, RangesOf};
 use super::who::holders_in;
 
@@ -63,17 +63,11 @@ pub struct Grant {
 ///
 /// The ports of stacks that run are left out; those that a stack had last come last.
 pub fn grant(count: usize, ranges: &[PortRange], ledger: &Ledger) -> Result<Grant, PortError> {
-    let mut session = Session::begin(ledger);
-    let here = session.here.clone();
+    let mut session = Session::begin(ledger, None);
     let kernel = KernelPorts::read();
     let mut never = numbers::never(&kernel, &[]);
-    never.extend(session.book.live(&here, None).map(|entry| entry.port));
-    never.extend(session.book.granted(&here));
-    let sticky: PortSet = session
-        .book
-        .sticky(&here, None)
-        .map(|entry| entry.port)
-        .collect();
+    never.extend(session.held().map(|(_, port)| port));
+    never.extend(session.granted());
 
     let mut all: Vec<u16> = ranges
         .iter()
@@ -88,16 +82,19 @@ pub fn grant(count: usize, ranges: &[PortRange], ledger: &Ledger) -> Result<Gran
         let middle = (nanos / 1000 + std::process::id() as usize * 31) % all.len();
         all.rotate_left(middle);
     }
+    let mut kept = session.kept();
     let (last, first): (Vec<u16>, Vec<u16>) =
-        all.into_iter().partition(|&port| sticky.contains(port));
+        all.into_iter().partition(|&port| kept.contains(port));
+    let useless = kept.useless();
+    session.forget(useless);
     let holds = match take(count, first.into_iter().chain(last))? {
         Ok(holds) => holds,
         Err(found) => {
             session.unlock();
             return Err(PortError::Exhausted {
-                holders: holders_in(ranges, &session, None),
+                holders: holders_in(ranges, &session),
                 ranges_of: RangesOf::Option,
-                left_out: numbers::left_out(ranges, &kernel, &[], session.book.granted(&here)),
+                left_out: numbers::left_out(ranges, &kernel, &[], session.granted()),
                 ranges: ranges.to_vec(),
                 wanted: count,
                 found,
@@ -105,15 +102,9 @@ pub fn grant(count: usize, ranges: &[PortRange], ledger: &Ledger) -> Result<Gran
         }
     };
     let ports: Vec<u16> = holds.iter().map(Hold::port).collect();
-    session
-        .book
-        .grants
-        .extend(ports.iter().map(|&port| GrantRow {
-            port,
-            netns: here.netns,
-            until: here.boottime_millis + GRANT_MILLIS,
-        }));
-    let warnings = session.commit();
+    session.grant(ports.clone());
+    session.unlock();
+    let warnings = session.into_warnings();
     Ok(Grant { ports, warnings })
 }
 

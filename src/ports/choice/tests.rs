@@ -31,10 +31,10 @@ impl World {
         &mut self,
         requests: &[PortRequest],
         pool: &Pool,
-        terrain: &Terrain,
+        land: &Land,
         strict: bool,
     ) -> Result<Plan, NoPlan<Infallible>> {
-        plan(requests, pool, terrain, strict, |port, part, effort| {
+        let probe = |port, part, effort| {
             self.parts.insert(part);
             self.asked.push((port, effort));
             Ok(if self.taken.contains(&port) {
@@ -44,40 +44,47 @@ impl World {
             } else {
                 Answer::Held
             })
-        })
+        };
+        let is_kept = |port| land.kept.contains(port);
+        plan(requests, pool, &land.terrain, strict, is_kept, probe)
     }
 }
 
-fn open_terrain() -> Terrain {
-    Terrain {
+/// What is known, and what other stacks had last.
+#[derive(Debug, Clone)]
+struct Land {
+    terrain: Terrain,
+    kept: PortSet,
+}
+
+fn open_terrain() -> Land {
+    let terrain = Terrain {
         own_sticky: HashMap::new(),
         live: ProtocolSet::default(),
-        foreign_sticky: PortSet::new(),
-        avoid: PortSet::new(),
+        bad: PortSet::new(),
         never: PortSet::new(),
+    };
+    Land {
+        terrain,
+        kept: PortSet::new(),
     }
 }
 
-fn foreign(ports: &[u16]) -> Terrain {
-    let set: PortSet = ports.iter().copied().collect();
-    Terrain {
-        foreign_sticky: set.clone(),
-        avoid: set,
+fn foreign(ports: &[u16]) -> Land {
+    Land {
+        kept: ports.iter().copied().collect(),
         ..open_terrain()
     }
 }
 
-fn sticky(ports: &[(&str, u16)]) -> Terrain {
-    Terrain {
-        own_sticky: ports
-            .iter()
-            .map(|&(name, port)| (key(name), port))
-            .collect(),
-        ..open_terrain()
-    }
+fn sticky(ports: &[(&str, u16)]) -> Land {
+    let mut land = open_terrain();
+    let ports = ports.iter().map(|&(name, port)| (key(name), port));
+    land.terrain.own_sticky = ports.collect();
+    land
 }
 
-fn ports(requests: &[PortRequest], terrain: &Terrain, taken: &[u16]) -> Vec<u16> {
+fn ports(requests: &[PortRequest], terrain: &Land, taken: &[u16]) -> Vec<u16> {
     World::with_taken(taken.iter().copied())
         .plan(requests, &pool(&["8000-8009"]), terrain, false)
         .unwrap()
@@ -320,10 +327,8 @@ fn nobody_who_leaves_the_number_open_shares_one() {
 
 #[test]
 fn a_port_of_another_stack_is_taken_for_its_own_protocol_only() {
-    let terrain = Terrain {
-        live: [(Protocol::Udp, 8000)].into_iter().collect(),
-        ..open_terrain()
-    };
+    let mut terrain = open_terrain();
+    terrain.terrain.live = [(Protocol::Udp, 8000)].into_iter().collect();
     let both = udp(request("c", Want::Auto), Protocol::Both);
     assert_eq!(
         ports(&[request("a", Want::Auto), both], &terrain, &[]),
@@ -334,13 +339,9 @@ fn a_port_of_another_stack_is_taken_for_its_own_protocol_only() {
 #[test]
 fn what_was_passed_for_one_protocol_is_still_tried_for_another() {
     // Running stacks hold the TCP ports of the first numbers, and the second one asks for UDP.
-    let terrain = Terrain {
-        live: [8000, 8001]
-            .map(|port| (Protocol::Tcp, port))
-            .into_iter()
-            .collect(),
-        ..open_terrain()
-    };
+    let mut terrain = open_terrain();
+    let live = [8000, 8001].map(|port| (Protocol::Tcp, port));
+    terrain.terrain.live = live.into_iter().collect();
     let requests = [
         request("web", Want::Auto),
         udp(request("dns", Want::Auto), Protocol::Udp),

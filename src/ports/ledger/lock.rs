@@ -52,6 +52,7 @@ pub(crate) fn lock(ledger: &Ledger) -> Result<Lock, LedgerWarning> {
     let file = match open(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             create_private_dir(ledger.directory()).map_err(unusable)?;
+            create_private_dir(&ledger.path()).map_err(unusable)?;
             open(&path)
         }
         other => other,

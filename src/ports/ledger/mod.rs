@@ -1,21 +1,22 @@
-//! Who has which port, over all stacks of a user: one file, one lock.
+//! Who has which port, over all stacks of a user: one file of rows, and a lock that says of each whether it runs.
 //!
 //! The sockets decide who has a port. The ledger makes that fast (numbers that others hold are not
 //! tried), sticky (what a stack had last), and explainable (a held port shows in no other tool).
 //! So it is never worth a failure: what goes wrong with it is a [`LedgerWarning`], and the
 //! allocation goes on without.
 //!
-//! `ports.json` is replaced whole, by a file that changes places with it, so it can be read without
-//! the lock; the lock is on `ports.lock` beside it, because a lock on a file that is replaced protects
-//! nothing. It is not synced to the disk: a power cut may cost the last entries, and each start of a stack would wait
-//! for the disk.
+//! The directory `ports` has the rows of all stacks, `stacks`; the numbers that were printed for somebody,
+//! `grants`; and `lock`, which orders choice and grants as a whole, and by one byte for each stack says which of them
+//! run. Nothing is synced to the disk: a power cut may cost the last entries, and each start of a stack
+//! would wait for the disk.
 
-mod book;
-mod file;
+mod kept;
 mod lock;
 mod place;
 mod port_row;
 mod row;
+mod rows;
+mod running;
 mod session;
 mod stack_port;
 
@@ -26,22 +27,19 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::unistd::{AccessFlags, access};
-
 use crate::ports::request::{Owner, PortKey};
 use crate::support::protocol::Protocol;
 
-pub(crate) use book::GRANT_MILLIS;
+pub(crate) use kept::Kept;
+use place::Here;
 pub(crate) use port_row::PortRow;
-pub(crate) use row::GrantRow;
+pub(crate) use row::Row;
+pub use running::Noted;
 pub(crate) use session::Session;
 pub use stack_port::StackPort;
 
 /// How long a transaction waits for the lock. Others hold it for a fraction of a millisecond.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
-
-/// How long somebody who only looks waits for the lock, to learn whether others can have it.
-const GLANCE_WAIT: Duration = Duration::from_millis(200);
 
 /// The ledger of one state directory. Cheap to make; nothing is opened before it is used.
 #[derive(Debug, Clone)]
@@ -53,8 +51,7 @@ pub struct Ledger {
 /// All that the ledger says, from one reading.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LedgerOverview {
-    /// What running stacks of this network namespace hold. Each supervisor was looked up: the rows
-    /// of dead ones are left out.
+    /// What running stacks of this network namespace hold.
     pub live: Vec<StackPort>,
     /// What every stack had last, whether it runs or not.
     pub sticky: Vec<StackPort>,
@@ -88,19 +85,13 @@ pub enum LedgerWarning {
         /// The system's words, with the path.
         reason: String,
     },
-    /// It is no ledger; the next write replaces it.
-    #[error("the port ledger `{}` is damaged and starts anew: {reason}", .path.display())]
+    /// A part of it is not what it should be; the next write leaves that out.
+    #[error("the port ledger `{}` is damaged: {reason}", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// Where and how.
         reason: String,
-    },
-    /// A later version of this program wrote it; it is left alone.
-    #[error("the port ledger `{}` was written by a newer version of stack", .path.display())]
-    Newer {
-        /// The file.
-        path: PathBuf,
     },
     /// It could not be written.
     #[error("the port ledger was not updated: {reason}")]
@@ -118,7 +109,6 @@ impl LedgerWarning {
             Self::Locked { .. } => "stack::port::ledger_locked",
             Self::Unreadable { .. } => "stack::port::ledger_unreadable",
             Self::Damaged { .. } => "stack::port::ledger_damaged",
-            Self::Newer { .. } => "stack::port::ledger_newer",
             Self::Unwritten { .. } => "stack::port::ledger_unwritten",
         }
     }
@@ -135,9 +125,6 @@ impl LedgerWarning {
                  see which process has the file open"
             }
             Self::Damaged { .. } => "stacks may get other ports than before, once",
-            Self::Newer { .. } => {
-                "ports are still given out safely, but are not remembered; update this stack"
-            }
         }
     }
 }
@@ -173,139 +160,94 @@ impl Ledger {
         self
     }
 
-    /// The data file.
+    /// The directory in which its files are.
     pub fn path(&self) -> PathBuf {
-        self.directory.join("ports.json")
+        self.directory.join("ports")
     }
 
     fn lock_path(&self) -> PathBuf {
-        self.directory.join("ports.lock")
-    }
-
-    fn spare_path(&self) -> PathBuf {
-        self.directory.join("ports.json.spare")
+        self.path().join("lock")
     }
 
     fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Everything at once, so that the parts fit together; read without the lock. That is tried
-    /// afterwards, for a moment: where it cannot be had, or the directory not be written, a warning
-    /// says so, as stacks may run that could not be noted.
+    /// Everything at once, so that the parts fit together. Where the lock cannot be had soon, or the directory not be
+    /// written, a warning says so, as stacks may run that could not be noted.
     pub fn overview(&self) -> LedgerOverview {
-        let session = Session::read(self);
-        let (book, here) = (&session.book, &session.here);
+        let session = Session::look(self);
+        let (sticky, is_damaged) = session.sticky_ports();
         let mut overview = LedgerOverview {
-            live: book.live_ports(here, None, None),
-            sticky: book.sticky_ports(here, None, None),
-            granted: book.granted(here).collect(),
-            warnings: Vec::new(),
+            live: session.live_ports(),
+            sticky,
+            granted: session.granted().collect(),
+            warnings: session.into_warnings(),
         };
-        // Damage within a row shows when it is read.
-        overview.warnings = session.warnings();
-        if overview.warnings.is_empty() {
-            overview.warnings.extend(self.doubt());
+        if is_damaged && overview.warnings.is_empty() {
+            let reason = "a line is not what it should be".to_owned();
+            let path = self.path();
+            overview
+                .warnings
+                .push(LedgerWarning::Damaged { path, reason });
         }
         overview
     }
 
-    /// What keeps stacks from writing it now: though it can be read, it may not name all of them.
-    fn doubt(&self) -> Option<LedgerWarning> {
-        if self.lock_path().exists() {
-            let ledger = self.clone().with_lock_wait(self.lock_wait.min(GLANCE_WAIT));
-            if let Err(warning) = lock::lock(&ledger) {
-                return Some(warning);
-            }
-        }
-        // Where there is none yet, it will be made below the first directory that there is.
-        let place = self.directory.ancestors().find(|place| place.exists())?;
-        let writable = access(place, AccessFlags::W_OK).err()?;
-        Some(LedgerWarning::Unusable {
-            reason: format!("`{}`: {}", place.display(), writable.desc()),
-        })
-    }
-
-    /// Every port that a running stack of this network namespace holds.
-    pub fn live(&self) -> Vec<StackPort> {
-        let session = Session::read(self);
-        session.book.live_ports(&session.here, None, None)
-    }
-
-    /// Every port that a stack of this network namespace had last, whether it runs or not.
-    pub fn sticky(&self) -> Vec<StackPort> {
-        let session = Session::read(self);
-        session.book.sticky_ports(&session.here, None, None)
-    }
-
-    /// Whose `port` is: that of the stack that holds it, else that of one that had it last.
-    pub fn stack_of(&self, port: u16) -> Option<StackPort> {
-        Session::read(self).stack_of(port, None)
-    }
-
-    /// The ports of `owner` whose servers need the hold to be released before they are executed,
-    /// as [`learn_release`](Self::learn_release) noted.
-    pub fn needs_release(&self, owner: &Owner) -> Vec<PortKey> {
-        Session::read(self).book.past(owner).release
-    }
-
-    /// Notes that this process holds `ports` for `owner`: after a fork it is not the one that
-    /// allocated them.
-    pub fn hold(&self, owner: &Owner, ports: &[(PortKey, Protocol, u16)]) -> Vec<LedgerWarning> {
-        let rows: Vec<PortRow> = ports
-            .iter()
-            .map(|(key, protocol, port)| PortRow {
-                key: key.clone(),
-                protocol: *protocol,
-                port: *port,
-            })
-            .collect();
-        self.update(|session| session.book.record(owner, &rows, false, &session.here))
-    }
-
-    /// Notes that `owner` holds no port any more. Its sticky ports stay.
-    pub fn release(&self, owner: &Owner) -> Vec<LedgerWarning> {
-        self.update(|session| session.book.release(owner, &session.here))
+    /// Notes that this process holds `ports` for `owner`, which could not be noted when they were allocated. What is
+    /// given back is to be kept for as long as the stack runs.
+    pub fn note(
+        &self,
+        owner: &Owner,
+        ports: &[(PortKey, Protocol, u16)],
+    ) -> Result<Noted, Vec<LedgerWarning>> {
+        let ports = ports.iter().map(|(key, protocol, port)| PortRow {
+            key: key.clone(),
+            protocol: *protocol,
+            port: *port,
+        });
+        let mut session = Session::begin(self, Some(&owner.instance));
+        let noted = session.start(owner, &ports.collect::<Vec<_>>(), false);
+        let is_written = session.commit();
+        let noted = noted.filter(|_| is_written);
+        noted.ok_or_else(|| session.into_warnings())
     }
 
     /// Notes that `port` is of no use to `owner`, as its service can never bind it: it is neither
     /// preferred nor handed out early to that stack for a week.
     pub fn mark_bad(&self, owner: &Owner, port: u16) -> Vec<LedgerWarning> {
-        self.update(|session| session.book.blame(owner, port, true, &session.here))
+        self.update(owner, |row, here| row.blame(port, true, here))
     }
 
     /// Notes that somebody else took `port` from `owner`. The second time within a week makes it as
     /// bad as [`mark_bad`](Self::mark_bad) does; the first may have been bad luck.
     pub fn note_stolen(&self, owner: &Owner, port: u16) -> Vec<LedgerWarning> {
-        self.update(|session| session.book.blame(owner, port, false, &session.here))
+        self.update(owner, |row, here| row.blame(port, false, here))
     }
 
     /// Notes that the server behind `key` never sets `SO_REUSEADDR`, so that its hold must be
     /// released before it is executed. `--fresh-ports` does not forget it: it is about the server,
     /// not about the number.
     pub fn learn_release(&self, owner: &Owner, key: &PortKey) -> Vec<LedgerWarning> {
-        self.update(|session| {
-            session.book.change(owner, &session.here, |past| {
-                if !past.release.contains(key) {
-                    past.release.push(key.clone());
-                }
-            });
+        self.update(owner, |row, _| {
+            if !row.release.contains(key) {
+                row.release.push(key.clone());
+            }
         })
     }
 
     /// Takes back what [`learn_release`](Self::learn_release) noted: the server behind `key` is
     /// another one now.
     pub fn unlearn_release(&self, owner: &Owner, key: &PortKey) -> Vec<LedgerWarning> {
-        self.update(|session| {
-            session.book.change(owner, &session.here, |past| {
-                past.release.retain(|known| known != key);
-            });
-        })
+        self.update(owner, |row, _| row.release.retain(|known| known != key))
     }
 
-    fn update(&self, change: impl FnOnce(&mut Session)) -> Vec<LedgerWarning> {
-        let mut session = Session::begin(self);
-        change(&mut session);
-        session.commit()
+    fn update(&self, owner: &Owner, change: impl FnOnce(&mut Row, &Here)) -> Vec<LedgerWarning> {
+        let mut session = Session::begin(self, Some(&owner.instance));
+        let mut row = session.own_row(owner);
+        change(&mut row, &session.here);
+        session.update(&row);
+        session.commit();
+        session.into_warnings()
     }
 }

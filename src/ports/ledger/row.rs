@@ -1,95 +1,40 @@
-//! The rows of the ledger: a head that every transaction reads, and a body that most leave unread.
+//! What is remembered of one stack, and the line that it becomes.
 //!
-//! A transaction wants to know of the stacks of others only which numbers they have, and writes them
-//! back as they were. So a row is two lines of the file, and the second one stays text until
-//! somebody asks for the names in it. With 50 stacks that is most of the time under the lock.
+//! ```text
+//! +1 8000-8001/8053 8000-8002/8053 1f2e3d4c-… 4026531840 1798000000000⇥{"owner":{…},"sticky":[…]}
+//! ```
+//!
+//! A start wants to know of most stacks only which numbers they have, so these stand in front: the stack's own number,
+//! what it holds while it runs, everything that it had, boot and network namespace of its last start, and when the first
+//! part is to be forgotten. What follows is read by who wants names.
 
-use std::ops::Range;
-use std::rc::Rc;
-
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::place::Here;
+use super::port_row::PortRow;
+use super::stack_port::StackPort;
+use crate::ports::problem::Bad;
 use crate::ports::request::{Owner, PortKey};
 use crate::support::protocol::Protocol;
 
-use super::place::Process;
-use super::port_row::PortRow;
-
 /// For how long an unused sticky port is remembered (90 days), in milliseconds.
-pub(crate) const STICKY_MILLIS: u64 = 90 * 24 * 3_600_000;
+const STICKY_MILLIS: u64 = 90 * 24 * 3_600_000;
 
 /// For how long a port that turned bad is avoided (7 days), in milliseconds.
-pub(crate) const BAD_MILLIS: u64 = 7 * 24 * 3_600_000;
+const BAD_MILLIS: u64 = 7 * 24 * 3_600_000;
 
 /// How often a port must be stolen before it is bad.
 const THEFTS: u32 = 2;
 
-/// The ports that one supervisor holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct LiveRow {
-    pub(crate) head: LiveHead,
-    /// Both lines as they stand in the file; `None` for a new row.
-    pub(crate) lines: Option<Slice>,
-    pub(crate) ports: Body<Vec<PortRow>>,
-}
-
-/// What is read of a [`LiveRow`] each time.
+/// Everything that is remembered of one stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct LiveHead {
+pub(crate) struct Row {
     pub(crate) owner: Owner,
-    /// The inode of the network namespace: port numbers mean something within one only.
-    pub(crate) netns: u64,
-    pub(crate) supervisor: Process,
-    pub(crate) numbers: Numbers,
-}
-
-/// A number that `ports free` printed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct GrantRow {
-    pub(crate) port: u16,
-    pub(crate) netns: u64,
-    /// In milliseconds since boot, sleep included, so that setting the clock changes nothing.
-    pub(crate) until: u64,
-}
-
-/// What a stack had last, for as long as its directory exists.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StackRow {
-    pub(crate) head: StackHead,
-    /// Both lines as they stand in the file, while nothing has changed.
-    pub(crate) lines: Option<Slice>,
-    pub(crate) past: Body<Past>,
-}
-
-/// What is read of a [`StackRow`] each time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct StackHead {
-    pub(crate) owner: Owner,
-    /// The network namespace in which it ran last in this boot; 0 where that is not known. Another
-    /// one's sticky ports are nobody's here.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub(crate) netns: u64,
-    /// When the first thing in the body is to be forgotten, in milliseconds since the Unix epoch.
-    pub(crate) until: u64,
-    /// The sticky ones.
-    pub(crate) numbers: Numbers,
-}
-
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the form that serde's `skip_serializing_if` wants"
-)]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
-}
-
-/// What a stack had, and how it fared with it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Past {
-    pub(crate) sticky: Vec<StickyRow>,
+    /// Its ports; the last of these are those of its last start, which it holds while it runs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) bad: Vec<BadRow>,
+    sticky: Vec<StickyRow>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    bad: Vec<BadRow>,
     /// The ports whose servers need the hold to be released before they are executed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) release: Vec<PortKey>,
@@ -97,198 +42,277 @@ pub(crate) struct Past {
 
 /// The last ports of keys, as of one time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct StickyRow {
+struct StickyRow {
     /// In milliseconds since the Unix epoch.
-    pub(crate) used: u64,
-    pub(crate) ports: Vec<PortRow>,
+    used: u64,
+    ports: Vec<PortRow>,
 }
 
 /// A port that was of little or no use to its stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct BadRow {
-    pub(crate) port: u16,
+struct BadRow {
+    port: u16,
     /// How often it was stolen.
     #[serde(default)]
-    pub(crate) stolen: u32,
+    stolen: u32,
     /// Whether its service could never bind it.
     #[serde(default)]
-    pub(crate) unusable: bool,
+    unusable: bool,
     /// Of the last time, in milliseconds since the Unix epoch.
-    pub(crate) since: u64,
+    since: u64,
 }
 
-impl BadRow {
-    /// Whether the port has lost its preference. One theft is bad luck.
-    pub(crate) fn counts(&self) -> bool {
-        self.unusable || self.stolen >= THEFTS
-    }
-}
-
-/// Port numbers without names, as ranges with both ends. A pair of TCP and UDP is in both lists.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Numbers {
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    tcp: Vec<(u16, u16)>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    udp: Vec<(u16, u16)>,
-}
-
-impl Numbers {
-    pub(crate) fn of(ports: impl Iterator<Item = (Protocol, u16)>) -> Self {
-        let (mut tcp, mut udp) = (Vec::new(), Vec::new());
-        for (protocol, port) in ports {
-            if protocol.has_tcp() {
-                tcp.push(port);
-            }
-            if protocol.has_udp() {
-                udp.push(port);
-            }
-        }
+impl Row {
+    /// Nothing is known yet.
+    pub(crate) fn new(owner: &Owner) -> Self {
         Self {
-            tcp: ranges(tcp),
-            udp: ranges(udp),
+            owner: owner.clone(),
+            sticky: Vec::new(),
+            bad: Vec::new(),
+            release: Vec::new(),
         }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Protocol, u16)> {
-        let with = |protocol| {
-            move |&(first, last): &(u16, u16)| (first..=last).map(move |port| (protocol, port))
-        };
-        let tcp = self.tcp.iter().flat_map(with(Protocol::Tcp));
-        tcp.chain(self.udp.iter().flat_map(with(Protocol::Udp)))
+    /// Drops what is past its time. A time stamp from the future was written under a clock that was wrong, then or
+    /// now; it is kept, since it says nothing about age.
+    pub(crate) fn prune(&mut self, here: &Here) {
+        let is_young = |stamp, limit| here.unix_millis.saturating_sub(stamp) <= limit;
+        self.sticky.retain(|row| is_young(row.used, STICKY_MILLIS));
+        self.bad.retain(|row| is_young(row.since, BAD_MILLIS));
     }
 
-    pub(crate) fn contains(&self, port: u16) -> bool {
-        let mut ranges = self.tcp.iter().chain(&self.udp);
-        ranges.any(|&(first, last)| (first..=last).contains(&port))
-    }
-}
-
-/// The ranges that `ports` fill.
-fn ranges(mut ports: Vec<u16>) -> Vec<(u16, u16)> {
-    ports.sort_unstable();
-    let mut ranges: Vec<(u16, u16)> = Vec::new();
-    for port in ports {
-        match ranges.last_mut() {
-            Some((_, last)) if port <= last.saturating_add(1) => *last = port,
-            _ => ranges.push((port, port)),
-        }
-    }
-    ranges
-}
-
-impl Past {
-    /// Drops what is past its time.
-    pub(crate) fn prune(&mut self, unix_millis: u64) {
-        self.sticky
-            .retain(|row| young(row.used, STICKY_MILLIS, unix_millis));
-        self.bad
-            .retain(|row| young(row.since, BAD_MILLIS, unix_millis));
-    }
-
-    /// The sticky ports.
-    pub(crate) fn ports(&self) -> impl Iterator<Item = &PortRow> {
-        self.sticky.iter().flat_map(|row| &row.ports)
-    }
-
+    /// Whether there is nothing to remember.
     pub(crate) fn is_empty(&self) -> bool {
         self.sticky.is_empty() && self.bad.is_empty() && self.release.is_empty()
     }
 
-    /// When the first part is past its time.
+    /// Notes that the stack starts with `ports`, which become its sticky ones. Those of other keys stay, so that
+    /// scaling up finds them again. `fresh` forgets all earlier ones and the bad ones first.
+    pub(crate) fn record(&mut self, owner: &Owner, ports: &[PortRow], fresh: bool, here: &Here) {
+        self.owner = owner.clone();
+        if fresh {
+            self.sticky.clear();
+            self.bad.clear();
+        }
+        for row in &mut self.sticky {
+            row.ports
+                .retain(|known| ports.iter().all(|port| port.key != known.key));
+        }
+        self.sticky.retain(|row| !row.ports.is_empty());
+        self.sticky.push(StickyRow {
+            used: here.unix_millis,
+            ports: ports.to_vec(),
+        });
+    }
+
+    /// Notes that `port` was stolen, or (`unusable`) that its service can never bind it.
+    pub(crate) fn blame(&mut self, port: u16, unusable: bool, here: &Here) {
+        let known = self.bad.iter().position(|bad| bad.port == port);
+        let index = known.unwrap_or_else(|| {
+            self.bad.push(BadRow {
+                port,
+                stolen: 0,
+                unusable: false,
+                since: 0,
+            });
+            self.bad.len() - 1
+        });
+        let bad = &mut self.bad[index];
+        bad.since = here.unix_millis;
+        bad.unusable |= unusable;
+        bad.stolen += u32::from(!unusable);
+    }
+
+    /// Everything that it had last.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = &PortRow> {
+        self.sticky.iter().flat_map(|row| &row.ports)
+    }
+
+    /// What it holds while it runs.
+    fn held(&self) -> impl Iterator<Item = &PortRow> {
+        self.sticky.last().into_iter().flat_map(|row| &row.ports)
+    }
+
+    /// What was wrong with a port; one theft is bad luck.
+    pub(crate) fn wrong_with(&self, port: u16) -> Option<Bad> {
+        let bad = self.bad.iter().find(|bad| bad.port == port)?;
+        if bad.unusable {
+            Some(Bad::Unusable)
+        } else {
+            (bad.stolen >= THEFTS).then_some(Bad::Stolen(bad.stolen))
+        }
+    }
+
+    /// The ports that turned bad.
+    pub(crate) fn bad_ports(&self) -> impl Iterator<Item = u16> {
+        let ports = self.bad.iter().map(|bad| bad.port);
+        ports.filter(|&port| self.wrong_with(port).is_some())
+    }
+
+    /// Its ports as others are told of them: what it holds, or what it had.
+    pub(crate) fn stack_ports(&self, is_running: bool) -> Vec<StackPort> {
+        let ports: Vec<&PortRow> = if is_running {
+            self.held().collect()
+        } else {
+            self.ports().collect()
+        };
+        let told = ports.into_iter().map(|row| StackPort {
+            owner: self.owner.clone(),
+            key: row.key.clone(),
+            protocol: row.protocol,
+            port: row.port,
+            is_running,
+        });
+        told.collect()
+    }
+
+    /// When the first part is past its time, in milliseconds since the Unix epoch.
     fn until(&self) -> u64 {
-        let sticky = self
-            .sticky
-            .iter()
-            .map(|row| row.used.saturating_add(STICKY_MILLIS));
-        let bad = self
-            .bad
-            .iter()
-            .map(|row| row.since.saturating_add(BAD_MILLIS));
+        let sticky = self.sticky.iter().map(|row| row.used + STICKY_MILLIS);
+        let bad = self.bad.iter().map(|row| row.since + BAD_MILLIS);
         sticky.chain(bad).min().unwrap_or(u64::MAX)
     }
-}
 
-/// Whether a time stamp is not older than `limit`. One from the future was written under a clock
-/// that was wrong, then or now; it is kept, since it says nothing about age.
-fn young(stamp: u64, limit: u64, unix_millis: u64) -> bool {
-    unix_millis.saturating_sub(stamp) <= limit
-}
-
-impl StackRow {
-    pub(crate) fn new(owner: &Owner) -> Self {
-        Self {
-            head: StackHead {
-                owner: owner.clone(),
-                netns: 0,
-                until: u64::MAX,
-                numbers: Numbers::default(),
-            },
-            lines: None,
-            past: Body::Read(Past::default()),
-        }
+    /// The line, its end included; with the number of the stack if it runs.
+    pub(crate) fn to_line(&self, slot: Option<u32>, here: &Here) -> serde_json::Result<String> {
+        let mark = slot.map_or_else(|| "-".to_owned(), |slot| format!("+{slot}"));
+        Ok(format!(
+            "{mark} {} {} {} {} {}\t{}\n",
+            numbers(self.held()),
+            numbers(self.ports()),
+            here.boot,
+            here.netns,
+            self.until(),
+            serde_json::to_string(self)?
+        ))
     }
+}
 
-    /// Changes the body, and the head with it.
-    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Past)) -> Result<(), Unreadable> {
-        let read = self.past.to_read();
-        let (mut past, outcome) = match read {
-            Ok(past) => (past, Ok(())),
-            Err(unreadable) => (Past::default(), Err(unreadable)),
+/// A line, as far as it is read of every stack.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Line<'a> {
+    /// The number of the stack, if it runs as far as is known.
+    pub(crate) slot: Option<u32>,
+    held: &'a str,
+    kept: &'a str,
+    boot: &'a str,
+    netns: u64,
+    until: u64,
+    /// The rest of the line, which most never read.
+    row: &'a [u8],
+}
+
+impl<'a> Line<'a> {
+    /// Reads a line without its end; nothing where it is damaged.
+    pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
+        let (head, row) = line.split_at_checked(memchr::memchr(b'\t', line)?)?;
+        let row = row.strip_prefix(b"\t")?;
+        let mut words = std::str::from_utf8(head).ok()?.split(' ');
+        let mut word = || words.next();
+        let slot = match word()?.split_at_checked(1)? {
+            ("+", slot) => Some(slot.parse().ok()?),
+            ("-", _) => None,
+            _ => return None,
         };
-        change(&mut past);
-        self.lines = None;
-        self.head.until = past.until();
-        let numbers = past.ports().map(|row| (row.protocol, row.port));
-        self.head.numbers = Numbers::of(numbers);
-        self.past = Body::Read(past);
-        outcome
+        let parsed = Self {
+            slot,
+            held: word()?,
+            kept: word()?,
+            boot: word()?,
+            netns: word()?.parse().ok()?,
+            until: word()?.parse().ok()?,
+            row,
+        };
+        (row.starts_with(b"{") && row.ends_with(b"}")).then_some(parsed)
     }
-}
 
-/// A piece of the file, as it was read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Slice {
-    pub(crate) text: Rc<String>,
-    pub(crate) range: Range<usize>,
-}
-
-impl Slice {
-    pub(crate) fn as_str(&self) -> &str {
-        &self.text[self.range.clone()]
+    /// The numbers that it holds, if it runs, each with TCP or UDP: what a stack of another boot or network
+    /// namespace holds is not in our way.
+    pub(crate) fn held(&self, here: &Here) -> Vec<(Protocol, u16)> {
+        let mut held = Vec::new();
+        if self.is_of_this_boot(here) && self.netns == here.netns {
+            each_port(self.held, |protocol, port| held.push((protocol, port)));
+        }
+        held
     }
-}
 
-/// The body of a row: text until it matters.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Body<T> {
-    /// As it stands in the file.
-    Text(Slice),
-    /// As it was read or made.
-    Read(T),
-}
-
-/// A body that is not what it should be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unreadable(pub(crate) String);
-
-impl<T: Clone + Serialize + DeserializeOwned> Body<T> {
-    pub(crate) fn to_read(&self) -> Result<T, Unreadable> {
-        match self {
-            Self::Text(text) => {
-                serde_json::from_str(text.as_str()).map_err(|error| Unreadable(error.to_string()))
-            }
-            Self::Read(value) => Ok(value.clone()),
+    /// Tells the numbers that it had, as far as they count here: those of another network namespace are somebody's
+    /// there. (The numbers of namespaces mean nothing after a boot.)
+    pub(crate) fn kept(&self, here: &Here, mut tell: impl FnMut(u16)) {
+        if !self.counts(here) {
+            return;
+        }
+        if self.until >= here.unix_millis {
+            each_port(self.kept, |_, port| tell(port));
+        } else if let Some(mut row) = self.row() {
+            row.prune(here);
+            row.ports().for_each(|row| tell(row.port));
         }
     }
 
-    pub(crate) fn write(&self, to: &mut Vec<u8>) -> serde_json::Result<()> {
-        match self {
-            Self::Text(text) => {
-                to.extend_from_slice(text.as_str().as_bytes());
-                Ok(())
+    /// Whether its stack was started in this boot of this machine.
+    pub(crate) fn is_of_this_boot(&self, here: &Here) -> bool {
+        self.boot == here.boot
+    }
+
+    /// Whether what it says is about this network namespace.
+    pub(crate) fn counts(&self, here: &Here) -> bool {
+        !self.is_of_this_boot(here) || self.netns == here.netns
+    }
+
+    /// The place of its last start, otherwise as `here`.
+    pub(crate) fn place(&self, here: &Here) -> Here {
+        Here {
+            boot: self.boot.to_owned(),
+            netns: self.netns,
+            ..here.clone()
+        }
+    }
+
+    /// The whole row; nothing where it is damaged.
+    pub(crate) fn row(&self) -> Option<Row> {
+        serde_json::from_slice(self.row).ok()
+    }
+}
+
+/// `8000-8019,8100/8053`: the ranges of TCP and of UDP ports. A pair is in both.
+fn numbers<'a>(ports: impl Iterator<Item = &'a PortRow>) -> String {
+    let (mut tcp, mut udp) = (Vec::new(), Vec::new());
+    for row in ports {
+        if row.protocol.has_tcp() {
+            tcp.push(row.port);
+        }
+        if row.protocol.has_udp() {
+            udp.push(row.port);
+        }
+    }
+    format!("{}/{}", ranges(tcp), ranges(udp))
+}
+
+/// The ranges that `ports` fill.
+fn ranges(mut ports: Vec<u16>) -> String {
+    ports.sort_unstable();
+    ports.dedup();
+    let runs = ports.chunk_by(|one, next| one + 1 == *next);
+    let texts: Vec<String> = runs
+        .map(|run| match run {
+            [first, .., last] => format!("{first}-{last}"),
+            [only] => only.to_string(),
+            [] => String::new(),
+        })
+        .collect();
+    texts.join(",")
+}
+
+/// Reads that again. What is damaged is passed over.
+fn each_port(text: &str, mut tell: impl FnMut(Protocol, u16)) {
+    let (tcp, udp) = text.split_once('/').unwrap_or((text, ""));
+    for (protocol, text) in [(Protocol::Tcp, tcp), (Protocol::Udp, udp)] {
+        for range in text.split(',') {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            if let (Ok(first), Ok(last)) = (first.parse(), last.parse()) {
+                (first..=last).for_each(|port| tell(protocol, port));
             }
-            Self::Read(value) => serde_json::to_writer(to, value),
         }
     }
 }

@@ -1,102 +1,205 @@
 //! One transaction over the ledger: lock, read, change, write, unlock.
 
-use std::fs::File;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use nix::fcntl::OFlag;
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access};
+use serde::{Deserialize, Serialize};
 
-use super::book::{Book, Care};
-use super::file::{self, NoBook};
+use super::kept::Kept;
 use super::lock::{Lock, lock};
 use super::place::Here;
+use super::port_row::PortRow;
+use super::row::{Line, Row};
+use super::rows::{Mark, Place, RowsFile};
+use super::running::{Noted, is_running, take_slot};
 use super::stack_port::StackPort;
 use super::{Ledger, LedgerWarning};
+use crate::ports::request::Owner;
+use crate::support::protocol::Protocol;
 
-/// The book, open. Dropping it without [`commit`](Self::commit) changes nothing.
+/// For how long a number that `ports free` printed is left to its caller, in milliseconds.
+const GRANT_MILLIS: u64 = 120_000;
+
+/// How long somebody who only looks waits for the lock, to learn whether others can have it.
+const LOOK_WAIT: Duration = Duration::from_millis(200);
+
+/// Numbers that `ports free` printed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Grant {
+    ports: Vec<u16>,
+    boot: String,
+    netns: u64,
+    /// In milliseconds since boot, sleep included, so that setting the clock changes nothing.
+    until: u64,
+}
+
+/// The ledger, open. Dropping it without [`commit`](Self::commit) changes nothing.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(crate) book: Book,
     pub(crate) here: Here,
+    ledger: Ledger,
+    rows: RowsFile,
+    /// The place of the row of the stack that asks.
+    own: Option<Place>,
+    /// The places of the rows of stacks that run.
+    running: Vec<Place>,
+    grants: Vec<Grant>,
+    /// What is to be changed in `rows`: the marks of lines, and the lines that are to be added.
+    marks: Vec<(Place, Mark)>,
+    more: String,
     warnings: Vec<LedgerWarning>,
-    path: PathBuf,
-    /// Where the next version is put together.
-    spare: PathBuf,
     /// Unlocked by the kernel when it is closed, also by a crash. Without it nothing is written:
     /// another one's entries would be lost.
     lock: Option<Lock>,
 }
 
 impl Session {
-    /// Locks and reads. Whatever fails becomes a warning and an empty book.
-    pub(crate) fn begin(ledger: &Ledger) -> Self {
-        Self::begin_with(ledger, Care::Thorough)
-    }
-
-    /// As [`begin`](Self::begin), for who says later which rows matter, with
-    /// [`judge`](Self::judge).
-    pub(crate) fn begin_quick(ledger: &Ledger) -> Self {
-        Self::begin_with(ledger, Care::Quick)
-    }
-
-    fn begin_with(ledger: &Ledger, care: Care) -> Self {
+    /// Locks and reads, for whom it may concern or for one stack, which is not among the others then. Whatever fails
+    /// becomes a warning and is as if it were not there.
+    pub(crate) fn begin(ledger: &Ledger, instance: Option<&str>) -> Self {
         let here = Here::now();
         let locked = lock(ledger);
-        let here = here.later();
-        match locked {
-            Ok(lock) => Self::load(ledger, here, Some(lock), care),
-            Err(warning) => {
-                let mut session = Self::load(ledger, here, None, care);
-                if let LedgerWarning::Unusable { .. } = warning {
-                    // That it cannot be read either says nothing more.
-                    session.warnings.clear();
-                }
-                session.warnings.insert(0, warning);
-                session
-            }
-        }
+        let mut session = Self::load(ledger, here.later(), locked);
+        session.own = instance.and_then(|instance| session.rows.of(instance));
+        session
     }
 
-    /// Reads without a lock, to look something up: the file is always whole.
-    pub(crate) fn read(ledger: &Ledger) -> Self {
-        Self::load(ledger, Here::now(), None, Care::Thorough)
-    }
-
-    fn load(ledger: &Ledger, here: Here, mut lock: Option<Lock>, care: Care) -> Self {
-        let path = ledger.path();
-        let mut warnings = Vec::new();
-        let mut book = match parse(&path, lock.is_some()) {
-            Ok(book) => book,
-            Err(warning) => {
-                match &warning {
-                    // The next write is what mends it.
-                    LedgerWarning::Damaged { .. } => {}
-                    LedgerWarning::Newer { .. }
-                    | LedgerWarning::Unreadable { .. }
-                    | LedgerWarning::Unusable { .. }
-                    | LedgerWarning::Locked { .. }
-                    | LedgerWarning::Unwritten { .. } => lock = None,
-                }
-                warnings.push(warning);
-                Book::default()
-            }
+    /// Reads, to look something up. Where the lock cannot be had in a moment, or the directory not be written, a
+    /// warning says so, as stacks may run that could not be noted.
+    pub(crate) fn look(ledger: &Ledger) -> Self {
+        let directory = ledger.path();
+        let locked = if directory.is_dir() {
+            lock(
+                &ledger
+                    .clone()
+                    .with_lock_wait(ledger.lock_wait.min(LOOK_WAIT)),
+            )
+        } else {
+            // It will be made below the first that there is.
+            let place = directory.ancestors().find(|place| place.exists());
+            let place = place.unwrap_or(&directory);
+            let refused = match access(place, AccessFlags::W_OK) {
+                Ok(()) if place.is_dir() => None,
+                Ok(()) => Some(Errno::ENOTDIR),
+                Err(errno) => Some(errno),
+            };
+            let reason = |errno: Errno| format!("`{}`: {}", place.display(), errno.desc());
+            Err(LedgerWarning::Unusable {
+                reason: refused.map_or_else(String::new, reason),
+            })
         };
-        book.prune(&here, care);
-        Self {
-            book,
+        let mut session = Self::load(ledger, Here::now(), locked);
+        let is_empty = |warning: &LedgerWarning| matches!(warning, LedgerWarning::Unusable { reason } if reason.is_empty());
+        session.warnings.retain(|warning| !is_empty(warning));
+        session.unlock();
+        session
+    }
+
+    pub(super) fn load(ledger: &Ledger, here: Here, locked: Result<Lock, LedgerWarning>) -> Self {
+        let path = ledger.path().join("stacks");
+        let mut session = Self {
             here,
-            warnings,
-            path,
-            spare: ledger.spare_path(),
-            lock,
+            ledger: ledger.clone(),
+            rows: RowsFile::empty(path.clone()),
+            own: None,
+            running: Vec::new(),
+            grants: Vec::new(),
+            marks: Vec::new(),
+            more: String::new(),
+            warnings: Vec::new(),
+            lock: None,
+        };
+        match locked {
+            Ok(lock) => session.lock = Some(lock),
+            Err(warning) => {
+                let is_unusable = matches!(warning, LedgerWarning::Unusable { .. });
+                session.warnings.push(warning);
+                // That it cannot be read either says nothing more.
+                if is_unusable && !ledger.path().is_dir() {
+                    return session;
+                }
+            }
+        }
+        match RowsFile::read(path) {
+            Ok(rows) => session.rows = rows,
+            Err(warning) => {
+                // What cannot be read is left alone; the next write is what mends damage.
+                if !matches!(warning, LedgerWarning::Damaged { .. }) {
+                    session.lock = None;
+                }
+                session.trouble(warning);
+            }
+        }
+        session.find_running();
+        session.read_grants();
+        // Without the lock somebody may be writing at this moment.
+        if session.lock.is_some() && session.rows.is_unfinished() {
+            let last = session.rows.lines().last().map(|(place, _)| place);
+            session.damage(last);
+        }
+        session
+    }
+
+    /// Finds out which of the stacks that ran do so still.
+    fn find_running(&mut self) {
+        // Without the file nobody can be asked, and nobody has a lock.
+        let Ok(file) = fs_err::File::open(self.ledger.lock_path()) else {
+            return;
+        };
+        for place in self.rows.running() {
+            let line = self.rows.at(place);
+            let is_ours = line.filter(|line| line.is_of_this_boot(&self.here));
+            let slot = is_ours.and_then(|line| line.slot);
+            if slot.is_some_and(|slot| is_running(file.file(), slot)) {
+                self.running.push(place);
+            } else if line.is_some() {
+                self.marks.push((place, Mark::Ended));
+            }
         }
     }
 
-    /// Looks thoroughly at the stacks that hold one of the `ports`, and drops the rows of dead ones.
-    /// Says whether there were any.
-    pub(crate) fn judge(&mut self, ports: impl Fn(u16) -> bool) -> bool {
-        self.book.judge(&self.here, ports)
+    /// Notes that lines are damaged; they go with the next write.
+    fn damage(&mut self, places: impl IntoIterator<Item = Place>) {
+        let before = self.marks.len();
+        let damaged = places.into_iter().map(|place| (place, Mark::Superseded));
+        self.marks.extend(damaged);
+        if self.marks.len() > before {
+            self.trouble(LedgerWarning::Damaged {
+                path: self.rows.path.clone(),
+                reason: "a line is not what it should be".to_owned(),
+            });
+        }
+    }
+
+    fn read_grants(&mut self) {
+        let path = self.grants_path();
+        let Ok(bytes) = fs_err::read(&path) else {
+            return;
+        };
+        match serde_json::from_slice::<Vec<Grant>>(&bytes) {
+            Ok(grants) => self.grants = grants,
+            Err(error) => self.trouble(LedgerWarning::Damaged {
+                path,
+                reason: error.to_string(),
+            }),
+        }
+        let now = self.here.boottime_millis;
+        let boot = &self.here.boot;
+        self.grants.retain(|grant| {
+            // A deadline further away than any grant reaches was not written by this clock.
+            let is_due = (now..=now.saturating_add(GRANT_MILLIS)).contains(&grant.until);
+            grant.boot == *boot && is_due
+        });
+    }
+
+    /// Notes what is wrong; of a kind once.
+    fn trouble(&mut self, warning: LedgerWarning) {
+        let same = |known: &LedgerWarning| known.code() == warning.code();
+        if !self.warnings.iter().any(same) {
+            self.warnings.push(warning);
+        }
     }
 
     /// Lets others go on; nothing will be written.
@@ -104,114 +207,245 @@ impl Session {
         self.lock = None;
     }
 
-    /// What went wrong so far.
-    pub(crate) fn warnings(&self) -> Vec<LedgerWarning> {
-        let damage = self.book.damage.borrow();
-        let damaged = damage.iter().map(|reason| LedgerWarning::Damaged {
-            path: self.path.clone(),
-            reason: reason.clone(),
-        });
-        self.warnings.iter().cloned().chain(damaged).collect()
-    }
-
     /// Whether a commit will be seen by others.
     pub(crate) fn is_locked(&self) -> bool {
         self.lock.is_some()
     }
 
-    /// Every port that a running stack of this network namespace holds, the stack `except` left out.
-    pub(crate) fn live_ports(&self, except: Option<&str>) -> Vec<StackPort> {
-        self.book.live_ports(&self.here, except, None)
+    /// What went wrong so far.
+    pub(crate) fn into_warnings(self) -> Vec<LedgerWarning> {
+        self.warnings
     }
 
-    /// Whose `port` is, the stack `except` left out: that of the stack that holds it, else that of
-    /// one that had it last.
-    pub(crate) fn stack_of(&self, port: u16, except: Option<&str>) -> Option<StackPort> {
-        let book = &self.book;
-        let live = book.live_ports(&self.here, except, Some(port));
-        let mut found = live.into_iter();
-        found.next().or_else(|| {
-            book.sticky_ports(&self.here, except, Some(port))
-                .into_iter()
-                .next()
+    /// The rows of the other stacks that run.
+    fn running(&self) -> impl Iterator<Item = Line<'_>> {
+        let others = self
+            .running
+            .iter()
+            .filter(|place| Some(**place) != self.own);
+        others.filter_map(|&place| self.rows.at(place))
+    }
+
+    /// The rows of all other stacks, each with its place; a damaged one is its place alone.
+    fn others(&self) -> impl Iterator<Item = (Place, Option<Line<'_>>)> {
+        let own = self.own;
+        self.rows
+            .lines()
+            .filter(move |(place, _)| Some(*place) != own)
+    }
+
+    /// The ports that other stacks hold in this network namespace, each with TCP or UDP.
+    pub(crate) fn held(&self) -> impl Iterator<Item = (Protocol, u16)> {
+        self.running().flat_map(|line| line.held(&self.here))
+    }
+
+    /// The ports that other stacks had last.
+    pub(crate) fn kept(&self) -> Kept<'_> {
+        Kept::new(self.others(), &self.here)
+    }
+
+    /// Takes in what turned out while [`Self::kept`] was asked: the places of lines that say nothing, as they are
+    /// damaged or their directories are gone.
+    pub(crate) fn forget(&mut self, (damaged, gone): (Vec<Place>, Vec<Place>)) {
+        // Without the lock somebody may be writing at this moment.
+        if self.lock.is_some() {
+            let known = &self.marks;
+            let new = |place: &Place| known.iter().all(|(known, _)| known != place);
+            let damaged: Vec<Place> = damaged.into_iter().filter(new).collect();
+            self.damage(damaged);
+            let gone = gone.into_iter().map(|place| (place, Mark::Superseded));
+            self.marks.extend(gone);
+        }
+    }
+
+    /// What is remembered of the stack that asks, as far as it is not past its time.
+    pub(crate) fn own_row(&mut self, owner: &Owner) -> Row {
+        let known = self.own.and_then(|place| self.rows.at(place));
+        let mut row = match known.map(|line| line.row()) {
+            None => Row::new(owner),
+            Some(Some(row)) => row,
+            Some(None) => {
+                self.damage(self.own);
+                Row::new(owner)
+            }
+        };
+        row.prune(&self.here);
+        row
+    }
+
+    /// Every port that another running stack of this network namespace holds.
+    pub(crate) fn live_ports(&self) -> Vec<StackPort> {
+        let here = self
+            .running()
+            .filter(|line| !line.held(&self.here).is_empty());
+        let rows = here.filter_map(|line| line.row());
+        rows.flat_map(|row| row.stack_ports(true)).collect()
+    }
+
+    /// Every port that another stack had last whose directory is still there; and whether any line was damaged.
+    pub(crate) fn sticky_ports(&self) -> (Vec<StackPort>, bool) {
+        let mut is_damaged = false;
+        let mut ports = Vec::new();
+        for (_, line) in self.others() {
+            let row = line.and_then(|line| line.row());
+            is_damaged |= row.is_none();
+            if let (Some(mut row), Some(true)) = (row, line.map(|line| line.counts(&self.here)))
+                && (self.here.present)(&row.owner.project_dir)
+            {
+                row.prune(&self.here);
+                ports.extend(row.stack_ports(false));
+            }
+        }
+        (ports, is_damaged)
+    }
+
+    /// Whose `port` is: that of the other stack that holds it, else that of one that had it last.
+    pub(crate) fn stack_of(&self, port: u16) -> Option<StackPort> {
+        let named = |line: Line<'_>, is_running| {
+            let row = line.row()?;
+            let is_there = is_running || (self.here.present)(&row.owner.project_dir);
+            let mut ports = row.stack_ports(is_running).into_iter();
+            ports.find(|known| known.port == port && is_there)
+        };
+        let holds = |line: &Line<'_>| line.held(&self.here).iter().any(|held| held.1 == port);
+        let had = |line: &Line<'_>| {
+            let mut has = false;
+            line.kept(&self.here, |kept| has |= kept == port);
+            has
+        };
+        let mut running = self.running().filter(holds);
+        running.find_map(|line| named(line, true)).or_else(|| {
+            let lines = self.others().filter_map(|(_, line)| line);
+            lines.filter(had).find_map(|line| named(line, false))
         })
     }
 
-    /// Writes the book if the lock was had, and unlocks; the book can still be looked at. Gives back
-    /// what went wrong on the way.
-    pub(crate) fn commit(&mut self) -> Vec<LedgerWarning> {
-        if let Some(lock) = self.lock.take() {
-            let written = file::to_pieces(&self.book)
-                .map_err(io::Error::from)
-                .and_then(|pieces| file::replace(&self.path, &self.spare, &pieces));
-            drop(lock);
-            if let Err(error) = written {
-                self.warnings.push(LedgerWarning::Unwritten {
-                    reason: error.to_string(),
-                });
-            }
-        }
-        self.warnings()
+    /// The numbers that were granted in this network namespace.
+    pub(crate) fn granted(&self) -> impl Iterator<Item = u16> {
+        let here = self.here.netns;
+        let grants = self.grants.iter().filter(move |grant| grant.netns == here);
+        grants.flat_map(|grant| grant.ports.iter().copied())
     }
-}
 
-/// A ledger of 50 stacks is about 100 KB. Whatever is larger than this is none.
-const MAX_SIZE: u64 = 16 << 20;
+    /// Notes numbers that are printed for somebody.
+    pub(crate) fn grant(&mut self, ports: Vec<u16>) {
+        self.grants.push(Grant {
+            ports,
+            boot: self.here.boot.clone(),
+            netns: self.here.netns,
+            until: self.here.boottime_millis + GRANT_MILLIS,
+        });
+        self.write_grants();
+    }
 
-/// Reads the file. Who has not `locked` the ledger keeps a writer from using it as the spare one
-/// meanwhile.
-fn parse(path: &PathBuf, locked: bool) -> Result<Book, LedgerWarning> {
-    let damaged = |reason: String| LedgerWarning::Damaged {
-        path: path.clone(),
-        reason,
-    };
-    let unreadable = |error: io::Error| LedgerWarning::Unreadable {
-        reason: format!("failed to read `{}`: {error}", path.display()),
-    };
-    let mut file = match open(path, locked) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Book::default()),
-        Err(error) => return Err(unreadable(error)),
-    };
-    let about = file.metadata().map_err(unreadable)?;
-    if !about.is_file() {
-        return Err(LedgerWarning::Unreadable {
-            reason: format!("`{}` is no file", path.display()),
+    fn write_grants(&mut self) {
+        if self.lock.is_none() {
+            return;
+        }
+        let path = self.grants_path();
+        let written = if self.grants.is_empty() {
+            fs_err::remove_file(&path)
+        } else {
+            let text = serde_json::to_vec(&self.grants).map_err(std::io::Error::from);
+            text.and_then(|text| crate::support::fs::write_atomically_unsynced(&path, &text, 0o600))
+        };
+        if let Err(error) = written {
+            self.unwritten(&error);
+        }
+    }
+
+    fn unwritten(&mut self, error: &std::io::Error) {
+        self.trouble(LedgerWarning::Unwritten {
+            reason: error.to_string(),
         });
     }
-    if about.len() > MAX_SIZE {
-        return Err(damaged("it is too large".to_owned()));
-    }
-    let length = usize::try_from(about.len()).unwrap_or(0);
-    let mut bytes = Vec::with_capacity(length + 1);
-    file.read_to_end(&mut bytes).map_err(unreadable)?;
-    match file::read(bytes) {
-        Ok(book) => Ok(book),
-        // After an update ports are found anew, once; there is nothing that anybody could do.
-        Err(NoBook::Older) => Ok(Book::default()),
-        Err(NoBook::Newer) => Err(LedgerWarning::Newer { path: path.clone() }),
-        Err(NoBook::Damaged(reason)) => Err(damaged(reason)),
-    }
-}
 
-/// How often a file is opened that turns out to be a spare one by now.
-const TRIES: usize = 100;
-
-fn open(path: &PathBuf, locked: bool) -> io::Result<File> {
-    let open = || {
-        File::options()
-            .read(true)
-            // Opening a pipe would wait for ever.
-            .custom_flags(OFlag::O_NONBLOCK.bits())
-            .open(path)
-    };
-    let mut file = open()?;
-    for _ in 0..TRIES {
-        // A writer has it since it became the spare one; the path leads to another one then.
-        if locked || file.try_lock_shared().is_ok() {
-            break;
+    /// Notes that the stack that asks, `owner`, starts with `ports`; nothing where that could not be written. `fresh` forgets what
+    /// it had before.
+    pub(crate) fn start(&mut self, owner: &Owner, ports: &[PortRow], fresh: bool) -> Option<Noted> {
+        let is_taken = |port: &u16| ports.iter().any(|row| row.port == *port);
+        if self.granted().any(|port| is_taken(&port)) {
+            for grant in &mut self.grants {
+                grant.ports.retain(|port| !is_taken(port));
+            }
+            self.grants.retain(|grant| !grant.ports.is_empty());
+            self.write_grants();
         }
-        file = open()?;
+        self.lock.as_ref()?;
+        let mut row = self.own_row(owner);
+        row.record(owner, ports, fresh, &self.here);
+        let known = self
+            .running
+            .iter()
+            .filter_map(|&place| self.rows.at(place)?.slot);
+        let known: Vec<u32> = known.collect();
+        match take_slot(&self.ledger.lock_path(), &known) {
+            Ok((slot, noted)) => {
+                self.put(&row, Some(slot));
+                Some(noted)
+            }
+            Err(error) => {
+                self.unwritten(&error);
+                None
+            }
+        }
     }
-    Ok(file)
+
+    /// Notes what has changed of the stack that asks.
+    pub(crate) fn update(&mut self, row: &Row) {
+        let running = self.own.filter(|place| self.running.contains(place));
+        let slot = running.and_then(|place| self.rows.at(place)?.slot);
+        self.put(row, slot);
+    }
+
+    /// Puts a row in the place of what is known of its stack.
+    fn put(&mut self, row: &Row, slot: Option<u32>) {
+        if let Ok(line) = row.to_line(slot, &self.here) {
+            let known = self.own.map(|place| (place, Mark::Superseded));
+            self.marks.extend(known);
+            self.more.push_str(&line);
+        }
+    }
+
+    /// Writes what has changed, and unlocks; says whether that was possible. What was known can still be looked at.
+    pub(crate) fn commit(&mut self) -> bool {
+        if self.lock.is_none() {
+            return false;
+        }
+        let now = self.here.unix_millis;
+        let written = if self.rows.is_due(now) {
+            self.rows.replace(&(self.useful() + &self.more), now)
+        } else {
+            self.rows.write(&self.marks, &self.more)
+        };
+        if let Err(error) = &written {
+            self.unwritten(error);
+        }
+        self.unlock();
+        written.is_ok()
+    }
+
+    /// The lines that somebody may need.
+    fn useful(&self) -> String {
+        let mut lines = String::new();
+        for (place, line) in self.rows.lines() {
+            let is_superseded = self.marks.contains(&(place, Mark::Superseded));
+            let Some((line, mut row)) = line.and_then(|line| Some((line, line.row()?))) else {
+                continue;
+            };
+            row.prune(&self.here);
+            let slot = line.slot.filter(|_| self.running.contains(&place));
+            let is_there = slot.is_some() || (self.here.present)(&row.owner.project_dir);
+            if !is_superseded && !row.is_empty() && is_there {
+                // In its own place and time: another network namespace has other ports.
+                let text = row.to_line(slot, &line.place(&self.here));
+                lines.push_str(&text.unwrap_or_default());
+            }
+        }
+        lines
+    }
+
+    fn grants_path(&self) -> PathBuf {
+        self.ledger.path().join("grants")
+    }
 }

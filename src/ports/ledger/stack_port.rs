@@ -16,8 +16,8 @@ pub struct StackPort {
     pub protocol: Protocol,
     /// The port.
     pub port: u16,
-    /// The supervisor that holds it; `None` for the sticky port of a stack that does not run.
-    pub supervisor: Option<i32>,
+    /// Whether the stack runs, and holds it; else it had it last.
+    pub is_running: bool,
 }
 
 impl fmt::Display for StackPort {
@@ -33,9 +33,10 @@ impl fmt::Display for StackPort {
             self.key,
             project_dir.display()
         )?;
-        match self.supervisor {
-            Some(_) => Ok(()),
-            None => f.write_str(", which is not running"),
+        if self.is_running {
+            Ok(())
+        } else {
+            f.write_str(", which is not running")
         }
     }
 }

@@ -26,8 +26,15 @@ fn stack(index: usize, state: &Path) -> Result<Allocation, PortError> {
         strict: false,
         fresh: false,
     };
-    let ledger = Ledger::at(state).with_lock_wait(Duration::from_millis(200));
-    allocate(&batch, &ledger)
+    allocate(&batch, &Ledger::at(state).with_lock_wait(lock_wait()))
+}
+
+/// As many as may queue here wait longer than one start of a stack would; but not where the lock never comes.
+fn lock_wait() -> Duration {
+    match std::env::var_os("STACK_TEST_LOCKED") {
+        Some(_) => Duration::from_millis(200),
+        None => Duration::from_secs(30),
+    }
 }
 
 fn ports_of(allocation: &Allocation) -> Vec<u16> {
@@ -59,13 +66,15 @@ struct Crowd {
     warned: Vec<usize>,
 }
 
-fn crowd(state: &Path) -> Crowd {
+fn crowd(state: &Path, more: Option<(&str, &str)>) -> Crowd {
     let mut stacks: Vec<_> = (0..STACKS)
         .map(|index| {
-            let env = [
+            let index = index.to_string();
+            let mut env = vec![
                 ("STACK_TEST_STATE", state.to_str().unwrap()),
-                ("STACK_TEST_INDEX", &index.to_string()),
+                ("STACK_TEST_INDEX", &index),
             ];
+            env.extend(more);
             Helper::start("ports::tests::crowd::helper_is_a_stack", &env)
         })
         .collect();
@@ -98,7 +107,7 @@ fn assert_distinct(ports: &[u16], expected: usize) {
 fn fifty_processes_at_once_never_share_a_port() {
     in_own_network(|| {
         let state = tempfile::tempdir().unwrap();
-        let Crowd { stacks, ports, .. } = crowd(state.path());
+        let Crowd { stacks, ports, .. } = crowd(state.path(), None);
         assert_distinct(&ports, STACKS * EACH);
         // The range is full but for one; the next one hears who has it.
         let PortError::Exhausted {
@@ -127,14 +136,14 @@ fn fifty_processes_at_once_never_share_a_port() {
 
 /// Nobody shares a port, and everybody says once that the ledger does not work.
 fn assert_all_warned_once(state: &Path) {
-    let crowd = crowd(state);
+    let crowd = crowd(state, Some(("STACK_TEST_LOCKED", "1")));
     assert_distinct(&crowd.ports, STACKS * EACH);
     assert_eq!(crowd.warned, [1; STACKS]);
 }
 
 /// Nobody shares a port, and whoever finds the damage says so once. The first one mends it.
 fn assert_some_warned_once(state: &Path) {
-    let crowd = crowd(state);
+    let crowd = crowd(state, None);
     assert_distinct(&crowd.ports, STACKS * EACH);
     assert!(crowd.warned.iter().all(|&warned| warned <= 1));
     assert!(crowd.warned.contains(&1));
@@ -144,7 +153,8 @@ fn assert_some_warned_once(state: &Path) {
 fn nor_do_they_when_the_ledger_stays_locked() {
     in_own_network(|| {
         let state = tempfile::tempdir().unwrap();
-        let lock = File::create(state.path().join("ports.lock")).unwrap();
+        fs_err::create_dir(state.path().join("ports")).unwrap();
+        let lock = File::create(state.path().join("ports/lock")).unwrap();
         lock.lock().unwrap();
         assert_all_warned_once(state.path());
     });
@@ -154,7 +164,8 @@ fn nor_do_they_when_the_ledger_stays_locked() {
 fn nor_do_they_when_the_ledger_is_garbage() {
     in_own_network(|| {
         let state = tempfile::tempdir().unwrap();
-        fs_err::write(state.path().join("ports.json"), "\0garbage").unwrap();
+        fs_err::create_dir(state.path().join("ports")).unwrap();
+        fs_err::write(state.path().join("ports/stacks"), "\0garbage").unwrap();
         assert_some_warned_once(state.path());
     });
 }
@@ -164,7 +175,7 @@ fn nor_do_they_when_the_ledger_was_cut_off() {
     in_own_network(|| {
         let state = tempfile::tempdir().unwrap();
         drop(stack(0, state.path()).unwrap());
-        let path = state.path().join("ports.json");
+        let path = state.path().join("ports/stacks");
         let whole = fs_err::read(&path).unwrap();
         fs_err::write(&path, &whole[..whole.len() / 2]).unwrap();
         assert_some_warned_once(state.path());
@@ -278,9 +289,7 @@ fn two_scripts_are_never_granted_the_same_number() {
             let threads: Vec<_> = (0..STACKS)
                 .map(|_| {
                     scope.spawn(|| {
-                        // As many as may queue here wait longer than one start of a stack would.
-                        let ledger =
-                            Ledger::at(state.path()).with_lock_wait(Duration::from_secs(30));
+                        let ledger = Ledger::at(state.path()).with_lock_wait(lock_wait());
                         barrier.wait();
                         grant(3, &[range("8000-9000")], &ledger).unwrap()
                     })

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use socket2::SockRef;
 
 use super::{SocketRole, with_owners};
-use crate::ports::ledger::{Ledger, Session, StackPort};
+use crate::ports::ledger::{Session, StackPort};
 use crate::ports::processes::{command, copy_of, descriptors_of, user_name};
 use crate::ports::sockets::{self, Socket};
 use crate::support::port_range::PortRange;
@@ -48,6 +48,7 @@ impl fmt::Display for Holder {
             None if self.role == SocketRole::Leftover => {
                 f.write_str("closed connections that the kernel keeps for a minute")?;
             }
+            None if self.role == SocketRole::Held => f.write_str("held")?,
             None => {
                 let user = user_name(self.uid).unwrap_or_else(|| self.uid.to_string());
                 write!(f, "a process of user {user} that cannot be seen")?;
@@ -63,10 +64,9 @@ impl fmt::Display for Holder {
 /// Who has `port` of a protocol, if any socket is on it.
 ///
 /// Of several, the one that matters most: a listener before a hold before a connection before
-/// leftovers. `ledger` is asked which stack it belongs to.
-pub fn holder(protocol: Protocol, port: u16, ledger: Option<&Ledger>) -> Option<Holder> {
-    let stack = ledger.and_then(|ledger| ledger.stack_of(port));
-    holder_among(sockets::on_port(protocol, port).ok()?, stack)
+/// leftovers.
+pub fn holder(protocol: Protocol, port: u16) -> Option<Holder> {
+    holder_among(sockets::on_port(protocol, port).ok()?, None)
 }
 
 /// As [`holder`], with the sockets and the ledger's answer given.
@@ -88,18 +88,14 @@ fn described((socket, pids): (Socket, Vec<i32>), stack: Option<StackPort>) -> Ho
         uid: socket.uid,
         process: pids.first().map(name),
         // A stack that only had the port last says nothing about who is there now.
-        stack: stack.filter(|stack| stack.supervisor.is_some()),
+        stack: stack.filter(|stack| stack.is_running),
     }
 }
 
 /// Who has ports in `ranges`, lowest port first, in one scan of the machine.
 ///
 /// A hold that the kernel does not show (before Linux 6.8) is told from the ledger.
-pub(crate) fn holders_in(
-    ranges: &[PortRange],
-    session: &Session,
-    except: Option<&str>,
-) -> Vec<Holder> {
+pub(crate) fn holders_in(ranges: &[PortRange], session: &Session) -> Vec<Holder> {
     let is_asked = |port| ranges.iter().any(|range: &PortRange| range.contains(port));
     let mut by_port: BTreeMap<u16, Socket> = BTreeMap::new();
     for socket in sockets::all(Protocol::Tcp).unwrap_or_default() {
@@ -114,10 +110,10 @@ pub(crate) fn holders_in(
         .into_iter()
         .map(|owned| {
             let port = owned.0.port;
-            (port, described(owned, session.stack_of(port, except)))
+            (port, described(owned, session.stack_of(port)))
         })
         .collect();
-    let mut live = session.live_ports(except);
+    let mut live = session.live_ports();
     live.retain(|stack| is_asked(stack.port) && stack.protocol.has_tcp());
     add_unseen(&mut holders, live);
     holders.into_values().collect()
@@ -131,10 +127,7 @@ fn add_unseen(holders: &mut BTreeMap<u16, Holder>, live: Vec<StackPort>) {
             role: SocketRole::Held,
             address: Ipv6Addr::UNSPECIFIED.into(),
             uid: nix::unistd::getuid().as_raw(),
-            process: stack.supervisor.map(|pid| ProcessName {
-                pid,
-                command: command(pid),
-            }),
+            process: None,
             stack: Some(stack),
         };
         holders.entry(stack.port).or_insert_with(|| held(stack));

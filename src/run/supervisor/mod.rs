@@ -2,7 +2,7 @@
 //!
 //! It owns the units, hands them what happened and carries out what follows. One thread, no locks, no
 //! tick: it sleeps until a child ends, a message comes, a check answers, a signal arrives or the nearest
-//! deadline of any unit is due. After each of these it *settles*: [`reconcile`](super::state::reconcile())
+//! deadline of any unit is due. After each of these it *settles*: `reconcile`
 //! is asked about the units that something happened to and their neighbours, and what changed is told.
 //! Nothing here walks over all units but what concerns them all.
 //!

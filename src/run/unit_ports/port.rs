@@ -86,7 +86,7 @@ impl Port {
     /// Why it is not held. Whoever is there now is shown as the one who took it.
     pub(super) fn not_had(&mut self) -> PortTrouble {
         let port = self.number;
-        match crate::ports::holder(self.protocol, port, None) {
+        match crate::ports::holder(self.protocol, port) {
             Some(holder) if holder.role == SocketRole::Leftover => PortTrouble::Leftover { port },
             Some(holder) => {
                 let process = holder.process;

@@ -115,6 +115,16 @@ impl TestStack {
         occupant
     }
 
+    /// What the ledger remembers of the only stack in this world: `docs/design/ports.md` shows the file.
+    #[track_caller]
+    pub(crate) fn ledger_row(&self) -> Value {
+        let path = self.world.state_dir().join("ports/stacks");
+        let text = fs::read_to_string(path).expect("a stack has started");
+        let last = text.lines().last().and_then(|line| line.split_once('\t'));
+        let (_, row) = last.expect("a line has two parts");
+        serde_json::from_str(row).expect("a row is JSON")
+    }
+
     /// `stack` with these arguments, in the project's directory, not started.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());

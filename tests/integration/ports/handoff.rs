@@ -1,20 +1,14 @@
 //! How a port reaches its service: learned or explicit `release`, and `fd`.
 
-use fs_err as fs;
 use nix::sys::signal::Signal;
-use serde_json::Value;
 
 use crate::harness::{Occupied, Process, TestStack, phase_is, require};
 
-/// Whether the ledger says of the stack, the only one there, that a hold must be released. What is
-/// remembered of it is the last line.
+/// Whether the ledger says of the stack that a hold must be released.
 fn is_learned(stack: &TestStack) -> bool {
-    let ledger = fs::read_to_string(stack.world().state_dir().join("ports.json"));
-    let ledger = ledger.expect("it is written");
-    let past = ledger.lines().last().expect("it has lines");
-    let past: Value = serde_json::from_str(past).expect("a line is JSON");
-    assert!(past["sticky"].is_array(), "{ledger}");
-    past.get("release").is_some()
+    let row = stack.ledger_row();
+    assert!(row["sticky"].is_array(), "{row}");
+    row.get("release").is_some()
 }
 
 /// Starts a service that never sets `SO_REUSEADDR`, twice: no setting is needed, the port is the

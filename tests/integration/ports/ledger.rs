@@ -1,5 +1,7 @@
 //! A ledger that does not work: one warning, and no port twice.
 
+use std::path::PathBuf;
+
 use fs_err as fs;
 
 use crate::harness::{Output, TestStack, World, lacks, require};
@@ -43,6 +45,16 @@ fn two_stacks_with_files(trouble: impl Fn(&World)) {
     two_stacks_with(1, trouble, |stack| stack.run(&["up", "--wait"]));
 }
 
+/// Writes a file of the ledger.
+#[track_caller]
+fn write(world: &World, name: &str, bytes: &[u8]) -> PathBuf {
+    let directory = world.state_dir().join("ports");
+    fs::create_dir_all(&directory).expect("the world is writable");
+    let path = directory.join(name);
+    fs::write(&path, bytes).expect("it is writable");
+    path
+}
+
 #[test]
 fn a_state_directory_that_cannot_be_made() {
     two_stacks_with_files(|world| {
@@ -68,8 +80,7 @@ fn no_home_and_no_state_directory() {
 #[test]
 fn garbage_in_the_ledger() {
     two_stacks_with_files(|world| {
-        fs::create_dir_all(world.state_dir()).expect("the world is writable");
-        fs::write(world.state_dir().join("ports.json"), b"\0\xffgarbage").expect("it is writable");
+        write(world, "stacks", b"\0\xffgarbage");
     });
 }
 
@@ -79,11 +90,9 @@ fn a_ledger_that_was_cut_short() {
     let stack = TestStack::new(TWO);
     stack.up_detached();
     stack.down();
-    let whole = fs::read(stack.world().state_dir().join("ports.json")).expect("it was written");
+    let row = stack.ledger_row().to_string();
     two_stacks_with_files(|world| {
-        fs::create_dir_all(world.state_dir()).expect("the world is writable");
-        let half = &whole[..whole.len() / 2];
-        fs::write(world.state_dir().join("ports.json"), half).expect("it is writable");
+        write(world, "stacks", &row.as_bytes()[..row.len() / 2]);
     });
 }
 
@@ -91,8 +100,8 @@ fn a_ledger_that_was_cut_short() {
 fn a_ledger_that_is_locked_for_ever() {
     let locks = std::cell::RefCell::new(Vec::new());
     two_stacks_with_files(|world| {
-        fs::create_dir_all(world.state_dir()).expect("the world is writable");
-        let lock = fs::File::create(world.state_dir().join("ports.lock")).expect("it is writable");
+        let path = write(world, "lock", b"");
+        let lock = fs::File::open(path).expect("it was just written");
         // The second of them finds it locked by the first.
         if lock.file().try_lock().is_ok() {
             locks.borrow_mut().push(lock);

@@ -224,7 +224,7 @@ fn another_user_of_the_machine_has_other_ports_and_a_ledger_of_his_own() {
     expect_three(&ours, [8000, 8001, 8002]);
     let ports = SERVICES.map(|service| his.port_of(service));
     assert_eq!(ports, [8003, 8004, 8005].map(|port| his.port(port)));
-    assert!(home.join("state/stack/ports.json").exists());
+    assert!(home.join("state/stack/ports").exists());
     run(&["down"]).ok();
     ours.down();
 }

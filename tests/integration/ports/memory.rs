@@ -1,22 +1,14 @@
 //! What a run has learned about a port, and whether the next one acts on it.
 
-use fs_err as fs;
 use serde_json::Value;
 
 use crate::harness::{TestStack, Up, phase_is};
 
-/// The ports of the only stack there whose servers need them released, as the ledger has noted:
-/// `docs/design/ports.md` shows the file.
+/// The ports whose servers need them released, as the ledger has noted.
 #[track_caller]
 fn released(stack: &TestStack) -> Vec<Value> {
-    let path = stack.world().state_dir().join("ports.json");
-    let text = fs::read_to_string(path).expect("it was written");
-    let past = text
-        .lines()
-        .find(|line| line.starts_with("{\"sticky\""))
-        .unwrap_or_else(|| panic!("nothing of the stack's past in {text}"));
-    let past: Value = serde_json::from_str(past).expect("a line is JSON");
-    past["release"].as_array().cloned().unwrap_or_default()
+    let row = stack.ledger_row();
+    row["release"].as_array().cloned().unwrap_or_default()
 }
 
 fn steal(stack: &TestStack, port: u16) -> Up {

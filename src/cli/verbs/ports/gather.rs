@@ -170,9 +170,7 @@ pub(super) fn keepers(live: &[StackPort], state_dir: &Path) -> Vec<i32> {
         .collect();
     let supervisors = holders.iter().map(|holder| holder.supervisor_pid);
     let guardians = holders.iter().map(|holder| holder.guardian_pid);
-    // While a stack starts there is no word in its lock yet.
-    let known = live.iter().filter_map(|port| port.supervisor);
-    supervisors.chain(guardians).chain(known).collect()
+    supervisors.chain(guardians).collect()
 }
 
 /// The ports by stack, sorted by project directory, then by name. Within a stack the ledger has the
@@ -232,24 +230,18 @@ fn listening_address(port: u16, protocol: Protocol) -> Option<String> {
 /// The rows of a stack whose supervisor says nothing.
 fn rows_without(stack: &Stack, holder: Option<&Holder>) -> Vec<PortRow> {
     let replicas = replicas(&stack.ports);
-    let mut ports = stack.ports.clone();
-    let mut keepers: Vec<i32> = ports.iter().filter_map(|port| port.supervisor).collect();
-    if let Some(holder) = holder {
-        keepers.extend([holder.supervisor_pid, holder.guardian_pid]);
-        // The ledger knows the process that allocated them, which may be the guardian.
-        for port in &mut ports {
-            port.supervisor = Some(holder.supervisor_pid);
-        }
-    }
-    let claims = claims(&ports, |port| port.supervisor.unwrap_or(0));
+    let supervisor = holder.map(|holder| holder.supervisor_pid);
+    let guardian = holder.map(|holder| holder.guardian_pid);
+    let keepers: Vec<i32> = supervisor.into_iter().chain(guardian).collect();
+    let claims = claims(&stack.ports, |_| supervisor.unwrap_or(0));
     // Without the kernel's tables nothing is known but that the supervisor lives and holds them.
     let seen = seen_from_outside(&claims, &keepers)
         .unwrap_or_else(|_| vec![PortState::Held; claims.len()]);
-    ports
-        .iter()
-        .zip(&seen)
-        .map(|(port, seen)| PortRow::unverified(port, replicas[&port.key.service], Some(seen)))
-        .collect()
+    let rows = stack.ports.iter().zip(&seen).map(|(port, seen)| PortRow {
+        supervisor_pid: supervisor,
+        ..PortRow::unverified(port, replicas[&port.key.service], Some(seen))
+    });
+    rows.collect()
 }
 
 /// Those of the `sticky` ports whose stacks are not among the `live` ones.
@@ -311,7 +303,7 @@ mod tests {
             },
             protocol: Protocol::Tcp,
             port: number,
-            supervisor: None,
+            is_running: false,
         }
     }
 

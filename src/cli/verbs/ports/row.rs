@@ -151,7 +151,7 @@ impl PortRow {
             bound_to: None,
             listens_on: Vec::new(),
             address: None,
-            supervisor_pid: port.supervisor,
+            supervisor_pid: None,
             is_verified: false,
         };
         if let Some(seen) = seen {

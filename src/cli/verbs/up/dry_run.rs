@@ -22,7 +22,7 @@ pub(super) fn dry_run(
     let mut problems = Vec::new();
     let requests = draft.requests(&mut problems);
     printer::say(invocation.render(&problems).trim_end());
-    let sticky = invocation.ledger().sticky();
+    let sticky = invocation.ledger().overview().sticky;
     let own = super::owner(draft);
     let plan = draft.trial();
     printer::say_out(&format!("{} would start, in this order:", draft.project()))?;

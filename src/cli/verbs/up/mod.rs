@@ -232,11 +232,12 @@ fn start(
                 run,
                 messages,
                 holds,
+                noted,
                 lock,
                 listener,
                 ..
             } = prepared;
-            drop((holds, lock, listener));
+            drop((holds, noted, lock, listener));
             let units: Vec<UnitId> = plan.units.iter().map(UnitPlan::id).collect();
             drop(plan);
             let printer = printer(invocation, &instance, &units, args);

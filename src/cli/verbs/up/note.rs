@@ -1,15 +1,16 @@
-//! Noting in the ledger which ports this process holds, until that has been written.
+//! Noting in the ledger which ports this process holds, where that was not possible when they were allocated.
 //!
 //! The ledger may be locked, or its directory read-only, while a stack starts. The stack runs all the
 //! same, and once the ledger can be written again others should learn whose its ports are.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::time::sleep;
 
 use crate::plan::Plan;
 use crate::ports::request::{Owner, PortKey};
-use crate::ports::{Ledger, LedgerWarning};
+use crate::ports::{Ledger, Noted};
 use crate::support::protocol::Protocol;
 
 /// After how long it is tried again the first time: what kept the lock has mostly let go by then.
@@ -50,14 +51,13 @@ impl Note {
         }
     }
 
-    /// Writes it, waiting for the lock as every start of a stack does. Whether there is nothing to
-    /// write any more; what went wrong was said when the ports were allocated. Blocks.
-    pub(super) fn write(&self) -> bool {
-        self.ports.is_empty() || is_written(&self.ledger.hold(&self.owner, &self.ports))
+    /// Writes it. What went wrong was said when the ports were allocated. Blocks.
+    fn write(&self) -> Option<Noted> {
+        self.ledger.note(&self.owner, &self.ports).ok()
     }
 
-    /// Tries it now and then until it has been written, beside everything else.
-    pub(super) async fn write_later(self) {
+    /// Tries it now and then until it has been written, beside everything else, and keeps the mark.
+    pub(super) async fn write_later(self) -> Infallible {
         let mut pause = SOON;
         let note = Self {
             ledger: self.ledger.with_lock_wait(LOCK_WAIT),
@@ -67,28 +67,13 @@ impl Note {
             sleep(pause).await;
             pause = (pause * 2).min(LATER);
             let note = note.clone();
+            let writing = tokio::task::spawn_blocking(move || note.write());
             // One that panicked has not been written.
-            if tokio::task::spawn_blocking(move || note.write())
-                .await
-                .unwrap_or(false)
-            {
-                return;
+            if let Ok(Some(_noted)) = writing.await {
+                return std::future::pending().await;
             }
         }
     }
-}
-
-/// Whether a transaction with these warnings has changed the ledger.
-pub(super) fn is_written<'a>(warnings: impl IntoIterator<Item = &'a LedgerWarning>) -> bool {
-    warnings.into_iter().all(|warning| match warning {
-        // Writing it was what mended it.
-        LedgerWarning::Damaged { .. } => true,
-        LedgerWarning::Unusable { .. }
-        | LedgerWarning::Locked { .. }
-        | LedgerWarning::Unreadable { .. }
-        | LedgerWarning::Newer { .. }
-        | LedgerWarning::Unwritten { .. } => false,
-    })
 }
 
 #[cfg(test)]
@@ -116,20 +101,26 @@ mod tests {
                 8000,
             )],
         };
-        let lock = std::fs::File::create(directory.path().join("ports.lock")).unwrap();
+        let path = note.ledger.path();
+        fs_err::create_dir(&path).unwrap();
+        let lock = std::fs::File::create(path.join("lock")).unwrap();
         lock.lock().unwrap();
-        assert!(!note.write());
-        assert_eq!(note.ledger.live(), []);
+        assert!(note.write().is_none());
         let ledger = note.ledger.clone();
         let writing = tokio::spawn(note.write_later());
         sleep(SOON + LATER + LATER).await;
-        assert!(!writing.is_finished());
+        assert_eq!(ledger.overview().live, []);
         lock.unlock().unwrap();
-        writing.await.unwrap();
-        assert_eq!(ledger.live()[0].port, 8000);
-        assert_eq!(
-            ledger.live()[0].supervisor,
-            i32::try_from(std::process::id()).ok()
-        );
+        let noted = async {
+            loop {
+                sleep(SOON).await;
+                if let Some(port) = ledger.overview().live.pop() {
+                    return port;
+                }
+            }
+        };
+        assert_eq!(noted.await.port, 8000);
+        assert!(!writing.is_finished(), "it keeps the mark");
+        writing.abort();
     }
 }

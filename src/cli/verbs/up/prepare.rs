@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use super::super::ground::others;
-use super::note::is_written;
 use crate::api::{socket, socket_path};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
@@ -17,7 +16,7 @@ use crate::cli::invocation::{Invocation, Ready, Stop};
 use crate::dotenv;
 use crate::plan::{Assignment, Draft, Plan};
 use crate::ports::request::{Owner, PortKey};
-use crate::ports::{Batch, Hold, Ledger, PortWarning, allocate};
+use crate::ports::{Allocation, Batch, Hold, Ledger, Noted, allocate};
 use crate::run::instance::{Instance, InstanceLock};
 use crate::run::leftovers;
 use crate::spec::problem::Problem;
@@ -39,8 +38,8 @@ pub(super) struct Prepared {
     /// Ports whose servers need their hold to be released, as earlier runs have learned.
     pub(super) released: HashSet<PortKey>,
     pub(super) ledger: Ledger,
-    /// Whether the ledger knows of the ports.
-    pub(super) is_noted: bool,
+    /// The mark in the ledger that the stack runs, where it could be written.
+    pub(super) noted: Option<Noted>,
     /// What to say before anything is started.
     pub(super) messages: Vec<String>,
 }
@@ -65,7 +64,7 @@ pub(super) fn prepare(
     }
     reap_leftovers(&instance, &mut messages)?;
     instance.begin_leases()?;
-    let (mut plan, holds, is_noted) = plan(invocation, &ready.draft, args, &mut messages)?;
+    let (mut plan, allocation) = plan(invocation, &ready.draft, args, &mut messages)?;
     if plan.units.is_empty() {
         messages.push("nothing is to be run: no service has a replica".to_owned());
     }
@@ -78,22 +77,21 @@ pub(super) fn prepare(
     }
     write_dotenv(&plan, &mut messages)?;
     let (owner, ledger) = (owner(&ready.draft), invocation.ledger());
-    let released = ledger.needs_release(&owner).into_iter().collect();
     let socket = choose_socket(invocation, &instance)?;
     let listener = socket::bind_listener(&socket)
         .map_err(|error| Stop::new(ExitCode::Failed, text::chain(&error), None))?;
     Ok(Prepared {
         plan,
-        holds,
+        holds: allocation.holds,
         instance,
         lock,
         listener,
         socket,
         run,
         owner,
-        released,
+        released: allocation.released,
         ledger,
-        is_noted,
+        noted: allocation.noted,
         messages,
     })
 }
@@ -118,13 +116,13 @@ fn reap_leftovers(instance: &Instance, messages: &mut Vec<String>) -> Result<(),
     Ok(())
 }
 
-/// Allocates the ports and makes the plan; and whether the ledger knows of them.
+/// Allocates the ports and makes the plan.
 fn plan(
     invocation: &Invocation,
     draft: &Draft,
     args: &UpArgs,
     messages: &mut Vec<String>,
-) -> Result<(Plan, IndexMap<PortKey, Hold>, bool), Stop> {
+) -> Result<(Plan, Allocation), Stop> {
     let mut problems = Vec::new();
     let requests = draft.requests(&mut problems);
     let owner = owner(draft);
@@ -159,21 +157,7 @@ fn plan(
     if !rendered.is_empty() {
         messages.push(rendered.trim_end().to_owned());
     }
-    let about_ledger = allocation
-        .warnings
-        .iter()
-        .filter_map(|warning| match warning {
-            PortWarning::Ledger(warning) => Some(warning),
-            PortWarning::Replaced { .. }
-            | PortWarning::WishIgnored { .. }
-            | PortWarning::Fallback { .. }
-            | PortWarning::TurnedBad { .. }
-            | PortWarning::BrowserRefuses { .. }
-            | PortWarning::BrowsersRefuse { .. }
-            | PortWarning::Ephemeral { .. } => None,
-        });
-    let is_noted = is_written(about_ledger);
-    Ok((plan, allocation.holds, is_noted))
+    Ok((plan, allocation))
 }
 
 /// Who a draft is to the ledger.

@@ -59,11 +59,8 @@ fn end_on_panic() {
 }
 
 async fn run(prepared: Prepared, seat: Seat, options: Options) -> Result<ExitCode, Stop> {
+    let is_noted = prepared.noted.is_some() || prepared.holds.is_empty();
     let note = Note::new(&prepared.ledger, &prepared.owner, &prepared.plan);
-    // In the background the process that allocated the ports ends soon. The ledger must name one that
-    // lives as long as the holds, or others would not learn whose they are. Where it could not be
-    // written just now, nobody is kept waiting for it once more.
-    let is_noted = prepared.is_noted && (!options.is_detached || note.write());
     let noting = (!is_noted).then(|| tokio::task::spawn_local(note.write_later()));
     let Prepared {
         plan,
@@ -76,7 +73,7 @@ async fn run(prepared: Prepared, seat: Seat, options: Options) -> Result<ExitCod
         owner,
         released,
         ledger,
-        is_noted: _,
+        noted: _noted,
         messages: _,
     } = prepared;
     let replicas = plan

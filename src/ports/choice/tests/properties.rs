@@ -37,17 +37,23 @@ fn any_set() -> impl Strategy<Value = HashSet<u16>> {
     proptest::collection::hash_set(8000_u16..8040, 0..25)
 }
 
-fn any_terrain() -> impl Strategy<Value = Terrain> {
+fn any_terrain() -> impl Strategy<Value = Land> {
     let own = proptest::collection::hash_map(0..12_usize, 8000_u16..8040, 0..6);
-    (own, any_set(), any_set(), any_set()).prop_map(|(own, live, foreign, never)| Terrain {
-        own_sticky: own
-            .into_iter()
-            .map(|(index, port)| (key(&format!("s{index}")), port))
-            .collect(),
-        live: live.into_iter().map(|port| (Protocol::Tcp, port)).collect(),
-        foreign_sticky: foreign.iter().copied().collect(),
-        avoid: foreign.into_iter().collect(),
-        never: never.into_iter().take(8).collect(),
+    let sets = (any_set(), any_set(), any_set(), any_set());
+    (own, sets).prop_map(|(own, (live, kept, bad, never))| {
+        let own = own.into_iter();
+        let terrain = Terrain {
+            own_sticky: own
+                .map(|(index, port)| (key(&format!("s{index}")), port))
+                .collect(),
+            live: live.into_iter().map(|port| (Protocol::Tcp, port)).collect(),
+            bad: bad.into_iter().collect(),
+            never: never.into_iter().take(8).collect(),
+        };
+        Land {
+            terrain,
+            kept: kept.into_iter().collect(),
+        }
     })
 }
 
@@ -81,7 +87,7 @@ proptest! {
             plan.misses.iter().any(|miss| miss.request == index && miss.claim == claim)
         };
         for (index, (request, &port)) in requests.iter().zip(&plan.ports).enumerate() {
-            prop_assert!(!taken.contains(&port) && !terrain.live.contains(Protocol::Tcp, port));
+            prop_assert!(!taken.contains(&port) && !terrain.terrain.live.contains(Protocol::Tcp, port));
             prop_assert!(probed.contains(&port), "it is not held");
             let wished = request.wish.as_ref().map(|wish| wish.port);
             if let Want::Fixed(fixed) = request.want {
@@ -100,7 +106,7 @@ proptest! {
                 Want::Within(range) => prop_assert!(range.contains(port)),
                 Want::Auto | Want::Fixed(_) => {}
             }
-            prop_assert!(!terrain.never.contains(port));
+            prop_assert!(!terrain.terrain.never.contains(port));
             if !matches!(request.want, Want::Within(_)) {
                 prop_assert!(pool.ranges.iter().any(|range| range.contains(port)));
             }
@@ -118,11 +124,11 @@ proptest! {
             (0..count).map(|index| request(&format!("s{index}"), Want::Auto)).collect();
         let pool = pool(&["8000-8039"]);
         let mut terrain = open_terrain();
-        terrain.avoid = foreign.into_iter().collect();
+        terrain.kept = foreign.into_iter().collect();
         let Ok(first) = World::with_taken(taken).plan(&requests, &pool, &terrain, false) else {
             return Ok(());
         };
-        terrain.own_sticky =
+        terrain.terrain.own_sticky =
             requests.iter().map(|request| request.key.clone()).zip(first.ports.clone()).collect();
         // Meanwhile others came and went; of ours, none was taken.
         let again = World::default().plan(&requests, &pool, &terrain, false).unwrap();

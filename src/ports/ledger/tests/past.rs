@@ -4,38 +4,52 @@ use std::collections::HashMap;
 
 use super::*;
 
+fn row(here: &Here) -> Row {
+    let shop = owner("shop", Path::new("/here"));
+    let mut row = Row::new(&shop);
+    row.record(&shop, &rows(&[("api", 8000)]), false, here);
+    row
+}
+
+fn sticky(row: &Row) -> HashMap<PortKey, u16> {
+    row.ports().map(|row| (row.key.clone(), row.port)).collect()
+}
+
+fn bad(row: &Row) -> Vec<u16> {
+    row.bad_ports().collect()
+}
+
 #[test]
 fn what_is_old_is_forgotten() {
-    let day = 24 * 3_600_000;
-    let mut now = here();
-    let shop = owner("shop", Path::new("/here"));
-    let mut book = book_of("shop", "/here", 1, 8000, &now);
-    book.blame(&shop, 8000, true, &now);
-    assert!(book.own_sticky(&shop).is_empty(), "it turned bad");
-    now.unix_millis += 8 * day;
-    prune(&mut book, &now);
-    assert_eq!(book.own_sticky(&shop).len(), 1);
-    now.unix_millis += 90 * day;
-    prune(&mut book, &now);
-    assert!(book.stacks.is_empty());
+    let mut now = Here::now();
+    let mut row = row(&now);
+    row.blame(8000, true, &now);
+    assert_eq!(bad(&row), [8000]);
+    now.unix_millis += 8 * DAY;
+    row.prune(&now);
+    assert_eq!((bad(&row), sticky(&row).len()), (vec![], 1));
+    now.unix_millis += 90 * DAY;
+    row.prune(&now);
+    assert!(row.is_empty());
 }
 
 #[test]
 fn fresh_ports_forget_what_was() {
-    let here = here();
-    let shop = owner("shop", Path::new("/here"));
-    let mut book = book_of("shop", "/here", 1, 8000, &here);
-    book.record(&shop, &rows(&[("web", 8001)]), false, &here);
-    assert_eq!(book.own_sticky(&shop).len(), 2);
-    book.blame(&shop, 8002, true, &here);
-    book.change(&shop, &here, |past| past.release.push(key("api")));
-    book.record(&shop, &rows(&[("web", 8002)]), true, &here);
+    let here = Here::now();
+    let mut row = row(&here);
+    let shop = row.owner.clone();
+    row.record(&shop, &rows(&[("web", 8001)]), false, &here);
+    assert_eq!(sticky(&row).len(), 2);
+    row.blame(8002, true, &here);
+    row.release.push(key("api"));
+    row.record(&shop, &rows(&[("web", 8002)]), true, &here);
     assert_eq!(
-        book.past(&shop).release,
+        row.release,
         [key("api")],
         "what is known of a server is not about its number"
     );
-    assert_eq!(book.own_sticky(&shop), HashMap::from([(key("web"), 8002)]));
+    assert_eq!(sticky(&row), HashMap::from([(key("web"), 8002)]));
+    assert_eq!(bad(&row), [0; 0]);
 }
 
 #[test]
@@ -43,14 +57,19 @@ fn a_server_that_needs_its_hold_released_is_remembered() {
     let directory = tempfile::tempdir().unwrap();
     let ledger = Ledger::at(directory.path());
     let shop = owner("shop", directory.path());
-    assert_eq!(ledger.needs_release(&shop), []);
+    let released = || {
+        Session::begin(&ledger, Some(&shop.instance))
+            .own_row(&shop)
+            .release
+    };
+    assert_eq!(released(), []);
     assert_eq!(ledger.learn_release(&shop, &key("api")), []);
     assert_eq!(ledger.learn_release(&shop, &key("api")), []);
-    assert_eq!(ledger.needs_release(&shop), [key("api")]);
+    assert_eq!(released(), [key("api")]);
     assert_eq!(ledger.unlearn_release(&shop, &key("web")), []);
-    assert_eq!(ledger.needs_release(&shop), [key("api")]);
+    assert_eq!(released(), [key("api")]);
     assert_eq!(ledger.unlearn_release(&shop, &key("api")), []);
-    assert_eq!(ledger.needs_release(&shop), []);
+    assert_eq!(released(), []);
 }
 
 fn replica(number: u32, port: u16) -> PortRow {
@@ -61,112 +80,156 @@ fn replica(number: u32, port: u16) -> PortRow {
 
 #[test]
 fn scaling_down_and_up_again_finds_the_same_ports() {
-    let here = here();
+    let here = Here::now();
     let shop = owner("shop", Path::new("/here"));
-    let mut book = Book::default();
+    let mut row = Row::new(&shop);
     let three = [replica(1, 8000), replica(2, 8001), replica(3, 8002)];
-    book.record(&shop, &three, false, &here);
-    book.record(&shop, &three[..1], false, &here);
-    // Another port of the service, and another stack, have nothing to do with it.
+    row.record(&shop, &three, false, &here);
+    row.record(&shop, &three[..1], false, &here);
+    // Another port of the service has nothing to do with it.
     let mut admin = replica(2, 8003);
     admin.key.name = crate::support::name::PortName::new("ADMIN").unwrap();
-    book.record(&shop, &[three[0].clone(), admin.clone()], false, &here);
-    let blog = owner("blog", Path::new("/here"));
-    book.record(&blog, &[replica(2, 8004)], false, &here);
+    row.record(&shop, &[three[0].clone(), admin.clone()], false, &here);
     let mut expected: HashMap<_, _> = three.into_iter().map(|row| (row.key, row.port)).collect();
     expected.insert(admin.key, admin.port);
-    assert_eq!(book.own_sticky(&shop), expected);
-    assert_eq!(book.live(&here, Some(&blog.instance)).count(), 2);
+    assert_eq!(sticky(&row), expected);
+    assert_eq!(numbers(&row.stack_ports(true)), [8000, 8003]);
 }
 
 #[test]
 fn a_port_is_bad_when_it_was_stolen_twice_within_a_week() {
-    let day = 24 * 3_600_000;
-    let mut now = here();
-    let shop = owner("shop", Path::new("/here"));
-    let mut book = book_of("shop", "/here", 1, 8000, &now);
-    book.blame(&shop, 8000, false, &now);
-    assert_eq!(book.own_sticky(&shop).len(), 1, "once is bad luck");
-    assert!(book.own_bad(&shop).is_empty());
+    let mut now = Here::now();
+    let mut row = row(&now);
+    row.blame(8000, false, &now);
+    assert_eq!(bad(&row), [0; 0], "once is bad luck");
     // The first theft is forgotten by the time of the second.
-    now.unix_millis += 8 * day;
-    book.blame(&shop, 8000, false, &now);
-    assert_eq!(book.own_sticky(&shop).len(), 1);
-    now.unix_millis += 6 * day;
-    book.blame(&shop, 8000, false, &now);
-    assert!(book.own_sticky(&shop).is_empty());
-    assert_eq!(book.own_bad(&shop), [8000]);
-    book.record(&shop, &rows(&[("api", 8000)]), true, &now);
-    assert!(book.own_bad(&shop).is_empty(), "fresh ports forget it");
+    now.unix_millis += 8 * DAY;
+    row.prune(&now);
+    row.blame(8000, false, &now);
+    assert_eq!(bad(&row), [0; 0]);
+    now.unix_millis += 6 * DAY;
+    row.prune(&now);
+    row.blame(8000, false, &now);
+    assert_eq!(bad(&row), [8000]);
+    let shop = row.owner.clone();
+    row.record(&shop, &rows(&[("api", 8000)]), true, &now);
+    assert_eq!(bad(&row), [0; 0], "fresh ports forget it");
 }
 
 #[test]
-fn thefts_are_counted_over_runs() {
-    let directory = tempfile::tempdir().unwrap();
-    let ledger = Ledger::at(directory.path());
-    let shop = owner("shop", directory.path());
-    record(&ledger, &shop, &[("api", 8000)]);
-    let sticky = || Session::read(&ledger).book.own_sticky(&shop).len();
-    assert_eq!(ledger.note_stolen(&shop, 8000), []);
-    assert_eq!(sticky(), 1);
-    assert_eq!(ledger.note_stolen(&shop, 8000), []);
-    assert_eq!(sticky(), 0);
+fn thefts_are_counted_while_a_stack_runs_and_over_runs() {
+    alone(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = Ledger::at(directory.path());
+        let shop = owner("shop", directory.path());
+        let row = || Session::begin(&ledger, Some(&shop.instance)).own_row(&shop);
+        let noted = start(&ledger, &shop, &[("api", 8000)]);
+        assert_eq!(ledger.note_stolen(&shop, 8000), []);
+        assert_eq!(bad(&row()), [0; 0]);
+        drop(noted);
+        // Another stack that starts notes that it has ended.
+        come_and_go(&ledger, &owner("blog", directory.path()), &[("api", 8001)]);
+        assert_eq!(ledger.note_stolen(&shop, 8000), []);
+        assert_eq!(bad(&row()), [8000]);
+        assert_eq!(sticky(&row()).len(), 1);
+    });
 }
 
 #[test]
-fn numbers_are_known_by_protocol() {
-    let here = here();
-    let shop = owner("shop", Path::new("/here"));
-    let ports = [
-        (Protocol::Tcp, 8000),
-        (Protocol::Udp, 8000),
-        (Protocol::Both, 8001),
-    ];
-    let ports: Vec<PortRow> = ports
-        .into_iter()
-        .map(|(protocol, port)| PortRow {
-            key: key(&format!("s-{protocol}").replace('+', "-")),
-            protocol,
-            port,
-        })
-        .collect();
-    let mut book = Book::default();
-    book.record(&shop, &ports, false, &here);
-    let numbers = |wanted: Protocol| -> Vec<u16> {
-        book.live(&here, None)
-            .filter(|entry| entry.protocol.overlaps(wanted))
-            .map(|entry| entry.port)
-            .collect()
-    };
-    assert_eq!(numbers(Protocol::Tcp), [8000, 8001]);
-    assert_eq!(numbers(Protocol::Udp), [8000, 8001]);
-    let live = book.live_ports(&here, None, Some(8001));
-    assert_eq!(live.len(), 1);
-    assert_eq!(live[0].protocol, Protocol::Both);
-    let sticky = book.sticky_ports(&here, None, Some(8000));
-    assert_eq!(sticky.len(), 2);
+fn a_row_says_the_same_after_it_was_written() {
+    let here = Here::now();
+    let mut row = row(&here);
+    row.blame(8001, true, &here);
+    row.release.push(key("web"));
+    let line = row.to_line(Some(7), &here).unwrap();
+    let read = row::Line::parse(line.trim_end().as_bytes()).unwrap();
+    assert_eq!((read.slot, read.row()), (Some(7), Some(row)));
+    assert_eq!(read.held(&here), [(Protocol::Tcp, 8000)]);
+    for damaged in [
+        "",
+        "#",
+        "1 2 3",
+        &line[..line.len() / 2],
+        "/ / b 1 2\t{}",
+        "+ / / b 1 2\t{}",
+        "-/ / b 1 2\t[",
+    ] {
+        assert!(row::Line::parse(damaged.as_bytes()).is_none(), "{damaged}");
+    }
 }
 
 #[test]
-fn of_many_that_start_at_once_one_looks_everybody_up() {
-    let mut now = here();
-    let shop = owner("shop", Path::new("/here"));
-    let mut book = book_of("shop", "/here", 1, 8000, &now);
-    book.prune(&now, Care::Quick);
-    // It dies, and its directory goes.
-    now.alive = |_, _| false;
-    now.present = |_| false;
-    now.boottime_millis += 50;
-    book.prune(&now, Care::Quick);
-    assert_eq!(book.live.len(), 1);
-    assert!(
-        !book.judge(&now, |port| port == 8001),
-        "nobody asked for 8000"
-    );
-    assert!(book.judge(&now, |port| port == 8000));
-    assert!(book.live.is_empty());
-    assert_eq!(book.own_sticky(&shop).len(), 1);
-    now.boottime_millis += 50;
-    book.prune(&now, Care::Quick);
-    assert!(book.stacks.is_empty());
+fn who_starts_again_has_one_row() {
+    alone(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = Ledger::at(directory.path());
+        let [shop, blog] = ["shop", "blog"].map(|project| owner(project, directory.path()));
+        come_and_go(&ledger, &shop, &[("api", 8000), ("web", 8001)]);
+        come_and_go(&ledger, &blog, &[("api", 8002)]);
+        come_and_go(&ledger, &shop, &[("api", 8003)]);
+        let session = Session::look(&ledger);
+        // Not 8000 any more.
+        assert_eq!(kept(&session), [8001, 8002, 8003]);
+        let of = |owner: &Owner| kept(&Session::begin(&ledger, Some(&owner.instance)));
+        assert_eq!(of(&shop), [8002]);
+        assert_eq!(of(&blog), [8001, 8003]);
+        let mut sticky = numbers(&session.sticky_ports().0);
+        sticky.sort_unstable();
+        assert_eq!(sticky, [8001, 8002, 8003]);
+    });
+}
+
+#[test]
+fn the_row_of_a_directory_that_is_gone_goes_when_it_is_in_the_way() {
+    alone(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = Ledger::at(directory.path().join("state"));
+        let gone = directory.path().join("gone");
+        come_and_go(&ledger, &owner("gone", &gone), &[("api", 8000)]);
+        come_and_go(&ledger, &owner("shop", directory.path()), &[("api", 8001)]);
+        let ended = || fs_err::read_to_string(ledger.path().join("stacks")).unwrap();
+        let mut session = Session::begin(&ledger, None);
+        let mut kept = session.kept();
+        assert!(!kept.contains(8000) && kept.contains(8001));
+        let useless = kept.useless();
+        session.forget(useless);
+        assert!(!ended().starts_with('#'));
+        session.commit();
+        assert!(ended().starts_with('#'));
+    });
+}
+
+#[test]
+fn the_file_of_those_that_have_ended_does_not_grow_for_ever() {
+    alone(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = Ledger::at(directory.path().join("state"));
+        let length = || {
+            fs_err::metadata(ledger.path().join("stacks"))
+                .unwrap()
+                .len()
+        };
+        let [shop, blog] = ["shop", "blog"].map(|project| owner(project, directory.path()));
+        // The same ones again and again.
+        for _ in 0..400 {
+            come_and_go(&ledger, &shop, &[("api", 8000)]);
+            come_and_go(&ledger, &blog, &[("api", 8001)]);
+        }
+        assert!(length() < 100 << 10, "{}", length());
+        let gone = directory.path().join("gone");
+        for round in 0..400 {
+            let passing = owner(&format!("passing{round}"), &gone);
+            come_and_go(&ledger, &passing, &[("api", 8002)]);
+        }
+        assert!(length() > 64 << 10, "{}", length());
+        let mut later = there(&ledger, |here| here.unix_millis += 2 * DAY);
+        later.commit();
+        assert!(length() < 2 << 10, "{}", length());
+        for known in [shop, blog] {
+            assert_eq!(
+                sticky(&Session::begin(&ledger, Some(&known.instance)).own_row(&known)).len(),
+                1
+            );
+        }
+    });
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::ports::request::Want;
 use crate::ports::testing::{Made, in_own_network, key, listener, owner, pool, request, socket};
-use crate::ports::{Batch, Hold, allocate};
+use crate::ports::{Batch, Hold, Ledger, allocate};
 
 use super::*;
 
@@ -15,9 +15,9 @@ fn me() -> i32 {
 #[test]
 fn a_listener_is_named_with_pid_and_command() {
     in_own_network(|| {
-        assert_eq!(holder(Protocol::Tcp, 8000, None), None);
+        assert_eq!(holder(Protocol::Tcp, 8000), None);
         let _server = listener("127.0.0.1:8000");
-        let found = holder(Protocol::Tcp, 8000, None).unwrap();
+        let found = holder(Protocol::Tcp, 8000).unwrap();
         let pid = found.process.as_ref().unwrap().pid;
         assert_eq!(pid, me());
         assert_eq!(found.role, SocketRole::Listening);
@@ -41,7 +41,9 @@ fn a_hold_of_another_stack_is_named_with_its_stack() {
             fresh: false,
         };
         let _allocation = allocate(&batch, &ledger).unwrap();
-        let Some(found) = holder(Protocol::Tcp, 8000, Some(&ledger)) else {
+        let stack = Session::look(&ledger).stack_of(8000);
+        let Some(found) = holder_among(sockets::on_port(Protocol::Tcp, 8000).unwrap(), stack)
+        else {
             println!("skipped: needs Linux 6.8");
             return;
         };
@@ -62,7 +64,7 @@ fn leftovers_are_named_as_such() {
         let client = std::net::TcpStream::connect("127.0.0.1:8000").unwrap();
         let (accepted, _) = server.accept().unwrap();
         drop((accepted, server, client));
-        let found = holder(Protocol::Tcp, 8000, None).unwrap();
+        let found = holder(Protocol::Tcp, 8000).unwrap();
         assert_eq!((&found.process, found.role), (&None, SocketRole::Leftover));
         assert!(found.to_string().starts_with("closed connections"));
     });
@@ -77,7 +79,7 @@ fn the_listener_matters_more_than_its_connections() {
         let _client = std::net::TcpStream::connect("127.0.0.1:8000").unwrap();
         let _accepted = server.accept().unwrap();
         assert_eq!(
-            holder(Protocol::Tcp, 8000, None).unwrap().role,
+            holder(Protocol::Tcp, 8000).unwrap().role,
             SocketRole::Listening
         );
     });
@@ -111,7 +113,7 @@ fn a_hold_that_no_table_shows_is_told_from_the_ledger() {
         key: key("api"),
         protocol: Protocol::Tcp,
         port: 8001,
-        supervisor: Some(me()),
+        is_running: true,
     };
     let mut holders = BTreeMap::new();
     add_unseen(&mut holders, vec![stack]);
