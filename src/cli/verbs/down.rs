@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Context;
-use super::ground::others;
+use super::ground::{others, suspended};
 use super::watch::Watch;
 use crate::api::client::{Client, ClientError};
 use crate::api::messages::code;
@@ -52,10 +52,20 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
         // A guardian may be at work: what it cannot end is looked for when it has gone.
         Err(ClientError::NotRunning) => {
             // Not for anybody who starts it anew.
-            let is_at_work = |holder: Holder| holder.is_being_cleaned_up();
-            let is_cleaned_up = || !context.instance.holder().is_some_and(is_at_work);
+            let at_work = || {
+                context
+                    .instance
+                    .holder()
+                    .filter(Holder::is_being_cleaned_up)
+            };
+            // One that does nothing is not waited for either.
+            let is_waited_for = |holder: Holder| !holder.is_guardian_suspended();
+            let is_cleaned_up = || !at_work().is_some_and(is_waited_for);
             if !is_over_within(BLIND_WAIT, is_cleaned_up).await {
                 return Err(does_not_end(holder.as_ref()));
+            }
+            if let Some(holder) = at_work() {
+                return Err(suspended(&holder));
             }
             false
         }

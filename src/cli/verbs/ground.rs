@@ -10,7 +10,7 @@ use super::Context;
 use crate::api::client::{ANSWER_DEADLINE, Client, ClientError};
 use crate::cli::exit::{ExitCode, Stop};
 use crate::run::control::StackSnapshot;
-use crate::run::instance::Instance;
+use crate::run::instance::{Holder, Instance};
 use crate::run::leftovers;
 use crate::run::reason::Reason;
 use crate::run::snapshot::Phase;
@@ -34,6 +34,19 @@ impl Seen {
             Self::Running(snapshot) | Self::Past(snapshot) => snapshot,
         }
     }
+}
+
+/// A guardian does nothing though its supervisor was killed.
+pub(super) fn suspended(holder: &Holder) -> Stop {
+    let pid = holder.guardian_pid;
+    Stop::new(
+        ExitCode::NotAnswering,
+        format!(
+            "the guardian of this stack (pid {pid}) is suspended while it stops the services of a \
+             supervisor that was killed"
+        ),
+        Some(&format!("`kill -CONT {pid}` lets it go on")),
+    )
 }
 
 impl Context<'_> {

@@ -251,7 +251,7 @@ fn an_up_that_waited_for_the_lock_shares_nothing_with_its_supervisor() {
 }
 
 #[test]
-fn an_up_behind_a_suspended_guardian_ends_with_a_reason() {
+fn who_comes_behind_a_suspended_guardian_ends_with_a_reason() {
     let stack = TestStack::new("services: { it: { command: MISBEHAVE sleep } }");
     stack.run(&["up", "-d"]).ok();
     let guardian = stack.own_process("guardian_pid");
@@ -259,8 +259,10 @@ fn an_up_behind_a_suspended_guardian_ends_with_a_reason() {
     let supervisor = stack.own_process("supervisor_pid");
     supervisor.signal(Signal::SIGKILL);
     wait_until("its end", || (!supervisor.is_alive()).then_some(()));
-    let output = stack.run(&["up", "-d"]).expect(5);
-    assert!(output.stderr.contains("is suspended"), "{output}");
+    for arguments in [&["up", "-d"][..], &["down"]] {
+        let output = stack.run(arguments).expect(5);
+        assert!(output.stderr.contains("is suspended"), "{output}");
+    }
     guardian.signal(Signal::SIGCONT);
     stack.world().wait_until_nothing_is_left();
 }

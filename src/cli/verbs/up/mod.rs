@@ -20,7 +20,7 @@ use client::{Goal, Place};
 use lead::Lead;
 use prepare::Prepared;
 
-use super::ground::hidden;
+use super::ground::{hidden, suspended};
 use crate::api::client::{BlockingClient, ClientError};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::{ExitCode, Stop};
@@ -108,14 +108,7 @@ fn wait_for_winner(
         if let Some(holder) = cleaning {
             let pid = holder.guardian_pid;
             if holder.is_guardian_suspended() {
-                return Err(Stop::new(
-                    ExitCode::NotAnswering,
-                    format!(
-                        "the guardian of this stack (pid {pid}) is suspended while it stops the \
-                         services of a supervisor that was killed"
-                    ),
-                    Some(&format!("`kill -CONT {pid}` lets it go on")),
-                ));
+                return Err(suspended(holder));
             }
             if !is_told && begun.elapsed() >= TOLD_AFTER {
                 is_told = true;
