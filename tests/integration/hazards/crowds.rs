@@ -64,3 +64,19 @@ fn who_waits_for_a_supervisor_that_is_suspended_is_told() {
     supervisor.signal(Signal::SIGCONT);
     stack.run(&["down", "-t", "100ms"]).ok();
 }
+
+#[test]
+fn a_client_needs_no_further_thread() {
+    let stack = TestStack::new("services: { a: { command: MISBEHAVE record TERM heard } }");
+    stack.run(&["up", "-d"]).ok();
+    stack.wait_for_log("a", "recording");
+    let alone = |arguments: &[&str]| {
+        let wrapper = ["MISBEHAVE", "no-processes", "--"];
+        stack.run_command(stack.wrapped(&wrapper, arguments)).ok()
+    };
+    assert!(alone(&["ps"]).stdout.contains("running"));
+    assert!(alone(&["logs"]).stdout.contains("recording"));
+    alone(&["stop", "a"]);
+    alone(&["down"]);
+    assert!(stack.service_processes().is_empty());
+}
