@@ -1,5 +1,7 @@
 //! Every byte that a service prints is in its log file, and shown.
 
+use std::os::unix::fs::symlink;
+
 use crate::harness::{TestStack, Up, binary};
 
 /// What `misbehave spam` prints.
@@ -180,4 +182,28 @@ fn output_in_the_foreground_appears_while_the_service_runs() {
     // The second is on the other stream, whose order to this one is not promised.
     lines.sort_unstable();
     assert_eq!(lines, ["line 1", "line 2", "line 3"]);
+}
+
+#[test]
+fn what_no_file_takes_is_shown_all_the_same() {
+    let stack =
+        TestStack::new("{ name: shop, services: { web: { command: MISBEHAVE lines 5 50 } } }");
+    // Where its log belongs is something that is not opened.
+    fs_err::create_dir_all(stack.path(".stack/shop/logs")).expect("it is ours");
+    symlink("nowhere", stack.path(".stack/shop/logs/web.log")).expect("nothing is there");
+    let mut up = stack.up();
+    up.wait_for_line("web | line 5");
+    let mut follower = stack.start(&["logs", "-f"]);
+    follower.wait_for_line("web | line 5");
+    let lines = |arguments: &[&str]| {
+        let output = stack.run(arguments).ok();
+        output.stdout.matches("line").count()
+    };
+    assert_eq!(lines(&["logs"]), 5);
+    assert_eq!(lines(&["logs", "-n", "2"]), 2);
+    assert_eq!(lines(&["logs", "-n", "0"]), 0);
+    stack.down();
+    for viewer in [up.wait(), follower.wait().ok()] {
+        assert_eq!(viewer.stdout.matches("line").count(), 5, "{viewer}");
+    }
 }
