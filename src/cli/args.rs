@@ -34,7 +34,7 @@ const HELP: &str = "\
 Run:
   up        Start services in order and show their logs
   down      Stop everything
-  start     Start services that do not run
+  start     Start services that are not running
   stop      Stop services; they keep their ports
   restart   Stop services and start them again
 
@@ -43,7 +43,7 @@ Look:
   logs      Show what the services printed
   port      Print a port of a service
   ports     List the ports of all your stacks, or explain one
-  config    Check stack.yaml and print it as understood
+  config    Check stack.yaml and print how it is understood
 
 Use:
   env       Print the generated variables
@@ -57,9 +57,9 @@ const AFTER_HELP: &str = "\
 Environment:
   STACK_FILE           The stack.yaml to use, as -f does
   STACK_PROJECT_NAME   The project's name, as -p does
-  NO_COLOR             No colours, if set
+  NO_COLOR             Turns colours off, if set
 
-`stack COMMAND --help` tells more about a command.";
+`stack COMMAND --help` explains a command.";
 
 /// The whole command line.
 #[derive(Debug, Clone, PartialEq, Eq, Parser)]
@@ -118,7 +118,7 @@ pub struct Global {
     )]
     pub color: Color,
 
-    /// Write to supervisor.log what stack itself decides and does
+    /// Write what stack itself decides and does to supervisor.log
     #[arg(short, long, global = true, display_order = 103)]
     pub verbose: bool,
 }
@@ -130,7 +130,7 @@ pub enum Verb {
     Up(UpArgs),
     /// Stop everything
     Down(DownArgs),
-    /// Start services that do not run
+    /// Start services that are not running
     Start(ServicesArgs),
     /// Stop services; they keep their ports
     Stop(StopArgs),
@@ -142,7 +142,7 @@ pub enum Verb {
     Logs(LogsArgs),
     /// Print a port of a service
     Port(PortArgs),
-    /// Check stack.yaml and print it as understood
+    /// Check stack.yaml and print how it is understood
     Config(ConfigArgs),
     /// Print the generated variables
     Env(EnvArgs),

@@ -47,7 +47,10 @@ impl Invocation {
         let working_dir = std::env::current_dir().map_err(|error| {
             Stop::new(
                 ExitCode::Usage,
-                format!("there is no working directory: {error}"),
+                format!(
+                    "cannot find the working directory: {}",
+                    crate::support::text::io_reason(&error)
+                ),
                 None,
             )
         })?;

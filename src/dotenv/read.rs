@@ -81,7 +81,7 @@ pub enum ReadErrorKind {
     #[error("text follows the closing quote")]
     TextAfterQuote,
     /// `${` without a valid name, operator or closing brace.
-    #[error("this is no valid variable")]
+    #[error("this is not a valid variable")]
     BadVariable,
     /// `${NAME:?message}` without a value.
     #[error("`{name}` is required{}{message}", if .message.is_empty() { "" } else { ": " })]

@@ -37,7 +37,7 @@ pub struct UpArgs {
     #[arg(long)]
     pub no_deps: bool,
 
-    /// Show what would happen, and write and start nothing
+    /// Show what would happen; write and start nothing
     #[arg(long)]
     pub dry_run: bool,
 
@@ -45,7 +45,7 @@ pub struct UpArgs {
     #[arg(long, value_name = "SERVICE=N", value_parser = parse_scale)]
     pub scale: Vec<(ServiceName, u32)>,
 
-    /// Ask for this number for a port, as strongly as can be; repeatable
+    /// Ask for this number for a port, before all other wishes; repeatable
     #[arg(
         long = "port",
         value_name = "SERVICE[.NAME]=N",
@@ -54,7 +54,7 @@ pub struct UpArgs {
     )]
     pub ports: Vec<PortArgument>,
 
-    /// Fail where a port that was asked for is taken, instead of taking another one
+    /// Fail if a port that was asked for is taken, instead of taking another one
     #[arg(long, help_heading = "Ports")]
     pub strict_ports: bool,
 
@@ -76,7 +76,7 @@ pub struct UpArgs {
     )]
     pub exit_code_from: Option<ServiceName>,
 
-    /// How long services may take to stop, in seconds or as 1m30s [default: each its own]
+    /// How long services may take to stop, in seconds or as 1m30s [default: each its own grace period]
     #[arg(
         short,
         long,
@@ -98,7 +98,7 @@ pub struct UpArgs {
 /// `stack down`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct DownArgs {
-    /// How long services may take to stop, in seconds or as 1m30s [default: each its own]
+    /// How long services may take to stop, in seconds or as 1m30s [default: each its own grace period]
     #[arg(short, long, value_name = "TIME", value_parser = seconds_or_duration)]
     pub timeout: Option<Duration>,
 }
@@ -118,7 +118,7 @@ pub struct StopArgs {
     #[arg(value_name = "SERVICE", value_parser = ServiceName::new)]
     pub services: Vec<ServiceName>,
 
-    /// How long services may take to stop, in seconds or as 1m30s [default: each its own]
+    /// How long services may take to stop, in seconds or as 1m30s [default: each its own grace period]
     #[arg(short, long, value_name = "TIME", value_parser = seconds_or_duration)]
     pub timeout: Option<Duration>,
 }
@@ -148,7 +148,7 @@ pub struct LogsArgs {
     #[arg(value_name = "SERVICE", value_parser = ServiceName::new)]
     pub services: Vec<ServiceName>,
 
-    /// Go on with what is printed from now on
+    /// Go on and show what is printed from now on
     #[arg(short, long)]
     pub follow: bool,
 
@@ -191,7 +191,7 @@ pub struct PortArgs {
     #[arg(value_name = "NAME", value_parser = PortName::new)]
     pub name: Option<PortName>,
 
-    /// Of which replica of the service
+    /// The number of the replica
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
     pub index: u32,
 }
@@ -203,7 +203,7 @@ pub struct ConfigArgs {
     #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub format: ConfigFormat,
 
-    /// Only check; print nothing where all is well
+    /// Only check; print nothing if all is well
     #[arg(short, long)]
     pub quiet: bool,
 }
@@ -255,11 +255,11 @@ pub struct RunArgs {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(disable_help_subcommand = true)]
 pub struct PortsArgs {
-    /// What about them; nothing lists them.
+    /// What to do with them; without it they are listed.
     #[command(subcommand)]
     pub verb: Option<PortsVerb>,
 
-    /// Also those that stacks which do not run had last
+    /// Also list the ports that stopped stacks had last
     #[arg(short, long)]
     pub all: bool,
 
@@ -279,14 +279,14 @@ pub struct PortsArgs {
 pub enum PortsVerb {
     /// Explain who has a port: a service, another program, or nobody
     Who(PortsWhoArgs),
-    /// Print free ports, one a line; no other `stack` hands them out for two minutes
+    /// Print free ports, one per line; no other `stack` hands them out for two minutes
     Free(PortsFreeArgs),
 }
 
 /// `stack ports who`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct PortsWhoArgs {
-    /// The number
+    /// The port number
     #[arg(value_name = "PORT", value_parser = parse_port)]
     pub port: u16,
 }
@@ -294,11 +294,11 @@ pub struct PortsWhoArgs {
 /// `stack ports free`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct PortsFreeArgs {
-    /// How many
+    /// How many ports
     #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..))]
     pub count: u16,
 
-    /// Where to look, both ends included
+    /// The range to look in, both ends included
     #[arg(long, value_name = "RANGE", default_value_t = PortRange::DEFAULT)]
     pub range: PortRange,
 }

@@ -26,7 +26,7 @@ pub fn overview(invocation: &Invocation) -> Result<ExitCode, Stop> {
         .is_err_and(|problem| problem.code == code::NO_FILE);
     if is_missing && invocation.global.file.is_none() {
         printer::say_out(&format!(
-            "There is no stack.yaml here or in a directory above. One to begin with:\n\n{}\n\
+            "There is no stack.yaml here or in a directory above. Here is one to begin with:\n\n{}\n\
              Save it as stack.yaml, then run `stack up`.",
             indent(STARTER)
         ))?;
@@ -49,7 +49,7 @@ pub fn overview(invocation: &Invocation) -> Result<ExitCode, Stop> {
         ))?,
     }
     printer::say_out(&format!(
-        "\n{}\n\n`stack --help` has the rest.",
+        "\n{}\n\n`stack --help` lists all commands.",
         COMMANDS.join("\n")
     ))?;
     Ok(ExitCode::Done)

@@ -50,8 +50,8 @@ pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
             let Some(index) = plan.unit_of(service.as_str()) else {
                 return Err(Stop::new(
                     ExitCode::Usage,
-                    format!("service `{service}` has no replica, and so no environment"),
-                    Some("leave `--service` out for the generated variables alone"),
+                    format!("service `{service}` has no replica and therefore no environment"),
+                    Some("leave out `--service` to use the generated variables alone"),
                 ));
             };
             let unit = &plan.units[index];

@@ -156,7 +156,7 @@ fn a_stack_of_nothing_says_so() {
         let output = stack
             .run(arguments)
             .ok()
-            .says(&["nothing is to be run: no service has a replica"]);
+            .says(&["there is nothing to run: no service has a replica"]);
         assert!(!output.stderr.contains(".env"), "{}", output.stderr);
     }
 }

@@ -51,12 +51,12 @@ pub(super) fn list(invocation: &Invocation, args: &PortsArgs) -> Result<ExitCode
 /// Instead of an empty table. That nothing runs is certain only where the ledger `is_whole`.
 fn empty(is_whole: bool, has_more: bool) -> String {
     let lead = if is_whole {
-        "no stack of yours that has ports runs"
+        "no stack with ports is running"
     } else {
-        "no stack of yours is known that has ports and runs, but the ledger may not name all"
+        "no running stack with ports is known, but the ledger may be incomplete"
     };
     let hint = if has_more {
-        "\nhint: `stack ports --all` lists those that were had last"
+        "\nhint: `stack ports --all` lists the ports that stopped stacks had last"
     } else {
         ""
     };
@@ -190,9 +190,9 @@ mod tests {
 
     #[test]
     fn that_nothing_runs_is_no_fact_where_the_ledger_is_in_doubt() {
-        assert_eq!(empty(true, false), "no stack of yours that has ports runs");
-        assert!(empty(false, false).contains("may not name all"));
-        assert!(empty(true, true).ends_with("lists those that were had last"));
+        assert_eq!(empty(true, false), "no stack with ports is running");
+        assert!(empty(false, false).contains("may be incomplete"));
+        assert!(empty(true, true).ends_with("lists the ports that stopped stacks had last"));
     }
 
     #[test]

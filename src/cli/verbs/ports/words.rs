@@ -311,7 +311,7 @@ fn others(told: &Explanation, place: &Place) -> Vec<String> {
         ),
         (
             traits.is_privileged,
-            "below net.ipv4.ip_unprivileged_port_start: to bind it takes a privilege",
+            "below net.ipv4.ip_unprivileged_port_start: binding it takes a privilege",
         ),
     ];
     lines.extend(

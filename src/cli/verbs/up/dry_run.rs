@@ -25,7 +25,10 @@ pub(super) fn dry_run(
     let sticky = invocation.ledger().overview().sticky;
     let own = super::owner(draft);
     let plan = draft.trial();
-    printer::say_out(&format!("{} would start, in this order:", draft.project()))?;
+    printer::say_out(&format!(
+        "{} would start its services in this order:",
+        draft.project()
+    ))?;
     for index in order(&plan, args) {
         let unit = &plan.units[index];
         let mut line = format!("  {}", unit.id().label(unit.replicas));
@@ -67,10 +70,10 @@ pub(super) fn dry_run(
                 (Some(wish), _) => format!("{} ({})", wish.port, wish.origin),
                 (None, Want::Prefer(port)) => format!("{port} if it is free"),
                 (None, Want::Within(range)) => {
-                    last.unwrap_or_else(|| format!("a free one of {range}"))
+                    last.unwrap_or_else(|| format!("a free port of {range}"))
                 }
                 (None, Want::Auto) => last.unwrap_or_else(|| {
-                    format!("a free one of {}", text::list(draft.pool().ranges))
+                    format!("a free port of {}", text::list(draft.pool().ranges))
                 }),
             };
             // Writing to a string cannot fail.
@@ -85,7 +88,7 @@ pub(super) fn dry_run(
     {
         let keys: Vec<&str> = dotenv.entries.iter().map(|(key, _)| key.as_str()).collect();
         printer::say_out(&format!(
-            "and {} would hold {}",
+            "{} would hold {}",
             relative(&dotenv.path, Some(&invocation.working_dir)),
             keys.join(", ")
         ))?;

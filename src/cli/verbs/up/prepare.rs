@@ -66,7 +66,7 @@ pub(super) fn prepare(
     instance.begin_leases()?;
     let (mut plan, allocation) = plan(invocation, &ready.draft, args, &mut messages)?;
     if plan.units.is_empty() {
-        messages.push("nothing is to be run: no service has a replica".to_owned());
+        messages.push("there is nothing to run: no service has a replica".to_owned());
     }
     let run = hash::random();
     for unit in &mut plan.units {

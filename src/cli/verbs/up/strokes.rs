@@ -71,7 +71,7 @@ impl Watch<'_> {
     async fn pause(&mut self) {
         if !can_be_continued() {
             self.printer
-                .line_err("Ctrl-Z is ignored: no shell is here that could continue the stack");
+                .line_err("Ctrl-Z is ignored: there is no shell that could continue the stack");
         } else if let Some(lead) = &mut self.lead {
             // A failure leaves everything running.
             lead.freeze_while(|| stop_self().unwrap_or_default()).await;

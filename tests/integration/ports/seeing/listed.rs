@@ -73,7 +73,7 @@ fn what_a_stack_had_last_is_listed_only_when_asked_for() {
     let stack = TestStack::new(TWO);
     stack.up_detached();
     stack.down();
-    let output = ports(&stack, &[]).says(&["no stack of yours", "stack ports --all"]);
+    let output = ports(&stack, &[]).says(&["no stack with ports is running", "stack ports --all"]);
     assert_eq!(output.stdout, "");
     assert_eq!(list(&stack, &[]), Vec::<Value>::new());
     let rows = list(&stack, &["--all"]);
@@ -104,7 +104,7 @@ fn what_a_stack_had_last_is_listed_only_when_asked_for() {
 fn where_no_stack_ever_ran_there_is_nothing_to_list() {
     let stack = TestStack::new(TWO);
     let output = ports(&stack, &[]);
-    assert_eq!(output.stderr, "no stack of yours that has ports runs\n");
+    assert_eq!(output.stderr, "no stack with ports is running\n");
     assert_eq!(ports(&stack, &["--all", "--format", "json"]).stdout, "[]\n");
 }
 
