@@ -240,7 +240,8 @@ impl Services {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Child, Command};
+    use std::io::{Read, Write};
+    use std::process::{Child, Command, Stdio};
 
     use super::*;
     use crate::run::guardian::SIGNALS;
@@ -311,10 +312,15 @@ mod tests {
             assert_eq!(services.owner_of(&stat(72, 40), None), db);
             assert_eq!(services.owner_of(&stat(40, 40), web), db);
             let marked = |instance: &str| {
-                let mut child = Command::new("sleep");
-                child.arg("60").env("STACK_INSTANCE", instance);
+                let mut child = Command::new("cat");
+                child.env("STACK_INSTANCE", instance);
                 child.env("STACK_SERVICE", "web").env("STACK_REPLICA", "1");
-                child.spawn().unwrap()
+                child.stdin(Stdio::piped()).stdout(Stdio::piped());
+                let mut child = child.spawn().unwrap();
+                // Its environment can be read only once its exec is over, and that an answer shows.
+                child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+                child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+                child
             };
             for (instance, expected) in [("shop-1", web), ("shop-2", None)] {
                 let mut child = marked(instance);
