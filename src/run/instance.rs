@@ -290,7 +290,7 @@ impl Holder {
             guardian_start: start(guardian),
             supervisor_pid: supervisor,
             supervisor_start: start(supervisor),
-            boot_id: boot_id(),
+            boot_id: boot_id().to_owned(),
             socket,
             instance: instance.to_owned(),
             run: run.to_owned(),

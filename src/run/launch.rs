@@ -17,7 +17,8 @@ use nix::unistd::{Pid, pipe2};
 
 use super::guardian::{self, SIGNALS, Watch};
 use super::process::{
-    Forked, SharedTable, become_subreaper, block_for_waiting, detach, fork, signal_process,
+    Forked, SharedTable, become_subreaper, block_for_waiting, check_alone, detach, fork,
+    signal_process,
 };
 
 pub use super::process::{
@@ -93,6 +94,7 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 /// `log` takes what guardian and supervisor have to say. Must be called while there is a single
 /// thread, and has been no runtime.
 pub fn fork_roles(log: &File, is_detached: bool) -> Result<Role, ForkError> {
+    check_alone()?;
     let table = SharedTable::new()?;
     let ignores_hangup = is_detached || is_ignored(Signal::SIGHUP);
     let (client_link, link) = socketpair(

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::mem::MaybeUninit;
+use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags, RawDir};
 
@@ -55,9 +56,12 @@ impl Stat {
 }
 
 /// The random id of this boot of the machine; empty if it cannot be read.
-pub fn boot_id() -> String {
-    let text = fs_err::read_to_string("/proc/sys/kernel/random/boot_id");
-    text.unwrap_or_default().trim().to_owned()
+pub fn boot_id() -> &'static str {
+    static BOOT_ID: OnceLock<String> = OnceLock::new();
+    BOOT_ID.get_or_init(|| {
+        let text = fs_err::read_to_string("/proc/sys/kernel/random/boot_id");
+        text.unwrap_or_default().trim().to_owned()
+    })
 }
 
 /// Calls `each` with the pid of every process.

@@ -176,6 +176,34 @@ fn a_stop_that_takes_long_says_how_to_kill() {
 }
 
 #[test]
+fn a_killed_guardian_is_a_failure_after_everything_has_been_stopped() {
+    let stack = TestStack::new("services: { it: { command: MISBEHAVE record TERM heard } }");
+    let mut up = stack.up();
+    up.wait_for_line("recording");
+    stack.own_process("guardian_pid").signal(Signal::SIGKILL);
+    up.wait().expect(1).says(&["the guardian was killed"]);
+    assert_eq!(stack.read("heard"), "SIGTERM\n");
+}
+
+#[test]
+fn who_loses_both_is_told_what_looks_for_the_rest() {
+    let stack = TestStack::new(SLEEPER);
+    let up = stack.up();
+    stack.wait_for("it", "running", phase_is("running"));
+    let (guardian, supervisor) = (
+        stack.own_process("guardian_pid"),
+        stack.own_process("supervisor_pid"),
+    );
+    stack.world().processes();
+    for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+        guardian.signal(signal);
+        supervisor.signal(signal);
+    }
+    up.wait().expect(1).says(&["`stack down` looks for what"]);
+    stack.down();
+}
+
+#[test]
 fn ctrl_c_continues_a_suspended_guardian() {
     let stack = TestStack::new("services: { it: { command: MISBEHAVE record TERM heard } }");
     let mut up = stack.up();

@@ -40,9 +40,8 @@ pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
         .build()
 }
 
-/// Forks, if the process has a single thread and has never made a runtime.
-#[expect(unsafe_code, reason = "fork(2)")]
-pub(crate) fn fork() -> Result<Forked, ForkError> {
+/// That the process may be forked: it has a single thread, and has never made a runtime.
+pub(crate) fn check_alone() -> Result<(), ForkError> {
     let threads = numbers_in("/proc/self/task").len();
     if threads > 1 {
         return Err(ForkError::Threads(threads));
@@ -50,6 +49,12 @@ pub(crate) fn fork() -> Result<Forked, ForkError> {
     if HAS_RUNTIME.load(Ordering::Relaxed) {
         return Err(ForkError::Runtime);
     }
+    Ok(())
+}
+
+/// Forks. [`check_alone`] must have been asked, and nothing been started since; a child is alone.
+#[expect(unsafe_code, reason = "fork(2)")]
+pub(crate) fn fork() -> Result<Forked, ForkError> {
     // SAFETY: the process has a single thread, so the child is a whole copy of it, locks included.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Parent { child } => Ok(Forked::Parent(child)),
@@ -106,10 +111,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_with_threads_is_not_forked() {
+    fn a_process_with_threads_may_not_be_forked() {
         let (done_tx, done_rx) = std::sync::mpsc::channel::<()>();
         let other = std::thread::spawn(move || done_rx.recv());
-        assert!(matches!(fork(), Err(ForkError::Threads(2..))));
+        assert!(matches!(check_alone(), Err(ForkError::Threads(2..))));
         drop(done_tx);
         other.join().unwrap().unwrap_err();
     }

@@ -65,6 +65,9 @@ impl Lead {
     /// The exit code of the whole, or what went wrong.
     pub(super) fn outcome(&self) -> Result<ExitCode, Stop> {
         let message = match (&self.word, self.end) {
+            (Some(LastWord::Ended(_)), Some(GuardianEnd::Killed)) => {
+                "the guardian was killed; all services have been stopped"
+            }
             (Some(LastWord::Ended(code)), _) => return Ok(ExitCode::Own(*code)),
             (Some(LastWord::Failed(message)), _) => {
                 return Err(Stop {
@@ -78,11 +81,11 @@ impl Lead {
             (_, Some(GuardianEnd::Code(_))) => {
                 "the supervisor was killed, and not every process could be stopped"
             }
-            (_, Some(GuardianEnd::Killed) | None) => "supervisor and guardian were killed",
+            (_, Some(GuardianEnd::Killed) | None) => {
+                "supervisor and guardian were killed; `stack down` looks for what they have left"
+            }
         };
-        let hint = Some("`stack down` looks for what they may have left");
-        let hint = hint.filter(|_| self.end != Some(GuardianEnd::Code(0)));
-        Err(Stop::new(ExitCode::Failed, message, hint))
+        Err(Stop::new(ExitCode::Failed, message, None))
     }
 
     /// Passes a signal on; `false` where no guardian is left to take it.
