@@ -89,11 +89,6 @@ impl Stop {
         Self::new(ExitCode::Usage, message, Some(hint.as_ref()))
     }
 
-    /// An error of the system that ends everything.
-    pub fn system(error: &io::Error) -> Self {
-        Self::failed(error, None)
-    }
-
     /// An error with everything that caused it.
     pub fn failed(error: &dyn Error, hint: Option<&str>) -> Self {
         Self::new(ExitCode::Failed, text::chain(error), hint)
@@ -132,28 +127,24 @@ impl From<FollowError> for Stop {
     }
 }
 
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        Self::failed(&error, None)
-    }
+/// Errors that end a command with exit code 1, each with its hint.
+macro_rules! failures {
+    ($($error:ty => $hint:expr;)*) => {$(
+        impl From<$error> for Stop {
+            fn from(error: $error) -> Self {
+                let hint: fn(&$error) -> Option<String> = $hint;
+                Self::failed(&error, hint(&error).as_deref())
+            }
+        }
+    )*};
 }
 
-impl From<serde_json::Error> for Stop {
-    fn from(error: serde_json::Error) -> Self {
-        Self::failed(&error, None)
-    }
-}
-
-impl From<SocketError> for Stop {
-    fn from(error: SocketError) -> Self {
-        Self::failed(&error, None)
-    }
-}
-
-impl From<EntryError> for Stop {
-    fn from(error: EntryError) -> Self {
-        Self::failed(&error, Some(error.hint()))
-    }
+failures! {
+    io::Error => |_| None;
+    serde_json::Error => |_| None;
+    SocketError => |_| None;
+    EntryError => |error| Some(error.hint().to_owned());
+    PortError => |error| Some(error.hint());
 }
 
 impl From<DotenvError> for Stop {
@@ -165,11 +156,5 @@ impl From<DotenvError> for Stop {
             }
         };
         Self::new(code, text::chain(&error), Some(error.hint()))
-    }
-}
-
-impl From<PortError> for Stop {
-    fn from(error: PortError) -> Self {
-        Self::failed(&error, Some(&error.hint()))
     }
 }

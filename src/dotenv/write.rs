@@ -93,16 +93,6 @@ pub enum DotenvError {
 }
 
 impl DotenvError {
-    /// The stable code.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Entry(error) => error.code(),
-            Self::NotAFile { .. } => "stack::dotenv::not_a_file",
-            Self::OtherStack { .. } => "stack::dotenv::other_stack",
-            Self::Io(_) => "stack::dotenv::io",
-        }
-    }
-
     /// What to do about it.
     pub const fn hint(&self) -> &'static str {
         match self {

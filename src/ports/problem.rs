@@ -149,30 +149,10 @@ pub enum PortError {
 }
 
 impl PortError {
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Refused(refused) => {
-                if refused
-                    .iter()
-                    .all(|refused| refused.occupant == Occupant::System)
-                {
-                    "stack::port::denied"
-                } else {
-                    "stack::port::taken"
-                }
-            }
-            Self::FixedTwice { .. } => "stack::port::fixed_twice",
-            Self::Exhausted { .. } => "stack::port::exhausted",
-            Self::TooManyFiles { .. } => "stack::port::too_many_files",
-            Self::System { .. } => "stack::port::system",
-        }
-    }
-
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
-            Self::Refused(_) if self.code() == "stack::port::denied" => {
+            Self::Refused(refused) if refused.iter().all(|it| it.occupant == Occupant::System) => {
                 "ports below 1024 need a privilege; write `auto` or a higher number".to_owned()
             }
             Self::Refused(refused) => {
@@ -311,20 +291,6 @@ pub enum PortWarning {
 }
 
 impl PortWarning {
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Replaced { .. } => "stack::port::replaced",
-            Self::TurnedBad { .. } => "stack::port::turned_bad",
-            Self::WishIgnored { .. } => "stack::port::wish_ignored",
-            Self::Fallback { .. } => "stack::port::fallback",
-            Self::Ephemeral { .. } => "stack::port::ephemeral",
-            Self::BrowsersRefuse { .. } => "stack::port::browsers_refuse",
-            Self::BrowserRefuses { .. } => "stack::port::browser_refuses",
-            Self::Ledger(warning) => warning.code(),
-        }
-    }
-
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {

@@ -290,9 +290,7 @@ fn the_generated_list_of_diagnostics_is_what_the_fixtures_show() {
     }
     let mut all = BTreeSet::new();
     codes_of_source(&root().join("src"), &mut all);
-    text.push_str(
-        "\n## Further codes\n\nOf later steps than reading the file. Not every message shows its code yet.\n\n",
-    );
+    text.push_str("\n## Further codes\n\nOf steps after reading the file.\n\n");
     for code in all {
         if !described.iter().any(|(known, _)| *known == code) {
             writeln!(text, "- `{code}`").expect("a string takes everything");

@@ -328,7 +328,7 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::printer::samples::{healthy, starting};
+    use crate::cli::printer::testing::{healthy, starting};
 
     #[test]
     fn after_the_first_start_comings_and_goings_are_news() {

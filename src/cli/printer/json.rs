@@ -181,7 +181,7 @@ pub(super) fn ended(now: u64, text: &str, failed: &[ServiceName]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::printer::samples::{failed, healthy, name, stack, waiting};
+    use crate::cli::printer::testing::{failed, healthy, name, stack, waiting};
     use crate::run::reason::News;
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
         let changes = [
             waiting("web", &["api"]),
             healthy("api", 8001, 1_795_000_000_123),
-            failed("migrate", 1, crate::cli::printer::samples::exited()),
+            failed("migrate", 1, crate::cli::printer::testing::exited()),
         ];
         let mut text: String = changes
             .iter()

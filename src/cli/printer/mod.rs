@@ -26,10 +26,10 @@ mod painter;
 mod plain;
 mod region;
 mod roster;
-#[cfg(test)]
-pub(crate) mod samples;
 mod sink;
 mod summary;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod words;
 mod worker;
 

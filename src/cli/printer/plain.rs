@@ -70,7 +70,7 @@ pub(super) fn ended(failed: &[ServiceName], is_any_stopped: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::printer::samples::{name, replica, unit};
+    use crate::cli::printer::testing::{name, replica, unit};
     use crate::run::reason::News;
 
     const STYLE: PlainStyle = PlainStyle {

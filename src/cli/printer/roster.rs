@@ -117,7 +117,7 @@ impl Roster {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::printer::samples::{replica, unit};
+    use crate::cli::printer::testing::{replica, unit};
 
     #[test]
     fn a_unit_is_numbered_as_soon_as_another_one_of_its_service_is_known() {

@@ -221,7 +221,7 @@ pub(super) fn failure(failure: &Failure, logs: Option<&str>, palette: Palette) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::printer::samples::{self, failed, healthy, port, service, stack, waiting};
+    use crate::cli::printer::testing::{self, failed, healthy, port, service, stack, waiting};
     use crate::run::snapshot::{Exit, PortState};
 
     const STYLE: SummaryStyle<'_> = SummaryStyle {
@@ -267,8 +267,8 @@ mod tests {
         let snapshot = StackSnapshot {
             is_detached: true,
             ..stack(vec![
-                failed("migrate", 1, samples::exited()),
-                failed("api", 0, samples::not_started("migrate")),
+                failed("migrate", 1, testing::exited()),
+                failed("api", 0, testing::not_started("migrate")),
                 healthy("ui", 8_001, 5_300),
                 waiting("worker", &["queue"]),
             ])
@@ -278,17 +278,17 @@ mod tests {
 
     #[test]
     fn what_is_only_on_its_way_is_no_failure_and_what_is_over_cannot_be_stopped() {
-        let starting = samples::starting("api", 8_001, 0);
+        let starting = testing::starting("api", 8_001, 0);
         let text = ready(&stack(vec![starting]), &STYLE);
         assert!(text.starts_with("shop has started; 1 of 1 service not ready yet\n"));
-        let text = ready(&stack(vec![failed("api", 1, samples::exited())]), &STYLE);
+        let text = ready(&stack(vec![failed("api", 1, testing::exited())]), &STYLE);
         assert!(text.ends_with("nothing runs any more; `stack logs` shows the output\n"));
     }
 
     #[test]
     fn a_port_that_went_wrong_is_told_with_evidence() {
         use crate::run::reason::{CheckFailure, Reason};
-        let mut wrong = samples::starting("w", 8_036, 0);
+        let mut wrong = testing::starting("w", 8_036, 0);
         wrong.ports[0].state = PortState::WrongPort {
             listens_on: vec![38785],
         };
@@ -299,7 +299,7 @@ mod tests {
                     port: 8037,
                 },
             }),
-            ..samples::starting("early", 8_037, 0)
+            ..testing::starting("early", 8_037, 0)
         };
         let stolen = |mut service: ServiceSnapshot| {
             service.ports[0].state = PortState::Stolen {
@@ -391,7 +391,7 @@ mod tests {
         let failed = ServiceSnapshot {
             replica: 2,
             replicas: 2,
-            ..failed("web", 1, samples::exited())
+            ..failed("web", 1, testing::exited())
         };
         let services = vec![web(1, 8_000), failed, healthy("dns", 8_002, 300)];
         let text = ready(&stack(services), &STYLE);
@@ -423,7 +423,7 @@ mod tests {
         ];
         let tail: Vec<String> = tail.map(str::to_owned).to_vec();
         let migrate = Failure {
-            service: failed("migrate", 1, samples::exited()),
+            service: failed("migrate", 1, testing::exited()),
             tail,
             blocked: vec!["api".to_owned(), "worker".to_owned()],
         };
@@ -431,7 +431,7 @@ mod tests {
             service: failed(
                 "web",
                 0,
-                samples::behind(samples::unit_ref("api"), samples::not_started("migrate")),
+                testing::behind(testing::unit_ref("api"), testing::not_started("migrate")),
             ),
             tail: Vec::new(),
             blocked: Vec::new(),

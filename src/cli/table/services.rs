@@ -98,7 +98,7 @@ fn exit(exit: Exit) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::printer::samples::{failed, healthy, service, waiting};
+    use crate::cli::printer::testing::{failed, healthy, service, waiting};
     use crate::cli::style::Palette;
 
     #[test]
@@ -106,7 +106,7 @@ mod tests {
         let rows = [
             healthy("backend", 8000, 1_000),
             waiting("ui", &["backend"]),
-            failed("migrate", 1, crate::cli::printer::samples::exited()),
+            failed("migrate", 1, crate::cli::printer::testing::exited()),
             ServiceSnapshot {
                 phase: Phase::Running,
                 pid: Some(4711),

@@ -31,14 +31,6 @@ pub enum FindError {
 }
 
 impl FindError {
-    /// The stable code.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::NotFound { .. } => "stack::command::not_found",
-            Self::NotExecutable { .. } => "stack::command::not_executable",
-        }
-    }
-
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {

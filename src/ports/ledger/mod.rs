@@ -102,17 +102,6 @@ pub enum LedgerWarning {
 }
 
 impl LedgerWarning {
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Unusable { .. } => "stack::port::ledger_unusable",
-            Self::Locked { .. } => "stack::port::ledger_locked",
-            Self::Unreadable { .. } => "stack::port::ledger_unreadable",
-            Self::Damaged { .. } => "stack::port::ledger_damaged",
-            Self::Unwritten { .. } => "stack::port::ledger_unwritten",
-        }
-    }
-
     /// What to do about it, and what it means meanwhile.
     pub fn hint(&self) -> &'static str {
         match self {

@@ -1,5 +1,6 @@
 //! One transaction over the ledger: lock, read, change, write, unlock.
 
+use std::mem::discriminant;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -196,7 +197,7 @@ impl Session {
 
     /// Notes what is wrong; of a kind once.
     fn trouble(&mut self, warning: LedgerWarning) {
-        let same = |known: &LedgerWarning| known.code() == warning.code();
+        let same = |known: &LedgerWarning| discriminant(known) == discriminant(&warning);
         if !self.warnings.iter().any(same) {
             self.warnings.push(warning);
         }

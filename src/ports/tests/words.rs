@@ -5,7 +5,7 @@ use std::path::Path;
 use super::one_batch;
 use crate::ports::request::{Pool, PortKey, Want};
 use crate::ports::testing::{in_own_network, key, listener, owner, pool, range, request, wish};
-use crate::ports::{Batch, Ledger, StackPort, allocate, grant};
+use crate::ports::{Batch, Ledger, PortError, StackPort, allocate, grant};
 use crate::support::protocol::Protocol;
 
 #[test]
@@ -17,7 +17,7 @@ fn exhaustion_lists_who_has_the_ports() {
         let (pool, owner) = (pool(&["8000-8002"]), owner("shop", state.path()));
         let ledger = Ledger::at(state.path());
         let error = allocate(&one_batch(&requests, &pool, &owner, false), &ledger).unwrap_err();
-        assert_eq!(error.code(), "stack::port::exhausted");
+        assert!(matches!(error, PortError::Exhausted { .. }), "{error}");
         assert_eq!(
             error.to_string(),
             "no free port left in 8000-8002: 3 wanted, 2 found"

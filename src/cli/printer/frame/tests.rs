@@ -1,5 +1,5 @@
 use super::*;
-use crate::cli::printer::samples::{failed, healthy, service, starting, unit, waiting};
+use crate::cli::printer::testing::{failed, healthy, service, starting, unit, waiting};
 use crate::run::reason::{CheckFailure, Reason, StartError};
 use crate::run::snapshot::{Exit, ServiceSnapshot};
 
@@ -137,11 +137,11 @@ fn a_narrow_screen_cuts_and_stays_aligned() {
 #[test]
 fn trouble_on_the_way_is_seen() {
     let services = [
-        failed("migrate", 1, crate::cli::printer::samples::exited()),
+        failed("migrate", 1, crate::cli::printer::testing::exited()),
         failed(
             "api",
             0,
-            crate::cli::printer::samples::not_started("migrate"),
+            crate::cli::printer::testing::not_started("migrate"),
         ),
         ServiceSnapshot {
             phase: Phase::Backoff,
@@ -154,7 +154,7 @@ fn trouble_on_the_way_is_seen() {
         },
         ServiceSnapshot {
             phase: Phase::Unhealthy,
-            reason: Some(crate::cli::printer::samples::unavailable()),
+            reason: Some(crate::cli::printer::testing::unavailable()),
             ..healthy("search", 8_004, 1_000)
         },
         starting("web", 8_005, 1_000),
@@ -180,7 +180,7 @@ fn a_hundred_services_on_forty_rows_show_the_interesting_ones() {
             }
         })
         .collect();
-    services[7] = failed("service-07", 1, crate::cli::printer::samples::exited());
+    services[7] = failed("service-07", 1, crate::cli::printer::testing::exited());
     let mut board = board(&services, 0);
     // The last to have changed is the most interesting of those that are up.
     board.apply(starting("service-03", 8_003, 1_000), 0);

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::*;
 use crate::cli::printer::item::CAPACITY;
 use crate::cli::printer::options::{Progress, Terminals};
-use crate::cli::printer::samples::{
+use crate::cli::printer::testing::{
     Screen, failed, healthy, replica, stack, starting, unit, waiting,
 };
 use crate::run::reason::News;
@@ -243,7 +243,7 @@ fn tell(printer: &Printer, cut: &str) {
     send(printer, "api", format!("listening{cut}"));
     service(healthy("api", 8_001, 300));
     send(printer, "api", " on 8001\n");
-    let migrate = failed("worker", 1, crate::cli::printer::samples::exited());
+    let migrate = failed("worker", 1, crate::cli::printer::testing::exited());
     service(migrate.clone());
     printer.summary(&stack(vec![healthy("api", 8_001, 300), migrate.clone()]));
     printer.failure(Failure {
@@ -337,7 +337,7 @@ fn units_that_are_introduced_are_numbered_from_the_first_line_on() {
     let failed = ServiceSnapshot {
         replica: 2,
         replicas: 2,
-        ..failed("api", 1, crate::cli::printer::samples::exited())
+        ..failed("api", 1, crate::cli::printer::testing::exited())
     };
     printer.failure(Failure {
         service: failed,

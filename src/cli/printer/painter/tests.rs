@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::cli::printer::samples::{replica, unit};
+use crate::cli::printer::testing::{replica, unit};
 
 const PIPE: LogStyle = LogStyle {
     has_prefix: true,

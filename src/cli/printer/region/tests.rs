@@ -1,5 +1,5 @@
 use super::*;
-use crate::cli::printer::samples::Screen;
+use crate::cli::printer::testing::Screen;
 
 const SIZE: Size = Size {
     columns: 30,

@@ -1,5 +1,5 @@
 use super::*;
-use crate::cli::printer::samples::{
+use crate::cli::printer::testing::{
     exited, failed, healthy, not_started, port, service, starting, unavailable, waiting,
 };
 use crate::run::reason::{CheckFailure, PortTrouble};

@@ -112,7 +112,7 @@ fn tone(state: RowState) -> Tone {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::printer::samples::{healthy, port, service, stack};
+    use crate::cli::printer::testing::{healthy, port, service, stack};
     use crate::cli::style::Palette;
     use crate::run::snapshot::{PortSnapshot, PortState, ServiceSnapshot};
 

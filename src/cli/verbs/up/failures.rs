@@ -138,7 +138,7 @@ impl Failures {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::printer::samples::{behind, exited, failed, not_started, unit_ref};
+    use crate::cli::printer::testing::{behind, exited, failed, not_started, unit_ref};
     use crate::run::reason::UnitRef;
 
     #[test]

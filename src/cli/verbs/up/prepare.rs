@@ -78,8 +78,7 @@ pub(super) fn prepare(
     write_dotenv(&plan, &mut messages)?;
     let (owner, ledger) = (owner(&ready.draft), invocation.ledger());
     let socket = choose_socket(invocation, &instance)?;
-    let listener = socket::bind_listener(&socket)
-        .map_err(|error| Stop::new(ExitCode::Failed, text::chain(&error), None))?;
+    let listener = socket::bind_listener(&socket)?;
     Ok(Prepared {
         plan,
         holds: allocation.holds,
@@ -133,8 +132,7 @@ fn plan(
         strict: args.strict_ports,
         fresh: args.fresh_ports,
     };
-    let allocation = allocate(&batch, &invocation.ledger())
-        .map_err(|error| Stop::new(ExitCode::Failed, text::chain(&error), Some(&error.hint())))?;
+    let allocation = allocate(&batch, &invocation.ledger())?;
     messages.extend(
         allocation
             .warnings

@@ -157,7 +157,7 @@ fn standing(target: Target, generation: u64, service: &ServiceSnapshot) -> Verdi
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::printer::samples;
+    use crate::cli::printer::testing;
     use crate::run::reason::{CheckFailure, PortTrouble, Reason};
     use crate::run::snapshot::{Cause, DesiredSnapshot};
 
@@ -166,7 +166,7 @@ mod tests {
             phase,
             attempt: 1,
             is_executed: phase != Phase::Waiting,
-            ..samples::service(name)
+            ..testing::service(name)
         }
     }
 
@@ -253,7 +253,7 @@ mod tests {
             replicas: 2,
             ..service("web", phase)
         };
-        let units = [1, 2].map(|number| (samples::replica("web", number), 1));
+        let units = [1, 2].map(|number| (testing::replica("web", number), 1));
         let mut readiness = Readiness::new(Target::Ready, Some(units.into()));
         readiness.see(&service("api", Phase::Starting));
         readiness.see(&replica(1, Phase::Healthy));

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
-use crate::cli::printer::samples::{healthy, port, stack};
+use crate::cli::printer::testing::{healthy, port, stack};
 use crate::ports::PortTraits;
 use crate::run::snapshot::{PortSnapshot, PortState};
 
