@@ -74,9 +74,9 @@ pub enum ReadErrorKind {
     /// Two words before the `=`, or a line that is no assignment at all.
     #[error("a key cannot hold a space")]
     KeySpace,
-    /// A quote that is never closed.
+    /// A quote, this one, that is never closed.
     #[error("the quote is not closed")]
-    Unterminated,
+    Unterminated(char),
     /// Something directly behind a closing quote.
     #[error("text follows the closing quote")]
     TextAfterQuote,
@@ -112,7 +112,7 @@ impl ReadErrorKind {
             Self::KeyMissing => "stack::dotenv::key_missing",
             Self::KeyCharacter(_) => "stack::dotenv::key_character",
             Self::KeySpace => "stack::dotenv::key_space",
-            Self::Unterminated => "stack::dotenv::unterminated_quote",
+            Self::Unterminated(_) => "stack::dotenv::unterminated_quote",
             Self::TextAfterQuote => "stack::dotenv::text_after_quote",
             Self::BadVariable => "stack::dotenv::bad_variable",
             Self::Required { .. } => "stack::dotenv::required_variable",
@@ -129,9 +129,12 @@ impl ReadErrorKind {
             Self::KeyMissing | Self::KeyCharacter(_) | Self::KeySpace => {
                 Some("write KEY=value; a comment starts with #")
             }
-            Self::Unterminated => Some(
+            Self::Unterminated('\'') => Some(
                 "in single quotes, \\' is a quote: a value that ends in \\ needs double quotes",
             ),
+            Self::Unterminated(_) => {
+                Some("close it; inside double quotes, \\\" is a quote and \\\\ a backslash")
+            }
             Self::TextAfterQuote => {
                 Some("quote the whole value; inside double quotes, \\\" is a quote")
             }
@@ -295,7 +298,7 @@ impl<'a> Reader<'a> {
         let rest = &self.text[start..];
         let quote = rest.chars().next().filter(|c| matches!(c, '\'' | '"'));
         let (raw_start, raw) = if let Some(quote) = quote {
-            let kind = ReadErrorKind::Unterminated;
+            let kind = ReadErrorKind::Unterminated(quote);
             let length = closing_quote(&rest[1..], quote).ok_or(Fault { at: start, kind })?;
             self.at = start + length + 2;
             (start + 1, &rest[1..=length])

@@ -114,8 +114,8 @@ pub(super) struct Board {
 pub(super) struct Selection<'a> {
     /// In the order of the file.
     pub(super) rows: Vec<&'a Row>,
-    /// The phases of the others.
-    pub(super) hidden: Vec<Phase>,
+    /// The others.
+    pub(super) hidden: Vec<&'a Row>,
 }
 
 impl Board {
@@ -320,7 +320,7 @@ impl Board {
         }
         Selection {
             rows: wanted,
-            hidden: hidden.iter().map(|row| row.snapshot.phase).collect(),
+            hidden,
         }
     }
 }

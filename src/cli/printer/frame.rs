@@ -56,7 +56,8 @@ pub(super) fn render(board: &Board, now: u64, size: Size, palette: Palette) -> V
         .collect();
     if !selection.hidden.is_empty() {
         let count = selection.hidden.len();
-        let note = format!("… {count} more: {}", words::tally(selection.hidden));
+        let hidden = selection.hidden.iter().map(|row| &row.snapshot);
+        let note = format!("… {count} more: {}", words::tally(hidden));
         lines.push(palette.paint(Tone::Quiet, &cut(&note, columns)));
     }
     if has_hint {

@@ -149,7 +149,7 @@ pub(super) fn message(now: u64, text: &str) -> String {
 
 /// Everything is up, or as far up as it gets.
 pub(super) fn summary(now: u64, stack: &StackSnapshot) -> String {
-    let text = words::tally(stack.services.iter().map(|service| service.phase));
+    let text = words::tally(&stack.services);
     line(&Object {
         id: Some(stack.project.as_str()),
         services: Some(&stack.services),

@@ -118,7 +118,10 @@ fn headline(stack: &StackSnapshot, shown: &[&ServiceSnapshot]) -> String {
             let names = crate::support::text::list(names.map(|service| service.label()));
             format!("{project} is up, but for {names}")
         }
-        (0, bad, coming) => format!("{project}: {} of {total} not up", bad + coming),
+        (0, bad, 0) => format!("{project}: {bad} of {total} not up"),
+        (0, bad, coming) => {
+            format!("{project}: {bad} of {total} not up, {coming} not ready yet")
+        }
         (failed, _, _) => format!("{project}: {failed} of {total} failed"),
     }
 }
@@ -320,7 +323,7 @@ mod tests {
             stolen(unhealthy),
         ];
         insta::assert_snapshot!(ready(&stack(services), &STYLE), @r"
-        shop: 3 of 4 services not up
+        shop: 1 of 4 services not up, 2 not ready yet
 
           w      starting   http://localhost:8036/; it listens on 38785 instead of 8036
           early  starting   http://localhost:8037/

@@ -3,11 +3,12 @@
 //!
 //! Pure. The fragments are lowercase and fit behind the service's name.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::cli::style::CRASH_LOOP;
+use crate::cli::style::{CRASH_LOOP, state_word};
 use crate::cli::words;
 use crate::run::reason::{CheckFailure, Reason, UnitRef};
 use crate::run::snapshot::{Exit, Phase, PortSnapshot, ServiceSnapshot};
@@ -410,9 +411,8 @@ pub(crate) fn span(millis: u64) -> String {
     }
 }
 
-/// `3 services: 2 healthy, 1 waiting` without the lead: how many are in which phase, the most
-/// advanced first.
-pub(crate) fn tally(phases: impl IntoIterator<Item = Phase>) -> String {
+/// `2 healthy, 1 waiting, 1 crash-looping`: how many are in which state, the most advanced first.
+pub(crate) fn tally<'a>(services: impl IntoIterator<Item = &'a ServiceSnapshot>) -> String {
     const ORDER: [Phase; 11] = [
         Phase::Healthy,
         Phase::Running,
@@ -426,17 +426,14 @@ pub(crate) fn tally(phases: impl IntoIterator<Item = Phase>) -> String {
         Phase::Stopped,
         Phase::Pending,
     ];
-    let mut counts = [0usize; ORDER.len()];
-    for phase in phases {
-        if let Some(place) = ORDER.iter().position(|&known| known == phase) {
-            counts[place] += 1;
-        }
+    let mut counts = BTreeMap::new();
+    for service in services {
+        let place = ORDER.iter().position(|&phase| phase == service.phase);
+        *counts.entry((place, state_word(service))).or_insert(0) += 1;
     }
-    let parts = ORDER
+    let parts = counts
         .iter()
-        .zip(counts)
-        .filter(|&(_, count)| count > 0)
-        .map(|(phase, count)| format!("{count} {}", phase.word()));
+        .map(|((_, word), count)| format!("{count} {word}"));
     crate::support::text::list(parts)
 }
 

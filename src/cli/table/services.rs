@@ -44,16 +44,8 @@ pub fn services<'a>(services: impl IntoIterator<Item = &'a ServiceSnapshot>, now
 
 /// `shop: 3 services, 2 healthy, 1 failed`.
 pub fn state_of_stack(snapshot: &StackSnapshot) -> String {
-    let phases: Vec<Phase> = snapshot
-        .services
-        .iter()
-        .map(|service| service.phase)
-        .collect();
-    format!(
-        "{}: {}",
-        snapshot.project,
-        words::tally(phases.iter().copied())
-    )
+    let states = words::tally(&snapshot.services);
+    format!("{}: {states}", snapshot.project)
 }
 
 /// How long it has been so, in one unit: a table is read for its order of magnitude.
@@ -98,7 +90,7 @@ fn exit(exit: Exit) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::printer::testing::{failed, healthy, service, waiting};
+    use crate::cli::printer::testing::{failed, healthy, service, stack, waiting};
     use crate::cli::style::Palette;
 
     #[test]
@@ -118,6 +110,22 @@ mod tests {
         ];
         let text = services(&rows, 3_600_000).render(Palette::MONOCHROME, None);
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn the_line_above_the_table_has_its_words() {
+        let looping = ServiceSnapshot {
+            phase: Phase::Backoff,
+            failures: 6,
+            ..service("emails")
+        };
+        let snapshot = stack(vec![
+            healthy("api", 8_001, 0),
+            looping,
+            healthy("web", 8_002, 0),
+        ]);
+        let states = state_of_stack(&snapshot);
+        assert_eq!(states, "shop: 2 healthy, 1 crash-looping");
     }
 
     #[test]

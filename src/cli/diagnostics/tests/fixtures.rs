@@ -158,8 +158,8 @@ fn kinds() -> Vec<&'static str> {
     let next = |kind: &Kind| match kind {
         Kind::KeyMissing => Some(Kind::KeyCharacter('x')),
         Kind::KeyCharacter(_) => Some(Kind::KeySpace),
-        Kind::KeySpace => Some(Kind::Unterminated),
-        Kind::Unterminated => Some(Kind::TextAfterQuote),
+        Kind::KeySpace => Some(Kind::Unterminated('"')),
+        Kind::Unterminated(_) => Some(Kind::TextAfterQuote),
         Kind::TextAfterQuote => Some(Kind::BadVariable),
         Kind::BadVariable => Some(Kind::Required {
             name: String::new(),
