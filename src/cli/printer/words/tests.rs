@@ -236,7 +236,7 @@ fn what_is_wrong_from_the_start_is_said_with_the_start() {
         ports: vec![PortSnapshot {
             state: PortState::Stolen {
                 pid: 12,
-                command: "thief".to_owned(),
+                command: "nginx".to_owned(),
                 bound_to: "127.0.0.1".to_owned(),
             },
             ..port(8_036)
@@ -247,7 +247,7 @@ fn what_is_wrong_from_the_start_is_said_with_the_start() {
     assert_eq!(said.rank, Rank::Trouble);
     assert!(
         said.text
-            .ends_with("; port 8036 was taken by another process on 127.0.0.1: pid 12 (thief)"),
+            .ends_with("; port 8036 was taken by another process on 127.0.0.1: pid 12 (nginx)"),
         "{said:?}"
     );
 }

@@ -63,9 +63,9 @@ pub(super) struct PortRow {
     pub(super) port: u16,
     /// How it stands with it.
     pub(super) state: RowState,
-    /// The process that listens: the service's, or the thief's.
+    /// The process that listens, whoever it belongs to.
     pub(super) pid: Option<i32>,
-    /// The thief's command line.
+    /// The command line of the process that took the port.
     pub(super) command: Option<String>,
     /// The address to which the listening socket is bound.
     pub(super) bound_to: Option<String>,

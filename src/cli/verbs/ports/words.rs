@@ -61,7 +61,7 @@ pub(super) fn explain(told: &Explanation, place: &Place) -> String {
         .map(|row| belongs(row, told, place))
         .collect();
     if lines.is_empty() {
-        lines.push(strangers(told));
+        lines.push(no_stack(told));
     }
     lines.extend(socket_lines(told, place));
     lines.extend(others(told, place));
@@ -104,12 +104,12 @@ fn belongs(row: &PortRow, told: &Explanation, place: &Place) -> String {
             format!("{number} belongs to {of}, which does not listen on it{rest}")
         }
         RowState::Stolen => {
-            let thief = match (row.pid, &row.command) {
+            let taker = match (row.pid, &row.command) {
                 (Some(pid), Some(command)) => format!("pid {pid} (`{}`)", plain(command)),
                 (Some(pid), None) => format!("pid {pid}"),
                 (None, _) => "a process that cannot be seen".to_owned(),
             };
-            format!("{number} belongs to {of}, but was stolen by {thief}")
+            format!("{number} belongs to {of}, but was stolen by {taker}")
         }
         RowState::WrongPort => format!(
             "{number} belongs to {of}, which listens on {} instead",
@@ -137,7 +137,7 @@ fn hold(row: &PortRow, told: &Explanation) -> &'static str {
 }
 
 /// Who has a port that is no running stack's.
-fn strangers(told: &Explanation) -> String {
+fn no_stack(told: &Explanation) -> String {
     let port = told.port;
     let Some(first) = told.sockets.first() else {
         return format!("nobody has port {port}");
