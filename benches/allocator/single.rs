@@ -4,6 +4,7 @@
 use std::hint::black_box;
 
 use divan::Bencher;
+use stack::ports::request::Owner;
 use stack::ports::{Batch, Hold, Known, Ledger, Listeners, Subject, allocate, holder, observe};
 use stack::support::port_range::PortRange;
 use stack::support::protocol::Protocol;
@@ -102,25 +103,29 @@ fn beside_ended(bencher: Bencher, ended: usize, is_known: bool) {
     let state = tempfile::tempdir().expect("a temporary directory");
     let ledger = Ledger::at(state.path().join("ledger"));
     let requests = asked::requests(3);
-    let start = |index: usize| {
+    let owner_of = |index: usize| {
         let directory = state.path().join(format!("copy{index}"));
         drop(fs_err::create_dir(&directory));
-        let owner = asked::owner(index, &directory);
+        asked::owner(index, &directory)
+    };
+    let start = |owner: &Owner| {
         let batch = Batch {
             requests: &requests,
-            pool: &asked::pool(asked::range(20_000, 40_000)),
-            owner: &owner,
+            pool: &asked::pool(asked::range(20_000, 21_000)),
+            owner,
             strict: false,
             fresh: false,
         };
         allocate(black_box(&batch), &ledger).map(|allocation| allocation.holds)
     };
     for index in 1..=ended {
-        drop(start(index));
+        drop(start(&owner_of(index)));
     }
     let mut next = ended;
-    bencher.bench_local(|| {
-        next += usize::from(!is_known);
-        start(if is_known { 0 } else { next })
-    });
+    bencher
+        .with_inputs(|| {
+            next += usize::from(!is_known);
+            owner_of(if is_known { 0 } else { next })
+        })
+        .bench_local_refs(|owner| start(owner));
 }

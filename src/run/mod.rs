@@ -7,6 +7,7 @@
 mod auxiliary;
 pub mod control;
 mod guardian;
+pub(crate) mod handover;
 pub mod instance;
 pub mod launch;
 mod lease;

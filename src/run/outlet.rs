@@ -11,6 +11,7 @@ use std::collections::HashMap;
 
 use tokio::sync::{broadcast, mpsc};
 
+use super::handover::NamedAddress;
 use super::logs::LogSink;
 use super::snapshot::{Event, Notice};
 use crate::support::escape::plain;
@@ -28,16 +29,19 @@ pub(crate) enum Finding {
         /// The URL, as a browser can open it.
         url: String,
     },
-    /// That an address is in use. At most one an attempt.
+    /// That an address is in use. Told once for the same names in an attempt.
     Complaint {
         /// Who complains.
         unit: UnitId,
         /// The attempt that printed it.
         attempt: u32,
-        /// The line, without escape sequences, shortened.
-        line: String,
+        /// The addresses that the line named; of those that mean a port of the unit, these alone.
+        named: Vec<NamedAddress>,
     },
 }
+
+/// How many different complaints of an attempt are told.
+const MOST_COMPLAINTS: usize = 16;
 
 /// How much of an attempt's output is searched, in bytes: servers say these things at the start.
 const SEARCH_LIMIT: usize = 256 * 1024;
@@ -61,7 +65,8 @@ struct Search {
     attempt: u32,
     /// How many bytes of it have been searched.
     searched: usize,
-    has_complained: bool,
+    /// What its complaints named so far.
+    complaints: Vec<Vec<NamedAddress>>,
 }
 
 impl Search {
@@ -71,7 +76,7 @@ impl Search {
             ports,
             attempt: 0,
             searched: 0,
-            has_complained: false,
+            complaints: Vec::new(),
         }
     }
 
@@ -80,7 +85,7 @@ impl Search {
         attempt > self.attempt
             || attempt == self.attempt
                 && self.searched < SEARCH_LIMIT
-                && !(self.has_complained && self.unseen.is_empty())
+                && !(self.complaints.len() == MOST_COMPLAINTS && self.unseen.is_empty())
     }
 
     /// Looks at the next output of `attempt`, and calls `tell` for everything that it finds.
@@ -91,7 +96,7 @@ impl Search {
         if attempt > self.attempt {
             self.attempt = attempt;
             self.searched = 0;
-            self.has_complained = false;
+            self.complaints.clear();
         }
         // No more than the limit, however much comes at once.
         let bytes = &bytes[..bytes.len().min(SEARCH_LIMIT - self.searched)];
@@ -107,15 +112,15 @@ impl Search {
                 None => true,
             });
         }
-        if !self.has_complained
-            && let Some(line) = complaint::find(bytes, &self.ports)
-        {
-            self.has_complained = true;
-            tell(Finding::Complaint {
-                unit: unit.clone(),
-                attempt,
-                line,
-            });
+        for named in complaint::find(bytes, &self.ports) {
+            if self.complaints.len() < MOST_COMPLAINTS && !self.complaints.contains(&named) {
+                self.complaints.push(named.clone());
+                tell(Finding::Complaint {
+                    unit: unit.clone(),
+                    attempt,
+                    named,
+                });
+            }
         }
     }
 }

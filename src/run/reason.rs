@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::{Exit, ServiceSnapshot};
+use super::snapshot::{Exit, PortState, ServiceSnapshot};
 use crate::spec::model::Condition;
 use crate::support::name::{ServiceName, UnitId};
 
@@ -186,6 +186,24 @@ pub enum PortTrouble {
         /// Which port.
         port: u16,
     },
+    /// The server said that an address is in use.
+    InUse {
+        /// The address that it named; empty where it named a port alone.
+        address: String,
+        /// The port that it named.
+        port: u16,
+        /// Who has that; 0 where nobody can be seen.
+        pid: i32,
+        /// Its command line; empty where it cannot be seen.
+        command: String,
+        /// The ports that were given to the service.
+        own: Vec<u16>,
+    },
+    /// The server said that an address is in use and not which, and on its own ports nobody was in its way.
+    InUseSomewhere {
+        /// The ports that were given to the service.
+        own: Vec<u16>,
+    },
     /// Connections that were closed keep it for a while.
     Leftover {
         /// Which port.
@@ -198,6 +216,26 @@ pub enum PortTrouble {
         /// The system's word.
         error: String,
     },
+}
+
+impl PortTrouble {
+    /// What is wrong with a port while its service runs, if something is.
+    pub fn of(port: u16, state: &PortState) -> Option<Self> {
+        match state.clone() {
+            PortState::Stolen {
+                pid,
+                command,
+                bound_to,
+            } => Some(Self::Taken {
+                port,
+                pid,
+                command,
+                bound_to,
+            }),
+            PortState::WrongPort { listens_on } => Some(Self::Elsewhere { port, listens_on }),
+            PortState::Held | PortState::Listening { .. } | PortState::NotListening => None,
+        }
+    }
 }
 
 /// Why a program could not be executed.

@@ -116,24 +116,7 @@ pub struct PortSnapshot {
 impl PortSnapshot {
     /// What is wrong with it while its service runs, if something is.
     pub fn trouble(&self) -> Option<PortTrouble> {
-        let port = self.port;
-        match &self.state {
-            PortState::Stolen {
-                pid,
-                command,
-                bound_to,
-            } => Some(PortTrouble::Taken {
-                port,
-                pid: *pid,
-                command: command.clone(),
-                bound_to: bound_to.clone(),
-            }),
-            PortState::WrongPort { listens_on } => Some(PortTrouble::Elsewhere {
-                port,
-                listens_on: listens_on.clone(),
-            }),
-            PortState::Held | PortState::Listening { .. } | PortState::NotListening => None,
-        }
+        PortTrouble::of(self.port, &self.state)
     }
 }
 

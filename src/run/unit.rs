@@ -285,7 +285,7 @@ impl Unit {
                     name: port.key.name.clone(),
                     protocol: port.protocol,
                     port: number,
-                    state: port.state.clone(),
+                    state: port.state().clone(),
                     address,
                 }
             })

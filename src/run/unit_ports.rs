@@ -1,35 +1,56 @@
-//! The ports of a unit: what keeps them, how they reach the service, what was seen on them.
+//! The ports of a unit: their holds, and the machines that say what to do to them.
 //!
-//! The rules are in `docs/design/handoff.md`. This is the state and what can be done to it without
-//! looking at anything else; `supervisor::ports` looks at the kernel's tables and decides.
-
-mod port;
+//! The shell around [`handover`](super::handover): it hands the machines what happens, and does to the sockets what
+//! they ask for. `supervisor::ports` looks at the kernel's tables.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(crate) use port::{Port, Way, Why};
-
+use super::handover::{Action, Complaint, Event, Handover, NamedAddress, Verdict, judge};
 use super::reason::PortTrouble;
 use super::snapshot::PortState;
 use crate::plan::model::UnitPlan;
 use crate::ports::request::PortKey;
-use crate::ports::{Hold, Known};
-use crate::spec::model::Handoff;
+use crate::ports::who::{Holder, SocketRole, others_on, reuses_address};
+use crate::ports::{Hold, HoldError, Known, holder, take_or_reclaim};
 use crate::support::protocol::Protocol;
+use crate::support::text;
 
 /// How long a server that complained may take to listen all the same, before it is taken at its
 /// word.
 const SECOND_THOUGHTS: Duration = Duration::from_secs(1);
 
-/// What a server said about an address that it could not have.
+/// How soon a port that could not be held is tried again; the pause doubles.
+const FIRST_CARE: Duration = Duration::from_secs(1);
+
+/// The longest pause between two tries.
+const LAST_CARE: Duration = Duration::from_secs(10);
+
+/// One port.
+#[derive(Debug)]
+pub(crate) struct Port {
+    pub(crate) key: PortKey,
+    pub(crate) protocol: Protocol,
+    pub(crate) number: u16,
+    hold: Option<Hold>,
+    handover: Handover,
+}
+
+/// What the ledger should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Complaint {
-    attempt: u32,
-    since: Instant,
+pub(crate) enum Lesson {
+    /// The port was stolen.
+    Stolen(u16),
+    /// The port is of no use to its service.
+    Useless(u16),
+    /// The server behind the key needs its hold released.
+    Release(PortKey),
+    /// It does not, after all.
+    Reuse(PortKey),
 }
 
 /// The ports of one unit, in the order of the file.
@@ -40,19 +61,133 @@ pub(crate) struct UnitPorts {
     pub(crate) known: Known,
     /// Since when one has been seen taken, or another one in its place.
     wrong_since: Option<Instant>,
-    complaint: Option<Complaint>,
-    /// Whether [`Self::open`] was called since the last [`Self::close`].
-    is_open: bool,
+    /// What the attempt with this number said about an address that it could not have, and since when.
+    complaint: Option<(u32, Instant, Complaint)>,
+    /// What that came to, where it runs on all the same.
+    in_use: Option<PortTrouble>,
     /// When it is to be seen to that every port is held while nothing of the service runs, and how
     /// long it is waited after that.
     care: Option<(Instant, Duration)>,
+    lessons: Vec<Lesson>,
 }
 
-/// How soon a port that could not be held is tried again; the pause doubles.
-const FIRST_CARE: Duration = Duration::from_secs(1);
+impl Port {
+    /// How it stands with it.
+    pub(crate) fn state(&self) -> &PortState {
+        self.handover.state()
+    }
 
-/// The longest pause between two tries.
-const LAST_CARE: Duration = Duration::from_secs(10);
+    /// Tells the machine what happened and does what it asks for. Fails where the hold cannot be made to listen: a
+    /// socket that cannot be changed otherwise keeps its port merely less well.
+    fn happen(&mut self, event: Event, lessons: &mut Vec<Lesson>) -> Result<(), PortTrouble> {
+        for action in self.handover.on(event) {
+            let changed = match (action, &self.hold) {
+                (Action::Soften, Some(hold)) => hold.soften(),
+                (Action::Harden, Some(hold)) => hold.harden(),
+                (Action::EndListening, Some(hold)) => hold.stop_listening(),
+                (Action::Listen, Some(hold)) => {
+                    hold.listen().map_err(|error| PortTrouble::NoListener {
+                        port: self.number,
+                        error: error.to_string(),
+                    })?;
+                    Ok(())
+                }
+                (Action::Soften | Action::Harden | Action::EndListening | Action::Listen, None) => {
+                    Ok(())
+                }
+                (Action::Drop, _) => {
+                    self.hold = None;
+                    Ok(())
+                }
+                (Action::TakeBack, _) => {
+                    self.take_back(lessons);
+                    Ok(())
+                }
+                (Action::Ask { pid }, _) => {
+                    let reuses = reuses_address(pid, self.protocol, self.number);
+                    self.happen(Event::Asked(reuses), lessons)?;
+                    Ok(())
+                }
+                (Action::NoteTheft, _) => {
+                    lessons.push(Lesson::Stolen(self.number));
+                    Ok(())
+                }
+                (Action::Remember, _) => {
+                    lessons.push(Lesson::Release(self.key.clone()));
+                    Ok(())
+                }
+                (Action::Forget, _) => {
+                    lessons.push(Lesson::Reuse(self.key.clone()));
+                    Ok(())
+                }
+            };
+            if let Err(error) = changed {
+                tracing::warn!(port = self.number, ?action, %error, "the hold was not changed");
+            }
+        }
+        Ok(())
+    }
+
+    /// Holds it again, if it can be had.
+    fn take_back(&mut self, lessons: &mut Vec<Lesson>) {
+        if self.hold.is_some() {
+            return;
+        }
+        match take_or_reclaim(self.protocol, self.number) {
+            Ok(hold) => {
+                self.hold = Some(hold);
+                // Nothing listens now that could not.
+                let _ = self.happen(Event::Regained, lessons);
+            }
+            Err(HoldError::Taken) => {}
+            Err(error) => {
+                let error = text::chain(&error);
+                tracing::warn!(port = self.number, error, "the port was not taken back");
+            }
+        }
+    }
+
+    /// Why it is not held. Whoever is there now is shown as the one who took it.
+    fn not_had(&mut self, lessons: &mut Vec<Lesson>) -> PortTrouble {
+        let port = self.number;
+        let who = holder(self.protocol, port);
+        if who
+            .as_ref()
+            .is_some_and(|who| who.role == SocketRole::Leftover)
+        {
+            return PortTrouble::Leftover { port };
+        }
+        let bound_to = who
+            .as_ref()
+            .map_or_else(String::new, |who| who.address.to_string());
+        let (pid, command) = name_of(who);
+        if !bound_to.is_empty() {
+            let stolen = PortState::Stolen {
+                pid,
+                command: command.clone(),
+                bound_to: bound_to.clone(),
+            };
+            let _ = self.happen(Event::Seen(stolen), lessons);
+        }
+        PortTrouble::Taken {
+            port,
+            pid,
+            command,
+            bound_to,
+        }
+    }
+
+    /// What is wrong with it while its service runs.
+    fn trouble(&self) -> Option<PortTrouble> {
+        PortTrouble::of(self.number, self.state())
+    }
+}
+
+/// The process of whoever has a port: 0 and empty where it cannot be seen.
+fn name_of(holder: Option<Holder>) -> (i32, String) {
+    let process = holder.and_then(|holder| holder.process);
+    process.map_or_else(Default::default, |process| (process.pid, process.command))
+}
 
 impl UnitPorts {
     /// The ports of a plan with their holds. `remembered` are the keys whose servers are known to
@@ -68,22 +203,13 @@ impl UnitPorts {
                 replica: plan.replica,
                 name: port.name.clone(),
             };
-            let way = match plan.handoff {
-                Some(Handoff::Fd) => Way::Fd,
-                Some(Handoff::Release) => Way::Release(Why::Written),
-                Some(Handoff::Reuse) => Way::Reuse { may_learn: false },
-                None if remembered.contains(&key) => Way::Release(Why::Remembered),
-                None => Way::Reuse { may_learn: true },
-            };
+            let hold = take_hold(&key);
+            let is_remembered = remembered.contains(&key);
             Port {
-                hold: take_hold(&key),
+                handover: Handover::new(plan.handoff, is_remembered, hold.is_some()),
+                hold,
                 protocol: port.protocol,
                 number: port.port,
-                way,
-                state: PortState::Held,
-                has_listened: false,
-                is_contested: false,
-                is_useless: false,
                 key,
             }
         });
@@ -92,8 +218,9 @@ impl UnitPorts {
             known: Known::default(),
             wrong_since: None,
             complaint: None,
-            is_open: false,
+            in_use: None,
             care: None,
+            lessons: Vec::new(),
         }
     }
 
@@ -105,10 +232,6 @@ impl UnitPorts {
         self.ports.iter()
     }
 
-    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Port> {
-        self.ports.iter_mut()
-    }
-
     /// The port at a place of the plan.
     pub(crate) fn get(&self, place: usize) -> Option<&Port> {
         self.ports.get(place)
@@ -116,10 +239,8 @@ impl UnitPorts {
 
     /// Protocols and numbers.
     pub(crate) fn numbers(&self) -> Vec<(Protocol, u16)> {
-        self.ports
-            .iter()
-            .map(|port| (port.protocol, port.number))
-            .collect()
+        let ports = self.ports.iter();
+        ports.map(|port| (port.protocol, port.number)).collect()
     }
 
     /// What any of them needs to be looked for.
@@ -138,47 +259,33 @@ impl UnitPorts {
         holds.flat_map(Hold::inodes).collect()
     }
 
-    /// The main process has ended: keeps everybody else off, at once. A socket that cannot be
-    /// changed keeps its port merely less well.
-    pub(crate) fn keep(&mut self) {
-        let is_open = self.is_open;
+    /// What the ledger should know, each told once.
+    pub(crate) fn take_lessons(&mut self) -> Vec<Lesson> {
+        std::mem::take(&mut self.lessons)
+    }
+
+    /// Tells all of them what happened.
+    fn happen(&mut self, event: &Event) {
         for port in &mut self.ports {
-            match (port.way, &port.hold) {
-                // It listens on, and nobody else can; one that its server has shut down listens
-                // again.
-                (Way::Fd, Some(hold)) if is_open => {
-                    if let Err(error) = hold.listen() {
-                        tracing::warn!(port = port.number, %error, "the listener was not kept");
-                    }
-                }
-                (Way::Fd | Way::Reuse { .. } | Way::Release(_), _) => port.harden(),
+            if let Err(trouble) = port.happen(event.clone(), &mut self.lessons) {
+                tracing::warn!(?trouble, "the listener was not kept");
             }
-            port.take_back();
         }
     }
 
+    /// The main process has ended: keeps everybody else off, at once.
+    pub(crate) fn keep(&mut self) {
+        self.happen(&Event::Ended);
+    }
+
     /// It is being stopped: nobody new is let in beside it. What listens already is not disturbed.
-    pub(crate) fn shut(&self) {
-        for port in &self.ports {
-            match port.way {
-                Way::Reuse { .. } => port.harden(),
-                Way::Release(_) | Way::Fd => {}
-            }
-        }
+    pub(crate) fn shut(&mut self) {
+        self.happen(&Event::Stop);
     }
 
     /// None of the service will be started by itself: clients are refused from now on.
     pub(crate) fn close(&mut self) {
-        if !std::mem::take(&mut self.is_open) {
-            return;
-        }
-        for port in self.ports.iter().filter(|port| port.way == Way::Fd) {
-            if let Some(hold) = &port.hold
-                && let Err(error) = hold.stop_listening()
-            {
-                tracing::warn!(port = port.number, %error, "the listener was not closed");
-            }
-        }
+        self.happen(&Event::Rest);
     }
 
     /// When [`Self::hold_all`] is due while nothing of the service runs.
@@ -190,32 +297,16 @@ impl UnitPorts {
     /// else is there.
     pub(crate) fn hold_all(&mut self) {
         for port in &mut self.ports {
-            port.take_back();
+            port.take_back(&mut self.lessons);
         }
     }
 
-    /// Nothing of the service runs, and its ports were looked at: what is held is shown as that, and
-    /// what is not is tried again later.
+    /// Nothing of the service runs, and its ports were looked at: what is not held, or has somebody else beside it, is
+    /// looked at again later.
     pub(crate) fn settle(&mut self, now: Instant) {
-        let mut is_well = true;
-        for port in &mut self.ports {
-            match &port.state {
-                // He may go, and then the port is held.
-                PortState::Stolen { .. } => is_well = false,
-                PortState::Held
-                | PortState::Listening { .. }
-                | PortState::NotListening
-                | PortState::WrongPort { .. } => {
-                    port.state = if port.hold.is_some() {
-                        PortState::Held
-                    } else {
-                        is_well = false;
-                        PortState::NotListening
-                    };
-                }
-            }
-        }
+        let is_well = |port: &Port| port.handover.is_held() && !port.handover.is_stolen();
         let pause = self.care.map_or(FIRST_CARE, |(_, pause)| pause);
+        let is_well = self.ports.iter().all(is_well);
         self.care = (!is_well).then(|| (now + pause, (pause * 2).min(LAST_CARE)));
     }
 
@@ -227,30 +318,12 @@ impl UnitPorts {
     /// Makes the ports ready for the service that is executed next: here the one window opens in
     /// which somebody else could take one. Gives back why they are not.
     pub(crate) fn open(&mut self) -> Result<(), PortTrouble> {
-        self.is_open = true;
-        for port in &mut self.ports {
-            port.take_back();
-            let Some(hold) = &port.hold else {
-                return Err(port.not_had());
-            };
-            match port.way {
-                Way::Reuse { .. } => {
-                    if let Err(error) = hold.soften() {
-                        tracing::warn!(port = port.number, %error, "hold not softened");
-                    }
-                }
-                Way::Release(_) => {}
-                Way::Fd => hold.listen().map_err(|error| PortTrouble::NoListener {
-                    port: port.number,
-                    error: error.to_string(),
-                })?,
-            }
+        self.hold_all();
+        if let Some(port) = self.ports.iter_mut().find(|port| port.hold.is_none()) {
+            return Err(port.not_had(&mut self.lessons));
         }
-        // Only now that nothing can go wrong any more.
         for port in &mut self.ports {
-            if let Way::Release(_) = port.way {
-                port.hold = None;
-            }
+            port.happen(Event::Execute, &mut self.lessons)?;
         }
         Ok(())
     }
@@ -259,7 +332,7 @@ impl UnitPorts {
     pub(crate) fn passed(&self) -> Vec<(BorrowedFd<'_>, &str)> {
         self.ports
             .iter()
-            .filter(|port| port.way == Way::Fd)
+            .filter(|port| port.handover.is_passed())
             .filter_map(|port| Some((port.hold.as_ref()?, port.key.name.as_str())))
             .flat_map(|(hold, name)| hold.sockets().map(move |socket| (socket, name)))
             .collect()
@@ -270,118 +343,22 @@ impl UnitPorts {
         self.known.clear();
         self.wrong_since = None;
         self.complaint = None;
+        self.in_use = None;
         self.care = None;
-        for port in &mut self.ports {
-            port.state = PortState::NotListening;
-            port.has_listened = false;
-            port.is_contested = false;
-        }
     }
 
     /// The attempt is over. Its ports are looked at once nothing of it is left.
     pub(crate) fn note_ended(&mut self, now: Instant) {
-        for port in &mut self.ports {
-            if !matches!(port.state, PortState::Stolen { .. }) {
-                port.state = PortState::Held;
-            }
-        }
+        self.happen(&Event::Settled);
         self.care = Some((now, FIRST_CARE));
     }
 
-    /// The attempt's output said that an address is in use.
-    pub(crate) fn note_complaint(&mut self, attempt: u32, now: Instant) {
-        if self
-            .complaint
-            .as_ref()
-            .is_none_or(|known| known.attempt != attempt)
-        {
-            self.complaint = Some(Complaint {
-                attempt,
-                since: now,
-            });
+    /// The ports were looked at; says whether anything is different from before.
+    pub(crate) fn note_seen(&mut self, states: Vec<PortState>, now: Instant) -> bool {
+        let before: Vec<PortState> = self.ports.iter().map(|port| port.state().clone()).collect();
+        for (port, state) in self.ports.iter_mut().zip(states) {
+            let _ = port.happen(Event::Seen(state), &mut self.lessons);
         }
-    }
-
-    /// Whether `attempt` has complained, and long enough ago to mean it.
-    pub(crate) fn has_complained(&self, attempt: u32, now: Instant) -> bool {
-        self.complaint.as_ref().is_some_and(|complaint| {
-            complaint.attempt == attempt && now >= complaint.since + SECOND_THOUGHTS
-        })
-    }
-
-    /// Whether `attempt` has complained at all.
-    pub(crate) fn has_just_complained(&self, attempt: u32) -> bool {
-        self.complaint
-            .as_ref()
-            .is_some_and(|complaint| complaint.attempt == attempt)
-    }
-
-    /// The ports in whose way their own hold may be: the service may learn, has not listened on
-    /// them, and nobody else was seen there.
-    pub(crate) fn suspects(&self) -> impl Iterator<Item = &Port> {
-        self.ports.iter().filter(|port| port.is_suspect())
-    }
-
-    /// Releases the suspects' holds from the next attempt on, to see whether that helps.
-    pub(crate) fn put_on_trial(&mut self) {
-        for port in &mut self.ports {
-            if port.is_suspect() {
-                port.way = Way::Release(Why::OnTrial);
-            }
-        }
-    }
-
-    /// An attempt has ended over its address: a trial has shown nothing, and a released port that
-    /// the service never listened on may be of no use to it. A crash loop must not go on with ports
-    /// that anybody can have.
-    pub(crate) fn end_trial(&mut self, has_complained: bool) {
-        for port in self.ports.iter_mut().filter(|port| !port.has_listened) {
-            if let Way::Release(why) = port.way {
-                port.is_useless |= has_complained;
-                if why == Why::OnTrial {
-                    port.way = Way::Reuse { may_learn: false };
-                }
-            }
-        }
-    }
-
-    /// Whether the service listens on none of its ports in this attempt, and never did.
-    pub(crate) fn is_silent(&self) -> bool {
-        self.ports.iter().all(|port| !port.has_listened)
-    }
-
-    /// The ports that have turned out to be of no use, each told once.
-    pub(crate) fn take_useless(&mut self) -> Vec<u16> {
-        self.ports
-            .iter_mut()
-            .filter_map(|port| std::mem::take(&mut port.is_useless).then_some(port.number))
-            .collect()
-    }
-
-    /// A port whose hold keeps the service out although the file wants it so.
-    pub(crate) fn kept_out(&self) -> Option<u16> {
-        let is_so = |port: &&Port| {
-            port.way == (Way::Reuse { may_learn: false })
-                && !port.has_listened
-                && !port.is_contested
-        };
-        self.ports.iter().find(is_so).map(|port| port.number)
-    }
-
-    /// The server of a port can be let in beside its hold after all.
-    pub(crate) fn acquit(&mut self, key: &PortKey) {
-        for port in self.ports.iter_mut().filter(|port| port.key == *key) {
-            port.way = Way::Reuse { may_learn: false };
-        }
-    }
-
-    /// Since when one has been seen taken, or another one in its place.
-    pub(crate) fn wrong_since(&self) -> Option<Instant> {
-        self.wrong_since
-    }
-
-    /// The ports were looked at: notes whether something is wrong with one.
-    pub(crate) fn note_trouble(&mut self, now: Instant) {
         match (self.trouble(), self.wrong_since) {
             (Some(trouble), None) => {
                 self.wrong_since = Some(now);
@@ -391,6 +368,107 @@ impl UnitPorts {
             (None, Some(_)) => self.wrong_since = None,
             (Some(_), Some(_)) | (None, None) => {}
         }
+        self.ports.iter().map(Port::state).ne(&before)
+    }
+
+    /// The output of an attempt said that an address is in use, and named these.
+    pub(crate) fn note_complaint(&mut self, attempt: u32, named: &[NamedAddress], now: Instant) {
+        let known = self.complaint.take().filter(|(of, _, _)| *of == attempt);
+        let (_, since, mut complaint) = known.unwrap_or((attempt, now, Complaint::default()));
+        complaint.add(named);
+        self.complaint = Some((attempt, since, complaint));
+    }
+
+    /// Whether `attempt` has complained, long enough ago to mean it, and listens on none of its ports.
+    pub(crate) fn is_kept_out(&self, attempt: u32, now: Instant) -> bool {
+        let complaint = self.complaint.as_ref();
+        complaint.is_some_and(|(of, since, _)| *of == attempt && now >= *since + SECOND_THOUGHTS)
+            && self.ports.iter().all(|port| !port.handover.has_listened())
+    }
+
+    /// What an attempt comes to as far as its ports go.
+    pub(crate) fn judge(&self, attempt: u32) -> Verdict {
+        let complaint = self.complaint.as_ref().filter(|(of, _, _)| *of == attempt);
+        let complaint = complaint.map(|(_, _, complaint)| complaint);
+        let ports: Vec<_> = self
+            .ports
+            .iter()
+            .map(|port| (port.number, &port.handover))
+            .collect();
+        let own = self.inodes();
+        judge(&ports, complaint, |place| {
+            let port = &self.ports[place];
+            others_on(port.protocol, port.number, &own).is_ok_and(|others| others.is_empty())
+        })
+    }
+
+    /// The attempt has ended by itself, and its end was judged.
+    pub(crate) fn note_judged(&mut self, attempt: u32) {
+        let complaint = self.complaint.as_ref().filter(|(of, _, _)| *of == attempt);
+        let blamed = complaint.map(|(_, _, complaint)| complaint.own(&self.own_numbers()));
+        let blamed = blamed.unwrap_or_default();
+        for port in &mut self.ports {
+            let is_blamed = blamed.contains(&port.number);
+            let _ = port.happen(Event::Judged { is_blamed }, &mut self.lessons);
+        }
+    }
+
+    fn own_numbers(&self) -> Vec<u16> {
+        self.ports.iter().map(|port| port.number).collect()
+    }
+
+    /// The holds at these places are in the way: the next attempt finds them released. Gives back their numbers.
+    pub(crate) fn release(&mut self, places: &[usize]) -> Vec<u16> {
+        let mut numbers = Vec::new();
+        for &place in places {
+            let port = &mut self.ports[place];
+            numbers.push(port.number);
+            let _ = port.happen(Event::InTheWay, &mut self.lessons);
+        }
+        numbers
+    }
+
+    /// The unit has failed for good: ports that were of no use to it are not preferred next time.
+    pub(crate) fn note_failed(&mut self) {
+        for port in &mut self.ports {
+            if port.handover.take_useless() {
+                self.lessons.push(Lesson::Useless(port.number));
+            }
+        }
+    }
+
+    /// What is wrong where a server could not have an address. Looks at every process of the machine for who has it.
+    pub(crate) fn in_use(&self, NamedAddress { address, port }: NamedAddress) -> PortTrouble {
+        let (pid, command) = name_of(holder(Protocol::Tcp, port));
+        PortTrouble::InUse {
+            address: address.as_ref().map_or_else(String::new, IpAddr::to_string),
+            port,
+            pid,
+            command,
+            own: self.own_numbers(),
+        }
+    }
+
+    /// The same where it did not say which.
+    pub(crate) fn in_use_somewhere(&self) -> PortTrouble {
+        PortTrouble::InUseSomewhere {
+            own: self.own_numbers(),
+        }
+    }
+
+    /// It runs on though it could not have an address.
+    pub(crate) fn note_in_use(&mut self, trouble: PortTrouble) {
+        self.in_use = Some(trouble);
+    }
+
+    /// What it said about an address that it could not have, if it runs on without.
+    pub(crate) fn said_in_use(&self) -> Option<&PortTrouble> {
+        self.in_use.as_ref()
+    }
+
+    /// Since when one has been seen taken, or another one in its place.
+    pub(crate) fn wrong_since(&self) -> Option<Instant> {
+        self.wrong_since
     }
 
     /// What is wrong with a port while its service runs.
@@ -400,18 +478,16 @@ impl UnitPorts {
 
     /// Who has taken a port.
     pub(crate) fn theft(&self) -> Option<PortTrouble> {
-        self.ports
-            .iter()
-            .filter(|port| matches!(port.state, PortState::Stolen { .. }))
-            .find_map(Port::trouble)
+        let mut stolen = self.ports.iter().filter(|port| port.handover.is_stolen());
+        stolen.find_map(Port::trouble)
     }
 
     /// Moves every time by `gap`: the clock stood still for the user.
     pub(crate) fn shift(&mut self, gap: Duration) {
         self.wrong_since = self.wrong_since.map(|since| since + gap);
         self.care = self.care.map(|(due, pause)| (due + gap, pause));
-        if let Some(complaint) = &mut self.complaint {
-            complaint.since += gap;
+        if let Some((_, since, _)) = &mut self.complaint {
+            *since += gap;
         }
     }
 }

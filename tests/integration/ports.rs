@@ -3,6 +3,7 @@
 
 mod adversary;
 mod allocation;
+mod complaints;
 mod copies;
 mod datagrams;
 mod exits;

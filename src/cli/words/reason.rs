@@ -129,6 +129,40 @@ pub(crate) fn port_trouble(trouble: &PortTrouble) -> String {
             "it cannot bind port {port} while the port is held for it; if its server does not set \
              SO_REUSEADDR, write `handoff: release`"
         ),
+        PortTrouble::InUse {
+            address,
+            port,
+            pid,
+            command,
+            own,
+        } => {
+            let who = match (pid, command.as_str()) {
+                (0, _) => String::new(),
+                (pid, "") => format!(", which pid {pid} has"),
+                (pid, command) => format!(", which pid {pid} ({command}) has"),
+            };
+            let tried = match address.as_str() {
+                "" => port.to_string(),
+                address if address.contains(':') => format!("[{address}]:{port}"),
+                address => format!("{address}:{port}"),
+            };
+            if own.contains(port) {
+                let who = if who.is_empty() {
+                    ", though nobody else was seen there"
+                } else {
+                    &who
+                };
+                format!("address already in use: its own port {tried}{who}")
+            } else {
+                let own = own_ports(own);
+                format!("address already in use, but not {own}: it tried {tried}{who}")
+            }
+        }
+        PortTrouble::InUseSomewhere { own } => format!(
+            "address already in use, but not {}, on which nobody was in its way: it tried another \
+             address and does not say which",
+            own_ports(own)
+        ),
         PortTrouble::Leftover { port } => {
             format!("port {port} cannot be bound yet: closed connections still keep it")
         }
@@ -136,6 +170,12 @@ pub(crate) fn port_trouble(trouble: &PortTrouble) -> String {
             format!("port {port} cannot be listened on: {error}")
         }
     }
+}
+
+/// `its own port 8003`, `its own ports 8003, 8004`.
+fn own_ports(own: &[u16]) -> String {
+    let word = if own.len() == 1 { "port" } else { "ports" };
+    format!("its own {word} {}", list(own))
 }
 
 /// Why a program could not be executed.

@@ -5,7 +5,7 @@ use super::row::Line;
 use super::rows::Place;
 
 /// How many directories a start looks for at most. What is not looked for counts as there.
-const LOOKS: usize = 100;
+const LOOKS: usize = 20;
 
 /// The ports that other stacks had last. Whether a stack's directory is still there is asked only where its
 /// number is in the way.
@@ -20,6 +20,8 @@ pub(crate) struct Kept<'a> {
     present: Vec<Option<bool>>,
     looks: usize,
     damaged: Vec<Place>,
+    /// The places of the lines of stacks that run, in order.
+    running: &'a [Place],
     here: &'a Here,
 }
 
@@ -27,6 +29,7 @@ impl<'a> Kept<'a> {
     /// Of lines with their places; a damaged one is its place alone.
     pub(super) fn new(
         lines: impl Iterator<Item = (Place, Option<Line<'a>>)>,
+        running: &'a [Place],
         here: &'a Here,
     ) -> Self {
         let mut kept = Self {
@@ -36,6 +39,7 @@ impl<'a> Kept<'a> {
             present: Vec::new(),
             looks: LOOKS,
             damaged: Vec::new(),
+            running,
             here,
         };
         for (place, line) in lines {
@@ -71,11 +75,13 @@ impl<'a> Kept<'a> {
         if let Some(known) = self.present[line] {
             return known;
         }
-        if self.looks == 0 {
+        let (place, known) = &self.lines[line];
+        // One that runs has its number whatever became of its directory.
+        if self.looks == 0 || self.running.binary_search(place).is_ok() {
             return true;
         }
         self.looks -= 1;
-        let row = self.lines[line].1.row();
+        let row = known.row();
         let is_present = row.is_none_or(|row| (self.here.present)(&row.owner.project_dir));
         self.present[line] = Some(is_present);
         is_present

@@ -32,6 +32,13 @@ pub(crate) struct Lock {
     contended: bool,
 }
 
+impl Lock {
+    /// The lock file, which has a byte for each stack as well.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
 impl Drop for Lock {
     fn drop(&mut self) {
         // Closing the file would do it as well, but later.

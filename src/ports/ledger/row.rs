@@ -8,6 +8,8 @@
 //! what it holds while it runs, everything that it had, boot and network namespace of its last start, and when the first
 //! part is to be forgotten. What follows is read by who wants names.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use super::place::Here;
@@ -193,9 +195,9 @@ impl Row {
 pub(crate) struct Line<'a> {
     /// The number of the stack, if it runs as far as is known.
     pub(crate) slot: Option<u32>,
-    held: &'a str,
-    kept: &'a str,
-    boot: &'a str,
+    held: &'a [u8],
+    kept: &'a [u8],
+    boot: &'a [u8],
     netns: u64,
     until: u64,
     /// The rest of the line, which most never read.
@@ -207,11 +209,11 @@ impl<'a> Line<'a> {
     pub(crate) fn parse(line: &'a [u8]) -> Option<Self> {
         let (head, row) = line.split_at_checked(memchr::memchr(b'\t', line)?)?;
         let row = row.strip_prefix(b"\t")?;
-        let mut words = std::str::from_utf8(head).ok()?.split(' ');
+        let mut words = head.split(|&byte| byte == b' ');
         let mut word = || words.next();
-        let slot = match word()?.split_at_checked(1)? {
-            ("+", slot) => Some(slot.parse().ok()?),
-            ("-", _) => None,
+        let slot = match word()? {
+            [b'+', slot @ ..] => Some(number(slot)?),
+            [b'-', ..] => None,
             _ => return None,
         };
         let parsed = Self {
@@ -219,8 +221,8 @@ impl<'a> Line<'a> {
             held: word()?,
             kept: word()?,
             boot: word()?,
-            netns: word()?.parse().ok()?,
-            until: word()?.parse().ok()?,
+            netns: number(word()?)?,
+            until: number(word()?)?,
             row,
         };
         (row.starts_with(b"{") && row.ends_with(b"}")).then_some(parsed)
@@ -252,7 +254,7 @@ impl<'a> Line<'a> {
 
     /// Whether its stack was started in this boot of this machine.
     pub(crate) fn is_of_this_boot(&self, here: &Here) -> bool {
-        self.boot == here.boot
+        self.boot == here.boot.as_bytes()
     }
 
     /// Whether what it says is about this network namespace.
@@ -263,7 +265,7 @@ impl<'a> Line<'a> {
     /// The place of its last start, otherwise as `here`.
     pub(crate) fn place(&self, here: &Here) -> Here {
         Here {
-            boot: self.boot.to_owned(),
+            boot: String::from_utf8_lossy(self.boot).into_owned(),
             netns: self.netns,
             ..here.clone()
         }
@@ -304,15 +306,29 @@ fn ranges(mut ports: Vec<u16>) -> String {
     texts.join(",")
 }
 
-/// Reads that again. What is damaged is passed over.
-fn each_port(text: &str, mut tell: impl FnMut(Protocol, u16)) {
-    let (tcp, udp) = text.split_once('/').unwrap_or((text, ""));
-    for (protocol, text) in [(Protocol::Tcp, tcp), (Protocol::Udp, udp)] {
-        for range in text.split(',') {
-            let (first, last) = range.split_once('-').unwrap_or((range, range));
-            if let (Ok(first), Ok(last)) = (first.parse(), last.parse()) {
-                (first..=last).for_each(|port| tell(protocol, port));
+/// Reads that again, for thousands of stacks. What is damaged is passed over.
+fn each_port(text: &[u8], mut tell: impl FnMut(Protocol, u16)) {
+    let (mut protocol, mut first, mut number) = (Protocol::Tcp, None, None::<u16>);
+    for &byte in text.iter().chain(b",") {
+        match byte {
+            b'0'..=b'9' => {
+                let digit = u16::from(byte - b'0');
+                number = Some(number.unwrap_or(0).saturating_mul(10).saturating_add(digit));
             }
+            b'-' => first = number.take(),
+            b',' | b'/' => {
+                if let Some(last) = number.take() {
+                    (first.take().unwrap_or(last)..=last).for_each(|port| tell(protocol, port));
+                }
+                if byte == b'/' {
+                    protocol = Protocol::Udp;
+                }
+            }
+            _ => {}
         }
     }
+}
+
+fn number<T: FromStr>(digits: &[u8]) -> Option<T> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }

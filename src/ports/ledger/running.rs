@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -38,9 +37,9 @@ pub(super) fn is_running(file: impl AsFd, slot: u32) -> bool {
 }
 
 /// Takes the first number from 1 on that is not among `known` and that nobody has, for as long as what is given back
-/// lives. `path` is the lock file.
-pub(super) fn take_slot(path: &Path, known: &[u32]) -> std::io::Result<(u32, Noted)> {
-    let file = File::options().write(true).open(path)?;
+/// lives. `file` is the lock file.
+pub(super) fn take_slot(file: &File, known: &[u32]) -> std::io::Result<(u32, Noted)> {
+    let file = file.try_clone()?;
     for slot in (1..u32::MAX).filter(|slot| !known.contains(slot)) {
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&byte(slot))) {
             Ok(_) => return Ok((slot, Noted { _file: file })),

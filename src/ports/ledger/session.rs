@@ -145,15 +145,19 @@ impl Session {
 
     /// Finds out which of the stacks that ran do so still.
     fn find_running(&mut self) {
+        let path = self.ledger.lock_path();
+        let opened = self.lock.is_none().then(|| fs_err::File::open(path).ok());
+        let opened = opened.flatten();
+        let opened = opened.as_ref().map(fs_err::File::file);
         // Without the file nobody can be asked, and nobody has a lock.
-        let Ok(file) = fs_err::File::open(self.ledger.lock_path()) else {
+        let Some(file) = self.lock.as_ref().map(Lock::file).or(opened) else {
             return;
         };
         for place in self.rows.running() {
             let line = self.rows.at(place);
             let is_ours = line.filter(|line| line.is_of_this_boot(&self.here));
             let slot = is_ours.and_then(|line| line.slot);
-            if slot.is_some_and(|slot| is_running(file.file(), slot)) {
+            if slot.is_some_and(|slot| is_running(file, slot)) {
                 self.running.push(place);
             } else if line.is_some() {
                 self.marks.push((place, Mark::Ended));
@@ -242,7 +246,7 @@ impl Session {
 
     /// The ports that other stacks had last.
     pub(crate) fn kept(&self) -> Kept<'_> {
-        Kept::new(self.others(), &self.here)
+        Kept::new(self.others(), &self.running, &self.here)
     }
 
     /// Takes in what turned out while [`Self::kept`] was asked: the places of lines that say nothing, as they are
@@ -372,7 +376,6 @@ impl Session {
             self.grants.retain(|grant| !grant.ports.is_empty());
             self.write_grants();
         }
-        self.lock.as_ref()?;
         let mut row = self.own_row(owner);
         row.record(owner, ports, fresh, &self.here);
         let known = self
@@ -380,7 +383,7 @@ impl Session {
             .iter()
             .filter_map(|&place| self.rows.at(place)?.slot);
         let known: Vec<u32> = known.collect();
-        match take_slot(&self.ledger.lock_path(), &known) {
+        match take_slot(self.lock.as_ref()?.file(), &known) {
             Ok((slot, noted)) => {
                 self.put(&row, Some(slot));
                 Some(noted)

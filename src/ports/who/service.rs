@@ -18,7 +18,7 @@ use crate::ports::sockets::{self, Socket};
 use crate::support::protocol::Protocol;
 
 /// Every socket that serves somebody, at one moment.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Listeners {
     /// By port.
     sockets: Vec<Socket>,

@@ -2,15 +2,16 @@
 //!
 //! A server that never sets `SO_REUSEADDR` cannot bind a port that is held for it. It says so in the
 //! words of its language, and by these it is recognised: the phrases below are what the standard
-//! library or the usual server of each language prints (see the tests). A line about another port
-//! than the unit's own (a proxy's admin port, a second listener) is no such complaint.
+//! library or the usual server of each language prints (see the tests). Most name the address, which
+//! tells whether it is about a port of the unit at all, or about another one (a port that is written in the
+//! program, a proxy's admin port, a second listener).
+
+use std::net::IpAddr;
 
 use memchr::{memchr, memchr2_iter, memrchr};
 
+use crate::run::handover::NamedAddress;
 use crate::support::escape::plain;
-
-/// How much of a line is kept, in characters.
-const LINE_LENGTH: usize = 400;
 
 /// What is said of an address that is in use, in lower case; "port 8003 is in use" in its many
 /// forms is [`says_port_in_use`].
@@ -30,8 +31,9 @@ const SOURCE_ENDINGS: [&str; 31] = [
     "ts", "tsx",
 ];
 
-/// A line of `bytes` that complains about one of `ports`, or about no port in particular.
-pub(super) fn find(bytes: &[u8], ports: &[u16]) -> Option<String> {
+/// What the lines of `bytes` name that complain about an address: those of `ports`, the unit's own, that a line
+/// names, else others, else nothing.
+pub(super) fn find(bytes: &[u8], ports: &[u16]) -> Vec<Vec<NamedAddress>> {
     // Every phrase has "in use", "inuse", "one usage", or the number 98 behind "errno" or "error".
     // This look at the raw bytes costs next to nothing, and leaves hardly a line to read.
     let begins = |at: usize, word: &[u8]| {
@@ -46,11 +48,9 @@ pub(super) fn find(bytes: &[u8], ports: &[u16]) -> Option<String> {
     });
     let numbers = memchr::memmem::find_iter(bytes, b"98")
         .filter(|&at| ends(at, b"errno ") || ends(at, b"error "));
-    find_at(words, bytes, ports).or_else(|| find_at(numbers, bytes, ports))
-}
-
-/// The first complaint among the lines in which the places lie, which are in order.
-fn find_at(places: impl Iterator<Item = usize>, bytes: &[u8], ports: &[u16]) -> Option<String> {
+    let mut places: Vec<usize> = words.chain(numbers).collect();
+    places.sort_unstable();
+    let mut found = Vec::new();
     let mut read = 0;
     for at in places {
         // Nothing is read twice, however often a line says it.
@@ -59,20 +59,13 @@ fn find_at(places: impl Iterator<Item = usize>, bytes: &[u8], ports: &[u16]) -> 
         }
         let start = memrchr(b'\n', &bytes[..at]).map_or(0, |end| end + 1);
         let end = memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |length| at + length);
-        let line = plain(&bytes[start..end]);
-        let line = line.trim();
-        if is_complaint(&line.to_ascii_lowercase(), ports) {
-            return Some(line.chars().take(LINE_LENGTH).collect());
+        let line = plain(&bytes[start..end]).to_ascii_lowercase();
+        if PHRASES.iter().any(|phrase| line.contains(phrase)) || says_port_in_use(&line) {
+            found.push(named_in(&line, ports));
         }
         read = end;
     }
-    None
-}
-
-/// Whether a line, in lower case, complains about one of `ports` or about none in particular.
-fn is_complaint(line: &str, ports: &[u16]) -> bool {
-    let complains = PHRASES.iter().any(|phrase| line.contains(phrase)) || says_port_in_use(line);
-    complains && may_mean(line, ports)
+    found
 }
 
 /// `port is already in use`, `port 8003 is in use`, `port 8003 was already in use`.
@@ -92,34 +85,49 @@ fn says_port_in_use(line: &str) -> bool {
     })
 }
 
-/// Whether the ports that a line names, if it names any, are among `ports`.
-fn may_mean(line: &str, ports: &[u16]) -> bool {
-    let mut names_other = false;
+/// The ports that a line names: those of `ports`, wherever in the line, else others where a port would be.
+fn named_in(line: &str, ports: &[u16]) -> Vec<NamedAddress> {
+    let (mut own, mut others) = (Vec::new(), Vec::new());
     // Where the last number ended that was a place in a file or a time of day, and no port.
     let mut passed_over = usize::MAX;
     for (start, end) in numbers(line) {
-        let Ok(number) = line[start..end].parse::<u16>() else {
+        let Some(port) = line[start..end].parse().ok().filter(|port| *port > 0) else {
             continue;
         };
-        if ports.contains(&number) {
-            return true;
-        }
         let before = &line[..start];
-        if let Some(left) = before.strip_suffix(':') {
+        let colon = before.strip_suffix(':');
+        // `('127.0.0.1', 5432)` as Python writes an address.
+        let tuple = before
+            .strip_suffix("', ")
+            .filter(|_| line[end..].starts_with(')'));
+        let address = colon.or(tuple).and_then(address_before);
+        let named = NamedAddress { address, port };
+        if ports.contains(&port) {
+            own.push(named);
+        } else if let Some(left) = colon {
             if left.len() == passed_over || is_source_file(left) || is_time(left, end - start) {
                 passed_over = end;
             } else {
-                names_other |= number > 0;
+                others.push(named);
             }
         } else {
-            // `port 5432`, and `('127.0.0.1', 5432)` as Python writes an address.
+            // `port 5432`.
             let left = before.trim_end_matches([' ', ':', '=', '#']);
             let is_named = left.len() < start && left.ends_with("port");
-            let is_in_tuple = before.ends_with("', ") && line[end..].starts_with(')');
-            names_other |= number > 0 && (is_named || is_in_tuple);
+            if is_named || tuple.is_some() {
+                others.push(named);
+            }
         }
     }
-    !names_other
+    if own.is_empty() { others } else { own }
+}
+
+/// The IP address at the end of a text.
+fn address_before(text: &str) -> Option<IpAddr> {
+    let is_part = |c: char| c.is_ascii_hexdigit() || c == ':' || c == '.';
+    let text = text.strip_suffix(']').unwrap_or(text);
+    let start = text.trim_end_matches(is_part).len();
+    text[start..].parse().ok()
 }
 
 /// The numbers of a line, each from where to where; digits within words are none.

@@ -25,11 +25,15 @@ fn print(outlet: &mut Outlet, replica: u32, attempt: u32, text: &str) {
     outlet.look(&unit(replica), attempt, text.as_bytes());
 }
 
-fn complaint(replica: u32, attempt: u32, line: &str) -> Finding {
+fn complaint(replica: u32, attempt: u32, ports: &[u16]) -> Finding {
+    let named = ports.iter().map(|&port| NamedAddress {
+        address: None,
+        port,
+    });
     Finding::Complaint {
         unit: unit(replica),
         attempt,
-        line: line.to_owned(),
+        named: named.collect(),
     }
 }
 
@@ -93,9 +97,9 @@ fn an_attempt_complains_once_and_the_next_one_again() {
     // What is left of an older attempt says nothing about the present one.
     print(&mut outlet, 1, 1, IN_USE);
     print(&mut outlet, 2, 1, IN_USE);
-    assert_eq!(finding_rx.try_recv(), Ok(complaint(1, 1, IN_USE)));
-    assert_eq!(finding_rx.try_recv(), Ok(complaint(1, 2, IN_USE)));
-    assert_eq!(finding_rx.try_recv(), Ok(complaint(2, 1, IN_USE)));
+    assert_eq!(finding_rx.try_recv(), Ok(complaint(1, 1, &[])));
+    assert_eq!(finding_rx.try_recv(), Ok(complaint(1, 2, &[])));
+    assert_eq!(finding_rx.try_recv(), Ok(complaint(2, 1, &[])));
     assert!(finding_rx.try_recv().is_err());
 }
 
@@ -106,7 +110,7 @@ fn only_the_start_of_an_attempt_is_searched() {
     let noise = ("x".repeat(63) + "\n").repeat(SEARCH_LIMIT / 64 - 1);
     print(&mut outlet, 1, 1, &noise);
     print(&mut outlet, 1, 1, &format!("{IN_USE}\n"));
-    assert_eq!(finding_rx.try_recv(), Ok(complaint(1, 1, IN_USE)));
+    assert_eq!(finding_rx.try_recv(), Ok(complaint(1, 1, &[])));
     print(&mut outlet, 1, 2, &noise);
     print(&mut outlet, 1, 2, &noise);
     print(&mut outlet, 1, 2, IN_USE);
@@ -128,7 +132,7 @@ async fn a_complaint_is_known_before_the_drain_is_answered() {
         write(&write_end, "bind: Address alr");
         write(&write_end, "eady in use");
         handle.drain(unit(2), 1).await;
-        assert_eq!(finding_rx.try_recv(), Ok(complaint(2, 1, IN_USE)));
+        assert_eq!(finding_rx.try_recv(), Ok(complaint(2, 1, &[])));
         drop(handle);
     };
     tokio::join!(pump.run(), test);

@@ -17,6 +17,7 @@ use crate::run::runner::CommandId;
 use crate::run::snapshot::{Exit, PortState};
 use crate::run::state::{CheckStep, Health, HealthTiming, Occurrence, Verdict};
 use crate::run::unit::RunningCheck;
+use crate::run::unit_ports::Port;
 use crate::support::name::UnitId;
 
 /// How slow the look for a listening port becomes while a service starts. It costs some 100 µs, so
@@ -165,7 +166,7 @@ impl Supervisor {
             self.observe(&owner, Instant::now());
         }
         let owner = &self.units[&owner];
-        match owner.ports.get(place).map(|port| &port.state) {
+        match owner.ports.get(place).map(Port::state) {
             Some(PortState::Listening { bound_to, .. }) => Ok(match (host, bound_to.as_str()) {
                 // A host that the user named is asked as named.
                 ("localhost" | "", "0.0.0.0" | "127.0.0.1") => "127.0.0.1".to_owned(),

@@ -240,8 +240,8 @@ impl Supervisor {
             Finding::Complaint {
                 unit,
                 attempt,
-                line,
-            } => self.complained(&unit, attempt, &line),
+                named,
+            } => self.complained(&unit, attempt, &named),
         }
     }
 }

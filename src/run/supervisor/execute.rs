@@ -21,7 +21,7 @@ impl Supervisor {
             Action::EndChecks => self.end_checks(id),
             Action::HardenPorts => self.units[id].ports.keep(),
             Action::SignalStop => {
-                let unit = &self.units[id];
+                let unit = &mut self.units[id];
                 // A server that closes its listener first and ends later leaves the port to nobody.
                 unit.ports.shut();
                 self.runner.signal(id, unit.plan.stop_signal);

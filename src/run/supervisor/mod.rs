@@ -7,14 +7,12 @@
 //! Nothing here walks over all units but what concerns them all.
 //!
 //! Its parts: `commands` moves what is wanted, `settle` does what that asks for, `execute` what the
-//! units' machines ask for, `checks` looks after health, `ports` after ports, `learning` finds out what a
-//! server needs, `telling` says what has changed, `ending` knows when it is over.
+//! units' machines ask for, `checks` looks after health, `ports` after ports, `telling` says what has changed, `ending` knows when it is over.
 
 mod checks;
 mod commands;
 mod ending;
 mod execute;
-mod learning;
 mod parts;
 mod ports;
 mod settle;
@@ -127,6 +125,7 @@ pub struct Supervisor {
     about: StackSnapshot,
     /// When the ports of everything are looked at next.
     next_sweep: Instant,
+    tables: ports::Tables,
     /// Where it is noted what turns out about ports, and who the stack is there.
     memory: Option<(Ledger, Owner)>,
     /// Why everything ends, once it does.
@@ -163,6 +162,7 @@ impl Supervisor {
         // Should this process be killed, these values are what is known of the stack.
         self.leave_word();
         loop {
+            self.tables.begin_turn();
             self.settle();
             if self.is_over() {
                 break;
@@ -355,7 +355,8 @@ impl Supervisor {
             if unit.pid == Some(ended.pid) {
                 unit.pid = None;
             }
-            self.look_after_end(&ended.unit);
+            let is_success = unit.machine.is_success(ended.exit);
+            self.look_after_end(&ended.unit, is_success);
             self.units[&ended.unit].ports.note_ended(Instant::now());
             self.happen(&ended.unit, Occurrence::Exited(ended.exit));
         }

@@ -9,7 +9,7 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::ports::SWEEP_INTERVAL;
+use super::ports::{SWEEP_INTERVAL, Tables};
 use super::{Options, Outcome, Supervisor};
 use crate::plan::Plan;
 use crate::ports::request::{Owner, PortKey};
@@ -204,6 +204,7 @@ impl Supervisor {
             options,
             about,
             next_sweep: Instant::now() + SWEEP_INTERVAL,
+            tables: Tables::default(),
             memory: None,
             ending: None,
             signal: None,

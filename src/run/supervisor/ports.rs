@@ -1,17 +1,21 @@
 //! Looking after the units' ports: who listens, whose fault it is, what follows from it.
 //!
-//! `docs/design/handoff.md` has the rules.
+//! `docs/design/handoff.md` has the rules, `run::handover` the machine of a port.
 
 use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::Supervisor;
-use crate::ports::{Listeners, Subject, observe};
-use crate::run::reason::{CheckFailure, PortTrouble};
-use crate::run::snapshot::{Phase, PortState};
+use crate::ports::request::Owner;
+use crate::ports::{Ledger, LedgerWarning, Listeners, PortState, Subject, observe};
+use crate::run::handover::{NamedAddress, Verdict};
+use crate::run::reason::{CheckFailure, News, PortTrouble};
+use crate::run::snapshot::{NoticeLevel, Phase};
 use crate::run::state::Occurrence;
+use crate::run::unit_ports::Lesson;
 use crate::support::name::UnitId;
 use crate::support::protocol::Protocol;
 
@@ -22,6 +26,71 @@ pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How soon everything is looked at after a theft: where one port is stolen others may be.
 const SWEEP_AFTER_THEFT: Duration = Duration::from_secs(1);
+
+/// For how many times as long as it took a table is good enough for who looks again and again.
+const GOOD_FOR: u32 = 10;
+
+/// How new a table has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Age {
+    /// Of this turn of the loop.
+    ThisTurn,
+    /// So young that all looks together take a tenth of the time, however many services start.
+    Recent,
+}
+
+/// The kernel's table of listeners, as it was read last.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    turn: u64,
+    last: Option<Table>,
+}
+
+#[derive(Debug)]
+struct Table {
+    turn: u64,
+    protocol: Protocol,
+    read_at: Instant,
+    took: Duration,
+    listeners: Rc<Listeners>,
+}
+
+impl Tables {
+    /// What was read before this is of an earlier turn.
+    pub(super) fn begin_turn(&mut self) {
+        self.turn += 1;
+    }
+
+    fn get(&self, protocol: Protocol, age: Age, now: Instant) -> Option<Rc<Listeners>> {
+        let last = self.last.as_ref()?;
+        let has_all = last.protocol == Protocol::Both || last.protocol == protocol;
+        let is_new_enough = match age {
+            Age::ThisTurn => last.turn == self.turn,
+            Age::Recent => {
+                last.turn == self.turn || now < last.read_at + last.took + last.took * GOOD_FOR
+            }
+        };
+        (has_all && is_new_enough).then(|| Rc::clone(&last.listeners))
+    }
+
+    fn put(
+        &mut self,
+        protocol: Protocol,
+        read_at: Instant,
+        took: Duration,
+        listeners: Listeners,
+    ) -> Rc<Listeners> {
+        let listeners = Rc::new(listeners);
+        self.last = Some(Table {
+            turn: self.turn,
+            protocol,
+            read_at,
+            took,
+            listeners: Rc::clone(&listeners),
+        });
+        listeners
+    }
+}
 
 impl Supervisor {
     /// When everything is to be looked at next; never while nothing that runs has a port.
@@ -46,27 +115,22 @@ impl Supervisor {
         let down: Vec<UnitId> = all().filter(is_uncertain).collect();
         let up: Vec<UnitId> = all().filter(|id| self.is_observable(id)).collect();
         self.care_for(&down, now);
-        let Some(listeners) = self.listeners(&up) else {
-            return;
-        };
         for id in &up {
-            self.observe_in(&listeners, id, now);
+            self.observe_at(id, Age::ThisTurn, now);
             self.doubt_health(id, now);
         }
     }
 
     /// Looks who listens on a unit's ports.
     pub(super) fn observe(&mut self, id: &UnitId, now: Instant) {
-        if self.is_observable(id)
-            && let Some(listeners) = self.listeners(std::slice::from_ref(id))
-        {
-            self.observe_in(&listeners, id, now);
+        if self.is_observable(id) {
+            self.observe_at(id, Age::Recent, now);
             self.doubt_health(id, now);
         }
     }
 
     /// Whether there is anything to look at. What is being stopped falls apart: what is left of it
-    /// would look like a thief.
+    /// would look like somebody else's.
     fn is_observable(&self, id: &UnitId) -> bool {
         let unit = &self.units[id];
         !unit.ports.is_empty() && unit.pid.is_some() && unit.phase() != Phase::Stopping
@@ -90,23 +154,22 @@ impl Supervisor {
         for id in ids {
             self.units[id].ports.hold_all();
         }
-        let listeners = self.listeners(ids);
         for id in ids {
-            if let Some(listeners) = &listeners {
-                self.observe_in(listeners, id, now);
-            }
+            self.observe_at(id, Age::ThisTurn, now);
             self.units[id].ports.settle(now);
             self.mark(id);
         }
     }
 
-    /// The kernel's table, as far as these units need it.
-    fn listeners(&self, ids: &[UnitId]) -> Option<Listeners> {
-        let protocols = ids.iter().map(|id| self.units[id].ports.protocol());
-        let protocol =
-            protocols.reduce(|one, other| if one == other { one } else { Protocol::Both })?;
+    /// The kernel's table, as far as a unit needs it.
+    fn listeners(&mut self, id: &UnitId, age: Age) -> Option<Rc<Listeners>> {
+        let protocol = self.units[id].ports.protocol();
+        let start = Instant::now();
+        if let Some(listeners) = self.tables.get(protocol, age, start) {
+            return Some(listeners);
+        }
         match Listeners::read(protocol) {
-            Ok(listeners) => Some(listeners),
+            Ok(listeners) => Some(self.tables.put(protocol, start, start.elapsed(), listeners)),
             Err(error) => {
                 tracing::warn!(%error, "the kernel does not tell who listens");
                 None
@@ -114,7 +177,15 @@ impl Supervisor {
         }
     }
 
-    fn observe_in(&mut self, listeners: &Listeners, id: &UnitId, now: Instant) {
+    /// Takes in what is on a unit's ports.
+    fn observe_at(&mut self, id: &UnitId, age: Age, now: Instant) {
+        if let Some(listeners) = self.listeners(id, age) {
+            let states = self.states_in(&listeners, id);
+            self.take_in(id, states, now);
+        }
+    }
+
+    fn states_in(&mut self, listeners: &Listeners, id: &UnitId) -> Vec<PortState> {
         let numbers = self.units[id].ports.numbers();
         let holds = self.units[id].ports.inodes();
         let mut known = std::mem::take(&mut self.units[id].ports.known);
@@ -133,48 +204,17 @@ impl Supervisor {
             }
         };
         let is_own = |pid| runner.borrow().is_of_no_other(pid, id);
-        let observed = observe(listeners, &subject, &mut known, rest, is_own);
+        let states = observe(listeners, &subject, &mut known, rest, is_own);
         self.units[id].ports.known = known;
-        self.take_in(id, observed, now);
+        states
     }
 
-    /// Takes in what was seen on a unit's ports.
-    fn take_in(&mut self, id: &UnitId, observed: Vec<PortState>, now: Instant) {
+    fn take_in(&mut self, id: &UnitId, states: Vec<PortState>, now: Instant) {
         let unit = &mut self.units[id];
-        let mut stolen = Vec::new();
-        let mut won = Vec::new();
-        let mut is_changed = false;
-        for (port, state) in unit.ports.iter_mut().zip(observed) {
-            if let PortState::Listening { pid, .. } = state
-                && !port.has_listened
-            {
-                port.has_listened = true;
-                port.is_useless = false;
-                won.push((port.key.clone(), port.protocol, port.number, port.way, pid));
-            }
-            let was_stolen = matches!(port.state, PortState::Stolen { .. });
-            if matches!(state, PortState::Stolen { .. }) {
-                port.is_contested = true;
-                if !was_stolen {
-                    stolen.push(port.number);
-                }
-            }
-            is_changed |= port.state != state;
-            port.state = state;
-        }
-        unit.ports.note_trouble(now);
-        if is_changed {
+        if unit.ports.note_seen(states, now) {
             self.touch(id);
         }
-        if !stolen.is_empty() {
-            self.next_sweep = self.next_sweep.min(now + SWEEP_AFTER_THEFT);
-        }
-        for port in stolen {
-            self.tell_ledger(move |ledger, owner| ledger.note_stolen(owner, port));
-        }
-        for (key, protocol, port, way, pid) in won {
-            self.learn(id, &key, (protocol, port), way, pid);
-        }
+        self.teach_ledger(id, now);
         self.suspect_hold(id, now);
     }
 
@@ -196,48 +236,185 @@ impl Supervisor {
     }
 
     pub(super) fn all_ports_listen(&self, id: &UnitId) -> Result<(), CheckFailure> {
-        let silent = self.units[id]
-            .ports
+        let ports = &self.units[id].ports;
+        let silent = ports
             .iter()
-            .find(|port| !matches!(port.state, PortState::Listening { .. }));
-        match silent {
-            None => Ok(()),
-            Some(port) => Err(CheckFailure::NotListening {
+            .find(|port| !matches!(port.state(), PortState::Listening { .. }));
+        match (silent, ports.said_in_use()) {
+            (None, _) => Ok(()),
+            (Some(_), Some(trouble)) => Err(CheckFailure::Port {
+                trouble: trouble.clone(),
+            }),
+            (Some(port), None) => Err(CheckFailure::NotListening {
                 unit: None,
                 port: port.number,
             }),
         }
     }
 
-    /// A unit that runs has ended by itself: looks for a thief, and whether its own hold was in its
-    /// way, before the end is judged.
-    pub(super) fn look_after_end(&mut self, id: &UnitId) {
+    /// A unit that runs has ended by itself: looks whether somebody has its port, or its own hold was in its way, before
+    /// the end is judged. `is_success` is what its code says.
+    pub(super) fn look_after_end(&mut self, id: &UnitId, is_success: bool) {
         let unit = &self.units[id];
         let has_run = unit.phase().is_alive() && unit.phase() != Phase::Stopping;
         if unit.ports.is_empty() || !has_run {
             return;
         }
-        let now = Instant::now();
-        if let Some(listeners) = self.listeners(std::slice::from_ref(id)) {
-            self.observe_in(&listeners, id, now);
-        }
+        self.observe_at(id, Age::ThisTurn, Instant::now());
         let unit = &mut self.units[id];
-        let has_complained = unit.ports.has_just_complained(unit.machine.attempt());
-        unit.ports.end_trial(has_complained);
-        if let Some(theft) = unit.ports.theft() {
-            self.happen(id, Occurrence::InTrouble(theft));
-        } else if self.is_hold_in_the_way(id) {
-            self.release_hold(id);
-        } else if has_complained && let Some(port) = self.units[id].ports.kept_out() {
-            self.happen(id, Occurrence::InTrouble(PortTrouble::KeptOut { port }));
+        let attempt = unit.machine.attempt();
+        let verdict = unit.ports.judge(attempt);
+        unit.ports.note_judged(attempt);
+        let trouble = match verdict {
+            Verdict::Nothing => None,
+            Verdict::Taken => unit.ports.theft(),
+            Verdict::InTheWay(places) => return self.release_holds(id, &places),
+            Verdict::KeptOut(place) => unit
+                .ports
+                .get(place)
+                .map(|port| PortTrouble::KeptOut { port: port.number }),
+            // What a server that is content said about an address is no trouble.
+            Verdict::InUse(_) | Verdict::InUseSomewhere if is_success => None,
+            Verdict::InUse(named) => Some(unit.ports.in_use(named)),
+            Verdict::InUseSomewhere => Some(unit.ports.in_use_somewhere()),
+        };
+        if let Some(trouble) = trouble {
+            self.happen(id, Occurrence::InTrouble(trouble));
         }
     }
 
-    /// Before a unit is executed beside a thief who was seen: is he still there?
+    /// Before a unit is executed beside somebody who was seen on its port: is he still there?
     pub(super) fn look_before_start(&mut self, id: &UnitId) -> Option<PortTrouble> {
         self.units[id].ports.theft()?;
-        let listeners = self.listeners(std::slice::from_ref(id))?;
-        self.observe_in(&listeners, id, Instant::now());
+        self.observe_at(id, Age::ThisTurn, Instant::now());
         self.units[id].ports.theft()
+    }
+
+    /// The output of an attempt said that an address is in use.
+    pub(super) fn complained(&mut self, id: &UnitId, attempt: u32, named: &[NamedAddress]) {
+        if let Some(unit) = self.units.get_mut(id) {
+            tracing::debug!(service = %unit.label(), attempt, ?named, "complains about an address");
+            unit.ports.note_complaint(attempt, named, Instant::now());
+        }
+    }
+
+    /// A server that runs, has complained and does not listen may be kept out by its own hold.
+    fn suspect_hold(&mut self, id: &UnitId, now: Instant) {
+        let unit = &mut self.units[id];
+        let attempt = unit.machine.attempt();
+        // One that serves somewhere, or is well, has complained about something else.
+        let may_be = unit.pid.is_some()
+            && unit.ports.said_in_use().is_none()
+            && matches!(unit.phase(), Phase::Starting | Phase::Unhealthy)
+            && unit.ports.is_kept_out(attempt, now);
+        if !may_be {
+            return;
+        }
+        match unit.ports.judge(attempt) {
+            Verdict::InTheWay(places) => self.release_holds(id, &places),
+            Verdict::InUse(named) => {
+                let trouble = unit.ports.in_use(named);
+                unit.ports.note_in_use(trouble);
+            }
+            Verdict::InUseSomewhere => {
+                let trouble = unit.ports.in_use_somewhere();
+                unit.ports.note_in_use(trouble);
+            }
+            Verdict::Nothing | Verdict::Taken | Verdict::KeptOut(_) => {}
+        }
+    }
+
+    /// Starts a unit again with its ports released, to see whether that helps.
+    fn release_holds(&mut self, id: &UnitId, places: &[usize]) {
+        let ports = self.units[id].ports.release(places);
+        self.notice(Some(id), NoticeLevel::Info, News::ReleasingHold { ports });
+        self.happen(id, Occurrence::HoldInTheWay);
+    }
+
+    /// A unit has failed for good.
+    pub(super) fn blame_ports(&mut self, id: &UnitId) {
+        self.units[id].ports.note_failed();
+        self.teach_ledger(id, Instant::now());
+    }
+
+    /// Notes in the ledger what turned out about a unit's ports.
+    fn teach_ledger(&mut self, id: &UnitId, now: Instant) {
+        for lesson in self.units[id].ports.take_lessons() {
+            if let Lesson::Stolen(_) = lesson {
+                self.next_sweep = self.next_sweep.min(now + SWEEP_AFTER_THEFT);
+            }
+            self.tell_ledger(move |ledger, owner| match &lesson {
+                Lesson::Stolen(port) => ledger.note_stolen(owner, *port),
+                Lesson::Useless(port) => ledger.mark_bad(owner, *port),
+                Lesson::Release(key) => ledger.learn_release(owner, key),
+                Lesson::Reuse(key) => ledger.unlearn_release(owner, key),
+            });
+        }
+    }
+
+    /// Notes something in the ledger, beside the loop: its lock may have to be waited for.
+    fn tell_ledger(
+        &self,
+        change: impl FnOnce(&Ledger, &Owner) -> Vec<LedgerWarning> + Send + 'static,
+    ) {
+        let Some((ledger, owner)) = self.memory.clone() else {
+            return;
+        };
+        drop(tokio::task::spawn_blocking(move || {
+            for warning in change(&ledger, &owner) {
+                tracing::warn!("{warning}");
+            }
+        }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How often the table is read by so many looks, one each `pause`, when a reading takes a millisecond.
+    fn readings(looks: u32, pause: Duration, age: Age, is_one_turn: bool) -> u32 {
+        let took = Duration::from_millis(1);
+        let mut tables = Tables::default();
+        let mut now = Instant::now();
+        let mut readings = 0;
+        for _ in 0..looks {
+            if !is_one_turn {
+                tables.begin_turn();
+            }
+            if tables.get(Protocol::Tcp, age, now).is_none() {
+                readings += 1;
+                tables.put(Protocol::Tcp, now, took, Listeners::default());
+            }
+            now += pause;
+        }
+        readings
+    }
+
+    #[test]
+    fn one_reading_serves_a_turn_and_many_that_start_cost_a_tenth_of_the_time() {
+        let pause = Duration::from_micros(500);
+        for age in [Age::ThisTurn, Age::Recent] {
+            assert_eq!(readings(1000, pause, age, true), 1);
+        }
+        assert_eq!(readings(1000, pause, Age::ThisTurn, false), 1000);
+        let seldom = readings(1000, pause, Age::Recent, false);
+        assert!((40..50).contains(&seldom), "{seldom}");
+        // Who looks now and then reads each time.
+        let now_and_then = Duration::from_millis(50);
+        assert_eq!(readings(10, now_and_then, Age::Recent, false), 10);
+    }
+
+    #[test]
+    fn a_table_of_one_protocol_says_nothing_of_the_other() {
+        let mut tables = Tables::default();
+        let now = Instant::now();
+        let mut knows = |read: Protocol, wanted: Protocol| {
+            tables.put(read, now, Duration::ZERO, Listeners::default());
+            tables.get(wanted, Age::ThisTurn, now).is_some()
+        };
+        assert!(knows(Protocol::Tcp, Protocol::Tcp));
+        assert!(!knows(Protocol::Tcp, Protocol::Both) && !knows(Protocol::Tcp, Protocol::Udp));
+        assert!(knows(Protocol::Both, Protocol::Tcp) && knows(Protocol::Both, Protocol::Udp));
     }
 }

@@ -14,6 +14,7 @@
 //! and where the port is taken (70, with an error like others print it, unless told):
 //!   --exit-when-taken CODE     exits with CODE; `next dev` and a node cluster's primary: 0
 //!   --stay-when-taken          lives on without a port, as `nc.traditional` does
+//!   --unnamed                  complains as Python does, without the port
 //!   --move-on                  tries the next port, and so on, as vite does without strictPort
 //! bind-elsewhere               listens on a port of the kernel's choice, whatever it was given
 //! steal PORT [--reuseaddr] [--tries N]
@@ -75,6 +76,7 @@ fn bind(words: &mut Words) -> Outcome {
     let exit_when_taken: Option<u8> = words.option("--exit-when-taken")?;
     let stays_when_taken = words.flag("--stay-when-taken");
     let moves_on = words.flag("--move-on");
+    let is_unnamed = words.flag("--unnamed");
     let is_strict = words.flag("--no-reuseaddr");
     let has_reuseport = words.flag("--reuseport-only");
     let listens = !words.flag("--no-listen");
@@ -104,6 +106,9 @@ fn bind(words: &mut Words) -> Outcome {
     };
     let socket = match first_free(address, moves, take) {
         Ok(socket) => socket,
+        Err(error) if error.kind() == ErrorKind::AddrInUse && is_unnamed => {
+            return Err(format!("OSError: [Errno 98] {error}").into());
+        }
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             tell(&format!("cannot bind {address}: address already in use"));
             match exit_when_taken {

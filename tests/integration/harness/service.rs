@@ -51,6 +51,11 @@ impl Service {
         self.0["reason"].to_string()
     }
 
+    /// The same, to be looked into.
+    pub(crate) fn reason_data(&self) -> &Value {
+        &self.0["reason"]
+    }
+
     /// Its main process.
     pub(crate) fn pid(&self) -> Option<i32> {
         self.0["pid"].as_i64().and_then(|pid| pid.try_into().ok())

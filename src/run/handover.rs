@@ -1,0 +1,485 @@
+//! How a port passes between its hold and its service: one pure machine.
+//!
+//! The note with the same tables in words is `docs/design/handoff.md`. [`Handover`] is the machine of one port: what
+//! happened comes in as an [`Event`], what is to be done to the hold goes out as [`Action`]s, which `unit_ports`
+//! carries out. [`judge`] looks at all ports of a unit together, and says what an attempt's complaint about an address
+//! comes to.
+
+use std::net::IpAddr;
+
+use super::snapshot::PortState;
+use crate::spec::model::Handoff;
+
+/// How a port reaches the service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// The hold goes soft, and the server binds beside it.
+    Reuse(Learning),
+    /// The hold is dropped before the service is executed.
+    Release(Why),
+    /// The hold listens and is passed.
+    Fd,
+}
+
+/// Whether it may turn out that a server does not bind beside its hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Learning {
+    /// It may.
+    Open,
+    /// It has been found out in this run: the hold was not in its way.
+    Done,
+    /// The file says that it does, and is taken at its word.
+    Barred,
+}
+
+/// Why a hold is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The file says so.
+    Written,
+    /// An earlier run has learned it.
+    Remembered,
+    /// The server seems to need it; this attempt shows whether that is so.
+    Tried,
+}
+
+/// Where a port stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing of the service runs.
+    Idle,
+    /// An attempt runs, and the port is open for it.
+    Open(Attempt),
+    /// The attempt was told to stop.
+    Closing(Attempt),
+    /// Its main process has ended; the end is not judged yet.
+    Over(Attempt),
+}
+
+/// What was seen of a port in one attempt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Attempt {
+    /// Whether the service has listened on it.
+    has_listened: bool,
+    /// Whether somebody else was seen on it.
+    is_contested: bool,
+}
+
+/// What happens to a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Its service is about to be executed.
+    Execute,
+    /// The service is told to stop.
+    Stop,
+    /// The main process has ended, or was not executed after all.
+    Ended,
+    /// The service has ended by itself, which was judged.
+    Judged {
+        /// Whether it complained about this very port.
+        is_blamed: bool,
+    },
+    /// The end was taken in.
+    Settled,
+    /// The unit is at rest: nothing starts it again by itself.
+    Rest,
+    /// The hold was taken again.
+    Regained,
+    /// It was looked at.
+    Seen(PortState),
+    /// The socket on which the service listens was asked whether it has `SO_REUSEADDR`; nothing where it could not be.
+    Asked(Option<bool>),
+    /// Its hold is in the way: the next attempt finds it released.
+    InTheWay,
+}
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// To the hold: let those bind that set `SO_REUSEADDR`.
+    Soften,
+    /// To the hold: let nobody bind.
+    Harden,
+    /// To the hold: listen, for the service that takes it over.
+    Listen,
+    /// To the hold: listen no more; waiting clients are reset.
+    EndListening,
+    /// Let the hold go.
+    Drop,
+    /// Hold the port again, if that is possible.
+    TakeBack,
+    /// Ask the socket of this process whether it has `SO_REUSEADDR`.
+    Ask {
+        /// The process.
+        pid: i32,
+    },
+    /// Tell the ledger that it was stolen.
+    NoteTheft,
+    /// Tell the ledger that its server needs the hold released.
+    Remember,
+    /// Tell the ledger that it does not, after all.
+    Forget,
+}
+
+/// The machine of one port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Handover {
+    way: Way,
+    stage: Stage,
+    is_held: bool,
+    /// Whether the hold listens for the service that takes it over.
+    listens: bool,
+    /// Whether the last attempt could not bind the port though it was released.
+    is_useless: bool,
+    seen: PortState,
+}
+
+impl Handover {
+    /// `handoff` is what the file says; `is_remembered`, whether an earlier run has learned that the hold is to be
+    /// released.
+    pub(crate) fn new(handoff: Option<Handoff>, is_remembered: bool, is_held: bool) -> Self {
+        Self {
+            way: match handoff {
+                Some(Handoff::Fd) => Way::Fd,
+                Some(Handoff::Release) => Way::Release(Why::Written),
+                Some(Handoff::Reuse) => Way::Reuse(Learning::Barred),
+                None if is_remembered => Way::Release(Why::Remembered),
+                None => Way::Reuse(Learning::Open),
+            },
+            stage: Stage::Idle,
+            is_held,
+            listens: false,
+            is_useless: false,
+            seen: PortState::Held,
+        }
+    }
+
+    /// How it stands with the port, as everybody is told.
+    pub(crate) fn state(&self) -> &PortState {
+        &self.seen
+    }
+
+    pub(crate) fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// Whether the service takes the hold over.
+    pub(crate) fn is_passed(&self) -> bool {
+        self.way == Way::Fd
+    }
+
+    pub(crate) fn is_stolen(&self) -> bool {
+        matches!(self.seen, PortState::Stolen { .. })
+    }
+
+    /// Whether the service has listened on it in the present or last attempt.
+    pub(crate) fn has_listened(&self) -> bool {
+        self.attempt().has_listened
+    }
+
+    /// Whether the port is of no use to its service, as it could not bind it though nobody was in the way. Told once.
+    pub(crate) fn take_useless(&mut self) -> bool {
+        std::mem::take(&mut self.is_useless)
+    }
+
+    fn attempt(&self) -> Attempt {
+        match self.stage {
+            Stage::Idle => Attempt::default(),
+            Stage::Open(attempt) | Stage::Closing(attempt) | Stage::Over(attempt) => attempt,
+        }
+    }
+
+    /// Takes in what happened and says what to do about it, in this order.
+    pub(crate) fn on(&mut self, event: Event) -> Vec<Action> {
+        match (self.stage, event) {
+            // Without a hold nothing is executed: see `UnitPorts::open`.
+            (Stage::Idle | Stage::Over(_), Event::Execute) if !self.is_held => vec![],
+            (Stage::Idle | Stage::Over(_), Event::Execute) => {
+                self.stage = Stage::Open(Attempt::default());
+                self.seen = PortState::NotListening;
+                match self.way {
+                    Way::Reuse(_) => vec![Action::Soften],
+                    Way::Release(_) => {
+                        self.is_held = false;
+                        vec![Action::Drop]
+                    }
+                    Way::Fd => {
+                        self.listens = true;
+                        vec![Action::Listen]
+                    }
+                }
+            }
+            (Stage::Open(_) | Stage::Closing(_), Event::Execute) => vec![],
+
+            (Stage::Open(attempt), Event::Stop) => {
+                self.stage = Stage::Closing(attempt);
+                match self.way {
+                    // Nobody new is let in beside it; what listens already is not disturbed.
+                    Way::Reuse(_) | Way::Release(_) if self.is_held => vec![Action::Harden],
+                    Way::Reuse(_) | Way::Release(_) | Way::Fd => vec![],
+                }
+            }
+            (Stage::Idle | Stage::Closing(_) | Stage::Over(_), Event::Stop) => vec![],
+
+            (Stage::Open(attempt) | Stage::Closing(attempt), Event::Ended) => {
+                self.stage = Stage::Over(attempt);
+                self.rest();
+                self.keep()
+            }
+            (Stage::Idle | Stage::Over(_), Event::Ended) => self.keep(),
+
+            (Stage::Over(attempt), Event::Judged { is_blamed }) => {
+                if let (Way::Release(why), false) = (self.way, attempt.has_listened) {
+                    self.is_useless |= is_blamed;
+                    // A crash loop must not go on with a port that anybody can have.
+                    if why == Why::Tried {
+                        self.way = Way::Reuse(Learning::Done);
+                    }
+                }
+                vec![]
+            }
+            (Stage::Idle | Stage::Open(_) | Stage::Closing(_), Event::Judged { .. }) => vec![],
+
+            (Stage::Idle | Stage::Over(_), Event::Settled) => {
+                self.stage = Stage::Idle;
+                self.rest();
+                vec![]
+            }
+            (Stage::Open(_) | Stage::Closing(_), Event::Settled) => vec![],
+
+            (Stage::Idle | Stage::Over(_), Event::Rest) if self.listens => {
+                self.listens = false;
+                vec![Action::EndListening]
+            }
+            (Stage::Idle | Stage::Over(_) | Stage::Open(_) | Stage::Closing(_), Event::Rest) => {
+                vec![]
+            }
+
+            (Stage::Idle | Stage::Over(_), Event::Regained) => {
+                self.is_held = true;
+                self.rest();
+                vec![]
+            }
+            // Beside its server no hold can be had, and none is wanted.
+            (Stage::Open(_) | Stage::Closing(_), Event::Regained) => vec![],
+
+            (Stage::Idle, Event::Seen(state)) => {
+                let actions = self.theft(&state);
+                self.seen = state;
+                self.rest();
+                actions
+            }
+            (
+                Stage::Open(mut attempt) | Stage::Closing(mut attempt) | Stage::Over(mut attempt),
+                Event::Seen(state),
+            ) => {
+                let mut actions = self.theft(&state);
+                attempt.is_contested |= matches!(state, PortState::Stolen { .. });
+                if let PortState::Listening { pid, .. } = state
+                    && !attempt.has_listened
+                {
+                    attempt.has_listened = true;
+                    self.is_useless = false;
+                    match self.way {
+                        Way::Release(Why::Remembered | Why::Tried) => {
+                            actions.push(Action::Ask { pid });
+                        }
+                        Way::Reuse(_) | Way::Release(Why::Written) | Way::Fd => {}
+                    }
+                }
+                self.stage = match self.stage {
+                    Stage::Closing(_) => Stage::Closing(attempt),
+                    Stage::Over(_) => Stage::Over(attempt),
+                    Stage::Open(_) | Stage::Idle => Stage::Open(attempt),
+                };
+                self.seen = state;
+                actions
+            }
+
+            (_, Event::Asked(reuses)) => match (self.way, reuses) {
+                // A released port is less well kept, so it is for nothing no longer than this attempt.
+                (Way::Release(Why::Remembered), Some(true)) => {
+                    self.way = Way::Reuse(Learning::Done);
+                    vec![Action::Forget]
+                }
+                (Way::Release(Why::Tried), Some(true)) => {
+                    self.way = Way::Reuse(Learning::Done);
+                    vec![]
+                }
+                (Way::Release(Why::Tried), Some(false) | None) => {
+                    self.way = Way::Release(Why::Remembered);
+                    vec![Action::Remember]
+                }
+                (Way::Release(Why::Remembered), Some(false) | None)
+                | (Way::Release(Why::Written) | Way::Reuse(_) | Way::Fd, _) => vec![],
+            },
+
+            (_, Event::InTheWay) => {
+                match self.way {
+                    Way::Reuse(Learning::Open) => self.way = Way::Release(Why::Tried),
+                    Way::Reuse(Learning::Done | Learning::Barred) | Way::Release(_) | Way::Fd => {}
+                }
+                vec![]
+            }
+        }
+    }
+
+    /// Nothing of the service may be let in any more, nor anybody else.
+    fn keep(&self) -> Vec<Action> {
+        match (self.is_held, self.way) {
+            (false, _) => vec![Action::TakeBack],
+            // It listens on, and nobody else can; one that its server has shut down listens again.
+            (true, Way::Fd) if self.listens => vec![Action::Listen],
+            (true, Way::Fd | Way::Reuse(_) | Way::Release(_)) => vec![Action::Harden],
+        }
+    }
+
+    /// Nothing of the service runs: what is to be told is whether it is held, but for a theft, which stays in view
+    /// until it is over.
+    fn rest(&mut self) {
+        if !self.is_stolen() {
+            self.seen = if self.is_held {
+                PortState::Held
+            } else {
+                PortState::NotListening
+            };
+        }
+    }
+
+    fn theft(&self, state: &PortState) -> Vec<Action> {
+        let is_new = matches!(state, PortState::Stolen { .. }) && !self.is_stolen();
+        if is_new {
+            vec![Action::NoteTheft]
+        } else {
+            vec![]
+        }
+    }
+
+    /// Whether its own hold may have kept the server out in this attempt.
+    fn is_suspect(&self, learning: Learning) -> bool {
+        let attempt = self.attempt();
+        self.way == Way::Reuse(learning) && !attempt.has_listened && !attempt.is_contested
+    }
+}
+
+/// An address that a server could not have, as it named it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct NamedAddress {
+    /// The address, where it named one.
+    pub(crate) address: Option<IpAddr>,
+    /// The port.
+    pub(crate) port: u16,
+}
+
+/// What a server said in one attempt about addresses that are in use.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Complaint {
+    named: Vec<NamedAddress>,
+}
+
+/// Which ports a complaint is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum About {
+    /// These of the service's own.
+    Own(Vec<u16>),
+    /// None of them, but this one.
+    Other(NamedAddress),
+    /// None was named.
+    Unnamed,
+}
+
+impl Complaint {
+    /// Adds what one more line named, if anything.
+    pub(crate) fn add(&mut self, named: &[NamedAddress]) {
+        self.named.extend(named);
+    }
+
+    /// What all of it comes to: of servers that print an error twice, only one of the lines may have the number.
+    fn about(&self, own: &[u16]) -> About {
+        match (self.own(own), self.named.first()) {
+            (ports, Some(_)) if !ports.is_empty() => About::Own(ports),
+            (_, Some(&named)) => About::Other(named),
+            (_, None) => About::Unnamed,
+        }
+    }
+
+    /// Those of the ports `own` that it names.
+    pub(crate) fn own(&self, own: &[u16]) -> Vec<u16> {
+        let is_named = |port: &&u16| self.named.iter().any(|named| named.port == **port);
+        own.iter().filter(is_named).copied().collect()
+    }
+}
+
+/// What an attempt that complained, or ended, comes to as far as its ports go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Nothing that has to do with ports.
+    Nothing,
+    /// Somebody else is on a port.
+    Taken,
+    /// The holds of the ports at these places are in the way: it is started again without them.
+    InTheWay(Vec<usize>),
+    /// The hold of the port at this place is in the way, and the file wants it so.
+    KeptOut(usize),
+    /// It could not have an address. Nobody but the server knows why it wants it, or its own port is of no use to it.
+    InUse(NamedAddress),
+    /// It could not have an address that it did not name, and nobody was in the way on its own ports.
+    InUseSomewhere,
+}
+
+/// Judges an attempt by all its ports, each with its number. `is_alone` says whether no other socket is on the port at
+/// a place, and is asked only if that matters.
+pub(crate) fn judge(
+    ports: &[(u16, &Handover)],
+    complaint: Option<&Complaint>,
+    mut is_alone: impl FnMut(usize) -> bool,
+) -> Verdict {
+    if ports.iter().any(|(_, port)| port.is_stolen()) {
+        return Verdict::Taken;
+    }
+    let own: Vec<u16> = ports.iter().map(|(number, _)| *number).collect();
+    let Some(about) = complaint.map(|complaint| complaint.about(&own)) else {
+        return Verdict::Nothing;
+    };
+    let is_meant = |place: &usize| match &about {
+        About::Own(meant) => meant.contains(&own[*place]),
+        About::Other(_) => false,
+        About::Unnamed => true,
+    };
+    let suspects = |learning: Learning| -> Vec<usize> {
+        let all = (0..ports.len()).filter(is_meant);
+        all.filter(|&place| ports[place].1.is_suspect(learning))
+            .collect()
+    };
+    let named = |place: usize| {
+        Verdict::InUse(NamedAddress {
+            address: None,
+            port: own[place],
+        })
+    };
+    let open = suspects(Learning::Open);
+    if !open.is_empty() {
+        let taken = open.iter().find(|place| !is_alone(**place));
+        return taken.map_or(Verdict::InTheWay(open.clone()), |&place| named(place));
+    }
+    if let Some(&place) = suspects(Learning::Barred).first() {
+        return Verdict::KeptOut(place);
+    }
+    let unbound: Vec<usize> = (0..ports.len())
+        .filter(|&place| !ports[place].1.has_listened())
+        .collect();
+    let first = |is_so: &dyn Fn(usize) -> bool| unbound.iter().copied().find(|&place| is_so(place));
+    match about {
+        // It is there all the same, so that was about something else.
+        _ if unbound.is_empty() => Verdict::Nothing,
+        About::Other(named) => Verdict::InUse(named),
+        About::Own(meant) => {
+            first(&|place| meant.contains(&own[place])).map_or(Verdict::Nothing, named)
+        }
+        About::Unnamed => first(&|place| ports[place].1.attempt().is_contested)
+            .map_or(Verdict::InUseSomewhere, named),
+    }
+}
+
+#[cfg(test)]
+mod tests;
