@@ -3,6 +3,7 @@
 //! Nothing here knows about stacks or terminals. A thing belongs here when two rooms
 //! that may not import each other both need it.
 
+pub(crate) mod beside;
 pub mod clock;
 pub(crate) mod codes;
 pub mod duration;

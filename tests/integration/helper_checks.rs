@@ -5,7 +5,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Occupied, TestStack, Up, misbehave, wait_until};
+use crate::harness::{Occupied, TestStack, Up, misbehave, require, wait_until};
 
 fn nothing() -> TestStack {
     TestStack::new("services: {}")
@@ -104,6 +104,22 @@ fn where_no_process_may_be_made_none_is() {
     let shell = ["no-processes", "--", "sh", "-c", "(true) || echo alone"];
     let output = nothing().helper(&shell).wait();
     assert!(output.stderr.contains("fork"), "{output}");
+}
+
+#[test]
+fn where_no_thread_may_be_made_processes_still_are() {
+    // The interpreter says itself that it cannot.
+    let python = "import os, threading\n\
+        try: threading.Thread(target=print).start()\n\
+        except RuntimeError: print('alone')\n\
+        os.system('echo but with a child')";
+    if !require("python3") {
+        return;
+    }
+    let output = nothing()
+        .helper(&["no-threads", "--", "python3", "-u", "-c", python])
+        .wait();
+    assert_eq!(output.ok().stdout, "alone\nbut with a child\n");
 }
 
 #[test]

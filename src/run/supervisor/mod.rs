@@ -48,6 +48,7 @@ use super::state::{Moment, Occurrence, State};
 use super::unit::Unit;
 use crate::ports::Ledger;
 use crate::ports::request::Owner;
+use crate::support::beside::Beside;
 use crate::support::hash::random_unit;
 use crate::support::name::{ServiceName, UnitId};
 
@@ -128,6 +129,8 @@ pub struct Supervisor {
     tables: ports::Tables,
     /// Where it is noted what turns out about ports, and who the stack is there.
     memory: Option<(Ledger, Owner)>,
+    /// What may block and must not keep the loop.
+    beside: Beside,
     /// Why everything ends, once it does.
     ending: Option<Cause>,
     signal: Option<i32>,

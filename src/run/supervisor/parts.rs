@@ -25,6 +25,7 @@ use crate::run::runner::{Happened, Processes, Runner};
 use crate::run::snapshot::Event;
 use crate::run::unit::Unit;
 use crate::run::unit_ports::UnitPorts;
+use crate::support::beside::Beside;
 use crate::support::clock::unix_millis;
 use crate::support::name::UnitId;
 
@@ -206,6 +207,7 @@ impl Supervisor {
             next_sweep: Instant::now() + SWEEP_INTERVAL,
             tables: Tables::default(),
             memory: None,
+            beside: Beside::default(),
             ending: None,
             signal: None,
             frozen_at: None,

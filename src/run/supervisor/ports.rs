@@ -9,8 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Supervisor;
-use crate::ports::request::Owner;
-use crate::ports::{Ledger, LedgerWarning, Listeners, PortState, Subject, observe};
+use crate::ports::{Listeners, PortState, Subject, observe};
 use crate::run::handover::{NamedAddress, Verdict};
 use crate::run::reason::{CheckFailure, News, PortTrouble};
 use crate::run::snapshot::{NoticeLevel, Phase};
@@ -343,28 +342,22 @@ impl Supervisor {
             if let Lesson::Stolen(_) = lesson {
                 self.next_sweep = self.next_sweep.min(now + SWEEP_AFTER_THEFT);
             }
-            self.tell_ledger(move |ledger, owner| match &lesson {
-                Lesson::Stolen(port) => ledger.note_stolen(owner, *port),
-                Lesson::Useless(port) => ledger.mark_bad(owner, *port),
-                Lesson::Release(key) => ledger.learn_release(owner, key),
-                Lesson::Reuse(key) => ledger.unlearn_release(owner, key),
+            let Some((ledger, owner)) = self.memory.clone() else {
+                continue;
+            };
+            // The ledger's lock may have to be waited for.
+            self.beside.run(move || {
+                let warnings = match &lesson {
+                    Lesson::Stolen(port) => ledger.note_stolen(&owner, *port),
+                    Lesson::Useless(port) => ledger.mark_bad(&owner, *port),
+                    Lesson::Release(key) => ledger.learn_release(&owner, key),
+                    Lesson::Reuse(key) => ledger.unlearn_release(&owner, key),
+                };
+                for warning in warnings {
+                    tracing::warn!("{warning}");
+                }
             });
         }
-    }
-
-    /// Notes something in the ledger, beside the loop: its lock may have to be waited for.
-    fn tell_ledger(
-        &self,
-        change: impl FnOnce(&Ledger, &Owner) -> Vec<LedgerWarning> + Send + 'static,
-    ) {
-        let Some((ledger, owner)) = self.memory.clone() else {
-            return;
-        };
-        drop(tokio::task::spawn_blocking(move || {
-            for warning in change(&ledger, &owner) {
-                tracing::warn!("{warning}");
-            }
-        }));
     }
 }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! no-ipv6 -- CMD…              the kernel has no IPv6: `socket(AF_INET6, …)` fails with EAFNOSUPPORT
 //! no-processes -- CMD…         no further process or thread: `clone` fails with EAGAIN
+//! no-threads -- CMD…           no further thread: a `clone` for one fails with EAGAIN
 //! fd-limit N -- CMD…           no more than N open files, soft and hard
 //! as-nobody -- CMD…            user and group 65534
 //! become -- CMD…               changes nothing
@@ -25,6 +26,7 @@ pub(crate) fn run(mode: &str, words: &mut Words) -> Option<Outcome> {
     let changed = match mode {
         "no-ipv6" => refuse_ipv6(),
         "no-processes" => refuse_processes(),
+        "no-threads" => refuse_threads(),
         "fd-limit" => limit_files(words),
         "as-nobody" => become_nobody(),
         "become" => Ok(()),
@@ -60,12 +62,6 @@ fn become_nobody() -> Result<(), Failure> {
 }
 
 fn refuse_ipv6() -> Result<(), Failure> {
-    // The lower half of the first argument in struct seccomp_data.
-    const FIRST_ARGUMENT: u32 = if cfg!(target_endian = "little") {
-        16
-    } else {
-        20
-    };
     filter(&mut [
         load(NUMBER),
         skip_unless(u32::try_from(libc::SYS_socket)?, 3),
@@ -88,8 +84,35 @@ fn refuse_processes() -> Result<(), Failure> {
     ])
 }
 
+fn refuse_threads() -> Result<(), Failure> {
+    let clone_thread = u32::try_from(libc::CLONE_THREAD)?;
+    filter(&mut [
+        load(NUMBER),
+        // Its flags are in memory, where no filter sees them: the C library goes back to `clone`.
+        skip_unless(u32::try_from(libc::SYS_clone3)?, 1),
+        answer(libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned()),
+        skip_unless(u32::try_from(libc::SYS_clone)?, 3),
+        load(FIRST_ARGUMENT),
+        instruction(
+            libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K,
+            clone_thread,
+            0,
+            1,
+        ),
+        answer(libc::SECCOMP_RET_ERRNO | libc::EAGAIN.cast_unsigned()),
+        answer(libc::SECCOMP_RET_ALLOW),
+    ])
+}
+
 /// Where `struct seccomp_data` has the number of the call.
 const NUMBER: u32 = 0;
+
+/// Where it has the lower half of the first argument.
+const FIRST_ARGUMENT: u32 = if cfg!(target_endian = "little") {
+    16
+} else {
+    20
+};
 
 fn load(offset: u32) -> libc::sock_filter {
     instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset, 0, 0)

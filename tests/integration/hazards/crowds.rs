@@ -80,3 +80,17 @@ fn a_client_needs_no_further_thread() {
     alone(&["down"]);
     assert!(stack.service_processes().is_empty());
 }
+
+#[test]
+fn a_supervisor_needs_no_further_thread() {
+    // What it learns about the server's port is for the ledger, whose lock may have to be waited for.
+    let stack =
+        TestStack::new("services: { a: { command: MISBEHAVE bind $<PORT:auto> --no-reuseaddr } }");
+    let wrapper = ["MISBEHAVE", "no-threads", "--"];
+    stack
+        .run_command(stack.wrapped(&wrapper, &["up", "-d", "--wait"]))
+        .ok();
+    assert_eq!(stack.service("a").unwrap().port_state(), "listening");
+    stack.down();
+    assert!(stack.ledger_row().get("release").is_some());
+}

@@ -19,12 +19,8 @@ const SOON: Duration = Duration::from_secs(3);
 /// How long the pauses become, each twice the one before.
 const LATER: Duration = Duration::from_secs(60);
 
-/// How long the lock is waited for when it is tried again. It is in nobody's way, but the end of the
-/// process waits for it.
-const LOCK_WAIT: Duration = Duration::from_millis(100);
-
 /// What is to be noted.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Note {
     ledger: Ledger,
     owner: Owner,
@@ -56,20 +52,18 @@ impl Note {
         self.ledger.note(&self.owner, &self.ports).ok()
     }
 
-    /// Tries it now and then until it has been written, beside everything else, and keeps the mark.
+    /// Tries it now and then until it has been written, and keeps the mark.
     pub(super) async fn write_later(self) -> Infallible {
         let mut pause = SOON;
         let note = Self {
-            ledger: self.ledger.with_lock_wait(LOCK_WAIT),
+            // Everything else would wait with it.
+            ledger: self.ledger.with_lock_wait(Duration::ZERO),
             ..self
         };
         loop {
             sleep(pause).await;
             pause = (pause * 2).min(LATER);
-            let note = note.clone();
-            let writing = tokio::task::spawn_blocking(move || note.write());
-            // One that panicked has not been written.
-            if let Ok(Some(_noted)) = writing.await {
+            if let Some(_noted) = note.write() {
                 return std::future::pending().await;
             }
         }
