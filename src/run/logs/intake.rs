@@ -67,6 +67,13 @@ struct Source {
     continues: bool,
 }
 
+impl Source {
+    /// When its unfinished line is put out.
+    fn due(&self) -> Option<Instant> {
+        self.pending_since.map(|since| since + PARTIAL_AFTER)
+    }
+}
+
 /// What one read brought.
 enum Read {
     /// This many bytes.
@@ -170,19 +177,21 @@ impl<S: LogSink> Intake<S> {
         }
     }
 
-    /// Puts out the unfinished lines that have waited long enough.
-    pub(super) fn flush_due(&mut self, now: Instant) {
+    /// Puts out the unfinished lines that have waited long enough, but for those whose pipes have more: where this
+    /// process had to wait for its turn, the rest of a line is there.
+    pub(super) fn flush_due(&mut self, epoll: &Epoll, now: Instant) {
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return;
         }
-        self.deadline = None;
-        for source in self.sources.values_mut() {
-            match source.pending_since.map(|since| since + PARTIAL_AFTER) {
-                Some(due) if due <= now => self.output.flush(source),
-                Some(due) => self.deadline = Some(earliest(self.deadline, due)),
-                None => {}
+        let is_due = |source: &Source| source.due().is_some_and(|due| due <= now);
+        for id in self.ids(is_due) {
+            if let Read::Empty = self.read(epoll, id, READ_LENGTH)
+                && let Some(source) = self.sources.get_mut(&id)
+            {
+                self.output.flush(source);
             }
         }
+        self.deadline = self.sources.values().filter_map(Source::due).min();
     }
 
     /// Puts out everything that the attempt's pipes hold, without waiting for more.

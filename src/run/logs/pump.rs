@@ -53,7 +53,9 @@ impl<S: LogSink> Pump<S> {
                     handle(&mut self.intake, &self.epoll.get_ref().0, message);
                 }
                 Wake::Message(None) => break,
-                Wake::Due => self.intake.flush_due(Instant::now()),
+                Wake::Due => self
+                    .intake
+                    .flush_due(&self.epoll.get_ref().0, Instant::now()),
                 Wake::Readable => {
                     // `WouldBlock` clears the readiness, and only an epoll set that has just been
                     // seen empty may be forgotten. What comes after that look wakes the runtime
@@ -72,7 +74,8 @@ impl<S: LogSink> Pump<S> {
                         })
                         .is_err();
                     // The timer does not get its turn while there is something to read.
-                    self.intake.flush_due(Instant::now());
+                    self.intake
+                        .flush_due(&self.epoll.get_ref().0, Instant::now());
                     if !is_idle {
                         tokio::task::yield_now().await;
                     }

@@ -38,14 +38,18 @@ pub(crate) fn run(mode: &str, words: &mut Words) -> Option<Outcome> {
     Some(printed.map(|()| ExitCode::SUCCESS))
 }
 
+/// How much of `spam` is written at once: so little that the kernel takes all of it or nothing (pipe(7), `PIPE_BUF`), and
+/// a reader never finds a part of a line.
+const WHOLE: usize = 4000;
+
 fn spam(words: &mut Words) -> Result<(), Failure> {
     let to_stderr = words.flag("--stderr");
     let bytes: usize = words.value("BYTES")?;
-    let mut block = Vec::with_capacity(BLOCK + LINE);
+    let mut block = Vec::with_capacity(WHOLE);
     for number in 0..bytes.div_ceil(LINE) {
         write!(block, "{number:010} {}", &FILLER[..LINE - 12])?;
         block.push(b'\n');
-        if block.len() >= BLOCK {
+        if block.len() >= WHOLE {
             print(&block, to_stderr)?;
             block.clear();
         }

@@ -52,7 +52,7 @@ proptest! {
             prop_assert!(!all[sent..].contains(&b'\n'));
             prop_assert!(sent == all.len() || intake.deadline().is_some());
             if flushes {
-                intake.flush_due(Instant::now() + PARTIAL_AFTER);
+                intake.flush_due(&epoll, Instant::now() + PARTIAL_AFTER);
                 prop_assert_eq!(intake.deadline(), None);
             }
         }
@@ -65,4 +65,32 @@ proptest! {
         let seen: Vec<u8> = sink.blocks().into_iter().flat_map(|block| block.bytes).collect();
         prop_assert_eq!(seen, all);
     }
+}
+
+#[test]
+fn a_line_whose_end_has_come_is_not_cut_however_late_the_reader_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let sink = TestSink::default();
+    let files = LogFiles::new(directory.path().into(), 1);
+    let epoll = Epoll::new(EpollCreateFlags::empty()).unwrap();
+    let mut intake = Intake::new(files, sink.clone());
+    let (read_end, write_end) = pipe_pair(1).unwrap();
+    intake
+        .register(&epoll, read_end, unit("api"), LogStream::Stdout, 1)
+        .unwrap();
+    let mut pipe = File::from(write_end);
+    pipe.write_all(b"one, ").unwrap();
+    while intake.round(&epoll) == Round::Worked {}
+    pipe.write_all(b"two\nthree").unwrap();
+    let late = Instant::now() + PARTIAL_AFTER;
+    intake.flush_due(&epoll, late);
+    let lines = || -> Vec<Vec<u8>> {
+        let blocks = sink.blocks().into_iter();
+        blocks.map(|block| block.bytes).collect()
+    };
+    assert_eq!(lines(), [b"one, two\n"]);
+    // The next one waits for its own end, and nothing has come.
+    assert!(intake.deadline().is_some());
+    intake.flush_due(&epoll, late + PARTIAL_AFTER);
+    assert_eq!(lines(), [&b"one, two\n"[..], b"three"]);
 }
