@@ -48,6 +48,7 @@ const RETRY: Duration = Duration::from_millis(20);
 pub struct Client {
     path: PathBuf,
     deadline: Duration,
+    is_command: bool,
 }
 
 impl Client {
@@ -56,6 +57,7 @@ impl Client {
         Self {
             path: path.into(),
             deadline: ANSWER_DEADLINE,
+            is_command: false,
         }
     }
 
@@ -63,6 +65,13 @@ impl Client {
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// The same for a command that watches: there is a place for its streams however many watch.
+    #[must_use]
+    pub fn for_command(mut self) -> Self {
+        self.is_command = true;
         self
     }
 
@@ -120,10 +129,9 @@ impl Client {
         self.stream("/v1/events").await
     }
 
-    /// The same for somebody who waits for what a command does. There is a place for this however
-    /// many watch, and a supervisor that does not answer any more is an error.
+    /// The same for a command that waits for what it does: a supervisor that does not answer any more is an error.
     pub async fn outcome(&self) -> Result<EventStream, ClientError> {
-        let stream = self.stream("/v1/events?for=command").await?;
+        let stream = self.clone().for_command().events().await?;
         // However long the answer to the first question may have taken.
         let deadline = self.deadline.min(ANSWER_DEADLINE);
         Ok(stream.asking(self.clone().with_deadline(deadline)))
@@ -135,6 +143,8 @@ impl Client {
     }
 
     async fn stream<T: DeserializeOwned>(&self, target: &str) -> Result<Lines<T>, ClientError> {
+        let marked = format!("{target}?for=command");
+        let target = if self.is_command { &marked } else { target };
         self.within(async {
             let response = self.get(target).await?;
             check_version(&response)?;

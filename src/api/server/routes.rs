@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::reply::{Failure, json};
-use super::streams::{self, take_place};
+use super::streams::{self, StreamPlace, take_place};
 use super::{ANSWER_DEADLINE, BODY_DEADLINE, MAX_COMMAND, Shared, Step};
 use crate::api::messages::{API_VERSION, VERSION_HEADER, VersionInfo, code};
 use crate::run::control::{Command, CommandError};
@@ -63,11 +63,7 @@ async fn events(
     Extension(step): Extension<watch::Sender<Step>>,
     uri: Uri,
 ) -> Result<Response, Failure> {
-    let place = take_place(match uri.query() {
-        None => &shared.viewers,
-        Some("for=command") => &shared.waiters,
-        Some(other) => return Err(unknown_query(other)),
-    })?;
+    let place = stream_place(&shared, &uri)?;
     // Subscribed before the question, so that nothing falls between the snapshot and the events.
     let events = shared.controller.events();
     let snapshot = answered(shared.controller.snapshot()).await?;
@@ -80,16 +76,20 @@ async fn logs(
     Extension(step): Extension<watch::Sender<Step>>,
     uri: Uri,
 ) -> Result<Response, Failure> {
-    if let Some(query) = uri.query() {
-        return Err(unknown_query(query));
-    }
-    let place = take_place(&shared.viewers)?;
+    let place = stream_place(&shared, &uri)?;
     step.send_replace(Step::Streaming);
     Ok(streams::logs(shared, place))
 }
 
-fn unknown_query(query: &str) -> Failure {
-    Failure::bad_request(format!("`?{query}` means nothing here"))
+/// A place for a stream, among those of its kind.
+fn stream_place(shared: &Shared, uri: &Uri) -> Result<StreamPlace, Failure> {
+    match uri.query() {
+        None => take_place(&shared.viewers),
+        Some("for=command") => take_place(&shared.waiters),
+        Some(query) => Err(Failure::bad_request(format!(
+            "`?{query}` means nothing here"
+        ))),
+    }
 }
 
 async fn unknown_endpoint(uri: Uri) -> Failure {

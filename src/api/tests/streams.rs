@@ -213,6 +213,15 @@ async fn a_viewer_too_many_is_refused_and_a_command_is_not() {
         waiters.push(client.outcome().await.unwrap());
     }
     client.stack().await.unwrap();
+    waiters.pop();
+    let command = client.clone().for_command();
+    timeout(GENEROUS, async {
+        while command.logs().await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
     // A place is free again as soon as its client has gone.
     viewers.pop();
     timeout(GENEROUS, async {

@@ -45,7 +45,11 @@ fn followers_keep_no_command_out() {
     stack.run(&["logs"]).ok();
     stack.run(&["ps"]).ok();
     stack.run(&["up", "-d", "--wait"]).ok();
+    let mut up = stack.up();
+    up.wait_for_line("Ctrl-C stops");
+    stack.run(&["logs", "-f"]).expect(3).says(&["too many"]);
     stack.down();
+    up.wait().ok();
 }
 
 #[test]

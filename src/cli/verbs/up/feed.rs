@@ -51,7 +51,7 @@ impl Feed {
         log_dir: PathBuf,
         start: Option<Start>,
     ) -> Result<Self, Stop> {
-        // Who leaves at its target keeps nobody out meanwhile.
+        let client = client.for_command();
         let events = match start {
             Some(_) => client.events().await,
             None => client.outcome().await,
