@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use super::reason::{Blocker, BlockerState, CheckFailure, Reason, UnitRef, WaitingFor};
 use super::snapshot::{DesiredSnapshot, Phase, PortSnapshot, ServiceSnapshot};
 use super::state::{
-    Desired, Failure, Generation, HEALTHY_LIMIT, Health, Machine, Observed, Seen, Settings, State,
-    WRONG_PORT_LIMIT,
+    Desired, Failure, Generation, HEALTHY_LIMIT, Health, Machine, Observed, Rest, Seen, Settings,
+    Standing, State, WRONG_PORT_LIMIT,
 };
 use super::unit_ports::UnitPorts;
 use crate::plan::model::{ProbePlan, UnitPlan};
@@ -142,7 +142,10 @@ impl Unit {
                 told: self.told,
                 is_executed: self.machine.is_executed(),
                 has_completed: self.machine.has_completed(),
-                is_unkillable: matches!(self.machine.state(), State::Failed(Failure::Unkillable)),
+                is_unkillable: matches!(
+                    self.machine.state(),
+                    State::Resting(Rest::Failed(Failure::Unkillable))
+                ),
                 healthy_until: self.healthy_until(),
             },
         }
@@ -166,19 +169,8 @@ impl Unit {
         }
         self.told_phase = phase;
         self.since = unix_millis();
-        match phase {
-            Phase::Healthy | Phase::Running => {
-                self.ready_at.get_or_insert(self.since);
-            }
-            Phase::Pending
-            | Phase::Waiting
-            | Phase::Starting
-            | Phase::Unhealthy
-            | Phase::Stopping
-            | Phase::Backoff
-            | Phase::Completed
-            | Phase::Failed
-            | Phase::Stopped => {}
+        if matches!(phase, Phase::Healthy | Phase::Running) {
+            self.ready_at.get_or_insert(self.since);
         }
     }
 
@@ -295,9 +287,12 @@ impl Unit {
     /// Why it is where it is, where there is more to say than the phase does.
     pub(crate) fn reason(&self) -> Option<Reason> {
         match self.machine.state() {
-            State::Failed(failure) => Some(self.failure(failure)),
+            State::Resting(Rest::Failed(failure)) => Some(self.failure(failure)),
             State::Backoff { .. } => self.last_end(),
-            State::Unhealthy { .. } | State::Starting { .. } => self
+            State::Up {
+                standing: Standing::Unhealthy | Standing::Starting,
+                ..
+            } => self
                 .last_answer
                 .clone()
                 .map(|failure| Reason::Check { failure }),
@@ -308,13 +303,7 @@ impl Unit {
             State::Stopping {
                 is_killed: true, ..
             } => Some(Reason::Killed),
-            State::Pending
-            | State::Waiting
-            | State::Running { .. }
-            | State::Healthy { .. }
-            | State::Stopping { .. }
-            | State::Completed
-            | State::Stopped => None,
+            State::Resting(_) | State::Waiting | State::Up { .. } | State::Stopping { .. } => None,
         }
     }
 
@@ -358,20 +347,21 @@ impl Unit {
     /// Why it cannot meet a condition.
     pub(crate) fn blocker(&self) -> Blocker {
         let state = match self.machine.state() {
-            State::Failed(failure) => BlockerState::Failed {
+            State::Resting(Rest::Failed(failure)) => BlockerState::Failed {
                 reason: self.failure(failure),
             },
-            State::Completed => BlockerState::Ended,
-            State::Stopped => BlockerState::Stopped,
-            State::Unhealthy { .. } => BlockerState::Unhealthy {
+            State::Resting(Rest::Completed) => BlockerState::Ended,
+            State::Resting(Rest::Stopped) => BlockerState::Stopped,
+            State::Up {
+                standing: Standing::Unhealthy,
+                ..
+            } => BlockerState::Unhealthy {
                 last: self.last_answer.clone(),
             },
-            State::Pending
+            State::Resting(Rest::Pending)
             | State::Waiting
             | State::Executing { .. }
-            | State::Starting { .. }
-            | State::Running { .. }
-            | State::Healthy { .. }
+            | State::Up { .. }
             | State::Stopping { .. }
             | State::Backoff { .. } => match self.ports.trouble() {
                 Some(trouble) => BlockerState::NotReady { trouble },

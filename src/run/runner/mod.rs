@@ -50,7 +50,7 @@ pub(crate) enum Start {
 
 /// Who of a unit's processes is asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rest {
+pub(crate) enum Whom {
     /// Everybody.
     All,
     /// Who has not been sent the unit's stop signal with the main process's group.
@@ -99,7 +99,7 @@ pub(crate) trait Runner {
     fn signal(&mut self, unit: &UnitId, signal: i32);
 
     /// Asks what is left of a unit to end, each process once. Returns how many there are.
-    fn ask_rest(&mut self, unit: &UnitId, whom: Rest) -> usize;
+    fn ask_rest(&mut self, unit: &UnitId, whom: Whom) -> usize;
 
     /// Kills everything that descends from these units.
     fn kill(&mut self, units: &[UnitId]);

@@ -12,7 +12,7 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::time::Instant;
 
 use super::trees::Trees;
-use super::{CommandId, Happened, Rest, Runner, Start};
+use super::{CommandId, Happened, Runner, Start, Whom};
 use crate::plan::command::{FindError, find_program};
 use crate::plan::model::{Execution, UnitPlan};
 use crate::run::lease::LeaseFile;
@@ -237,8 +237,8 @@ impl Runner for Processes {
         self.trees.signal(unit, signal);
     }
 
-    fn ask_rest(&mut self, unit: &UnitId, whom: Rest) -> usize {
-        self.trees.ask(unit, whom == Rest::OutsideGroup)
+    fn ask_rest(&mut self, unit: &UnitId, whom: Whom) -> usize {
+        self.trees.ask(unit, whom == Whom::OutsideGroup)
     }
 
     fn kill(&mut self, units: &[UnitId]) {

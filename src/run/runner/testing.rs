@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use tokio::net::unix::pipe::Receiver;
 
-use super::{CommandId, Happened, Rest, Runner, Start};
+use super::{CommandId, Happened, Runner, Start, Whom};
 use crate::plan::model::{Execution, UnitPlan};
 use crate::run::logs::pipe_pair;
 use crate::run::reason::{StartError, StartStep};
@@ -113,7 +113,7 @@ impl Runner for Fake {
         }
     }
 
-    fn ask_rest(&mut self, _unit: &UnitId, _whom: Rest) -> usize {
+    fn ask_rest(&mut self, _unit: &UnitId, _whom: Whom) -> usize {
         0
     }
 

@@ -38,8 +38,8 @@ pub(crate) struct Moment {
 /// Where a unit is in its life. What a state needs to know lives in its variant.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum State {
-    /// Not asked for yet.
-    Pending,
+    /// Nothing of it runs, and nothing will by itself.
+    Resting(Rest),
     /// Asked for; a dependency has not met its condition.
     Waiting,
     /// Its runner is at work on executing it, which may take time.
@@ -47,14 +47,13 @@ pub(crate) enum State {
         /// The grace period of a stop that came meanwhile.
         stop: Option<Duration>,
     },
-    /// Executed; whether it is ready is not known yet.
-    Starting { started: Instant },
-    /// Executed, and nothing more can be known.
-    Running { started: Instant },
-    /// Ready.
-    Healthy { started: Instant },
-    /// Its check failed too often.
-    Unhealthy { started: Instant, was_healthy: bool },
+    /// Executed.
+    Up {
+        /// When.
+        started: Instant,
+        /// What is known of its readiness.
+        standing: Standing,
+    },
     /// Its processes are being brought to an end.
     Stopping {
         /// What comes when nothing of it is left.
@@ -68,27 +67,53 @@ pub(crate) enum State {
     },
     /// It ended and will be started again.
     Backoff { until: Instant },
-    /// It ended with success and stays so.
+}
+
+/// Why nothing of a unit runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Nobody has asked for it yet.
+    Pending,
+    /// It ended with success.
     Completed,
-    /// It ended, or never began, and stays so.
+    /// It ended, or never began.
     Failed(Failure),
     /// Somebody stopped it.
     Stopped,
 }
 
+/// How it stands with what was executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Whether it is ready is not known yet.
+    Starting,
+    /// Nothing more can be known.
+    Running,
+    /// It is ready.
+    Healthy,
+    /// Its check failed too often.
+    Unhealthy,
+}
+
 /// What follows once nothing of the old attempt is left.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Then {
-    /// It stays stopped.
-    Stop,
+    /// It rests. Of what ended by itself, why was decided then.
+    Rest(Rest),
     /// It waits for its dependencies again, and is executed as if nothing had been.
     Again,
-    /// It ended by itself; this was decided then.
+    /// It ended by itself, and is executed again.
     Restart { delay: Duration },
-    /// Likewise: success.
-    Complete,
-    /// Likewise: failure.
-    Fail(Failure),
+}
+
+impl Then {
+    /// A stop wins over any restart.
+    pub(super) fn end_restarts(&mut self) {
+        match self {
+            Self::Again | Self::Restart { .. } => *self = Self::Rest(Rest::Stopped),
+            Self::Rest(_) => {}
+        }
+    }
 }
 
 /// Why a unit stays down.

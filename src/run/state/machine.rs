@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::life::{Action, Failure, Moment, Occurrence, Settings, State, Then};
+use super::life::{Action, Failure, Moment, Occurrence, Rest, Settings, Standing, State, Then};
 use crate::plan::model::{RestartPolicy, RestartWhen};
 use crate::run::reason::{PortTrouble, StartError};
 use crate::run::snapshot::{Exit, Phase};
@@ -54,7 +54,7 @@ impl Machine {
     pub(crate) fn new(settings: Settings) -> Self {
         Self {
             settings,
-            state: State::Pending,
+            state: State::Resting(Rest::Pending),
             attempt: 0,
             failures: 0,
             blocked: None,
@@ -101,17 +101,20 @@ impl Machine {
 
     pub(crate) fn phase(&self) -> Phase {
         match &self.state {
-            State::Pending => Phase::Pending,
+            State::Resting(Rest::Pending) => Phase::Pending,
+            State::Resting(Rest::Completed) => Phase::Completed,
+            State::Resting(Rest::Failed(_)) => Phase::Failed,
+            State::Resting(Rest::Stopped) => Phase::Stopped,
             State::Waiting => Phase::Waiting,
-            State::Executing { .. } | State::Starting { .. } => Phase::Starting,
-            State::Running { .. } => Phase::Running,
-            State::Healthy { .. } => Phase::Healthy,
-            State::Unhealthy { .. } => Phase::Unhealthy,
+            State::Executing { .. } => Phase::Starting,
+            State::Up { standing, .. } => match standing {
+                Standing::Starting => Phase::Starting,
+                Standing::Running => Phase::Running,
+                Standing::Healthy => Phase::Healthy,
+                Standing::Unhealthy => Phase::Unhealthy,
+            },
             State::Stopping { .. } => Phase::Stopping,
             State::Backoff { .. } => Phase::Backoff,
-            State::Completed => Phase::Completed,
-            State::Failed(_) => Phase::Failed,
-            State::Stopped => Phase::Stopped,
         }
     }
 
@@ -120,16 +123,7 @@ impl Machine {
         match &self.state {
             State::Backoff { until } => Some(*until),
             State::Stopping { due, .. } => *due,
-            State::Pending
-            | State::Waiting
-            | State::Executing { .. }
-            | State::Starting { .. }
-            | State::Running { .. }
-            | State::Healthy { .. }
-            | State::Unhealthy { .. }
-            | State::Completed
-            | State::Failed(_)
-            | State::Stopped => None,
+            State::Resting(_) | State::Waiting | State::Executing { .. } | State::Up { .. } => None,
         }
     }
 
@@ -140,17 +134,9 @@ impl Machine {
         }
         match &mut self.state {
             State::Backoff { until } => *until += gap,
-            State::Starting { started }
-            | State::Running { started }
-            | State::Healthy { started }
-            | State::Unhealthy { started, .. } => *started += gap,
+            State::Up { started, .. } => *started += gap,
             State::Stopping { due, .. } => *due = due.map(|due| due + gap),
-            State::Pending
-            | State::Waiting
-            | State::Executing { .. }
-            | State::Completed
-            | State::Failed(_)
-            | State::Stopped => {}
+            State::Resting(_) | State::Waiting | State::Executing { .. } => {}
         }
     }
 
@@ -162,23 +148,15 @@ impl Machine {
         match (&mut self.state, occurrence) {
             // What SIGKILL did not end may still run: no second copy beside it. Its end, if it
             // comes after all, is what had been asked for.
-            (S::Failed(Failure::Unkillable), O::Begin) => vec![],
-            (S::Failed(Failure::Unkillable), O::Exited(exit)) => {
+            (S::Resting(Rest::Failed(Failure::Unkillable)), O::Begin) => vec![],
+            (S::Resting(Rest::Failed(Failure::Unkillable)), O::Exited(exit)) => {
                 self.last_exit = Some(exit);
-                self.state = S::Stopped;
+                self.state = S::Resting(Rest::Stopped);
                 vec![Action::HardenPorts]
             }
 
             // Somebody wants it to run.
-            (
-                S::Pending
-                | S::Waiting
-                | S::Completed
-                | S::Failed(_)
-                | S::Stopped
-                | S::Backoff { .. },
-                O::Begin,
-            ) => {
+            (S::Resting(_) | S::Waiting | S::Backoff { .. }, O::Begin) => {
                 self.failures = 0;
                 self.blocked = None;
                 self.is_executed = false;
@@ -186,15 +164,7 @@ impl Machine {
                 self.state = S::Waiting;
                 vec![]
             }
-            (
-                S::Executing { .. }
-                | S::Starting { .. }
-                | S::Running { .. }
-                | S::Healthy { .. }
-                | S::Unhealthy { .. }
-                | S::Stopping { .. },
-                O::Begin,
-            ) => vec![],
+            (S::Executing { .. } | S::Up { .. } | S::Stopping { .. }, O::Begin) => vec![],
 
             // Its dependencies.
             (S::Waiting, O::Execute) => {
@@ -202,21 +172,15 @@ impl Machine {
                 vec![Action::Execute]
             }
             (S::Waiting, O::Blocked(blocker)) => {
-                self.state = S::Failed(Failure::NotStarted(blocker));
+                self.state = S::Resting(Rest::Failed(Failure::NotStarted(blocker)));
                 vec![]
             }
             (
-                S::Pending
+                S::Resting(_)
                 | S::Executing { .. }
-                | S::Starting { .. }
-                | S::Running { .. }
-                | S::Healthy { .. }
-                | S::Unhealthy { .. }
+                | S::Up { .. }
                 | S::Stopping { .. }
-                | S::Backoff { .. }
-                | S::Completed
-                | S::Failed(_)
-                | S::Stopped,
+                | S::Backoff { .. },
                 O::Execute | O::Blocked(_),
             ) => vec![],
 
@@ -230,23 +194,22 @@ impl Machine {
                 self.trouble = None;
                 self.start_error = None;
                 if let Some(grace) = stop {
-                    self.state = S::Stopping {
-                        then: Then::Stop,
-                        due: Some(now + grace),
-                        is_killed: false,
-                        exit: None,
-                    };
-                    vec![Action::SignalStop]
-                } else if self.settings.has_readiness {
-                    self.state = S::Starting { started: now };
-                    vec![Action::BeginChecks]
-                } else {
-                    self.state = S::Running { started: now };
-                    vec![]
+                    self.state = stopping(Then::Rest(Rest::Stopped), now + grace);
+                    return vec![Action::SignalStop];
                 }
+                let (standing, actions) = if self.settings.has_readiness {
+                    (Standing::Starting, vec![Action::BeginChecks])
+                } else {
+                    (Standing::Running, vec![])
+                };
+                self.state = S::Up {
+                    started: now,
+                    standing,
+                };
+                actions
             }
             (S::Executing { stop: Some(_) }, O::NotExecuted { .. }) => {
-                self.state = S::Stopped;
+                self.state = S::Resting(Rest::Stopped);
                 vec![Action::HardenPorts]
             }
             (
@@ -271,94 +234,51 @@ impl Machine {
                     }
                 } else {
                     self.failures += 1;
-                    S::Failed(Failure::NotExecuted(error))
+                    S::Resting(Rest::Failed(Failure::NotExecuted(error)))
                 };
                 vec![Action::HardenPorts]
             }
             (
-                S::Pending
-                | S::Waiting
-                | S::Starting { .. }
-                | S::Running { .. }
-                | S::Healthy { .. }
-                | S::Unhealthy { .. }
-                | S::Stopping { .. }
-                | S::Backoff { .. }
-                | S::Completed
-                | S::Failed(_)
-                | S::Stopped,
+                S::Resting(_) | S::Waiting | S::Up { .. } | S::Stopping { .. } | S::Backoff { .. },
                 O::Executed | O::NotExecuted { .. },
             ) => vec![],
 
-            // Its checks.
-            (S::Starting { started } | S::Unhealthy { started, .. }, O::Passed) => {
-                self.was_ready = true;
-                self.state = S::Healthy { started: *started };
+            // Its checks. What is ready without one is not doubted.
+            (S::Up { standing, .. }, O::Passed) => {
+                if matches!(standing, Standing::Starting | Standing::Unhealthy) {
+                    *standing = Standing::Healthy;
+                    self.was_ready = true;
+                }
                 vec![]
             }
-            (S::Starting { started } | S::Healthy { started }, O::FailedChecks) => {
-                self.state = S::Unhealthy {
-                    started: *started,
-                    was_healthy: self.was_ready,
-                };
+            (S::Up { standing, .. }, O::FailedChecks) => {
+                if matches!(standing, Standing::Starting | Standing::Healthy) {
+                    *standing = Standing::Unhealthy;
+                }
                 vec![]
             }
-            (
-                S::Pending
-                | S::Waiting
-                | S::Executing { .. }
-                | S::Running { .. }
-                | S::Stopping { .. }
-                | S::Backoff { .. }
-                | S::Completed
-                | S::Failed(_)
-                | S::Stopped,
-                O::Passed | O::FailedChecks,
-            )
-            | (S::Healthy { .. }, O::Passed)
-            | (S::Unhealthy { .. }, O::FailedChecks) => vec![],
 
             // Its ports.
-            (
-                S::Starting { .. } | S::Running { .. } | S::Healthy { .. } | S::Unhealthy { .. },
-                O::InTrouble(trouble),
-            ) => {
+            (S::Up { .. }, O::InTrouble(trouble)) => {
                 self.trouble = Some(trouble);
                 vec![]
             }
             // It is not its fault: no failure, no delay.
-            (
-                S::Starting { .. } | S::Running { .. } | S::Healthy { .. } | S::Unhealthy { .. },
-                O::HoldInTheWay,
-            ) => {
-                self.state = S::Stopping {
-                    then: Then::Again,
-                    due: Some(now + self.settings.grace),
-                    is_killed: false,
-                    exit: None,
-                };
+            (S::Up { .. }, O::HoldInTheWay) => {
+                self.state = stopping(Then::Again, now + self.settings.grace);
                 vec![Action::EndChecks, Action::SignalStop]
             }
             (
-                S::Pending
+                S::Resting(_)
                 | S::Waiting
                 | S::Executing { .. }
                 | S::Stopping { .. }
-                | S::Backoff { .. }
-                | S::Completed
-                | S::Failed(_)
-                | S::Stopped,
-                O::InTrouble(_) | O::HoldInTheWay,
+                | S::Backoff { .. },
+                O::Passed | O::FailedChecks | O::InTrouble(_) | O::HoldInTheWay,
             ) => vec![],
 
             // Its end, by itself.
-            (
-                S::Starting { started }
-                | S::Running { started }
-                | S::Healthy { started }
-                | S::Unhealthy { started, .. },
-                O::Exited(exit),
-            ) => {
+            (S::Up { started, .. }, O::Exited(exit)) => {
                 let lasted = now.saturating_duration_since(*started);
                 let then = self.after(exit, lasted, moment.jitter);
                 self.last_exit = Some(exit);
@@ -370,14 +290,9 @@ impl Machine {
                 };
                 vec![Action::HardenPorts, Action::EndChecks, Action::CheckTree]
             }
-            (
-                S::Stopping {
-                    exit: main_exit, ..
-                },
-                O::Exited(exit),
-            ) => {
+            (S::Stopping { exit: main, .. }, O::Exited(exit)) => {
                 self.last_exit = Some(exit);
-                *main_exit = Some(exit);
+                *main = Some(exit);
                 vec![Action::HardenPorts, Action::CheckTree]
             }
             (
@@ -388,8 +303,11 @@ impl Machine {
                 },
                 O::TreeEmpty,
             ) => {
-                let then = then.clone();
-                self.enter_after(then, now);
+                self.state = match then.clone() {
+                    Then::Rest(rest) => S::Resting(rest),
+                    Then::Again => S::Waiting,
+                    Then::Restart { delay } => S::Backoff { until: now + delay },
+                };
                 vec![]
             }
             // The group vanished and the main process is a zombie that was not reaped yet.
@@ -408,23 +326,15 @@ impl Machine {
                 vec![Action::SignalRest]
             }
             (
-                S::Pending
-                | S::Waiting
-                | S::Executing { .. }
-                | S::Backoff { .. }
-                | S::Completed
-                | S::Failed(_)
-                | S::Stopped,
+                S::Resting(_) | S::Waiting | S::Executing { .. } | S::Backoff { .. },
                 O::Exited(_) | O::TreeEmpty | O::TreeLeft,
             )
-            | (
-                S::Starting { .. } | S::Running { .. } | S::Healthy { .. } | S::Unhealthy { .. },
-                O::TreeEmpty | O::TreeLeft,
-            ) => vec![],
+            | (S::Up { .. }, O::TreeEmpty | O::TreeLeft) => vec![],
 
             // Its end, asked for.
+            (S::Resting(_), O::Stop { .. } | O::Kill) => vec![],
             (S::Waiting | S::Backoff { .. }, O::Stop { .. } | O::Kill) => {
-                self.state = S::Stopped;
+                self.state = S::Resting(Rest::Stopped);
                 vec![]
             }
             (S::Executing { stop }, O::Stop { grace }) => {
@@ -435,41 +345,22 @@ impl Machine {
                 *stop = Some(Duration::ZERO);
                 vec![Action::CancelExecute]
             }
-            (S::Pending | S::Failed(_) | S::Completed | S::Stopped, O::Stop { .. } | O::Kill) => {
-                vec![]
-            }
-            (
-                S::Starting { .. } | S::Running { .. } | S::Healthy { .. } | S::Unhealthy { .. },
-                O::Stop { grace },
-            ) => {
+            (S::Up { .. }, O::Stop { grace }) => {
                 let due = now + grace.unwrap_or(self.settings.grace);
-                self.state = S::Stopping {
-                    then: Then::Stop,
-                    due: Some(due),
-                    is_killed: false,
-                    exit: None,
-                };
+                self.state = stopping(Then::Rest(Rest::Stopped), due);
                 vec![Action::EndChecks, Action::SignalStop]
             }
             (S::Stopping { then, due, .. }, O::Stop { grace }) => {
-                // A stop wins over any restart; one that is shorter than what is left wins too.
-                if *then != Then::Stop {
-                    *then = match std::mem::replace(then, Then::Stop) {
-                        ended @ (Then::Complete | Then::Fail(_)) => ended,
-                        Then::Stop | Then::Again | Then::Restart { .. } => Then::Stop,
-                    };
-                }
+                then.end_restarts();
+                // One that is shorter than what is left wins.
                 if let (Some(grace), Some(due)) = (grace, due.as_mut()) {
                     *due = (*due).min(now + grace);
                 }
                 vec![]
             }
-            (
-                S::Starting { .. } | S::Running { .. } | S::Healthy { .. } | S::Unhealthy { .. },
-                O::Kill,
-            ) => {
+            (S::Up { .. }, O::Kill) => {
                 self.state = S::Stopping {
-                    then: Then::Stop,
+                    then: Then::Rest(Rest::Stopped),
                     due: Some(now + LEFTOVER_GRACE),
                     is_killed: true,
                     exit: None,
@@ -485,9 +376,7 @@ impl Machine {
                 },
                 O::Kill,
             ) => {
-                if matches!(then, Then::Again | Then::Restart { .. }) {
-                    *then = Then::Stop;
-                }
+                then.end_restarts();
                 *due = Some(now + LEFTOVER_GRACE);
                 *is_killed = true;
                 vec![Action::KillTree]
@@ -513,7 +402,7 @@ impl Machine {
                     return vec![];
                 }
                 if *is_killed {
-                    self.state = S::Failed(Failure::Unkillable);
+                    self.state = S::Resting(Rest::Failed(Failure::Unkillable));
                     return vec![];
                 }
                 *is_killed = true;
@@ -521,29 +410,13 @@ impl Machine {
                 vec![Action::KillTree]
             }
             (
-                S::Pending
+                S::Resting(_)
                 | S::Waiting
                 | S::Executing { .. }
-                | S::Starting { .. }
-                | S::Running { .. }
-                | S::Healthy { .. }
-                | S::Unhealthy { .. }
-                | S::Stopping { due: None, .. }
-                | S::Completed
-                | S::Failed(_)
-                | S::Stopped,
+                | S::Up { .. }
+                | S::Stopping { due: None, .. },
                 O::Due,
             ) => vec![],
-        }
-    }
-
-    fn enter_after(&mut self, then: Then, now: Instant) {
-        match then {
-            Then::Stop => self.state = State::Stopped,
-            Then::Again => self.state = State::Waiting,
-            Then::Restart { delay } => self.state = State::Backoff { until: now + delay },
-            Then::Complete => self.state = State::Completed,
-            Then::Fail(failure) => self.state = State::Failed(failure),
         }
     }
 
@@ -563,20 +436,18 @@ impl Machine {
             RestartWhen::OnFailure => !is_success,
             RestartWhen::Always => true,
         };
-        if !is_restarted || (cannot_execute && !is_success) {
-            return if is_success {
-                Then::Complete
-            } else {
-                Then::Fail(Failure::Exited(exit))
-            };
-        }
         let restarts = self.failures - 1;
-        if policy.max_attempts.is_some_and(|limit| restarts >= limit) {
-            return if is_success {
-                Then::Complete
-            } else {
-                Then::Fail(Failure::GaveUp { exit, restarts })
-            };
+        let failure = if !is_restarted || (cannot_execute && !is_success) {
+            Some(Failure::Exited(exit))
+        } else if policy.max_attempts.is_some_and(|limit| restarts >= limit) {
+            Some(Failure::GaveUp { exit, restarts })
+        } else {
+            None
+        };
+        match failure {
+            Some(_) if is_success => return Then::Rest(Rest::Completed),
+            Some(failure) => return Then::Rest(Rest::Failed(failure)),
+            None => {}
         }
         Then::Restart {
             delay: policy.delay_before(self.failures, jitter),
@@ -591,6 +462,16 @@ impl Machine {
                 .is_ok_and(|code| self.settings.success_exit_codes.contains(&code)),
             Exit::Signal(_) => false,
         }
+    }
+}
+
+/// It was asked to stop, until `due` in peace.
+fn stopping(then: Then, due: Instant) -> State {
+    State::Stopping {
+        then,
+        due: Some(due),
+        is_killed: false,
+        exit: None,
     }
 }
 

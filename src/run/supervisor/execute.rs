@@ -4,9 +4,9 @@ use tokio::time::Instant;
 
 use super::Supervisor;
 use crate::run::reason::{News, StartError};
-use crate::run::runner::{Rest, Start};
+use crate::run::runner::{Start, Whom};
 use crate::run::snapshot::{Cause, Exit, NoticeLevel, Phase};
-use crate::run::state::{Action, Occurrence, State};
+use crate::run::state::{Action, Occurrence, Rest, State};
 use crate::support::name::UnitId;
 
 impl Supervisor {
@@ -27,7 +27,7 @@ impl Supervisor {
                 self.runner.signal(id, unit.plan.stop_signal);
             }
             Action::SignalRest => {
-                let processes = self.runner.ask_rest(id, Rest::All);
+                let processes = self.runner.ask_rest(id, Whom::All);
                 self.notice(
                     Some(id),
                     NoticeLevel::Warning,
@@ -35,7 +35,7 @@ impl Supervisor {
                 );
             }
             Action::SignalStrays => {
-                self.runner.ask_rest(id, Rest::OutsideGroup);
+                self.runner.ask_rest(id, Whom::OutsideGroup);
             }
             Action::KillTree => self.doomed.push(id.clone()),
             Action::CheckTree => self.check_tree(id),
@@ -93,7 +93,7 @@ impl Supervisor {
     /// What follows from a unit's new state for the stack.
     pub(super) fn after_change(&mut self, id: &UnitId) {
         match self.units[id].machine.state() {
-            State::Failed(_) => {
+            State::Resting(Rest::Failed(_)) => {
                 self.blame_ports(id);
                 if self.options.abort_on_failure && self.ending.is_none() {
                     let unit = self.units[id].unit_ref();
@@ -106,14 +106,11 @@ impl Supervisor {
                 }
                 self.note_stop_with(id);
             }
-            State::Completed | State::Stopped => self.note_stop_with(id),
-            State::Pending
+            State::Resting(Rest::Completed | Rest::Stopped) => self.note_stop_with(id),
+            State::Resting(Rest::Pending)
             | State::Waiting
             | State::Executing { .. }
-            | State::Starting { .. }
-            | State::Running { .. }
-            | State::Healthy { .. }
-            | State::Unhealthy { .. }
+            | State::Up { .. }
             | State::Stopping { .. }
             | State::Backoff { .. } => {}
         }

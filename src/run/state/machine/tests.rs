@@ -63,9 +63,13 @@ fn states(now: Instant) -> Vec<(&'static str, State)> {
         is_killed: false,
         exit,
     };
+    let up = |standing| State::Up {
+        started: now,
+        standing,
+    };
     let soon = Some(now + Duration::from_secs(10));
     vec![
-        ("pending", State::Pending),
+        ("pending", State::Resting(Rest::Pending)),
         ("waiting", State::Waiting),
         ("executing", State::Executing { stop: None }),
         (
@@ -74,29 +78,26 @@ fn states(now: Instant) -> Vec<(&'static str, State)> {
                 stop: Some(Duration::from_secs(10)),
             },
         ),
-        ("starting", State::Starting { started: now }),
-        ("running", State::Running { started: now }),
-        ("healthy", State::Healthy { started: now }),
-        (
-            "unhealthy",
-            State::Unhealthy {
-                started: now,
-                was_healthy: true,
-            },
-        ),
-        ("stopping", stopping(Then::Stop, soon, None)),
+        ("starting", up(Standing::Starting)),
+        ("running", up(Standing::Running)),
+        ("healthy", up(Standing::Healthy)),
+        ("unhealthy", up(Standing::Unhealthy)),
+        ("stopping", stopping(Then::Rest(Rest::Stopped), soon, None)),
         (
             "stopping, main ended",
-            stopping(Then::Stop, soon, Some(Exit::Code(0))),
+            stopping(Then::Rest(Rest::Stopped), soon, Some(Exit::Code(0))),
         ),
         (
             "ended, tree unknown",
-            stopping(Then::Complete, None, Some(Exit::Code(0))),
+            stopping(Then::Rest(Rest::Completed), None, Some(Exit::Code(0))),
         ),
         ("backoff", State::Backoff { until: now }),
-        ("completed", State::Completed),
-        ("failed", State::Failed(Failure::Exited(Exit::Code(1)))),
-        ("stopped", State::Stopped),
+        ("completed", State::Resting(Rest::Completed)),
+        (
+            "failed",
+            State::Resting(Rest::Failed(Failure::Exited(Exit::Code(1)))),
+        ),
+        ("stopped", State::Resting(Rest::Stopped)),
     ]
 }
 
@@ -186,7 +187,7 @@ fn on_failure_gives_up_after_its_restarts_and_says_so() {
         exit: Exit::Code(7),
         restarts: 2,
     };
-    assert_eq!(machine.state(), &State::Failed(failure));
+    assert_eq!(machine.state(), &State::Resting(Rest::Failed(failure)));
     assert_eq!(machine.attempt(), 3);
 }
 
@@ -206,7 +207,7 @@ fn a_shell_that_finds_no_command_is_not_started_again() {
     machine.on(Occurrence::TreeEmpty, moment);
     assert_eq!(
         machine.state(),
-        &State::Failed(Failure::Exited(Exit::Code(127)))
+        &State::Resting(Rest::Failed(Failure::Exited(Exit::Code(127))))
     );
 }
 
@@ -221,7 +222,7 @@ fn a_success_code_of_the_file_completes() {
     execute(&mut machine, moment);
     machine.on(Occurrence::Exited(Exit::Code(3)), moment);
     machine.on(Occurrence::TreeEmpty, moment);
-    assert_eq!(machine.state(), &State::Completed);
+    assert_eq!(machine.state(), &State::Resting(Rest::Completed));
     assert!(machine.has_completed());
 }
 
@@ -251,7 +252,10 @@ fn what_appears_after_the_kill_is_killed_and_what_stays_is_given_up() {
         [Action::KillTree]
     );
     assert_eq!(machine.on(Occurrence::Due, after(12)), []);
-    assert_eq!(machine.state(), &State::Failed(Failure::Unkillable));
+    assert_eq!(
+        machine.state(),
+        &State::Resting(Rest::Failed(Failure::Unkillable))
+    );
     // No second copy beside it, whoever asks.
     assert_eq!(machine.on(Occurrence::Begin, after(13)), []);
     assert_eq!(machine.on(Occurrence::Execute, after(13)), []);
