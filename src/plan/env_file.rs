@@ -8,7 +8,7 @@ use super::sources::{Content, FileText};
 use crate::dotenv;
 use crate::spec::code as spec_code;
 use crate::spec::model::EnvFileSpec;
-use crate::spec::problem::{Problem, Severity, Source, Span};
+use crate::spec::problem::{Problem, Report, Severity, Source, Span};
 
 /// How many mistakes of one file are told; each costs a walk to its line, and nobody reads more.
 const MAX_TOLD: usize = 100;
@@ -39,14 +39,16 @@ pub(super) fn entries(
                     "create it, or write `{{path: {shown}, required: false}}` if it may be missing"
                 ),
             );
-            problems.push(Problem::error(code::ENV_FILE, message, &file.path.span).hint(hint));
+            problems.error(code::ENV_FILE, &file.path.span, message, hint);
             return Vec::new();
         }
         Content::Unreadable(reason) => {
             let message = format!("the env_file `{shown}` cannot be read: {reason}");
-            problems.push(
-                Problem::error(code::ENV_FILE, message, &file.path.span)
-                    .hint("check its permissions; it is a file with lines of `KEY=value`"),
+            problems.error(
+                code::ENV_FILE,
+                &file.path.span,
+                message,
+                "check its permissions; it is a file with lines of `KEY=value`",
             );
             return Vec::new();
         }
@@ -90,9 +92,11 @@ pub(super) fn read(
                 unset.name
             );
             let place = place(&source, unset.line, unset.column);
-            problems.push(
-                Problem::warning(spec_code::UNSET_VARIABLE, message, &place)
-                    .hint("put the value in single quotes if the `$` is meant as it stands"),
+            problems.warning(
+                spec_code::UNSET_VARIABLE,
+                &place,
+                message,
+                "put the value in single quotes if the `$` is meant as it stands",
             );
         }
     }

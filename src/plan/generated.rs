@@ -154,24 +154,15 @@ impl Draft {
     }
 
     /// The generated keys with their values: every port, then `dotenv.vars`.
-    pub(super) fn values(
-        &self,
-        ports: Ports<'_>,
-        problems: &mut Vec<Problem>,
-    ) -> Vec<(String, String)> {
+    pub(super) fn values(&self, outside: &Resolver<'_>) -> Vec<(String, String)> {
         let lines = self.lines();
         let mut values: Vec<(String, String)> = lines
-            .filter_map(|line| line.value(ports).map(|value| (line.key, value)))
+            .filter_map(|line| line.value(outside.ports).map(|value| (line.key, value)))
             .collect();
-        let resolver = Resolver {
-            draft: self,
-            inside: None,
-            ports,
-        };
         for (key, variable) in self.vars() {
             // A key of nothing is an empty line.
             let value = variable.value.as_ref();
-            let value = value.map(|value| resolver.text(value, problems));
+            let value = value.map(|value| outside.text(value));
             values.push((key.clone(), value.unwrap_or_default()));
         }
         values

@@ -8,7 +8,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::code;
 use crate::spec::model::{Condition, DependencySpec, ServiceSpec, StackSpec};
-use crate::spec::problem::Problem;
+use crate::spec::problem::{Problem, Report};
 use crate::support::name::ServiceName;
 use crate::support::text::nearest;
 
@@ -21,13 +21,11 @@ pub(super) fn check(spec: &StackSpec, problems: &mut Vec<Problem>) {
     for service in spec.services.values() {
         for (name, dependency) in &service.depends_on {
             if *name == service.name {
-                problems.push(
-                    Problem::error(
-                        code::SELF_DEPENDENCY,
-                        format!("service `{name}` depends on itself"),
-                        &dependency.span,
-                    )
-                    .hint("remove the line"),
+                problems.error(
+                    code::SELF_DEPENDENCY,
+                    &dependency.span,
+                    format!("service `{name}` depends on itself"),
+                    "remove the line",
                 );
                 continue;
             }

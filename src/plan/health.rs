@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::code;
 use super::model::{Execution, HealthPlan, HttpProbePlan, PortPlan, ProbePlan};
 use super::resolver::Resolver;
-use super::unit::{Shared, line_execution};
+use super::unit::line_execution;
 use crate::spec::model::{HealthcheckSpec, HttpProbeSpec, ProbeSpec, Setting};
-use crate::spec::problem::{Problem, Span};
+use crate::spec::problem::{Problem, Report, Span};
 use crate::spec::template::{Lookup as _, Template};
 use crate::support::name::PortName;
 
@@ -29,124 +29,90 @@ const PASSING: (u16, u16) = (200, 399);
 pub(super) fn health_plan(
     health: &HealthcheckSpec,
     ports: &[PortPlan],
-    shared: &Shared<'_>,
     resolver: &Resolver<'_>,
-    problems: &mut Vec<Problem>,
 ) -> HealthPlan {
     let probe = match &health.probe {
-        ProbeSpec::Shell(line) => {
-            let line = resolver.text(line, problems);
-            ProbePlan::Command(line_execution(&line, shared.shell))
-        }
-        ProbeSpec::Command(list, _) => ProbePlan::Command(Execution {
-            argv: resolver.words(list, problems),
-            is_shell_line: false,
-        }),
-        ProbeSpec::Http(http) => ProbePlan::Http(http_plan(http, ports, resolver, problems)),
+        ProbeSpec::Shell(line) => ProbePlan::Command(line_execution(line, resolver)),
+        ProbeSpec::Command(list, _) => ProbePlan::Command(Execution::words(resolver.words(list))),
+        ProbeSpec::Http(http) => ProbePlan::Http(http_plan(http, ports, resolver)),
         ProbeSpec::Tcp(template) => {
-            let target = resolver.text(template, problems);
+            let target = resolver.text(template);
             let (host, port) = host_and_port(&target).unwrap_or_else(|| {
-                problems.push(
-                    Problem::error(
-                        code::TCP_TARGET,
-                        format!("`{target}` is neither a port nor `host:port`"),
-                        &template.span,
-                    )
-                    .hint("write `tcp: $<PORT>`, or `tcp: localhost:5432`"),
-                );
+                let message = format!("`{target}` is neither a port nor `host:port`");
+                let hint = "write `tcp: $<PORT>`, or `tcp: localhost:5432`";
+                let mut told = resolver.told();
+                told.error(code::TCP_TARGET, &template.span, message, hint);
                 (LOCALHOST.to_owned(), 0)
             });
-            refuse_udp(template, port, resolver, problems);
+            refuse_udp(template, port, resolver);
             ProbePlan::Tcp { host, port }
         }
     };
-    let retries = resolver.setting(health.times.retries.as_ref(), problems);
-    let mut time = |value, default| resolver.setting(value, problems).unwrap_or(default);
+    let times = &health.times;
+    let time = |value: &Option<_>| resolver.setting(value.as_ref());
     // Zero means the default, as in the engine.
-    let or_default = |value: Duration, default| if value.is_zero() { default } else { value };
+    let some = |value| time(value).filter(|value: &Duration| !value.is_zero());
+    let retries = resolver.setting(times.retries.as_ref());
     HealthPlan {
         probe,
-        interval: or_default(time(health.times.interval.as_ref(), INTERVAL), INTERVAL),
-        timeout: or_default(time(health.times.timeout.as_ref(), TIMEOUT), TIMEOUT),
+        interval: some(&times.interval).unwrap_or(INTERVAL),
+        timeout: some(&times.timeout).unwrap_or(TIMEOUT),
         retries: retries.filter(|&retries| retries > 0).unwrap_or(RETRIES),
-        start_period: time(health.times.start_period.as_ref(), START_PERIOD),
-        start_interval: or_default(
-            time(health.times.start_interval.as_ref(), START_INTERVAL),
-            START_INTERVAL,
-        ),
+        start_period: time(&times.start_period).unwrap_or(START_PERIOD),
+        start_interval: some(&times.start_interval).unwrap_or(START_INTERVAL),
     }
 }
 
-fn http_plan(
-    http: &HttpProbeSpec,
-    ports: &[PortPlan],
-    resolver: &Resolver<'_>,
-    problems: &mut Vec<Problem>,
-) -> HttpProbePlan {
+fn http_plan(http: &HttpProbeSpec, ports: &[PortPlan], resolver: &Resolver<'_>) -> HttpProbePlan {
     let span = &http.path.span;
-    let before = problems.len();
-    let written = resolver.text(&http.path, problems);
-    let given = resolver.setting(http.port.as_ref(), problems);
-    let is_broken = http.path.is_broken || (http.port.is_some() && given.is_none());
-    let is_known = !is_broken && !problems[before..].iter().any(Problem::is_error);
-    let target = Target::parse(&written).unwrap_or_else(|| {
-        // What could not be resolved was reported, and is no target for that reason.
-        if is_known {
-            problems.push(bad_target(&written, span));
+    let written = resolver.known(&http.path);
+    let given = resolver.setting(http.port.as_ref());
+    // What could not be resolved was reported, and is no target for that reason.
+    let is_known = written.is_some() && http.port.is_some() == given.is_some();
+    let target = written.as_ref().and_then(|written| {
+        let target = Target::parse(written);
+        if target.is_none() && is_known {
+            resolver.told().report(bad_target(written, span));
         }
-        Target::unknown()
+        target
     });
+    let target = target.unwrap_or_else(Target::unknown);
     if let (Some(given), Some(other)) = (given, target.port)
         && given != other
         && is_known
     {
-        problems.push(
-            Problem::error(
-                code::HTTP_PORT,
-                format!("the URL asks port {other}, and `port` says {given}"),
-                span,
-            )
-            .hint("keep one of the two"),
-        );
+        let message = format!("the URL asks port {other}, and `port` says {given}");
+        let mut told = resolver.told();
+        told.error(code::HTTP_PORT, span, message, "keep one of the two");
     }
     if let Some(port) = target.port.filter(|_| is_known) {
-        refuse_udp(&http.path, port, resolver, problems);
+        refuse_udp(&http.path, port, resolver);
     }
     if let (Some(port), Some(Setting::Deferred(template, _))) = (given, &http.port) {
-        refuse_udp(template, port, resolver, problems);
+        refuse_udp(template, port, resolver);
     }
     let port = given.or(target.port).or_else(|| own_port(ports));
-    let port = port.unwrap_or_else(|| {
-        match ports.first() {
-            _ if !is_known => {}
-            Some(udp) => problems.push(udp_port(&udp.name, span)),
-            None => problems.push(no_port(span)),
-        }
-        0
-    });
-    let status: Vec<(u16, u16)> = http
-        .status
-        .iter()
-        .filter_map(|status| resolver.setting(Some(status), problems))
-        .collect();
+    if let Some(problem) = match ports.first() {
+        _ if port.is_some() || !is_known => None,
+        Some(udp) => Some(udp_port(&udp.name, span)),
+        None => Some(no_port(span)),
+    } {
+        resolver.told().report(problem);
+    }
+    let mut status = resolver.settings(&http.status);
+    if status.is_empty() {
+        status.push(PASSING);
+    }
     HttpProbePlan {
         host: target.host,
-        port,
+        port: port.unwrap_or_default(),
         path: target.path,
-        status: if status.is_empty() {
-            vec![PASSING]
-        } else {
-            status
-        },
-        headers: headers(http, resolver, problems),
+        status,
+        headers: headers(http, resolver),
     }
 }
 
-fn headers(
-    http: &HttpProbeSpec,
-    resolver: &Resolver<'_>,
-    problems: &mut Vec<Problem>,
-) -> Vec<(String, String)> {
+fn headers(http: &HttpProbeSpec, resolver: &Resolver<'_>) -> Vec<(String, String)> {
     let is_name = |name: &str| {
         let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
         !name.is_empty() && name.chars().all(is_token)
@@ -154,19 +120,13 @@ fn headers(
     let is_value = |value: &str| value.chars().all(|c| c == '\t' || !c.is_control());
     let mut headers = Vec::new();
     for (name, template) in &http.headers {
-        let value = resolver.text(template, problems);
+        let value = resolver.text(template);
         if !is_name(name) || !is_value(&value) {
-            problems.push(
-                Problem::error(
-                    code::HTTP_HEADER,
-                    format!(
-                        "`{}` is not a header that HTTP can carry",
-                        name.escape_debug()
-                    ),
-                    &template.span,
-                )
-                .hint("a name is one word, such as `X-Probe`; a value is one line"),
-            );
+            let name = name.escape_debug();
+            let message = format!("`{name}` is not a header that HTTP can carry");
+            let hint = "a name is one word, such as `X-Probe`; a value is one line";
+            let mut told = resolver.told();
+            told.error(code::HTTP_HEADER, &template.span, message, hint);
         }
         headers.push((name.clone(), value));
     }
@@ -183,12 +143,7 @@ fn own_port(ports: &[PortPlan]) -> Option<u16> {
 }
 
 /// Refuses a check of a port that a placeholder in `template` gave, and that is one of UDP.
-fn refuse_udp(
-    template: &Template,
-    port: u16,
-    resolver: &Resolver<'_>,
-    problems: &mut Vec<Problem>,
-) {
+fn refuse_udp(template: &Template, port: u16, resolver: &Resolver<'_>) {
     // The stand-ins all differ, so that a number tells whose it is. Later a TCP and a UDP port may
     // have one number.
     if resolver.ports.are_allocated {
@@ -200,7 +155,7 @@ fn refuse_udp(
             && !declaration.protocol.has_tcp()
             && resolver.placeholder(placeholder, span).as_ref() == Ok(&number)
         {
-            problems.push(udp_port(name, span));
+            resolver.told().report(udp_port(name, span));
         }
     }
 }

@@ -1,28 +1,31 @@
 //! From a draft and its ports to the plan: what is the same for all, then one unit after another.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::draft::Draft;
-use super::env_file::Entries;
-use super::model::{DotenvPlan, Plan, UnitPlan};
+use super::model::{Changes, DotenvPlan, Plan, UnitPlan};
 use super::resolver::{Inside, Ports, Resolver};
-use super::unit::{Shared, check_variables, layer, unit_plan};
+use super::unit::{check_variables, layer, unit_plan};
 use crate::spec::problem::Problem;
 
 impl Draft {
     pub(super) fn make(&self, ports: Ports<'_>, problems: &mut Vec<Problem>) -> Plan {
-        let values = self.values(ports, problems);
-        let shared = self.shared(ports, &values, problems);
+        let told = RefCell::new(std::mem::take(problems));
+        let outside = self.outside(ports, &told);
+        let values = self.values(&outside);
+        let common = self.common(&outside, &values);
         let mut units = Vec::new();
         for (index, replicas) in self.replicas().iter().enumerate() {
             for replica in replicas.numbers() {
-                units.extend(self.unit(index, replica, &shared, problems));
+                units.extend(self.unit(index, replica, &outside, &common));
             }
             // What is wrong with a service must not come to light when it is scaled up.
             if replicas.count == 0 && !ports.are_allocated {
-                self.unit(index, 1, &shared, problems);
+                self.unit(index, 1, &outside, &common);
             }
         }
+        *problems = told.into_inner();
         Plan {
             project: self.project().clone(),
             instance: self.instance().to_owned(),
@@ -38,48 +41,45 @@ impl Draft {
         }
     }
 
-    /// The first replica of every service, in their order, also of one that has none.
-    pub(super) fn first_of_each(&self, ports: Ports<'_>) -> Vec<UnitPlan> {
-        // What is wrong was told when the draft was made.
-        let mut told = Vec::new();
-        let values = self.values(ports, &mut told);
-        let shared = self.shared(ports, &values, &mut told);
+    /// The first replica of every service, in their order, also of one that has none. What is wrong was told when the
+    /// draft was made.
+    pub(super) fn first_of_each(&self, outside: &Resolver<'_>) -> Vec<UnitPlan> {
+        let common = self.common(outside, &self.values(outside));
         (0..self.spec().services.len())
-            .filter_map(|index| self.unit(index, 1, &shared, &mut told))
+            .filter_map(|index| self.unit(index, 1, outside, &common))
             .collect()
     }
 
-    /// What all units have in common.
-    fn shared<'a>(
+    /// For the texts that stand at the top level: they are the same for every service and belong to none of them.
+    pub(super) fn outside<'a>(
         &'a self,
         ports: Ports<'a>,
-        values: &[(String, String)],
-        problems: &mut Vec<Problem>,
-    ) -> Shared<'a> {
-        let mut common = self.variables().files().clone();
-        // What stands at the top level is the same for every service and belongs to none of them.
-        let outside = Resolver {
+        problems: &'a RefCell<Vec<Problem>>,
+    ) -> Resolver<'a> {
+        Resolver {
             draft: self,
             inside: None,
             ports,
-        };
-        layer(&self.spec().environment, &outside, &mut common, problems);
+            problems,
+        }
+    }
+
+    /// The layers of the environment that are the same for all units: the top-level `env_file`s and `environment`, and
+    /// every generated key.
+    fn common(&self, outside: &Resolver<'_>, values: &[(String, String)]) -> Arc<Changes> {
+        let spec = self.spec();
+        let mut common = self.variables().files().clone();
+        layer(&spec.environment, outside, &mut common);
         let generated = values.iter().cloned();
         common.extend(generated.map(|(key, value)| (key, Some(value))));
-        let spec = self.spec();
         let place = |key: &str| {
             let vars = spec.dotenv.iter().find_map(|dotenv| dotenv.vars.get(key));
             let own = vars.or_else(|| spec.environment.get(key));
             let file = || Some(&spec.env_file.last()?.path.span);
             own.map(|own| &own.key_span).or_else(file)
         };
-        check_variables(&common, place, problems);
-        Shared {
-            draft: self,
-            ports,
-            common: Arc::new(common),
-            shell: self.spec().shell.as_deref(),
-        }
+        check_variables(&common, place, outside);
+        Arc::new(common)
     }
 
     /// Plans one replica of the service at an index.
@@ -87,41 +87,13 @@ impl Draft {
         &self,
         index: usize,
         replica: u32,
-        shared: &Shared<'_>,
-        problems: &mut Vec<Problem>,
+        outside: &Resolver<'_>,
+        common: &Arc<Changes>,
     ) -> Option<UnitPlan> {
         let (_, service) = self.spec().services.get_index(index)?;
         let replicas = self.replicas().get(index)?;
         let inside = Inside { service, replica };
-        let files = self.env_files(inside, shared.ports, problems);
-        Some(unit_plan(inside, replicas.count, &files, shared, problems))
-    }
-
-    /// The entries of a replica's `env_file`s. What is in a path that depends on a port cannot be
-    /// known before the ports are.
-    fn env_files(
-        &self,
-        inside: Inside<'_>,
-        ports: Ports<'_>,
-        problems: &mut Vec<Problem>,
-    ) -> Entries {
-        let resolver = Resolver {
-            draft: self,
-            inside: Some(inside),
-            ports,
-        };
-        let mut entries = Entries::new();
-        for file in &inside.service.env_file {
-            let before = problems.len();
-            let shown = resolver.text(&file.path, problems);
-            // A path that could not be made has its problem already.
-            let is_told = file.path.is_broken || problems[before..].iter().any(Problem::is_error);
-            let mut placeholders = file.path.placeholders();
-            let is_later = !ports.are_allocated && placeholders.any(|(it, _)| it.is_port());
-            if !is_told && !is_later {
-                entries.extend(self.variables().read_env_file(file, &shown, problems));
-            }
-        }
-        entries
+        let resolver = outside.within(inside);
+        Some(unit_plan(inside, replicas.count, &resolver, common))
     }
 }

@@ -203,6 +203,16 @@ pub struct PortPlan {
     pub port: u16,
 }
 
+impl Execution {
+    /// These words, as they are.
+    pub(super) fn words(argv: Vec<String>) -> Self {
+        Self {
+            argv,
+            is_shell_line: false,
+        }
+    }
+}
+
 impl RestartPolicy {
     /// The engine's figures: 100 ms doubling to 60 s, back to the start after 10 s of good running.
     pub const fn with(when: RestartWhen, max_attempts: Option<u32>) -> Self {

@@ -1,5 +1,6 @@
 //! What the texts of the file are resolved against: variables, names and ports.
 
+use std::cell::{RefCell, RefMut};
 use std::collections::HashMap;
 
 use super::code;
@@ -7,8 +8,8 @@ use super::draft::Draft;
 use super::replicas::Replicas;
 use crate::ports::request::PortKey;
 use crate::spec::model::{PortDeclaration, ServiceSpec, Setting, SettingError, StackSpec};
-use crate::spec::problem::{Problem, Span};
-use crate::spec::template::{Lookup, Placeholder, Template};
+use crate::spec::problem::{Problem, Report, Span};
+use crate::spec::template::{Lookup, Placeholder, Template, Word};
 use crate::support::name::{PortName, ServiceName};
 
 /// The ports of a plan: the number of every key.
@@ -22,13 +23,14 @@ pub(super) struct Ports<'a> {
     pub(super) are_allocated: bool,
 }
 
-/// What placeholders are resolved against.
+/// What placeholders are resolved against, and where it is told what is wrong with them.
 #[derive(Clone, Copy)]
 pub(super) struct Resolver<'a> {
     pub(super) draft: &'a Draft,
     /// Where the text stands; `None` outside of every service.
     pub(super) inside: Option<Inside<'a>>,
     pub(super) ports: Ports<'a>,
+    pub(super) problems: &'a RefCell<Vec<Problem>>,
 }
 
 /// The replica whose text it is.
@@ -73,33 +75,54 @@ impl Ports<'_> {
     }
 }
 
-impl Resolver<'_> {
+impl<'a> Resolver<'a> {
+    /// For the texts of a replica.
+    pub(super) fn within(self, inside: Inside<'a>) -> Self {
+        Self {
+            inside: Some(inside),
+            ..self
+        }
+    }
+
+    /// What has been told so far, to add to it.
+    pub(super) fn told(&self) -> RefMut<'_, Vec<Problem>> {
+        self.problems.borrow_mut()
+    }
+
     /// A text, resolved.
-    pub(super) fn text(&self, template: &Template, problems: &mut Vec<Problem>) -> String {
-        template.resolve(self, problems)
+    pub(super) fn text(&self, template: &Template) -> String {
+        template.resolve(self, &mut self.told())
+    }
+
+    /// A text, unless a part of it could not be read or resolved, which was told.
+    pub(super) fn known(&self, template: &Template) -> Option<String> {
+        let before = self.told().len();
+        let text = self.text(template);
+        let is_told = self.told()[before..].iter().any(Problem::is_error);
+        (!is_told && !template.is_broken).then_some(text)
     }
 
     /// The words of a list.
-    pub(super) fn words(&self, words: &[Template], problems: &mut Vec<Problem>) -> Vec<String> {
-        words.iter().map(|word| self.text(word, problems)).collect()
+    pub(super) fn words(&self, words: &[Template]) -> Vec<String> {
+        words.iter().map(|word| self.text(word)).collect()
+    }
+
+    /// The typed values of a list that are not wrong.
+    pub(super) fn settings<T: Copy>(&self, settings: &[Setting<T>]) -> Vec<T> {
+        let settings = settings.iter();
+        settings.filter_map(|it| self.setting(Some(it))).collect()
     }
 
     /// A typed value, or nothing when it is absent or wrong.
-    pub(super) fn setting<T: Copy>(
-        &self,
-        setting: Option<&Setting<T>>,
-        problems: &mut Vec<Problem>,
-    ) -> Option<T> {
+    pub(super) fn setting<T: Copy>(&self, setting: Option<&Setting<T>>) -> Option<T> {
         match setting? {
             Setting::Known(value) => Some(value.value),
             Setting::Deferred(template, _) if template.is_broken => None,
             Setting::Deferred(template, parse) => {
-                let before = problems.len();
-                let text = self.text(template, problems);
-                let is_known = !problems[before..].iter().any(Problem::is_error);
-                let told = |error: SettingError| error.into_problem(&template.span, Some(&text));
-                let value = is_known.then(|| parse(&text).map_err(told))?;
-                value.map_err(|problem| problems.push(problem)).ok()
+                let text = self.known(template)?;
+                let wrong = |error: SettingError| error.into_problem(&template.span, Some(&text));
+                let value = parse(&text).map_err(wrong);
+                value.map_err(|problem| self.told().report(problem)).ok()
             }
         }
     }
@@ -140,11 +163,7 @@ impl Resolver<'_> {
                 self.draft.spec().services.get(service)?,
                 self.plural(service, name).unwrap_or(name),
             ),
-            Placeholder::ProjectName
-            | Placeholder::ProjectDir
-            | Placeholder::Instance
-            | Placeholder::Service
-            | Placeholder::Replica => return None,
+            Placeholder::Word(_) => return None,
         };
         service.ports.get_key_value(name)
     }
@@ -188,21 +207,16 @@ impl Lookup for Resolver<'_> {
                 Some(one) => self.all(service, one, span),
                 None => self.first(service, name, span),
             },
-            (Placeholder::ProjectName, _) => Ok(self.draft.project().to_string()),
-            (Placeholder::ProjectDir, _) => {
-                Ok(self.draft.project_dir().to_string_lossy().into_owned())
-            }
-            (Placeholder::Instance, _) => Ok(self.draft.instance().to_owned()),
-            (Placeholder::Service, Some(inside)) => Ok(inside.service.name.to_string()),
-            (Placeholder::Replica, Some(inside)) => Ok(inside.replica.to_string()),
+            (Placeholder::Word(word), inside) => Ok(match (word, inside) {
+                (Word::ProjectName, _) => self.draft.project().to_string(),
+                (Word::ProjectDir, _) => self.draft.project_dir().to_string_lossy().into_owned(),
+                (Word::Instance, _) => self.draft.instance().to_owned(),
+                (Word::Service, Some(inside)) => inside.service.name.to_string(),
+                (Word::Replica, Some(inside)) => inside.replica.to_string(),
+                (Word::Service | Word::Replica, None) => String::new(),
+            }),
             // Outside of every service these mean nothing. The spec has reported it.
-            (
-                Placeholder::Declare(..)
-                | Placeholder::Own(_)
-                | Placeholder::Service
-                | Placeholder::Replica,
-                None,
-            ) => Ok(String::new()),
+            (Placeholder::Declare(..) | Placeholder::Own(_), None) => Ok(String::new()),
         }
     }
 }

@@ -1,47 +1,33 @@
 //! When a service is started again: `restart` and `restart_policy` made one.
 
-use std::time::Duration;
-
 use super::model::{RestartPolicy, RestartWhen};
 use super::resolver::Resolver;
 use crate::spec::code as spec_code;
-use crate::spec::model::{RestartSpec, ServiceSpec, Setting};
-use crate::spec::problem::Problem;
+use crate::spec::model::{RestartSpec, ServiceSpec};
+use crate::spec::problem::Report;
 
 /// The restart policy of a service, every value settled.
-pub(super) fn restart(
-    service: &ServiceSpec,
-    resolver: &Resolver<'_>,
-    problems: &mut Vec<Problem>,
-) -> RestartPolicy {
-    let short = resolver.setting(service.restart.as_ref(), problems);
+pub(super) fn restart(service: &ServiceSpec, resolver: &Resolver<'_>) -> RestartPolicy {
+    let short = resolver.setting(service.restart.as_ref());
     let Some(tuned) = &service.restart_policy else {
         return policy_of(short.unwrap_or(RestartSpec::No));
     };
-    let condition = resolver.setting(tuned.condition.as_ref(), problems);
+    let condition = resolver.setting(tuned.condition.as_ref());
     // A policy without a condition restarts after every end, as in Compose.
     let mut policy = policy_of(short.or(condition).unwrap_or(RestartSpec::Always));
-    let mut duration = |value: &Option<Setting<Duration>>, target: &mut Duration| {
-        if let Some(value) = resolver.setting(value.as_ref(), problems) {
-            *target = value;
-        }
-    };
-    duration(&tuned.delay, &mut policy.delay);
-    duration(&tuned.max_delay, &mut policy.max_delay);
-    duration(&tuned.window, &mut policy.window);
-    policy.max_delay = policy.max_delay.max(policy.delay);
+    let time = |value: &Option<_>, usual| resolver.setting(value.as_ref()).unwrap_or(usual);
+    policy.delay = time(&tuned.delay, policy.delay);
+    policy.max_delay = time(&tuned.max_delay, policy.max_delay).max(policy.delay);
+    policy.window = time(&tuned.window, policy.window);
     // No limit is what 0 means to the engine, here as in `on-failure:0`.
-    let attempts = resolver.setting(tuned.max_attempts.as_ref(), problems);
+    let attempts = resolver.setting(tuned.max_attempts.as_ref());
     if let Some(limit) = attempts.filter(|&limit| limit > 0) {
         if policy.max_attempts.is_some_and(|other| other != limit) {
-            let message = format!(
-                "`restart` and `max_attempts` of `{}` give two limits",
-                service.name
-            );
-            problems.push(
-                Problem::error(spec_code::CONFLICTING_RESTART, message, &tuned.span)
-                    .hint("write `restart: on-failure`, and the limit once"),
-            );
+            let name = &service.name;
+            let message = format!("`restart` and `max_attempts` of `{name}` give two limits");
+            let hint = "write `restart: on-failure`, and the limit once";
+            let mut told = resolver.told();
+            told.error(spec_code::CONFLICTING_RESTART, &tuned.span, message, hint);
         }
         policy.max_attempts = Some(limit);
     }

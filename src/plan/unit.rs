@@ -10,11 +10,12 @@ use super::draft::Draft;
 use super::env_file::Entries;
 use super::health::health_plan;
 use super::model::{Changes, DependencyPlan, Environment, Execution, PortPlan, UnitPlan};
-use super::resolver::{Inside, Ports, Resolver};
+use super::resolver::{Inside, Resolver};
 use super::restart::restart;
-use crate::spec::model::{CommandSpec, EnvironmentSpec, ServiceSpec};
-use crate::spec::problem::{Problem, Span};
-use crate::support::name::UnitId;
+use crate::spec::model::{CommandSpec, EnvironmentSpec, PortDeclaration, ServiceSpec};
+use crate::spec::problem::{Report, Span};
+use crate::spec::template::Template;
+use crate::support::name::{PortName, UnitId};
 
 /// The shell of string commands, unless the file names another one.
 const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
@@ -25,91 +26,62 @@ const DEFAULT_STOP_SIGNAL: i32 = 15;
 /// The grace period, as in Compose.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
-/// What all services have in common.
-pub(super) struct Shared<'a> {
-    pub(super) draft: &'a Draft,
-    pub(super) ports: Ports<'a>,
-    /// The layers that are the same for all: the top-level `env_file`s and `environment`, and every
-    /// generated key.
-    pub(super) common: Arc<Changes>,
-    /// The words of `shell:`, if it is set.
-    pub(super) shell: Option<&'a [String]>,
-}
-
-/// Plans one replica of `replicas`. `files` are the entries of the service's `env_file`s.
+/// Plans one replica of `replicas`; `common` are the layers of the environment that are the same for all.
 pub(super) fn unit_plan(
     inside: Inside<'_>,
     replicas: u32,
-    files: &Entries,
-    shared: &Shared<'_>,
-    problems: &mut Vec<Problem>,
+    resolver: &Resolver<'_>,
+    common: &Arc<Changes>,
 ) -> UnitPlan {
     let Inside { service, replica } = inside;
-    let resolver = Resolver {
-        draft: shared.draft,
-        inside: Some(inside),
-        ports: shared.ports,
-    };
+    let project_dir = resolver.draft.project_dir();
     let directory = match &service.working_dir {
-        Some(directory) => shared
-            .draft
-            .project_dir()
-            .join(resolver.text(directory, problems)),
-        None => shared.draft.project_dir().to_path_buf(),
+        Some(directory) => project_dir.join(resolver.text(directory)),
+        None => project_dir.to_path_buf(),
     };
     let directory: PathBuf = directory.components().collect();
-    let ports: Vec<PortPlan> = service
-        .ports
-        .iter()
-        .filter_map(|(name, declaration)| {
-            Some(PortPlan {
-                name: name.clone(),
-                protocol: declaration.protocol,
-                port: shared.ports.get(&service.name, replica, name)?,
-            })
+    let port = |(name, declaration): (&PortName, &PortDeclaration)| {
+        Some(PortPlan {
+            name: name.clone(),
+            protocol: declaration.protocol,
+            port: resolver.ports.get(&service.name, replica, name)?,
         })
-        .collect();
-    let execution = execution(service, shared, &resolver, problems);
-    let environment = environment(
-        inside, files, shared, &resolver, &ports, &directory, problems,
-    );
+    };
+    let ports: Vec<PortPlan> = service.ports.iter().filter_map(port).collect();
+    let execution = execution(service, resolver);
+    let changes = changes(inside, resolver, &ports, &directory);
     for word in &execution.argv {
         let what = || format!("a word of the command of `{}`", service.name);
-        check_length(what, word.len(), &service.name_span, problems);
+        check_length(what, word.len(), &service.name_span, resolver);
     }
     let place = |key: &str| {
         let own = service.environment.get(key).map(|own| &own.key_span);
         own.or_else(|| Some(&service.env_file.last()?.path.span))
     };
-    check_variables(&environment.changes, place, problems);
+    check_variables(&changes, place, resolver);
+    let health = service.healthcheck.as_ref();
+    let labels = service.labels.iter();
+    let signal = resolver.setting(service.stop_signal.as_ref());
+    let grace = resolver.setting(service.stop_grace_period.as_ref());
     UnitPlan {
         service: service.name.clone(),
         replica,
         replicas,
-        handoff: resolver.setting(service.handoff.as_ref(), problems),
+        handoff: resolver.setting(service.handoff.as_ref()),
         execution,
-        environment,
-        stop_signal: resolver
-            .setting(service.stop_signal.as_ref(), problems)
-            .unwrap_or(DEFAULT_STOP_SIGNAL),
-        grace: resolver
-            .setting(service.stop_grace_period.as_ref(), problems)
-            .unwrap_or(DEFAULT_GRACE),
-        restart: restart(service, &resolver, problems),
-        success_exit_codes: service
-            .success_exit_codes
-            .iter()
-            .filter_map(|code| resolver.setting(Some(code), problems))
-            .collect(),
-        health: service
-            .healthcheck
-            .as_ref()
-            .map(|health| health_plan(health, &ports, shared, &resolver, problems)),
-        depends_on: dependencies(service, shared),
-        labels: service
-            .labels
-            .iter()
-            .map(|(key, value)| (key.clone(), resolver.text(value, problems)))
+        environment: Environment {
+            base: resolver.draft.caller().clone(),
+            common: Arc::clone(common),
+            changes,
+        },
+        stop_signal: signal.unwrap_or(DEFAULT_STOP_SIGNAL),
+        grace: grace.unwrap_or(DEFAULT_GRACE),
+        restart: restart(service, resolver),
+        success_exit_codes: resolver.settings(&service.success_exit_codes),
+        health: health.map(|health| health_plan(health, &ports, resolver)),
+        depends_on: dependencies(service, resolver.draft),
+        labels: labels
+            .map(|(key, value)| (key.clone(), resolver.text(value)))
             .collect(),
         directory,
         ports,
@@ -118,10 +90,10 @@ pub(super) fn unit_plan(
 
 /// The edges of one service: to every replica of what it depends on. What leads nowhere has been
 /// reported by the graph.
-fn dependencies(service: &ServiceSpec, shared: &Shared<'_>) -> Vec<DependencyPlan> {
+fn dependencies(service: &ServiceSpec, draft: &Draft) -> Vec<DependencyPlan> {
     let mut edges = Vec::new();
     for (name, dependency) in &service.depends_on {
-        let Some(replicas) = shared.draft.replicas_of(name) else {
+        let Some(replicas) = draft.replicas_of(name) else {
             continue;
         };
         edges.extend(replicas.numbers().map(|replica| DependencyPlan {
@@ -138,18 +110,15 @@ fn dependencies(service: &ServiceSpec, shared: &Shared<'_>) -> Vec<DependencyPla
 }
 
 /// A command as it is executed: its words, or a shell with its line.
-pub(super) fn line_execution(line: &str, shell: Option<&[String]>) -> Execution {
-    match decide(line, shell.is_some()) {
-        Decision::Direct(argv) => Execution {
-            argv,
-            is_shell_line: false,
-        },
+pub(super) fn line_execution(line: &Template, resolver: &Resolver<'_>) -> Execution {
+    let line = resolver.text(line);
+    let shell = resolver.draft.spec().shell.as_ref();
+    match decide(&line, shell.is_some()) {
+        Decision::Direct(argv) => Execution::words(argv),
         Decision::Shell => {
-            let mut argv: Vec<String> = match shell {
-                Some(words) => words.to_vec(),
-                None => DEFAULT_SHELL.map(str::to_owned).to_vec(),
-            };
-            argv.push(line.to_owned());
+            let default = || DEFAULT_SHELL.map(str::to_owned).to_vec();
+            let mut argv = shell.cloned().unwrap_or_else(default);
+            argv.push(line);
             Execution {
                 argv,
                 is_shell_line: true,
@@ -158,90 +127,76 @@ pub(super) fn line_execution(line: &str, shell: Option<&[String]>) -> Execution 
     }
 }
 
-fn execution(
-    service: &ServiceSpec,
-    shared: &Shared<'_>,
-    resolver: &Resolver<'_>,
-    problems: &mut Vec<Problem>,
-) -> Execution {
-    let mut one = |command: &CommandSpec| match command {
-        CommandSpec::Line(line) => line_execution(&resolver.text(line, problems), shared.shell),
-        CommandSpec::Words(list, _) => Execution {
-            argv: resolver.words(list, problems),
-            is_shell_line: false,
-        },
+fn execution(service: &ServiceSpec, resolver: &Resolver<'_>) -> Execution {
+    let one = |command: &CommandSpec| match command {
+        CommandSpec::Line(line) => line_execution(line, resolver),
+        CommandSpec::Words(list, _) => Execution::words(resolver.words(list)),
     };
-    let entrypoint = service.entrypoint.as_ref().map(&mut one);
-    let command = service.command.as_ref().map(&mut one);
+    let entrypoint = service.entrypoint.as_ref().map(one);
+    let command = service.command.as_ref().map(one);
     match (entrypoint, command) {
         (Some(entrypoint), Some(command)) => {
-            if entrypoint.is_shell_line {
-                problems.push(
-                    Problem::error(
-                        code::ENTRYPOINT_LINE,
-                        "an `entrypoint` that needs a shell cannot be followed by a `command`",
-                        entrypoint_span(service),
-                    )
-                    .hint("write the entrypoint as a list: `entrypoint: [nice, -n, \"5\"]`"),
+            if entrypoint.is_shell_line
+                && let Some(CommandSpec::Line(line)) = &service.entrypoint
+            {
+                resolver.told().error(
+                    code::ENTRYPOINT_LINE,
+                    &line.span,
+                    "an `entrypoint` that needs a shell cannot be followed by a `command`",
+                    "write the entrypoint as a list: `entrypoint: [nice, -n, \"5\"]`",
                 );
             }
             let argv = entrypoint.argv.into_iter().chain(command.argv).collect();
-            Execution {
-                argv,
-                is_shell_line: command.is_shell_line,
-            }
+            Execution { argv, ..command }
         }
         (Some(one), None) | (None, Some(one)) => one,
         // The spec has reported it.
-        (None, None) => Execution {
-            argv: Vec::new(),
-            is_shell_line: false,
-        },
+        (None, None) => Execution::words(Vec::new()),
     }
 }
 
-fn entrypoint_span(service: &ServiceSpec) -> &Span {
-    match &service.entrypoint {
-        Some(CommandSpec::Line(line)) => &line.span,
-        Some(CommandSpec::Words(_, span)) => span,
-        None => &service.name_span,
-    }
-}
-
-/// The layers of a service's environment; later ones win (design: 2.5).
-fn environment(
+/// The layers of a service's environment that are its own; later ones win (design: 2.5).
+fn changes(
     inside: Inside<'_>,
-    files: &Entries,
-    shared: &Shared<'_>,
     resolver: &Resolver<'_>,
     ports: &[PortPlan],
     directory: &Path,
-    problems: &mut Vec<Problem>,
-) -> Environment {
+) -> Changes {
     let Inside { service, replica } = inside;
     let mut changes = Changes::new();
     if let Some(port) = ports.iter().find(|port| port.name.as_str() == "PORT") {
         changes.insert("PORT".to_owned(), Some(port.port.to_string()));
     }
     // A shell would correct a stale one; whoever is executed directly must not be told a lie.
-    changes.insert(
-        "PWD".to_owned(),
-        Some(directory.to_string_lossy().into_owned()),
-    );
-    changes.extend(files.iter().cloned());
-    layer(&service.environment, resolver, &mut changes, problems);
+    let directory = directory.to_string_lossy().into_owned();
+    changes.insert("PWD".to_owned(), Some(directory));
+    changes.extend(env_files(service, resolver));
+    layer(&service.environment, resolver, &mut changes);
     let marks = [
-        ("STACK_PROJECT", shared.draft.project().to_string()),
-        ("STACK_INSTANCE", shared.draft.instance().to_owned()),
+        ("STACK_PROJECT", resolver.draft.project().to_string()),
+        ("STACK_INSTANCE", resolver.draft.instance().to_owned()),
         ("STACK_SERVICE", service.name.to_string()),
         ("STACK_REPLICA", replica.to_string()),
     ];
     changes.extend(marks.map(|(key, value)| (key.to_owned(), Some(value))));
-    Environment {
-        base: shared.draft.caller().clone(),
-        common: Arc::clone(&shared.common),
-        changes,
+    changes
+}
+
+/// The entries of a replica's `env_file`s. What is in a path that depends on a port cannot be known
+/// before the ports are.
+fn env_files(service: &ServiceSpec, resolver: &Resolver<'_>) -> Entries {
+    let mut entries = Entries::new();
+    for file in &service.env_file {
+        let shown = resolver.known(&file.path);
+        let mut placeholders = file.path.placeholders();
+        let is_later = !resolver.ports.are_allocated && placeholders.any(|(it, _)| it.is_port());
+        if let Some(shown) = shown.filter(|_| !is_later) {
+            let problems = &mut resolver.told();
+            let variables = resolver.draft.variables();
+            entries.extend(variables.read_env_file(file, &shown, problems));
+        }
     }
+    entries
 }
 
 /// Reports a text that no program can be given, and for which the kernel would blame the program:
@@ -250,16 +205,14 @@ fn check_length(
     what: impl FnOnce() -> String,
     length: usize,
     span: &Span,
-    problems: &mut Vec<Problem>,
+    resolver: &Resolver<'_>,
 ) {
     let most = 32 * page_size() - 1;
     if length > most {
         let what = what();
         let message = format!("{what} has {length} bytes, and the system takes {most} at most");
-        problems.push(
-            Problem::error(code::TOO_LONG, message, span)
-                .hint("put it into a file, and the path of the file in its place"),
-        );
+        let hint = "put it into a file, and the path of the file in its place";
+        resolver.told().error(code::TOO_LONG, span, message, hint);
     }
 }
 
@@ -267,12 +220,12 @@ fn check_length(
 pub(super) fn check_variables<'a>(
     changes: &Changes,
     place: impl Fn(&str) -> Option<&'a Span>,
-    problems: &mut Vec<Problem>,
+    resolver: &Resolver<'_>,
 ) {
     for (key, value) in changes {
         if let (Some(value), Some(span)) = (value, place(key)) {
             let length = key.len() + 1 + value.len();
-            check_length(|| format!("the variable `{key}`"), length, span, problems);
+            check_length(|| format!("the variable `{key}`"), length, span, resolver);
         }
     }
 }
@@ -288,15 +241,10 @@ fn page_size() -> usize {
 }
 
 /// Puts an `environment` over what is there.
-pub(super) fn layer(
-    environment: &EnvironmentSpec,
-    resolver: &Resolver<'_>,
-    changes: &mut Changes,
-    problems: &mut Vec<Problem>,
-) {
+pub(super) fn layer(environment: &EnvironmentSpec, resolver: &Resolver<'_>, changes: &mut Changes) {
     for (key, variable) in environment {
         let value = variable.value.as_ref();
-        let value = value.map(|template| resolver.text(template, problems));
+        let value = value.map(|template| resolver.text(template));
         changes.insert(key.clone(), value);
     }
 }

@@ -13,8 +13,8 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
 use super::model::{EnvFileSpec, Loaded};
 use super::position::CharIndex;
-use super::problem::{Problem, Source, Span, in_order};
-use super::problems::Problems;
+use super::problem::{Problem, Report, Source, Span, in_order};
+
 use super::syntax;
 use super::tree::{Kind, Node, Style};
 use super::{code, extent, merge_keys, text, visit};
@@ -67,7 +67,7 @@ pub fn load(input: Input, scope: &mut dyn Scope) -> Loaded {
             };
         }
     };
-    let mut problems = Problems::default();
+    let mut problems = Vec::new();
     let spec = match tree(&source, &mut problems) {
         Ok(root) => visit::stack(
             root.as_deref(),
@@ -77,13 +77,13 @@ pub fn load(input: Input, scope: &mut dyn Scope) -> Loaded {
             &mut problems,
         ),
         Err(problem) => {
-            problems.push(problem);
+            problems.report(problem);
             None
         }
     };
     Loaded {
         spec,
-        problems: in_order(problems.into_vec(), &source.path),
+        problems: in_order(problems, &source.path),
     }
 }
 
@@ -92,7 +92,7 @@ pub fn load(input: Input, scope: &mut dyn Scope) -> Loaded {
 /// The error is one that ends the reading; what only one value is to blame for goes to `problems`.
 pub(super) fn tree<'s>(
     source: &'s Arc<Source>,
-    problems: &mut Problems,
+    problems: &mut Vec<Problem>,
 ) -> Result<Option<Rc<Node<'s>>>, Problem> {
     let mut builder = Builder {
         source,
@@ -132,7 +132,7 @@ struct Builder<'s, 'p> {
     expanded: u64,
     documents: usize,
     root: Option<Rc<Node<'s>>>,
-    problems: &'p mut Problems,
+    problems: &'p mut Vec<Problem>,
 }
 
 type Step = Result<(), Problem>;
@@ -169,10 +169,9 @@ impl<'s> Builder<'s, '_> {
                 let range = start + within.start..start + within.end;
                 if text.contains('\0') {
                     let span = self.span(range.start, range.end);
-                    self.problems.push(
-                        Problem::error(code::NUL, "a NUL character in a value", &span)
-                            .hint("no argument or environment variable can hold one"),
-                    );
+                    let message = "a NUL character in a value";
+                    let hint = "no argument or environment variable can hold one";
+                    self.problems.error(code::NUL, &span, message, hint);
                 }
                 let node = Node {
                     source: self.source,
@@ -332,7 +331,7 @@ impl<'s> Builder<'s, '_> {
             )
             .hint("remove it; a text that starts with `!` needs quotes"),
         };
-        self.problems.push(problem);
+        self.problems.report(problem);
         false
     }
 

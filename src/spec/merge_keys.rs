@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use super::code;
-use super::problem::Problem;
-use super::problems::Problems;
+use super::problem::{Problem, Report};
+
 use super::tree::{Entry, Kind, Node, Style};
 
 /// Makes the entries of a map out of its keys and values in turn: duplicate keys are reported and
@@ -13,7 +13,7 @@ use super::tree::{Entry, Kind, Node, Style};
 ///
 /// Keys that are written out win over merged ones wherever they stand; of several merged maps the
 /// first wins. Keys are compared by their text alone, since that is how they are read.
-pub(super) fn entries<'s>(items: &[Rc<Node<'s>>], problems: &mut Problems) -> Vec<Entry<'s>> {
+pub(super) fn entries<'s>(items: &[Rc<Node<'s>>], problems: &mut Vec<Problem>) -> Vec<Entry<'s>> {
     let mut first: HashMap<&str, &Node<'s>> = HashMap::new();
     let mut written = Vec::new();
     let mut has_merge = false;
@@ -27,7 +27,7 @@ pub(super) fn entries<'s>(items: &[Rc<Node<'s>>], problems: &mut Problems) -> Ve
                     problem.hint =
                         Some("merge several maps with a list: `<<: [*a, *b]`".to_owned());
                 }
-                problems.push(problem);
+                problems.report(problem);
                 continue;
             }
             first.insert(text, key);
@@ -50,13 +50,11 @@ pub(super) fn entries<'s>(items: &[Rc<Node<'s>>], problems: &mut Problems) -> Ve
             continue;
         }
         let Some(sources) = maps(&entry.value) else {
-            problems.push(
-                Problem::error(
-                    code::BAD_MERGE,
-                    format!("`<<` merges maps, and this is {}", entry.value.describe()),
-                    &entry.key.span(),
-                )
-                .hint("give it an alias of a map, `<<: *name`, or a list of them"),
+            problems.error(
+                code::BAD_MERGE,
+                &entry.key.span(),
+                format!("`<<` merges maps, and this is {}", entry.value.describe()),
+                "give it an alias of a map, `<<: *name`, or a list of them",
             );
             continue;
         };

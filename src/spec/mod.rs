@@ -18,7 +18,6 @@ mod extent;
 mod load;
 mod merge_keys;
 mod position;
-mod problems;
 mod scalar;
 mod syntax;
 mod text;

@@ -205,6 +205,57 @@ impl Problem {
     }
 }
 
+/// More problems than anybody reads. Past it a file is rubbish or an attack, and neither should fill the memory with its
+/// report.
+const MAX_PROBLEMS: usize = 1_000;
+
+/// Collects problems.
+pub(crate) trait Report {
+    /// Adds a problem, unless there are too many already.
+    fn report(&mut self, problem: Problem);
+
+    /// Whether no more are taken.
+    fn is_full(&self) -> bool;
+
+    /// Reports an error at a place, with its way out.
+    fn error(
+        &mut self,
+        code: &'static str,
+        span: &Span,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.report(Problem::error(code, message, span).hint(hint));
+    }
+
+    /// Reports a warning at a place, with its way out.
+    fn warning(
+        &mut self,
+        code: &'static str,
+        span: &Span,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.report(Problem::warning(code, message, span).hint(hint));
+    }
+}
+
+impl Report for Vec<Problem> {
+    fn report(&mut self, problem: Problem) {
+        // However many warnings there are, an error must not get lost among them.
+        if self.is_full() && problem.is_error() {
+            self.pop();
+        }
+        if !self.is_full() {
+            self.push(problem);
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.len() >= MAX_PROBLEMS
+    }
+}
+
 /// The problems as one reads them: those of no file first, then those of the file `first`, then
 /// other files'; each in the order of its file, and what was found twice only once.
 pub fn in_order(mut problems: Vec<Problem>, first: &Path) -> Vec<Problem> {

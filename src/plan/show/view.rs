@@ -1,11 +1,14 @@
 //! Texts and settings, written so that the loader reads the same again.
 
-use serde_json::Value;
+use std::time::Duration;
+
+use serde_json::{Value, json};
 
 use super::secret::mask;
 use crate::plan::resolver::Resolver;
-use crate::spec::model::{CommandSpec, EnvironmentSpec, Setting};
-use crate::spec::template::{Lookup, Piece, Placeholder, Template, TemplateKind};
+use crate::spec::model::{CommandSpec, EnvFileSpec, EnvironmentSpec, Setting};
+use crate::spec::template::{Lookup, Piece, Placeholder, Template, TemplateKind, Word};
+use crate::support::duration;
 
 /// What a text is shown with.
 pub(super) struct View<'a>(pub(super) Resolver<'a>);
@@ -44,6 +47,16 @@ impl View<'_> {
         }
     }
 
+    pub(super) fn time(&self, setting: Option<&Setting<Duration>>, settled: Duration) -> Value {
+        self.setting(setting, || duration::format(settled).into())
+    }
+
+    pub(super) fn env_files(&self, files: &[EnvFileSpec]) -> Value {
+        let files = files.iter();
+        let show = |file: &EnvFileSpec| json!({"path": self.text(&file.path), "required": file.is_required});
+        files.map(show).collect()
+    }
+
     /// As [`Self::setting`], for a value that has no default and may be absent.
     pub(super) fn given<T: Copy>(
         &self,
@@ -53,8 +66,19 @@ impl View<'_> {
         match setting? {
             Setting::Known(known) => Some(show(known.value)),
             Setting::Deferred(template, _) if self.is_open(template) => Some(self.value(template)),
-            Setting::Deferred(..) => self.0.setting(setting, &mut Vec::new()).map(show),
+            Setting::Deferred(..) => self.0.setting(setting).map(show),
         }
+    }
+
+    pub(super) fn all_given<T: Copy>(
+        &self,
+        settings: &[Setting<T>],
+        show: impl Fn(T) -> Value,
+    ) -> Value {
+        let settings = settings.iter();
+        settings
+            .filter_map(|it| self.given(Some(it), &show))
+            .collect()
     }
 
     /// Whether a placeholder of the text has no value yet.
@@ -82,11 +106,8 @@ impl View<'_> {
         match placeholder {
             Placeholder::Declare(..) | Placeholder::Own(_) => self.has_own_numbers(),
             Placeholder::Other(..) => self.0.ports.are_allocated,
-            Placeholder::Replica => self.is_one(),
-            Placeholder::ProjectName
-            | Placeholder::ProjectDir
-            | Placeholder::Instance
-            | Placeholder::Service => true,
+            Placeholder::Word(Word::Replica) => self.is_one(),
+            Placeholder::Word(_) => true,
         }
     }
 

@@ -1,20 +1,18 @@
 //! Text with `${VAR}` and `$<…>` in it: cut into pieces, the variables replaced while the file is
 //! read, the placeholders once the ports are known.
 
-mod interpolate;
-mod parse;
 mod placeholder;
+mod read;
 
 #[cfg(test)]
 mod tests;
 
-pub(super) use interpolate::interpolate;
-pub(super) use parse::{Raw, name_length, parse};
+pub(super) use read::{name_length, read};
 
 use std::fmt;
 
 use super::code;
-use super::model::PortWant;
+use super::model::{PortWant, word_of};
 use super::problem::{Problem, Span};
 use crate::support::name::{PortName, ServiceName};
 use crate::support::protocol::Protocol;
@@ -62,16 +60,34 @@ pub enum Placeholder {
     /// `$<api.PORT>`: another service's port. `$<api.PORTS>` is the `PORT` of every replica,
     /// comma-separated, unless there is a port of that name.
     Other(ServiceName, PortName),
-    /// `$<project.name>`.
+    /// Anything else: `$<project.name>`.
+    Word(Word),
+}
+
+/// A placeholder that is not a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// The project's name.
     ProjectName,
-    /// `$<project.dir>`.
+    /// The project directory.
     ProjectDir,
-    /// `$<instance>`.
+    /// The instance's id.
     Instance,
-    /// `$<service>`.
+    /// The service in which it stands.
     Service,
-    /// `$<replica>`.
+    /// The number of the replica in whose text it stands.
     Replica,
+}
+
+impl Word {
+    /// All of them, as they are written.
+    pub const WORDS: [(&str, Self); 5] = [
+        ("project.name", Self::ProjectName),
+        ("project.dir", Self::ProjectDir),
+        ("instance", Self::Instance),
+        ("service", Self::Service),
+        ("replica", Self::Replica),
+    ];
 }
 
 /// What a template is resolved against.
@@ -136,14 +152,7 @@ impl Template {
 impl Placeholder {
     /// Whether it stands for a port, or for several.
     pub fn is_port(&self) -> bool {
-        match self {
-            Self::Declare(..) | Self::Own(_) | Self::Other(..) => true,
-            Self::ProjectName
-            | Self::ProjectDir
-            | Self::Instance
-            | Self::Service
-            | Self::Replica => false,
-        }
+        !matches!(self, Self::Word(_))
     }
 }
 
@@ -167,11 +176,7 @@ impl fmt::Display for Placeholder {
             }
             Self::Own(name) => write!(f, "$<{name}>"),
             Self::Other(service, name) => write!(f, "$<{service}.{name}>"),
-            Self::ProjectName => f.write_str("$<project.name>"),
-            Self::ProjectDir => f.write_str("$<project.dir>"),
-            Self::Instance => f.write_str("$<instance>"),
-            Self::Service => f.write_str("$<service>"),
-            Self::Replica => f.write_str("$<replica>"),
+            Self::Word(word) => write!(f, "$<{}>", word_of(&Word::WORDS, word)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What stands between `$<` and `>`.
 
-use super::Placeholder;
+use super::{Placeholder, Word};
 use crate::spec::code;
 use crate::spec::model::PortWant;
 use crate::spec::problem::{Problem, Span};
@@ -15,13 +15,8 @@ const FORMS: &str = "the forms are `$<PORT:auto>`, `$<PORT:auto:5173>`, `$<PORT:
 
 /// Reads the inside of a placeholder. `span` is that of the whole of it, for the problem.
 pub(super) fn parse(body: &str, span: &Span) -> Result<Placeholder, Problem> {
-    match body {
-        "project.name" => return Ok(Placeholder::ProjectName),
-        "project.dir" => return Ok(Placeholder::ProjectDir),
-        "instance" => return Ok(Placeholder::Instance),
-        "service" => return Ok(Placeholder::Service),
-        "replica" => return Ok(Placeholder::Replica),
-        _ => {}
+    if let Some((_, word)) = Word::WORDS.iter().find(|(word, _)| *word == body) {
+        return Ok(Placeholder::Word(*word));
     }
     match body.split_once(':') {
         Some((name, want)) => declaration(name, want, span),

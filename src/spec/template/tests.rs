@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::spec::Source;
-use crate::spec::problems::Problems;
+
 use crate::spec::scalar::Text;
 use crate::spec::tree::{Kind, Node, Style};
 use crate::support::protocol::Protocol;
@@ -30,11 +30,10 @@ fn parsed(text: &str, kind: TemplateKind) -> (Template, Vec<Problem>) {
         expanded: 1,
         height: 0,
     });
-    let mut problems = Problems::default();
+    let mut problems = Vec::new();
     let scalar = Text::of(&node).unwrap();
-    let raw = parse(&scalar, kind, &mut problems);
-    let template = interpolate(raw, scalar.span(), kind, &variable, &mut problems);
-    (template, problems.into_vec())
+    let (template, _) = read(&scalar, kind, &variable, &mut problems);
+    (template, problems)
 }
 
 fn variable(name: &str) -> Option<String> {
@@ -174,11 +173,11 @@ fn every_form_of_placeholder_is_read() {
             "skin-ai.api.PORT",
             Placeholder::Other(service("skin-ai.api"), port("PORT")),
         ),
-        ("project.name", Placeholder::ProjectName),
-        ("project.dir", Placeholder::ProjectDir),
-        ("instance", Placeholder::Instance),
-        ("service", Placeholder::Service),
-        ("replica", Placeholder::Replica),
+        ("project.name", Placeholder::Word(Word::ProjectName)),
+        ("project.dir", Placeholder::Word(Word::ProjectDir)),
+        ("instance", Placeholder::Word(Word::Instance)),
+        ("service", Placeholder::Word(Word::Service)),
+        ("replica", Placeholder::Word(Word::Replica)),
     ] {
         let (template, problems) = parsed(&format!("$<{text}>"), TemplateKind::Shell);
         assert!(problems.is_empty(), "{text}: {problems:?}");

@@ -8,7 +8,6 @@ mod services;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::problems::Problems;
 use super::testing::load_text;
 use super::{Source, StackSpec};
 
@@ -35,13 +34,9 @@ fn source(text: &str) -> Arc<Source> {
 /// What the tree loader alone says about a text.
 fn tree_codes(text: &str) -> Vec<&'static str> {
     let source = source(text);
-    let mut problems = Problems::default();
+    let mut problems = Vec::new();
     if let Err(problem) = super::load::tree(&source, &mut problems) {
         problems.push(problem);
     }
-    problems
-        .into_vec()
-        .iter()
-        .map(|problem| problem.code)
-        .collect()
+    problems.iter().map(|problem| problem.code).collect()
 }

@@ -6,58 +6,70 @@ use super::keys::ENV_FILE;
 use super::{Field, Reader};
 use crate::spec::code;
 use crate::spec::model::{EnvFileSpec, EnvironmentSpec, VariableSpec};
-use crate::spec::problem::{Problem, Span};
+use crate::spec::problem::{Problem, Report, Span};
 use crate::spec::scalar::Text;
 use crate::spec::template::{Piece, Template, TemplateKind, name_length};
 use crate::spec::tree::{Kind, Node};
 
-/// A `KEY=value`: the key, where it stands, and the value unless the key stands alone.
+/// A key, where it stands, and its value; none for nothing, and for a key that stands alone.
 type Item = (String, Span, Option<Template>);
 
 impl Reader<'_> {
     /// `environment:` as a map or a list.
     pub(super) fn environment(&mut self, field: &Field<'_, '_>) -> EnvironmentSpec {
+        let is_list = matches!(field.value.kind, Kind::Sequence(_));
         let mut environment = EnvironmentSpec::new();
+        for (key, key_span, mut value) in self.pairs(field) {
+            if is_list && value.is_none() {
+                // A key alone takes its value from where `${KEY}` would.
+                let found = self.scope.variable(&key_span.source, &key);
+                value = found.map(|value| Template::literal(value, key_span.clone()));
+            }
+            if self.check_key(&key, &key_span) {
+                environment.insert(key, VariableSpec { key_span, value });
+            }
+        }
+        environment
+    }
+
+    /// `labels:` or `headers:`. A value of nothing is empty.
+    pub(super) fn texts(&mut self, field: &Field<'_, '_>) -> IndexMap<String, Template> {
+        let pairs = self.pairs(field).into_iter();
+        pairs
+            .map(|(key, span, value)| {
+                let value = value.unwrap_or_else(|| Template::literal("", span));
+                (key, value)
+            })
+            .collect()
+    }
+
+    /// The texts of a map, or of a list of `KEY=value`.
+    fn pairs(&mut self, field: &Field<'_, '_>) -> Vec<Item> {
+        let mut pairs = Vec::new();
         match &field.value.kind {
             Kind::Mapping(_) => {
-                for entry in self.fields(field.value) {
-                    let key_span = entry.key.span();
-                    if !self.check_key(entry.name, &key_span) {
-                        continue;
+                for Field { name, key, value } in self.fields(field.value) {
+                    let what = format!("the value of `{name}`");
+                    let text = (!value.is_null())
+                        .then(|| self.template(&what, value, TemplateKind::Plain));
+                    // What is not a text was reported.
+                    if text != Some(None) {
+                        pairs.push((name.to_owned(), key.span(), text.flatten()));
                     }
-                    let what = format!("the value of `{}`", entry.name);
-                    let value = if entry.value.is_null() {
-                        None
-                    } else {
-                        let value = self.template(&what, entry.value, TemplateKind::Plain);
-                        if value.is_none() {
-                            continue;
-                        }
-                        value
-                    };
-                    environment.insert(entry.name.to_owned(), VariableSpec { key_span, value });
                 }
             }
             Kind::Sequence(items) => {
+                let mut seen: IndexMap<String, Span> = IndexMap::new();
                 for item in items {
-                    let Some((key, key_span, value)) = self.keyed(field.name, item) else {
+                    let Some((key, span, value)) = self.keyed(field.name, item) else {
                         continue;
                     };
-                    if !self.check_key(&key, &key_span) {
+                    if let Some(first) = seen.get(&key) {
+                        self.report(Problem::twice(&format!("key `{key}`"), &span, first));
                         continue;
                     }
-                    if let Some(first) = environment.get(&key) {
-                        let what = format!("key `{key}`");
-                        let problem = Problem::twice(&what, &key_span, &first.key_span);
-                        self.problems.push(problem);
-                        continue;
-                    }
-                    // A key alone takes its value from where `${KEY}` would.
-                    let value = value.or_else(|| {
-                        let value = self.scope.variable(item.source, &key)?;
-                        Some(Template::literal(value, key_span.clone()))
-                    });
-                    environment.insert(key, VariableSpec { key_span, value });
+                    seen.insert(key.clone(), span.clone());
+                    pairs.push((key, span, value));
                 }
             }
             Kind::Scalar { .. } if field.value.is_null() => {}
@@ -66,7 +78,7 @@ impl Reader<'_> {
                 self.wrong_type("a map or a list", field, hint);
             }
         }
-        environment
+        pairs
     }
 
     /// An item of a list of `KEY=value`. Variables count in the key, too.
@@ -155,39 +167,5 @@ impl Reader<'_> {
             path,
             is_required: file.1,
         })
-    }
-
-    /// `labels:`, from a map or a list; `headers:`, from a map. A value of nothing is empty.
-    pub(super) fn texts(&mut self, field: &Field<'_, '_>) -> IndexMap<String, Template> {
-        let mut texts: IndexMap<String, Template> = IndexMap::new();
-        if let Kind::Sequence(items) = &field.value.kind {
-            let mut places: IndexMap<String, Span> = IndexMap::new();
-            for item in items {
-                let Some((key, span, value)) = self.keyed(field.name, item) else {
-                    continue;
-                };
-                if let Some(first) = places.get(&key) {
-                    let problem = Problem::twice(&format!("key `{key}`"), &span, first);
-                    self.problems.push(problem);
-                    continue;
-                }
-                places.insert(key.clone(), span.clone());
-                texts.insert(key, value.unwrap_or_else(|| Template::literal("", span)));
-            }
-            return texts;
-        }
-        if !self.is_map_or_nothing(field, "write a map, `key: value`") {
-            return texts;
-        }
-        for entry in self.fields(field.value) {
-            let value = if entry.value.is_null() {
-                Some(Template::literal("", entry.key.span()))
-            } else {
-                let what = format!("the value of `{}`", entry.name);
-                self.template(&what, entry.value, TemplateKind::Plain)
-            };
-            texts.extend(value.map(|value| (entry.name.to_owned(), value)));
-        }
-        texts
     }
 }

@@ -8,7 +8,7 @@ use super::keys::{HEALTHCHECK, HTTP};
 use super::{Field, Reader};
 use crate::spec::code;
 use crate::spec::model::{HealthTimes, HealthcheckSpec, HttpProbeSpec, ProbeSpec};
-use crate::spec::problem::{Problem, Span};
+use crate::spec::problem::{Problem, Report, Span};
 use crate::spec::template::{Piece, Template, TemplateKind};
 use crate::spec::tree::{Kind, Node};
 use crate::support::port_range::parse_port;
@@ -38,7 +38,7 @@ impl Reader<'_> {
         let hint = "write `healthcheck: {test: …}` or `{http: /health}`";
         self.read_map(&HEALTHCHECK, &mut check, field, hint);
         if let [(first, _), (second, _), ..] = check.probes.as_slice() {
-            self.problems.push(
+            self.report(
                 Problem::error(
                     code::BAD_HEALTHCHECK,
                     "a health check asks in exactly one way",

@@ -7,11 +7,10 @@
 use super::table::{Key, Keys, Others, Section, State, keys};
 use super::values as v;
 use crate::spec::model::{
-    DotenvSpec, HttpProbeSpec, PortsSpec, RestartPolicySpec, ServiceSpec, StackSpec,
+    DependencySpec, DotenvSpec, HttpProbeSpec, PortsSpec, RestartPolicySpec, ServiceSpec, StackSpec,
 };
 use crate::spec::template::Template;
 use crate::spec::visit::healthcheck::Check;
-use crate::spec::visit::service::Edge;
 
 keys! {
     TOP: StackSpec, "at the top level", "";
@@ -166,11 +165,11 @@ keys! {
 }
 
 keys! {
-    DEPENDENCY: Edge, "in `depends_on`", "services.NAME.depends_on.NAME";
+    DEPENDENCY: DependencySpec, "in `depends_on`", "services.NAME.depends_on.NAME";
 
     "condition", "word", "service_healthy", [],
     "What is waited for: `service_started`, `service_healthy` or `service_completed_successfully`."
-        => |r, edge, field| edge.condition = r.condition(field.value);
+        => |r, edge, field| edge.condition = r.condition(field.value).unwrap_or(edge.condition);
     "required", "flag", "true", [],
     "Whether this one fails when the other one cannot meet the condition."
         => |r, edge, field| edge.is_required = r.flag(field).unwrap_or(true);

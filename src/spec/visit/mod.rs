@@ -18,10 +18,10 @@ use self::scope::{Declared, Place};
 use super::code;
 use super::load::Scope;
 use super::model::{Setting, SettingError};
-use super::problem::{Problem, Span, Spanned};
-use super::problems::Problems;
+use super::problem::{Problem, Report, Span, Spanned};
+
 use super::scalar::Text;
-use super::template::{Template, TemplateKind, interpolate, parse};
+use super::template::{Template, TemplateKind, read};
 use super::tree::{Kind, Node};
 
 pub use keys::reference;
@@ -30,7 +30,7 @@ pub use table::{KeyDoc, Section};
 
 /// What all visitors share.
 pub(super) struct Reader<'s> {
-    problems: &'s mut Problems,
+    problems: &'s mut Vec<Problem>,
     /// Where variables get their values.
     scope: &'s mut dyn Scope,
     /// Which ports every service declares, as far as it was read.
@@ -55,19 +55,17 @@ impl Field<'_, '_> {
     }
 }
 
-impl Reader<'_> {
-    /// Reports an error with its way out.
-    fn error(
-        &mut self,
-        code: &'static str,
-        span: &Span,
-        message: impl Into<String>,
-        hint: impl Into<String>,
-    ) {
-        self.problems
-            .push(Problem::error(code, message, span).hint(hint));
+impl Report for Reader<'_> {
+    fn report(&mut self, problem: Problem) {
+        self.problems.report(problem);
     }
 
+    fn is_full(&self) -> bool {
+        self.problems.is_full()
+    }
+}
+
+impl Reader<'_> {
     /// Reports a value of the wrong kind: `expected` says what it should be.
     fn wrong_type(&mut self, expected: &str, field: &Field<'_, '_>, hint: &str) {
         self.wrong_value(&format!("`{}`", field.name), expected, field, hint);
@@ -173,11 +171,14 @@ impl Reader<'_> {
     }
 
     fn template_of(&mut self, text: &Text<'_>, kind: TemplateKind) -> Template {
-        let raw = parse(text, kind, self.problems);
-        self.admit(&raw);
-        let scope = &self.scope;
-        let get = |name: &str| scope.variable(text.source, name);
-        interpolate(raw, text.span(), kind, &get, self.problems)
+        let get = |name: &str| self.scope.variable(text.source, name);
+        let (template, placeholders) = read(text, kind, &get, self.problems);
+        for (placeholder, span) in &placeholders {
+            if let Err(problem) = self.admit(placeholder, span) {
+                self.report(problem);
+            }
+        }
+        template
     }
 
     /// A text that is needed while reading: no placeholder can stand in it.
@@ -241,8 +242,7 @@ impl Reader<'_> {
             }),
             Err(error) => {
                 let result = template.had_variable.then_some(text.as_str());
-                self.problems
-                    .push(error.into_problem(&template.span, result));
+                self.report(error.into_problem(&template.span, result));
                 template.is_broken = true;
                 Setting::Deferred(template, parse)
             }

@@ -9,8 +9,8 @@ use super::Reader;
 use super::suggest::{list, nearest};
 use crate::spec::code;
 use crate::spec::model::{PortDeclaration, PortWant};
-use crate::spec::problem::{Problem, Span};
-use crate::spec::template::{Placeholder, Raw};
+use crate::spec::problem::{Problem, Report, Span};
+use crate::spec::template::{Placeholder, Word};
 use crate::support::name::{PortName, ServiceName};
 use crate::support::protocol::Protocol;
 
@@ -58,23 +58,9 @@ pub(super) struct Declared {
 }
 
 impl Reader<'_> {
-    /// Checks every placeholder of a text against the place where it stands, and notes the ports
-    /// that it declares and refers to, also in a default that is not used.
-    pub(super) fn admit(&mut self, pieces: &[Raw]) {
-        for piece in pieces {
-            match piece {
-                Raw::Text(_) | Raw::BareVariable(..) | Raw::Unreadable => {}
-                Raw::Variable(variable) => self.admit(&variable.right),
-                Raw::Placeholder(placeholder, span) => {
-                    if let Err(problem) = self.admit_placeholder(placeholder, span) {
-                        self.problems.push(problem);
-                    }
-                }
-            }
-        }
-    }
-
-    fn admit_placeholder(&mut self, placeholder: &Placeholder, span: &Span) -> Result<(), Problem> {
+    /// Checks a placeholder against the place where it stands, and notes the port that it declares or
+    /// refers to, also in a default that is not used.
+    pub(super) fn admit(&mut self, placeholder: &Placeholder, span: &Span) -> Result<(), Problem> {
         let written = span.text();
         let whose = match (placeholder, &mut self.place) {
             (_, Place::Nowhere(what)) => {
@@ -92,7 +78,7 @@ impl Reader<'_> {
                 let hint = "declare it in a service, and refer to it here with `$<service.PORT>`";
                 return Err(misplaced(message, span, hint));
             }
-            (Placeholder::Service | Placeholder::Replica, Place::Stack(what)) => {
+            (Placeholder::Word(Word::Service | Word::Replica), Place::Stack(what)) => {
                 let message =
                     format!("`{written}` means nothing here: {what} belongs to no service");
                 return Err(misplaced(message, span, "move it into a service"));
@@ -102,14 +88,7 @@ impl Reader<'_> {
             }
             (Placeholder::Own(port), Place::Stack(what)) => (Whose::Nobody(what), port),
             (Placeholder::Other(service, port), _) => (Whose::Other(service.clone()), port),
-            (
-                Placeholder::ProjectName
-                | Placeholder::ProjectDir
-                | Placeholder::Instance
-                | Placeholder::Service
-                | Placeholder::Replica,
-                _,
-            ) => return Ok(()),
+            (Placeholder::Word(_), _) => return Ok(()),
         };
         let (whose, port) = (whose.0, whose.1.clone());
         let span = span.clone();
@@ -123,11 +102,11 @@ impl Reader<'_> {
     pub(super) fn check_references(&mut self) {
         for reference in std::mem::take(&mut self.declared.references) {
             // What nobody will see need not be worked out.
-            if self.problems.is_full() {
+            if self.is_full() {
                 return;
             }
             if let Err(problem) = self.declared.check(&reference) {
-                self.problems.push(problem);
+                self.report(problem);
             }
         }
     }

@@ -9,7 +9,7 @@ use crate::spec::code;
 use crate::spec::model::{
     CommandSpec, Condition, DependencySpec, RestartPolicySpec, RestartSpec, ServiceSpec, Setting,
 };
-use crate::spec::problem::{Problem, Spanned};
+use crate::spec::problem::{Problem, Report, Spanned};
 use crate::spec::template::{Template, TemplateKind};
 use crate::spec::tree::{Kind, Node};
 use crate::support::name::ServiceName;
@@ -19,13 +19,6 @@ use std::rc::Rc;
 const COMMAND_FORMS: &str = "write a shell line, or a list: `[program, argument]`";
 
 const COMMAND_HINT: &str = "say what it runs: `command: npm run dev`";
-
-/// The long form of a dependency.
-pub(super) struct Edge {
-    pub(super) condition: Option<Condition>,
-    pub(super) is_required: bool,
-    pub(super) restart: bool,
-}
 
 impl Reader<'_> {
     /// Reads one service; `None` when not even its name can be used. One without anything that
@@ -73,22 +66,12 @@ impl Reader<'_> {
 
     /// Without a port there is nothing to hand off, which is worth a word and no more.
     fn check_handoff(&mut self, service: &ServiceSpec) {
-        if let Some(handoff) = service
-            .handoff
-            .as_ref()
-            .filter(|_| service.ports.is_empty())
-        {
-            self.problems.push(
-                Problem::warning(
-                    code::HANDOFF_WITHOUT_PORTS,
-                    format!(
-                        "`handoff` does nothing: the service `{}` has no port",
-                        service.name
-                    ),
-                    handoff.span(),
-                )
-                .hint("remove the line, or use a port in the command: `$<PORT:auto>`"),
-            );
+        let handoff = service.handoff.as_ref();
+        if let Some(handoff) = handoff.filter(|_| service.ports.is_empty()) {
+            let name = &service.name;
+            let message = format!("`handoff` does nothing: the service `{name}` has no port");
+            let hint = "remove the line, or use a port in the command: `$<PORT:auto>`";
+            self.warning(code::HANDOFF_WITHOUT_PORTS, handoff.span(), message, hint);
         }
     }
 
@@ -109,7 +92,7 @@ impl Reader<'_> {
             RestartSpec::OnFailure(_) => condition.value == RestartSpec::OnFailure(None),
         };
         if !agrees {
-            self.problems.push(
+            self.report(
                 Problem::error(
                     code::CONFLICTING_RESTART,
                     format!(
@@ -188,7 +171,7 @@ impl Reader<'_> {
                         .is_some_and(|it| runs.contains(&it))
             };
             let mut others = fields.iter().filter(|field| !SERVICE.knows(field.name));
-            if !self.problems.is_full() && !others.any(is_told) {
+            if !self.is_full() && !others.any(is_told) {
                 self.error(
                     code::NO_COMMAND,
                     &service.name_span,
@@ -212,7 +195,7 @@ impl Reader<'_> {
             return;
         }
         match first.filter(|word| word.had_variable) {
-            Some(word) => self.problems.push(
+            Some(word) => self.report(
                 Problem::error(
                     code::EMPTY_COMMAND,
                     format!("the command of `{}` begins with nothing", service.name),
@@ -239,16 +222,9 @@ impl Reader<'_> {
         let [word] = words else { return };
         let text = word.as_literal().unwrap_or_default();
         if text.contains(' ') && !text.contains('/') {
-            self.problems.push(
-                Problem::warning(
-                    code::ONE_WORD,
-                    format!("the whole of `{text}` is taken for the name of a program"),
-                    &word.span,
-                )
-                .hint(format!(
-                    "write it as a text, `command: {text}`, or one item for each word"
-                )),
-            );
+            let message = format!("the whole of `{text}` is taken for the name of a program");
+            let hint = format!("write it as a text, `command: {text}`, or one item for each word");
+            self.warning(code::ONE_WORD, &word.span, message, hint);
         }
     }
 
@@ -257,12 +233,19 @@ impl Reader<'_> {
         field: &Field<'_, '_>,
     ) -> IndexMap<ServiceName, DependencySpec> {
         let mut dependencies: IndexMap<ServiceName, DependencySpec> = IndexMap::new();
+        let plain = |span| DependencySpec {
+            span,
+            condition: Condition::Started,
+            is_required: true,
+            restart: false,
+        };
         match &field.value.kind {
             Kind::Mapping(_) => {
                 for entry in self.fields(field.value) {
                     let name = self.service_name(entry.name, entry.key);
-                    let dependency = self.dependency(&entry);
-                    dependencies.extend(name.zip(dependency));
+                    let mut dependency = plain(entry.key.span());
+                    self.dependency(&entry, &mut dependency);
+                    dependencies.extend(name.map(|name| (name, dependency)));
                 }
             }
             Kind::Sequence(items) => {
@@ -275,17 +258,10 @@ impl Reader<'_> {
                     };
                     if let Some(first) = dependencies.get(&name) {
                         let what = format!("dependency `{name}`");
-                        let problem = Problem::twice(&what, &text.span, &first.span);
-                        self.problems.push(problem);
+                        self.report(Problem::twice(&what, &text.span, &first.span));
                         continue;
                     }
-                    let dependency = DependencySpec {
-                        span: text.span,
-                        condition: Condition::Started,
-                        is_required: true,
-                        restart: false,
-                    };
-                    dependencies.insert(name, dependency);
+                    dependencies.insert(name, plain(text.span));
                 }
             }
             Kind::Scalar { .. } if field.value.is_null() => {}
@@ -298,41 +274,24 @@ impl Reader<'_> {
     }
 
     /// The long form of a dependency.
-    fn dependency(&mut self, field: &Field<'_, '_>) -> Option<DependencySpec> {
+    fn dependency(&mut self, field: &Field<'_, '_>, dependency: &mut DependencySpec) {
         let forms = format!("write `{}: {{condition: service_healthy}}`", field.name);
         if !matches!(field.value.kind, Kind::Mapping(_)) {
             let what = format!("the dependency `{}`", field.name);
-            self.wrong_value(&what, "a map", field, &forms);
-            return None;
+            return self.wrong_value(&what, "a map", field, &forms);
         }
-        let span = field.key.span();
-        let mut edge = Edge {
-            condition: None,
-            is_required: true,
-            restart: false,
-        };
-        let fields = self.read(&DEPENDENCY, &mut edge, field.value);
+        let fields = self.read(&DEPENDENCY, dependency, field.value);
         if !fields.iter().any(|entry| entry.name == "condition") {
             let message = format!("the dependency `{}` has no `condition`", field.name);
-            self.error(code::WRONG_TYPE, &span, message, forms);
+            self.error(code::WRONG_TYPE, &dependency.span, message, forms);
         }
-        Some(DependencySpec {
-            span,
-            condition: edge.condition?,
-            is_required: edge.is_required,
-            restart: edge.restart,
-        })
     }
 
     pub(super) fn condition(&mut self, node: &Node<'_>) -> Option<Condition> {
         let text = self.literal("`condition`", node)?;
-        match values::word(&text.value, "condition", &Condition::WORDS) {
-            Ok(condition) => Some(condition),
-            Err(error) => {
-                self.problems.push(error.into_problem(&text.span, None));
-                None
-            }
-        }
+        values::word(&text.value, "condition", &Condition::WORDS)
+            .map_err(|error| self.report(error.into_problem(&text.span, None)))
+            .ok()
     }
 
     /// Nothing is as if the key were not there, as with every other map.

@@ -11,8 +11,8 @@ use super::{Field, Reader, known, values};
 use crate::spec::code;
 use crate::spec::load::Scope;
 use crate::spec::model::{DotenvSpec, EnvironmentSpec, PortsSpec, ServiceSpec, StackSpec};
-use crate::spec::problem::{Problem, Source, Span};
-use crate::spec::problems::Problems;
+use crate::spec::problem::{Problem, Report, Source, Span};
+
 use crate::spec::template::Template;
 use crate::spec::tree::{Kind, Node};
 use crate::support::name::{ProjectName, ServiceName};
@@ -31,10 +31,12 @@ pub(in crate::spec) fn stack(
     source: &Arc<Source>,
     (file, project_dir): (PathBuf, PathBuf),
     scope: &mut dyn Scope,
-    problems: &mut Problems,
+    problems: &mut Vec<Problem>,
 ) -> Option<StackSpec> {
     let Some(root) = root.filter(|root| !root.is_null()) else {
-        problems.push(empty_file(source));
+        let span = Span::new(source, 0..0);
+        let hint = format!("write at least:\n\n{}", crate::spec::find::STARTER);
+        problems.error(code::EMPTY_FILE, &span, "the file is empty", hint);
         return None;
     };
     let mut reader = Reader {
@@ -49,8 +51,14 @@ pub(in crate::spec) fn stack(
         return None;
     }
     let fields = reader.own_fields(root);
-    if let Some(problem) = other_tool(&fields) {
-        reader.problems.push(problem);
+    let mut keys = fields.iter();
+    let is_ours = keys.clone().any(|field| field.name == "services");
+    let theirs = keys.find(|field| HASKELL_KEYS.contains(&field.name));
+    // `stack.yaml` is also the file of the Haskell tool Stack.
+    if let Some(theirs) = theirs.filter(|_| !is_ours) {
+        let message = "this is a file of the Haskell tool Stack, not of this `stack`";
+        let hint = "keep ours under another name, and use `stack -f FILE` or `STACK_FILE`";
+        reader.error(code::OTHER_TOOL, &theirs.key.span(), message, hint);
         return None;
     }
     let mut stack = StackSpec {
@@ -74,8 +82,7 @@ pub(in crate::spec) fn stack(
         field.name == "services" || TOP.suggest(field.name) == Some("services")
     };
     if !fields.iter().any(is_given) {
-        let problem = no_services("there is no `services`", &root.span());
-        reader.problems.push(problem);
+        reader.no_services("there is no `services`", &root.span());
     }
     Some(stack)
 }
@@ -92,10 +99,8 @@ impl Reader<'_> {
         if let Some(field) = find("dotenv") {
             stack.dotenv = self.dotenv_path(field);
         }
-        let mut found = Vec::new();
         let path = stack.dotenv.as_ref().map(|dotenv| dotenv.path.as_str());
-        self.scope.on_dotenv(path, &mut found);
-        self.problems.extend(found);
+        self.scope.on_dotenv(path, self.problems);
         for item in find("env_file")
             .into_iter()
             .flat_map(|field| field.value.items())
@@ -107,17 +112,21 @@ impl Reader<'_> {
             else {
                 continue;
             };
-            let mut found = Vec::new();
-            self.scope.on_env_file(&file, &mut found);
-            self.problems.extend(found);
+            self.scope.on_env_file(&file, self.problems);
             stack.env_file.push(file);
         }
     }
 
+    fn no_services(&mut self, message: &str, span: &Span) {
+        let hint = "a stack has at least one: `services:`, below it `web:`, below that `command: \
+                    npm run dev`";
+        self.error(code::NO_SERVICES, span, message, hint);
+    }
+
     pub(super) fn version(&mut self, field: &Field<'_, '_>) {
         let message = "`version` does nothing";
-        let problem = Problem::warning(code::VERSION_IGNORED, message, &field.key.span());
-        self.problems.push(problem.hint("remove the line"));
+        let span = field.key.span();
+        self.warning(code::VERSION_IGNORED, &span, message, "remove the line");
     }
 
     pub(super) fn project_name(&mut self, field: &Field<'_, '_>) -> Option<ProjectName> {
@@ -143,9 +152,7 @@ impl Reader<'_> {
         }
         let entries = self.own_fields(field.value);
         if entries.is_empty() {
-            let span = field.key.span();
-            self.problems
-                .push(no_services("there are no services in `services`", &span));
+            self.no_services("there are no services in `services`", &field.key.span());
         }
         for entry in &entries {
             if let Some(service) = self.service(entry) {
@@ -237,35 +244,4 @@ fn empty_dotenv() -> DotenvSpec {
         path: DEFAULT_DOTENV.to_owned(),
         vars: IndexMap::new(),
     }
-}
-
-fn no_services(message: &str, span: &Span) -> Problem {
-    Problem::error(code::NO_SERVICES, message, span).hint(
-        "a stack has at least one: `services:`, below it `web:`, below that `command: npm run dev`",
-    )
-}
-
-fn empty_file(source: &Arc<Source>) -> Problem {
-    Problem::error(
-        code::EMPTY_FILE,
-        "the file is empty",
-        &Span::new(source, 0..0),
-    )
-    .hint(format!("write at least:\n\n{}", crate::spec::find::STARTER))
-}
-
-/// `stack.yaml` is also the file of the Haskell tool Stack.
-fn other_tool(fields: &[Field<'_, '_>]) -> Option<Problem> {
-    let is_ours = fields.iter().any(|field| field.name == "services");
-    let theirs = fields
-        .iter()
-        .find(|field| HASKELL_KEYS.contains(&field.name))?;
-    (!is_ours).then(|| {
-        Problem::error(
-            code::OTHER_TOOL,
-            "this is a file of the Haskell tool Stack, not of this `stack`",
-            &theirs.key.span(),
-        )
-        .hint("keep ours under another name, and use `stack -f FILE` or `STACK_FILE`")
-    })
 }

@@ -4,7 +4,7 @@
 use super::suggest::{list, nearest};
 use super::{Field, Place, Reader};
 use crate::spec::code;
-use crate::spec::problem::Problem;
+use crate::spec::problem::{Problem, Report};
 use crate::spec::tree::Node;
 
 /// The keys of one kind of map, which is read into a `T`.
@@ -193,10 +193,10 @@ impl Reader<'_> {
         match keys.get(field.name) {
             Some(key) => (key.read)(self, target, field),
             // What nobody will see need not be worked out.
-            None if self.problems.is_full() => {}
+            None if self.is_full() => {}
             None => {
                 let problem = self.refusal(keys, field);
-                self.problems.push(problem);
+                self.report(problem);
             }
         }
     }
