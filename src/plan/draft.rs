@@ -96,9 +96,9 @@ impl Draft {
             fingerprint: String::new(),
             sources,
         };
-        let trial = draft.make(draft.unallocated(), problems);
-        draft.check_generated(&trial.values, problems);
-        draft.fingerprint = fingerprint(&trial, &draft);
+        let preview = draft.make(draft.unallocated(), problems);
+        draft.check_generated(&preview.values, problems);
+        draft.fingerprint = fingerprint(&preview, &draft);
         is_named.then_some(draft)
     }
 
@@ -215,7 +215,7 @@ impl Draft {
     }
 
     /// The plan with stand-in ports, for a look at everything else.
-    pub fn trial(&self) -> Plan {
+    pub fn preview(&self) -> Plan {
         self.make(self.unallocated(), &mut Vec::new())
     }
 

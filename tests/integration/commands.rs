@@ -343,15 +343,15 @@ fn a_link_to_the_project_is_the_project() {
 }
 
 #[test]
-fn no_pid_of_a_stranger_is_ever_harmed() {
+fn no_pid_of_an_intruders_is_ever_harmed() {
     let stack = TestStack::new(PAIR);
-    let mut stranger = Command::new(misbehave());
-    stranger.arg("ignore-term");
-    let mut stranger = Up::start(stack.world(), stranger);
-    stack.world().add_helper(stranger.pid());
-    stranger.wait_for_line("deaf");
+    let mut foreign = Command::new(misbehave());
+    foreign.arg("ignore-term");
+    let mut foreign = Up::start(stack.world(), foreign);
+    stack.world().add_helper(foreign.pid());
+    foreign.wait_for_line("deaf");
     stack.up_detached();
     stack.down();
-    assert!(!stranger.has_ended());
-    assert!(!stranger.stdout().contains("heard"));
+    assert!(!foreign.has_ended());
+    assert!(!foreign.stdout().contains("heard"));
 }

@@ -26,7 +26,7 @@ fn exhaustion_lists_who_has_the_ports() {
         assert!(hint.contains("\n  8001 pid "), "{hint}");
         assert!(
             !hint.contains("\n  8000 "),
-            "our own trial is no holder: {hint}"
+            "our own bind is not a holder: {hint}"
         );
         assert_eq!(ledger.overview().sticky, [], "a failure writes nothing");
     });

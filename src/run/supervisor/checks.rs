@@ -1,7 +1,7 @@
 //! Looking after the units' health.
 //!
 //! Whether a port is its service's own is settled first, by the owner of the listening socket, and
-//! only then is anybody asked anything: an answer from a stranger's server counts for nothing.
+//! only then is anybody asked anything: an answer from a foreign server counts for nothing.
 
 use std::time::Duration;
 

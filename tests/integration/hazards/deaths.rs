@@ -347,11 +347,11 @@ fn lease_heading(pid: i32) -> String {
 #[test]
 fn a_lease_names_one_process_and_harms_nobody_else() {
     let stack = TestStack::new("services: { it: { command: MISBEHAVE sleep } }");
-    let mut stranger = stack.helper(&["ignore-term"]);
-    stranger.wait_for_line("deaf");
+    let mut foreign = stack.helper(&["ignore-term"]);
+    foreign.wait_for_line("deaf");
     stack.run(&["up", "-d"]).ok();
     stack.down();
-    let pid = stranger.pid();
+    let pid = foreign.pid();
     let heading = lease_heading(pid);
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
     let started: u64 = stat
@@ -369,15 +369,11 @@ fn a_lease_names_one_process_and_harms_nobody_else() {
     down_with(&heading, (started - 2, started - 1));
     down_with(&heading, (0, u64::MAX));
     down_with("boot another pids 1", (started, started));
-    assert!(!stranger.has_ended());
-    assert!(
-        !stranger.stdout().contains("heard"),
-        "{}",
-        stranger.stdout()
-    );
+    assert!(!foreign.has_ended());
+    assert!(!foreign.stdout().contains("heard"), "{}", foreign.stdout());
     // What it does name is ended.
     down_with(&heading, (started, started));
-    assert!(stranger.has_ended());
+    assert!(foreign.has_ended());
 }
 
 #[test]

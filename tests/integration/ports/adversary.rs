@@ -104,7 +104,7 @@ fn answers(stack: &TestStack, rows: &[Service]) -> BTreeMap<String, String> {
     network.enter(|| rows.iter().filter_map(ask).collect())
 }
 
-/// What holds of a service at every moment: a stolen port is nobody's health, and has its thief's
+/// What holds of a service at every moment: a stolen port is nobody's health, and has its intruder's
 /// name on it.
 #[track_caller]
 fn is_honest(row: &Service, adversary: i32) {
@@ -139,7 +139,7 @@ fn an_adversary_never_takes_a_port_unseen() {
     let arguments = ["adversary", &range, MILLIS, "--seed", &seed.to_string()];
     let mut adversary = stack.helper(&arguments);
     adversary.wait_for_line("stole");
-    let thief = adversary.pid();
+    let intruder = adversary.pid();
 
     stack.run(&["up", "-d"]).ok();
     let told = events(&stack);
@@ -153,8 +153,8 @@ fn an_adversary_never_takes_a_port_unseen() {
         let after = stack.ps();
         assert_eq!(before.len(), 20);
         for (before, after) in before.iter().zip(&after) {
-            is_honest(before, thief);
-            is_honest(after, thief);
+            is_honest(before, intruder);
+            is_honest(after, intruder);
             if let Some(pid) = listened_all_the_time(before, after) {
                 let expected = format!("pid {pid}");
                 assert_eq!(answers.get(before.name()), Some(&expected), "{before:?}");
@@ -180,7 +180,7 @@ fn an_adversary_never_takes_a_port_unseen() {
         let port: u64 = port.parse().expect("a port is a number");
         let name = key.trim_end_matches("_PORT").to_lowercase();
         stack.wait_for(&name, "listening, or stolen", |row| {
-            is_honest(row, thief);
+            is_honest(row, intruder);
             // One that has given up says over what.
             let has_given_up = row.phase() == "failed";
             assert!(
@@ -221,7 +221,7 @@ fn an_adversary_never_takes_a_port_unseen() {
     let rows: Vec<Service> = told.iter().flat_map(services).map(Service::from).collect();
     assert!(rows.len() > 100, "{} events", rows.len());
     for row in &rows {
-        is_honest(row, thief);
+        is_honest(row, intruder);
     }
 }
 

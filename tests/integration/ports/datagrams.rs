@@ -96,10 +96,10 @@ fn a_stolen_udp_port_is_named() {
     );
     stack.run(&["up", "-d"]).ok();
     let port = stack.port_of("dns").to_string();
-    let mut thief = stack.helper(&["udp", &port, "--reuseaddr"]);
-    thief.wait_for_line("for UDP");
+    let mut intruder = stack.helper(&["udp", &port, "--reuseaddr"]);
+    intruder.wait_for_line("for UDP");
     let dns = stack.wait_for("dns", "stolen", |dns| dns.port_state() == "stolen");
     assert_ne!(dns.phase(), "healthy");
-    assert_eq!(dns.port_entry()["pid"], i64::from(thief.pid()));
+    assert_eq!(dns.port_entry()["pid"], i64::from(intruder.pid()));
     stack.down();
 }

@@ -3,19 +3,19 @@
 use crate::harness::{TestStack, require};
 
 #[test]
-fn a_server_that_ends_with_0_on_a_stolen_port_has_failed_and_the_thief_is_named() {
+fn a_server_that_ends_with_0_on_a_stolen_port_has_failed_and_the_intruder_is_named() {
     for more in ["", " --silent"] {
         let stack = TestStack::new(&format!(
             "services: {{ next: {{ command: MISBEHAVE wait-file go -- bind $<PORT:auto> --exit-when-taken 0{more} }}, on: {{ command: MISBEHAVE sleep }} }}",
         ));
         stack.run(&["up", "-d"]).ok();
         let port = stack.port_of("next").to_string();
-        let mut thief = stack.helper(&["steal", &port, "--reuseaddr"]);
-        thief.wait_for_line("stole");
+        let mut intruder = stack.helper(&["steal", &port, "--reuseaddr"]);
+        intruder.wait_for_line("stole");
         stack.write("go", "");
         let next = stack.wait_for("next", "an end", |next| next.exit_code().is_some());
         assert_eq!(next.phase(), "failed", "{next:?}");
-        for part in [port.as_str(), &thief.pid().to_string(), "misbehave"] {
+        for part in [port.as_str(), &intruder.pid().to_string(), "misbehave"] {
             assert!(next.reason().contains(part), "no {part} in {next:?}");
         }
         stack.down();
@@ -43,13 +43,13 @@ if (cluster.isPrimary) {
     );
     stack.run(&["up", "-d"]).ok();
     let port = stack.port_of("cluster").to_string();
-    let mut thief = stack.helper(&["steal", &port, "--reuseaddr"]);
-    thief.wait_for_line("stole");
+    let mut intruder = stack.helper(&["steal", &port, "--reuseaddr"]);
+    intruder.wait_for_line("stole");
     stack.write("go", "");
     let cluster = stack.wait_for("cluster", "an end", |it| it.exit_code().is_some());
     assert_eq!((cluster.phase(), cluster.exit_code()), ("failed", Some(0)));
     assert!(
-        cluster.reason().contains(&thief.pid().to_string()),
+        cluster.reason().contains(&intruder.pid().to_string()),
         "{cluster:?}"
     );
     stack.down();

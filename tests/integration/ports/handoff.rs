@@ -129,11 +129,14 @@ fn a_server_whose_port_was_stolen_is_not_taken_for_one_without_reuseaddr() {
     );
     stack.run(&["up", "-d"]).ok();
     let port = stack.port_of("api").to_string();
-    let mut thief = stack.helper(&["steal", &port, "--reuseaddr"]);
-    thief.wait_for_line("stole");
+    let mut intruder = stack.helper(&["steal", &port, "--reuseaddr"]);
+    intruder.wait_for_line("stole");
     stack.write("go", "");
     let api = stack.wait_for("api", "failed", phase_is("failed"));
-    assert!(api.reason().contains(&thief.pid().to_string()), "{api:?}");
+    assert!(
+        api.reason().contains(&intruder.pid().to_string()),
+        "{api:?}"
+    );
     stack.down();
     assert!(!is_learned(&stack));
 }
@@ -271,7 +274,7 @@ services:
 }
 
 #[test]
-fn a_passed_port_is_kept_from_all_thieves_while_nobody_serves_it_and_clients_queue() {
+fn a_passed_port_is_kept_from_all_intruders_while_nobody_serves_it_and_clients_queue() {
     let stack = TestStack::new(
         "services: { server: { command: MISBEHAVE wait-file go -- fd-serve, handoff: fd, environment: { P: $<PORT:auto> } } }",
     );

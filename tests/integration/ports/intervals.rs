@@ -60,12 +60,16 @@ fn a_crash_loop_that_complains_about_another_address_does_not_open_its_port() {
     let port = stack.port_of("api");
     // One attempt is given to finding out.
     stack.wait_for("api", "a few attempts", |api| api.attempt() >= 4);
-    let mut thief = stack.helper(&["steal", &port.to_string()]);
-    thief.wait_for_line("trying");
+    let mut intruder = stack.helper(&["steal", &port.to_string()]);
+    intruder.wait_for_line("trying");
     let seen = stack.service("api").expect("it is listed").attempt();
     stack.wait_for("api", "ten more", |api| api.attempt() >= seen + 10);
-    assert!(!thief.stdout().contains("stole"), "{}", thief.stdout());
-    drop(thief);
+    assert!(
+        !intruder.stdout().contains("stole"),
+        "{}",
+        intruder.stdout()
+    );
+    drop(intruder);
     stack.down();
     // It has not failed for good, so its port has not turned bad.
     stack.run(&["up", "-d"]).ok();
@@ -87,7 +91,7 @@ fn a_service_that_is_well_is_not_ended_for_a_complaint_about_something_else() {
 }
 
 #[test]
-fn a_daemon_of_the_service_without_its_mark_is_no_thief() {
+fn a_daemon_of_the_service_without_its_mark_is_no_intruder() {
     // It leads a session of its own and has wiped its environment, as nginx does.
     let stack = TestStack::new(
         "services: { web: { command: '(setsid env -i MISBEHAVE bind $<PORT:auto> --late 1100 --http &); exec MISBEHAVE sleep' } }",
@@ -123,8 +127,8 @@ fn the_exit_code_of_a_service_whose_port_was_stolen_is_no_success() {
     let up = stack.start(&["up", "--exit-code-from", "next"]);
     stack.wait_for("next", "its start", |next| next.pid().is_some());
     let port = stack.port_of("next").to_string();
-    let mut thief = stack.helper(&["steal", &port, "--reuseaddr"]);
-    thief.wait_for_line("stole");
+    let mut intruder = stack.helper(&["steal", &port, "--reuseaddr"]);
+    intruder.wait_for_line("stole");
     stack.write("go", "");
     up.wait().expect(1).says(&[&port, "was taken"]);
 }

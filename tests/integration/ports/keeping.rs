@@ -1,4 +1,4 @@
-//! A port once given stays: over restarts, over `down` and `up`, beside thieves.
+//! A port once given stays: over restarts, over `down` and `up`, beside intruders.
 
 use nix::sys::signal::Signal;
 
@@ -78,10 +78,14 @@ fn crash_loop_never_loses_its_port_to_a_strict_bind() {
     let stack = TestStack::new(CRASH_LOOP);
     stack.run(&["up", "-d"]).ok();
     let port = stack.port_of("api").to_string();
-    let mut thief = stack.helper(&["steal", &port]);
-    thief.wait_for_line("trying");
+    let mut intruder = stack.helper(&["steal", &port]);
+    intruder.wait_for_line("trying");
     stack.wait_for("api", "twenty attempts", |api| api.attempt() >= 20);
-    assert!(!thief.stdout().contains("stole"), "{}", thief.stdout());
+    assert!(
+        !intruder.stdout().contains("stole"),
+        "{}",
+        intruder.stdout()
+    );
     stack.down();
 }
 
@@ -93,8 +97,8 @@ fn a_port_is_not_to_be_had_between_exit_and_the_next_exec_even_with_reuseaddr() 
     stack.run(&["up", "-d"]).ok();
     stack.wait_for("api", "backoff", phase_is("backoff"));
     let port = stack.port_of("api").to_string();
-    let thief = stack.helper(&["steal", &port, "--reuseaddr", "--tries", "2000"]);
-    let output = thief.wait().ok();
+    let intruder = stack.helper(&["steal", &port, "--reuseaddr", "--tries", "2000"]);
+    let output = intruder.wait().ok();
     assert!(!output.stdout.contains("stole"), "{output}");
     let api = stack.service("api").expect("it is listed");
     assert_eq!((api.phase(), api.port_state()), ("backoff", "held"));
@@ -108,11 +112,11 @@ fn a_theft_in_the_window_after_exec_is_shown_as_what_it_is() {
     );
     stack.run(&["up", "-d"]).ok();
     let port = stack.port_of("api").to_string();
-    let mut thief = stack.helper(&["steal", &port, "--reuseaddr"]);
-    thief.wait_for_line("stole");
+    let mut intruder = stack.helper(&["steal", &port, "--reuseaddr"]);
+    intruder.wait_for_line("stole");
     let api = stack.wait_for("api", "stolen", |api| api.port_state() == "stolen");
     assert_ne!(api.phase(), "healthy");
-    assert_eq!(api.port_entry()["pid"], i64::from(thief.pid()));
+    assert_eq!(api.port_entry()["pid"], i64::from(intruder.pid()));
     let command = api.port_entry()["command"].as_str().unwrap_or_default();
     assert!(command.contains("misbehave"), "{command}");
     stack.down();
@@ -139,8 +143,8 @@ fn an_answer_from_somebody_elses_server_is_not_health() {
     );
     stack.run(&["up", "-d"]).ok();
     let port = stack.port_of("api").to_string();
-    let mut thief = stack.helper(&["steal", &port, "--reuseaddr"]);
-    thief.wait_for_line("stole");
+    let mut intruder = stack.helper(&["steal", &port, "--reuseaddr"]);
+    intruder.wait_for_line("stole");
     stack.wait_for("api", "unhealthy", phase_is("unhealthy"));
     stack.down();
 }

@@ -12,9 +12,9 @@ fn released(stack: &TestStack) -> Vec<Value> {
 }
 
 fn steal(stack: &TestStack, port: u16) -> Up {
-    let mut thief = stack.helper(&["steal", &port.to_string(), "--reuseaddr"]);
-    thief.wait_for_line("stole");
-    thief
+    let mut intruder = stack.helper(&["steal", &port.to_string(), "--reuseaddr"]);
+    intruder.wait_for_line("stole");
+    intruder
 }
 
 #[test]
@@ -55,9 +55,9 @@ fn a_port_that_was_stolen_twice_is_not_preferred_any_more() {
     stack.run(&["up", "-d"]).ok();
     let port = stack.port_of("api");
     for _ in 0..2 {
-        let thief = steal(&stack, port);
+        let intruder = steal(&stack, port);
         stack.wait_for("api", "stolen", |api| api.port_state() == "stolen");
-        drop(thief);
+        drop(intruder);
         stack.wait_for("api", "free again", |api| {
             api.port_state() == "not_listening"
         });
@@ -79,9 +79,9 @@ fn one_theft_takes_no_preference_away() {
     );
     stack.run(&["up", "-d"]).ok();
     let port = stack.port_of("api");
-    let thief = steal(&stack, port);
+    let intruder = steal(&stack, port);
     stack.wait_for("api", "stolen", |api| api.port_state() == "stolen");
-    drop(thief);
+    drop(intruder);
     stack.down();
     stack.run(&["up", "-d"]).ok();
     assert_eq!(stack.port_of("api"), port);
@@ -89,7 +89,7 @@ fn one_theft_takes_no_preference_away() {
 }
 
 #[test]
-fn a_released_port_that_is_stolen_names_the_thief_and_comes_back() {
+fn a_released_port_that_is_stolen_names_the_intruder_and_comes_back() {
     let stack = TestStack::new(
         "
 services:
@@ -102,18 +102,18 @@ services:
     stack.run(&["up", "-d"]).ok();
     let port = stack.port_of("api").to_string();
     // It gets the port between an exec and its listen, or not before a crash.
-    let mut thief = stack.helper(&["steal", &port]);
-    if thief
+    let mut intruder = stack.helper(&["steal", &port]);
+    if intruder
         .wait_at_most_for_line("stole", std::time::Duration::from_millis(200))
         .is_none()
     {
         stack.run(&["restart", "api"]).ok();
-        thief.wait_for_line("stole");
+        intruder.wait_for_line("stole");
     }
     let api = stack.wait_for("api", "stolen", |api| api.port_state() == "stolen");
-    assert_eq!(api.port_entry()["pid"], i64::from(thief.pid()));
+    assert_eq!(api.port_entry()["pid"], i64::from(intruder.pid()));
     assert_ne!(api.phase(), "healthy");
-    drop(thief);
+    drop(intruder);
     let api = stack.wait_for("api", "healthy", phase_is("healthy"));
     assert_eq!(api.port_state(), "listening");
     assert_eq!(stack.port_of("api").to_string(), port);

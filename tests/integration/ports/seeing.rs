@@ -1,5 +1,5 @@
 //! What `stack ports`, `stack ports who` and the event stream show of ports: those of every stack,
-//! those that no other tool shows, and those of strangers.
+//! those that no other tool shows, and those of others.
 
 mod events;
 mod listed;

@@ -24,7 +24,7 @@ pub(super) fn dry_run(
     printer::say(invocation.render(&problems).trim_end());
     let sticky = invocation.ledger().overview().sticky;
     let own = super::owner(draft);
-    let plan = draft.trial();
+    let plan = draft.preview();
     printer::say_out(&format!(
         "{} would start its services in this order:",
         draft.project()

@@ -101,15 +101,15 @@ fn a_port_is_listening_only_by_a_process_of_the_service() {
 }
 
 #[test]
-fn somebody_else_is_named_as_the_thief() {
+fn somebody_else_is_named_as_the_intruder() {
     in_own_network(|| {
         let service = Helper::idle();
-        let thief = start("helper_listens", "[::]:8000");
+        let intruder = start("helper_listens", "[::]:8000");
         let seen = look(&[8000], &[service.pid()]);
         let [PortState::Stolen { pid, command, .. }] = &seen[..] else {
             panic!("{seen:?}")
         };
-        assert_eq!(*pid, thief.pid());
+        assert_eq!(*pid, intruder.pid());
         assert!(command.contains("helper_listens"), "{command}");
         // Also where the service has no process any more.
         assert!(matches!(look(&[8000], &[])[..], [PortState::Stolen { .. }]));
@@ -117,7 +117,7 @@ fn somebody_else_is_named_as_the_thief() {
 }
 
 #[test]
-fn a_child_that_was_forked_after_the_list_was_made_is_no_thief() {
+fn a_child_that_was_forked_after_the_list_was_made_is_no_intruder() {
     in_own_network(|| {
         let service = start("helper_has_a_child_that_listens", "0.0.0.0:8000");
         let seen = look(&[8000], &[service.pid()]);
@@ -169,7 +169,7 @@ fn table_with(inode: u64) -> Listeners {
 }
 
 #[test]
-fn a_thief_that_cannot_be_seen_has_no_pid() {
+fn an_intruder_that_cannot_be_seen_has_no_pid() {
     // No process has this inode: the owner is another user's, or in another namespace.
     let mut known = Known::default();
     let there = HashSet::from([u64::MAX]);
@@ -190,7 +190,7 @@ fn a_thief_that_cannot_be_seen_has_no_pid() {
 }
 
 #[test]
-fn a_listener_that_went_while_it_was_looked_for_is_no_thief() {
+fn a_listener_that_went_while_it_was_looked_for_is_no_intruder() {
     in_own_network(|| {
         let idle = Helper::idle();
         let passing = start("helper_listens", "127.0.0.1:8000");
@@ -234,15 +234,15 @@ fn a_service_whose_descriptors_are_closed_to_us_is_not_accused() {
 }
 
 #[test]
-fn who_listens_beside_the_service_on_another_address_is_a_thief() {
+fn who_listens_beside_the_service_on_another_address_is_an_intruder() {
     in_own_network(|| {
         let service = start("helper_listens", "127.0.0.1:8000");
-        let thief = start("helper_listens", "[::1]:8000");
+        let intruder = start("helper_listens", "[::1]:8000");
         let seen = look(&[8000], &[service.pid()]);
         let [PortState::Stolen { pid, bound_to, .. }] = &seen[..] else {
             panic!("{seen:?}")
         };
-        assert_eq!(*pid, thief.pid());
+        assert_eq!(*pid, intruder.pid());
         assert_eq!(bound_to, "::1");
     });
 }
@@ -265,13 +265,13 @@ fn what_is_known_is_not_looked_up_again_and_what_is_new_is() {
         let first = again(&mut known);
         assert!(matches!(first[..], [PortState::Listening { .. }]));
         assert_eq!(again(&mut known), first);
-        let thief = start("helper_listens", "[::1]:8000");
+        let intruder = start("helper_listens", "[::1]:8000");
         let stolen = again(&mut known);
-        assert!(matches!(&stolen[..], [PortState::Stolen { pid, .. }] if *pid == thief.pid()));
+        assert!(matches!(&stolen[..], [PortState::Stolen { pid, .. }] if *pid == intruder.pid()));
         assert_eq!(again(&mut known), stolen);
-        drop(thief);
+        drop(intruder);
         assert_eq!(again(&mut known), first);
-        assert_eq!(asked, 2, "once for the service, once for the thief");
+        assert_eq!(asked, 2, "once for the service, once for the intruder");
     });
 }
 

@@ -263,7 +263,7 @@ fn what_appears_after_the_kill_is_killed_and_what_stays_is_given_up() {
 }
 
 #[test]
-fn a_success_beside_a_thief_is_a_failure_and_the_next_attempt_starts_clean() {
+fn a_success_beside_an_intruder_is_a_failure_and_the_next_attempt_starts_clean() {
     for (when, expected) in [
         (RestartWhen::Never, "failed"),
         (RestartWhen::OnFailure, "backoff"),

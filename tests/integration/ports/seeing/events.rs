@@ -52,18 +52,18 @@ fn a_theft_is_an_event_with_pid_command_and_address() {
     let mut events = Events::of(&stack);
     events.wait_for("the snapshot", |event| event["stack"].is_object());
     let port = stack.port_of("api");
-    let mut thief = stack.helper(&["steal", &port.to_string(), "--reuseaddr"]);
-    thief.wait_for_line("stole");
+    let mut intruder = stack.helper(&["steal", &port.to_string(), "--reuseaddr"]);
+    intruder.wait_for_line("stole");
     let event = events.wait_for("a theft", |event| event["ports"][0]["state"] == "stolen");
     let seen = &event["ports"][0];
-    assert_eq!(seen["pid"], thief.pid());
+    assert_eq!(seen["pid"], intruder.pid());
     assert_eq!(seen["bound_to"], "127.0.0.1");
     says(
         seen["command"].as_str().unwrap_or_default(),
         &["misbehave", "steal"],
     );
     // That it ends is news, too.
-    drop(thief);
+    drop(intruder);
     events.wait_for("the end of the theft", |event| {
         event["ports"][0]["state"] == "not_listening"
     });
@@ -71,7 +71,7 @@ fn a_theft_is_an_event_with_pid_command_and_address() {
 }
 
 #[test]
-fn a_thief_beside_a_healthy_service_is_seen_though_nobody_asks() {
+fn an_intruder_beside_a_healthy_service_is_seen_though_nobody_asks() {
     let stack =
         TestStack::new("services: { api: { command: MISBEHAVE bind $<PORT:auto> --http } }");
     stack.up_detached();
@@ -79,14 +79,14 @@ fn a_thief_beside_a_healthy_service_is_seen_though_nobody_asks() {
     events.wait_for("the snapshot", |event| event["stack"].is_object());
     let port = stack.port_of("api").to_string();
     // From here on nothing but the supervisor's own look can find him.
-    let mut thief = stack.helper(&["bind", &port, "--host", "::1"]);
-    thief.wait_for_line("listening");
+    let mut intruder = stack.helper(&["bind", &port, "--host", "::1"]);
+    intruder.wait_for_line("listening");
     let event = events.wait_for("a theft", |event| {
         event["ports"][0]["state"] == "stolen" && event["phase"] == "unhealthy"
     });
-    assert_eq!(event["ports"][0]["pid"], thief.pid());
+    assert_eq!(event["ports"][0]["pid"], intruder.pid());
     assert_eq!(event["ports"][0]["bound_to"], "::1");
-    drop(thief);
+    drop(intruder);
     let event = events.wait_for("the end of the theft", |event| event["phase"] == "healthy");
     assert_eq!(event["ports"][0]["state"], "listening");
     stack.down();

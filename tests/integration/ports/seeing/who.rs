@@ -47,16 +47,16 @@ fn a_held_port_is_explained_though_no_other_tool_shows_it() {
 }
 
 #[test]
-fn a_strangers_port_is_explained_with_pid_and_command() {
+fn an_intruders_port_is_explained_with_pid_and_command() {
     let stack = TestStack::new(TWO);
     let port = stack.port(8010);
-    let mut stranger = stack.helper(&["bind", &port.to_string()]);
-    stranger.wait_for_line("listening");
+    let mut foreign = stack.helper(&["bind", &port.to_string()]);
+    foreign.wait_for_line("listening");
     let text = who(&stack, port);
     says(
         &text,
         &[
-            &format!("port {port} is taken by pid {} (`", stranger.pid()),
+            &format!("port {port} is taken by pid {} (`", foreign.pid()),
             &format!("bind {port}`)"),
             &format!("tcp 127.0.0.1:{port}: listening"),
             &directory(&stack),
@@ -65,13 +65,13 @@ fn a_strangers_port_is_explained_with_pid_and_command() {
     let told = who_json(&stack, port);
     assert_eq!(told["stacks"], json!([]));
     let process = &told["sockets"][0]["process"];
-    assert_eq!(process["pid"], stranger.pid());
+    assert_eq!(process["pid"], foreign.pid());
     assert_eq!(process["directory"], directory(&stack));
     assert!(process["started_at"].as_u64().is_some_and(|at| at > 0));
 }
 
 #[test]
-fn a_strangers_udp_port_is_seen_and_told_from_tcp() {
+fn an_intruders_udp_port_is_seen_and_told_from_tcp() {
     let stack = TestStack::new(TWO);
     let port = stack.port(8010);
     let network = stack.world().network();
@@ -138,21 +138,21 @@ fn of_a_stolen_port_both_are_named_whose_it_is_and_who_has_it() {
     let stack = TestStack::new(SLOW);
     stack.run(&["up", "-d"]).ok();
     let port = stack.port_of("api");
-    let mut thief = stack.helper(&["steal", &port.to_string(), "--reuseaddr"]);
-    thief.wait_for_line("stole");
+    let mut intruder = stack.helper(&["steal", &port.to_string(), "--reuseaddr"]);
+    intruder.wait_for_line("stole");
     stack.wait_for("api", "stolen", |api| api.port_state() == "stolen");
     says(
         &who(&stack, port),
         &[
             &format!("port {port} belongs to `api` (PORT) of stack `shop`"),
-            &format!("stolen by pid {}", thief.pid()),
-            &format!("tcp 127.0.0.1:{port}: listening, pid {}", thief.pid()),
+            &format!("stolen by pid {}", intruder.pid()),
+            &format!("tcp 127.0.0.1:{port}: listening, pid {}", intruder.pid()),
         ],
     );
     let row = &list(&stack, &[])[0];
     assert_eq!(
         (&row["state"], &row["pid"]),
-        (&json!("stolen"), &json!(thief.pid()))
+        (&json!("stolen"), &json!(intruder.pid()))
     );
     assert_eq!(row["bound_to"], "127.0.0.1");
     says(

@@ -103,7 +103,7 @@ fn of_a_hold_no_more_is_said_than_is_so() {
 }
 
 #[test]
-fn each_kind_of_stranger_is_explained() {
+fn each_kind_of_holder_is_explained() {
     let leftover = PortSocket {
         uid: None,
         user: None,

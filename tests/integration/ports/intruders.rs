@@ -2,26 +2,26 @@
 
 use crate::harness::{Occupied, TestStack, Up, phase_is, wait_until};
 
-/// Two thieves for one port: one that never sets `SO_REUSEADDR`, one that does.
-fn thieves(stack: &TestStack, port: u16) -> [Up; 2] {
+/// Two intruders for one port: one that never sets `SO_REUSEADDR`, one that does.
+fn intruders(stack: &TestStack, port: u16) -> [Up; 2] {
     let port = port.to_string();
-    let mut thieves = [
+    let mut intruders = [
         stack.helper(&["steal", &port]),
         stack.helper(&["steal", &port, "--reuseaddr"]),
     ];
-    for thief in &mut thieves {
-        thief.wait_for_line("trying");
+    for intruder in &mut intruders {
+        intruder.wait_for_line("trying");
     }
-    thieves
+    intruders
 }
 
 /// How often they have asked in vain cannot be counted from here; that each has had processor time
 /// since `ticks` can.
-fn wait_for_tries(thieves: &[Up; 2]) {
-    for thief in thieves {
-        let before = ticks(thief.pid());
-        wait_until("a thief to try", || {
-            (ticks(thief.pid()) > before + 5).then_some(())
+fn wait_for_tries(intruders: &[Up; 2]) {
+    for intruder in intruders {
+        let before = ticks(intruder.pid());
+        wait_until("an intruder to try", || {
+            (ticks(intruder.pid()) > before + 5).then_some(())
         });
     }
 }
@@ -36,7 +36,7 @@ fn ticks(pid: i32) -> u64 {
 }
 
 #[test]
-fn a_port_is_kept_from_all_thieves_while_its_service_waits_for_a_dependency() {
+fn a_port_is_kept_from_all_intruders_while_its_service_waits_for_a_dependency() {
     let stack = TestStack::new(
         "
 services:
@@ -47,29 +47,37 @@ services:
     let up = stack.start(&["up", "--wait"]);
     let web = stack.wait_for("web", "waiting", phase_is("waiting"));
     assert_eq!(web.port_state(), "held");
-    let thieves = thieves(&stack, stack.port_of("web"));
-    wait_for_tries(&thieves);
-    for thief in thieves {
-        assert!(!thief.stdout().contains("stole"), "{}", thief.stdout());
+    let intruders = intruders(&stack, stack.port_of("web"));
+    wait_for_tries(&intruders);
+    for intruder in intruders {
+        assert!(
+            !intruder.stdout().contains("stole"),
+            "{}",
+            intruder.stdout()
+        );
     }
-    // Without thieves beside the last moment, from exec to listen, which the kernel leaves open.
+    // Without intruders beside the last moment, from exec to listen, which the kernel leaves open.
     stack.write("ready", "");
     up.wait().ok();
     stack.down();
 }
 
 #[test]
-fn a_stopped_service_keeps_its_port_from_all_thieves() {
+fn a_stopped_service_keeps_its_port_from_all_intruders() {
     let stack = TestStack::new(
         "services: { api: { command: MISBEHAVE bind $<PORT:auto> --http }, on: { command: MISBEHAVE sleep } }",
     );
     stack.up_detached();
     stack.run(&["stop", "api"]).ok();
     let port = stack.port_of("api");
-    let thieves = thieves(&stack, port);
-    wait_for_tries(&thieves);
-    for thief in thieves {
-        assert!(!thief.stdout().contains("stole"), "{}", thief.stdout());
+    let intruders = intruders(&stack, port);
+    wait_for_tries(&intruders);
+    for intruder in intruders {
+        assert!(
+            !intruder.stdout().contains("stole"),
+            "{}",
+            intruder.stdout()
+        );
     }
     stack.run(&["start", "api"]).ok();
     stack.wait_for("api", "healthy", phase_is("healthy"));
@@ -85,18 +93,18 @@ fn a_server_that_moves_to_the_next_port_is_on_the_wrong_one_and_never_healthy() 
     );
     stack.run(&["up", "-d"]).ok();
     let port = stack.port_of("web");
-    let mut thief = stack.helper(&["steal", &port.to_string(), "--reuseaddr"]);
-    thief.wait_for_line("stole");
+    let mut intruder = stack.helper(&["steal", &port.to_string(), "--reuseaddr"]);
+    intruder.wait_for_line("stole");
     stack.write("go", "");
     stack.wait_for_log("web", "listening on");
     let stolen = stack.wait_for("web", "unhealthy", phase_is("unhealthy"));
-    // Of the two truths, that of the thief explains the other.
+    // Of the two truths, that of the intruder explains the other.
     assert_eq!(stolen.port_state(), "stolen");
-    assert_eq!(stolen.port_entry()["pid"], i64::from(thief.pid()));
-    drop(thief);
-    let astray = stack.wait_for("web", "wrong port", |web| web.port_state() == "wrong_port");
-    assert_ne!(astray.phase(), "healthy");
-    assert_eq!(astray.port_entry()["listens_on"][0], port + 1);
+    assert_eq!(stolen.port_entry()["pid"], i64::from(intruder.pid()));
+    drop(intruder);
+    let elsewhere = stack.wait_for("web", "wrong port", |web| web.port_state() == "wrong_port");
+    assert_ne!(elsewhere.phase(), "healthy");
+    assert_eq!(elsewhere.port_entry()["listens_on"][0], port + 1);
     stack.down();
 }
 
@@ -107,12 +115,12 @@ fn a_server_that_stays_without_its_port_is_not_listening_and_never_healthy() {
     );
     stack.run(&["up", "-d"]).ok();
     let port = stack.port_of("it").to_string();
-    let mut thief = stack.helper(&["steal", &port, "--reuseaddr"]);
-    thief.wait_for_line("stole");
+    let mut intruder = stack.helper(&["steal", &port, "--reuseaddr"]);
+    intruder.wait_for_line("stole");
     stack.write("go", "");
     let it = stack.wait_for("it", "stolen", |it| it.port_state() == "stolen");
-    assert_eq!(it.port_entry()["pid"], i64::from(thief.pid()));
-    drop(thief);
+    assert_eq!(it.port_entry()["pid"], i64::from(intruder.pid()));
+    drop(intruder);
     let it = stack.wait_for("it", "not listening", |it| {
         it.port_state() == "not_listening"
     });
@@ -131,7 +139,7 @@ fn a_one_shot_with_a_port_that_ends_with_0_has_completed() {
 }
 
 #[test]
-fn a_crash_loop_of_ten_a_second_comes_through_beside_strict_thieves() {
+fn a_crash_loop_of_ten_a_second_comes_through_beside_strict_intruders() {
     let stack = TestStack::new(
         "
 services:
@@ -142,19 +150,23 @@ services:
     );
     stack.run(&["up", "-d"]).ok();
     let port = stack.port_of("api");
-    let thieves = [(), ()].map(|()| stack.helper(&["steal", &port.to_string()]));
+    let intruders = [(), ()].map(|()| stack.helper(&["steal", &port.to_string()]));
     stack.wait_for("api", "thirty attempts", |api| {
         api.attempt() > 30 && api.phase() == "healthy"
     });
-    for thief in thieves {
-        assert!(!thief.stdout().contains("stole"), "{}", thief.stdout());
+    for intruder in intruders {
+        assert!(
+            !intruder.stdout().contains("stole"),
+            "{}",
+            intruder.stdout()
+        );
     }
     assert_eq!(stack.port_of("api"), port);
     stack.down();
 }
 
 #[test]
-fn a_thief_on_another_address_beside_the_service_is_seen_and_the_service_not_healthy() {
+fn an_intruder_on_another_address_beside_the_service_is_seen_and_the_service_not_healthy() {
     let stack = TestStack::new(
         "services: { api: { command: MISBEHAVE wait-file go -- bind $<PORT:auto> --http, healthcheck: { http: /, interval: 50ms } } }",
     );
