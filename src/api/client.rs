@@ -1,6 +1,6 @@
 //! The other end of the control socket: what commands, views and tests use.
 //!
-//! Every call opens its own connection and has a deadline; an answer that is no success comes back
+//! Every call opens its own connection and has a deadline; an answer that is not a success comes back
 //! as a typed error. Streams are in `stream`, output in `follow`.
 
 mod blocking;
@@ -37,7 +37,7 @@ pub use crate::run::logs::{Followed, Start};
 /// How long a supervisor may take to answer.
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
-/// The longest answer that is no stream, in bytes.
+/// The longest answer that is not a stream, in bytes.
 const MAX_ANSWER: usize = 64 * 1024 * 1024;
 
 /// How long to wait between two tries while the supervisor's backlog is full.

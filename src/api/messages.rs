@@ -73,7 +73,7 @@ impl From<Event> for Update {
     }
 }
 
-/// The body of every answer that is no success.
+/// The body of every answer that is not a success.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub struct ErrorBody {

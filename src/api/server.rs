@@ -37,7 +37,7 @@ use tracing::debug;
 
 use crate::run::control::Controller;
 
-/// How many connections may be open that are no streams.
+/// How many connections may be open that are not streams.
 pub const MAX_CONNECTIONS: usize = 64;
 /// How many streams there may be of those who watch events or output.
 pub const MAX_VIEWERS: usize = 48;
@@ -51,7 +51,7 @@ pub const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 pub const BODY_DEADLINE: Duration = Duration::from_secs(5);
 /// How long the supervisor may take to answer the server.
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
-/// How long a whole exchange that is no stream may take, the client's reading included.
+/// How long a whole exchange that is not a stream may take, the client's reading included.
 pub const EXCHANGE_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a connection that has not spoken yet is left alone when there is no room.
 pub const PATIENCE: Duration = Duration::from_millis(250);

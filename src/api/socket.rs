@@ -42,7 +42,7 @@ pub enum SocketError {
         /// Its permission bits.
         mode: u32,
     },
-    /// Something that is no socket has the socket's name.
+    /// Something that is not a socket has the socket's name.
     #[error("`{}` is in the way of the control socket", path.display())]
     InTheWay {
         /// The path of the socket.

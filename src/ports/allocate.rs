@@ -2,7 +2,7 @@
 //!
 //! The thin shell around `choice`: reads the ledger and the kernel's settings,
 //! lends sockets to the choice, and turns its outcome into holds, errors and warnings. The ledger
-//! stays locked while ports are tried. That is no matter of correctness, as the sockets cannot be
+//! stays locked while ports are tried. That is not about correctness, as the sockets cannot be
 //! had twice, but it spares 50 stacks that start at once some 500 vain binds each (measured).
 
 use std::collections::{HashMap, HashSet};

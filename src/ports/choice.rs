@@ -104,7 +104,7 @@ pub(crate) enum NoPlan<E> {
         second: usize,
         port: u16,
     },
-    /// Numbers that cannot be replaced are not to be had.
+    /// Numbers that cannot be replaced are not available.
     Missed(Vec<Miss>),
     /// The ranges are too small: so many ports were asked for, and so many found.
     Exhausted {

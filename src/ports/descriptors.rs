@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Descriptors that are left for everything that is no hold: pipes, logs, sockets.
+/// Descriptors that are left for everything that is not a hold: pipes, logs, sockets.
 const SPARE: u64 = 256;
 
 static ORIGINAL: OnceLock<u64> = OnceLock::new();

@@ -9,7 +9,7 @@
 //! The option may be flipped later, and takes effect at once (measured on Linux 6.18): *hard*
 //! (off, as born) nobody else can bind; *soft* (on) exactly the binders that set the option can,
 //! which nearly every TCP server does, and few UDP servers. A socket that is *born* with the option
-//! is no lock at all.
+//! is not a lock at all.
 //!
 //! A hold may also listen itself, for a server that takes its listener over ([`Hold::listen`]).
 //!

@@ -94,7 +94,7 @@ impl fmt::Display for Refused {
 /// Why no port of a batch was allocated.
 #[derive(Debug, thiserror::Error)]
 pub enum PortError {
-    /// Numbers that must not be replaced are not to be had: all of them, not only the first.
+    /// Numbers that must not be replaced are not available: all of them, not only the first.
     #[error("{}", text::list(.0))]
     Refused(Vec<Refused>),
     /// Two ports are fixed to one number.
@@ -117,7 +117,7 @@ pub enum PortError {
         ranges: Vec<PortRange>,
         /// How many ports were to come from there.
         wanted: usize,
-        /// How many could be had.
+        /// How many were free.
         found: usize,
         /// Where the ranges come from.
         ranges_of: RangesOf,

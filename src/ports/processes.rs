@@ -122,7 +122,7 @@ pub(crate) fn descends(mut pid: i32, tree: &[i32]) -> bool {
 }
 
 /// For each of the socket inodes every process that has it open, lowest pid first, in one scan of
-/// all processes. 0 is no inode.
+/// all processes. 0 is not an inode.
 pub(crate) fn owners_of(inodes: &HashSet<u64>) -> HashMap<u64, Vec<i32>> {
     let mut found: HashMap<u64, Vec<i32>> = HashMap::new();
     if inodes.iter().all(|&inode| inode == 0) {

@@ -2,7 +2,7 @@
 //!
 //! After a server closed live connections, the kernel refuses a strict bind of its port for a
 //! minute (measured: 61.8 s), which would give every restarted stack new ports. A binder with
-//! `SO_REUSEADDR` gets it at once, but such a bind is no reservation. `listen` is one: the kernel
+//! `SO_REUSEADDR` gets it at once, but such a bind is not a reservation. `listen` is one: the kernel
 //! lets only one socket listen on a port, so of two reclaimers one fails there. Hence: bind
 //! with the option, listen, clear the option, and leave the listening state by `shutdown`, after
 //! which the socket is bound and hard like any other hold.

@@ -128,7 +128,7 @@ impl Port {
         Ok(())
     }
 
-    /// Holds it again, if it can be had.
+    /// Holds it again, if that is possible.
     fn take_back(&mut self, lessons: &mut Vec<Lesson>) {
         if self.hold.is_some() {
             return;

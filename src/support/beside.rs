@@ -10,7 +10,7 @@ pub(crate) struct Beside {
 }
 
 impl Beside {
-    /// Does `job` on a thread of its own, or at once where no thread can be had.
+    /// Does `job` on a thread of its own, or at once where no thread can be made.
     pub(crate) fn run(&mut self, job: impl Fn() + Send + Sync + 'static) {
         self.threads.retain(|thread| !thread.is_finished());
         let job = Arc::new(job);

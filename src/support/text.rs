@@ -47,7 +47,7 @@ pub fn count(number: usize, noun: &str) -> String {
     }
 }
 
-/// `1 process`, `2 processes`: for nouns whose plural is no mere `s`.
+/// `1 process`, `2 processes`: for nouns whose plural is not a mere `s`.
 pub fn count_of(number: usize, one: &str, many: &str) -> String {
     if number == 1 {
         format!("1 {one}")

@@ -9,7 +9,7 @@ use crate::support::duration;
 /// Why a call to a supervisor failed. `cli::exit` gives each its exit code.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// There is no socket, or nobody listens on it.
+    /// There is not a socket, or nobody listens on it.
     #[error("nothing is running here")]
     NotRunning,
     /// Somebody listens, but did not answer in time.

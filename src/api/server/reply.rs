@@ -10,7 +10,7 @@ use crate::api::messages::{ErrorBody, code};
 use crate::run::control::CommandError;
 use crate::support::text::meant_service;
 
-/// An answer that is no success.
+/// An answer that is not a success.
 #[derive(Debug)]
 pub(super) struct Failure {
     status: StatusCode,

@@ -188,7 +188,7 @@ fn every_fixed_port_that_is_taken_is_reported_at_once() {
     let Err(NoPlan::Missed(misses)) =
         world.plan(&requests, &pool(&["8000-8009"]), &open_terrain(), false)
     else {
-        panic!("two are not to be had")
+        panic!("two are not available")
     };
     let reasons: Vec<_> = misses.iter().map(|miss| (miss.port, miss.reason)).collect();
     assert_eq!(reasons, [(80, Reason::Denied), (8001, Reason::Taken)]);

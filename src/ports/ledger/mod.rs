@@ -162,7 +162,7 @@ impl Ledger {
         &self.directory
     }
 
-    /// Everything at once, so that the parts fit together. Where the lock cannot be had soon, or the directory not be
+    /// Everything at once, so that the parts fit together. Where the lock is not free soon, or the directory not be
     /// written, a warning says so, as stacks may run that could not be noted.
     pub fn overview(&self) -> LedgerOverview {
         let session = Session::look(self);

@@ -67,7 +67,7 @@ impl Session {
         session
     }
 
-    /// Reads, to look something up. Where the lock cannot be had in a moment, or the directory not be written, a
+    /// Reads, to look something up. Where the lock is not free in a moment, or the directory not be written, a
     /// warning says so, as stacks may run that could not be noted.
     pub(crate) fn look(ledger: &Ledger) -> Self {
         let directory = ledger.path();

@@ -43,7 +43,7 @@ pub(super) struct Stopper {
     services: Services,
     /// Everything below this process, each with its service.
     below: Vec<(Stat, Option<Owner>)>,
-    /// How long what is no service's may take: as long as the service that may take longest.
+    /// How long what belongs to no service may take: as long as the service that may take longest.
     grace_of_rest: Duration,
     /// How often all processes were read.
     #[cfg(test)]

@@ -17,7 +17,7 @@ pub(super) const RECORD_LENGTH: usize = 48;
 /// How many records are read at once: 3 KiB, of which every unit's reader holds one buffer.
 const WINDOW: u64 = 64;
 
-/// Marks a record and the version of its layout; what is no record (a hole, say) lacks it.
+/// Marks a record and the version of its layout; what is not a record (a hole, say) lacks it.
 const MAGIC: u64 = 0x5301;
 
 const PARTIAL: u64 = 1;

@@ -50,7 +50,7 @@ pub fn log_file_name(unit: &UnitId) -> String {
     format!("{}.log", stem(unit))
 }
 
-/// The unit whose log has this file name; `None` for a file that is no log.
+/// The unit whose log has this file name; `None` for a file that is not a log.
 pub(super) fn unit_of_log(file_name: &str) -> Option<UnitId> {
     let stem = file_name.strip_suffix(".log")?;
     let (service, replica) = match stem.split_once('@') {
