@@ -17,7 +17,7 @@ use super::process::{ProcessId, is_suspended, signal_process};
 use crate::plan::instance_id;
 use crate::support::fs::{create_private_dir, name_file, open_private, write_atomically_unsynced};
 use crate::support::name::ProjectName;
-use crate::support::proc::boot_id;
+use crate::support::proc::{boot_id, for_each_pid};
 
 /// One running copy, or where one would run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,8 +100,44 @@ impl Instance {
         }
     }
 
+    /// Who runs this very stack although the lock at its path is free: its files were removed or
+    /// moved away.
+    pub fn hidden_holder(&self) -> Option<Holder> {
+        if !presence::is_announced(&self.project_dir) {
+            return None;
+        }
+        let mut found = None;
+        for_each_pid(|pid| {
+            if found.is_none() {
+                let is_ours = |it: &Holder| it.instance == self.id && it.is_alive();
+                let mut holders =
+                    presence::open_locks(pid).filter_map(|text| serde_json::from_str(&text).ok());
+                found = holders.find(is_ours);
+            }
+        });
+        found
+    }
+
+    /// The stacks that run in the same directory under other names.
+    pub fn others(&self) -> Vec<Self> {
+        let siblings = self
+            .dir
+            .parent()
+            .filter(|parent| parent.starts_with(&self.project_dir))
+            .and_then(|parent| fs_err::read_dir(parent).ok());
+        siblings
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| ProjectName::new(entry.file_name().to_str()?).ok())
+            .filter(|name| *name != self.project)
+            .map(|name| self.sibling(name))
+            .filter(Self::is_locked)
+            .collect()
+    }
+
     /// The instance of another name in the same directory.
-    pub(super) fn sibling(&self, project: ProjectName) -> Self {
+    fn sibling(&self, project: ProjectName) -> Self {
         Self {
             id: instance_id(&project, &self.project_dir),
             dir: self.dir.with_file_name(project.as_str()),

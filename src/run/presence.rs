@@ -12,10 +12,6 @@ use std::path::Path;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-use super::instance::{Holder, Instance};
-use crate::support::name::ProjectName;
-use crate::support::proc::for_each_pid;
-
 /// Says that somebody runs a stack in `directory`, as long as the file is open in any process. A
 /// file system that cannot do this has no such sign.
 pub(super) fn announce(directory: &Path) -> Option<File> {
@@ -25,7 +21,7 @@ pub(super) fn announce(directory: &Path) -> Option<File> {
 }
 
 /// Whether anybody runs a stack in `directory`, under any name.
-fn is_announced(directory: &Path) -> bool {
+pub(super) fn is_announced(directory: &Path) -> bool {
     // As if one wanted to write: that is what a read lock is in the way of.
     let mut asked = lock(libc::F_WRLCK);
     File::open(directory).is_ok_and(|file| {
@@ -45,44 +41,8 @@ fn lock(kind: i32) -> libc::flock {
     }
 }
 
-impl Instance {
-    /// Who runs this very stack although the lock at its path is free: its files were removed or
-    /// moved away.
-    pub fn hidden_holder(&self) -> Option<Holder> {
-        if !is_announced(&self.project_dir) {
-            return None;
-        }
-        let mut found = None;
-        for_each_pid(|pid| {
-            if found.is_none() {
-                let is_ours = |it: &Holder| it.instance == self.id && it.is_alive();
-                found = open_locks(pid).find(is_ours);
-            }
-        });
-        found
-    }
-
-    /// The stacks that run in the same directory under other names.
-    pub fn others(&self) -> Vec<Self> {
-        let siblings = self
-            .dir
-            .parent()
-            .filter(|parent| parent.starts_with(&self.project_dir))
-            .and_then(|parent| fs_err::read_dir(parent).ok());
-        siblings
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| ProjectName::new(entry.file_name().to_str()?).ok())
-            .filter(|name| *name != self.project)
-            .map(|name| self.sibling(name))
-            .filter(Self::is_locked)
-            .collect()
-    }
-}
-
-/// What the lock files that a process has open say, wherever they are now.
-fn open_locks(pid: i32) -> impl Iterator<Item = Holder> {
+/// What the lock files say that a process has open, wherever they are now.
+pub(super) fn open_locks(pid: i32) -> impl Iterator<Item = String> {
     let directory = std::fs::read_dir(format!("/proc/{pid}/fd"));
     directory
         .into_iter()
@@ -100,7 +60,7 @@ fn open_locks(pid: i32) -> impl Iterator<Item = Holder> {
                 .ok()?
                 .read_to_string(&mut text)
                 .ok()?;
-            serde_json::from_str(&text).ok()
+            Some(text)
         })
 }
 
