@@ -3,6 +3,8 @@
 //! The limit is what a plain C program needs to find the lines of a buffer and to copy each behind
 //! its prefix: about 1 GB/s.
 
+use std::os::fd::OwnedFd;
+
 use bytes::Bytes;
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
@@ -11,6 +13,7 @@ use stack::cli::printer::{Printer, PrinterOptions, Progress, Terminals};
 use stack::run::logs::LogBlock;
 use stack::run::snapshot::LogStream;
 use stack::support::name::{ServiceName, UnitId};
+use tokio::runtime::Runtime;
 
 fn main() {
     divan::main();
@@ -35,14 +38,22 @@ fn options(units: &[UnitId], is_terminal: bool) -> PrinterOptions {
     }
 }
 
-fn null() -> Box<dyn std::io::Write + Send> {
+fn null() -> OwnedFd {
     let file = OpenOptions::new().write(true).open("/dev/null");
-    Box::new(file.expect("every system has a /dev/null"))
+    let file = file.expect("every system has a /dev/null");
+    file.into_parts().0.into()
+}
+
+fn runtime() -> Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.expect("the system gives a runtime")
 }
 
 fn start(units: &[UnitId], is_terminal: bool) -> Printer {
     let options = options(units, is_terminal);
-    Printer::start_on(options, null(), null())
+    Printer::on(options, [null(), null()])
 }
 
 fn units(count: usize) -> Vec<UnitId> {
@@ -53,10 +64,7 @@ fn units(count: usize) -> Vec<UnitId> {
 
 /// Lines of `line` bytes for each service in turn, until `VOLUME` is printed.
 fn print(bencher: Bencher, count: usize, line: usize, is_terminal: bool) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .expect("the system gives a runtime");
+    let runtime = runtime();
     let units = units(count);
     let lines = ("x".repeat(line - 1) + "\n").repeat(BLOCK / line);
     let bytes = Bytes::from(lines);
@@ -65,9 +73,9 @@ fn print(bencher: Bencher, count: usize, line: usize, is_terminal: bool) {
         .counter(BytesCount::new(rounds * bytes.len()))
         .bench_local(|| {
             let printer = start(&units, is_terminal);
-            runtime.block_on(async {
+            runtime.block_on(printer.run(async {
                 for round in 0..rounds {
-                    printer.logs(LogBlock {
+                    printer.page().logs(&LogBlock {
                         unit: units[round % count].clone(),
                         stream: LogStream::Stdout,
                         time: 1_795_000_000_123_456_789,
@@ -75,12 +83,9 @@ fn print(bencher: Bencher, count: usize, line: usize, is_terminal: bool) {
                         bytes: bytes.clone(),
                         is_partial: false,
                     });
-                    while !printer.has_room() {
-                        printer.room().await;
-                    }
+                    printer.room().await;
                 }
-            });
-            assert!(printer.finish());
+            }));
         });
 }
 
@@ -94,17 +99,12 @@ fn twenty_services_to_dev_null(bencher: Bencher, line: usize) {
     print(bencher, 20, line, false);
 }
 
-/// Start and end of the thread, with nothing printed.
+/// Start and end, with nothing printed.
 #[divan::bench(args = [1, 100])]
 fn start_and_finish(bencher: Bencher, count: usize) {
-    let units = units(count);
-    bencher.bench_local(|| black_box(start(&units, false)).finish());
-}
-
-/// What the caller waits for.
-#[divan::bench(args = [1, 100])]
-fn start_only(bencher: Bencher, count: usize) {
-    let units = units(count);
-    // The end is paid for when the printer is dropped, which is not measured.
-    bencher.bench_local(|| start(&units, false));
+    let (units, runtime) = (units(count), runtime());
+    bencher.bench_local(|| {
+        let printer = black_box(start(&units, false));
+        runtime.block_on(printer.run(async {}));
+    });
 }

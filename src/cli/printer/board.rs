@@ -266,7 +266,7 @@ impl Board {
     }
 
     /// The services whose stop takes long and that were not told of yet: each is given once.
-    pub(super) fn take_slow_stops(&mut self, now: u64) -> Vec<(usize, String, Said)> {
+    pub(super) fn take_slow_stops(&mut self, now: u64) -> Vec<(UnitId, Said)> {
         let slow = self
             .rows
             .iter_mut()
@@ -274,7 +274,7 @@ impl Board {
         slow.map(|row| {
             row.is_slow_stop_told = true;
             let said = words::stopping_now(&row.snapshot, now);
-            (row.position, row.label.clone(), said)
+            (row.snapshot.unit(), said)
         })
         .collect()
     }
@@ -373,7 +373,7 @@ mod tests {
         let told: Vec<String> = board
             .take_slow_stops(6_000)
             .into_iter()
-            .map(|(_, name, said)| format!("{name} {}", said.text))
+            .map(|(unit, said)| format!("{} {}", unit.label(1), said.text))
             .collect();
         assert_eq!(told, ["api stopping (pid 4001), killed in 9 s"]);
         assert_eq!(board.next_slow_stop(), Some(6_500));

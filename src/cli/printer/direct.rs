@@ -1,14 +1,11 @@
-//! A few words without a printer's thread: before there is one, or where there must be none.
+//! A few words without a printer: before there is one, or where nothing else is going on.
 
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::AsFd;
-use std::thread;
 
 use console::Term;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tokio::sync::oneshot;
 
 use super::escape::push_text;
+use super::frame::Size;
 use crate::support::text;
 
 /// Writes a message to stderr, with an end of line. What cannot be written is not.
@@ -49,42 +46,21 @@ fn write_shown(stream: &mut dyn Write, text: &str) -> io::Result<()> {
     stream.flush()
 }
 
-/// Returns when nobody can read stdout any more: at once for a program at whose other end `head`
-/// has seen enough, even while there is nothing to print. Never for a file, which has no reader.
-///
-/// A thread waits in the kernel: making stdout non-blocking for an event loop would do it to every
-/// program that shares it. The thread ends with the process.
-pub async fn stdout_is_closed() {
-    let (closed_tx, closed_rx) = oneshot::channel();
-    let waiter = move || {
-        let stdout = io::stdout();
-        // Nothing is asked for, so that only an error or the end of the other side is told.
-        let mut watched = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
-        if poll(&mut watched, PollTimeout::NONE).is_ok() {
-            let _ = closed_tx.send(());
-        }
-    };
-    let is_watched = thread::Builder::new()
-        .name("reader".to_owned())
-        .spawn(waiter)
-        .is_ok();
-    if !is_watched || closed_rx.await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
 /// The columns of the terminal behind stderr; 100 for anything else.
 pub fn stderr_columns() -> usize {
-    size_of(&Term::stderr()).map_or(100, |(_, columns)| columns.clamp(40, 120))
+    size_of(&Term::stderr()).map_or(100, |size| size.columns.clamp(40, 120))
 }
 
 /// The columns of the terminal behind stdout, if it is one.
 pub fn stdout_columns() -> Option<usize> {
-    size_of(&Term::stdout()).map(|(_, columns)| columns)
+    size_of(&Term::stdout()).map(|size| size.columns)
 }
 
-/// The rows and columns of a terminal, if it is one.
-pub(super) fn size_of(terminal: &Term) -> Option<(usize, usize)> {
+/// The size of a terminal, if it is one.
+pub(super) fn size_of(terminal: &Term) -> Option<Size> {
     let (rows, columns) = terminal.size_checked()?;
-    Some((rows.into(), columns.into()))
+    Some(Size {
+        columns: columns.into(),
+        rows: rows.into(),
+    })
 }

@@ -16,6 +16,14 @@ pub(super) struct Size {
     pub(super) rows: usize,
 }
 
+impl Size {
+    /// That of the terminals of old, for what has none.
+    pub(super) const CLASSIC: Self = Self {
+        columns: 80,
+        rows: 24,
+    };
+}
+
 /// Rows that stay free above the region, for the logs that scroll there.
 const ROWS_ABOVE: usize = 3;
 

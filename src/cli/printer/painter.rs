@@ -1,8 +1,8 @@
 //! Log blocks to bytes: each line whole, the name of its unit before it.
 //!
 //! This is the hot path, through which everything goes that services print: it works on bytes,
-//! finds line ends with `memchr`, and appends to one buffer that [`super::worker`] writes in large
-//! pieces. Pure but for that buffer.
+//! finds line ends with `memchr`, and appends to one buffer that [`super::outlet`] writes. Pure
+//! but for that buffer.
 
 use std::collections::HashMap;
 
@@ -125,11 +125,6 @@ impl Painter {
             filter.end_line(out);
         }
         out.push(b'\n');
-    }
-
-    /// Whether a line is open.
-    pub(super) fn is_line_open(&self) -> bool {
-        self.open.is_some()
     }
 
     /// Whether what is printed is exactly what the services printed.

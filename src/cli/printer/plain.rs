@@ -9,47 +9,39 @@ use crate::run::snapshot::{Notice, NoticeLevel};
 use crate::support::name::{ServiceName, UnitId};
 use crate::support::text;
 
-/// How lines look.
-#[derive(Debug, Clone)]
-pub(super) struct PlainStyle {
-    pub(super) palette: Palette,
-    /// The cells of the widest name.
-    pub(super) name_cells: usize,
+fn line(palette: Palette, roster: &Roster, unit: &UnitId, name: &str, text: &str) -> String {
+    let name = pad(name, roster.cells());
+    let position = roster.position(unit);
+    format!("{}  {text}\n", palette.paint_service(position, &name))
 }
 
-impl PlainStyle {
-    fn line(&self, position: usize, name: &str, text: &str) -> String {
-        let name = pad(name, self.name_cells);
-        format!("{}  {text}\n", self.palette.paint_service(position, &name))
-    }
+/// `api  healthy after 0.3 s at http://localhost:8001/`.
+pub(super) fn change(palette: Palette, roster: &Roster, unit: &UnitId, said: &Said) -> String {
+    let tone = match said.rank {
+        Rank::Step => Tone::Quiet,
+        Rank::Outcome => Tone::Plain,
+        Rank::Trouble => Tone::Warning,
+        Rank::Failure => Tone::Bad,
+    };
+    let text = palette.paint(tone, &said.text);
+    line(palette, roster, unit, &roster.label(unit), &text)
+}
 
-    /// `api  healthy after 0.3 s at http://localhost:8001/`.
-    pub(super) fn change(&self, position: usize, name: &str, said: &Said) -> String {
-        let tone = match said.rank {
-            Rank::Step => Tone::Quiet,
-            Rank::Outcome => Tone::Plain,
-            Rank::Trouble => Tone::Warning,
-            Rank::Failure => Tone::Bad,
-        };
-        self.line(position, name, &self.palette.paint(tone, &said.text))
-    }
-
-    /// `api  warning: …`, or `warning: …` about the whole stack.
-    pub(super) fn notice(&self, roster: &Roster, notice: &Notice) -> String {
-        let lead = match notice.level {
-            NoticeLevel::Info => String::new(),
-            NoticeLevel::Warning => self.palette.paint(Tone::Warning, "warning:") + " ",
-            NoticeLevel::Error => self.palette.paint(Tone::Bad, "error:") + " ",
-        };
-        let text = format!("{lead}{}", crate::cli::words::news(&notice.news));
-        match (notice.unit(), &notice.service) {
-            (Some(unit), _) => self.line(roster.position(&unit), &roster.label(&unit), &text),
-            (None, Some(service)) => {
-                let first = UnitId::first(service.clone());
-                self.line(roster.position(&first), service.as_str(), &text)
-            }
-            (None, None) => text + "\n",
+/// `api  warning: …`, or `warning: …` about the whole stack.
+pub(super) fn notice(palette: Palette, roster: &Roster, notice: &Notice) -> String {
+    let lead = match notice.level {
+        NoticeLevel::Info => String::new(),
+        NoticeLevel::Warning => palette.paint(Tone::Warning, "warning:") + " ",
+        NoticeLevel::Error => palette.paint(Tone::Bad, "error:") + " ",
+    };
+    let text = format!("{lead}{}", crate::cli::words::news(&notice.news));
+    match (notice.unit(), &notice.service) {
+        (Some(unit), _) => line(palette, roster, &unit, &roster.label(&unit), &text),
+        (None, Some(service)) => {
+            let first = UnitId::first(service.clone());
+            line(palette, roster, &first, service.as_str(), &text)
         }
+        (None, None) => text + "\n",
     }
 }
 
@@ -73,47 +65,30 @@ mod tests {
     use crate::cli::printer::testing::{name, replica, unit};
     use crate::run::reason::News;
 
-    const STYLE: PlainStyle = PlainStyle {
-        palette: Palette::MONOCHROME,
-        name_cells: 6,
-    };
-
     #[test]
     fn lines_name_the_service_first() {
+        let roster = Roster::new(&[unit("api"), replica("api", 2), unit("worker")]);
         let said = Said {
             rank: Rank::Step,
             text: "waiting for db to be healthy".to_owned(),
         };
         assert_eq!(
-            STYLE.change(0, "api", &said),
-            "api     waiting for db to be healthy\n"
+            change(Palette::MONOCHROME, &roster, &unit("worker"), &said),
+            "worker  waiting for db to be healthy\n"
         );
-        let roster = Roster::new(&[unit("api"), replica("api", 2)]);
-        let notice = Notice {
-            service: None,
-            replica: None,
+        let told = |notice| super::notice(Palette::MONOCHROME, &roster, &notice);
+        let warning = |service: Option<&str>, replica| Notice {
+            service: service.map(name),
+            replica,
             level: NoticeLevel::Warning,
             news: News::GuardianEnded,
         };
+        let text = "warning: the guardian has ended; stopping everything\n";
+        assert_eq!(told(warning(None, None)), text);
+        assert_eq!(told(warning(Some("api"), None)), format!("api     {text}"));
         assert_eq!(
-            STYLE.notice(&roster, &notice),
-            "warning: the guardian has ended; stopping everything\n"
-        );
-        let notice = Notice {
-            service: Some(name("api")),
-            ..notice
-        };
-        assert_eq!(
-            STYLE.notice(&roster, &notice),
-            "api     warning: the guardian has ended; stopping everything\n"
-        );
-        let notice = Notice {
-            replica: Some(2),
-            ..notice
-        };
-        assert_eq!(
-            STYLE.notice(&roster, &notice),
-            "api-2   warning: the guardian has ended; stopping everything\n"
+            told(warning(Some("api"), Some(2))),
+            format!("api-2   {text}")
         );
     }
 

@@ -4,12 +4,22 @@
 
 use std::path::Path;
 
-use super::item::Failure;
 use super::words;
 use crate::cli::style::{Palette, Tone, pad, phase_tone, state_word, width};
 use crate::run::control::StackSnapshot;
 use crate::run::snapshot::{Phase, ServiceSnapshot};
 use crate::support::escape::plain;
+
+/// A service that failed, with what there is to know about it.
+#[derive(Debug)]
+pub struct Failure {
+    /// Its last state.
+    pub service: ServiceSnapshot,
+    /// The last lines that it printed.
+    pub tail: Vec<String>,
+    /// The services, or replicas, that were not started because of it, as they are shown.
+    pub blocked: Vec<String>,
+}
 
 /// How summaries look.
 #[derive(Debug, Clone)]

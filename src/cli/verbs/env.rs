@@ -15,7 +15,7 @@ pub async fn run(context: &mut Context<'_>, arguments: &EnvArgs) -> Result<ExitC
     };
     let text = render(format, &stack.values)?;
     if !text.is_empty() {
-        context.output.data(text.trim_end_matches('\n'))?;
+        context.output.data(text.trim_end_matches('\n'));
     }
     Ok(ExitCode::Done)
 }

@@ -1,14 +1,12 @@
 //! `stack logs`: what was printed, from the files, and with `-f` what is printed from now on.
 
 use std::path::Path;
-use std::pin::pin;
 
 use super::Context;
 use super::ground::Seen;
 use crate::api::client::{ClientError, FollowError, Followed, LogFollower, Start};
 use crate::cli::args::{LogsArgs, Tail};
 use crate::cli::exit::{ExitCode, Stop};
-use crate::cli::printer::stdout_is_closed;
 use crate::run::logs::logged_units;
 use crate::run::snapshot::ServiceSnapshot;
 use crate::support::name::{ServiceName, UnitId};
@@ -46,13 +44,8 @@ pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<Exit
     if !arguments.follow {
         follower.stop()?;
     }
-    let mut closed = pin!(stdout_is_closed());
     loop {
-        let piece = tokio::select! {
-            piece = follower.next() => piece?,
-            () = &mut closed, if arguments.follow => return Ok(ExitCode::Done),
-        };
-        match piece {
+        match follower.next().await? {
             Some(Followed::Block(block)) => context.output.block(block).await,
             Some(Followed::Lost { unit, bytes }) => context.output.message(&format!(
                 "warning: {bytes} bytes of {} were not logged here",
@@ -76,12 +69,12 @@ async fn find_units(
             let rows = &seen.snapshot().services;
             let running: Vec<UnitId> = rows.iter().map(ServiceSnapshot::unit).collect();
             units.extend(running.iter().cloned());
-            context.output.introduce(running);
+            context.output.introduce(&running);
             matches!(seen, Seen::Running(_))
         }
         // A supervisor that was killed left its logs, and no last state.
         Err(stop) if stop.code == ExitCode::NotRunning && !units.is_empty() => {
-            context.output.introduce(units.clone());
+            context.output.introduce(&units);
             false
         }
         Err(error) => return Err(error),

@@ -46,8 +46,8 @@ pub struct Context<'a> {
 
 /// How a verb speaks. The printer is behind it; tests collect.
 pub trait Output {
-    /// Data, for stdout: one line without its end, or several. Fails where it cannot be written.
-    fn data(&mut self, text: &str) -> io::Result<()>;
+    /// Data, for stdout: one line without its end, or several.
+    fn data(&mut self, text: &str);
 
     /// A message, for stderr, likewise.
     fn message(&mut self, text: &str);
@@ -56,7 +56,7 @@ pub trait Output {
     fn event(&mut self, event: &Event);
 
     /// Whose output may come: of a service of which there are several, each is numbered.
-    fn introduce(&mut self, units: Vec<UnitId>);
+    fn introduce(&mut self, units: &[UnitId]);
 
     /// Output of a unit. Returns when it has been taken: history may be larger than memory.
     fn block(&mut self, block: LogBlock) -> Pin<Box<dyn Future<Output = ()> + '_>>;

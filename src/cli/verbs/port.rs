@@ -11,7 +11,7 @@ use crate::support::text::{self, replica_of};
 pub async fn run(context: &mut Context<'_>, arguments: &PortArgs) -> Result<ExitCode, Stop> {
     let stack = context.look_with_warning().await?;
     let port = find(context, &stack, arguments)?;
-    context.output.data(&port.to_string())?;
+    context.output.data(&port.to_string());
     Ok(ExitCode::Done)
 }
 

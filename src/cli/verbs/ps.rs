@@ -22,6 +22,6 @@ pub async fn run(
         ListFormat::Json => serde_json::to_string_pretty(&seen.snapshot().services)?,
         ListFormat::Table => table(seen.snapshot()),
     };
-    context.output.data(text.trim_end())?;
+    context.output.data(text.trim_end());
     Ok(ExitCode::Done)
 }

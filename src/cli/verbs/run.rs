@@ -7,10 +7,11 @@ use std::process::Command;
 use indexmap::IndexMap;
 
 use super::Context;
-use super::client::{Direct, find};
+use super::client::find;
 use crate::cli::args::RunArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::{Invocation, check_service};
+use crate::cli::printer::Printer;
 use crate::plan::{Assignment, Draft};
 use crate::ports::request::PortKey;
 use crate::run::control::StackSnapshot;
@@ -87,14 +88,13 @@ pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
 /// The running stack's values, else the last ones, with a warning.
 fn values(invocation: &Invocation) -> Result<StackSnapshot, Stop> {
     let (instance, names) = find(invocation)?;
-    // This process is about to become another program, and must not have a thread that prints.
-    let mut output = Direct;
+    let printer = Printer::new(invocation.printer_options(&[]))?;
     let mut context = Context {
         instance: &instance,
         in_file: &names,
-        output: &mut output,
+        output: &mut &printer,
     };
-    super::runtime()?.block_on(context.look_with_warning())
+    super::runtime()?.block_on(printer.run(context.look_with_warning()))
 }
 
 /// The draft with the replicas of the stack that runs, whatever the file and its `up` said.

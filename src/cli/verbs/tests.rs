@@ -41,9 +41,8 @@ struct Said {
 }
 
 impl Output for Said {
-    fn data(&mut self, text: &str) -> std::io::Result<()> {
+    fn data(&mut self, text: &str) {
         self.data.push(text.to_owned());
-        Ok(())
     }
 
     fn message(&mut self, text: &str) {
@@ -54,8 +53,8 @@ impl Output for Said {
         self.events.push(event.clone());
     }
 
-    fn introduce(&mut self, units: Vec<UnitId>) {
-        self.introduced = units;
+    fn introduce(&mut self, units: &[UnitId]) {
+        self.introduced = units.to_vec();
     }
 
     fn block(&mut self, block: LogBlock) -> Pin<Box<dyn Future<Output = ()> + '_>> {

@@ -1,58 +1,16 @@
+use std::fs::File;
+use std::io::{Read, Seek};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
-use crate::cli::printer::item::CAPACITY;
+use crate::cli::printer::Failure;
 use crate::cli::printer::options::{Progress, Terminals};
 use crate::cli::printer::testing::{
     Screen, failed, healthy, replica, stack, starting, unit, waiting,
 };
+use crate::run::logs::LogBlock;
 use crate::run::reason::News;
-use crate::run::snapshot::{LogStream, NoticeLevel, ServiceSnapshot};
-
-/// What was written, by whichever stream.
-type Written = Arc<Mutex<Vec<u8>>>;
-
-/// A stream that takes a write only when the test lets it, and every one once the test let go.
-struct Gate {
-    permits: mpsc::Receiver<()>,
-    written: Written,
-}
-
-impl Write for Gate {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // An error says that the test holds nothing back any more.
-        let _ = self.permits.recv();
-        self.written.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A stream that fails.
-struct Broken(fn() -> io::Error);
-
-impl Write for Broken {
-    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        Err(self.0())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-fn gate(written: &Written) -> (mpsc::Sender<()>, Box<dyn Write + Send>) {
-    let (permit_tx, permits) = mpsc::channel();
-    let written = Arc::clone(written);
-    (permit_tx, Box::new(Gate { permits, written }))
-}
-
-fn open(written: &Written) -> Box<dyn Write + Send> {
-    gate(written).1
-}
+use crate::run::snapshot::{Event, LogStream, Notice, NoticeLevel, ServiceSnapshot};
 
 /// Every look at it is a second later.
 fn ticking() -> u64 {
@@ -84,11 +42,59 @@ fn options(progress: Progress, stdout_is_terminal: bool) -> PrinterOptions {
     }
 }
 
-fn start(options: PrinterOptions, streams: [Box<dyn Write + Send>; 2]) -> Printer {
-    let world = World { now: ticking, size };
-    // Long enough for a loaded machine, as only one test is meant to see its end.
-    let patience = Duration::from_secs(60);
-    Printer::start_with(options, streams, [4096, 4096], world, patience)
+const WORLD: World = World { now: ticking, size };
+
+/// Where a stream leads, so that it can be read.
+struct Written(File);
+
+impl Written {
+    fn new() -> Self {
+        Self(tempfile::tempfile().unwrap())
+    }
+
+    /// Another way to the same place, as both streams of one screen are.
+    fn stream(&self) -> OwnedFd {
+        self.0.try_clone().unwrap().into()
+    }
+
+    fn text(&self) -> String {
+        let mut text = String::new();
+        let mut file = &self.0;
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        text
+    }
+}
+
+/// A printer, and where its two streams lead.
+fn start(options: PrinterOptions) -> (Printer, Written, Written) {
+    let (out, err) = (Written::new(), Written::new());
+    let streams = [out.stream(), err.stream()];
+    (Printer::with(options, streams, WORLD, PATIENCE), out, err)
+}
+
+/// A printer whose streams are one screen.
+fn on_screen(options: PrinterOptions) -> (Printer, Written) {
+    let screen = Written::new();
+    let streams = [screen.stream(), screen.stream()];
+    let printer = Printer::with(options, streams, WORLD, PATIENCE);
+    (printer, screen)
+}
+
+/// A printer whose stdout leads through a pipe.
+fn on_pipe(patience: Duration) -> (Printer, io::PipeReader, Written) {
+    let (reader, writer) = io::pipe().unwrap();
+    let err = Written::new();
+    let streams = [writer.into(), err.stream()];
+    let options = options(Progress::Plain, false);
+    let printer = Printer::with(options, streams, WORLD, patience);
+    (printer, reader, err)
+}
+
+/// Says what `work` says, and prints all of it.
+async fn print(printer: &Printer, work: impl FnOnce()) {
+    printer.run(async { work() }).await;
+    assert!(printer.page.borrow().outlet.is_empty());
 }
 
 fn block(service: &str, text: impl Into<bytes::Bytes>) -> LogBlock {
@@ -103,141 +109,105 @@ fn block(service: &str, text: impl Into<bytes::Bytes>) -> LogBlock {
 }
 
 fn send(printer: &Printer, service: &str, text: impl Into<bytes::Bytes>) {
-    printer.logs(block(service, text));
-}
-
-fn text(written: &Written) -> String {
-    String::from_utf8(written.lock().unwrap().clone()).unwrap()
+    printer.page().logs(&block(service, text));
 }
 
 #[tokio::test]
 async fn a_slow_reader_makes_the_caller_wait_and_gets_everything() {
-    let (out, err) = (Written::default(), Written::default());
-    let (permit_tx, stdout) = gate(&out);
-    let printer = start(options(Progress::Plain, true), [stdout, open(&err)]);
+    // Long enough for a loaded machine.
+    let (printer, mut reader, err) = on_pipe(Duration::from_secs(60));
+    let reading = std::thread::spawn(move || {
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        text.lines().count()
+    });
     let lines = "0123456789abcdef\n".repeat(1_000);
-    let (mut waits, mut most) = (0, 0);
-    for _ in 0..200 {
-        if !printer.has_room() {
-            waits += 1;
-            for _ in 0..1_000 {
-                permit_tx.send(()).unwrap();
-            }
+    let work = async {
+        let (mut waits, mut most) = (0, 0);
+        for _ in 0..200 {
+            waits += u32::from(!printer.has_room());
             printer.room().await;
+            send(&printer, "api", lines.clone());
+            most = most.max(printer.page.borrow().outlet.len());
         }
-        send(&printer, "api", lines.clone());
-        most = most.max(printer.flow.pending());
-    }
-    drop(permit_tx);
-    assert!(printer.finish());
+        (waits, most)
+    };
+    let (waits, most) = printer.run(work).await;
     assert!(waits > 0);
     assert!(most < 2 * CAPACITY, "{most}");
-    assert_eq!(text(&out).lines().count(), 200 * 1_000);
-    assert_eq!(text(&err), "");
+    drop(printer);
+    assert_eq!(reading.join().unwrap(), 200 * 1_000);
+    assert_eq!(err.text(), "");
 }
 
 #[tokio::test]
-async fn who_waits_for_a_terminal_that_takes_nothing_is_told_so() {
-    let (out, err) = (Written::default(), Written::default());
-    let (permit_tx, stdout) = gate(&out);
-    let world = World { now: ticking, size };
-    let printer = Printer::start_with(
-        options(Progress::Plain, true),
-        [stdout, open(&err)],
-        [4096, 4096],
-        world,
-        Duration::from_millis(1),
-    );
-    send(&printer, "api", vec![b'\n'; 2 * CAPACITY]);
-    printer.room().await;
-    assert!(!printer.has_room());
-    drop(permit_tx);
-}
-
-#[test]
-fn where_no_thread_is_to_be_had_everything_is_printed_at_once() {
-    let world = World { now: ticking, size };
-    let flow = Arc::new(Flow::default());
-    let sink = |written: &Written| Sink::new(open(written), LARGE, Arc::clone(&flow));
-    let (out, err) = (Written::default(), Written::default());
-    let worker = Worker::new(
-        options(Progress::Plain, false),
-        sink(&out),
-        sink(&err),
-        Arc::clone(&flow),
-        world,
-    );
-    let way = Way::Direct(Mutex::new(Box::new(worker)));
-    let flow = Arc::default();
-    let printer = Printer {
-        way,
-        flow,
-        patience: Duration::ZERO,
+async fn whoever_prints_to_a_terminal_that_takes_nothing_goes_on_and_ends() {
+    let (printer, _reader, _) = on_pipe(Duration::from_millis(1));
+    let work = async {
+        send(&printer, "api", vec![b'\n'; 2 * CAPACITY]);
+        let room = timeout(Duration::from_millis(10), printer.room()).await;
+        assert!(room.is_err() && !printer.has_room());
     };
-    printer.line_out("data");
-    printer.line_err("a message");
-    assert_eq!(
-        (text(&out), text(&err)),
-        ("data\n".to_owned(), "a message\n".to_owned())
-    );
-    assert!(printer.has_room() && printer.finish());
-}
-
-#[test]
-fn finish_does_not_wait_for_a_terminal_that_takes_nothing() {
-    let (out, err) = (Written::default(), Written::default());
-    let (permit_tx, stdout) = gate(&out);
-    let world = World { now: ticking, size };
-    let printer = Printer::start_with(
-        options(Progress::Plain, true),
-        [stdout, open(&err)],
-        [4096, 4096],
-        world,
-        Duration::from_millis(1),
-    );
-    send(&printer, "api", "never seen\n");
-    assert!(!printer.finish());
-    assert_eq!(text(&out), "");
-    drop(permit_tx);
+    printer.run(work).await;
+    assert!(!printer.has_room());
+    assert!(!printer.finish().await);
 }
 
 #[tokio::test]
 async fn a_reader_that_has_gone_is_no_error() {
-    let err = Written::default();
-    let broken = Box::new(Broken(|| io::Error::from_raw_os_error(nix::libc::EPIPE)));
-    let printer = start(options(Progress::Plain, false), [broken, open(&err)]);
-    send(&printer, "api", "x\n");
-    while !printer.is_output_gone() {
-        tokio::task::yield_now().await;
-    }
-    // Neither full nor a memory of what nobody reads.
-    for _ in 0..1_000 {
-        send(&printer, "api", vec![b'\n'; 64 * 1024]);
-        while !printer.has_room() {
+    let (printer, reader, err) = on_pipe(PATIENCE);
+    drop(reader);
+    let work = async {
+        // Even before anything is printed.
+        printer.output_gone().await;
+        // Neither full nor a memory of what nobody reads.
+        for _ in 0..1_000 {
+            send(&printer, "api", vec![b'\n'; 64 * 1024]);
             printer.room().await;
         }
-    }
-    printer.line_err("still said");
-    assert!(printer.finish());
-    assert_eq!(text(&err), "still said\n");
+        printer.page().line_err("still said");
+    };
+    printer.run(work).await;
+    assert!(!printer.has_output_failed());
+    assert_eq!(err.text(), "still said\n");
 }
 
-#[test]
-fn a_full_disk_is_said_once() {
-    let err = Written::default();
-    let full = Box::new(Broken(|| io::Error::from_raw_os_error(nix::libc::ENOSPC)));
-    let printer = start(options(Progress::Quiet, false), [full, open(&err)]);
-    printer.line_out("data");
-    printer.line_out("more data");
-    assert!(printer.finish());
-    assert_eq!(text(&err).lines().count(), 1);
-    assert!(text(&err).starts_with("error: cannot write to stdout: No space left"));
+#[tokio::test]
+async fn a_full_disk_is_said_once() {
+    let err = Written::new();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let options = options(Progress::Quiet, false);
+    let streams = [full.into(), err.stream()];
+    let printer = Printer::with(options, streams, WORLD, PATIENCE);
+    print(&printer, || {
+        printer.page().line_out("data");
+        printer.page().line_out("more data");
+    })
+    .await;
+    assert!(printer.has_output_failed());
+    assert_eq!(err.text().lines().count(), 1);
+    let expected = "error: cannot write to stdout: No space left";
+    assert!(err.text().starts_with(expected), "{}", err.text());
+}
+
+#[tokio::test]
+async fn both_streams_of_a_screen_are_written_in_order() {
+    let (printer, screen) = on_screen(options(Progress::Plain, true));
+    print(&printer, || {
+        for _ in 0..3 {
+            printer.page().line_out("data");
+            printer.page().line_err("a message");
+        }
+    })
+    .await;
+    assert_eq!(screen.text(), "data\na message\n".repeat(3));
 }
 
 /// One start with everything in it, whichever way progress is shown. `cut` stands in the middle of
 /// what `api` prints.
 fn tell(printer: &Printer, cut: &str) {
-    let service = |snapshot: ServiceSnapshot| printer.event(&Event::Service(Box::new(snapshot)));
+    let service =
+        |snapshot: ServiceSnapshot| printer.page().event(&Event::Service(Box::new(snapshot)));
     service(waiting("worker", &["api"]));
     service(starting("api", 8_001, 0));
     send(printer, "api", format!("listening{cut}"));
@@ -245,68 +215,57 @@ fn tell(printer: &Printer, cut: &str) {
     send(printer, "api", " on 8001\n");
     let migrate = failed("worker", 1, crate::cli::printer::testing::exited());
     service(migrate.clone());
-    printer.summary(&stack(vec![healthy("api", 8_001, 300), migrate.clone()]));
-    printer.failure(Failure {
+    printer
+        .page()
+        .summary(&stack(vec![healthy("api", 8_001, 300), migrate.clone()]));
+    printer.page().failure(&Failure {
         service: migrate,
         tail: vec!["no such table: users".to_owned()],
         blocked: Vec::new(),
     });
 }
 
-#[test]
-fn plain_progress_on_one_screen_with_the_logs() {
-    let screen = Written::default();
-    let printer = start(
-        options(Progress::Plain, true),
-        [open(&screen), open(&screen)],
-    );
+#[tokio::test]
+async fn plain_progress_on_one_screen_with_the_logs() {
+    let (printer, screen) = on_screen(options(Progress::Plain, true));
     tell(&printer, "");
-    assert!(printer.finish());
-    insta::assert_snapshot!(text(&screen));
-}
-
-#[test]
-fn a_live_region_leaves_only_what_is_worth_keeping() {
-    let written = Written::default();
-    let printer = start(
-        options(Progress::Tty, true),
-        [open(&written), open(&written)],
-    );
-    // A region that came between the parts of a line would tear it, and when it is drawn is a
-    // matter of time.
-    tell(&printer, "\n");
-    assert!(printer.finish());
-    let mut screen = Screen::new(80);
-    screen.feed(&written.lock().unwrap());
+    assert!(printer.finish().await);
     insta::assert_snapshot!(screen.text());
 }
 
-#[test]
-fn the_echo_of_ctrl_c_is_wiped_off_before_the_next_line() {
-    let screen = Written::default();
-    let printer = start(options(Progress::Tty, true), [open(&screen), open(&screen)]);
-    send(&printer, "api", "up\n");
-    printer.draining(false);
-    printer.draining(true);
-    send(&printer, "api", "bye\n");
-    assert!(printer.finish());
-    assert_eq!(text(&screen), "api    | up\n\r\x1b[Kapi    | bye\n");
+#[tokio::test]
+async fn a_live_region_leaves_only_what_is_worth_keeping() {
+    let (printer, written) = on_screen(options(Progress::Tty, true));
+    // A region that came between the parts of a line would tear it, and when it is drawn is a
+    // matter of time.
+    tell(&printer, "\n");
+    assert!(printer.finish().await);
+    let mut screen = Screen::new(80);
+    screen.feed(written.text().as_bytes());
+    insta::assert_snapshot!(screen.text());
 }
 
-#[test]
-fn paragraphs_are_set_off_by_one_empty_line_and_none_at_the_ends() {
-    let screen = Written::default();
-    let printer = start(
-        options(Progress::Plain, true),
-        [open(&screen), open(&screen)],
-    );
-    let summary = stack(vec![healthy("api", 8_001, 300)]);
-    printer.summary(&summary);
-    printer.summary(&summary);
+#[tokio::test]
+async fn the_echo_of_ctrl_c_is_wiped_off_before_the_next_line() {
+    let (printer, screen) = on_screen(options(Progress::Tty, true));
+    send(&printer, "api", "up\n");
+    printer.page().draining(false);
+    printer.page().draining(true);
     send(&printer, "api", "bye\n");
-    printer.summary(&summary);
-    assert!(printer.finish());
-    let text = text(&screen);
+    assert!(printer.finish().await);
+    assert_eq!(screen.text(), "api    | up\n\r\x1b[Kapi    | bye\n");
+}
+
+#[tokio::test]
+async fn paragraphs_are_set_off_by_one_empty_line_and_none_at_the_ends() {
+    let (printer, screen) = on_screen(options(Progress::Plain, true));
+    let summary = stack(vec![healthy("api", 8_001, 300)]);
+    printer.page().summary(&summary);
+    printer.page().summary(&summary);
+    send(&printer, "api", "bye\n");
+    printer.page().summary(&summary);
+    assert!(printer.finish().await);
+    let text = screen.text();
     assert!(text.starts_with("shop is up\n\n  api"), "{text}");
     assert!(text.ends_with("Ctrl-C stops the stack\n"), "{text}");
     assert_eq!(text.matches("stops the stack\n\nshop is up").count(), 1);
@@ -317,14 +276,15 @@ fn paragraphs_are_set_off_by_one_empty_line_and_none_at_the_ends() {
     );
 }
 
-#[test]
-fn units_that_are_introduced_are_numbered_from_the_first_line_on() {
-    let (out, err) = (Written::default(), Written::default());
-    let printer = start(options(Progress::Plain, false), [open(&out), open(&err)]);
-    printer.introduce(vec![replica("api", 1), replica("api", 2)]);
+#[tokio::test]
+async fn units_that_are_introduced_are_numbered_from_the_first_line_on() {
+    let (printer, out, err) = start(options(Progress::Plain, false));
+    printer
+        .page()
+        .introduce(&[replica("api", 1), replica("api", 2)]);
     send(&printer, "api", "one\n");
     let second = replica("api", 2);
-    printer.notice(Notice::about(
+    printer.page().notice(&Notice::about(
         Some(second.clone()),
         NoticeLevel::Warning,
         News::LeftBehind { processes: 2 },
@@ -333,20 +293,20 @@ fn units_that_are_introduced_are_numbered_from_the_first_line_on() {
         unit: second,
         ..block("api", "two\n")
     };
-    printer.logs(block);
+    printer.page().logs(&block);
     let failed = ServiceSnapshot {
         replica: 2,
         replicas: 2,
         ..failed("api", 1, crate::cli::printer::testing::exited())
     };
-    printer.failure(Failure {
+    printer.page().failure(&Failure {
         service: failed,
         tail: vec!["out of cheese".to_owned()],
         blocked: Vec::new(),
     });
-    assert!(printer.finish());
-    assert_eq!(text(&out), "api-1  | one\napi-2  | two\n");
-    let err = text(&err);
+    assert!(printer.finish().await);
+    assert_eq!(out.text(), "api-1  | one\napi-2  | two\n");
+    let err = err.text();
     assert!(
         err.starts_with("api-2   warning: it ended and left 2 processes behind; ending them\n"),
         "{err}"
@@ -355,14 +315,13 @@ fn units_that_are_introduced_are_numbered_from_the_first_line_on() {
     assert!(err.contains(".stack/shop/logs/api@2.log"), "{err}");
 }
 
-#[test]
-fn quiet_says_only_what_failed() {
-    let (out, err) = (Written::default(), Written::default());
-    let printer = start(options(Progress::Quiet, false), [open(&out), open(&err)]);
+#[tokio::test]
+async fn quiet_says_only_what_failed() {
+    let (printer, out, err) = start(options(Progress::Quiet, false));
     tell(&printer, "");
-    assert!(printer.finish());
-    assert_eq!(text(&out), "api    | listening on 8001\n");
-    insta::assert_snapshot!(text(&err), @r"
+    assert!(printer.finish().await);
+    assert_eq!(out.text(), "api    | listening on 8001\n");
+    insta::assert_snapshot!(err.text(), @r"
     worker  failed: exited with code 1
 
     error: service `worker` failed: exited with code 1
@@ -372,14 +331,14 @@ fn quiet_says_only_what_failed() {
     ");
 }
 
-#[test]
-fn json_progress_is_one_object_a_line() {
-    let (out, err) = (Written::default(), Written::default());
-    let printer = start(options(Progress::Json, false), [open(&out), open(&err)]);
+#[tokio::test]
+async fn json_progress_is_one_object_a_line() {
+    let (printer, _, err) = start(options(Progress::Json, false));
     tell(&printer, "");
-    printer.line_err("error: something\nhint: else");
-    assert!(printer.finish());
-    let kinds: Vec<String> = text(&err)
+    printer.page().line_err("error: something\nhint: else");
+    assert!(printer.finish().await);
+    let kinds: Vec<String> = err
+        .text()
         .lines()
         .map(|line| {
             let object: serde_json::Value = serde_json::from_str(line).unwrap();
@@ -393,15 +352,4 @@ fn json_progress_is_one_object_a_line() {
             "service", "service", "service", "service", "summary", "failure", "message", "message"
         ]
     );
-}
-
-#[test]
-fn finishing_twice_is_as_good_as_once() {
-    let (out, err) = (Written::default(), Written::default());
-    let printer = start(options(Progress::Plain, false), [open(&out), open(&err)]);
-    printer.line_out("a");
-    assert!(printer.finish());
-    assert!(printer.finish());
-    drop(printer);
-    assert_eq!(text(&out), "a\n");
 }

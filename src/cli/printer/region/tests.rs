@@ -36,7 +36,8 @@ impl Stage {
 
     fn log(&mut self, text: &str, columns: usize) {
         let mut out = Vec::new();
-        self.region.clear(Size { columns, ..SIZE }, &mut out);
+        self.region
+            .draw(Vec::new(), Size { columns, ..SIZE }, &mut out);
         out.extend_from_slice(text.as_bytes());
         self.screen.feed(&out);
     }

@@ -81,8 +81,8 @@ impl Goal {
 }
 
 /// Where the stack is that is watched.
-pub(super) struct Place<'a> {
-    pub(super) instance: &'a Instance,
+pub(super) struct Place {
+    pub(super) instance: Instance,
     pub(super) socket: PathBuf,
     /// The random id of its supervisor.
     pub(super) run: u64,
@@ -90,7 +90,7 @@ pub(super) struct Place<'a> {
 
 /// Watches a stack until the goal is reached. With `lead` it is the client that has started it.
 pub(super) async fn watch(
-    place: Place<'_>,
+    place: Place,
     printer: &Printer,
     goal: Goal,
     lead: Option<Lead>,
@@ -107,7 +107,7 @@ pub(super) async fn watch(
             asked,
         } => (target, limit, asked),
     };
-    let client = Client::new(place.socket);
+    let client = Client::new(&place.socket);
     // A supervisor that has just begun answers once everything that can be started has been.
     let opener = match (&lead, stays) {
         (None, _) => client.clone(),
@@ -143,7 +143,7 @@ pub(super) async fn watch(
         tokio::select! {
             feed = &mut opening => break feed?,
             signal = signals.next() => if let Some(end) = watch.signalled(signal).await {
-                return watch.verdict(end, place.instance, place.run).await;
+                return watch.verdict(end, &place.instance, place.run).await;
             }
         }
     };
@@ -151,7 +151,7 @@ pub(super) async fn watch(
     if stays {
         watch.farewell()
     } else {
-        watch.verdict(end, place.instance, place.run).await
+        watch.verdict(end, &place.instance, place.run).await
     }
 }
 
@@ -207,7 +207,7 @@ impl Watch<'_> {
                         return Ok(end);
                     }
                 }
-                Heard::End(said) => self.printer.line_err(said.unwrap_or_default()),
+                Heard::End(said) => self.printer.page().line_err(said.unwrap_or_default()),
                 // Nothing is read any more: whoever has ended is not kept from it.
                 Heard::Room if !self.printer.has_room() && self.is_over() => return Ok(End::Over),
                 Heard::Room => {}
@@ -307,8 +307,8 @@ impl Watch<'_> {
 
     fn show_output(&self, piece: Followed) {
         match piece {
-            Followed::Block(block) => self.printer.logs(block),
-            Followed::Lost { unit, bytes } => self.printer.line_err(format!(
+            Followed::Block(block) => self.printer.page().logs(&block),
+            Followed::Lost { unit, bytes } => self.printer.page().line_err(&format!(
                 "warning: {bytes} bytes of {} were not logged here",
                 self.readiness
                     .latest(&unit)
@@ -328,17 +328,17 @@ impl Watch<'_> {
                     self.readiness.see(service);
                 }
                 stack.started_at = 0;
-                self.printer.summary(&stack);
+                self.printer.page().summary(&stack);
                 self.failures.show_all(self.printer, &stack.services);
             }
             Update::Snapshot { stack } => stack.services.into_iter().for_each(|s| self.see(s)),
             Update::Service(service) => self.see(*service),
-            Update::Notice(notice) => self.printer.notice(notice),
+            Update::Notice(notice) => self.printer.page().notice(&notice),
             Update::Ended { failed } => {
                 let event = Event::Ended {
                     failed: failed.clone(),
                 };
-                self.printer.event(&event);
+                self.printer.page().event(&event);
                 self.ended = Some(failed);
             }
             Update::Lagged { .. } => {}
@@ -348,7 +348,7 @@ impl Watch<'_> {
     fn see(&mut self, service: ServiceSnapshot) {
         self.readiness.see(&service);
         let event = Event::Service(Box::new(service));
-        self.printer.event(&event);
+        self.printer.page().event(&event);
         if self.is_summed_up
             && let Event::Service(service) = &event
         {
@@ -371,7 +371,7 @@ impl Watch<'_> {
         }
         self.is_summed_up = true;
         if let Some(stack) = stack.filter(|stack| !stack.is_draining) {
-            self.printer.summary(&stack);
+            self.printer.page().summary(&stack);
         }
         self.failures
             .show_all(self.printer, self.readiness.services());
@@ -384,7 +384,7 @@ impl Watch<'_> {
 
     pub(super) fn drain(&mut self, is_by_stroke: bool) {
         self.is_draining = true;
-        self.printer.draining(is_by_stroke);
+        self.printer.page().draining(is_by_stroke);
     }
 
     /// The end of a client that has stayed: its exit code.

@@ -127,7 +127,7 @@ impl Failures {
         } else {
             last_lines_of_attempt(&self.log_dir, &service.unit(), self.run, attempt, TAIL)
         };
-        printer.failure(Failure {
+        printer.page().failure(&Failure {
             service: service.clone(),
             tail,
             blocked,

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::pin::Pin;
 
 use nix::sys::signal::Signal;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::client::Watch;
 use crate::api::client::{Client, ClientError, EventStream, FollowError, LogFollower};
 use crate::api::messages::{Update, code};
 use crate::cli::exit::Stop;
+use crate::cli::printer::PATIENCE;
 use crate::run::control::StackSnapshot;
 use crate::run::launch::Signals;
 use crate::run::logs::{Followed, Start};
@@ -103,7 +104,7 @@ impl Feed {
             biased;
             signal = signals.next() => Heard::Signal(signal),
             Some(said) = async { Some(lead?.next_end().await) } => Heard::End(said),
-            () = printer.room(), if !has_room => Heard::Room,
+            _ = timeout(PATIENCE, printer.room()), if !has_room => Heard::Room,
             Some(answer) = async { Some(question.as_mut()?.await) } => Heard::Answer(answer),
             () = std::future::ready(()), if has_room && !held.is_empty() => Heard::Held,
             Some(updates) = next_updates(events), if is_free => Heard::Updates(updates),

@@ -13,12 +13,12 @@ mod strokes;
 mod supervise;
 mod verdict;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use client::{Goal, Place};
 use lead::Lead;
 use prepare::Prepared;
+use readiness::Asked;
 
 use super::ground::{hidden, suspended};
 use crate::api::client::{BlockingClient, ClientError};
@@ -30,7 +30,7 @@ use crate::plan::model::UnitPlan;
 use crate::run::Watch;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Instance, InstanceLock, LockAttempt};
-use crate::run::launch::{Role, fork_roles};
+use crate::run::launch::{Child, Role, fork_roles};
 use crate::run::snapshot::ServiceSnapshot;
 use crate::run::supervisor::Options;
 use crate::support::fs::open_private_append;
@@ -69,7 +69,20 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
                 if let Some((client, stack)) = wait_for_winner(invocation, &instance)?
                     && let Some(joined) = join::join(&ready, &client, &stack, args)?
                 {
-                    return attend(invocation, &instance, client.path(), &stack, joined, args);
+                    let units = stack.services.iter().map(ServiceSnapshot::unit).collect();
+                    let place = Place {
+                        instance,
+                        socket: client.path().to_path_buf(),
+                        run: u64::from_str_radix(&stack.run, 16).unwrap_or_default(),
+                    };
+                    let arrival = Arrival {
+                        place,
+                        units,
+                        messages: joined.messages,
+                        asked: Some(joined.asked),
+                        child: None,
+                    };
+                    return attend(invocation, args, arrival);
                 }
             }
         }
@@ -132,48 +145,37 @@ fn wait_for_winner(
     Ok(None)
 }
 
-/// Attends to a stack that was joined.
-fn attend(
-    invocation: &Invocation,
-    instance: &Instance,
-    socket: &Path,
-    stack: &StackSnapshot,
-    joined: join::Joined,
-    args: &UpArgs,
-) -> Result<ExitCode, Stop> {
-    let units: Vec<UnitId> = stack.services.iter().map(ServiceSnapshot::unit).collect();
-    let printer = printer(invocation, instance, &units, args);
-    for message in joined.messages {
-        printer.line_err(message);
-    }
-    let goal = Goal::of(args, Some(joined.asked));
-    if goal.is_nothing() {
-        return Ok(ExitCode::Done);
-    }
-    let place = Place {
-        instance,
-        socket: socket.to_path_buf(),
-        run: u64::from_str_radix(&stack.run, 16).unwrap_or_default(),
-    };
-    let runtime = super::runtime()?;
-    let code = runtime.block_on(client::watch(place, &printer, goal, None, args.timeout));
-    printer.finish();
-    code
+/// A stack that runs, as the client comes to it.
+struct Arrival {
+    place: Place,
+    units: Vec<UnitId>,
+    /// What to say first.
+    messages: Vec<String>,
+    /// Who is waited for, if not everything that the start has wanted.
+    asked: Option<Asked>,
+    /// What it has started itself.
+    child: Option<Child>,
 }
 
-/// The printer of this verb.
-fn printer(
-    invocation: &Invocation,
-    instance: &Instance,
-    units: &[UnitId],
-    args: &UpArgs,
-) -> Printer {
-    let mut options = invocation.printer_options(units);
+/// Attends to a stack that runs, until the goal of the arguments is reached.
+fn attend(invocation: &Invocation, args: &UpArgs, arrival: Arrival) -> Result<ExitCode, Stop> {
+    let mut options = invocation.printer_options(&arrival.units);
     options.log_prefix = !args.no_log_prefix;
     options.timestamps = args.timestamps;
     options.has_the_stack = !(args.detach || args.wait);
-    options.log_dir = Some(instance.log_dir());
-    Printer::start(options)
+    options.log_dir = Some(arrival.place.instance.log_dir());
+    let printer = Printer::new(options)?;
+    for message in &arrival.messages {
+        printer.page().line_err(message);
+    }
+    let goal = Goal::of(args, arrival.asked);
+    super::runtime()?.block_on(printer.run(async {
+        if goal.is_nothing() {
+            return Ok(ExitCode::Done);
+        }
+        let lead = arrival.child.map(Lead::new).transpose()?;
+        client::watch(arrival.place, &printer, goal, lead, args.timeout).await
+    }))
 }
 
 /// Starts the stack whose lock is held.
@@ -231,25 +233,19 @@ fn start(
                 ..
             } = prepared;
             drop((holds, noted, lock, listener));
-            let units: Vec<UnitId> = plan.units.iter().map(UnitPlan::id).collect();
-            drop(plan);
-            let printer = printer(invocation, &instance, &units, args);
-            for message in messages {
-                printer.line_err(message);
-            }
-            let place = Place {
-                instance: &instance,
-                socket,
-                run,
+            let arrival = Arrival {
+                place: Place {
+                    instance,
+                    socket,
+                    run,
+                },
+                units: plan.units.iter().map(UnitPlan::id).collect(),
+                messages,
+                asked: None,
+                child: Some(child),
             };
-            let goal = Goal::of(args, None);
-            let runtime = super::runtime()?;
-            let code = runtime.block_on(async {
-                let lead = Lead::new(child)?;
-                client::watch(place, &printer, goal, Some(lead), args.timeout).await
-            });
-            printer.finish();
-            code
+            drop(plan);
+            attend(invocation, args, arrival)
         }
         Role::Guardian(guardian) => {
             // The guardian keeps the lock, which is let go when the last of the two is gone, and

@@ -71,6 +71,7 @@ impl Watch<'_> {
     async fn pause(&mut self) {
         if !can_be_continued() {
             self.printer
+                .page()
                 .line_err("Ctrl-Z is ignored: there is no shell that could continue the stack");
         } else if let Some(lead) = &mut self.lead {
             // A failure leaves everything running.

@@ -30,7 +30,7 @@ impl Watch<'_> {
         run: u64,
     ) -> Result<ExitCode, Stop> {
         if let End::Left(signal) = end {
-            self.printer.line_err(
+            self.printer.page().line_err(
                 "not waiting any longer; the stack goes on in the background (`stack ps` shows it, \
                  `stack down` stops it)",
             );
@@ -58,13 +58,13 @@ impl Watch<'_> {
                 // How long this took says nothing about the stack, and the other way round.
                 stack.started_at = 0;
             }
-            self.printer.summary(&stack);
+            self.printer.page().summary(&stack);
         }
         self.failures
             .show_all(self.printer, self.readiness.services());
         let lines = self.complaints(end, is_aborted);
         for line in lines {
-            self.printer.line_err(line);
+            self.printer.page().line_err(&line);
         }
         let settled = self.readiness.settled().unwrap_or_default();
         let has = |wanted: fn(Verdict) -> bool| settled.iter().any(|&(_, it)| wanted(it));
