@@ -1,10 +1,10 @@
 //! `stack ports free`: free ports for scripts and other launchers.
 
+use super::warn_of;
 use crate::cli::args::{ListFormat, PortsFreeArgs};
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Stop};
 use crate::cli::printer;
-use crate::cli::verbs::up::warn;
 use crate::ports::grant;
 use crate::support::text;
 
@@ -15,9 +15,7 @@ pub(super) fn free(
     format: ListFormat,
 ) -> Result<ExitCode, Stop> {
     let granted = grant(usize::from(args.count), &[args.range], &invocation.ledger())?;
-    for warning in &granted.warnings {
-        printer::say(&warn(&warning.to_string(), Some(warning.hint())));
-    }
+    warn_of(&granted.warnings, &[]);
     let text = match format {
         ListFormat::Json => serde_json::to_string(&granted.ports)?,
         ListFormat::Table => text::list(&granted.ports).replace(", ", "\n"),

@@ -1,7 +1,8 @@
 //! `stack ports`: the list.
 
-use super::gather::{Gathered, gather, remembered};
+use super::gather::{Gathered, gather};
 use super::row::{PortRow, RowState};
+use super::warn_of;
 use super::words::Place;
 use crate::cli::args::{ListFormat, PortsArgs};
 use crate::cli::exit::{ExitCode, Stop};
@@ -10,31 +11,18 @@ use crate::cli::printer;
 use crate::cli::style::Tone;
 use crate::cli::table::{Cell, Table};
 use crate::cli::verbs::runtime;
-use crate::cli::verbs::up::warn;
 use crate::support::protocol::Protocol;
 
 /// Lists the ports of every running stack of this user, with `--all` also those that others had
 /// last.
 pub(super) fn list(invocation: &Invocation, args: &PortsArgs) -> Result<ExitCode, Stop> {
     let ledger = invocation.ledger().overview();
-    let Gathered { mut rows, notes } =
-        runtime()?.block_on(gather(ledger.live, &ledger.sticky, &invocation.state_dir()));
-    let sleeping = remembered(ledger.sticky, &rows);
-    let has_more = !args.all && !sleeping.is_empty();
-    if args.all {
-        rows.extend(sleeping);
-        rows.sort_by(|one, other| {
-            let key = |row: &PortRow| (row.project_dir.clone(), row.project.clone());
-            key(one).cmp(&key(other))
-        });
-    }
-
-    for warning in &ledger.warnings {
-        printer::say(&warn(&warning.to_string(), Some(warning.hint())));
-    }
-    for note in &notes {
-        printer::say(&warn(note, None));
-    }
+    let state_dir = invocation.state_dir();
+    let Gathered { mut rows, notes } = runtime()?.block_on(gather(&ledger, None, &state_dir));
+    let count = rows.len();
+    rows.retain(|row| args.all || row.state != RowState::Remembered);
+    let has_more = rows.len() < count;
+    warn_of(&ledger.warnings, &notes);
     match args.format {
         ListFormat::Json => printer::say_out(&serde_json::to_string_pretty(&rows)?)?,
         ListFormat::Table if rows.is_empty() => {
@@ -163,13 +151,7 @@ mod tests {
             ports: vec![port(8010)],
             ..service("web")
         };
-        let stack = stack(vec![api, web]);
-        let of = |service: &ServiceSnapshot| {
-            let rows = service.ports.iter();
-            rows.map(|port| PortRow::verified(&stack, service, port))
-                .collect::<Vec<_>>()
-        };
-        stack.services.iter().flat_map(of).collect()
+        PortRow::verified(&stack(vec![api, web]))
     }
 
     #[test]

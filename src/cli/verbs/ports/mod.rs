@@ -15,6 +15,9 @@ mod words;
 use crate::cli::args::{PortsArgs, PortsVerb};
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Stop};
+use crate::cli::printer;
+use crate::cli::verbs::up::warn;
+use crate::ports::LedgerWarning;
 
 /// Carries out `stack ports` and what is below it.
 pub fn ports(invocation: &Invocation, args: &PortsArgs) -> Result<ExitCode, Stop> {
@@ -26,5 +29,15 @@ pub fn ports(invocation: &Invocation, args: &PortsArgs) -> Result<ExitCode, Stop
         )),
         Some(PortsVerb::Who(who)) => who::who(invocation, who.port, args.format),
         Some(PortsVerb::Free(free)) => free::free(invocation, free, args.format),
+    }
+}
+
+/// Says what is wrong with the ledger, and what is known from elsewhere than usual.
+fn warn_of(ledger: &[LedgerWarning], notes: &[String]) {
+    for warning in ledger {
+        printer::say(&warn(&warning.to_string(), Some(warning.hint())));
+    }
+    for note in notes {
+        printer::say(&warn(note, None));
     }
 }

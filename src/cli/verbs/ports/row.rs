@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::ports::StackPort;
+use crate::ports::request::{Owner, PortKey};
 use crate::run::control::StackSnapshot;
 use crate::run::snapshot::{PortSnapshot, PortState, ServiceSnapshot};
 use crate::support::name::{PortName, ServiceName, UnitId};
@@ -101,36 +102,39 @@ impl PortRow {
         }
     }
 
-    /// As its supervisor says.
-    pub(super) fn verified(
-        stack: &StackSnapshot,
-        service: &ServiceSnapshot,
-        port: &PortSnapshot,
-    ) -> Self {
-        let mut row = Self {
-            project: stack.project.to_string(),
-            project_dir: stack.project_dir.to_string_lossy().into_owned(),
+    /// Every port of a stack, as its supervisor says.
+    pub(super) fn verified(stack: &StackSnapshot) -> Vec<Self> {
+        let owner = Owner {
             instance: stack.instance.clone(),
-            service: service.service.clone(),
-            replica: service.replica,
-            replicas: service.replicas,
-            name: port.name.clone(),
-            protocol: port.protocol,
-            port: port.port,
-            state: RowState::Held,
-            pid: None,
-            command: None,
-            bound_to: None,
-            listens_on: Vec::new(),
-            address: Some(port.address.clone()),
-            supervisor_pid: Some(stack.supervisor_pid),
-            is_verified: true,
+            project: stack.project.to_string(),
+            project_dir: stack.project_dir.clone(),
         };
-        row.stand(&port.state);
-        if row.state == RowState::WrongPort {
-            row.pid = service.pid;
-        }
-        row
+        let row = |service: &ServiceSnapshot, port: &PortSnapshot| {
+            let key = PortKey {
+                service: service.service.clone(),
+                replica: service.replica,
+                name: port.name.clone(),
+            };
+            let known = StackPort {
+                owner: owner.clone(),
+                key,
+                protocol: port.protocol,
+                port: port.port,
+                is_running: true,
+            };
+            let mut row = Self::unverified(&known, service.replicas, Some(&port.state));
+            if row.state == RowState::WrongPort {
+                row.pid = service.pid;
+            }
+            row.address = Some(port.address.clone());
+            row.supervisor_pid = Some(stack.supervisor_pid);
+            row.is_verified = true;
+            row
+        };
+        let services = stack.services.iter();
+        services
+            .flat_map(|service| service.ports.iter().map(|port| row(service, port)))
+            .collect()
     }
 
     /// As the ledger has it, with what the kernel shows; without that it is what a stack had last.

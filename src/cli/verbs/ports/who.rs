@@ -2,15 +2,15 @@
 
 use serde::Serialize;
 
-use super::gather::{Gathered, gather, keepers, remembered};
-use super::row::PortRow;
+use super::gather::{Gathered, gather, keepers};
+use super::row::{PortRow, RowState};
+use super::warn_of;
 use super::words::{self, Place};
 use crate::cli::args::ListFormat;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Invocation;
 use crate::cli::printer;
 use crate::cli::verbs::runtime;
-use crate::cli::verbs::up::warn;
 use crate::ports::PortTraits;
 use crate::ports::who::{PortSocket, sockets_on};
 
@@ -37,46 +37,20 @@ pub(super) fn who(
     port: u16,
     format: ListFormat,
 ) -> Result<ExitCode, Stop> {
-    let mut ledger = invocation.ledger().overview();
+    let ledger = invocation.ledger().overview();
     let state_dir = invocation.state_dir();
-    let keepers = keepers(&ledger.live, &state_dir);
-    let running: Vec<String> = ledger
-        .live
-        .iter()
-        .map(|port| port.owner.instance.clone())
-        .collect();
-    let concerned: Vec<String> = ledger
-        .live
-        .iter()
-        .filter(|live| live.port == port)
-        .map(|live| live.owner.instance.clone())
-        .collect();
-    ledger
-        .live
-        .retain(|live| concerned.contains(&live.owner.instance));
-    ledger
-        .sticky
-        .retain(|sticky| sticky.port == port && !running.contains(&sticky.owner.instance));
-
-    let Gathered { mut rows, notes } =
-        runtime()?.block_on(gather(ledger.live, &ledger.sticky, &state_dir));
-    rows.retain(|row| row.port == port);
-    let sleeping = remembered(ledger.sticky, &rows);
-    rows.extend(sleeping);
+    let gathering = gather(&ledger, Some(port), &state_dir);
+    let Gathered { mut rows, notes } = runtime()?.block_on(gathering);
+    rows.sort_by_key(|row| row.state == RowState::Remembered);
     let explanation = Explanation {
         port,
         stacks: rows,
-        sockets: sockets_on(port, &keepers)?,
+        sockets: sockets_on(port, &keepers(&ledger, &state_dir))?,
         is_granted: ledger.granted.contains(&port),
         traits: PortTraits::of(port),
     };
 
-    for warning in &ledger.warnings {
-        printer::say(&warn(&warning.to_string(), Some(warning.hint())));
-    }
-    for note in &notes {
-        printer::say(&warn(note, None));
-    }
+    warn_of(&ledger.warnings, &notes);
     let text = match format {
         ListFormat::Json => serde_json::to_string_pretty(&explanation)?,
         ListFormat::Table => {

@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::*;
 use crate::cli::printer::testing::{healthy, port, stack};
 use crate::ports::PortTraits;
-use crate::run::snapshot::{PortSnapshot, PortState};
+use crate::run::snapshot::{PortSnapshot, PortState, ServiceSnapshot};
 
 const HOUR: u64 = 3_600_000;
 
@@ -19,8 +19,11 @@ fn row(state: PortState) -> PortRow {
         state,
         ..port(8123)
     };
-    let service = healthy("api", 8123, 0);
-    PortRow::verified(&stack(Vec::new()), &service, &port)
+    let service = ServiceSnapshot {
+        ports: vec![port],
+        ..healthy("api", 8123, 0)
+    };
+    PortRow::verified(&stack(vec![service])).remove(0)
 }
 
 fn socket(state: SocketRole) -> PortSocket {
