@@ -1,5 +1,7 @@
 //! The client of a stack: what it shows, when it leaves, and what its end means.
 
+use std::time::{Duration, Instant};
+
 use fs_err as fs;
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getsid};
@@ -55,6 +57,30 @@ fn guardian_and_supervisor_have_no_terminal() {
     }
     terminal.press(CTRL_C);
     assert_eq!(terminal.wait().0, 130);
+}
+
+#[test]
+fn an_idle_stack_waits_for_no_time() {
+    let stack = TestStack::new(SLEEPER);
+    let mut up = stack.up();
+    up.wait_for_line("Ctrl-C stops the stack");
+    let shown = Instant::now();
+    // In `epoll_wait` and its like the fourth argument is for how long; -1 is for ever.
+    let sleeps_for_ever = |pid: i32| {
+        let call = fs::read_to_string(format!("/proc/{pid}/syscall")).expect("it runs");
+        call.split(' ')
+            .nth(4)
+            .is_some_and(|limit| limit.ends_with("ffffffff"))
+    };
+    for pid in [up.pid(), stack.own_process("supervisor_pid").pid] {
+        wait_until("a sleep without an end", || {
+            sleeps_for_ever(pid).then_some(())
+        });
+    }
+    let waited = shown.elapsed();
+    assert!(waited < Duration::from_secs(5), "only after {waited:?}");
+    up.signal(Signal::SIGINT);
+    up.wait().expect(130);
 }
 
 #[test]

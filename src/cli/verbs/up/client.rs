@@ -370,6 +370,7 @@ impl Watch<'_> {
             return;
         }
         self.is_summed_up = true;
+        self.due = None;
         if let Some(stack) = stack.filter(|stack| !stack.is_draining) {
             self.printer.page().summary(&stack);
         }
