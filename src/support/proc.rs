@@ -34,7 +34,7 @@ impl Stat {
 
     fn parse(pid: i32, text: &[u8]) -> Option<Self> {
         // The second field, the name, may hold spaces and parentheses.
-        let rest = text.get(memchr::memrchr(b')', text)? + 1..)?;
+        let rest = text.get(text.iter().rposition(|&byte| byte == b')')? + 1..)?;
         let mut fields = rest.trim_ascii().split(|&byte| byte == b' ');
         let state = *fields.next()?.first()?;
         let mut number = |place| fields.nth(place).and_then(number::<i64>);

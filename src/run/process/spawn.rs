@@ -92,7 +92,7 @@ pub(crate) struct Spawner {
 
 /// glibc's own `posix_spawn` uses 32 KiB and more for deep `PATH`s; the child below needs a
 /// fraction of this.
-const CHILD_STACK: usize = 64 * 1024;
+const CHILD_STACK: usize = 16 * 1024;
 
 /// A line of the lease file.
 #[derive(Debug, Clone, Copy)]

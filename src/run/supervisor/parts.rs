@@ -53,8 +53,10 @@ pub struct Parts {
     pub file_limit: (u64, u64),
 }
 
-/// How many events a slow subscriber may lag behind.
-const EVENT_BACKLOG: usize = 4096;
+/// How many events a slow subscriber may lag behind, for each unit and at least. The room is taken
+/// and written to at once, before the first service is executed.
+const EVENTS_PER_UNIT: usize = 4;
+const LEAST_EVENTS: usize = 128;
 
 /// A supervisor that is ready to run, with its place beside the guardian and its log pump.
 pub struct Ready {
@@ -95,7 +97,8 @@ impl Supervisor {
             run,
             file_limit,
         } = parts;
-        let (event_tx, early_rx) = broadcast::channel(EVENT_BACKLOG);
+        let (event_tx, early_rx) =
+            broadcast::channel((EVENTS_PER_UNIT * plan.units.len()).max(LEAST_EVENTS));
         let early = Arc::new(Early::new(early_rx));
         let (request_tx, request_rx) = mpsc::unbounded_channel();
         let (finding_tx, finding_rx) = mpsc::unbounded_channel();
