@@ -16,10 +16,11 @@ use super::plain;
 use super::region::Region;
 use super::summary::{self, Failure, SummaryStyle};
 use super::words::{Rank, Said};
+use crate::api::messages::Update;
 use crate::cli::style::Palette;
 use crate::run::control::StackSnapshot;
 use crate::run::logs::{LogBlock, log_file_name};
-use crate::run::snapshot::{Event, Notice, NoticeLevel, Phase, ServiceSnapshot};
+use crate::run::snapshot::{Notice, NoticeLevel, Phase, ServiceSnapshot};
 use crate::support::escape::plain as without_escapes;
 use crate::support::name::{ServiceName, UnitId};
 use crate::support::text;
@@ -188,15 +189,18 @@ impl Page {
     }
 
     /// Prints what changed, as far as it is worth it.
-    pub fn event(&mut self, event: &Event) {
-        match event {
-            Event::Service(snapshot) => self.change(snapshot),
-            Event::Notice(notice) => self.notice(notice),
-            Event::Ended { failed } => self.ended(failed),
+    pub fn update(&mut self, update: &Update) {
+        match update {
+            Update::Service(snapshot) => self.service(snapshot),
+            Update::Notice(notice) => self.notice(notice),
+            Update::Ended { failed } => self.ended(failed),
+            Update::Snapshot { stack } => stack.services.iter().for_each(|it| self.service(it)),
+            Update::Lagged { .. } => {}
         }
     }
 
-    fn change(&mut self, snapshot: &ServiceSnapshot) {
+    /// Prints what changed of a unit, as far as it is worth it.
+    pub fn service(&mut self, snapshot: &ServiceSnapshot) {
         let live_rank = self.board.live_rank();
         let unit = snapshot.unit();
         self.know(&unit, snapshot.replicas);
@@ -225,8 +229,7 @@ impl Page {
         self.say(&text);
     }
 
-    /// Prints a notice.
-    pub fn notice(&mut self, notice: &Notice) {
+    fn notice(&mut self, notice: &Notice) {
         match self.mode {
             Mode::Quiet if notice.level != NoticeLevel::Error => {}
             Mode::Json => self.say(&json::notice((self.world.now)(), notice)),

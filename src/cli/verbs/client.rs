@@ -7,6 +7,7 @@ use std::pin::Pin;
 use super::ground::{hidden, others};
 use super::{Context, Output, down, env, logs, port, ps, restart, start, stop};
 use crate::api::client::Client;
+use crate::api::messages::Update;
 use crate::cli::args::Verb;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Invocation;
@@ -15,7 +16,6 @@ use crate::cli::table::services;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
 use crate::run::logs::LogBlock;
-use crate::run::snapshot::Event;
 use crate::support::clock::unix_millis;
 use crate::support::name::{ServiceName, UnitId};
 
@@ -108,8 +108,8 @@ impl Output for &Printer {
         self.page().line_err(text);
     }
 
-    fn event(&mut self, event: &Event) {
-        self.page().event(event);
+    fn update(&mut self, update: &Update) {
+        self.page().update(update);
     }
 
     fn introduce(&mut self, units: &[UnitId]) {

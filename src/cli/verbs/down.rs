@@ -11,13 +11,13 @@ use super::Context;
 use super::ground::{others, suspended};
 use super::watch::Watch;
 use crate::api::client::{Client, ClientError};
-use crate::api::messages::code;
+use crate::api::messages::{Update, code};
 use crate::cli::args::DownArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::run::control::Command;
 use crate::run::instance::{Holder, Instance, LockAttempt};
 use crate::run::leftovers::{self, Leftovers};
-use crate::run::snapshot::Event;
+use crate::run::waits::Goal;
 use crate::support::text;
 
 /// How long supervisor and guardian may take to go once they said that all has ended.
@@ -127,7 +127,7 @@ async fn drain(
     client: &Client,
     arguments: &DownArgs,
 ) -> Result<bool, Stop> {
-    let watch = match Watch::open(client).await {
+    let watch = match Watch::open(client, Goal::Stopped).await {
         Ok(watch) => Some(watch),
         // Another version: the command works, its events cannot be told. Or no place is free.
         Err(ClientError::Version { .. } | ClientError::Protocol(_) | ClientError::Refused(_)) => {
@@ -157,9 +157,9 @@ async fn drain(
     loop {
         match watch.next().await {
             // That all has ended is said at the end, when it is true of the supervisor as well.
-            Ok(Some(Event::Ended { .. })) => return Ok(true),
-            Ok(Some(event)) if watch.is_news() => context.output.event(&event),
-            Ok(Some(_)) => {}
+            Ok(Some((Update::Ended { .. }, _))) => return Ok(true),
+            Ok(Some((update, true))) => context.output.update(&update),
+            Ok(Some((_, false))) => {}
             Ok(None) | Err(ClientError::Closed) => return Ok(false),
             Err(error) => return Err(error.into()),
         }

@@ -15,6 +15,7 @@ pub mod overview;
 pub mod port;
 pub mod ports;
 pub mod ps;
+mod readiness;
 pub mod restart;
 pub mod run;
 pub mod start;
@@ -29,9 +30,9 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 
+use crate::api::messages::Update;
 use crate::run::instance::Instance;
 use crate::run::logs::LogBlock;
-use crate::run::snapshot::Event;
 use crate::support::name::{ServiceName, UnitId};
 
 /// What a verb works with.
@@ -53,7 +54,7 @@ pub trait Output {
     fn message(&mut self, text: &str);
 
     /// Something that happened in the stack, as progress.
-    fn event(&mut self, event: &Event);
+    fn update(&mut self, update: &Update);
 
     /// Whose output may come: of a service of which there are several, each is numbered.
     fn introduce(&mut self, units: &[UnitId]);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::{Context, Output, down, env, logs, port, ps, restart, start, stop};
+use crate::api::messages::Update;
 use crate::api::tests::fake::{Act, Fake, name, service, snapshot};
 use crate::cli::args::{
     DownArgs, EnvArgs, EnvFormat, ListFormat, LogsArgs, PortArgs, PsArgs, ServicesArgs, StopArgs,
@@ -33,7 +34,7 @@ mod replicas;
 struct Said {
     data: Vec<String>,
     messages: Vec<String>,
-    events: Vec<Event>,
+    events: Vec<Update>,
     introduced: Vec<UnitId>,
     blocks: Vec<LogBlock>,
     /// Called when a block is shown, with their number so far.
@@ -49,8 +50,8 @@ impl Output for Said {
         self.messages.push(text.to_owned());
     }
 
-    fn event(&mut self, event: &Event) {
-        self.events.push(event.clone());
+    fn update(&mut self, update: &Update) {
+        self.events.push(update.clone());
     }
 
     fn introduce(&mut self, units: &[UnitId]) {

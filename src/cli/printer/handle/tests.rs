@@ -3,6 +3,7 @@ use std::io::{Read, Seek};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
+use crate::api::messages::Update;
 use crate::cli::printer::Failure;
 use crate::cli::printer::options::{Progress, Terminals};
 use crate::cli::printer::testing::{
@@ -10,7 +11,7 @@ use crate::cli::printer::testing::{
 };
 use crate::run::logs::LogBlock;
 use crate::run::reason::News;
-use crate::run::snapshot::{Event, LogStream, Notice, NoticeLevel, ServiceSnapshot};
+use crate::run::snapshot::{LogStream, Notice, NoticeLevel, ServiceSnapshot};
 
 /// Every look at it is a second later.
 fn ticking() -> u64 {
@@ -207,7 +208,7 @@ async fn both_streams_of_a_screen_are_written_in_order() {
 /// what `api` prints.
 fn tell(printer: &Printer, cut: &str) {
     let service =
-        |snapshot: ServiceSnapshot| printer.page().event(&Event::Service(Box::new(snapshot)));
+        |snapshot: ServiceSnapshot| printer.page().update(&Update::Service(Box::new(snapshot)));
     service(waiting("worker", &["api"]));
     service(starting("api", 8_001, 0));
     send(printer, "api", format!("listening{cut}"));
@@ -284,11 +285,11 @@ async fn units_that_are_introduced_are_numbered_from_the_first_line_on() {
         .introduce(&[replica("api", 1), replica("api", 2)]);
     send(&printer, "api", "one\n");
     let second = replica("api", 2);
-    printer.page().notice(&Notice::about(
+    printer.page().update(&Update::Notice(Notice::about(
         Some(second.clone()),
         NoticeLevel::Warning,
         News::LeftBehind { processes: 2 },
-    ));
+    )));
     let block = LogBlock {
         unit: second,
         ..block("api", "two\n")

@@ -6,27 +6,29 @@
 //! slow terminal costs nobody but the client. The stack that it has started itself it also leads:
 //! signals are passed on, and its exit code is that of the supervisor (`docs/design/supervision.md`).
 
+use std::future::ready;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until, timeout};
 
+use super::super::readiness::{Asked, Readiness, Target};
 use super::failures::Failures;
-use super::feed::{Feed, Heard};
+use super::feed::{Feed, next_updates};
 use super::lead::Lead;
-use super::readiness::{Asked, Readiness, Target};
+
 use super::strokes::meaningful;
 use crate::api::client::{Client, ClientError, Followed, LogFollower, Start};
 use crate::api::messages::Update;
 use crate::cli::args::UpArgs;
 use crate::cli::exit::{ExitCode, Stop};
-use crate::cli::printer::Printer;
+use crate::cli::printer::{PATIENCE, Printer};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
 use crate::run::launch::{Signals, unblock_all};
-use crate::run::snapshot::{Event, Phase, ServiceSnapshot};
+use crate::run::snapshot::{Phase, ServiceSnapshot};
 use crate::support::name::{ServiceName, UnitId};
 
 /// How long `--wait` waits when nothing else is said.
@@ -41,42 +43,34 @@ const RETRY_LIMIT: Duration = Duration::from_secs(10);
 /// How long a supervisor may take until it has started what it can.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// Until when the client stays.
-pub(super) enum Goal {
-    /// To the end; it shows what services print.
-    End,
-    /// Until units have reached a target: these, or everything that the start has wanted.
-    Reached {
-        target: Target,
-        limit: Option<Duration>,
-        asked: Option<Asked>,
-    },
+/// Until when the client stays: to the end, showing what services print, or until units have reached a
+/// target.
+pub(super) struct Goal {
+    target: Target,
+    limit: Option<Duration>,
+    /// These units, or everything that the start has wanted.
+    asked: Option<Asked>,
 }
 
 impl Goal {
     /// What the arguments ask for, of these units or of everything that the start has wanted.
     pub(super) fn of(args: &UpArgs, asked: Option<Asked>) -> Self {
-        if args.wait {
-            let limit = args.wait_timeout.unwrap_or(WAIT_LIMIT);
-            Self::Reached {
-                target: Target::Ready,
-                limit: (!limit.is_zero()).then_some(limit),
-                asked,
-            }
-        } else if args.detach {
-            Self::Reached {
-                target: Target::Executed,
-                limit: None,
-                asked,
-            }
-        } else {
-            Self::End
+        let limit = args.wait_timeout.unwrap_or(WAIT_LIMIT);
+        let target = match (args.wait, args.detach) {
+            (true, _) => Target::Ready,
+            (false, true) => Target::Executed,
+            (false, false) => Target::Told,
+        };
+        Self {
+            target,
+            limit: (args.wait && !limit.is_zero()).then_some(limit),
+            asked: asked.filter(|_| target != Target::Told),
         }
     }
 
     /// Whether there is nobody to wait for.
     pub(super) fn is_nothing(&self) -> bool {
-        matches!(self, Self::Reached { asked: Some(asked), .. } if asked.is_empty())
+        self.asked.as_ref().is_some_and(Asked::is_empty)
     }
 }
 
@@ -96,47 +90,39 @@ pub(super) async fn watch(
     lead: Option<Lead>,
     grace: Option<Duration>,
 ) -> Result<ExitCode, Stop> {
-    let stays = matches!(goal, Goal::End);
+    let stays = goal.target == Target::Told;
     let mut signals = Signals::install(&meaningful(stays, lead.is_some()))?;
     unblock_all().map_err(std::io::Error::from)?;
-    let (target, limit, asked) = match goal {
-        Goal::End => (Target::Told, None, None),
-        Goal::Reached {
-            target,
-            limit,
-            asked,
-        } => (target, limit, asked),
-    };
     let client = Client::new(&place.socket);
     // A supervisor that has just begun answers once everything that can be started has been.
-    let opener = match (&lead, stays) {
-        (None, _) => client.clone(),
-        (Some(_), false) => client.clone().with_deadline(START_LIMIT),
-        (Some(_), true) => client.clone().with_deadline(Duration::MAX),
+    let (start, opener) = match (stays, &lead) {
+        (true, Some(_)) => (
+            Some(Start::Run(place.run)),
+            client.clone().with_deadline(Duration::MAX),
+        ),
+        (true, None) => (Some(Start::Now), client.clone()),
+        (false, Some(_)) => (None, client.clone().with_deadline(START_LIMIT)),
+        (false, None) => (None, client.clone()),
     };
     let log_dir = place.instance.log_dir();
+    let deadline = goal.limit.map(|limit| Instant::now() + limit);
     let mut watch = Watch {
         failures: Failures::new(log_dir.clone(), place.run),
-        readiness: Readiness::new(target, asked),
+        readiness: Readiness::new(goal.target, goal.asked),
         client,
         printer,
         stays,
         lead,
         grace,
-        limit,
-        deadline: limit.map(|limit| Instant::now() + limit),
+        limit: goal.limit,
+        deadline,
         misplaced_until: None,
-        due: limit.map(|limit| Instant::now() + limit),
+        due: deadline,
         ended_by: None,
         last_stroke: None,
         ended: None,
         is_summed_up: false,
         is_draining: false,
-    };
-    let start = match (stays, &watch.lead) {
-        (false, _) => None,
-        (true, Some(_)) => Some(Start::Run(place.run)),
-        (true, None) => Some(Start::Now),
     };
     let mut opening = pin!(Feed::open(opener, log_dir, start));
     let mut feed = loop {
@@ -201,28 +187,39 @@ impl Watch<'_> {
             if feed.is_over() && (is_lead_over || !self.stays) {
                 return Ok(End::Over);
             }
-            match feed.next(self, signals).await {
-                Heard::Signal(signal) => {
-                    if let Some(end) = self.signalled(signal).await {
-                        return Ok(end);
+            // While the printer is full only what needs no room is heard.
+            let has_room = self.printer.has_room();
+            let is_free = has_room && feed.held.is_empty() && feed.question.is_none();
+            let lead = self.lead.as_mut().filter(|lead| !lead.is_over());
+            let (printer, due) = (self.printer, self.due);
+            tokio::select! {
+                biased;
+                signal = signals.next() => if let Some(end) = self.signalled(signal).await {
+                    return Ok(end);
+                },
+                Some(said) = async { Some(lead?.next_end().await) } => {
+                    printer.page().line_err(said.unwrap_or_default());
+                }
+                // Nothing is read any more: whoever has ended is not kept from it.
+                room = timeout(PATIENCE, printer.room()), if !has_room => {
+                    if room.is_err() && self.is_over() {
+                        return Ok(End::Over);
                     }
                 }
-                Heard::End(said) => self.printer.page().line_err(said.unwrap_or_default()),
-                // Nothing is read any more: whoever has ended is not kept from it.
-                Heard::Room if !self.printer.has_room() && self.is_over() => return Ok(End::Over),
-                Heard::Room => {}
-                Heard::Answer(stack) => {
+                Some(stack) = async { Some(feed.question.as_mut()?.await) } => {
                     feed.question = None;
                     self.answered(stack);
                 }
-                Heard::Held => {
+                () = ready(()), if has_room && !feed.held.is_empty() => {
                     if let Some(end) = self.show_held(feed) {
                         return Ok(end);
                     }
                 }
-                Heard::Updates(Err(error)) => return Err(error.into()),
-                Heard::Updates(Ok(updates)) if updates.is_empty() => feed.events = None,
-                Heard::Updates(Ok(updates)) => {
+                Some(updates) = next_updates(&mut feed.events), if is_free => {
+                    let updates = updates?;
+                    if updates.is_empty() {
+                        feed.events = None;
+                    }
                     // The last lines come before the news of the end.
                     if let Some(logs) = &mut feed.logs {
                         for unit in updates.iter().filter_map(ended_attempt) {
@@ -231,21 +228,21 @@ impl Watch<'_> {
                     }
                     feed.held = updates;
                 }
-                Heard::Output(piece) => {
+                Some(piece) = async { Some(feed.logs.as_mut()?.next().await) }, if has_room => {
+                    // What cannot be read any more is over.
                     match piece {
-                        Some(piece) => self.show_output(piece),
-                        None => feed.logs = None,
-                    }
-                    if self.printer.is_output_gone() {
-                        feed.logs = None;
+                        Ok(Some(piece)) if !printer.is_output_gone() => self.show_output(piece),
+                        _ => feed.logs = None,
                     }
                 }
-                Heard::Due if self.stays => {
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    if !self.stays {
+                        let is_late = self.due == self.deadline;
+                        return Ok(if is_late { End::TimedOut } else { End::Misplaced });
+                    }
                     self.due = None;
                     self.ask(feed);
                 }
-                Heard::Due if self.due == self.deadline => return Ok(End::TimedOut),
-                Heard::Due => return Ok(End::Misplaced),
             }
         }
     }
@@ -323,37 +320,39 @@ impl Watch<'_> {
             Update::Snapshot { mut stack }
                 if self.lead.is_none() && self.stays && !self.is_summed_up =>
             {
-                self.is_summed_up = true;
-                for service in &stack.services {
-                    self.readiness.see(service);
-                }
+                self.readiness.hear(&Update::Snapshot {
+                    stack: stack.clone(),
+                });
                 stack.started_at = 0;
-                self.printer.page().summary(&stack);
-                self.failures.show_all(self.printer, &stack.services);
+                self.sum_up(Some(&stack));
             }
-            Update::Snapshot { stack } => stack.services.into_iter().for_each(|s| self.see(s)),
-            Update::Service(service) => self.see(*service),
-            Update::Notice(notice) => self.printer.page().notice(&notice),
-            Update::Ended { failed } => {
-                let event = Event::Ended {
-                    failed: failed.clone(),
-                };
-                self.printer.page().event(&event);
-                self.ended = Some(failed);
+            Update::Snapshot { stack } => stack.services.iter().for_each(|it| self.see(it)),
+            Update::Service(service) => self.see(&service),
+            Update::Notice(_) | Update::Lagged { .. } => self.printer.page().update(&update),
+            Update::Ended { ref failed } => {
+                self.ended = Some(failed.clone());
+                self.printer.page().update(&update);
             }
-            Update::Lagged { .. } => {}
         }
     }
 
-    fn see(&mut self, service: ServiceSnapshot) {
-        self.readiness.see(&service);
-        let event = Event::Service(Box::new(service));
-        self.printer.page().event(&event);
-        if self.is_summed_up
-            && let Event::Service(service) = &event
-        {
+    fn see(&mut self, service: &ServiceSnapshot) {
+        self.readiness.see(service);
+        self.printer.page().service(service);
+        if self.is_summed_up {
             self.failures.show(self.printer, service);
         }
+    }
+
+    /// Says how all of it stands, if that is to be said, and why services have failed.
+    pub(super) fn sum_up(&mut self, stack: Option<&StackSnapshot>) {
+        self.is_summed_up = true;
+        self.due = None;
+        if let Some(stack) = stack {
+            self.printer.page().summary(stack);
+        }
+        self.failures
+            .show_all(self.printer, self.readiness.services());
     }
 
     /// The state of everything has been told, or there is nobody left to tell it.
@@ -366,21 +365,11 @@ impl Watch<'_> {
         if stack.as_ref().is_none_or(|stack| stack.is_draining) {
             self.drain(false);
         }
-        if self.is_summed_up || !self.can_be_summed_up() {
-            return;
+        // Nothing is on its way any more, or it is hard to say.
+        let is_told = self.readiness.settled().is_some() || self.readiness.is_only_retrying();
+        if is_told && !self.is_summed_up {
+            self.sum_up(stack.filter(|stack| !stack.is_draining).as_ref());
         }
-        self.is_summed_up = true;
-        self.due = None;
-        if let Some(stack) = stack.filter(|stack| !stack.is_draining) {
-            self.printer.page().summary(&stack);
-        }
-        self.failures
-            .show_all(self.printer, self.readiness.services());
-    }
-
-    /// Whether nothing is on its way any more, or it is hard to say.
-    fn can_be_summed_up(&self) -> bool {
-        self.readiness.settled().is_some() || self.readiness.is_only_retrying()
     }
 
     pub(super) fn drain(&mut self, is_by_stroke: bool) {
@@ -392,8 +381,7 @@ impl Watch<'_> {
     fn farewell(mut self) -> Result<ExitCode, Stop> {
         // What failed last is the last thing on the screen.
         if self.is_summed_up || self.lead.is_some() {
-            self.failures
-                .show_all(self.printer, self.readiness.services());
+            self.sum_up(None);
         }
         match (&self.lead, self.ended, self.ended_by) {
             (Some(lead), _, _) => lead.outcome(),
@@ -412,23 +400,14 @@ impl Watch<'_> {
 
 /// The unit of which an update tells that a process has ended whose last lines matter.
 fn ended_attempt(update: &Update) -> Option<UnitId> {
-    match update {
-        Update::Service(service) => match service.phase {
-            Phase::Backoff | Phase::Completed | Phase::Failed => Some(service.unit()),
-            Phase::Pending
-            | Phase::Waiting
-            | Phase::Starting
-            | Phase::Running
-            | Phase::Healthy
-            | Phase::Unhealthy
-            | Phase::Stopping
-            | Phase::Stopped => None,
-        },
-        Update::Snapshot { .. }
-        | Update::Notice(_)
-        | Update::Ended { .. }
-        | Update::Lagged { .. } => None,
-    }
+    let Update::Service(service) = update else {
+        return None;
+    };
+    let has_ended = matches!(
+        service.phase,
+        Phase::Backoff | Phase::Completed | Phase::Failed
+    );
+    has_ended.then(|| service.unit())
 }
 
 /// Whether a service is being stopped: alone, or with everything.

@@ -1,5 +1,6 @@
 //! `up --dry-run`: what would happen. Writes and starts nothing.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use crate::cli::args::UpArgs;
@@ -7,8 +8,10 @@ use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Ready, Stop};
 use crate::cli::printer::{self, relative};
 use crate::plan::Plan;
+use crate::plan::model::UnitPlan;
 use crate::ports::request::Want;
 use crate::spec::model::Condition;
+use crate::support::name::UnitId;
 use crate::support::text;
 
 /// Prints the services in the order in which they would start, with what each waits for.
@@ -29,8 +32,7 @@ pub(super) fn dry_run(
         "{} would start its services in this order:",
         draft.project()
     ))?;
-    for index in order(&plan, args) {
-        let unit = &plan.units[index];
+    for unit in order(&plan, args) {
         let mut line = format!("  {}", unit.id().label(unit.replicas));
         let mut waits: Vec<String> = unit
             .depends_on
@@ -97,33 +99,31 @@ pub(super) fn dry_run(
 }
 
 /// The units that would start, dependencies first, otherwise in the order of the file.
-fn order(plan: &Plan, args: &UpArgs) -> Vec<usize> {
-    let mut order = Vec::new();
-    let mut is_seen = vec![false; plan.units.len()];
-    let named = (0..plan.units.len()).filter(|&index| {
-        args.services.is_empty() || args.services.contains(&plan.units[index].service)
-    });
-    for index in named {
-        visit(plan, index, args.no_deps, &mut is_seen, &mut order);
+fn order<'p>(plan: &'p Plan, args: &UpArgs) -> Vec<&'p UnitPlan> {
+    let (mut seen, mut order) = (HashSet::new(), Vec::new());
+    for unit in &plan.units {
+        if args.services.is_empty() || args.services.contains(&unit.service) {
+            visit(plan, unit, args.no_deps, &mut seen, &mut order);
+        }
     }
     order
 }
 
 /// Depth first; the graph has been checked for cycles.
-fn visit(plan: &Plan, index: usize, no_deps: bool, is_seen: &mut [bool], order: &mut Vec<usize>) {
-    if std::mem::replace(&mut is_seen[index], true) {
+fn visit<'p>(
+    plan: &'p Plan,
+    unit: &'p UnitPlan,
+    no_deps: bool,
+    seen: &mut HashSet<UnitId>,
+    order: &mut Vec<&'p UnitPlan>,
+) {
+    if !seen.insert(unit.id()) {
         return;
     }
-    if !no_deps {
-        for dependency in &plan.units[index].depends_on {
-            let place = plan
-                .units
-                .iter()
-                .position(|unit| unit.id() == dependency.unit);
-            if let Some(place) = place {
-                visit(plan, place, no_deps, is_seen, order);
-            }
+    for dependency in unit.depends_on.iter().filter(|_| !no_deps) {
+        if let Some(unit) = plan.unit(&dependency.unit) {
+            visit(plan, unit, no_deps, seen, order);
         }
     }
-    order.push(index);
+    order.push(unit);
 }

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use super::readiness::has_failed;
+use super::super::readiness::has_failed;
 use crate::cli::printer::{Failure, Printer, words};
 use crate::run::logs::last_lines_of_attempt;
+use crate::run::reason::UnitRef;
 use crate::run::snapshot::{Phase, ServiceSnapshot};
 use crate::support::name::UnitId;
 
@@ -21,40 +22,28 @@ pub(super) struct Failures {
     /// The units that crash again and again, as has been shown.
     looping: HashSet<UnitId>,
     /// The units whose failure has been explained, by themselves or with what they waited for.
-    roots: Vec<ServiceSnapshot>,
+    roots: HashSet<UnitRef>,
 }
 
 /// The units behind `root` in the chains of what was not started, in the order of the file, as they
 /// are shown.
 fn blocked_behind(root: &ServiceSnapshot, blocked: &[&ServiceSnapshot]) -> Vec<String> {
-    let mut is_behind = vec![false; blocked.len()];
+    let mut known = HashSet::from([root.unit_ref()]);
+    let is_behind = |service: &ServiceSnapshot, known: &HashSet<UnitRef>| {
+        words::blocked_by(service).is_some_and(|cause| known.contains(cause))
+    };
     // As often as the chain is long: a dependent may stand before what it waits for.
-    loop {
-        let behind = blocked.iter().zip(&is_behind);
-        let known: Vec<&ServiceSnapshot> = behind
-            .filter_map(|(service, is_behind)| is_behind.then_some(*service))
-            .chain([root])
-            .collect();
-        let next: Vec<bool> = blocked
-            .iter()
-            .map(|service| is_blocked_by_any(service, &known))
-            .collect();
-        if next == is_behind {
-            break;
+    let mut before = 0;
+    while known.len() > before {
+        before = known.len();
+        for service in blocked {
+            if is_behind(service, &known) {
+                known.insert(service.unit_ref());
+            }
         }
-        is_behind = next;
     }
-    let behind = blocked
-        .iter()
-        .zip(is_behind)
-        .filter(|(_, is_behind)| *is_behind);
-    behind.map(|(service, _)| service.label()).collect()
-}
-
-/// Whether a service was not started because of one of `others`.
-fn is_blocked_by_any(service: &ServiceSnapshot, others: &[&ServiceSnapshot]) -> bool {
-    words::blocked_by(service)
-        .is_some_and(|unit| others.iter().any(|other| other.unit_ref() == *unit))
+    let behind = blocked.iter().filter(|service| is_behind(service, &known));
+    behind.map(|service| service.label()).collect()
 }
 
 impl Failures {
@@ -64,7 +53,7 @@ impl Failures {
             run,
             shown: HashSet::new(),
             looping: HashSet::new(),
-            roots: Vec::new(),
+            roots: HashSet::new(),
         }
     }
 
@@ -90,17 +79,10 @@ impl Failures {
     /// Shows why a service failed, with the last lines that it printed, once; not where that has
     /// been shown for the service that it waited for.
     pub(super) fn show(&mut self, printer: &Printer, service: &ServiceSnapshot) {
-        let roots: Vec<&ServiceSnapshot> = self.roots.iter().collect();
-        if is_blocked_by_any(service, &roots) {
-            self.explained(service);
+        if words::blocked_by(service).is_some_and(|cause| self.roots.contains(cause)) {
+            self.roots.insert(service.unit_ref());
         } else {
             self.show_one(printer, service, Vec::new());
-        }
-    }
-
-    fn explained(&mut self, service: &ServiceSnapshot) {
-        if !self.roots.iter().any(|root| root.unit() == service.unit()) {
-            self.roots.push(service.clone());
         }
     }
 
@@ -121,7 +103,7 @@ impl Failures {
         if !is_news {
             return;
         }
-        self.explained(service);
+        self.roots.insert(service.unit_ref());
         let tail = if attempt == 0 {
             Vec::new()
         } else {
@@ -139,7 +121,6 @@ impl Failures {
 mod tests {
     use super::*;
     use crate::cli::printer::testing::{behind, exited, failed, not_started, unit_ref};
-    use crate::run::reason::UnitRef;
 
     #[test]
     fn who_was_not_started_is_told_with_the_cause() {

@@ -1,19 +1,13 @@
-//! What comes in: signals, changes, output, and the end of what the client has started.
+//! What a stack tells: changes, and what its services print.
 
 use std::path::PathBuf;
 use std::pin::Pin;
 
-use nix::sys::signal::Signal;
-use tokio::time::{Instant, sleep_until, timeout};
-
-use super::client::Watch;
 use crate::api::client::{Client, ClientError, EventStream, FollowError, LogFollower};
 use crate::api::messages::{Update, code};
 use crate::cli::exit::Stop;
-use crate::cli::printer::PATIENCE;
 use crate::run::control::StackSnapshot;
-use crate::run::launch::Signals;
-use crate::run::logs::{Followed, Start};
+use crate::run::logs::Start;
 
 /// How many changes are taken in at once.
 const BATCH: usize = 256;
@@ -31,18 +25,6 @@ pub(super) struct Feed {
     pub(super) held: Vec<Update>,
     /// A question to the supervisor that is under way.
     pub(super) question: Option<Question>,
-}
-
-/// Something has come in.
-pub(super) enum Heard {
-    Signal(Signal),
-    End(Option<&'static str>),
-    Room,
-    Answer(Result<StackSnapshot, ClientError>),
-    Held,
-    Updates(Result<Vec<Update>, ClientError>),
-    Output(Option<Followed>),
-    Due,
 }
 
 impl Feed {
@@ -86,39 +68,10 @@ impl Feed {
     pub(super) fn is_over(&self) -> bool {
         self.events.is_none() && self.logs.is_none() && self.held.is_empty()
     }
-
-    /// The next thing of any kind. While the printer is full only what needs no room is heard.
-    pub(super) async fn next(&mut self, watch: &mut Watch<'_>, signals: &mut Signals) -> Heard {
-        let Self {
-            events,
-            logs,
-            held,
-            question,
-        } = self;
-        let has_room = watch.printer.has_room();
-        let is_free = has_room && held.is_empty() && question.is_none();
-        let due = watch.due;
-        let printer = watch.printer;
-        let lead = watch.lead.as_mut().filter(|lead| !lead.is_over());
-        tokio::select! {
-            biased;
-            signal = signals.next() => Heard::Signal(signal),
-            Some(said) = async { Some(lead?.next_end().await) } => Heard::End(said),
-            _ = timeout(PATIENCE, printer.room()), if !has_room => Heard::Room,
-            Some(answer) = async { Some(question.as_mut()?.await) } => Heard::Answer(answer),
-            () = std::future::ready(()), if has_room && !held.is_empty() => Heard::Held,
-            Some(updates) = next_updates(events), if is_free => Heard::Updates(updates),
-            Some(piece) = async { Some(logs.as_mut()?.next().await) }, if has_room => {
-                // What cannot be read any more is over.
-                Heard::Output(piece.ok().flatten())
-            }
-            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => Heard::Due,
-        }
-    }
 }
 
 /// The next updates, as many as are there; none of them at the end. `None` where there is no stream.
-async fn next_updates(
+pub(super) async fn next_updates(
     events: &mut Option<EventStream>,
 ) -> Option<Result<Vec<Update>, ClientError>> {
     let events = events.as_mut()?;

@@ -1,7 +1,7 @@
 //! `up` where the stack runs already: whether it can be joined, and who is started by that.
 
+use super::super::readiness::{Asked, asked};
 use super::feed::has_gone;
-use super::readiness::Asked;
 use super::warn;
 use crate::api::client::BlockingClient;
 use crate::cli::args::UpArgs;
@@ -62,10 +62,7 @@ pub(super) fn join(
         let names = text::list(&reply.affected);
         format!("the stack is running already; starting {names}")
     });
-    let moved = reply.units.iter();
-    let moved = moved
-        .map(|target| (target.unit(), target.generation))
-        .collect();
+    let moved = asked(&reply.units);
     let asked = if args.wait {
         wanted(stack, args, &moved)
     } else {

@@ -8,7 +8,6 @@ mod join;
 mod lead;
 mod note;
 mod prepare;
-mod readiness;
 mod strokes;
 mod supervise;
 mod verdict;
@@ -17,10 +16,9 @@ use std::time::{Duration, Instant};
 
 use client::{Goal, Place};
 use lead::Lead;
-use prepare::Prepared;
-use readiness::Asked;
 
 use super::ground::{hidden, suspended};
+use super::readiness::Asked;
 use crate::api::client::{BlockingClient, ClientError};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::{ExitCode, Stop};
@@ -219,51 +217,34 @@ fn start(
     })?;
     match role {
         Role::Client(child) => {
+            let units = prepared.plan.units.iter().map(UnitPlan::id).collect();
             // The holds and the lock live on in the two processes that keep the stack.
-            let Prepared {
-                plan,
-                instance,
-                socket,
-                run,
-                messages,
-                holds,
-                noted,
-                lock,
-                listener,
-                ..
-            } = prepared;
-            drop((holds, noted, lock, listener));
+            drop((prepared.plan, prepared.holds, prepared.noted));
+            drop((prepared.lock, prepared.listener));
             let arrival = Arrival {
                 place: Place {
-                    instance,
-                    socket,
-                    run,
+                    instance: prepared.instance,
+                    socket: prepared.socket,
+                    run: prepared.run,
                 },
-                units: plan.units.iter().map(UnitPlan::id).collect(),
-                messages,
+                units,
+                messages: prepared.messages,
                 asked: None,
                 child: Some(child),
             };
-            drop(plan);
             attend(invocation, args, arrival)
         }
         Role::Guardian(guardian) => {
             // The guardian keeps the lock, which is let go when the last of the two is gone, and
             // nothing else: with a copy of the listener nobody would learn that the supervisor is
             // dead, with copies of the holds no port could ever be given up.
-            let Prepared {
-                lock,
-                listener,
-                holds,
-                ..
-            } = prepared;
-            drop((listener, holds));
+            drop((prepared.listener, prepared.holds));
             let watch = guardian.watch(&|signal| {
                 printer::say(&format!(
                     "error: the supervisor was killed by signal {signal}; stopping all services"
                 ));
             });
-            drop(lock);
+            drop(prepared.lock);
             Ok(ExitCode::Own(match watch {
                 Watch::Ended(code) => u8::try_from(code).unwrap_or(1),
                 Watch::Lost { is_anything_left } => u8::from(is_anything_left),

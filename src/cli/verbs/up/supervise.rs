@@ -58,55 +58,40 @@ fn end_on_panic() {
     }));
 }
 
-async fn run(prepared: Prepared, seat: Seat, options: Options) -> Result<ExitCode, Stop> {
+async fn run(mut prepared: Prepared, seat: Seat, options: Options) -> Result<ExitCode, Stop> {
     let is_noted = prepared.noted.is_some() || prepared.holds.is_empty();
     let note = Note::new(&prepared.ledger, &prepared.owner, &prepared.plan);
     let noting = (!is_noted).then(|| tokio::task::spawn_local(note.write_later()));
-    let Prepared {
-        plan,
-        holds,
-        instance,
-        mut lock,
-        listener,
-        socket: path,
-        run,
-        owner,
-        released,
-        ledger,
-        noted: _noted,
-        messages: _,
-    } = prepared;
-    let replicas = plan
-        .units
-        .iter()
+    let units = prepared.plan.units.iter();
+    let replicas = units
         .map(|unit| (unit.service.clone(), unit.replicas))
         .collect();
-    let id = instance.id.clone();
     let guardian_pid = seat.guardian_pid();
+    let id = prepared.instance.id.clone();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     let (supervisor, controller) = Supervisor::prepare(Parts {
-        plan,
-        holds,
-        released,
-        ledger,
-        owner,
-        instance,
+        plan: prepared.plan,
+        holds: prepared.holds,
+        released: prepared.released,
+        ledger: prepared.ledger,
+        owner: prepared.owner,
+        instance: prepared.instance,
         seat,
         options,
-        run,
+        run: prepared.run,
         file_limit: (original_soft_limit().unwrap_or(soft), hard),
     })?;
     let own_pid = nix::unistd::getpid().as_raw();
-    lock.describe(&Holder::new(
+    prepared.lock.describe(&Holder::new(
         &id,
-        &format!("{run:016x}"),
-        path.clone(),
+        &format!("{:016x}", prepared.run),
+        prepared.socket.clone(),
         guardian_pid,
         own_pid,
     ))?;
 
     let (end_tx, end_rx) = oneshot::channel::<()>();
-    let listener = UnixListener::from_std(listener)?;
+    let listener = UnixListener::from_std(prepared.listener)?;
     let serving = tokio::task::spawn_local(server::serve(listener, controller.clone(), async {
         drop(end_rx.await);
     }));
@@ -122,8 +107,8 @@ async fn run(prepared: Prepared, seat: Seat, options: Options) -> Result<ExitCod
     drop(noting_down.await);
     drop(serving.await);
     // Ours to remove: the lock is still held.
-    drop(socket::remove(&path));
-    drop(lock);
+    drop(socket::remove(&prepared.socket));
+    drop(prepared.lock);
     Ok(exit_code(&outcome))
 }
 

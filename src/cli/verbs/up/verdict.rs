@@ -53,15 +53,16 @@ impl Watch<'_> {
         }
         // Where everything was stopped because of a failure, the rest is no news.
         let is_aborted = end == End::Over || stack.as_ref().is_some_and(|stack| stack.is_draining);
-        if let Some(mut stack) = stack {
-            if self.lead.is_none() {
-                // How long this took says nothing about the stack, and the other way round.
-                stack.started_at = 0;
-            }
-            self.printer.page().summary(&stack);
-        }
-        self.failures
-            .show_all(self.printer, self.readiness.services());
+        let stack = stack.map(|stack| StackSnapshot {
+            // How long it took to join says nothing about the stack, and the other way round.
+            started_at: if self.lead.is_some() {
+                stack.started_at
+            } else {
+                0
+            },
+            ..stack
+        });
+        self.sum_up(stack.as_ref());
         let lines = self.complaints(end, is_aborted);
         for line in lines {
             self.printer.page().line_err(&line);

@@ -1,20 +1,24 @@
-//! Is everything up that was asked for? Pure: snapshots in, an answer out. How one unit stands is the
-//! business of [`crate::run::waits`].
+//! Is everything there that was asked for? Pure: what happens goes in, an answer comes out. How one unit
+//! stands is the business of [`crate::run::waits`].
 
 use std::collections::HashMap;
 
 use indexmap::IndexMap;
 
+use crate::api::messages::Update;
 use crate::cli::printer::words;
 use crate::cli::style::CRASH_LOOP;
+use crate::run::control::UnitTarget;
 use crate::run::snapshot::{Phase, ServiceSnapshot, Wanted};
 use crate::run::waits::{Goal, Verdict, verdict};
 use crate::support::name::UnitId;
 
-/// What "up" means.
+/// What is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target {
-    /// Every service has been executed, or can no longer be.
+    /// What a command asks for.
+    Of(Goal),
+    /// Every service has been executed and not failed, or can no longer be.
     Executed,
     /// Services with a check are healthy, those with ports listen, and those that others wait to
     /// complete have.
@@ -33,12 +37,20 @@ pub(super) fn has_failed(service: &ServiceSnapshot) -> bool {
 /// The units that are waited for, each with the generation that is meant.
 pub(super) type Asked = HashMap<UnitId, u64>;
 
+/// What a command has set, as it is waited for.
+pub(super) fn asked(targets: &[UnitTarget]) -> Asked {
+    let targets = targets.iter();
+    targets
+        .map(|target| (target.unit(), target.generation))
+        .collect()
+}
+
 /// Watches services until all have reached the target or failed.
 #[derive(Debug)]
 pub(super) struct Readiness {
     target: Target,
     /// Who is waited for; `None` is everything that the start of the stack has wanted.
-    asked: Option<Asked>,
+    pub(super) asked: Option<Asked>,
     /// The last that is known of every unit, in the order of the file.
     latest: IndexMap<UnitId, ServiceSnapshot>,
 }
@@ -52,9 +64,35 @@ impl Readiness {
         }
     }
 
-    /// Takes in the state of a unit.
-    pub(super) fn see(&mut self, service: &ServiceSnapshot) {
-        self.latest.insert(service.unit(), service.clone());
+    /// Takes in the state of a unit. Whether anybody could tell it from the one before: what is wanted
+    /// is for waits alone.
+    pub(super) fn see(&mut self, service: &ServiceSnapshot) -> bool {
+        let before = self.latest.insert(service.unit(), service.clone());
+        before.is_none_or(|before| {
+            let like_it = ServiceSnapshot {
+                desired: service.desired,
+                generation: service.generation,
+                is_executed: service.is_executed,
+                ..before
+            };
+            like_it != *service
+        })
+    }
+
+    /// Takes in what has happened. Whether that is worth a word: a snapshot of everything comes first,
+    /// and again after a lag, and says all that matters of what was missed.
+    pub(super) fn hear(&mut self, update: &Update) -> bool {
+        match update {
+            Update::Service(service) => self.see(service),
+            Update::Notice(_) | Update::Ended { .. } => true,
+            Update::Lagged { .. } => false,
+            Update::Snapshot { stack } => {
+                for service in &stack.services {
+                    self.see(service);
+                }
+                false
+            }
+        }
     }
 
     /// The last that is known of a unit.
@@ -68,7 +106,7 @@ impl Readiness {
     }
 
     /// How those that are waited for and have been seen stand.
-    fn standings(&self) -> impl Iterator<Item = (&ServiceSnapshot, Verdict)> {
+    pub(super) fn standings(&self) -> impl Iterator<Item = (&ServiceSnapshot, Verdict)> {
         self.latest.iter().filter_map(|(unit, service)| {
             let generation = match &self.asked {
                 Some(asked) => *asked.get(unit)?,
@@ -129,27 +167,20 @@ impl Readiness {
 
 fn standing(target: Target, generation: u64, service: &ServiceSnapshot) -> Verdict {
     let goal = match target {
+        Target::Of(goal) => return verdict(goal, generation, service),
         Target::Executed => Goal::Executed,
         Target::Ready | Target::Told => Goal::Ready,
     };
-    match verdict(goal, generation, service) {
+    let verdict = verdict(goal, generation, service);
+    let is_looping = service.failures >= CRASH_LOOP;
+    // It may be about to end once more.
+    let is_retrying = service.phase == Phase::Running && service.failures > 0;
+    match verdict {
         // It was executed, and that is over.
         Verdict::Reached if service.phase == Phase::Failed => Verdict::Failed,
-        Verdict::Pending if target == Target::Told && service.failures >= CRASH_LOOP => {
-            Verdict::Failed
-        }
-        // It may be about to end once more.
-        Verdict::Reached
-            if target == Target::Told
-                && service.phase == Phase::Running
-                && service.failures > 0 =>
-        {
-            if service.failures >= CRASH_LOOP {
-                Verdict::Failed
-            } else {
-                Verdict::Pending
-            }
-        }
+        Verdict::Pending if target == Target::Told && is_looping => Verdict::Failed,
+        Verdict::Reached if target == Target::Told && is_retrying && is_looping => Verdict::Failed,
+        Verdict::Reached if target == Target::Told && is_retrying => Verdict::Pending,
         verdict => verdict,
     }
 }
