@@ -27,6 +27,8 @@ pub enum Tone {
     Bad,
     /// Of little interest.
     Quiet,
+    /// The name of the service at this place of the file.
+    Service(usize),
 }
 
 impl Tone {
@@ -40,6 +42,7 @@ impl Tone {
             Self::Warning => Some("33"),
             Self::Bad => Some("1;31"),
             Self::Quiet => Some("2"),
+            Self::Service(place) => Some(SERVICE_COLORS[place % SERVICE_COLORS.len()]),
         }
     }
 }
@@ -70,16 +73,6 @@ impl Palette {
         match tone.sgr() {
             Some(sgr) if self.is_on && !text.is_empty() => format!("\x1b[{sgr}m{text}\x1b[0m"),
             Some(_) | None => text.to_owned(),
-        }
-    }
-
-    /// `text` in the colour of the service at this place of the file.
-    pub fn paint_service(self, position: usize, text: &str) -> String {
-        if self.is_on {
-            let color = SERVICE_COLORS[position % SERVICE_COLORS.len()];
-            format!("\x1b[{color}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
         }
     }
 }

@@ -14,17 +14,37 @@ mod services;
 pub use services::{services, state_of_stack};
 
 /// One field of a table. Its text may be anybody's: what would steer a terminal is left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cell {
-    text: String,
-    tone: Tone,
+    parts: Vec<(Tone, String)>,
 }
 
 impl Cell {
     /// A field in a tone.
     pub fn new(tone: Tone, text: impl AsRef<str>) -> Self {
+        Self::default().and(tone, text)
+    }
+
+    /// The same with more text, two spaces behind what it has.
+    #[must_use]
+    pub fn and(mut self, tone: Tone, text: impl AsRef<str>) -> Self {
         let text = plain_line(text.as_ref());
-        Self { text, tone }
+        self.parts
+            .extend((!text.is_empty()).then_some((tone, text)));
+        self
+    }
+
+    /// A plain field, empty where there is nothing.
+    pub fn maybe(value: Option<impl ToString>) -> Self {
+        value.map_or_else(Self::default, Self::from)
+    }
+
+    fn paint(&self, palette: Palette) -> String {
+        let parts = self
+            .parts
+            .iter()
+            .map(|(tone, text)| palette.paint(*tone, text));
+        parts.collect::<Vec<_>>().join(GAP)
     }
 }
 
@@ -34,7 +54,10 @@ impl<T: ToString> From<T> for Cell {
     }
 }
 
-/// Rows under headings.
+/// What stands between two fields.
+const GAP: &str = "  ";
+
+/// Rows under headings, or without, where all of these are empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     columns: Vec<&'static str>,
@@ -58,25 +81,32 @@ impl Table {
     /// The table as lines, each with its end, without the columns in which no row has anything.
     /// `cells` is the terminal's width: only what goes to a terminal is cut, a pipe gets everything.
     pub fn render(&self, palette: Palette, cells: Option<usize>) -> String {
-        let has_text = |column: &usize| self.rows.iter().any(|row| !row[*column].text.is_empty());
+        let heading = self
+            .columns
+            .iter()
+            .map(|column| Cell::new(Tone::Quiet, column));
+        let heading = self.has_heading().then(|| heading.collect::<Vec<_>>());
+        let has_text = |column: &usize| self.rows.iter().any(|row| !row[*column].parts.is_empty());
         let kept: Vec<usize> = (0..self.columns.len()).filter(has_text).collect();
-        let line = |field: &dyn Fn(usize) -> String| {
-            let fields: Vec<String> = kept.iter().map(|&column| field(column)).collect();
-            fields.join("\t") + "\n"
-        };
-        let mut text = line(&|column| palette.paint(Tone::Quiet, self.columns[column]));
-        for row in &self.rows {
-            text += &line(&|column| palette.paint(row[column].tone, &row[column].text));
-        }
         let mut writer = TabWriter::new(Vec::new()).minwidth(0).ansi(true);
-        // A vector takes everything.
-        drop(writer.write_all(text.as_bytes()));
+        for row in heading.iter().chain(&self.rows) {
+            let fields: Vec<String> = kept
+                .iter()
+                .map(|&column| row[column].paint(palette))
+                .collect();
+            // A vector takes everything.
+            drop(writeln!(writer, "{}", fields.join("\t")));
+        }
         let aligned = writer.into_inner().unwrap_or_default();
         String::from_utf8_lossy(&aligned)
             .lines()
-            .map(|line| cells.map_or_else(|| line.to_owned(), |cells| cut(line, cells)))
+            .map(|line| cells.map_or_else(|| line.to_owned(), |cells| cut(line.trim_end(), cells)))
             .map(|line| line.trim_end().to_owned() + "\n")
             .collect()
+    }
+
+    fn has_heading(&self) -> bool {
+        self.columns.iter().any(|column| !column.is_empty())
     }
 }
 

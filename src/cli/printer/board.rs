@@ -2,7 +2,7 @@
 //!
 //! Pure: events and the time in, decisions out. [`super::frame`] draws it.
 
-use std::collections::HashMap;
+use indexmap::IndexMap;
 
 use super::roster::Roster;
 use super::words::{self, Rank, Said};
@@ -60,23 +60,25 @@ impl Row {
         }
     }
 
+    /// Whether it is on its way up.
+    fn is_coming(&self) -> bool {
+        self.is_pending() && self.snapshot.phase != Phase::Stopping
+    }
+
     fn is_untold_stop(&self) -> bool {
         self.snapshot.phase == Phase::Stopping && !self.is_slow_stop_told
     }
 
-    /// Of those that are up, the last to have come is the most interesting; of those that are on
-    /// their way, the first of the file, which others wait for.
-    fn age(&self) -> u64 {
-        if self.is_pending() {
+    /// How much the reader wants to see it; smaller is more. Of those that are up, the last to have come
+    /// is the most interesting; of those that are on their way, the first of the file, which others wait
+    /// for.
+    fn interest(&self) -> (u8, u64, (usize, u32)) {
+        let age = if self.is_pending() {
             0
         } else {
             u64::MAX - self.changed
-        }
-    }
-
-    /// How much the reader wants to see it; smaller is more.
-    fn interest(&self) -> u8 {
-        match self.snapshot.phase {
+        };
+        let phase = match self.snapshot.phase {
             Phase::Failed => 0,
             Phase::Unhealthy => 1,
             Phase::Backoff => 2,
@@ -87,15 +89,15 @@ impl Row {
             Phase::Running | Phase::Healthy | Phase::Completed => 6,
             Phase::Stopped => 7,
             Phase::Pending => 8,
-        }
+        };
+        (phase, age, self.rank)
     }
 }
 
 /// Every unit.
 #[derive(Debug, Default)]
 pub(super) struct Board {
-    rows: Vec<Row>,
-    places: HashMap<UnitId, usize>,
+    rows: IndexMap<UnitId, Row>,
     /// Their names, and those of units that have not been heard of yet.
     roster: Roster,
     changes: u64,
@@ -141,23 +143,28 @@ impl Board {
     /// there is.
     pub(super) fn apply(&mut self, snapshot: ServiceSnapshot, now: u64) -> Option<Said> {
         let unit = snapshot.unit();
+        let known = self.rows.get(&unit);
+        let said = words::change(known.map(|row| &row.snapshot), &snapshot, now);
         self.changes += 1;
-        let said = if let Some(&place) = self.places.get(&unit) {
-            let row = &mut self.rows[place];
-            let said = words::change(Some(&row.snapshot), &snapshot, now);
-            if row.snapshot.phase != snapshot.phase {
-                row.changed = self.changes;
-                row.is_slow_stop_told = false;
+        let (changed, is_slow_stop_told, last_line) = match known {
+            Some(row) if row.snapshot.phase == snapshot.phase => {
+                (row.changed, row.is_slow_stop_told, row.last_line.clone())
             }
-            row.label = snapshot.label();
-            row.snapshot = snapshot;
-            said
-        } else {
-            let said = words::change(None, &snapshot, now);
-            self.insert(unit, snapshot);
-            said
+            Some(row) => (self.changes, false, row.last_line.clone()),
+            None => (self.changes, false, String::new()),
         };
-        if self.rows.iter().any(Row::is_pending) {
+        self.roster.add(&unit);
+        let row = Row {
+            label: snapshot.label(),
+            position: self.roster.position(&unit),
+            rank: self.roster.rank(&unit),
+            changed,
+            last_line,
+            is_slow_stop_told,
+            snapshot,
+        };
+        self.rows.insert(unit, row);
+        if self.rows.values().any(Row::is_pending) {
             self.pending_since.get_or_insert(now);
         } else if self.pending_since.take().is_some() {
             self.has_settled = true;
@@ -165,24 +172,10 @@ impl Board {
         said
     }
 
-    fn insert(&mut self, unit: UnitId, snapshot: ServiceSnapshot) {
-        self.roster.add(&unit);
-        self.rows.push(Row {
-            label: snapshot.label(),
-            position: self.roster.position(&unit),
-            rank: self.roster.rank(&unit),
-            changed: self.changes,
-            last_line: String::new(),
-            is_slow_stop_told: false,
-            snapshot,
-        });
-        self.places.insert(unit, self.rows.len() - 1);
-    }
-
     /// Notes what a unit printed last.
     pub(super) fn set_last_line(&mut self, unit: &UnitId, line: &str) {
-        if let Some(&place) = self.places.get(unit) {
-            line.clone_into(&mut self.rows[place].last_line);
+        if let Some(row) = self.rows.get_mut(unit) {
+            line.clone_into(&mut row.last_line);
         }
     }
 
@@ -191,10 +184,9 @@ impl Board {
         self.pending_since.is_some()
     }
 
-    fn is_stopping(&self) -> bool {
-        self.rows
-            .iter()
-            .any(|row| row.snapshot.phase == Phase::Stopping)
+    /// Whether any unit is in this phase.
+    fn is_any(&self, phase: Phase) -> bool {
+        self.rows.values().any(|row| row.snapshot.phase == phase)
     }
 
     /// Notes that all of it is being stopped.
@@ -215,14 +207,12 @@ impl Board {
 
     /// Whether somebody stopped a service that did not end by itself.
     pub(super) fn is_any_stopped(&self) -> bool {
-        self.rows
-            .iter()
-            .any(|row| row.snapshot.phase == Phase::Stopped)
+        self.is_any(Phase::Stopped)
     }
 
     /// When the live region is due, in milliseconds since the Unix epoch.
     pub(super) fn region_due(&self) -> Option<u64> {
-        let delay = if self.has_settled && !self.is_stopping() {
+        let delay = if self.has_settled && !self.is_any(Phase::Stopping) {
             LATER_DELAY
         } else {
             FIRST_DELAY
@@ -246,12 +236,9 @@ impl Board {
     /// seconds later.
     pub(super) fn next_frame(&self, now: u64) -> Option<u64> {
         self.pending_since?;
-        let is_young = |row: &Row| {
-            row.is_pending()
-                && row.snapshot.phase != Phase::Stopping
-                && now.saturating_sub(row.snapshot.since) < 10_000
-        };
-        let step = if self.rows.iter().any(is_young) {
+        let is_young =
+            |row: &Row| row.is_coming() && now.saturating_sub(row.snapshot.since) < 10_000;
+        let step = if self.rows.values().any(is_young) {
             100
         } else {
             1_000
@@ -261,7 +248,7 @@ impl Board {
 
     /// When the next stop becomes a slow one, in milliseconds since the Unix epoch.
     pub(super) fn next_slow_stop(&self) -> Option<u64> {
-        let untold = self.rows.iter().filter(|row| row.is_untold_stop());
+        let untold = self.rows.values().filter(|row| row.is_untold_stop());
         untold.map(|row| row.snapshot.since + SLOW_STOP).min()
     }
 
@@ -269,11 +256,11 @@ impl Board {
     pub(super) fn take_slow_stops(&mut self, now: u64) -> Vec<(UnitId, Said)> {
         let slow = self
             .rows
-            .iter_mut()
+            .values_mut()
             .filter(|row| row.is_untold_stop() && now >= row.snapshot.since + SLOW_STOP);
         slow.map(|row| {
             row.is_slow_stop_told = true;
-            let said = words::stopping_now(&row.snapshot, now);
+            let said = words::stopping(&row.snapshot, now);
             (row.snapshot.unit(), said)
         })
         .collect()
@@ -282,35 +269,22 @@ impl Board {
     /// The rows for a region of at most `limit` lines, of which one tells of the others where not
     /// all fit.
     pub(super) fn select(&self, limit: usize) -> Selection<'_> {
-        let is_on_its_way_up =
-            |row: &Row| row.is_pending() && row.snapshot.phase != Phase::Stopping;
-        let is_only_stopping = !self.rows.iter().any(is_on_its_way_up);
+        let is_only_stopping = !self.rows.values().any(Row::is_coming);
         let mut wanted: Vec<&Row> = Vec::new();
         let mut hidden: Vec<&Row> = Vec::new();
-        for row in &self.rows {
-            let is_wanted = match row.snapshot.phase {
-                Phase::Stopping => true,
+        for row in self.rows.values() {
+            match row.snapshot.phase {
                 // Nobody asked for it, or nobody wants it any more.
-                Phase::Pending | Phase::Stopped => continue,
-                Phase::Waiting
-                | Phase::Starting
-                | Phase::Running
-                | Phase::Healthy
-                | Phase::Unhealthy
-                | Phase::Backoff
-                | Phase::Completed
-                | Phase::Failed => !is_only_stopping,
-            };
-            if is_wanted {
-                wanted.push(row);
-            } else if row.snapshot.phase.is_alive() {
-                hidden.push(row);
+                Phase::Pending | Phase::Stopped => {}
+                phase if phase == Phase::Stopping || !is_only_stopping => wanted.push(row),
+                phase if phase.is_alive() => hidden.push(row),
+                _ => {}
             }
         }
         let needs_note = !hidden.is_empty() || wanted.len() > limit;
         let room = limit.saturating_sub(usize::from(needs_note)).max(1);
         if wanted.len() > room {
-            wanted.sort_by_key(|row| (row.interest(), row.age(), row.rank));
+            wanted.sort_by_key(|row| row.interest());
             hidden.extend(wanted.drain(room..));
         }
         wanted.sort_by_key(|row| row.rank);

@@ -5,9 +5,9 @@
 
 use super::board::{Board, QUIET_AFTER, Row};
 use super::words;
-use crate::cli::style::{Palette, Tone, cut, pad, phase_tone, state_word, width};
+use crate::cli::style::{Palette, Tone, cut, phase_tone, state_word};
+use crate::cli::table::{Cell, Table};
 use crate::run::snapshot::Phase;
-use crate::support::escape::plain_line;
 
 /// The screen, in cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,22 +46,25 @@ pub(super) fn render(board: &Board, now: u64, size: Size, palette: Palette) -> V
     let limit = size.rows.saturating_sub(ROWS_ABOVE).max(1);
     let has_hint = board.can_kill() && limit > 1;
     let selection = board.select(limit - usize::from(has_hint));
-    let widest = |text: fn(&Row) -> &str| {
-        let cells = selection.rows.iter().map(|row| width(text(row)));
-        cells.max().unwrap_or(0)
-    };
-    let layout = Layout {
-        columns,
-        is_narrow: columns < NARROW,
-        label: widest(|row| &row.label).min(columns / 3),
-        state: widest(|row| state_word(&row.snapshot)),
-        palette,
-    };
-    let mut lines: Vec<String> = selection
-        .rows
-        .iter()
-        .map(|row| layout.row(row, now))
-        .collect();
+    // Times give way to what is worth more.
+    let is_narrow = columns < NARROW;
+    let mut table = Table::new([""; 4]);
+    for row in &selection.rows {
+        let snapshot = &row.snapshot;
+        let time = if is_narrow {
+            String::new()
+        } else {
+            format!("{:>TIME$}", time(row, now))
+        };
+        table.push([
+            Cell::new(Tone::Service(row.position), cut(&row.label, columns / 3)),
+            Cell::new(phase_tone(snapshot.phase), state_word(snapshot)),
+            Cell::new(Tone::Quiet, time),
+            details(row, now, is_narrow),
+        ]);
+    }
+    let drawn = table.render(palette, Some(columns));
+    let mut lines: Vec<String> = drawn.lines().map(str::to_owned).collect();
     if !selection.hidden.is_empty() {
         let count = selection.hidden.len();
         let hidden = selection.hidden.iter().map(|row| &row.snapshot);
@@ -74,96 +77,44 @@ pub(super) fn render(board: &Board, now: u64, size: Size, palette: Palette) -> V
     lines
 }
 
-/// The widths of the columns of one frame.
-struct Layout {
-    columns: usize,
-    /// Whether times give way to what is worth more.
-    is_narrow: bool,
-    label: usize,
-    state: usize,
-    palette: Palette,
-}
-
 /// The cells of a time: `59.9 s`, `12 m 3 s` is cut to minutes before it grows wider.
 const TIME: usize = 6;
 
-impl Layout {
-    fn row(&self, row: &Row, now: u64) -> String {
-        let snapshot = &row.snapshot;
-        let mut line = Line::new(self.columns, self.palette);
-        let label = pad(&cut(&row.label, self.label), self.label);
-        line.push_with(&label, |palette, text| {
-            palette.paint_service(row.position, text)
-        });
-        line.gap();
-        let word = state_word(snapshot);
-        line.push(phase_tone(snapshot.phase), &pad(word, self.state));
-        if !self.is_narrow {
-            line.gap();
-            let time = time(row, now);
-            line.push(Tone::Quiet, &format!("{time:>TIME$}"));
-        }
-        for (tone, detail) in details(row, now, self.is_narrow) {
-            if !detail.is_empty() {
-                line.gap();
-                line.push(tone, &detail);
-            }
-        }
-        line.text
-    }
-}
-
 /// What stands behind the time, most useful first, as the end may be cut off.
-fn details(row: &Row, now: u64, is_narrow: bool) -> Vec<(Tone, String)> {
+fn details(row: &Row, now: u64, is_narrow: bool) -> Cell {
     let snapshot = &row.snapshot;
-    let addresses = || {
-        let addresses = words::addresses(snapshot);
-        if is_narrow {
-            addresses
-                .replace("http://", "")
-                .replace("/, ", ", ")
-                .trim_end_matches('/')
-                .to_owned()
-        } else {
-            addresses
-        }
-    };
-    let pid = || match snapshot.pid {
-        Some(pid) => format!("pid {pid}"),
-        None => String::new(),
-    };
+    let mut addresses = words::addresses(snapshot);
+    if is_narrow {
+        addresses = addresses.replace("http://", "").replace("/, ", ", ");
+        addresses.truncate(addresses.trim_end_matches('/').len());
+    }
+    let pid = snapshot
+        .pid
+        .map_or_else(String::new, |pid| format!("pid {pid}"));
+    let plain = |text: String| Cell::new(Tone::Plain, text);
     match snapshot.phase {
-        Phase::Pending | Phase::Stopped | Phase::Completed => Vec::new(),
-        Phase::Waiting => {
-            let text = words::waiting(snapshot);
-            // The state's word says "waiting" already.
-            let text = text.strip_prefix("waiting").unwrap_or(&text).trim_start();
-            vec![(Tone::Plain, text.to_owned())]
-        }
-        // An address at which nobody answers says less than why.
+        Phase::Pending | Phase::Stopped | Phase::Completed => Cell::default(),
+        // The state's word says "waiting" already.
+        Phase::Waiting => plain(words::waiting_how(snapshot)),
         Phase::Starting | Phase::Running => {
-            let mut details = match words::obstacle(snapshot) {
-                Some(why) => vec![(Tone::Plain, why)],
-                None => vec![(Tone::Plain, addresses()), (Tone::Quiet, pid())],
+            // An address at which nobody answers says less than why.
+            let cell = match words::obstacle(snapshot) {
+                Some(why) => plain(why),
+                None => plain(addresses).and(Tone::Quiet, pid),
             };
-            details.extend(last_line(row, now));
-            details
+            cell.and(Tone::Quiet, last_line(row, now))
         }
-        Phase::Healthy => vec![(Tone::Plain, addresses())],
-        Phase::Unhealthy => vec![(Tone::Plain, reason(row)), (Tone::Quiet, addresses())],
+        Phase::Healthy => plain(addresses),
+        Phase::Unhealthy => plain(reason(row)).and(Tone::Quiet, addresses),
         Phase::Stopping => {
-            let kill = words::killed_in(snapshot, now).unwrap_or_default();
-            let separator = if kill.is_empty() || snapshot.pid.is_none() {
-                ""
-            } else {
-                ", "
-            };
-            let mut details = vec![(Tone::Plain, format!("{}{separator}{kill}", pid()))];
-            details.extend(last_line(row, now));
-            details
+            let parts = [Some(pid), words::killed_in(snapshot, now)]
+                .into_iter()
+                .flatten();
+            let parts: Vec<String> = parts.filter(|part| !part.is_empty()).collect();
+            plain(parts.join(", ")).and(Tone::Quiet, last_line(row, now))
         }
-        Phase::Backoff => vec![(Tone::Plain, words::backoff_how(snapshot))],
-        Phase::Failed => vec![(Tone::Plain, words::failed_how(snapshot))],
+        Phase::Backoff => plain(words::backoff_how(snapshot)),
+        Phase::Failed => plain(words::failed_how(snapshot)),
     }
 }
 
@@ -173,10 +124,12 @@ fn reason(row: &Row) -> String {
 }
 
 /// The last line that the service printed, once it has been quiet about its state for a while.
-fn last_line(row: &Row, now: u64) -> Option<(Tone, String)> {
-    let is_quiet = now.saturating_sub(row.snapshot.since) >= QUIET_AFTER;
+fn last_line(row: &Row, now: u64) -> String {
     let line = row.last_line.trim();
-    (is_quiet && !line.is_empty()).then(|| (Tone::Quiet, format!("› {line}")))
+    if line.is_empty() || now.saturating_sub(row.snapshot.since) < QUIET_AFTER {
+        return String::new();
+    }
+    format!("› {line}")
 }
 
 /// The time it took, for what has got somewhere; the time that has passed, for what is on its way.
@@ -205,50 +158,6 @@ fn whole(millis: u64) -> String {
         0..60 => format!("{seconds} s"),
         60..3_600 => format!("{}:{:02}", seconds / 60, seconds % 60),
         _ => format!("{} h", seconds / 3_600),
-    }
-}
-
-/// A line that is filled from the left until it is full.
-struct Line {
-    text: String,
-    left: usize,
-    /// Spaces that are owed before the next text.
-    gap: usize,
-    palette: Palette,
-}
-
-impl Line {
-    fn new(columns: usize, palette: Palette) -> Self {
-        Self {
-            text: String::new(),
-            left: columns,
-            gap: 0,
-            palette,
-        }
-    }
-
-    fn gap(&mut self) {
-        self.gap += 2;
-    }
-
-    fn push(&mut self, tone: Tone, text: &str) {
-        self.push_with(text, |palette, text| palette.paint(tone, text));
-    }
-
-    fn push_with(&mut self, text: &str, paint: impl FnOnce(Palette, &str) -> String) {
-        // Reasons and last lines hold text of others.
-        let text = plain_line(text);
-        let trimmed = text.trim_end();
-        let room = self.left.saturating_sub(self.gap);
-        if trimmed.is_empty() || room == 0 {
-            self.gap += width(&text);
-            return;
-        }
-        let shown = cut(trimmed, room);
-        self.text.push_str(&pad("", self.gap));
-        self.text.push_str(&paint(self.palette, &shown));
-        self.left = room - width(&shown);
-        self.gap = width(&text) - width(trimmed);
     }
 }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::cli::printer::escape::{Filter, Piece, is_plain};
 use crate::cli::printer::roster::Roster;
-use crate::cli::style::{Palette, pad};
+use crate::cli::style::{Palette, Tone, pad};
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::LogStream;
 use crate::support::name::UnitId;
@@ -29,27 +29,8 @@ pub(super) struct LogStyle {
     pub(super) palette: Palette,
 }
 
-/// A line that is on the screen without its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct OpenLine {
-    unit: UnitId,
-    stream: LogStream,
-    attempt: u32,
-}
-
-impl OpenLine {
-    fn of(block: &LogBlock) -> Self {
-        Self {
-            unit: block.unit.clone(),
-            stream: block.stream,
-            attempt: block.attempt,
-        }
-    }
-
-    fn is_continued_by(&self, block: &LogBlock) -> bool {
-        self.unit == block.unit && self.stream == block.stream && self.attempt == block.attempt
-    }
-}
+/// Whose a line is: of which unit and stream, and of which attempt.
+type Origin = (UnitId, LogStream, u32);
 
 /// Renders log blocks.
 pub(super) struct Painter {
@@ -57,7 +38,8 @@ pub(super) struct Painter {
     /// What stands before each line of a unit, as long as no name changes.
     prefixes: HashMap<UnitId, Bytes>,
     filters: HashMap<(UnitId, LogStream), Filter>,
-    open: Option<OpenLine>,
+    /// Whose the line is that is on the screen without its end.
+    open: Option<Origin>,
     /// Prefix and time of the block at hand; kept for its capacity.
     head: Vec<u8>,
 }
@@ -88,7 +70,7 @@ impl Painter {
         }
         let text = format!("{} |", pad(&roster.label(unit), roster.cells()));
         let position = roster.position(unit);
-        let prefix = self.style.palette.paint_service(position, &text) + " ";
+        let prefix = self.style.palette.paint(Tone::Service(position), &text) + " ";
         let prefix = Bytes::from(prefix);
         self.prefixes.insert(unit.clone(), prefix.clone());
         prefix
@@ -99,29 +81,23 @@ impl Painter {
         if block.bytes.is_empty() {
             return;
         }
-        let is_continued = self
-            .open
-            .as_ref()
-            .is_some_and(|open| open.is_continued_by(block));
+        let origin = (block.unit.clone(), block.stream, block.attempt);
+        let is_continued = self.open.as_ref() == Some(&origin);
         if !is_continued {
             self.close_line(out);
         }
         self.set_head(block, roster);
-        if self.style.is_terminal {
-            self.paint_for_terminal(block, is_continued, out);
-        } else {
-            self.paint_as_it_is(&block.bytes, is_continued, out);
-        }
+        self.paint_lines(block, is_continued, out);
         let is_whole = block.bytes.last() == Some(&b'\n');
-        self.open = (!is_whole).then(|| OpenLine::of(block));
+        self.open = (!is_whole).then_some(origin);
     }
 
     /// Ends a line that is open, so that something else can be printed.
     pub(super) fn close_line(&mut self, out: &mut Vec<u8>) {
-        let Some(open) = self.open.take() else { return };
-        if self.style.is_terminal
-            && let Some(filter) = self.filters.get_mut(&(open.unit, open.stream))
-        {
+        let Some((unit, stream, _)) = self.open.take() else {
+            return;
+        };
+        if let Some(filter) = self.filters.get_mut(&(unit, stream)) {
             filter.end_line(out);
         }
         out.push(b'\n');
@@ -145,57 +121,42 @@ impl Painter {
         }
     }
 
-    fn paint_as_it_is(&self, bytes: &[u8], is_continued: bool, out: &mut Vec<u8>) {
-        if self.head.is_empty() {
-            out.extend_from_slice(bytes);
+    fn paint_lines(&mut self, block: &LogBlock, is_continued: bool, out: &mut Vec<u8>) {
+        let mut rest: &[u8] = &block.bytes;
+        let mut filter = None;
+        if self.style.is_terminal {
+            let origin = (block.unit.clone(), block.stream);
+            let known = self.filters.entry(origin).or_default();
+            if !is_continued {
+                // The rest of a line that was cut off belongs to nothing any more.
+                *known = Filter::default();
+            }
+            filter = Some(known);
+        } else if self.head.is_empty() {
+            out.extend_from_slice(rest);
             return;
         }
-        let mut start = 0;
-        if is_continued {
-            start = memchr::memchr(b'\n', bytes).map_or(bytes.len(), |end| end + 1);
-            out.extend_from_slice(&bytes[..start]);
-        }
-        let rest = &bytes[start..];
-        let mut start = 0;
-        for end in memchr::memchr_iter(b'\n', rest) {
-            out.extend_from_slice(&self.head);
-            out.extend_from_slice(&rest[start..=end]);
-            start = end + 1;
-        }
-        if start < rest.len() {
-            out.extend_from_slice(&self.head);
-            out.extend_from_slice(&rest[start..]);
-        }
-    }
-
-    fn paint_for_terminal(&mut self, block: &LogBlock, is_continued: bool, out: &mut Vec<u8>) {
-        let filter = self
-            .filters
-            .entry((block.unit.clone(), block.stream))
-            .or_default();
         let mut is_continued = is_continued;
-        if !is_continued {
-            // The rest of a line that was cut off belongs to nothing any more.
-            *filter = Filter::default();
-        }
-        let mut rest: &[u8] = &block.bytes;
         while !rest.is_empty() {
             let end = memchr::memchr(b'\n', rest);
             let line = &rest[..end.unwrap_or(rest.len())];
             if !is_continued {
                 out.extend_from_slice(&self.head);
             }
-            if filter.is_at_rest() && is_plain(line) {
-                out.extend_from_slice(line);
-            } else {
-                let piece = Piece {
-                    is_continued,
-                    head: &self.head,
-                };
-                filter.push(line, &piece, out);
+            match &mut filter {
+                Some(filter) if !filter.is_at_rest() || !is_plain(line) => {
+                    let piece = Piece {
+                        is_continued,
+                        head: &self.head,
+                    };
+                    filter.push(line, &piece, out);
+                }
+                Some(_) | None => out.extend_from_slice(line),
             }
             let Some(end) = end else { break };
-            filter.end_line(out);
+            if let Some(filter) = &mut filter {
+                filter.end_line(out);
+            }
             out.push(b'\n');
             is_continued = false;
             rest = &rest[end + 1..];

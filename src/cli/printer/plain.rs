@@ -12,7 +12,10 @@ use crate::support::text;
 fn line(palette: Palette, roster: &Roster, unit: &UnitId, name: &str, text: &str) -> String {
     let name = pad(name, roster.cells());
     let position = roster.position(unit);
-    format!("{}  {text}\n", palette.paint_service(position, &name))
+    format!(
+        "{}  {text}\n",
+        palette.paint(Tone::Service(position), &name)
+    )
 }
 
 /// `api  healthy after 0.3 s at http://localhost:8001/`.

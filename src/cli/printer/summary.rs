@@ -5,7 +5,8 @@
 use std::path::Path;
 
 use super::words;
-use crate::cli::style::{Palette, Tone, pad, phase_tone, state_word, width};
+use crate::cli::style::{Palette, Tone, phase_tone, state_word};
+use crate::cli::table::{Cell, Table};
 use crate::run::control::StackSnapshot;
 use crate::run::snapshot::{Phase, ServiceSnapshot};
 use crate::support::escape::plain;
@@ -46,38 +47,24 @@ pub(super) fn ready(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
         .iter()
         .filter(|service| service.phase != Phase::Pending)
         .collect();
-    let names = shown.iter().map(|service| width(&words::label(service)));
-    let names = names.max().unwrap_or(0);
-    let states = shown.iter().map(|service| width(state_word(service)));
-    let states = states.max().unwrap_or(0);
     let headline = headline(stack, &shown);
     let is_tall = shown.len() > TALL;
     let mut text = format!("{}\n", palette.paint(Tone::Strong, &headline));
     if !shown.is_empty() {
         text.push('\n');
     }
-    for service in shown {
-        let position = stack
-            .services
-            .iter()
-            .position(|other| std::ptr::eq(other, service))
-            .unwrap_or_default();
-        let name = palette.paint_service(position, &pad(&words::label(service), names));
-        let word = state_word(service);
-        let state = palette.paint(phase_tone(service.phase), word);
-        let what = what(service);
-        let gap = if what.is_empty() {
-            0
-        } else {
-            states - width(word) + 2
-        };
-        text.push_str("  ");
-        text.push_str(&name);
-        text.push_str("  ");
-        text.push_str(&state);
-        text.push_str(&pad("", gap));
-        text.push_str(&what);
-        text.push('\n');
+    let mut table = Table::new(["", "", ""]);
+    for (place, service) in stack.services.iter().enumerate() {
+        if service.phase != Phase::Pending {
+            table.push([
+                Cell::new(Tone::Service(place), service.label()),
+                Cell::new(phase_tone(service.phase), state_word(service)),
+                Cell::new(Tone::Plain, what(service)),
+            ]);
+        }
+    }
+    for row in table.render(palette, None).lines() {
+        text.extend(["  ", row, "\n"]);
     }
     text.push('\n');
     if is_tall {
@@ -145,10 +132,7 @@ fn what(service: &ServiceSnapshot) -> String {
             .unwrap_or_default(),
         Phase::Failed => words::failed_how(service),
         Phase::Backoff => words::backoff_how(service),
-        Phase::Waiting => {
-            let text = words::waiting(service);
-            text.strip_prefix("waiting ").unwrap_or_default().to_owned()
-        }
+        Phase::Waiting => words::waiting_how(service),
         Phase::Unhealthy => words::why(service).unwrap_or(addresses),
         // The address is where it should be reached, which is not to be read without what is wrong
         // with it.
@@ -200,7 +184,7 @@ pub(super) fn failure(failure: &Failure, logs: Option<&str>, palette: Palette) -
         blocked,
     } = failure;
     let error = palette.paint(Tone::Bad, "error:");
-    let name = words::label(service);
+    let name = service.label();
     let how = words::failed(service);
     let mut text = format!("{error} service `{name}` {how}\n");
     if !blocked.is_empty() {

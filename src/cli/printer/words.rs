@@ -84,18 +84,11 @@ fn with_trouble(
     let Some(mut told) = said_of_phase else {
         return trouble;
     };
-    let is_told = match next.phase {
-        Phase::Starting | Phase::Running | Phase::Healthy => true,
-        // These say themselves why.
-        Phase::Pending
-        | Phase::Waiting
-        | Phase::Unhealthy
-        | Phase::Stopping
-        | Phase::Backoff
-        | Phase::Completed
-        | Phase::Failed
-        | Phase::Stopped => false,
-    };
+    // The others say themselves why.
+    let is_told = matches!(
+        next.phase,
+        Phase::Starting | Phase::Running | Phase::Healthy
+    );
     if let Some(trouble) = trouble.filter(|_| is_told) {
         told.text.push_str("; ");
         told.text.push_str(&trouble.text);
@@ -155,12 +148,7 @@ fn stopping_change(
 ) -> Option<Said> {
     let is_known =
         previous.is_some_and(|old| old.phase == next.phase && old.kill_at == next.kill_at);
-    (!is_known).then(|| stopping_now(next, now))
-}
-
-/// What there is to say of a stop while it goes on.
-pub(crate) fn stopping_now(service: &ServiceSnapshot, now: u64) -> Said {
-    said(Rank::Step, stopping(service, now))
+    (!is_known).then(|| stopping(next, now))
 }
 
 /// A port that went wrong while the phase stayed is news of its own.
@@ -215,18 +203,18 @@ pub(crate) fn waiting(service: &ServiceSnapshot) -> String {
     }
 }
 
-/// `stopping (pid 412), killed in 3 s`.
-fn stopping(service: &ServiceSnapshot, now: u64) -> String {
-    let pid = service
-        .pid
-        .map(|pid| format!(" (pid {pid})"))
-        .unwrap_or_default();
-    format!(
-        "stopping{pid}{}",
-        killed_in(service, now)
-            .map(|text| format!(", {text}"))
-            .unwrap_or_default()
-    )
+/// The same behind the service's state, which says already that it is waiting.
+pub(crate) fn waiting_how(service: &ServiceSnapshot) -> String {
+    let text = waiting(service);
+    text.strip_prefix("waiting ").unwrap_or_default().to_owned()
+}
+
+/// `stopping (pid 412), killed in 3 s`: what there is to say of a stop while it goes on.
+pub(crate) fn stopping(service: &ServiceSnapshot, now: u64) -> Said {
+    let pid = service.pid.map(|pid| format!(" (pid {pid})"));
+    let kill = killed_in(service, now).map(|text| format!(", {text}"));
+    let parts = ["stopping".to_owned()].into_iter().chain(pid).chain(kill);
+    said(Rank::Step, parts.collect::<String>())
 }
 
 /// `killed in 3 s`, or `being killed` once the time is over.
@@ -335,17 +323,9 @@ fn stopped(previous: Option<&ServiceSnapshot>, next: &ServiceSnapshot) -> Said {
         .map(|millis| format!(" after {}", span(millis)))
         .unwrap_or_default();
     if next.exit == Some(Exit::Signal(Signal::SIGKILL as i32)) {
-        let text = format!("killed{time}");
-        Said {
-            rank: Rank::Trouble,
-            text,
-        }
+        said(Rank::Trouble, format!("killed{time}"))
     } else {
-        let text = format!("stopped{time}");
-        Said {
-            rank: Rank::Outcome,
-            text,
-        }
+        said(Rank::Outcome, format!("stopped{time}"))
     }
 }
 
@@ -381,12 +361,6 @@ pub(crate) fn blocked_by(service: &ServiceSnapshot) -> Option<&UnitRef> {
         Some(Reason::NotStarted { because }) => Some(&because.unit),
         Some(_) | None => None,
     }
-}
-
-/// The name under which a unit is shown, as [`UnitId::label`](crate::support::name::UnitId::label)
-/// has it.
-pub(crate) fn label(service: &ServiceSnapshot) -> String {
-    service.label()
 }
 
 /// From its execution to its readiness.

@@ -20,23 +20,15 @@ pub fn services<'a>(services: impl IntoIterator<Item = &'a ServiceSnapshot>, now
     for service in services {
         let restarts = service.attempt.saturating_sub(1);
         table.push([
-            words::label(service).into(),
+            service.label().into(),
             Cell::new(phase_tone(service.phase), state_word(service)),
             Cell::new(Tone::Quiet, since(service, now)),
-            service
-                .pid
-                .map(|pid| pid.to_string())
-                .unwrap_or_default()
-                .into(),
+            Cell::maybe(service.pid),
             address(service).into(),
-            last_exit(service).into(),
-            if restarts > 0 {
-                restarts.to_string()
-            } else {
-                String::new()
-            }
-            .into(),
-            words::why(service).unwrap_or_default().into(),
+            // The exit of the attempt before is no news while the next one runs.
+            Cell::maybe(service.exit.filter(|_| !service.phase.is_alive()).map(exit)),
+            Cell::maybe((restarts > 0).then_some(restarts)),
+            Cell::maybe(words::why(service)),
         ]);
     }
     table
@@ -71,15 +63,7 @@ fn address(service: &ServiceSnapshot) -> String {
     }
 }
 
-/// How it ended. The exit of the attempt before is no news while the next one runs.
-fn last_exit(service: &ServiceSnapshot) -> String {
-    service
-        .exit
-        .filter(|_| !service.phase.is_alive())
-        .map(exit)
-        .unwrap_or_default()
-}
-
+/// How it ended.
 fn exit(exit: Exit) -> String {
     match exit {
         Exit::Code(code) => code.to_string(),

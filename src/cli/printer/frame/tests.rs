@@ -1,5 +1,6 @@
 use super::*;
 use crate::cli::printer::testing::{failed, healthy, service, starting, unit, waiting};
+use crate::cli::style::width;
 use crate::run::reason::{CheckFailure, Reason, StartError};
 use crate::run::snapshot::{Exit, ServiceSnapshot};
 

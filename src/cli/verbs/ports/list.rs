@@ -69,11 +69,8 @@ fn table(rows: &[PortRow], place: &Place) -> Table {
             row.name.as_str().into(),
             number(row).into(),
             Cell::new(tone(row.state), row.state.word()),
-            row.pid
-                .map(|pid| pid.to_string())
-                .unwrap_or_default()
-                .into(),
-            row.socket_address().unwrap_or_default().into(),
+            Cell::maybe(row.pid),
+            Cell::maybe(row.socket_address()),
             Cell::new(Tone::Quiet, place.path(&row.project_dir)),
         ]);
     }
