@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{UsageWho, getrusage};
 use stack::run::logs::{Followed, LogFeed, LogReader, LogSink, Pump, Start, pipe_pair};
-use stack::run::snapshot::{LogStream, Notice};
+use stack::run::news::Notice;
+use stack::run::snapshot::LogStream;
 use stack::support::name::{ServiceName, UnitId};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;

@@ -8,7 +8,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::run::control::StackSnapshot;
-use crate::run::snapshot::{Event, Notice, ServiceSnapshot};
+use crate::run::news::{Event, Notice};
+use crate::run::snapshot::ServiceSnapshot;
 use crate::support::name::ServiceName;
 
 pub use crate::run::control::CommandReply;

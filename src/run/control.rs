@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use super::logs::LogFeed;
-use super::snapshot::{Event, ServiceSnapshot};
+use super::news::Event;
+use super::snapshot::ServiceSnapshot;
 use crate::support::name::{ProjectName, ServiceName, UnitId};
 
 /// Something that a user asks of a running stack, and the body of `POST /v1/commands`. An empty or

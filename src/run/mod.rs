@@ -14,6 +14,7 @@ mod lease;
 pub mod leftovers;
 pub mod link;
 pub mod logs;
+pub mod news;
 mod outlet;
 mod presence;
 mod probe;

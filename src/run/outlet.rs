@@ -13,7 +13,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::handover::NamedAddress;
 use super::logs::LogSink;
-use super::snapshot::{Event, Notice};
+use super::news::{Event, Notice};
 use crate::support::escape::plain;
 use crate::support::name::UnitId;
 

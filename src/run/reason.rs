@@ -7,9 +7,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::snapshot::{Exit, PortState, ServiceSnapshot};
+use crate::ports::PortState;
 use crate::spec::model::Condition;
 use crate::support::name::{ServiceName, UnitId};
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// With this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+}
 
 /// Another unit, as a reason names it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -353,54 +363,5 @@ pub enum CheckFailure {
         status: u16,
         /// The path that was asked for.
         path: String,
-    },
-}
-
-/// What the supervisor has to say beside what snapshots show.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum News {
-    /// A service ended and left processes behind, which are being ended.
-    LeftBehind {
-        /// How many.
-        processes: usize,
-    },
-    /// A service goes on without an optional dependency.
-    WithoutDependency {
-        /// Which, and why.
-        because: Blocker,
-    },
-    /// Everything is being stopped, since this one failed.
-    StoppingAfterFailure {
-        /// Which.
-        unit: UnitRef,
-    },
-    /// Everything is being stopped, since the guardian has ended.
-    GuardianEnded,
-    /// Everything is being killed.
-    KillingEverything,
-    /// Everything is being stopped, since the client that has started it has gone.
-    ClientGone,
-    /// Somebody asked by a signal where everything is: one of these for each unit.
-    State {
-        /// How it looks.
-        state: Box<ServiceSnapshot>,
-    },
-    /// A server does not bind beside the hold of its port; it is started again with the port released.
-    ReleasingHold {
-        /// The ports.
-        ports: Vec<u16>,
-    },
-    /// Output could not be written to its log file.
-    LogNotWritten {
-        /// How many bytes were lost since the last time that this was said; 0 for the first.
-        lost_bytes: u64,
-        /// The system's word; empty once writing goes on.
-        error: String,
-    },
-    /// Output cannot be read any more.
-    LogNotRead {
-        /// The system's word.
-        error: String,
     },
 }

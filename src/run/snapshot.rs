@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::reason::{News, PortTrouble, Reason, UnitRef, WaitingFor};
+pub use super::reason::Exit;
+use super::reason::{PortTrouble, Reason, UnitRef, WaitingFor};
 pub use crate::ports::PortState;
 use crate::support::name::{PortName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
@@ -84,16 +85,6 @@ impl Phase {
             Self::Stopped => "stopped",
         }
     }
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Exit {
-    /// With this code.
-    Code(i32),
-    /// By this signal.
-    Signal(i32),
 }
 
 /// A port of a service.
@@ -248,69 +239,4 @@ pub enum LogStream {
     Stdout,
     /// Standard error.
     Stderr,
-}
-
-/// Something that happened, for whoever watches.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub enum Event {
-    /// A service's snapshot changed.
-    Service(Box<ServiceSnapshot>),
-    /// A decision worth a line: a restart, a kill, a warning.
-    Notice(Notice),
-    /// Everything has ended and the supervisor goes.
-    Ended {
-        /// The names of the services that failed for good.
-        failed: Vec<ServiceName>,
-    },
-}
-
-/// A line from `stack` itself about a service, or about the stack.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Notice {
-    /// About whom; `None` for the whole stack.
-    pub service: Option<ServiceName>,
-    /// About which of its replicas; `None` for all of them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub replica: Option<u32>,
-    /// How loud.
-    pub level: NoticeLevel,
-    /// What happened.
-    pub news: News,
-}
-
-impl Notice {
-    /// A notice about a unit, or with `None` about the whole stack.
-    pub fn about(unit: Option<UnitId>, level: NoticeLevel, news: News) -> Self {
-        let (service, replica) = match unit {
-            Some(unit) => (Some(unit.service), Some(unit.replica)),
-            None => (None, None),
-        };
-        Self {
-            service,
-            replica,
-            level,
-            news,
-        }
-    }
-
-    /// The unit that it is about; `None` where it is about a whole service or the stack.
-    pub fn unit(&self) -> Option<UnitId> {
-        Some(UnitId {
-            service: self.service.clone()?,
-            replica: self.replica?,
-        })
-    }
-}
-
-/// How loud a notice is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NoticeLevel {
-    /// Good to know.
-    Info,
-    /// Somebody should look.
-    Warning,
-    /// Something is broken.
-    Error,
 }

@@ -23,7 +23,7 @@ use super::reply::{Failure, answer};
 use crate::api::messages::{Update, code};
 use crate::run::control::{Controller, StackSnapshot};
 use crate::run::logs::{LogNews, Viewer};
-use crate::run::snapshot::Event;
+use crate::run::news::Event;
 
 /// How long a viewer is told nothing after it was told something, so that many single lines are
 /// not many messages.

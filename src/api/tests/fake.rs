@@ -15,7 +15,8 @@ use crate::run::control::{
     Command, CommandError, CommandReply, Controller, Request, StackSnapshot, UnitTarget,
 };
 use crate::run::logs::Announcer;
-use crate::run::snapshot::{Cause, DesiredSnapshot, Event, Phase, ServiceSnapshot, Wanted};
+use crate::run::news::Event;
+use crate::run::snapshot::{Cause, DesiredSnapshot, Phase, ServiceSnapshot, Wanted};
 use crate::support::name::{ProjectName, ServiceName, UnitId};
 
 /// Longer than anything here takes, shorter than a person's patience.

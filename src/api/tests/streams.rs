@@ -7,8 +7,9 @@ use crate::api::client::{Client, ClientError, EventStream, LogStream};
 use crate::api::messages::{Update, code};
 use crate::api::server::{MAX_VIEWERS, MAX_WAITERS};
 use crate::run::logs::{LogNews, Position};
-use crate::run::reason::News;
-use crate::run::snapshot::{Event, Notice, NoticeLevel, Phase};
+use crate::run::news::News;
+use crate::run::news::{Event, Notice, NoticeLevel};
+use crate::run::snapshot::Phase;
 use crate::support::name::UnitId;
 use crate::support::testing::alone_async;
 

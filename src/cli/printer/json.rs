@@ -10,7 +10,8 @@ use super::summary::Failure;
 use super::words::{self, Said};
 use crate::cli::style::state_word;
 use crate::run::control::StackSnapshot;
-use crate::run::snapshot::{Notice, ServiceSnapshot};
+use crate::run::news::Notice;
+use crate::run::snapshot::ServiceSnapshot;
 use crate::support::name::ServiceName;
 
 /// An object without what means nothing.
@@ -110,8 +111,8 @@ pub(super) fn ended(now: u64, text: &str, failed: &[ServiceName]) -> String {
 mod tests {
     use super::*;
     use crate::cli::printer::testing::{failed, healthy, name, stack, waiting};
-    use crate::run::reason::News;
-    use crate::run::snapshot::NoticeLevel;
+    use crate::run::news::News;
+    use crate::run::news::NoticeLevel;
 
     #[test]
     fn the_shape_is_stable() {

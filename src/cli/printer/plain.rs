@@ -5,7 +5,7 @@
 use super::roster::Roster;
 use super::words::{Rank, Said};
 use crate::cli::style::{Palette, Tone, pad};
-use crate::run::snapshot::{Notice, NoticeLevel};
+use crate::run::news::{Notice, NoticeLevel};
 use crate::support::name::{ServiceName, UnitId};
 use crate::support::text;
 
@@ -66,7 +66,7 @@ pub(super) fn ended(failed: &[ServiceName], is_any_stopped: bool) -> String {
 mod tests {
     use super::*;
     use crate::cli::printer::testing::{name, replica, unit};
-    use crate::run::reason::News;
+    use crate::run::news::News;
 
     #[test]
     fn lines_name_the_service_first() {

@@ -20,9 +20,10 @@ use crate::run::control::{Command, StackSnapshot};
 use crate::run::instance::{Holder, Instance, InstanceLock, LockAttempt};
 use crate::run::logs::LogBlock;
 use crate::run::logs::testing::TestLog;
+use crate::run::news::Event;
 use crate::run::reason::{Reason, StartError};
 use crate::run::snapshot::{
-    Cause, DesiredSnapshot, Event, Phase, PortSnapshot, PortState, ServiceSnapshot, Wanted,
+    Cause, DesiredSnapshot, Phase, PortSnapshot, PortState, ServiceSnapshot, Wanted,
 };
 use crate::support::name::{PortName, ProjectName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;

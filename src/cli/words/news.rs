@@ -1,7 +1,7 @@
 //! What the supervisor has to say beside what snapshots show, in words.
 
 use super::reason::{blocker, reason};
-use crate::run::reason::News;
+use crate::run::news::News;
 use crate::support::text::{count_of, list};
 
 /// A lowercase fragment on one line, which fits behind the name of the unit that it is about.

@@ -17,7 +17,8 @@ use super::feed::Announcer;
 use super::pipe;
 use super::writer::{BlockInfo, LogFiles};
 use super::{Drained, LogBlock, LogFeed, LogSink};
-use crate::run::snapshot::{LogStream, Notice};
+use crate::run::news::Notice;
+use crate::run::snapshot::LogStream;
 use crate::support::clock::unix_nanos;
 use crate::support::name::UnitId;
 

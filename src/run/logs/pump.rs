@@ -19,8 +19,8 @@ use super::handle::Message;
 use super::intake::{Intake, Round};
 use super::writer::LogFiles;
 use super::{LogFeed, LogSink, PumpHandle};
-use crate::run::reason::News;
-use crate::run::snapshot::{Notice, NoticeLevel};
+use crate::run::news::News;
+use crate::run::news::{Notice, NoticeLevel};
 
 /// Reads the output of all services of a stack, see [`PumpHandle`].
 #[derive(Debug)]

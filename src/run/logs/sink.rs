@@ -1,6 +1,6 @@
 //! Who hears of output while it goes through the pump.
 
-use crate::run::snapshot::Notice;
+use crate::run::news::Notice;
 use crate::support::name::UnitId;
 
 /// Looks at output on its way into the files. It runs inside the pump's task and must not block.

@@ -11,7 +11,8 @@ use tokio::task::LocalSet;
 use super::index::{Index, Record};
 use super::writer::{BlockInfo, LogFiles, index_path};
 use super::{LogSink, Position, Pump, PumpHandle};
-use crate::run::snapshot::{LogStream, Notice};
+use crate::run::news::Notice;
+use crate::run::snapshot::LogStream;
 use crate::support::name::{ServiceName, UnitId};
 
 /// The only replica of a service.

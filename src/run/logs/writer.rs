@@ -15,8 +15,9 @@ use memchr::memrchr;
 
 use super::Position;
 use super::index::{self, RECORD_LENGTH, Record};
-use crate::run::reason::News;
-use crate::run::snapshot::{LogStream, Notice, NoticeLevel};
+use crate::run::news::News;
+use crate::run::news::{Notice, NoticeLevel};
+use crate::run::snapshot::LogStream;
 use crate::support::fs::{create_private_dir, open_private, open_private_append};
 use crate::support::name::{ServiceName, UnitId};
 

@@ -8,8 +8,9 @@ use tokio::time::timeout;
 use super::{Outcome, Supervisor};
 use crate::run::control::{CommandError, Early, Request};
 use crate::run::link::{SupervisorEnd, Wish};
+use crate::run::news::Event;
 use crate::run::reason::Reason;
-use crate::run::snapshot::{Event, Phase};
+use crate::run::snapshot::Phase;
 use crate::support::fs::write_atomically_unsynced;
 use crate::support::name::ServiceName;
 

@@ -3,9 +3,11 @@
 use tokio::time::Instant;
 
 use super::Supervisor;
-use crate::run::reason::{News, StartError};
+use crate::run::news::News;
+use crate::run::news::NoticeLevel;
+use crate::run::reason::StartError;
 use crate::run::runner::{Start, Whom};
-use crate::run::snapshot::{Cause, Exit, NoticeLevel, Phase};
+use crate::run::snapshot::{Cause, Exit, Phase};
 use crate::run::state::{Action, Occurrence, Rest, State};
 use crate::support::name::UnitId;
 

@@ -4,8 +4,9 @@
 use tokio::time::Instant;
 
 use super::Supervisor;
-use crate::run::reason::{News, WaitingFor};
-use crate::run::snapshot::NoticeLevel;
+use crate::run::news::News;
+use crate::run::news::NoticeLevel;
+use crate::run::reason::WaitingFor;
 use crate::run::state::{Dependency, Judgement, Occurrence, Seen, Step, judge, reconcile};
 use crate::run::unit::Unit;
 use crate::spec::model::Condition;

@@ -7,8 +7,9 @@ use super::Supervisor;
 use crate::run::guardian::Strokes;
 use crate::run::launch::Seat;
 use crate::run::link::{SupervisorEnd, Wish};
-use crate::run::reason::News;
-use crate::run::snapshot::{Cause, NoticeLevel};
+use crate::run::news::News;
+use crate::run::news::NoticeLevel;
+use crate::run::snapshot::Cause;
 use crate::support::name::UnitId;
 
 /// The signals that the supervisor handles; what users want comes before the end of children.

@@ -2,8 +2,9 @@
 
 use super::Supervisor;
 use crate::run::control::StackSnapshot;
-use crate::run::reason::News;
-use crate::run::snapshot::{Event, Notice, NoticeLevel, Phase, ServiceSnapshot};
+use crate::run::news::News;
+use crate::run::news::{Event, Notice, NoticeLevel};
+use crate::run::snapshot::{Phase, ServiceSnapshot};
 use crate::support::name::UnitId;
 
 impl Supervisor {

@@ -10,8 +10,9 @@ use crate::cli::printer::testing::{
     Screen, failed, healthy, replica, stack, starting, unit, waiting,
 };
 use crate::run::logs::LogBlock;
-use crate::run::reason::News;
-use crate::run::snapshot::{LogStream, Notice, NoticeLevel, ServiceSnapshot};
+use crate::run::news::News;
+use crate::run::news::{Notice, NoticeLevel};
+use crate::run::snapshot::{LogStream, ServiceSnapshot};
 
 /// Every look at it is a second later.
 fn ticking() -> u64 {

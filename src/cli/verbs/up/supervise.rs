@@ -17,7 +17,8 @@ use crate::ports::original_soft_limit;
 use crate::run::instance::Holder;
 use crate::run::launch::Seat;
 use crate::run::link::LastWord;
-use crate::run::snapshot::{Event, Exit};
+use crate::run::news::Event;
+use crate::run::snapshot::Exit;
 use crate::run::supervisor::{Options, Outcome, Parts, Supervisor};
 use crate::support::name::ServiceName;
 

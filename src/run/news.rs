@@ -1,0 +1,121 @@
+//! What the supervisor tells whoever watches: snapshots that have changed, and what else there is to say.
+
+use serde::{Deserialize, Serialize};
+
+use super::reason::{Blocker, UnitRef};
+use super::snapshot::ServiceSnapshot;
+use crate::support::name::{ServiceName, UnitId};
+
+/// Something that happened, for whoever watches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// A service's snapshot changed.
+    Service(Box<ServiceSnapshot>),
+    /// A decision worth a line: a restart, a kill, a warning.
+    Notice(Notice),
+    /// Everything has ended and the supervisor goes.
+    Ended {
+        /// The names of the services that failed for good.
+        failed: Vec<ServiceName>,
+    },
+}
+
+/// A line from `stack` itself about a service, or about the stack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// About whom; `None` for the whole stack.
+    pub service: Option<ServiceName>,
+    /// About which of its replicas; `None` for all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<u32>,
+    /// How loud.
+    pub level: NoticeLevel,
+    /// What happened.
+    pub news: News,
+}
+
+impl Notice {
+    /// A notice about a unit, or with `None` about the whole stack.
+    pub fn about(unit: Option<UnitId>, level: NoticeLevel, news: News) -> Self {
+        let (service, replica) = match unit {
+            Some(unit) => (Some(unit.service), Some(unit.replica)),
+            None => (None, None),
+        };
+        Self {
+            service,
+            replica,
+            level,
+            news,
+        }
+    }
+
+    /// The unit that it is about; `None` where it is about a whole service or the stack.
+    pub fn unit(&self) -> Option<UnitId> {
+        Some(UnitId {
+            service: self.service.clone()?,
+            replica: self.replica?,
+        })
+    }
+}
+
+/// How loud a notice is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoticeLevel {
+    /// Good to know.
+    Info,
+    /// Somebody should look.
+    Warning,
+    /// Something is broken.
+    Error,
+}
+
+/// What the supervisor has to say beside what snapshots show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum News {
+    /// A service ended and left processes behind, which are being ended.
+    LeftBehind {
+        /// How many.
+        processes: usize,
+    },
+    /// A service goes on without an optional dependency.
+    WithoutDependency {
+        /// Which, and why.
+        because: Blocker,
+    },
+    /// Everything is being stopped, since this one failed.
+    StoppingAfterFailure {
+        /// Which.
+        unit: UnitRef,
+    },
+    /// Everything is being stopped, since the guardian has ended.
+    GuardianEnded,
+    /// Everything is being killed.
+    KillingEverything,
+    /// Everything is being stopped, since the client that has started it has gone.
+    ClientGone,
+    /// Somebody asked by a signal where everything is: one of these for each unit.
+    State {
+        /// How it looks.
+        state: Box<ServiceSnapshot>,
+    },
+    /// A server does not bind beside the hold of its port; it is started again with the port released.
+    ReleasingHold {
+        /// The ports.
+        ports: Vec<u16>,
+    },
+    /// Output could not be written to its log file.
+    LogNotWritten {
+        /// How many bytes were lost since the last time that this was said; 0 for the first.
+        lost_bytes: u64,
+        /// The system's word; empty once writing goes on.
+        error: String,
+    },
+    /// Output cannot be read any more.
+    LogNotRead {
+        /// The system's word.
+        error: String,
+    },
+}
