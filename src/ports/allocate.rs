@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 
-use super::choice::{self, Answer, Claim, Effort, Miss, NoPlan, Plan, Reason, Terrain};
+use super::choice::{self, Answer, Effort, Miss, NoPlan, Plan, Reason, Terrain};
 use super::descriptors::{ensure_descriptors, soft_limit};
 use super::hold::{Blanks, Hold, HoldError};
 use super::ledger::{Kept, Ledger, Noted, PortRow, Row, Session};
@@ -283,20 +283,12 @@ fn refused(miss: &Miss, batch: &Batch<'_>, session: &Session) -> Refused {
             }
         }
     };
+    let wish = request.wish.as_ref().filter(|_| miss.asked == Asked::Wish);
     Refused {
         key: request.key.clone(),
         port: miss.port,
-        asked: match miss.claim {
-            Claim::Fixed => Asked::Fixed,
-            Claim::Wish => Asked::Wish {
-                origin: request
-                    .wish
-                    .as_ref()
-                    .map_or_else(String::new, |wish| wish.origin.clone()),
-            },
-            Claim::Preferred => Asked::Preferred,
-            Claim::Sticky => Asked::Sticky,
-        },
+        asked: miss.asked,
+        origin: wish.map(|wish| wish.origin.clone()),
         occupant,
     }
 }
@@ -308,15 +300,6 @@ fn explain(
     kernel: &KernelPorts,
 ) -> PortError {
     match no_plan {
-        NoPlan::FixedTwice {
-            first,
-            second,
-            port,
-        } => PortError::FixedTwice {
-            port,
-            first: batch.requests[first].key.clone(),
-            second: batch.requests[second].key.clone(),
-        },
         NoPlan::Missed(misses) => PortError::Refused(
             misses
                 .iter()
@@ -348,13 +331,9 @@ pub(crate) fn stopped(port: u16, error: HoldError, wanted: usize) -> PortError {
             source,
         },
         HoldError::System(source) => PortError::System { port, source },
-        HoldError::Taken => PortError::System {
+        HoldError::Taken | HoldError::Denied => PortError::System {
             port,
-            source: std::io::ErrorKind::AddrInUse.into(),
-        },
-        HoldError::Denied => PortError::System {
-            port,
-            source: std::io::ErrorKind::PermissionDenied.into(),
+            source: std::io::Error::other(error),
         },
     }
 }

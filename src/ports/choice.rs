@@ -13,6 +13,7 @@ use crate::support::port_range::PortRange;
 use crate::support::protocol::Protocol;
 
 use super::numbers::{PortSet, ProtocolSet};
+use super::problem::Asked;
 use super::request::{Pool, PortKey, PortRequest, Want};
 
 /// How hard a port is tried.
@@ -49,19 +50,6 @@ pub(crate) struct Terrain {
     pub(crate) never: PortSet,
 }
 
-/// Why a number was tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// `$<PORT:8080>`; cannot be replaced.
-    Fixed,
-    /// The caller's.
-    Wish,
-    /// `$<PORT:auto:5173>`.
-    Preferred,
-    /// That of the last time.
-    Sticky,
-}
-
 /// Why a number that was asked for is not had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reason {
@@ -80,7 +68,7 @@ pub(crate) enum Reason {
 pub(crate) struct Miss {
     pub(crate) request: usize,
     pub(crate) port: u16,
-    pub(crate) claim: Claim,
+    pub(crate) asked: Asked,
     pub(crate) reason: Reason,
 }
 
@@ -98,12 +86,6 @@ pub(crate) struct Plan {
 /// Why there is no plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoPlan<E> {
-    /// Two requests of one protocol are fixed to one port.
-    FixedTwice {
-        first: usize,
-        second: usize,
-        port: u16,
-    },
     /// Numbers that cannot be replaced are not available.
     Missed(Vec<Miss>),
     /// The ranges are too small: so many ports were asked for, and so many found.
@@ -139,9 +121,7 @@ pub(crate) fn plan<E>(
         ports: vec![None; requests.len()],
         taken_by: HashMap::new(),
     };
-    planner.fixed()?;
-    let mut misses = planner.asked_for(strict)?;
-    planner.sticky(&mut misses)?;
+    let misses = planner.asked_for(strict)?;
 
     // In the order of the file, as everybody expects. If that fails because an open request took
     // what a narrow range needed, once more with the range that ends first served first, which
@@ -185,113 +165,60 @@ where
     K: FnMut(u16) -> bool,
     F: FnMut(u16, Protocol, Effort) -> Result<Answer, E>,
 {
-    fn fixed(&mut self) -> Result<(), NoPlan<E>> {
-        let mut misses = Vec::new();
-        for (index, request) in self.requests.iter().enumerate() {
-            let Want::Fixed(port) = request.want else {
-                continue;
-            };
-            match self.claim(index, port, Effort::Insist)? {
-                None => {}
-                Some(Reason::Sibling(first)) => {
-                    return Err(NoPlan::FixedTwice {
-                        first,
-                        second: index,
-                        port,
-                    });
-                }
-                Some(reason) => misses.push(Miss {
-                    request: index,
-                    port,
-                    claim: Claim::Fixed,
-                    reason,
-                }),
-            }
-        }
-        none_missed(misses)
-    }
-
-    /// Wishes, then preferred numbers; gives back those that are to be replaced.
+    /// The numbers that somebody asks for, the strongest first; gives back those that are to be replaced. A number that is
+    /// asked for twice is missed once.
     fn asked_for(&mut self, strict: bool) -> Result<Vec<Miss>, NoPlan<E>> {
-        let mut misses = Vec::new();
-        for (index, request) in self.requests.iter().enumerate() {
-            if self.ports[index].is_some() {
-                continue;
-            }
-            if let Some(wish) = &request.wish
-                && let Some(reason) = self.claim(index, wish.port, Effort::Insist)?
-            {
-                misses.push(Miss {
-                    request: index,
-                    port: wish.port,
-                    claim: Claim::Wish,
-                    reason,
-                });
-            }
-        }
-        for (index, request) in self.requests.iter().enumerate() {
-            let Want::Prefer(port) = request.want else {
-                continue;
-            };
-            let said_already = request.wish.as_ref().is_some_and(|wish| wish.port == port);
-            if self.ports[index].is_some() || said_already {
-                continue;
-            }
-            // Whoever is strict wants the number, whoever had it last.
-            let foreign = !strict
-                && self.terrain.own_sticky.get(&request.key) != Some(&port)
-                && (self.is_kept)(port);
-            let reason = if foreign {
-                Some(Reason::ForeignSticky)
-            } else {
-                self.claim(index, port, Effort::Insist)?
-            };
-            if let Some(reason) = reason {
-                misses.push(Miss {
+        let mut misses: Vec<Miss> = Vec::new();
+        for asked in [Asked::Fixed, Asked::Wish, Asked::Preferred, Asked::Sticky] {
+            for (index, request) in self.requests.iter().enumerate() {
+                let Some(port) = self.number(request, asked) else {
+                    continue;
+                };
+                let said = |miss: &Miss| miss.request == index && miss.port == port;
+                if self.ports[index].is_some() || misses.iter().any(said) {
+                    continue;
+                }
+                // Whoever is strict wants the number, whoever had it last.
+                let is_foreign = asked == Asked::Preferred
+                    && !strict
+                    && self.terrain.own_sticky.get(&request.key) != Some(&port)
+                    && (self.is_kept)(port);
+                let reason = if is_foreign {
+                    Some(Reason::ForeignSticky)
+                } else {
+                    self.claim(index, port, Effort::Insist)?
+                };
+                misses.extend(reason.map(|reason| Miss {
                     request: index,
                     port,
-                    claim: Claim::Preferred,
+                    asked,
                     reason,
-                });
+                }));
             }
-        }
-        if strict {
-            none_missed(misses)?;
-            return Ok(Vec::new());
+            let is_final = asked == Asked::Fixed || (strict && asked == Asked::Preferred);
+            if is_final && !misses.is_empty() {
+                return Err(NoPlan::Missed(misses));
+            }
         }
         Ok(misses)
     }
 
-    /// The ports of the last time; a number that was asked for as well is missed once, not twice.
-    fn sticky(&mut self, misses: &mut Vec<Miss>) -> Result<(), NoPlan<E>> {
-        for (index, request) in self.requests.iter().enumerate() {
-            if self.ports[index].is_some() {
-                continue;
+    /// The number that is asked for in one way, if any is.
+    fn number(&self, request: &PortRequest, asked: Asked) -> Option<u16> {
+        match (asked, request.want) {
+            (Asked::Fixed, Want::Fixed(port)) | (Asked::Preferred, Want::Prefer(port)) => {
+                Some(port)
             }
-            // What the file says now is stronger than what was had under an earlier one.
-            let sticky = self.terrain.own_sticky.get(&request.key).copied();
-            let Some(port) = sticky.filter(|&port| {
-                !self.terrain.never.contains(port)
-                    && self
-                        .ranges(request)
-                        .iter()
-                        .any(|range| range.contains(port))
-            }) else {
-                continue;
-            };
-            let said = |miss: &Miss| miss.request == index && miss.port == port;
-            if let Some(reason) = self.claim(index, port, Effort::Insist)?
-                && !misses.iter().any(said)
-            {
-                misses.push(Miss {
-                    request: index,
-                    port,
-                    claim: Claim::Sticky,
-                    reason,
-                });
+            (Asked::Wish, _) => request.wish.as_ref().map(|wish| wish.port),
+            (Asked::Sticky, _) => {
+                // What the file says now is stronger than what was had under an earlier one.
+                let sticky = self.terrain.own_sticky.get(&request.key).copied();
+                let ranges = self.ranges(request);
+                let is_allowed = |port| ranges.iter().any(|range| range.contains(port));
+                sticky.filter(|&port| !self.terrain.never.contains(port) && is_allowed(port))
             }
+            (Asked::Fixed | Asked::Preferred, _) => None,
         }
-        Ok(())
     }
 
     /// The lowest free port for each of the requests, in that order; those that are to be avoided
@@ -424,14 +351,6 @@ where
             misses,
             fallbacks,
         }
-    }
-}
-
-fn none_missed<E>(misses: Vec<Miss>) -> Result<(), NoPlan<E>> {
-    if misses.is_empty() {
-        Ok(())
-    } else {
-        Err(NoPlan::Missed(misses))
     }
 }
 

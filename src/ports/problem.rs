@@ -45,15 +45,12 @@ impl fmt::Display for Occupant {
 }
 
 /// Why a port was to have this very number.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
     /// The file fixes it: `$<PORT:8080>`.
     Fixed,
-    /// The caller wishes it; the origin is for messages: `API_PORT in the environment`.
-    Wish {
-        /// Where the wish was found.
-        origin: String,
-    },
+    /// The caller wishes it.
+    Wish,
     /// The file prefers it: `$<PORT:auto:5173>`.
     Preferred,
     /// It was this one last time.
@@ -69,6 +66,8 @@ pub struct Refused {
     pub port: u16,
     /// Who asked for it.
     pub asked: Asked,
+    /// Where a wish was found, for messages: `API_PORT in the environment`.
+    pub origin: Option<String>,
     /// Why not.
     pub occupant: Occupant,
 }
@@ -79,13 +78,14 @@ impl fmt::Display for Refused {
             key,
             port,
             asked,
+            origin,
             occupant,
         } = self;
         write!(f, "port {port} for {key}")?;
-        match asked {
-            Asked::Fixed | Asked::Preferred => {}
-            Asked::Wish { origin } => write!(f, " ({origin})")?,
-            Asked::Sticky => f.write_str(" (as last time)")?,
+        match (asked, origin) {
+            (_, Some(origin)) => write!(f, " ({origin})")?,
+            (Asked::Sticky, None) => f.write_str(" (as last time)")?,
+            (Asked::Fixed | Asked::Wish | Asked::Preferred, None) => {}
         }
         write!(f, ": {occupant}")
     }
@@ -97,16 +97,6 @@ pub enum PortError {
     /// Numbers that must not be replaced are not available: all of them, not only the first.
     #[error("{}", text::list(.0))]
     Refused(Vec<Refused>),
-    /// Two ports are fixed to one number.
-    #[error("port {port} is fixed twice: {first} and {second}")]
-    FixedTwice {
-        /// The number.
-        port: u16,
-        /// The first in the file.
-        first: PortKey,
-        /// The second.
-        second: PortKey,
-    },
     /// There are too few free ports.
     #[error(
         "no free port left in {}: {wanted} wanted, {found} found",
@@ -164,7 +154,6 @@ impl PortError {
                 }
                 .to_owned()
             }
-            Self::FixedTwice { .. } => "write `auto` for one of them".to_owned(),
             Self::Exhausted {
                 ranges,
                 ranges_of,
@@ -295,7 +284,7 @@ impl PortWarning {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Replaced { refused, .. } => match refused.asked {
-                Asked::Fixed | Asked::Wish { .. } | Asked::Preferred => {
+                Asked::Fixed | Asked::Wish | Asked::Preferred => {
                     "with `--strict-ports` this is an error"
                 }
                 Asked::Sticky => "write `auto:N` or a fixed number if it matters",

@@ -16,60 +16,12 @@ mod netlink;
 
 use netlink::sockets;
 
-/// The state of a TCP socket, in the kernel's numbers (`include/net/tcp_states.h`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum TcpState {
-    /// A connection.
-    Established = 1,
-    /// A connection that is being made.
-    SynSent = 2,
-    /// A connection that is being accepted.
-    SynReceived = 3,
-    /// Closed on this side, not yet acknowledged.
-    FinWait1 = 4,
-    /// Closed on this side; the other one may still send.
-    FinWait2 = 5,
-    /// Closed on both sides; the kernel keeps the port for 60 s.
-    TimeWait = 6,
-    /// Closed on the other side.
-    CloseWait = 8,
-    /// The last acknowledgement is awaited.
-    LastAck = 9,
-    /// Accepts connections.
-    Listen = 10,
-    /// Both sides closed at once.
-    Closing = 11,
-    /// Bound to the port and nothing else: a hold, for one. Shown by Linux 6.8 and later, which
-    /// asks for it as state 13 (`TCP_BOUND_INACTIVE`) and answers with 7 (`TCP_CLOSE`, measured).
-    /// Of UDP, a socket that is not connected: all that a server ever has, and shown by every
-    /// kernel.
-    Bound = 13,
-}
-
-impl TcpState {
-    fn from_kernel(number: u8) -> Option<Self> {
-        Some(match number {
-            1 => Self::Established,
-            2 => Self::SynSent,
-            // 12 is the kernel's second form of the same state.
-            3 | 12 => Self::SynReceived,
-            4 => Self::FinWait1,
-            5 => Self::FinWait2,
-            6 => Self::TimeWait,
-            8 => Self::CloseWait,
-            9 => Self::LastAck,
-            10 => Self::Listen,
-            11 => Self::Closing,
-            7 | 13 => Self::Bound,
-            _ => return None,
-        })
-    }
-
-    fn bit(self) -> u32 {
-        1 << (self as u8)
-    }
-}
+/// The state of a TCP socket (`include/net/tcp_states.h`).
+///
+/// [`Close`](TcpState::Close) is bound to the port and nothing else: a hold, for one. Linux 6.8 and later show it, ask for it as
+/// state 13 (`TCP_BOUND_INACTIVE`) and answer with 7 (`TCP_CLOSE`, measured). Of UDP it is a socket that is not connected: all
+/// that a server ever has, and shown by every kernel.
+pub use procfs::net::TcpState;
 
 /// One socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,24 +50,20 @@ impl Socket {
     /// listener, or a UDP socket that is not connected.
     pub fn serves(&self) -> bool {
         match self.protocol {
-            Protocol::Udp => self.state == TcpState::Bound,
+            Protocol::Udp => self.state == TcpState::Close,
             Protocol::Tcp | Protocol::Both => self.state == TcpState::Listen,
         }
     }
 }
 
-/// The states in which a socket may serve somebody. A UDP socket that is not connected is in the
-/// state of a closed TCP one.
-const UDP_BOUND: u32 = 1 << 7;
-
 /// Every socket of this network namespace that [serves](Socket::serves), of the given protocols.
 pub fn listeners(protocol: Protocol) -> io::Result<Vec<Socket>> {
     let mut found = Vec::new();
     if protocol.has_tcp() {
-        found.extend(sockets(Protocol::Tcp, TcpState::Listen.bit(), 0)?);
+        found.extend(sockets(Protocol::Tcp, 1 << TcpState::Listen as u8, 0)?);
     }
     if protocol.has_udp() {
-        found.extend(sockets(Protocol::Udp, UDP_BOUND, 0)?);
+        found.extend(sockets(Protocol::Udp, 1 << TcpState::Close as u8, 0)?);
     }
     Ok(found)
 }

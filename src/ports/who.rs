@@ -111,11 +111,12 @@ impl SocketRole {
     /// That of a socket of which nothing but the kernel's row is known.
     pub(crate) fn of(socket: &Socket) -> Self {
         match socket.state {
-            TcpState::Listen | TcpState::Bound if socket.serves() => Self::Listening,
-            TcpState::Listen | TcpState::Bound => Self::Bound,
+            TcpState::Listen | TcpState::Close if socket.serves() => Self::Listening,
+            TcpState::Listen | TcpState::Close => Self::Bound,
             TcpState::Established
             | TcpState::SynSent
-            | TcpState::SynReceived
+            | TcpState::SynRecv
+            | TcpState::NewSynRecv
             | TcpState::CloseWait => Self::Connected,
             TcpState::FinWait1
             | TcpState::FinWait2
@@ -163,7 +164,7 @@ pub fn sockets_on(port: u16, keepers: &[i32]) -> io::Result<Vec<PortSocket>> {
         });
         // What no process has open was made by somebody who is of no interest any more.
         let uid = (socket.inode != 0).then_some(socket.uid);
-        let is_kept = server.is_none() && keeper.is_some() && socket.state == TcpState::Bound;
+        let is_kept = server.is_none() && keeper.is_some() && socket.state == TcpState::Close;
         PortSocket {
             protocol: socket.protocol,
             state: if is_kept {

@@ -166,7 +166,7 @@ fn a_wish_that_is_taken_is_replaced_or_an_error() {
     let miss = Miss {
         request: 0,
         port: 8888,
-        claim: Claim::Wish,
+        asked: Asked::Wish,
         reason: Reason::Taken,
     };
     assert_eq!(plan.misses, [miss]);
@@ -202,11 +202,12 @@ fn one_number_cannot_be_fixed_twice() {
     ];
     assert_eq!(
         World::default().plan(&requests, &pool(&["8000-8009"]), &open_terrain(), false),
-        Err(NoPlan::FixedTwice {
-            first: 0,
-            second: 1,
-            port: 8001
-        })
+        Err(NoPlan::Missed(vec![Miss {
+            request: 1,
+            port: 8001,
+            asked: Asked::Fixed,
+            reason: Reason::Sibling(0),
+        }]))
     );
 }
 
@@ -306,7 +307,7 @@ fn a_number_may_be_fixed_for_tcp_and_for_udp_but_not_twice_for_one() {
     assert_eq!(planned(&apart).unwrap().ports, [8001, 8001]);
     for second in [Protocol::Tcp, Protocol::Udp] {
         let together = [fixed("a", Protocol::Both), fixed("b", second)];
-        assert!(matches!(planned(&together), Err(NoPlan::FixedTwice { .. })));
+        assert!(matches!(planned(&together), Err(NoPlan::Missed(_))));
     }
 }
 

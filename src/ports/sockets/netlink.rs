@@ -36,24 +36,15 @@ fn dump_both(
 ) -> io::Result<()> {
     let netlink = netlink_sys::Socket::new(NETLINK_SOCK_DIAG)?;
     let mut buffer = vec![0_u8; DATAGRAM];
-    dump(
-        &netlink,
-        &mut buffer,
-        (AF_INET, protocol),
-        (states, port),
-        found,
-    )?;
-    match dump(
-        &netlink,
-        &mut buffer,
-        (AF_INET6, protocol),
-        (states, port),
-        found,
-    ) {
-        // A kernel without IPv6 has no sockets there.
-        Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => Ok(()),
-        other => other,
+    for family in [AF_INET, AF_INET6] {
+        let (socket, filter) = ((family, protocol), (states, port));
+        match dump(&netlink, &mut buffer, socket, filter, found) {
+            // A kernel without IPv6 has no sockets there.
+            Err(error) if error.raw_os_error() == Some(Errno::ENOENT as i32) => {}
+            other => other?,
+        }
     }
+    Ok(())
 }
 
 /// The kernel never sends more than this in one datagram of a dump (`netlink_dump`).
@@ -79,7 +70,7 @@ fn dump(
             match message.payload {
                 NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
                     let header = &response.header;
-                    let Some(state) = TcpState::from_kernel(header.state) else {
+                    let Some(state) = TcpState::from_u8(header.state) else {
                         continue;
                     };
                     // The kernel's filter by port covers every list but that of bound sockets.
@@ -90,16 +81,15 @@ fn dump(
                             address: plain(header.socket_id.source_address),
                             inode: u64::from(header.inode),
                             uid: header.uid,
-                            state,
                             peer: peer(SocketAddr::new(
                                 header.socket_id.destination_address,
                                 header.socket_id.destination_port,
                             )),
-                            waiting: if state == TcpState::Listen {
-                                header.recv_queue
-                            } else {
-                                0
+                            waiting: match state {
+                                TcpState::Listen => header.recv_queue,
+                                _ => 0,
                             },
+                            state,
                         });
                     }
                 }
@@ -159,31 +149,25 @@ pub(super) fn from_proc(protocol: Protocol, states: u32, port: u16) -> io::Resul
     for family in ["", "6"] {
         let path = |table| format!("/proc/thread-self/net/{table}{family}");
         let system = procfs::current_system_info();
-        let rows = match protocol {
+        let rows: procfs::ProcResult<Vec<_>> = match protocol {
             Protocol::Tcp | Protocol::Both => {
                 procfs::net::TcpNetEntries::from_file(path("tcp"), system).map(|table| {
-                    let row = |entry: procfs::net::TcpNetEntry| {
-                        (
-                            entry.state as u8,
-                            [entry.local_address, entry.remote_address],
-                            entry.inode,
-                            entry.uid,
-                        )
-                    };
-                    table.0.into_iter().map(row).collect::<Vec<_>>()
+                    let rows = table.0.into_iter();
+                    rows.map(|row| {
+                        let ends = (row.local_address, row.remote_address);
+                        (row.state as u8, ends, row.inode, row.uid)
+                    })
+                    .collect()
                 })
             }
             Protocol::Udp => {
                 procfs::net::UdpNetEntries::from_file(path("udp"), system).map(|table| {
-                    let row = |entry: procfs::net::UdpNetEntry| {
-                        (
-                            entry.state as u8,
-                            [entry.local_address, entry.remote_address],
-                            entry.inode,
-                            entry.uid,
-                        )
-                    };
-                    table.0.into_iter().map(row).collect()
+                    let rows = table.0.into_iter();
+                    rows.map(|row| {
+                        let ends = (row.local_address, row.remote_address);
+                        (row.state as u8, ends, row.inode, row.uid)
+                    })
+                    .collect()
                 })
             }
         };
@@ -194,8 +178,8 @@ pub(super) fn from_proc(protocol: Protocol, states: u32, port: u16) -> io::Resul
         };
         found.extend(
             rows.into_iter()
-                .filter_map(|(number, [local, remote], inode, uid)| {
-                    let state = TcpState::from_kernel(number)?;
+                .filter_map(|(number, (local, remote), inode, uid)| {
+                    let state = TcpState::from_u8(number)?;
                     let wanted = states & (1 << number) != 0 && (port == 0 || local.port() == port);
                     wanted.then(|| Socket {
                         protocol,

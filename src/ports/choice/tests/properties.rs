@@ -83,8 +83,8 @@ proptest! {
         prop_assert_eq!(plan.ports.len(), requests.len());
         let distinct: HashSet<u16> = plan.ports.iter().copied().collect();
         prop_assert_eq!(distinct.len(), requests.len());
-        let missed = |index: usize, claim: Claim| {
-            plan.misses.iter().any(|miss| miss.request == index && miss.claim == claim)
+        let missed = |index: usize, asked: Asked| {
+            plan.misses.iter().any(|miss| miss.request == index && miss.asked == asked)
         };
         for (index, (request, &port)) in requests.iter().zip(&plan.ports).enumerate() {
             prop_assert!(!taken.contains(&port) && !terrain.terrain.live.contains(Protocol::Tcp, port));
@@ -97,11 +97,11 @@ proptest! {
             if wished == Some(port) {
                 continue;
             }
-            prop_assert!(wished.is_none() || missed(index, Claim::Wish));
+            prop_assert!(wished.is_none() || missed(index, Asked::Wish));
             match request.want {
                 Want::Prefer(number) if number == port => continue,
                 Want::Prefer(number) => prop_assert!(
-                    wished == Some(number) || missed(index, Claim::Preferred)
+                    wished == Some(number) || missed(index, Asked::Preferred)
                 ),
                 Want::Within(range) => prop_assert!(range.contains(port)),
                 Want::Auto | Want::Fixed(_) => {}
