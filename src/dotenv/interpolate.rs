@@ -3,7 +3,8 @@
 //! [`read`](mod@super::read) finds where a value begins and ends; this turns its text into what it
 //! means, in one pass, so that what a variable held is never scanned again.
 
-use super::read::ReadErrorKind;
+use super::read::{ReadError, ReadErrorKind, UnsetVariable};
+use crate::support::text::name_length;
 
 /// How deep `${A:-${B:-…}}` may go; nobody writes more than two.
 const MAX_DEPTH: usize = 64;
@@ -11,26 +12,19 @@ const MAX_DEPTH: usize = 64;
 /// only a part of something. Without a bound, forty lines of `B=$A$A` would fill the memory.
 pub(super) const MAX_VALUE: usize = 1024 * 1024;
 
-/// Something wrong at a byte of the file.
-#[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) at: usize,
-    pub(super) kind: ReadErrorKind,
-}
-
 /// What the pieces of a value are resolved with.
 pub(super) struct Expander<'a> {
     /// The value of a variable.
     pub(super) variable: &'a dyn Fn(&str) -> Option<String>,
     /// Whether `\n` and its like are escapes: only in double quotes.
     pub(super) has_escapes: bool,
-    /// Variables that had no value and no default, with the byte of their `$`.
-    pub(super) unset: Vec<(usize, String)>,
+    /// Variables that had no value and no default.
+    pub(super) unset: &'a mut Vec<UnsetVariable>,
 }
 
 impl Expander<'_> {
     /// What `raw`, whose first byte is byte `base` of the file, means.
-    pub(super) fn expand(&mut self, raw: &str, base: usize) -> Result<String, Fault> {
+    pub(super) fn expand(&mut self, raw: &str, base: usize) -> Result<String, ReadError> {
         let mut out = String::with_capacity(raw.len());
         self.expand_into(&mut out, raw, base, 0)?;
         Ok(out)
@@ -42,7 +36,7 @@ impl Expander<'_> {
         raw: &str,
         base: usize,
         depth: usize,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), ReadError> {
         let mut at = 0;
         while let Some(found) = raw[at..].find(|c| c == '$' || (self.has_escapes && c == '\\')) {
             out.push_str(&raw[at..at + found]);
@@ -54,8 +48,7 @@ impl Expander<'_> {
                 self.dollar(out, after, start, depth)?
             };
             if out.len() > MAX_VALUE {
-                let kind = ReadErrorKind::TooLong;
-                return Err(Fault { at: start, kind });
+                return Err(ReadErrorKind::TooLong.at(start));
             }
         }
         out.push_str(&raw[at..]);
@@ -69,21 +62,20 @@ impl Expander<'_> {
         after: &str,
         start: usize,
         depth: usize,
-    ) -> Result<usize, Fault> {
+    ) -> Result<usize, ReadError> {
         if after.starts_with('$') {
             out.push('$');
             return Ok(1);
         }
         if let Some(inner) = after.strip_prefix('{') {
-            let fault = |kind| Fault { at: start, kind };
-            let length = closing_brace(inner).ok_or(fault(ReadErrorKind::BadVariable))?;
+            let length = closing_brace(inner).ok_or(ReadErrorKind::BadVariable.at(start))?;
             if depth == MAX_DEPTH {
-                return Err(fault(ReadErrorKind::TooDeep));
+                return Err(ReadErrorKind::TooDeep.at(start));
             }
             self.braced(out, &inner[..length], start, depth)?;
             return Ok(length + 2);
         }
-        let name = name_at_start(after);
+        let name = &after[..name_length(after)];
         if name.is_empty() {
             out.push('$');
         } else {
@@ -95,7 +87,10 @@ impl Expander<'_> {
     fn plain(&mut self, out: &mut String, name: &str, start: usize) {
         match (self.variable)(name) {
             Some(value) => out.push_str(&value),
-            None => self.unset.push((start, name.to_owned())),
+            None => self.unset.push(UnsetVariable {
+                at: start,
+                name: name.to_owned(),
+            }),
         }
     }
 
@@ -106,8 +101,8 @@ impl Expander<'_> {
         inner: &str,
         start: usize,
         depth: usize,
-    ) -> Result<(), Fault> {
-        let name = name_at_start(inner);
+    ) -> Result<(), ReadError> {
+        let name = &inner[..name_length(inner)];
         let operator = &inner[name.len()..];
         if !name.is_empty() && operator.is_empty() {
             self.plain(out, name, start);
@@ -133,30 +128,14 @@ impl Expander<'_> {
             (Some('?'), None) => {
                 let mut message = String::new();
                 self.expand_into(&mut message, text, base, depth + 1)?;
-                let kind = ReadErrorKind::Required {
-                    name: name.to_owned(),
-                    message,
-                };
-                return Err(Fault { at: start, kind });
+                let name = name.to_owned();
+                return Err(ReadErrorKind::Required { name, message }.at(start));
             }
             _ => {
-                let kind = ReadErrorKind::BadVariable;
-                return Err(Fault { at: start, kind });
+                return Err(ReadErrorKind::BadVariable.at(start));
             }
         }
         Ok(())
-    }
-}
-
-/// `[A-Za-z_][A-Za-z0-9_]*` at the start of a text, or nothing.
-fn name_at_start(text: &str) -> &str {
-    let end = text
-        .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .unwrap_or(text.len());
-    if text.starts_with(|c: char| c.is_ascii_digit()) {
-        ""
-    } else {
-        &text[..end]
     }
 }
 

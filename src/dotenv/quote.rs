@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod tests;
 
+use crate::support::text::is_variable;
+
 /// From this length of a line on, docker's `--env-file` refuses the file.
 const LONG_LINE: usize = 64 * 1024;
 /// From this length of a line on, Linux refuses to execute a program with it (`MAX_ARG_STRLEN`).
@@ -171,16 +173,7 @@ impl EntryError {
 
 /// Checks the pattern that every reader accepts.
 pub fn check_key(key: &str) -> Result<(), KeyError> {
-    let mut bytes = key.bytes();
-    let is_valid = bytes
-        .next()
-        .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
-        && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if is_valid {
-        Ok(())
-    } else {
-        Err(KeyError::Characters)
-    }
+    is_variable(key).then_some(()).ok_or(KeyError::Characters)
 }
 
 /// Whether a key steers the dynamic loader or a shell that sources the file, so that generating it
@@ -243,12 +236,7 @@ pub(crate) fn lines(
     Ok((text, warnings))
 }
 
-/// A value as it stands behind the `=`.
-pub fn quote(value: &str) -> Result<Quoted, QuoteError> {
-    quote_after(0, value)
-}
-
-/// [`quote`] for a value that has `before` bytes in front of it in its line.
+/// A value as it stands behind the `=`, with `before` bytes in front of it in its line.
 fn quote_after(before: usize, value: &str) -> Result<Quoted, QuoteError> {
     let form = Form::of(value);
     refuse(value, form)?;

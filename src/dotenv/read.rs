@@ -11,7 +11,7 @@ mod tests;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::interpolate::{Expander, Fault, MAX_VALUE};
+use super::interpolate::{Expander, MAX_VALUE};
 
 /// All values together: as much as a stack file may have.
 const MAX_TOTAL: usize = 64 * MAX_VALUE;
@@ -42,22 +42,17 @@ pub struct Entry {
 /// `$NAME` or `${NAME}` without a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnsetVariable {
+    /// The byte of its `$`, counted as in [`ReadError`].
+    pub at: usize,
     /// The variable.
     pub name: String,
-    /// The line of its `$`, from 1.
-    pub line: usize,
-    /// The column of its `$`, in characters from 1.
-    pub column: usize,
 }
 
 /// Something wrong, and where.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}, column {column}: {kind}")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadError {
-    /// The line, from 1.
-    pub line: usize,
-    /// The column, in characters from 1.
-    pub column: usize,
+    /// At which byte of the text, without its byte order mark, and with a replacement character for what is not UTF-8.
+    pub at: usize,
     /// What is wrong.
     pub kind: ReadErrorKind,
 }
@@ -108,43 +103,45 @@ pub enum ReadErrorKind {
 impl ReadErrorKind {
     /// The stable code.
     pub const fn code(&self) -> &'static str {
-        match self {
-            Self::KeyMissing => "stack::dotenv::key_missing",
-            Self::KeyCharacter(_) => "stack::dotenv::key_character",
-            Self::KeySpace => "stack::dotenv::key_space",
-            Self::Unterminated(_) => "stack::dotenv::unterminated_quote",
-            Self::TextAfterQuote => "stack::dotenv::text_after_quote",
-            Self::BadVariable => "stack::dotenv::bad_variable",
-            Self::Required { .. } => "stack::dotenv::required_variable",
-            Self::TooDeep => "stack::dotenv::nested_too_deeply",
-            Self::TooLong => "stack::dotenv::values_too_long",
-            Self::Nul => "stack::dotenv::nul",
-            Self::NotUtf8 => "stack::dotenv::not_utf8",
-        }
+        self.row().0
     }
 
     /// What to do about it.
-    pub const fn hint(&self) -> Option<&'static str> {
+    pub const fn hint(&self) -> &'static str {
+        self.row().1
+    }
+
+    const fn row(&self) -> (&'static str, &'static str) {
+        const FORM: &str = "write KEY=value; a comment starts with #";
+        const SINGLE: &str =
+            "in single quotes, \\' is a quote: a value that ends in \\ needs double quotes";
+        const DOUBLE: &str = "close it; inside double quotes, \\\" is a quote and \\\\ a backslash";
+        const WHOLE: &str = "quote the whole value; inside double quotes, \\\" is a quote";
+        const NUL: &str = "remove it; no program can be given one";
+        const OWN: &str = "give the default in a variable of its own";
+        const FILE: &str = "put it into a file, and its path here";
         match self {
-            Self::KeyMissing | Self::KeyCharacter(_) | Self::KeySpace => {
-                Some("write KEY=value; a comment starts with #")
-            }
-            Self::Unterminated('\'') => Some(
-                "in single quotes, \\' is a quote: a value that ends in \\ needs double quotes",
+            Self::KeyMissing => ("stack::dotenv::key_missing", FORM),
+            Self::KeyCharacter(_) => ("stack::dotenv::key_character", FORM),
+            Self::KeySpace => ("stack::dotenv::key_space", FORM),
+            Self::Unterminated('\'') => ("stack::dotenv::unterminated_quote", SINGLE),
+            Self::Unterminated(_) => ("stack::dotenv::unterminated_quote", DOUBLE),
+            Self::TextAfterQuote => ("stack::dotenv::text_after_quote", WHOLE),
+            Self::BadVariable => ("stack::dotenv::bad_variable", "write $$ for a dollar sign"),
+            Self::Required { .. } => (
+                "stack::dotenv::required_variable",
+                "set it in the environment",
             ),
-            Self::Unterminated(_) => {
-                Some("close it; inside double quotes, \\\" is a quote and \\\\ a backslash")
-            }
-            Self::TextAfterQuote => {
-                Some("quote the whole value; inside double quotes, \\\" is a quote")
-            }
-            Self::BadVariable => Some("write $$ for a dollar sign"),
-            Self::Required { .. } => Some("set it in the environment"),
-            Self::TooDeep => Some("give the default in a variable of its own"),
-            Self::TooLong => Some("put it into a file, and its path here"),
-            Self::Nul => Some("remove it; no program can be given one"),
-            Self::NotUtf8 => Some("save the file as UTF-8"),
+            Self::TooDeep => ("stack::dotenv::nested_too_deeply", OWN),
+            Self::TooLong => ("stack::dotenv::values_too_long", FILE),
+            Self::Nul => ("stack::dotenv::nul", NUL),
+            Self::NotUtf8 => ("stack::dotenv::not_utf8", "save the file as UTF-8"),
         }
+    }
+
+    /// Wrong at a byte.
+    pub(super) const fn at(self, at: usize) -> ReadError {
+        ReadError { at, kind: self }
     }
 }
 
@@ -166,13 +163,8 @@ pub fn read(bytes: &[u8], lookup: impl Fn(&str) -> Option<String>) -> Contents {
         contents: Contents::default(),
     };
     while reader.skip_to_statement() {
-        if let Err(fault) = reader.statement() {
-            let (line, column) = reader.place(fault.at);
-            let kind = fault.kind;
-            reader
-                .contents
-                .errors
-                .push(ReadError { line, column, kind });
+        if let Err(error) = reader.statement() {
+            reader.contents.errors.push(error);
             reader.skip_line();
         }
     }
@@ -234,8 +226,8 @@ impl<'a> Reader<'a> {
         self.at += rest.len() - rest.trim_start_matches(is_space).len();
     }
 
-    fn statement(&mut self) -> Result<(), Fault> {
-        let line = self.place(self.at).0;
+    fn statement(&mut self) -> Result<(), ReadError> {
+        let line = self.line_starts.partition_point(|&start| start <= self.at);
         let key = self.key()?;
         let mut value = None;
         if self.text[self.at..].starts_with(['=', ':']) {
@@ -244,8 +236,7 @@ impl<'a> Reader<'a> {
             let text = self.value()?;
             self.total += text.len();
             if self.total > MAX_TOTAL {
-                let kind = ReadErrorKind::TooLong;
-                return Err(Fault { at: self.at, kind });
+                return Err(ReadErrorKind::TooLong.at(self.at));
             }
             self.earlier.insert(key.to_owned(), text.clone());
             value = Some(text);
@@ -256,7 +247,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a key and stops at its `=`, `:` or line end.
-    fn key(&mut self) -> Result<&'a str, Fault> {
+    fn key(&mut self) -> Result<&'a str, ReadError> {
         self.skip_export();
         let start = self.at;
         let rest = &self.text[start..];
@@ -271,12 +262,10 @@ impl<'a> Reader<'a> {
             } else {
                 ReadErrorKind::KeyCharacter(c)
             };
-            let at = start + offset;
-            return Err(Fault { at, kind });
+            return Err(kind.at(start + offset));
         }
         if key.is_empty() {
-            let kind = ReadErrorKind::KeyMissing;
-            return Err(Fault { at: start, kind });
+            return Err(ReadErrorKind::KeyMissing.at(start));
         }
         self.at = start + end;
         Ok(key)
@@ -293,13 +282,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a value and stops behind it, also when something inside it is wrong.
-    fn value(&mut self) -> Result<String, Fault> {
+    fn value(&mut self) -> Result<String, ReadError> {
         let start = self.at;
         let rest = &self.text[start..];
         let quote = rest.chars().next().filter(|c| matches!(c, '\'' | '"'));
         let (raw_start, raw) = if let Some(quote) = quote {
-            let kind = ReadErrorKind::Unterminated(quote);
-            let length = closing_quote(&rest[1..], quote).ok_or(Fault { at: start, kind })?;
+            let length = closing_quote(&rest[1..], quote)
+                .ok_or(ReadErrorKind::Unterminated(quote).at(start))?;
             self.at = start + length + 2;
             (start + 1, &rest[1..=length])
         } else {
@@ -315,51 +304,32 @@ impl<'a> Reader<'a> {
             None => self.expand(raw, raw_start, false)?,
         };
         if value.contains('\0') {
-            let kind = ReadErrorKind::Nul;
-            return Err(Fault { at: start, kind });
+            return Err(ReadErrorKind::Nul.at(start));
         }
         let after = &self.text[self.at..];
         if after.is_empty() || after.starts_with(|c: char| c == '#' || c.is_whitespace()) {
             return Ok(value);
         }
-        let kind = ReadErrorKind::TextAfterQuote;
-        Err(Fault { at: self.at, kind })
+        Err(ReadErrorKind::TextAfterQuote.at(self.at))
     }
 
-    fn expand(&mut self, raw: &str, base: usize, has_escapes: bool) -> Result<String, Fault> {
+    fn expand(&mut self, raw: &str, base: usize, has_escapes: bool) -> Result<String, ReadError> {
         let (lookup, earlier) = (self.lookup, &self.earlier);
         let variable = |name: &str| lookup(name).or_else(|| earlier.get(name).cloned());
         let mut expander = Expander {
             variable: &variable,
             has_escapes,
-            unset: Vec::new(),
+            unset: &mut self.contents.unset,
         };
-        let value = expander.expand(raw, base);
-        for (at, name) in expander.unset {
-            let (line, column) = self.place(at);
-            self.contents
-                .unset
-                .push(UnsetVariable { name, line, column });
-        }
-        value
+        expander.expand(raw, base)
     }
 
-    fn check_utf8(&self, start: usize, end: usize) -> Result<(), Fault> {
+    fn check_utf8(&self, start: usize, end: usize) -> Result<(), ReadError> {
         let first = self.invalid.partition_point(|&at| at < start);
         match self.invalid.get(first) {
-            Some(&at) if at < end => {
-                let kind = ReadErrorKind::NotUtf8;
-                Err(Fault { at, kind })
-            }
+            Some(&at) if at < end => Err(ReadErrorKind::NotUtf8.at(at)),
             Some(_) | None => Ok(()),
         }
-    }
-
-    /// Line and column of a byte, both from 1, the column in characters.
-    fn place(&self, at: usize) -> (usize, usize) {
-        let line = self.line_starts.partition_point(|&start| start <= at);
-        let start = self.line_starts[line - 1];
-        (line, self.text[start..at].chars().count() + 1)
     }
 }
 

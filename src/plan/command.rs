@@ -38,11 +38,6 @@ pub fn decide(line: &str, is_shell_set: bool) -> Execution {
     }
 }
 
-/// The words as a line that a POSIX shell splits into the same words: for display and for pasting.
-pub fn shell_join(words: &[String]) -> String {
-    shell_words::join(words)
-}
-
 /// Whether a first word names a program in every shell.
 fn is_program(word: Option<&String>) -> bool {
     word.is_some_and(|word| {

@@ -79,10 +79,10 @@ pub(super) fn read(
             Severity::Error => error.kind.to_string(),
             Severity::Warning => format!("{}; the line is left alone and not used", error.kind),
         };
-        let place = place(&source, error.line, error.column);
+        let place = character(&source, error.at);
         let mut problem = Problem::error(error.kind.code(), message, &place);
         problem.severity = severity;
-        problem.hint = error.kind.hint().map(str::to_owned);
+        problem.hint = Some(error.kind.hint().to_owned());
         problems.push(problem);
     }
     if severity == Severity::Error {
@@ -91,7 +91,7 @@ pub(super) fn read(
                 "the variable `{}` is not set; its place stays empty",
                 unset.name
             );
-            let place = place(&source, unset.line, unset.column);
+            let place = character(&source, unset.at);
             problems.warning(
                 spec_code::UNSET_VARIABLE,
                 &place,
@@ -113,19 +113,8 @@ fn source(path: &Path, bytes: &[u8]) -> Arc<Source> {
     })
 }
 
-/// The span of one character at a line and column, both from 1.
-fn place(source: &Arc<Source>, line: usize, column: usize) -> Span {
-    let text = &source.text;
-    let line_start = match line {
-        0 | 1 => 0,
-        _ => text
-            .match_indices('\n')
-            .nth(line - 2)
-            .map_or(text.len(), |(at, _)| at + 1),
-    };
-    let mut characters = text[line_start..].char_indices();
-    match characters.nth(column.saturating_sub(1)) {
-        Some((at, c)) => Span::new(source, line_start + at..line_start + at + c.len_utf8()),
-        None => Span::new(source, text.len()..text.len()),
-    }
+/// The span of the character at a byte.
+fn character(source: &Arc<Source>, at: usize) -> Span {
+    let length = source.text[at..].chars().next().map_or(0, char::len_utf8);
+    Span::new(source, at..at + length)
 }

@@ -7,7 +7,7 @@ use super::draft::Draft;
 use super::replicas::Replicas;
 use super::resolver::{Ports, Resolver};
 use crate::dotenv::quote;
-use crate::ports::request::{PortKey, PortRequest, Want, Wish};
+use crate::ports::request::{PortKey, PortRequest, Wish};
 use crate::spec::Severity;
 use crate::spec::model::{PortDeclaration, PortWant, ServiceSpec, VariableSpec};
 use crate::spec::problem::{Problem, Span};
@@ -79,7 +79,12 @@ impl Draft {
                     requests.push(PortRequest {
                         wish: self.wish(&key, replicas, problems),
                         protocol: declaration.protocol,
-                        want: want(declaration.want, replica),
+                        // One number can be preferred by one replica: the first. Several replicas of a
+                        // fixed one were refused when the draft was made.
+                        want: match declaration.want {
+                            PortWant::Prefer(_) if replica > 1 => PortWant::Auto,
+                            want => want,
+                        },
                         key,
                     });
                 }
@@ -202,18 +207,6 @@ impl Draft {
                 problems.push(problem.hint(error.hint()));
             }
         }
-    }
-}
-
-/// What is asked for. One number can be preferred by one replica: the first.
-fn want(want: PortWant, replica: u32) -> Want {
-    match want {
-        PortWant::Auto => Want::Auto,
-        PortWant::Prefer(port) if replica == 1 => Want::Prefer(port),
-        PortWant::Prefer(_) => Want::Auto,
-        PortWant::Within(range) => Want::Within(range),
-        // Several replicas of one were refused when the draft was made.
-        PortWant::Fixed(port) => Want::Fixed(port),
     }
 }
 

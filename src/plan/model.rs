@@ -279,16 +279,6 @@ impl Plan {
             .position(|unit| unit.service.as_str() == service)
     }
 
-    /// The indices of all replicas of a service, which stand beside each other.
-    pub fn units_of(&self, service: &str) -> std::ops::Range<usize> {
-        let first = self.unit_of(service).unwrap_or_default();
-        let rest = self.units[first..].iter();
-        let count = rest
-            .take_while(|unit| unit.service.as_str() == service)
-            .count();
-        first..first + count
-    }
-
     /// The plan of a unit.
     pub fn unit(&self, id: &UnitId) -> Option<&UnitPlan> {
         let mut units = self.units.iter();

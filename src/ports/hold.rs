@@ -120,11 +120,6 @@ impl Hold {
         self.port
     }
 
-    /// What is held.
-    pub fn protocol(&self) -> Protocol {
-        self.protocol
-    }
-
     /// Lets nobody bind the port, whatever options they set. The state in which a hold is born.
     /// A server that listens already is not disturbed, but cannot close and bind again.
     pub fn harden(&self) -> io::Result<()> {
@@ -140,13 +135,6 @@ impl Hold {
         self.sockets
             .iter()
             .try_for_each(|socket| socket.set_reuse_address(true))
-    }
-
-    /// Whether the hold is soft.
-    pub fn is_soft(&self) -> io::Result<bool> {
-        self.sockets
-            .first()
-            .map_or(Ok(false), Socket::reuse_address)
     }
 
     /// Makes the hold itself the listener that a server takes over. Clients queue from now on, also

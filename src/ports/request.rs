@@ -48,18 +48,7 @@ fn is_first(replica: &u32) -> bool {
     *replica == 1
 }
 
-/// What is wanted for a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Want {
-    /// Any free port of the pool.
-    Auto,
-    /// That one, else any free port of the pool.
-    Prefer(u16),
-    /// Any free port of this range.
-    Within(PortRange),
-    /// Exactly that one.
-    Fixed(u16),
-}
+pub use crate::support::port_range::PortWant as Want;
 
 /// A port that somebody asked for by name, stronger than what the file says.
 #[derive(Debug, Clone, PartialEq, Eq)]

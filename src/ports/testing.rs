@@ -13,6 +13,7 @@ use crate::support::port_range::PortRange;
 use crate::support::protocol::Protocol;
 use crate::support::testing::test_of;
 
+use super::hold::Hold;
 use super::request::{Owner, Pool, PortKey, PortRequest, Want, Wish};
 
 /// Set in a test process that was started in a network namespace of its own.
@@ -255,4 +256,10 @@ impl Drop for Helper {
 fn helper_idles() {
     println!("ready:");
     drop(std::io::stdin().read_line(&mut String::new()));
+}
+
+/// Whether a hold lets those bind that set `SO_REUSEADDR`.
+pub(crate) fn is_soft(hold: &Hold) -> bool {
+    let socket = hold.sockets().next().unwrap();
+    socket2::SockRef::from(&socket).reuse_address().unwrap()
 }

@@ -13,6 +13,7 @@ use super::problem::{Problem, Span, Spanned};
 use super::template::Template;
 use crate::support::name::{PortName, ProjectName, ServiceName};
 use crate::support::port_range::PortRange;
+pub use crate::support::port_range::PortWant;
 use crate::support::protocol::Protocol;
 use crate::support::text::{list, meant_service, nearest};
 
@@ -177,19 +178,6 @@ pub struct PortDeclaration {
     pub protocol: Protocol,
     /// Where the first declaration stands.
     pub span: Span,
-}
-
-/// What a placeholder asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum PortWant {
-    /// `auto`: any free port of the stack's ranges.
-    Auto,
-    /// `auto:5173`: that one, else any free port of the stack's ranges, with a warning.
-    Prefer(u16),
-    /// `auto:9100-9199`: any free port of this range.
-    Within(PortRange),
-    /// `8080`: exactly that one.
-    Fixed(u16),
 }
 
 /// How a port reaches its service (`handoff:`).

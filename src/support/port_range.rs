@@ -12,6 +12,19 @@ pub struct PortRange {
     end: u16,
 }
 
+/// Which number a port is to have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum PortWant {
+    /// `auto`: any free port of the stack's ranges.
+    Auto,
+    /// `auto:5173`: that one, else any free port of the stack's ranges, with a warning.
+    Prefer(u16),
+    /// `auto:9100-9199`: any free port of this range.
+    Within(PortRange),
+    /// `8080`: exactly that one.
+    Fixed(u16),
+}
+
 /// Why a text is not a range of ports.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PortRangeError {

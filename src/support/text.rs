@@ -38,13 +38,23 @@ pub fn meant_service(word: &str, near: &str) -> String {
     }
 }
 
+/// The length of the variable name, `[A-Za-z_][A-Za-z0-9_]*`, at the start of a text; 0 if there is none.
+pub fn name_length(text: &str) -> usize {
+    if text.starts_with(|c: char| c.is_ascii_digit()) {
+        return 0;
+    }
+    text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .unwrap_or(text.len())
+}
+
+/// Whether a text is the name of a variable.
+pub fn is_variable(text: &str) -> bool {
+    !text.is_empty() && name_length(text) == text.len()
+}
+
 /// `1 port`, `2 ports`.
 pub fn count(number: usize, noun: &str) -> String {
-    if number == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{number} {noun}s")
-    }
+    count_of(number, noun, &format!("{noun}s"))
 }
 
 /// `1 process`, `2 processes`: for nouns whose plural is not a mere `s`.

@@ -1,5 +1,9 @@
 use super::*;
 
+fn quote(value: &str) -> Result<Quoted, QuoteError> {
+    quote_after(0, value)
+}
+
 fn text(value: &str) -> String {
     quote(value).unwrap().text
 }

@@ -6,8 +6,6 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::unistd::{AccessFlags, faccessat};
 
-use super::builtins;
-
 /// Where `execvp` looks when there is no `PATH`.
 const DEFAULT_PATH: &str = "/bin:/usr/bin";
 
@@ -19,8 +17,6 @@ pub enum FindError {
     NotFound {
         /// The name as written.
         name: String,
-        /// Where it was looked for: directories, or the one path if the name has a slash.
-        searched: Vec<PathBuf>,
     },
     /// There is something of that name, and it cannot be executed.
     #[error("`{}` cannot be executed", .path.display())]
@@ -30,41 +26,6 @@ pub enum FindError {
     },
 }
 
-impl FindError {
-    /// What to do about it.
-    pub fn hint(&self) -> String {
-        match self {
-            Self::NotFound { name, searched } => not_found_hint(name, searched),
-            Self::NotExecutable { path } if path.is_dir() => "it is a directory".to_owned(),
-            Self::NotExecutable { path } => {
-                let path = shell_words::quote(&path.to_string_lossy()).into_owned();
-                format!("make it executable: chmod +x {path}")
-            }
-        }
-    }
-}
-
-fn not_found_hint(name: &str, searched: &[PathBuf]) -> String {
-    if builtins::is_shell_word(name) {
-        return format!(
-            "`{name}` belongs to the shell: write the command as a string, not as a list"
-        );
-    }
-    if name.contains([' ', '\t']) {
-        return "write one word an element, or the whole command as a string".to_owned();
-    }
-    let places = searched
-        .iter()
-        .map(|place| place.display().to_string())
-        .collect::<Vec<_>>()
-        .join(", ");
-    if name.contains('/') {
-        format!("there is no {places}; it is relative to `working_dir`")
-    } else {
-        format!("install it, or add its directory to the service's PATH (searched: {places})")
-    }
-}
-
 /// Finds what `execvp(name)` would execute in the directory `cwd` with this `PATH`.
 ///
 /// The result is the path to hand to `execve` *in* `cwd`: like a shell's, it stays relative where
@@ -72,9 +33,7 @@ fn not_found_hint(name: &str, searched: &[PathBuf]) -> String {
 /// A name with a slash is not looked up. Permissions are checked for the current user.
 pub fn find_program(name: &str, path: Option<&OsStr>, cwd: &Path) -> Result<PathBuf, FindError> {
     let mut denied = None;
-    let mut searched = Vec::new();
-    for (place, candidate) in candidates(name, path, cwd) {
-        searched.push(place);
+    for candidate in candidates(name, path) {
         match check(&cwd.join(&candidate)) {
             Found::Program => return Ok(candidate),
             Found::Denied => denied = denied.or(Some(candidate)),
@@ -89,30 +48,26 @@ pub fn find_program(name: &str, path: Option<&OsStr>, cwd: &Path) -> Result<Path
         },
         None => FindError::NotFound {
             name: name.to_owned(),
-            searched,
         },
     })
 }
 
-/// The paths to try, each with the place that a message names.
-fn candidates(name: &str, path: Option<&OsStr>, cwd: &Path) -> Vec<(PathBuf, PathBuf)> {
+/// The paths to try.
+fn candidates(name: &str, path: Option<&OsStr>) -> Vec<PathBuf> {
     if name.is_empty() || name.contains('\0') {
         return Vec::new();
     }
     if name.contains('/') {
-        return vec![(cwd.join(name), PathBuf::from(name))];
+        return vec![PathBuf::from(name)];
     }
+    let directories = std::env::split_paths(path.unwrap_or(OsStr::new(DEFAULT_PATH)));
     // An empty element is the working directory, and so is an empty PATH.
-    std::env::split_paths(path.unwrap_or(OsStr::new(DEFAULT_PATH)))
-        .map(|directory| {
-            let in_cwd = directory.as_os_str().is_empty();
-            let directory = if in_cwd {
-                PathBuf::from(".")
-            } else {
-                directory
-            };
-            (cwd.join(&directory), directory.join(name))
-        })
+    let or_here = |directory: PathBuf| match directory.as_os_str().as_encoded_bytes() {
+        [] => PathBuf::from("."),
+        _ => directory,
+    };
+    directories
+        .map(|directory| or_here(directory).join(name))
         .collect()
 }
 

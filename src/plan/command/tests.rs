@@ -227,13 +227,6 @@ proptest! {
     }
 
     #[test]
-    fn joined_words_are_split_into_the_same_words(
-        words in proptest::collection::vec("[ab '\"\\\\$\n*é]{0,6}", 1..4),
-    ) {
-        prop_assert_eq!(split_by_shell(&shell_join(&words)), words);
-    }
-
-    #[test]
     fn any_line_is_decided(line in "\\PC{0,40}") {
         if let Execution::Direct(words) = decide(&line, false) {
             prop_assert!(!words.is_empty() && !words[0].is_empty());
@@ -296,7 +289,7 @@ fn a_name_with_a_slash_is_a_path_in_the_directory() {
     );
     assert!(matches!(
         find("bin/none", "", tree.path()),
-        Err(FindError::NotFound { searched, .. }) if searched == [tree.path().join("bin/none")]
+        Err(FindError::NotFound { name }) if name == "bin/none"
     ));
 }
 
@@ -304,16 +297,14 @@ fn a_name_with_a_slash_is_a_path_in_the_directory() {
 fn a_file_that_may_not_be_executed_says_more_than_not_found() {
     let tree = tree();
     let cwd = tree.path();
-    let error = find("tool", "/nowhere:other:dirs", cwd).unwrap_err();
-    assert_eq!(
-        error,
-        FindError::NotExecutable {
-            path: cwd.join("other/tool")
-        }
-    );
-    assert!(error.hint().starts_with("make it executable: chmod +x /"));
-    let error = find("dirs/tool", "", cwd).unwrap_err();
-    assert_eq!(error.hint(), "it is a directory");
+    for (name, path, found) in [
+        ("tool", "/nowhere:other:dirs", "other/tool"),
+        ("dirs/tool", "", "dirs/tool"),
+    ] {
+        let path_of = cwd.join(found);
+        let expected = FindError::NotExecutable { path: path_of };
+        assert_eq!(find(name, path, cwd), Err(expected));
+    }
     // A directory on the way that is none.
     assert!(matches!(
         find("here/x", "", cwd),
@@ -326,17 +317,10 @@ fn a_file_that_may_not_be_executed_says_more_than_not_found() {
 }
 
 #[test]
-fn what_is_not_found_gets_the_hint_that_fits() {
+fn an_odd_name_is_not_found() {
     let tree = tree();
-    let hint = |name: &str| find(name, "/a:/b", tree.path()).unwrap_err().hint();
-    assert!(hint("nothing").ends_with("(searched: /a, /b)"));
-    assert!(hint("cd").contains("belongs to the shell"));
-    assert!(hint("npm run dev").contains("one word an element"));
-    assert!(hint("./no").contains("relative to `working_dir`"));
     for odd in ["", "a\0b"] {
-        assert!(matches!(
-            find(odd, "/bin", tree.path()),
-            Err(FindError::NotFound { searched, .. }) if searched.is_empty()
-        ));
+        let found = find(odd, "/bin", tree.path());
+        assert!(matches!(found, Err(FindError::NotFound { .. })));
     }
 }

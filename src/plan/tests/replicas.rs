@@ -20,7 +20,17 @@ pub(super) fn units(plan: &Plan) -> Vec<String> {
 }
 
 fn count(project: &Project) -> usize {
-    project.plan().units_of("a").len()
+    units_of(&project.plan(), "a").len()
+}
+
+/// The indices of all replicas of a service, which stand beside each other.
+fn units_of(plan: &Plan, service: &str) -> std::ops::Range<usize> {
+    let first = plan.unit_of(service).unwrap_or_default();
+    let rest = plan.units[first..].iter();
+    let count = rest
+        .take_while(|unit| unit.service.as_str() == service)
+        .count();
+    first..first + count
 }
 
 #[test]
@@ -158,8 +168,11 @@ fn every_replica_is_a_unit_with_its_own_port_and_texts() {
         value(&plan.units[3], "WEBS").as_deref(),
         Some("8000,8001,8002")
     );
-    assert_eq!((plan.units_of("web"), plan.units_of("api")), (0..3, 3..4));
-    assert_eq!(plan.units_of("none"), 0..0);
+    assert_eq!(
+        (units_of(&plan, "web"), units_of(&plan, "api")),
+        (0..3, 3..4)
+    );
+    assert_eq!(units_of(&plan, "none"), 0..0);
     assert_eq!(
         (plan.unit_of("web"), plan.unit_of("api")),
         (Some(0), Some(3))
@@ -362,7 +375,7 @@ proptest! {
         numbers.dedup();
         prop_assert_eq!(numbers.len(), all);
         for (index, unit) in plan.units.iter().enumerate() {
-            let range = plan.units_of(unit.service.as_str());
+            let range = units_of(&plan, unit.service.as_str());
             prop_assert!(range.contains(&index));
             prop_assert_eq!(unit.replicas as usize, range.len());
             prop_assert_eq!(unit.replica as usize, index - range.start + 1);

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::ports::testing::{Made, in_own_network, socket};
+use crate::ports::testing::{Made, in_own_network, is_soft, socket};
 
 use super::*;
 
@@ -36,7 +36,7 @@ fn time_wait_is_reclaimed_at_once_and_the_result_is_a_hard_hold() {
         let hold = take_or_reclaim(Protocol::Tcp, 8000).unwrap();
         assert!(started.elapsed() < Duration::from_secs(1));
 
-        assert!(!hold.is_soft().unwrap());
+        assert!(!is_soft(&hold));
         let bound = Made {
             listen: false,
             ..Made::LISTENER

@@ -128,7 +128,10 @@ fn netlink_and_proc_agree_on_udp_and_each_protocol_is_its_own() {
         let expected =
             [(8000, "127.0.0.1"), (8001, "::1")].map(|(port, address)| (port, address.to_owned()));
         assert_eq!(listening(listeners(Protocol::Udp)), expected);
-        assert_eq!(listening(from_proc(Protocol::Udp, 1 << TcpState::Close as u8, 0)), expected);
+        assert_eq!(
+            listening(from_proc(Protocol::Udp, 1 << TcpState::Close as u8, 0)),
+            expected
+        );
         assert_eq!(listeners(Protocol::Both).unwrap().len(), 3);
         let on_8000 = on_port(Protocol::Both, 8000).unwrap();
         let protocols: Vec<Protocol> = on_8000.iter().map(|socket| socket.protocol).collect();

@@ -7,7 +7,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 
-pub(super) use read::{name_length, read};
+pub(super) use read::read;
 
 use std::fmt;
 

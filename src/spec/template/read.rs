@@ -9,6 +9,7 @@ use crate::spec::code;
 use crate::spec::problem::{Problem, Report, Span};
 
 use crate::spec::scalar::Text;
+use crate::support::text::name_length;
 
 /// How deep `${A:-${B:-…}}` may nest.
 const MAX_NESTING: usize = 32;
@@ -361,13 +362,4 @@ fn required_variable(name: &str, reason: &str, span: &Span) -> Problem {
     Problem::error(code::REQUIRED_VARIABLE, message, span).hint(format!(
         "run with `{name}=… stack up`, or put it into an `env_file`"
     ))
-}
-
-/// The length of the variable name at the start of a text, 0 if there is none.
-pub(in crate::spec) fn name_length(text: &str) -> usize {
-    if text.starts_with(|c: char| c.is_ascii_digit()) {
-        return 0;
-    }
-    text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-        .unwrap_or(text.len())
 }

@@ -8,8 +8,9 @@ use crate::spec::code;
 use crate::spec::model::{EnvFileSpec, EnvironmentSpec, VariableSpec};
 use crate::spec::problem::{Problem, Report, Span};
 use crate::spec::scalar::Text;
-use crate::spec::template::{Piece, Template, TemplateKind, name_length};
+use crate::spec::template::{Piece, Template, TemplateKind};
 use crate::spec::tree::{Kind, Node};
+use crate::support::text::is_variable;
 
 /// A key, where it stands, and its value; none for nothing, and for a key that stands alone.
 type Item = (String, Span, Option<Template>);
@@ -122,11 +123,11 @@ impl Reader<'_> {
 
     /// Whether a text can be an environment key; if not, says why.
     fn check_key(&mut self, key: &str, span: &Span) -> bool {
-        if !key.is_empty() && name_length(key) == key.len() {
+        if is_variable(key) {
             return true;
         }
         let trimmed = key.trim();
-        let hint = if trimmed != key && name_length(trimmed) == trimmed.len() {
+        let hint = if trimmed != key && is_variable(trimmed) {
             format!("remove the blank: `{trimmed}=…`")
         } else if key.starts_with(|c: char| c.is_ascii_digit()) {
             "names do not start with a digit".to_owned()
