@@ -31,13 +31,13 @@ use crate::support::port_range::PortRange;
 pub struct Draft {
     sources: Arc<Sources>,
     spec: StackSpec,
-    variables: Variables,
-    caller: Caller,
+    pub(super) variables: Variables,
+    pub(super) caller: Caller,
     project: ProjectName,
     instance: String,
     dotenv: Option<PathBuf>,
-    /// For each service, how many there are of it.
-    replicas: Vec<Replicas>,
+    /// How many there are of each service, in the order of the file.
+    pub(super) replicas: Vec<Replicas>,
     /// What `--port` asks for.
     asked: IndexMap<PortKey, u16>,
     stand_ins: Assignment,
@@ -192,11 +192,6 @@ impl Draft {
         self
     }
 
-    /// How many there are of each service, in the order of the file.
-    pub(super) fn replicas(&self) -> &[Replicas] {
-        &self.replicas
-    }
-
     /// How many there are of a service; `None` if it does not exist.
     pub(super) fn replicas_of(&self, service: &ServiceName) -> Option<Replicas> {
         let index = self.spec.services.get_index_of(service)?;
@@ -225,14 +220,6 @@ impl Draft {
             numbers: &self.stand_ins,
             are_allocated: false,
         }
-    }
-
-    pub(super) fn variables(&self) -> &Variables {
-        &self.variables
-    }
-
-    pub(super) fn caller(&self) -> &Caller {
-        &self.caller
     }
 }
 

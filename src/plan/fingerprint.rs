@@ -21,7 +21,7 @@ pub(super) fn fingerprint(plan: &Plan, draft: &Draft) -> String {
     let services: Vec<_> = spec
         .services
         .values()
-        .zip(draft.replicas())
+        .zip(&draft.replicas)
         .map(|(service, replicas)| {
             let ports: Vec<_> = service
                 .ports

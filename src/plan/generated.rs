@@ -94,7 +94,7 @@ impl Draft {
     }
 
     fn services(&self) -> impl Iterator<Item = (&ServiceSpec, Replicas)> {
-        let replicas = self.replicas().iter().copied();
+        let replicas = self.replicas.iter().copied();
         self.spec().services.values().zip(replicas)
     }
 
@@ -115,11 +115,11 @@ impl Draft {
         let plain = (key.replica == 1).then(|| key.name.env_key(&key.service));
         let keys: Vec<String> = numbered.into_iter().chain(plain).collect();
         let caller = keys.iter().filter_map(|key| {
-            let value = self.variables().of_caller(key)?;
+            let value = self.variables.of_caller(key)?;
             Some((value, format!("`{key}` in the environment")))
         });
         let own = keys.iter().filter_map(|key| {
-            let (value, file) = self.variables().of_own_dotenv(key)?;
+            let (value, file) = self.variables.of_own_dotenv(key)?;
             Some((value, format!("`{key}` in `{file}`")))
         });
         for (value, origin) in caller.chain(own) {

@@ -33,7 +33,7 @@ pub(super) fn health_plan(
 ) -> HealthPlan {
     let probe = match &health.probe {
         ProbeSpec::Shell(line) => ProbePlan::Command(line_execution(line, resolver)),
-        ProbeSpec::Command(list, _) => ProbePlan::Command(Execution::words(resolver.words(list))),
+        ProbeSpec::Command(list) => ProbePlan::Command(Execution::words(resolver.words(list))),
         ProbeSpec::Http(http) => ProbePlan::Http(http_plan(http, ports, resolver)),
         ProbeSpec::Tcp(template) => {
             let target = resolver.text(template);

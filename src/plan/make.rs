@@ -16,7 +16,7 @@ impl Draft {
         let values = self.values(&outside);
         let common = self.common(&outside, &values);
         let mut units = Vec::new();
-        for (index, replicas) in self.replicas().iter().enumerate() {
+        for (index, replicas) in self.replicas.iter().enumerate() {
             for replica in replicas.numbers() {
                 units.extend(self.unit(index, replica, &outside, &common));
             }
@@ -68,7 +68,7 @@ impl Draft {
     /// every generated key.
     fn common(&self, outside: &Resolver<'_>, values: &[(String, String)]) -> Arc<Changes> {
         let spec = self.spec();
-        let mut common = self.variables().files().clone();
+        let mut common = self.variables.files().clone();
         layer(&spec.environment, outside, &mut common);
         let generated = values.iter().cloned();
         common.extend(generated.map(|(key, value)| (key, Some(value))));
@@ -91,7 +91,7 @@ impl Draft {
         common: &Arc<Changes>,
     ) -> Option<UnitPlan> {
         let (_, service) = self.spec().services.get_index(index)?;
-        let replicas = self.replicas().get(index)?;
+        let replicas = self.replicas.get(index)?;
         let inside = Inside { service, replica };
         let resolver = outside.within(inside);
         Some(unit_plan(inside, replicas.count, &resolver, common))

@@ -59,7 +59,7 @@ impl Draft {
         let outside = self.outside(allocated.unwrap_or(self.unallocated()), &told);
         let (spec, pool) = (self.spec(), self.pool());
         let units = self.first_of_each(&outside);
-        let services = spec.services.values().zip(self.replicas()).zip(&units);
+        let services = spec.services.values().zip(&self.replicas).zip(&units);
         let services: Map = services
             .map(|((service, replicas), unit)| {
                 let view = View(outside.within(Inside {
@@ -155,7 +155,7 @@ fn show_health(spec: &HealthcheckSpec, plan: &HealthPlan, view: &View<'_>) -> Va
             let list = json!(["CMD-SHELL", line]);
             ("test", if is_plain { Value::from(line) } else { list })
         }
-        ProbeSpec::Command(words, _) => {
+        ProbeSpec::Command(words) => {
             let words = words.iter().map(|word| view.text(word));
             let words = std::iter::once("CMD".to_owned()).chain(words);
             ("test", texts(words))

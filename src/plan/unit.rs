@@ -70,7 +70,7 @@ pub(super) fn unit_plan(
         handoff: resolver.setting(service.handoff.as_ref()),
         execution,
         environment: Environment {
-            base: resolver.draft.caller().clone(),
+            base: resolver.draft.caller.clone(),
             common: Arc::clone(common),
             changes,
         },
@@ -192,7 +192,7 @@ fn env_files(service: &ServiceSpec, resolver: &Resolver<'_>) -> Entries {
         let is_later = !resolver.ports.are_allocated && placeholders.any(|(it, _)| it.is_port());
         if let Some(shown) = shown.filter(|_| !is_later) {
             let problems = &mut resolver.told();
-            let variables = resolver.draft.variables();
+            let variables = &resolver.draft.variables;
             entries.extend(variables.read_env_file(file, &shown, problems));
         }
     }

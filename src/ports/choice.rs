@@ -7,12 +7,12 @@
 //! Sockets come in by the probe only: it holds a port or says why not. [`allocate`](super::allocate)
 //! drops the holds of ports that were not chosen in the end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::support::port_range::PortRange;
 use crate::support::protocol::Protocol;
 
-use super::numbers::{PortSet, ProtocolSet};
+use super::numbers::PortSet;
 use super::problem::Asked;
 use super::request::{Pool, PortKey, PortRequest, Want};
 
@@ -41,9 +41,9 @@ pub(crate) enum Answer {
 pub(crate) struct Terrain {
     /// The last ports of this stack.
     pub(crate) own_sticky: HashMap<PortKey, u16>,
-    /// Held by other stacks that run. They count as taken even where a socket would say free: a
+    /// Held by other stacks that run, each with TCP or UDP. They count as taken even where a socket would say free: a
     /// server may be just between its hold and its listener.
-    pub(crate) live: ProtocolSet,
+    pub(crate) live: HashSet<(Protocol, u16)>,
     /// Those that turned bad for this stack; handed out last, like what another stack had last.
     pub(crate) bad: PortSet,
     /// Never handed out unless somebody asks for the number.
@@ -276,7 +276,8 @@ where
         if let Some(&sibling) = siblings.find(in_the_way) {
             return Ok(Some(Reason::Sibling(sibling)));
         }
-        if self.terrain.live.contains(protocol, port) {
+        let mut parts = protocol.parts().iter();
+        if parts.any(|&part| self.terrain.live.contains(&(part, port))) {
             return Ok(Some(Reason::Taken));
         }
         for &part in protocol.parts() {

@@ -16,6 +16,7 @@
 //! Neighbours: [`reclaim`](super::reclaim) takes a port back through TIME_WAIT,
 //! [`allocate()`](super::allocate()) takes many.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -186,19 +187,13 @@ impl Hold {
 /// Sockets that only lack a port. Making one takes longer than binding it, and somebody may wait
 /// while ports are tried.
 #[derive(Debug)]
-pub(crate) struct Blanks {
-    tcp: Vec<(Socket, SocketAddr)>,
-    udp: Vec<(Socket, SocketAddr)>,
-}
+pub(crate) struct Blanks(HashMap<Protocol, Vec<(Socket, SocketAddr)>>);
 
 impl Blanks {
     /// One for each transport of each protocol, or as many as there can be; who finds none makes
     /// one.
     pub(crate) fn new(protocols: impl IntoIterator<Item = Protocol>) -> Self {
-        let mut blanks = Self {
-            tcp: Vec::new(),
-            udp: Vec::new(),
-        };
+        let mut blanks = Self(HashMap::new());
         for &part in protocols.into_iter().flat_map(Protocol::parts) {
             let Ok(blank) = unbound(part, 1) else {
                 break;
@@ -230,10 +225,7 @@ impl Blanks {
     }
 
     fn of(&mut self, part: Protocol) -> &mut Vec<(Socket, SocketAddr)> {
-        match part {
-            Protocol::Tcp | Protocol::Both => &mut self.tcp,
-            Protocol::Udp => &mut self.udp,
-        }
+        self.0.entry(part).or_default()
     }
 }
 

@@ -1,34 +1,24 @@
 //! Numbers of ports: sets of them, those that nobody should be given, and what the kernel and browsers
 //! think of one.
 
+use fixedbitset::FixedBitSet;
 use serde::Serialize;
 
 use super::problem::LeftOut;
 use crate::support::fs::read_small;
 use crate::support::port_range::PortRange;
-use crate::support::protocol::Protocol;
 
-/// A set of ports as a bitmap of 8 KiB.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct PortSet(Box<[u64; 1024]>);
+/// A set of ports as a bitmap.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct PortSet(FixedBitSet);
 
 impl PortSet {
-    pub(crate) fn new() -> Self {
-        Self(Box::new([0; 1024]))
-    }
-
     pub(crate) fn insert(&mut self, port: u16) {
-        self.0[usize::from(port >> 6)] |= 1 << (port & 63);
+        self.0.grow_and_insert(port.into());
     }
 
     pub(crate) fn contains(&self, port: u16) -> bool {
-        self.0[usize::from(port >> 6)] & (1 << (port & 63)) != 0
-    }
-}
-
-impl Default for PortSet {
-    fn default() -> Self {
-        Self::new()
+        self.0.contains(port.into())
     }
 }
 
@@ -42,17 +32,9 @@ impl Extend<u16> for PortSet {
 
 impl FromIterator<u16> for PortSet {
     fn from_iter<T: IntoIterator<Item = u16>>(ports: T) -> Self {
-        let mut set = Self::new();
+        let mut set = Self::default();
         set.extend(ports);
         set
-    }
-}
-
-impl std::fmt::Debug for PortSet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set()
-            .entries((0..=u16::MAX).filter(|&port| self.contains(port)))
-            .finish()
     }
 }
 
@@ -178,41 +160,6 @@ impl PortTraits {
 /// The ports that two ranges share.
 pub(crate) fn overlap(one: PortRange, other: PortRange) -> Option<PortRange> {
     PortRange::new(one.start().max(other.start()), one.end().min(other.end())).ok()
-}
-
-/// A set of ports for each transport.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ProtocolSet {
-    tcp: PortSet,
-    udp: PortSet,
-}
-
-impl ProtocolSet {
-    /// Adds a port of a protocol.
-    pub(crate) fn insert(&mut self, protocol: Protocol, port: u16) {
-        if protocol.has_tcp() {
-            self.tcp.insert(port);
-        }
-        if protocol.has_udp() {
-            self.udp.insert(port);
-        }
-    }
-
-    /// Whether a port of a protocol, or a half of it, is in the set.
-    pub(crate) fn contains(&self, protocol: Protocol, port: u16) -> bool {
-        (protocol.has_tcp() && self.tcp.contains(port))
-            || (protocol.has_udp() && self.udp.contains(port))
-    }
-}
-
-impl FromIterator<(Protocol, u16)> for ProtocolSet {
-    fn from_iter<I: IntoIterator<Item = (Protocol, u16)>>(ports: I) -> Self {
-        let mut set = Self::default();
-        for (protocol, port) in ports {
-            set.insert(protocol, port);
-        }
-        set
-    }
 }
 
 #[cfg(test)]

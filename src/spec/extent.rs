@@ -16,8 +16,8 @@ pub(super) fn of_scalar(raw: &str, style: Style, has_properties: bool) -> Range<
     };
     match style {
         Style::Plain => start..raw.len(),
-        Style::SingleQuoted => start..start + single_quoted(&raw[start..]),
-        Style::DoubleQuoted => start..start + double_quoted(&raw[start..]),
+        Style::SingleQuoted => start..start + quoted(&raw[start..], b'\''),
+        Style::DoubleQuoted => start..start + quoted(&raw[start..], b'"'),
         Style::Block => {
             // With an anchor or a tag the span also holds the header line.
             if has_properties && raw[start..].starts_with(['|', '>']) {
@@ -47,28 +47,15 @@ fn skip_properties(raw: &str) -> usize {
     raw.len() - rest.len()
 }
 
-/// The length up to and including the closing `'`.
-fn single_quoted(raw: &str) -> usize {
+/// The length up to and including the closing quote.
+fn quoted(raw: &str, quote: u8) -> usize {
     let bytes = raw.as_bytes();
     let mut at = 1;
     while at < bytes.len() {
         match (bytes[at], bytes.get(at + 1)) {
-            (b'\'', Some(b'\'')) => at += 2,
-            (b'\'', _) => return at + 1,
-            _ => at += 1,
-        }
-    }
-    raw.len()
-}
-
-/// The length up to and including the closing `"`.
-fn double_quoted(raw: &str) -> usize {
-    let bytes = raw.as_bytes();
-    let mut at = 1;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' => at += 2,
-            b'"' => return at + 1,
+            (b'\\', _) if quote == b'"' => at += 2,
+            (b'\'', Some(b'\'')) if quote == b'\'' => at += 2,
+            (byte, _) if byte == quote => return at + 1,
             _ => at += 1,
         }
     }

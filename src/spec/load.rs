@@ -108,7 +108,8 @@ pub(super) fn tree<'s>(
         let (event, span) = event.map_err(|error| builder.on_error(&error))?;
         let start = builder.index.byte(span.start.index());
         let end = builder.index.byte(span.end.index()).max(start);
-        builder.on_event(event, start, end)?;
+        let at = Span::new(source, start..end);
+        builder.on_event(event, &at)?;
     }
     Ok(builder.root)
 }
@@ -138,7 +139,7 @@ struct Builder<'s, 'p> {
 type Step = Result<(), Problem>;
 
 impl<'s> Builder<'s, '_> {
-    fn on_event(&mut self, event: Event<'s>, start: usize, end: usize) -> Step {
+    fn on_event(&mut self, event: Event<'s>, at: &Span) -> Step {
         match event {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
             Event::DocumentStart(_) => {
@@ -146,29 +147,24 @@ impl<'s> Builder<'s, '_> {
                 if self.documents == 1 {
                     return Ok(());
                 }
-                let span = self.span(start, end);
-                Err(Problem::error(
-                    code::SECOND_DOCUMENT,
-                    "a second YAML document begins here",
-                    &span,
-                )
-                .hint("one file holds one stack: remove this `---` and what follows it"))
+                let message = "a second YAML document begins here";
+                let hint = "one file holds one stack: remove this `---` and what follows it";
+                Err(Problem::error(code::SECOND_DOCUMENT, message, at).hint(hint))
             }
-            Event::Alias(anchor) => self.on_alias(anchor, start, end),
+            Event::Alias(anchor) => self.on_alias(anchor, at),
             Event::Scalar(text, style, anchor, tag) => {
                 let has_properties = anchor != 0 || tag.is_some();
-                let is_tagged_string = self.check_tag(tag.as_deref(), "scalar", start, end);
+                let is_tagged_string = self.check_tag(tag.as_deref(), "scalar", at);
                 let style = match style {
                     ScalarStyle::Plain => Style::Plain,
                     ScalarStyle::SingleQuoted => Style::SingleQuoted,
                     ScalarStyle::DoubleQuoted => Style::DoubleQuoted,
                     ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
                 };
-                let raw = &self.source.text[start..end];
-                let within = extent::of_scalar(raw, style, has_properties);
-                let range = start + within.start..start + within.end;
+                let within = extent::of_scalar(at.text(), style, has_properties);
+                let range = at.start + within.start..at.start + within.end;
                 if text.contains('\0') {
-                    let span = self.span(range.start, range.end);
+                    let span = Span::new(self.source, range.clone());
                     let message = "a NUL character in a value";
                     let hint = "no argument or environment variable can hold one";
                     self.problems.error(code::NUL, &span, message, hint);
@@ -181,47 +177,43 @@ impl<'s> Builder<'s, '_> {
                     expanded: 1,
                     height: 0,
                 };
-                self.count(1, start, end)?;
+                self.count(1, at)?;
                 self.add(Rc::new(node), anchor);
                 Ok(())
             }
             Event::SequenceStart(anchor, tag) => {
-                self.check_tag(tag.as_deref(), "sequence", start, end);
-                self.enter(anchor, false, start, end)
+                self.check_tag(tag.as_deref(), "sequence", at);
+                self.enter(anchor, false, at)
             }
             Event::MappingStart(anchor, tag) => {
-                self.check_tag(tag.as_deref(), "mapping", start, end);
-                self.enter(anchor, true, start, end)
+                self.check_tag(tag.as_deref(), "mapping", at);
+                self.enter(anchor, true, at)
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                self.leave(end);
+                self.leave(at.end);
                 Ok(())
             }
         }
     }
 
-    fn on_alias(&mut self, anchor: usize, start: usize, end: usize) -> Step {
+    fn on_alias(&mut self, anchor: usize, at: &Span) -> Step {
         let Some(node) = self.anchors.get(&anchor).map(Rc::clone) else {
-            let name = &self.source.text[start..end];
-            let span = self.span(start, end);
-            return Err(Problem::error(
-                code::SYNTAX,
-                format!("the alias `{name}` stands inside the value that it names"),
-                &span,
-            )
-            .hint("a value cannot contain itself"));
+            let name = at.text();
+            let message = format!("the alias `{name}` stands inside the value that it names");
+            let hint = "a value cannot contain itself";
+            return Err(Problem::error(code::SYNTAX, message, at).hint(hint));
         };
-        self.count(node.expanded, start, end)?;
-        self.check_depth(self.open.len() + node.height, start, end)?;
+        self.count(node.expanded, at)?;
+        check_depth(self.open.len() + node.height, at)?;
         self.add(node, 0);
         Ok(())
     }
 
-    fn enter(&mut self, anchor: usize, is_mapping: bool, start: usize, end: usize) -> Step {
-        self.count(1, start, end)?;
-        self.check_depth(self.open.len() + 1, start, end)?;
+    fn enter(&mut self, anchor: usize, is_mapping: bool, at: &Span) -> Step {
+        self.count(1, at)?;
+        check_depth(self.open.len() + 1, at)?;
         self.open.push(Open {
-            start,
+            start: at.start,
             anchor,
             is_mapping,
             items: Vec::new(),
@@ -264,39 +256,19 @@ impl<'s> Builder<'s, '_> {
         }
     }
 
-    fn count(&mut self, nodes: u64, start: usize, end: usize) -> Step {
+    fn count(&mut self, nodes: u64, at: &Span) -> Step {
         self.expanded = self.expanded.saturating_add(nodes);
         if self.expanded <= MAX_NODES {
             return Ok(());
         }
-        let span = self.span(start, end);
-        Err(Problem::error(
-            code::TOO_MANY_NODES,
-            format!("more than {MAX_NODES} values once aliases are expanded"),
-            &span,
-        )
-        .label("the limit is passed here")
-        .hint("use fewer aliases of aliases"))
-    }
-
-    fn check_depth(&self, depth: usize, start: usize, end: usize) -> Step {
-        if depth <= MAX_DEPTH {
-            return Ok(());
-        }
-        Err(self.too_deep(start, end))
-    }
-
-    fn too_deep(&self, start: usize, end: usize) -> Problem {
-        Problem::error(
-            code::TOO_DEEP,
-            format!("nested more than {MAX_DEPTH} levels deep"),
-            &self.span(start, end),
-        )
-        .hint("is a bracket or a brace not closed?")
+        let message = format!("more than {MAX_NODES} values once aliases are expanded");
+        Err(Problem::error(code::TOO_MANY_NODES, message, at)
+            .label("the limit is passed here")
+            .hint("use fewer aliases of aliases"))
     }
 
     /// Reports a tag that means nothing here; returns whether it says "a string".
-    fn check_tag(&mut self, tag: Option<&Tag>, kind: &str, start: usize, end: usize) -> bool {
+    fn check_tag(&mut self, tag: Option<&Tag>, kind: &str, at: &Span) -> bool {
         let Some(tag) = tag else {
             return false;
         };
@@ -310,28 +282,22 @@ impl<'s> Builder<'s, '_> {
             _ if is_bare => return kind == "scalar",
             _ => {}
         }
-        let raw = &self.source.text[start..end.max(start)];
+        let raw = at.text();
         let from = raw.find('!').unwrap_or(0);
-        let length = raw[from..]
-            .find(|c: char| c.is_whitespace() || ",[]{}".contains(c))
-            .unwrap_or(raw.len() - from);
-        let written = &raw[from..from + length];
-        let span = self.span(start + from, start + from + length);
-        let problem = match tag.suffix.as_str() {
-            "reset" | "override" if tag.handle == "!" => Problem::error(
-                code::NOT_SUPPORTED_YET,
-                format!("`{written}` is not supported yet"),
-                &span,
-            )
-            .hint("it belongs to merging several files, which is not built yet"),
-            _ => Problem::error(
-                code::UNKNOWN_TAG,
-                format!("the tag `{written}` means nothing here"),
-                &span,
-            )
-            .hint("remove it; a text that starts with `!` needs quotes"),
-        };
-        self.problems.report(problem);
+        let length = word_length(&raw[from..]);
+        let start = at.start + from;
+        let span = Span::new(self.source, start..start + length);
+        let written = span.text();
+        if tag.handle == "!" && matches!(tag.suffix.as_str(), "reset" | "override") {
+            let message = format!("`{written}` is not supported yet");
+            let hint = "it belongs to merging several files, which is not built yet";
+            self.problems
+                .error(code::NOT_SUPPORTED_YET, &span, message, hint);
+        } else {
+            let message = format!("the tag `{written}` means nothing here");
+            let hint = "remove it; a text that starts with `!` needs quotes";
+            self.problems.error(code::UNKNOWN_TAG, &span, message, hint);
+        }
         false
     }
 
@@ -339,12 +305,26 @@ impl<'s> Builder<'s, '_> {
         let at = self.index.byte(error.marker().index());
         if error.info() == "recursion limit exceeded" {
             // The parser's own limit (255) comes first where it must look ahead for a `:`.
-            return self.too_deep(at, at);
+            return too_deep(&Span::new(self.source, at..at));
         }
         syntax::problem(self.source, error.info(), at)
     }
+}
 
-    fn span(&self, start: usize, end: usize) -> Span {
-        Span::new(self.source, start..end.max(start))
+/// The length of an alias or a tag at the start of a text.
+pub(super) fn word_length(text: &str) -> usize {
+    text.find(|c: char| c.is_whitespace() || ",[]{}".contains(c))
+        .unwrap_or(text.len())
+}
+
+fn check_depth(depth: usize, at: &Span) -> Step {
+    if depth <= MAX_DEPTH {
+        return Ok(());
     }
+    Err(too_deep(at))
+}
+
+fn too_deep(at: &Span) -> Problem {
+    let message = format!("nested more than {MAX_DEPTH} levels deep");
+    Problem::error(code::TOO_DEEP, message, at).hint("is a bracket or a brace not closed?")
 }

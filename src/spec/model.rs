@@ -257,8 +257,6 @@ pub struct DependencySpec {
 /// `healthcheck:`.
 #[derive(Debug, Clone)]
 pub struct HealthcheckSpec {
-    /// Where the key stands.
-    pub span: Span,
     /// What is asked.
     pub probe: ProbeSpec,
     /// When.
@@ -286,7 +284,7 @@ pub enum ProbeSpec {
     /// `test:` as a string or `[CMD-SHELL, …]`.
     Shell(Template),
     /// `test: [CMD, …]`.
-    Command(Vec<Template>, Span),
+    Command(Vec<Template>),
     /// `http:`.
     Http(HttpProbeSpec),
     /// `tcp:`, a port or `host:port`.

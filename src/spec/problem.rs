@@ -160,16 +160,9 @@ impl Problem {
         message: impl Into<String>,
         span: &Span,
     ) -> Self {
-        let label = Label {
-            span: span.clone(),
-            text: String::new(),
-        };
         Self {
             severity,
-            code,
-            message: message.into(),
-            labels: vec![label],
-            hint: None,
+            ..Self::without_place(code, message).also(span, "")
         }
     }
 

@@ -115,7 +115,7 @@ fn align(text: &str, raw: &str, base: usize, style: Style) -> Vec<(u32, u32)> {
         } else {
             // White space, and breaks that were escaped away, lie between.
             while let Some((found, length)) = token(&raw[at..], style) {
-                if found == Some(wanted) || found.is_some_and(|found| !is_space(found)) {
+                if found.is_some_and(|found| !is_space(found)) {
                     break;
                 }
                 at += length;
@@ -130,8 +130,8 @@ fn align(text: &str, raw: &str, base: usize, style: Style) -> Vec<(u32, u32)> {
     places
 }
 
-/// The first character that `raw` spells and the bytes it takes; no character for a line break
-/// that is escaped away.
+/// The first character that `raw` spells, as far as it matters whether that is a space, and the bytes
+/// it takes; no character for a line break that is escaped away.
 fn token(raw: &str, style: Style) -> Option<(Option<char>, usize)> {
     let first = raw.chars().next()?;
     match (style, first) {
@@ -141,37 +141,22 @@ fn token(raw: &str, style: Style) -> Option<(Option<char>, usize)> {
     }
 }
 
-/// An escape of a double-quoted scalar; the parser has checked it already.
+/// An escape of a double-quoted scalar, which the parser has checked already: a space, or any character that stands for
+/// another one than a space.
 fn escape(raw: &str) -> (Option<char>, usize) {
-    let Some(letter) = raw[1..].chars().next() else {
-        return (None, raw.len());
+    let letter = raw[1..].chars().next();
+    let digits = match letter {
+        None => return (None, raw.len()),
+        Some('\n' | '\r') => return (None, 2),
+        Some('t' | 'n' | 'r') => return (Some(' '), 2),
+        Some('x') => 2,
+        Some('u') => 4,
+        Some('U') => 8,
+        Some(other) => return (Some(other), 1 + other.len_utf8()),
     };
-    let hex = |digits: usize| {
-        let code = raw.get(2..2 + digits).unwrap_or_default();
-        let found = u32::from_str_radix(code, 16).ok().and_then(char::from_u32);
-        (found, (2 + digits).min(raw.len()))
-    };
-    let one = |character| (Some(character), 1 + letter.len_utf8());
-    match letter {
-        '0' => one('\0'),
-        'a' => one('\u{7}'),
-        'b' => one('\u{8}'),
-        't' => one('\t'),
-        'n' => one('\n'),
-        'v' => one('\u{b}'),
-        'f' => one('\u{c}'),
-        'r' => one('\r'),
-        'e' => one('\u{1b}'),
-        'N' => one('\u{85}'),
-        '_' => one('\u{a0}'),
-        'L' => one('\u{2028}'),
-        'P' => one('\u{2029}'),
-        'x' => hex(2),
-        'u' => hex(4),
-        'U' => hex(8),
-        '\n' | '\r' => (None, 2),
-        other => one(other),
-    }
+    let code = raw.get(2..2 + digits).unwrap_or_default();
+    let found = u32::from_str_radix(code, 16).ok().and_then(char::from_u32);
+    (found, (2 + digits).min(raw.len()))
 }
 
 fn is_space(c: char) -> bool {

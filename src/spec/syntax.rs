@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::code;
+use super::load::word_length;
 use super::problem::{Problem, Source, Span};
 
 /// What the parser says (a part of it), what we say, and the way out.
@@ -114,9 +115,7 @@ pub(super) fn problem(source: &Arc<Source>, info: &str, at: usize) -> Problem {
     let rest = &source.text[at..];
     let width = match rest.chars().next() {
         // An alias is shown whole.
-        Some('*') => rest
-            .find(|c: char| c.is_whitespace() || ",[]{}".contains(c))
-            .unwrap_or(rest.len()),
+        Some('*') => word_length(rest),
         Some(first) => first.len_utf8(),
         None => 0,
     };

@@ -46,27 +46,22 @@ fn replace(target: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<
         Err(error) if error.kind() == io::ErrorKind::NotFound => mode,
         Err(error) => return Err(error),
     };
+    let named = |error: io::Error| name_file(&error, target);
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let mut temporary = tempfile::Builder::new()
         .prefix(&format!(".{name}.stack-"))
         .permissions(PermissionsExt::from_mode(0o600))
         .tempfile_in(directory)
-        .map_err(|error| name_file(&error, target))?;
-    temporary
-        .write_all(bytes)
-        .map_err(|error| name_file(&error, target))?;
-    temporary
-        .as_file()
-        .set_permissions(PermissionsExt::from_mode(mode))?;
+        .map_err(named)?;
+    temporary.write_all(bytes).map_err(named)?;
+    let file = temporary.as_file();
+    file.set_permissions(PermissionsExt::from_mode(mode))?;
     if durable {
-        temporary
-            .as_file()
-            .sync_all()
-            .map_err(|error| name_file(&error, target))?;
+        file.sync_all().map_err(named)?;
     }
     temporary
         .persist(target)
-        .map_err(|error| name_file(&error.error, target))?;
+        .map_err(|error| named(error.error))?;
     // The rename itself must survive a power cut; a file system that cannot do this says so with
     // an error that changes nothing for the caller.
     if durable && let Ok(handle) = fs::File::open(directory) {

@@ -60,13 +60,13 @@ struct Land {
 fn open_terrain() -> Land {
     let terrain = Terrain {
         own_sticky: HashMap::new(),
-        live: ProtocolSet::default(),
-        bad: PortSet::new(),
-        never: PortSet::new(),
+        live: HashSet::new(),
+        bad: PortSet::default(),
+        never: PortSet::default(),
     };
     Land {
         terrain,
-        kept: PortSet::new(),
+        kept: PortSet::default(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The table of sockets over netlink, and from `/proc/net` where that is not permitted.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use netlink_packet_core::{
     NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
@@ -78,7 +78,7 @@ fn dump(
                         found.push(Socket {
                             protocol,
                             port: header.socket_id.source_port,
-                            address: plain(header.socket_id.source_address),
+                            address: header.socket_id.source_address.to_canonical(),
                             inode: u64::from(header.inode),
                             uid: header.uid,
                             peer: peer(SocketAddr::new(
@@ -132,14 +132,9 @@ fn request((family, protocol): (u8, Protocol), (states, port): (u32, u16)) -> Ve
     bytes
 }
 
-/// `::ffff:127.0.0.1` as what it is for everybody else: 127.0.0.1.
-fn plain(address: IpAddr) -> IpAddr {
-    address.to_canonical()
-}
-
 /// The other end; a socket without one has port 0 there.
 fn peer(address: SocketAddr) -> Option<SocketAddr> {
-    (address.port() != 0).then(|| SocketAddr::new(plain(address.ip()), address.port()))
+    (address.port() != 0).then(|| SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
 /// The same from `/proc/net`, without TCP sockets that are only bound.
@@ -184,7 +179,7 @@ pub(super) fn from_proc(protocol: Protocol, states: u32, port: u16) -> io::Resul
                     wanted.then(|| Socket {
                         protocol,
                         port: local.port(),
-                        address: plain(local.ip()),
+                        address: local.ip().to_canonical(),
                         inode,
                         uid,
                         state,

@@ -60,7 +60,6 @@ impl Reader<'_> {
         }
         let probe = check.probes.into_iter().next()?.1;
         Some(HealthcheckSpec {
-            span: field.key.span(),
             probe: probe.filter(|_| !check.is_disabled)?,
             times: check.times,
         })
@@ -78,7 +77,7 @@ impl Reader<'_> {
             Kind::Sequence(items) => return self.test_list(items, &span),
             Kind::Mapping(_) => {
                 self.wrong_type("a text or a list", field, TEST_FORMS);
-                stand_in(&span)
+                stand_in()
             }
         })
     }
@@ -88,7 +87,7 @@ impl Reader<'_> {
         Some(match (kind, items) {
             (Some("NONE"), [_]) => return None,
             (Some("CMD"), [_, words @ ..]) if !words.is_empty() => {
-                ProbeSpec::Command(self.words("test", words), span.clone())
+                ProbeSpec::Command(self.words("test", words))
             }
             (Some("CMD-SHELL"), [_, line]) => self.shell_test(line),
             (Some("CMD-SHELL"), [_, _, _, ..]) => {
@@ -108,13 +107,13 @@ impl Reader<'_> {
     fn shell_test(&mut self, line: &Node<'_>) -> ProbeSpec {
         match self.template("`test`", line, TemplateKind::Shell) {
             Some(line) => ProbeSpec::Shell(line),
-            None => stand_in(&line.span()),
+            None => stand_in(),
         }
     }
 
     fn bad_test(&mut self, span: &Span, message: &str) -> ProbeSpec {
         self.error(code::BAD_HEALTHCHECK, span, message, TEST_FORMS);
-        stand_in(span)
+        stand_in()
     }
 
     pub(super) fn http(&mut self, field: &Field<'_, '_>) -> ProbeSpec {
@@ -162,7 +161,7 @@ impl Reader<'_> {
 
     pub(super) fn tcp(&mut self, field: &Field<'_, '_>) -> ProbeSpec {
         let Some(address) = self.text(field) else {
-            return stand_in(&field.span());
+            return stand_in();
         };
         let is_port =
             |text: String| parse_port(text.rsplit(':').next().unwrap_or_default()).is_ok();
@@ -174,13 +173,13 @@ impl Reader<'_> {
                 "a `tcp` check needs a port, or a host and a port",
                 "write `tcp: $<PORT>`, `tcp: 5432` or `tcp: 127.0.0.1:5432`",
             );
-            return stand_in(&address.span);
+            return stand_in();
         }
         ProbeSpec::Tcp(address)
     }
 }
 
 /// Stands in for a check that was reported, so that nobody is told that there is none.
-fn stand_in(span: &Span) -> ProbeSpec {
-    ProbeSpec::Command(Vec::new(), span.clone())
+fn stand_in() -> ProbeSpec {
+    ProbeSpec::Command(Vec::new())
 }

@@ -4,7 +4,7 @@
 //! brackets what others call it, what it is for, and how it is read. Known keys, suggestions, "not
 //! supported yet", "needs a container" and `docs/reference/keys.md` come from here.
 
-use super::table::{Key, Keys, Others, Section, State, keys};
+use super::table::{Key, KeyDoc, Keys, Others, Section, State, keys};
 use super::values as v;
 use crate::spec::model::{
     DependencySpec, DotenvSpec, HttpProbeSpec, PortsSpec, RestartPolicySpec, ServiceSpec, StackSpec,

@@ -21,15 +21,9 @@ pub(super) struct Keys<T: 'static> {
 
 /// A row: a key that works.
 pub(super) struct Key<T: 'static> {
-    pub(super) name: &'static str,
-    /// What kind of value it has, in a word or two.
-    pub(super) kind: &'static str,
-    /// A value as one writes it; the default, where there is one.
-    pub(super) example: &'static str,
+    pub(super) doc: KeyDoc,
     /// What people call it who come from elsewhere, separated by blanks.
     pub(super) also: &'static str,
-    /// What it is for.
-    pub(super) doc: &'static str,
     pub(super) read: Read<T>,
 }
 
@@ -67,11 +61,13 @@ macro_rules! keys {
             place: $place,
             path: $path,
             known: &[$(Key {
-                name: $name,
-                kind: $kind,
-                example: $example,
+                doc: KeyDoc {
+                    name: $name,
+                    kind: $kind,
+                    example: $example,
+                    doc: $text,
+                },
                 also: concat!($($also)?),
-                doc: $text,
                 read: $read,
             }),*],
             others: &[
@@ -101,13 +97,13 @@ pub struct Section {
 }
 
 /// A key as the reference tells of it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct KeyDoc {
     /// Its name.
     pub name: &'static str,
     /// What kind of value it has, in a word or two.
     pub kind: &'static str,
-    /// A value as one writes it.
+    /// A value as one writes it; the default, where there is one.
     pub example: &'static str,
     /// What it is for.
     pub doc: &'static str,
@@ -115,7 +111,7 @@ pub struct KeyDoc {
 
 impl<T> Keys<T> {
     fn get(&self, name: &str) -> Option<&Key<T>> {
-        self.known.iter().find(|key| key.name == name)
+        self.known.iter().find(|key| key.doc.name == name)
     }
 
     /// Whether a key works.
@@ -124,7 +120,7 @@ impl<T> Keys<T> {
     }
 
     fn names(&self) -> impl ExactSizeIterator<Item = &'static str> {
-        self.known.iter().map(|key| key.name)
+        self.known.iter().map(|key| key.doc.name)
     }
 
     fn others_of(&self, state: State) -> impl Iterator<Item = &'static str> {
@@ -135,7 +131,7 @@ impl<T> Keys<T> {
     /// The key that a wrong one was meant to be.
     pub(super) fn suggest(&self, wrong: &str) -> Option<&'static str> {
         let is_also = |key: &&Key<T>| key.also.split_whitespace().any(|also| also == wrong);
-        let also = self.known.iter().find(is_also).map(|key| key.name);
+        let also = self.known.iter().find(is_also).map(|key| key.doc.name);
         also.or_else(|| nearest(wrong, self.names()))
             .or_else(|| nearest(wrong, self.others_of(State::Planned)))
             .or_else(|| nearest(wrong, self.others_of(State::NeedsContainer)))
@@ -143,15 +139,9 @@ impl<T> Keys<T> {
 
     /// Its section of the reference.
     pub(super) fn section(&self) -> Section {
-        let keys = self.known.iter().map(|key| KeyDoc {
-            name: key.name,
-            kind: key.kind,
-            example: key.example,
-            doc: key.doc,
-        });
         Section {
             path: self.path,
-            keys: keys.collect(),
+            keys: self.known.iter().map(|key| key.doc).collect(),
             planned: self.others_of(State::Planned).collect(),
             container: self.others_of(State::NeedsContainer).collect(),
         }

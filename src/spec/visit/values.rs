@@ -25,6 +25,10 @@ pub(super) fn error(
     }
 }
 
+fn bad(message: impl Into<String>, hint: impl Into<String>) -> SettingError {
+    error(code::BAD_VALUE, message, hint)
+}
+
 /// One of several words. `what` is what they are: "condition".
 pub(super) fn word<T: Copy>(text: &str, what: &str, words: &[(&'static str, T)]) -> Parsed<T> {
     if let Some((_, value)) = words.iter().find(|(word, _)| *word == text) {
@@ -34,8 +38,7 @@ pub(super) fn word<T: Copy>(text: &str, what: &str, words: &[(&'static str, T)])
     // Half of a long word is no misspelling of it: `healthy` for `service_healthy`.
     let is_half = |word: &&str| text.len() > 3 && word.contains(text);
     let meant = nearest(text, names()).or_else(|| names().find(is_half));
-    Err(error(
-        code::BAD_VALUE,
+    Err(bad(
         format!("`{text}` is not a valid {what}"),
         match meant {
             Some(meant) => format!("did you mean `{meant}`?"),
@@ -49,7 +52,7 @@ fn number<T: FromStr>(text: &str, what: &str, hint: &str) -> Parsed<T> {
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let message = || format!("`{text}` is not a valid {what}");
     let number = text.parse().ok().filter(|_| is_number);
-    number.ok_or_else(|| error(code::BAD_VALUE, message(), hint))
+    number.ok_or_else(|| bad(message(), hint))
 }
 
 pub(super) fn parse_duration(text: &str) -> Parsed<Duration> {
@@ -65,7 +68,7 @@ pub(super) fn parse_duration(text: &str) -> Parsed<Duration> {
                 "write it as `10s`, `1m30s` or `500ms`".to_owned()
             }
         };
-        error(code::BAD_VALUE, why.to_string(), hint)
+        bad(why.to_string(), hint)
     })
 }
 
@@ -76,8 +79,7 @@ pub(super) fn parse_count(text: &str) -> Parsed<u32> {
 pub(super) fn parse_replicas(text: &str) -> Parsed<u32> {
     let count = parse_count(text)?;
     if count > MAX_REPLICAS {
-        return Err(error(
-            code::BAD_VALUE,
+        return Err(bad(
             format!("a service can have {MAX_REPLICAS} replicas at most, and this says {count}"),
             "write a smaller number",
         ));
@@ -124,11 +126,7 @@ pub(super) fn parse_status(text: &str) -> Parsed<(u16, u16)> {
     let status = |text| number(text, "HTTP status", HINT);
     match (status(start), status(end)) {
         (Ok(low), Ok(high)) if 100 <= low && low <= high && high <= 599 => Ok((low, high)),
-        _ => Err(error(
-            code::BAD_VALUE,
-            format!("`{text}` is not a valid HTTP status"),
-            HINT,
-        )),
+        _ => Err(bad(format!("`{text}` is not a valid HTTP status"), HINT)),
     }
 }
 
@@ -137,8 +135,7 @@ pub(super) fn parse_restart(text: &str) -> Parsed<RestartSpec> {
         // `no` becomes `false` where a YAML 1.1 tool wrote the file anew.
         "false" => return Ok(RestartSpec::No),
         "true" => {
-            return Err(error(
-                code::BAD_VALUE,
+            return Err(bad(
                 "`restart: true` does not say when",
                 "write `restart: always` or `restart: on-failure`",
             ));
@@ -175,13 +172,7 @@ pub(super) fn parse_restart_condition(text: &str) -> Parsed<RestartSpec> {
 
 /// A signal by its name, with or without `SIG`, or by its number, as Docker reads them.
 pub(super) fn parse_signal(text: &str) -> Parsed<i32> {
-    let unknown = |hint: String| {
-        error(
-            code::BAD_VALUE,
-            format!("`{text}` is not a signal of this system"),
-            hint,
-        )
-    };
+    let unknown = |hint: String| bad(format!("`{text}` is not a signal of this system"), hint);
     if let Ok(number) = text.parse::<i32>() {
         return (1..=libc::SIGRTMAX())
             .contains(&number)

@@ -87,7 +87,7 @@ proptest! {
             plan.misses.iter().any(|miss| miss.request == index && miss.asked == asked)
         };
         for (index, (request, &port)) in requests.iter().zip(&plan.ports).enumerate() {
-            prop_assert!(!taken.contains(&port) && !terrain.terrain.live.contains(Protocol::Tcp, port));
+            prop_assert!(!taken.contains(&port) && !terrain.terrain.live.contains(&(Protocol::Tcp, port)));
             prop_assert!(probed.contains(&port), "it is not held");
             let wished = request.wish.as_ref().map(|wish| wish.port);
             if let Want::Fixed(fixed) = request.want {
