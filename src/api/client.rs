@@ -9,7 +9,7 @@ mod follow;
 mod stream;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,11 +73,6 @@ impl Client {
     pub fn for_command(mut self) -> Self {
         self.is_command = true;
         self
-    }
-
-    /// The path of the socket.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// What the supervisor is. Works across versions of the protocol.

@@ -69,11 +69,20 @@ pub enum SocketError {
 /// the socket by [`remove`] before it lets go.
 pub fn bind_listener(path: &Path) -> Result<std::os::unix::net::UnixListener, SocketError> {
     prepare_directory(path.parent().unwrap_or(Path::new("/")))?;
-    remove_stale(path)?;
-    bind(path).map_err(|source| SocketError::Socket {
+    let failed = |source| SocketError::Socket {
         path: path.to_path_buf(),
         source,
-    })
+    };
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+        Ok(metadata) if metadata.file_type().is_socket() => remove(path).map_err(failed)?,
+        Ok(_) => {
+            let path = path.to_path_buf();
+            return Err(SocketError::InTheWay { path });
+        }
+    }
+    bind(path).map_err(failed)
 }
 
 /// Removes the socket's name; one that is gone already is fine. Only for the lock's holder.
@@ -113,21 +122,6 @@ fn prepare_directory(directory: &Path) -> Result<(), SocketError> {
             .map_err(failed)?;
     }
     Ok(())
-}
-
-fn remove_stale(path: &Path) -> Result<(), SocketError> {
-    let failed = |source| SocketError::Socket {
-        path: path.to_path_buf(),
-        source,
-    };
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(failed(error)),
-        Ok(metadata) if metadata.file_type().is_socket() => remove(path).map_err(failed),
-        Ok(_) => Err(SocketError::InTheWay {
-            path: path.to_path_buf(),
-        }),
-    }
 }
 
 fn bind(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {

@@ -1,6 +1,6 @@
 //! Whether git would pick a generated file up: the reason for one hint, nothing more.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Whether `path` lies in a git work tree and is not ignored there. `None` if git cannot tell.
@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 pub fn would_git_track(path: &Path) -> Option<bool> {
     let absolute = std::path::absolute(path).ok()?;
     let directory = absolute.parent()?;
-    if !is_in_work_tree(directory) {
+    let mut above = directory.ancestors();
+    if !above.any(|ancestor| ancestor.join(".git").exists()) {
         return Some(false);
     }
     let status = Command::new("git")
@@ -31,13 +32,6 @@ pub fn would_git_track(path: &Path) -> Option<bool> {
         Some(1) => Some(true),
         Some(_) | None => None,
     }
-}
-
-fn is_in_work_tree(directory: &Path) -> bool {
-    directory
-        .ancestors()
-        .map(|ancestor: &Path| -> PathBuf { ancestor.join(".git") })
-        .any(|git| git.exists())
 }
 
 #[cfg(test)]

@@ -95,7 +95,12 @@ fn http_plan(http: &HttpProbeSpec, ports: &[PortPlan], resolver: &Resolver<'_>) 
     if let Some(problem) = match ports.first() {
         _ if port.is_some() || !is_known => None,
         Some(udp) => Some(udp_port(&udp.name, span)),
-        None => Some(no_port(span)),
+        None => {
+            let message = "it is not known which port to ask";
+            let hint = "give the service a port (`$<PORT:auto>`), or write `http: {path: /health, \
+                        port: 8080}`";
+            Some(Problem::error(code::HTTP_PORT, message, span).hint(hint))
+        }
     } {
         resolver.told().report(problem);
     }
@@ -170,12 +175,6 @@ fn udp_port(name: &PortName, span: &Span) -> Problem {
         "ask with a command (`test: …`), or leave the check out: without one a service is ready \
          when its ports are bound. `$<{name}:auto/tcp+udp>` asks for both"
     ))
-}
-
-fn no_port(span: &Span) -> Problem {
-    Problem::error(code::HTTP_PORT, "it is not known which port to ask", span).hint(
-        "give the service a port (`$<PORT:auto>`), or write `http: {path: /health, port: 8080}`",
-    )
 }
 
 fn bad_target(written: &str, span: &Span) -> Problem {

@@ -20,6 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::port_argument::PortArgument;
 use crate::spec::find::{Request, find, read};
 use crate::spec::{Input, Problem};
+use crate::support::fs::read_limited;
 use crate::support::name::ServiceName;
 use crate::support::text;
 
@@ -164,16 +165,7 @@ fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     if std::fs::metadata(path)?.file_type().is_fifo() {
         return Err(io::Error::other("it is a FIFO"));
     }
-    let mut bytes = Vec::new();
-    let file = std::fs::File::open(path)?;
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("it is larger than {} MiB", MAX_BYTES >> 20),
-        ));
-    }
-    Ok(bytes)
+    read_limited(std::fs::File::open(path)?, MAX_BYTES)
 }
 
 /// Bytes that are nearly always text, and travel as such: a value of an environment, a file.

@@ -9,7 +9,7 @@ use super::descriptors::ensure_descriptors;
 use super::hold::{Hold, HoldError};
 use super::ledger::{Ledger, LedgerWarning, Session};
 use super::numbers::{self, KernelPorts};
-use super::problem::{LeftOut, PortError, RangesOf};
+use super::problem::{PortError, RangesOf};
 use super::who::holders_in;
 
 /// Whether nothing at all is on TCP `port`, on any address. An answer for this instant only:
@@ -21,14 +21,8 @@ pub fn is_port_free(port: u16) -> bool {
 /// The lowest free port of `range`, held until the guard is dropped.
 pub fn free_port(range: PortRange) -> Result<Hold, PortError> {
     let mut holds = free_ports(1, range)?;
-    holds.pop().ok_or(PortError::Exhausted {
-        ranges: vec![range],
-        wanted: 1,
-        found: 0,
-        ranges_of: RangesOf::Option,
-        left_out: LeftOut::default(),
-        holders: Vec::new(),
-    })
+    // As many come back as were asked for.
+    Ok(holds.swap_remove(0))
 }
 
 /// The lowest `count` free ports of `range`, each held until its guard is dropped; all or none.

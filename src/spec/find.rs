@@ -1,11 +1,12 @@
 //! Which file is meant: `-f`, `STACK_FILE`, or the nearest `stack.yaml`.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::code;
 use super::problem::Problem;
 use super::text::{MAX_BYTES, too_large};
+use crate::support::fs::read_limited;
 
 /// The file names that are looked for, in this order, in each directory.
 pub const FILE_NAMES: [&str; 2] = ["stack.yaml", "stack.yml"];
@@ -102,24 +103,21 @@ fn locate(request: &Request<'_>) -> Result<Found, Problem> {
 
 /// Reads the file that was found. `stdin` is standard input, or what stands for it.
 pub fn read(found: &Found, stdin: &mut dyn Read) -> Result<Vec<u8>, Problem> {
-    // One byte more than allowed is enough to know that there is too much.
-    let limit = MAX_BYTES as u64 + 1;
-    let mut bytes = Vec::new();
-    let outcome = if found.file == Path::new(STDIN) {
-        stdin.take(limit).read_to_end(&mut bytes)
+    let limit = MAX_BYTES as u64;
+    let read = if found.file == Path::new(STDIN) {
+        read_limited(stdin, limit)
     } else {
-        std::fs::File::open(&found.file).and_then(|file| file.take(limit).read_to_end(&mut bytes))
+        std::fs::File::open(&found.file).and_then(|file| read_limited(file, limit))
     };
     let shown = found.shown.display().to_string();
-    match outcome {
-        Ok(_) if bytes.len() > MAX_BYTES => Err(too_large(&shown)),
-        Ok(_) => Ok(bytes),
-        Err(error) => Err(Problem::without_place(
+    read.map_err(|error| match error.kind() {
+        io::ErrorKind::FileTooLarge => too_large(&shown),
+        _ => Problem::without_place(
             code::UNREADABLE,
             format!("`{shown}` cannot be read: {error}"),
         )
-        .hint("check its permissions")),
-    }
+        .hint("check its permissions"),
+    })
 }
 
 /// A file that was asked for by name.

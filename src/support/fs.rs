@@ -36,6 +36,18 @@ pub fn read_small(path: &str) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Everything that there is to read, if it is not more than `limit` bytes.
+pub fn read_limited(source: impl io::Read, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // One byte more than allowed is enough to know that there is too much.
+    io::Read::read_to_end(&mut io::Read::take(source, limit + 1), &mut bytes)?;
+    if bytes.len() as u64 > limit {
+        let message = format!("it is larger than {} MiB", limit >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Ok(bytes)
+}
+
 fn replace(target: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> {
     let directory = target
         .parent()

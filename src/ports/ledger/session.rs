@@ -62,7 +62,7 @@ impl Session {
     pub(crate) fn begin(ledger: &Ledger, instance: Option<&str>) -> Self {
         let here = Here::now();
         let locked = lock(ledger);
-        let mut session = Self::load(ledger, here.later(), locked);
+        let mut session = Self::load(ledger, here.later(), locked.map_err(Some));
         session.own = instance.and_then(|instance| session.rows.of(instance));
         session
     }
@@ -72,11 +72,8 @@ impl Session {
     pub(crate) fn look(ledger: &Ledger) -> Self {
         let directory = ledger.path();
         let locked = if directory.is_dir() {
-            lock(
-                &ledger
-                    .clone()
-                    .with_lock_wait(ledger.lock_wait.min(LOOK_WAIT)),
-            )
+            let wait = ledger.lock_wait.min(LOOK_WAIT);
+            lock(&ledger.clone().with_lock_wait(wait)).map_err(Some)
         } else {
             // It will be made below the first that there is.
             let place = directory.ancestors().find(|place| place.exists());
@@ -86,19 +83,21 @@ impl Session {
                 Ok(()) => Some(Errno::ENOTDIR),
                 Err(errno) => Some(errno),
             };
-            let reason = |errno: Errno| format!("`{}`: {}", place.display(), errno.desc());
-            Err(LedgerWarning::Unusable {
-                reason: refused.map_or_else(String::new, reason),
-            })
+            Err(refused.map(|errno| LedgerWarning::Unusable {
+                reason: format!("`{}`: {}", place.display(), errno.desc()),
+            }))
         };
         let mut session = Self::load(ledger, Here::now(), locked);
-        let is_empty = |warning: &LedgerWarning| matches!(warning, LedgerWarning::Unusable { reason } if reason.is_empty());
-        session.warnings.retain(|warning| !is_empty(warning));
         session.unlock();
         session
     }
 
-    pub(super) fn load(ledger: &Ledger, here: Here, locked: Result<Lock, LedgerWarning>) -> Self {
+    /// Reads. Without the lock there may be a warning, or nothing to warn of.
+    pub(super) fn load(
+        ledger: &Ledger,
+        here: Here,
+        locked: Result<Lock, Option<LedgerWarning>>,
+    ) -> Self {
         let path = ledger.path().join("stacks");
         let mut session = Self {
             here,
@@ -115,8 +114,8 @@ impl Session {
         match locked {
             Ok(lock) => session.lock = Some(lock),
             Err(warning) => {
-                let is_unusable = matches!(warning, LedgerWarning::Unusable { .. });
-                session.warnings.push(warning);
+                let is_unusable = matches!(warning, None | Some(LedgerWarning::Unusable { .. }));
+                session.warnings.extend(warning);
                 // That it cannot be read either says nothing more.
                 if is_unusable && !ledger.path().is_dir() {
                     return session;

@@ -44,7 +44,7 @@ fn come_and_go(ledger: &Ledger, owner: &Owner, ports: &[(&str, u16)]) {
 fn there(ledger: &Ledger, change: impl FnOnce(&mut Here)) -> Session {
     let mut here = Here::now();
     change(&mut here);
-    Session::load(ledger, here, lock(ledger))
+    Session::load(ledger, here, lock(ledger).map_err(Some))
 }
 
 fn numbers(ports: &[StackPort]) -> Vec<u16> {

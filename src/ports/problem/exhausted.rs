@@ -61,34 +61,25 @@ pub(super) fn exhausted_hint(
     left_out: &LeftOut,
     holders: &[Holder],
 ) -> String {
-    let mut hint = match ranges_of {
-        RangesOf::File => "widen `ports.range`",
-        RangesOf::Option => "widen `--range`",
-    }
-    .to_owned();
+    let mut hint = vec![match ranges_of {
+        RangesOf::File => "widen `ports.range`".to_owned(),
+        RangesOf::Option => "widen `--range`".to_owned(),
+    }];
     // Where nothing was tried, nobody has to make room.
     let all: usize = ranges.iter().map(|range| range.count()).sum();
     if left_out.count() < all {
-        hint.push_str(", or stop a stack that is no longer needed");
+        hint.push(", or stop a stack that is no longer needed".to_owned());
     }
     if left_out.count() > 0 {
-        hint.push_str("; left out are ");
-        hint.push_str(&left_out.to_string());
+        hint.push(format!("; left out are {left_out}"));
     }
-    if holders.is_empty() {
-        return hint;
+    if !holders.is_empty() {
+        hint.push("; taken are:".to_owned());
     }
-    hint.push_str("; taken are:");
-    for holder in holders.iter().take(LISTED) {
-        hint.push_str("\n  ");
-        hint.push_str(&holder.port.to_string());
-        hint.push(' ');
-        hint.push_str(&holder.to_string());
-    }
+    let listed = holders.iter().take(LISTED);
+    hint.extend(listed.map(|holder| format!("\n  {} {holder}", holder.port)));
     if let Some(more) = holders.len().checked_sub(LISTED).filter(|&more| more > 0) {
-        hint.push_str("\n  and ");
-        hint.push_str(&more.to_string());
-        hint.push_str(" more (`stack ports` lists them)");
+        hint.push(format!("\n  and {more} more (`stack ports` lists them)"));
     }
-    hint
+    hint.concat()
 }

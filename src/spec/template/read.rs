@@ -151,7 +151,14 @@ impl<'a> Reader<'a, '_> {
                 if name > 0 || rest[2..].starts_with('{') {
                     let span = self.input.span_of(start..start + 2 + name.max(1));
                     let shown = &rest[2..2 + name.max(1)];
-                    self.problems.report(shell_dollar(shown, &span));
+                    let message = format!(
+                        "`$${shown}` in shell text is the shell's process id and the text `{shown}`"
+                    );
+                    let hint = format!(
+                        "shell text needs no escape: write `${shown}` and the shell sees it as it is"
+                    );
+                    self.problems
+                        .warning(code::SHELL_DOLLAR, &span, message, hint);
                 }
                 self.push("$$");
                 self.at += 2;
@@ -164,7 +171,12 @@ impl<'a> Reader<'a, '_> {
                 let name = &rest[1..=name];
                 if self.is_used && (self.get)(name).is_some() {
                     let span = self.input.span_of(start..self.at);
-                    self.problems.report(bare_variable(name, &span));
+                    let message =
+                        format!("`${name}` is left as it is, although a variable `{name}` is set");
+                    let hint =
+                        format!("write `${{{name}}}` for its value, or `$${name}` for the text");
+                    self.problems
+                        .warning(code::BARE_VARIABLE, &span, message, hint);
                 }
             }
             (_, TemplateKind::Plain | TemplateKind::Shell) => {
@@ -247,7 +259,10 @@ impl<'a> Reader<'a, '_> {
         if sign == "}" {
             if is_used && !is_set {
                 let span = self.input.span_of(start..self.at);
-                self.problems.report(unset_variable(name, &span));
+                let message = format!("the variable `{name}` is not set; its place stays empty");
+                let hint = format!("set it, or give a default: `${{{name}:-text}}`");
+                self.problems
+                    .warning(code::UNSET_VARIABLE, &span, message, hint);
             }
             return;
         }
@@ -279,7 +294,16 @@ impl<'a> Reader<'a, '_> {
             };
             let reason: String = reason.iter().map(written).collect();
             let span = self.input.span_of(start..self.at);
-            self.unreadable(required_variable(name, &reason, &span));
+            let why = if reason.is_empty() {
+                " and not set"
+            } else {
+                ": "
+            };
+            let message = format!("the variable `{name}` is required{why}{reason}");
+            let hint = format!("run with `{name}=… stack up`, or put it into an `env_file`");
+            self.problems
+                .error(code::REQUIRED_VARIABLE, &span, message, hint);
+            self.template.is_broken = true;
         }
     }
 
@@ -320,46 +344,4 @@ impl<'a> Reader<'a, '_> {
         self.is_cut = true;
         self.at = self.input.value.len();
     }
-}
-
-fn shell_dollar(shown: &str, span: &Span) -> Problem {
-    Problem::warning(
-        code::SHELL_DOLLAR,
-        format!("`$${shown}` in shell text is the shell's process id and the text `{shown}`"),
-        span,
-    )
-    .hint(format!(
-        "shell text needs no escape: write `${shown}` and the shell sees it as it is"
-    ))
-}
-
-fn bare_variable(name: &str, span: &Span) -> Problem {
-    Problem::warning(
-        code::BARE_VARIABLE,
-        format!("`${name}` is left as it is, although a variable `{name}` is set"),
-        span,
-    )
-    .hint(format!(
-        "write `${{{name}}}` for its value, or `$${name}` for the text"
-    ))
-}
-
-fn unset_variable(name: &str, span: &Span) -> Problem {
-    Problem::warning(
-        code::UNSET_VARIABLE,
-        format!("the variable `{name}` is not set; its place stays empty"),
-        span,
-    )
-    .hint(format!("set it, or give a default: `${{{name}:-text}}`"))
-}
-
-fn required_variable(name: &str, reason: &str, span: &Span) -> Problem {
-    let message = if reason.is_empty() {
-        format!("the variable `{name}` is required and not set")
-    } else {
-        format!("the variable `{name}` is required: {reason}")
-    };
-    Problem::error(code::REQUIRED_VARIABLE, message, span).hint(format!(
-        "run with `{name}=… stack up`, or put it into an `env_file`"
-    ))
 }

@@ -194,7 +194,7 @@ fn a_reader_without_the_lock_never_sees_half_a_row() {
         for _ in 0..3 {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
-                    let session = Session::load(&ledger, Here::now(), unlocked());
+                    let session = Session::load(&ledger, Here::now(), unlocked().map_err(Some));
                     // Perhaps with rows of just before, but each of them whole.
                     let live = session.live_ports();
                     let count = |name: &str| {
