@@ -35,7 +35,7 @@ pub use allocate::{Allocation, Batch, allocate};
 pub use descriptors::{ensure_descriptors, original_soft_limit};
 pub use free::{Grant, free_port, free_ports, grant, is_port_free};
 pub use hold::{Hold, HoldError};
-pub use ledger::{Ledger, LedgerOverview, LedgerWarning, Noted, StackPort, state_dir};
+pub use ledger::{Ledger, LedgerOverview, LedgerWarning, Lesson, Noted, StackPort, state_dir};
 pub use numbers::PortTraits;
 pub use problem::{Asked, Bad, LeftOut, Occupant, PortError, PortWarning, RangesOf, Refused};
 pub use processes::PortProcess;

@@ -9,7 +9,7 @@ use crate::support::protocol::Protocol;
 use super::request::{Owner, Pool, PortRequest, Want};
 use super::testing::{self, in_own_network, key, listener, owner, pool, range, request, wish};
 use super::{
-    Batch, Hold, Ledger, PortError, PortWarning, allocate, free_port, free_ports, grant,
+    Batch, Hold, Ledger, Lesson, PortError, PortWarning, allocate, free_port, free_ports, grant,
     is_port_free,
 };
 
@@ -212,7 +212,8 @@ fn a_port_that_turned_bad_is_not_preferred_again() {
         let (pool, owner) = (pool(&["8000-9000"]), owner("shop", state.path()));
         let batch = one_batch(&requests, &pool, &owner, false);
         drop(allocate(&batch, &ledger).unwrap());
-        assert_eq!(ledger.mark_bad(&owner, 8000), []);
+        let learned = ledger.learn(&owner, &requests[0].key, 8000, Lesson::Useless);
+        assert_eq!(learned, []);
         assert_eq!(ports_of(&allocate(&batch, &ledger).unwrap()), [8001]);
         let fresh = Batch {
             fresh: true,

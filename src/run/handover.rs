@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use super::snapshot::PortState;
+use crate::ports::{Lesson, PortState};
 use crate::spec::model::Handoff;
 
 /// How a port reaches the service.
@@ -113,12 +113,8 @@ pub(crate) enum Action {
         /// The process.
         pid: i32,
     },
-    /// Tell the ledger that it was stolen.
-    NoteTheft,
-    /// Tell the ledger that its server needs the hold released.
-    Remember,
-    /// Tell the ledger that it does not, after all.
-    Forget,
+    /// Tell the ledger.
+    Tell(Lesson),
 }
 
 /// The machine of one port.
@@ -300,7 +296,7 @@ impl Handover {
                 // A released port is less well kept, so it is for nothing no longer than this attempt.
                 (Way::Release(Why::Remembered), Some(true)) => {
                     self.way = Way::Reuse(Learning::Done);
-                    vec![Action::Forget]
+                    vec![Action::Tell(Lesson::Reuse)]
                 }
                 (Way::Release(Why::Tried), Some(true)) => {
                     self.way = Way::Reuse(Learning::Done);
@@ -308,7 +304,7 @@ impl Handover {
                 }
                 (Way::Release(Why::Tried), Some(false) | None) => {
                     self.way = Way::Release(Why::Remembered);
-                    vec![Action::Remember]
+                    vec![Action::Tell(Lesson::Release)]
                 }
                 (Way::Release(Why::Remembered), Some(false) | None)
                 | (Way::Release(Why::Written) | Way::Reuse(_) | Way::Fd, _) => vec![],
@@ -349,7 +345,7 @@ impl Handover {
     fn theft(&self, state: &PortState) -> Vec<Action> {
         let is_new = matches!(state, PortState::Stolen { .. }) && !self.is_stolen();
         if is_new {
-            vec![Action::NoteTheft]
+            vec![Action::Tell(Lesson::Stolen)]
         } else {
             vec![]
         }

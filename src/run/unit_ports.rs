@@ -16,7 +16,7 @@ use super::snapshot::PortState;
 use crate::plan::model::UnitPlan;
 use crate::ports::request::PortKey;
 use crate::ports::who::{Holder, SocketRole, others_on, reuses_address};
-use crate::ports::{Hold, HoldError, Known, holder, take_or_reclaim};
+use crate::ports::{Hold, HoldError, Known, Lesson, holder, take_or_reclaim};
 use crate::support::protocol::Protocol;
 use crate::support::text;
 
@@ -38,19 +38,8 @@ pub(crate) struct Port {
     pub(crate) number: u16,
     hold: Option<Hold>,
     handover: Handover,
-}
-
-/// What the ledger should know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Lesson {
-    /// The port was stolen.
-    Stolen(u16),
-    /// The port is of no use to its service.
-    Useless(u16),
-    /// The server behind the key needs its hold released.
-    Release(PortKey),
-    /// It does not, after all.
-    Reuse(PortKey),
+    /// What the ledger should know.
+    lessons: Vec<Lesson>,
 }
 
 /// The ports of one unit, in the order of the file.
@@ -68,7 +57,6 @@ pub(crate) struct UnitPorts {
     /// When it is to be seen to that every port is held while nothing of the service runs, and how
     /// long it is waited after that.
     care: Option<(Instant, Duration)>,
-    lessons: Vec<Lesson>,
 }
 
 impl Port {
@@ -79,7 +67,7 @@ impl Port {
 
     /// Tells the machine what happened and does what it asks for. Fails where the hold cannot be made to listen: a
     /// socket that cannot be changed otherwise keeps its port merely less well.
-    fn happen(&mut self, event: Event, lessons: &mut Vec<Lesson>) -> Result<(), PortTrouble> {
+    fn happen(&mut self, event: Event) -> Result<(), PortTrouble> {
         for action in self.handover.on(event) {
             let changed = match (action, &self.hold) {
                 (Action::Soften, Some(hold)) => hold.soften(),
@@ -100,24 +88,16 @@ impl Port {
                     Ok(())
                 }
                 (Action::TakeBack, _) => {
-                    self.take_back(lessons);
+                    self.take_back();
                     Ok(())
                 }
                 (Action::Ask { pid }, _) => {
                     let reuses = reuses_address(pid, self.protocol, self.number);
-                    self.happen(Event::Asked(reuses), lessons)?;
+                    self.happen(Event::Asked(reuses))?;
                     Ok(())
                 }
-                (Action::NoteTheft, _) => {
-                    lessons.push(Lesson::Stolen(self.number));
-                    Ok(())
-                }
-                (Action::Remember, _) => {
-                    lessons.push(Lesson::Release(self.key.clone()));
-                    Ok(())
-                }
-                (Action::Forget, _) => {
-                    lessons.push(Lesson::Reuse(self.key.clone()));
+                (Action::Tell(lesson), _) => {
+                    self.lessons.push(lesson);
                     Ok(())
                 }
             };
@@ -129,7 +109,7 @@ impl Port {
     }
 
     /// Holds it again, if that is possible.
-    fn take_back(&mut self, lessons: &mut Vec<Lesson>) {
+    fn take_back(&mut self) {
         if self.hold.is_some() {
             return;
         }
@@ -137,7 +117,7 @@ impl Port {
             Ok(hold) => {
                 self.hold = Some(hold);
                 // Nothing listens now that could not.
-                let _ = self.happen(Event::Regained, lessons);
+                let _ = self.happen(Event::Regained);
             }
             Err(HoldError::Taken) => {}
             Err(error) => {
@@ -148,7 +128,7 @@ impl Port {
     }
 
     /// Why it is not held. Whoever is there now is shown as the one who took it.
-    fn not_had(&mut self, lessons: &mut Vec<Lesson>) -> PortTrouble {
+    fn not_had(&mut self) -> PortTrouble {
         let port = self.number;
         let who = holder(self.protocol, port);
         if who
@@ -167,7 +147,7 @@ impl Port {
                 command: command.clone(),
                 bound_to: bound_to.clone(),
             };
-            let _ = self.happen(Event::Seen(stolen), lessons);
+            let _ = self.happen(Event::Seen(stolen));
         }
         PortTrouble::Taken {
             port,
@@ -208,6 +188,7 @@ impl UnitPorts {
             Port {
                 handover: Handover::new(plan.handoff, is_remembered, hold.is_some()),
                 hold,
+                lessons: Vec::new(),
                 protocol: port.protocol,
                 number: port.port,
                 key,
@@ -220,7 +201,6 @@ impl UnitPorts {
             complaint: None,
             in_use: None,
             care: None,
-            lessons: Vec::new(),
         }
     }
 
@@ -259,15 +239,20 @@ impl UnitPorts {
         holds.flat_map(Hold::inodes).collect()
     }
 
-    /// What the ledger should know, each told once.
-    pub(crate) fn take_lessons(&mut self) -> Vec<Lesson> {
-        std::mem::take(&mut self.lessons)
+    /// What the ledger should know of which port, each told once.
+    pub(crate) fn take_lessons(&mut self) -> Vec<(PortKey, u16, Lesson)> {
+        let mut lessons = Vec::new();
+        for port in &mut self.ports {
+            let of_port = port.lessons.drain(..);
+            lessons.extend(of_port.map(|lesson| (port.key.clone(), port.number, lesson)));
+        }
+        lessons
     }
 
     /// Tells all of them what happened.
     fn happen(&mut self, event: &Event) {
         for port in &mut self.ports {
-            if let Err(trouble) = port.happen(event.clone(), &mut self.lessons) {
+            if let Err(trouble) = port.happen(event.clone()) {
                 tracing::warn!(?trouble, "the listener was not kept");
             }
         }
@@ -297,7 +282,7 @@ impl UnitPorts {
     /// else is there.
     pub(crate) fn hold_all(&mut self) {
         for port in &mut self.ports {
-            port.take_back(&mut self.lessons);
+            port.take_back();
         }
     }
 
@@ -320,10 +305,10 @@ impl UnitPorts {
     pub(crate) fn open(&mut self) -> Result<(), PortTrouble> {
         self.hold_all();
         if let Some(port) = self.ports.iter_mut().find(|port| port.hold.is_none()) {
-            return Err(port.not_had(&mut self.lessons));
+            return Err(port.not_had());
         }
         for port in &mut self.ports {
-            port.happen(Event::Execute, &mut self.lessons)?;
+            port.happen(Event::Execute)?;
         }
         Ok(())
     }
@@ -357,7 +342,7 @@ impl UnitPorts {
     pub(crate) fn note_seen(&mut self, states: Vec<PortState>, now: Instant) -> bool {
         let before: Vec<PortState> = self.ports.iter().map(|port| port.state().clone()).collect();
         for (port, state) in self.ports.iter_mut().zip(states) {
-            let _ = port.happen(Event::Seen(state), &mut self.lessons);
+            let _ = port.happen(Event::Seen(state));
         }
         match (self.trouble(), self.wrong_since) {
             (Some(trouble), None) => {
@@ -409,7 +394,7 @@ impl UnitPorts {
         let blamed = blamed.unwrap_or_default();
         for port in &mut self.ports {
             let is_blamed = blamed.contains(&port.number);
-            let _ = port.happen(Event::Judged { is_blamed }, &mut self.lessons);
+            let _ = port.happen(Event::Judged { is_blamed });
         }
     }
 
@@ -423,7 +408,7 @@ impl UnitPorts {
         for &place in places {
             let port = &mut self.ports[place];
             numbers.push(port.number);
-            let _ = port.happen(Event::InTheWay, &mut self.lessons);
+            let _ = port.happen(Event::InTheWay);
         }
         numbers
     }
@@ -432,7 +417,7 @@ impl UnitPorts {
     pub(crate) fn note_failed(&mut self) {
         for port in &mut self.ports {
             if port.handover.take_useless() {
-                self.lessons.push(Lesson::Useless(port.number));
+                port.lessons.push(Lesson::Useless);
             }
         }
     }

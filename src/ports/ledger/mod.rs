@@ -133,6 +133,22 @@ pub fn state_dir(lookup: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
         .map(|base| base.join("stack"))
 }
 
+/// What turns out about a port while its service runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lesson {
+    /// Somebody else took it. The second time within a week makes it useless; the first may have been
+    /// bad luck.
+    Stolen,
+    /// It is of no use, as its service can never bind it: it is neither preferred nor handed out early
+    /// to that stack for a week.
+    Useless,
+    /// The server never sets `SO_REUSEADDR`, so that the hold must be released before it is executed.
+    /// `--fresh-ports` does not forget this: it is about the server, not about the number.
+    Release,
+    /// It does, after all: it is another one now.
+    Reuse,
+}
+
 impl Ledger {
     /// The ledger in `directory`, which is made (0700) on first use.
     pub fn at(directory: impl Into<PathBuf>) -> Self {
@@ -202,33 +218,21 @@ impl Ledger {
         noted.ok_or_else(|| session.into_warnings())
     }
 
-    /// Notes that `port` is of no use to `owner`, as its service can never bind it: it is neither
-    /// preferred nor handed out early to that stack for a week.
-    pub fn mark_bad(&self, owner: &Owner, port: u16) -> Vec<LedgerWarning> {
-        self.update(owner, |row, here| row.blame(port, true, here))
-    }
-
-    /// Notes that somebody else took `port` from `owner`. The second time within a week makes it as
-    /// bad as [`mark_bad`](Self::mark_bad) does; the first may have been bad luck.
-    pub fn note_stolen(&self, owner: &Owner, port: u16) -> Vec<LedgerWarning> {
-        self.update(owner, |row, here| row.blame(port, false, here))
-    }
-
-    /// Notes that the server behind `key` never sets `SO_REUSEADDR`, so that its hold must be
-    /// released before it is executed. `--fresh-ports` does not forget it: it is about the server,
-    /// not about the number.
-    pub fn learn_release(&self, owner: &Owner, key: &PortKey) -> Vec<LedgerWarning> {
-        self.update(owner, |row, _| {
-            if !row.release.contains(key) {
-                row.release.push(key.clone());
-            }
+    /// Notes what `owner` has learned of its `port`, which is that of `key`.
+    pub fn learn(
+        &self,
+        owner: &Owner,
+        key: &PortKey,
+        port: u16,
+        lesson: Lesson,
+    ) -> Vec<LedgerWarning> {
+        self.update(owner, |row, here| match lesson {
+            Lesson::Stolen => row.blame(port, false, here),
+            Lesson::Useless => row.blame(port, true, here),
+            Lesson::Release if row.release.contains(key) => {}
+            Lesson::Release => row.release.push(key.clone()),
+            Lesson::Reuse => row.release.retain(|known| known != key),
         })
-    }
-
-    /// Takes back what [`learn_release`](Self::learn_release) noted: the server behind `key` is
-    /// another one now.
-    pub fn unlearn_release(&self, owner: &Owner, key: &PortKey) -> Vec<LedgerWarning> {
-        self.update(owner, |row, _| row.release.retain(|known| known != key))
     }
 
     fn update(&self, owner: &Owner, change: impl FnOnce(&mut Row, &Here)) -> Vec<LedgerWarning> {

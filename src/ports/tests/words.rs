@@ -5,7 +5,7 @@ use std::path::Path;
 use super::one_batch;
 use crate::ports::request::{Pool, PortKey, Want};
 use crate::ports::testing::{in_own_network, key, listener, owner, pool, range, request, wish};
-use crate::ports::{Batch, Ledger, PortError, StackPort, allocate, grant};
+use crate::ports::{Batch, Ledger, Lesson, PortError, StackPort, allocate, grant};
 use crate::support::protocol::Protocol;
 
 #[test]
@@ -125,11 +125,12 @@ fn a_port_that_moves_because_it_turned_bad_is_told_once() {
             let warnings = allocate(batch, &ledger).unwrap().warnings;
             warnings.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
+        let learn = |port, lesson| ledger.learn(&owner, &requests[0].key, port, lesson);
         assert_eq!(said(&batch), [""; 0]);
-        ledger.note_stolen(&owner, 8000);
+        learn(8000, Lesson::Stolen);
         assert_eq!(said(&batch), [""; 0], "one theft is bad luck");
-        ledger.note_stolen(&owner, 8000);
-        ledger.mark_bad(&owner, 8001);
+        learn(8000, Lesson::Stolen);
+        learn(8001, Lesson::Useless);
         assert_eq!(
             said(&batch),
             [
@@ -141,14 +142,14 @@ fn a_port_that_moves_because_it_turned_bad_is_told_once() {
         );
         assert_eq!(said(&batch), [""; 0]);
         // Who asks for a number, or for fresh ones, knows why it is another one.
-        ledger.mark_bad(&owner, 8002);
-        ledger.mark_bad(&owner, 8003);
-        let requests = [
+        learn(8002, Lesson::Useless);
+        learn(8003, Lesson::Useless);
+        let others = [
             wish("db", Want::Auto, 8500),
             request("api", Want::Prefer(8501)),
         ];
-        assert_eq!(said(&one_batch(&requests, &pool, &owner, false)), [""; 0]);
-        ledger.mark_bad(&owner, 8500);
+        assert_eq!(said(&one_batch(&others, &pool, &owner, false)), [""; 0]);
+        learn(8500, Lesson::Useless);
         let fresh = Batch {
             fresh: true,
             ..batch

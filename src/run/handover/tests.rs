@@ -270,7 +270,7 @@ fn act(port: &mut Handover, hold: &mut Option<Socket>, event: Event, is_free: bo
                     }
                 }
             }
-            Action::Ask { .. } | Action::NoteTheft | Action::Remember | Action::Forget => {}
+            Action::Ask { .. } | Action::Tell(_) => {}
         }
     }
     actions

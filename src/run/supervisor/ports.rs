@@ -9,14 +9,13 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Supervisor;
-use crate::ports::{Listeners, PortState, Subject, observe};
+use crate::ports::{Lesson, Listeners, PortState, Subject, observe};
 use crate::run::handover::{NamedAddress, Verdict};
 use crate::run::news::News;
 use crate::run::news::NoticeLevel;
 use crate::run::reason::{CheckFailure, PortTrouble};
 use crate::run::snapshot::Phase;
 use crate::run::state::Occurrence;
-use crate::run::unit_ports::Lesson;
 use crate::support::name::UnitId;
 use crate::support::protocol::Protocol;
 
@@ -340,8 +339,8 @@ impl Supervisor {
 
     /// Notes in the ledger what turned out about a unit's ports.
     fn teach_ledger(&mut self, id: &UnitId, now: Instant) {
-        for lesson in self.units[id].ports.take_lessons() {
-            if let Lesson::Stolen(_) = lesson {
+        for (key, port, lesson) in self.units[id].ports.take_lessons() {
+            if lesson == Lesson::Stolen {
                 self.next_sweep = self.next_sweep.min(now + SWEEP_AFTER_THEFT);
             }
             let Some((ledger, owner)) = self.memory.clone() else {
@@ -349,13 +348,7 @@ impl Supervisor {
             };
             // The ledger's lock may have to be waited for.
             self.beside.run(move || {
-                let warnings = match &lesson {
-                    Lesson::Stolen(port) => ledger.note_stolen(&owner, *port),
-                    Lesson::Useless(port) => ledger.mark_bad(&owner, *port),
-                    Lesson::Release(key) => ledger.learn_release(&owner, key),
-                    Lesson::Reuse(key) => ledger.unlearn_release(&owner, key),
-                };
-                for warning in warnings {
+                for warning in ledger.learn(&owner, &key, port, lesson) {
                     tracing::warn!("{warning}");
                 }
             });

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::ports::ledger::Lesson;
 
 fn row(here: &Here) -> Row {
     let shop = owner("shop", Path::new("/here"));
@@ -63,12 +64,12 @@ fn a_server_that_needs_its_hold_released_is_remembered() {
             .release
     };
     assert_eq!(released(), []);
-    assert_eq!(ledger.learn_release(&shop, &key("api")), []);
-    assert_eq!(ledger.learn_release(&shop, &key("api")), []);
+    assert_eq!(ledger.learn(&shop, &key("api"), 8000, Lesson::Release), []);
+    assert_eq!(ledger.learn(&shop, &key("api"), 8000, Lesson::Release), []);
     assert_eq!(released(), [key("api")]);
-    assert_eq!(ledger.unlearn_release(&shop, &key("web")), []);
+    assert_eq!(ledger.learn(&shop, &key("web"), 8000, Lesson::Reuse), []);
     assert_eq!(released(), [key("api")]);
-    assert_eq!(ledger.unlearn_release(&shop, &key("api")), []);
+    assert_eq!(ledger.learn(&shop, &key("api"), 8000, Lesson::Reuse), []);
     assert_eq!(released(), []);
 }
 
@@ -124,12 +125,12 @@ fn thefts_are_counted_while_a_stack_runs_and_over_runs() {
         let shop = owner("shop", directory.path());
         let row = || Session::begin(&ledger, Some(&shop.instance)).own_row(&shop);
         let noted = start(&ledger, &shop, &[("api", 8000)]);
-        assert_eq!(ledger.note_stolen(&shop, 8000), []);
+        assert_eq!(ledger.learn(&shop, &key("api"), 8000, Lesson::Stolen), []);
         assert_eq!(bad(&row()), [0; 0]);
         drop(noted);
         // Another stack that starts notes that it has ended.
         come_and_go(&ledger, &owner("blog", directory.path()), &[("api", 8001)]);
-        assert_eq!(ledger.note_stolen(&shop, 8000), []);
+        assert_eq!(ledger.learn(&shop, &key("api"), 8000, Lesson::Stolen), []);
         assert_eq!(bad(&row()), [8000]);
         assert_eq!(sticky(&row()).len(), 1);
     });
