@@ -5,11 +5,12 @@
 //! is handed over by file or argument, and no port is free for a moment.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -29,9 +30,9 @@ pub use super::process::{
 #[derive(Debug)]
 pub enum Role {
     /// The process that was called.
-    Client(Child),
+    Client(Child, Copies),
     /// Its child.
-    Guardian(Guardian),
+    Guardian(Guardian, Copies),
     /// The guardian's child.
     Supervisor(Seat),
 }
@@ -67,11 +68,26 @@ pub struct Seat {
     pub(crate) table: SharedTable,
     /// Whether SIGHUP means nothing: the stack is in the background, or `nohup` says so.
     pub(crate) ignores_hangup: bool,
+    /// At its end once neither client nor guardian has copies.
+    copies: OwnedFd,
     /// What leads to that client. It does not block.
     pub(crate) link: UnixStream,
 }
 
+/// To be dropped by client and guardian together with their copies of what the supervisor alone keeps.
+#[derive(Debug)]
+pub struct Copies(#[expect(dead_code, reason = "its end is what matters")] OwnedFd);
+
+/// How long the supervisor waits for that: one of them may have been suspended in this moment.
+const COPIES_LIMIT: u16 = 1000;
+
 impl Seat {
+    /// Waits until nobody has copies of what this process was forked with. A port whose hold somebody else has as well
+    /// cannot be given up for its server.
+    pub(crate) fn await_copies_gone(&self) {
+        await_end(self.copies.as_fd());
+    }
+
     /// The guardian's pid.
     pub fn guardian_pid(&self) -> i32 {
         self.guardian_pid
@@ -106,9 +122,10 @@ pub fn fork_roles(log: &File, is_detached: bool) -> Result<Role, ForkError> {
     // Blocked before the fork, so that not even the first moment's SIGCHLD or Ctrl-C is missed. Client
     // and supervisor let them through once their handlers stand.
     let signals = block_for_waiting(&SIGNALS)?;
+    let (copies_reader, copies) = pipe2(OFlag::O_CLOEXEC)?;
     if let Forked::Parent(guardian) = fork()? {
         let link = client_link.into();
-        return Ok(Role::Client(Child { guardian, link }));
+        return Ok(Role::Client(Child { guardian, link }, Copies(copies)));
     }
     drop(client_link);
     detach(log)?;
@@ -116,25 +133,36 @@ pub fn fork_roles(log: &File, is_detached: bool) -> Result<Role, ForkError> {
     let (lifeline_reader, lifeline_writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
     let guardian_pid = nix::unistd::getpid().as_raw();
     match fork()? {
-        Forked::Parent(supervisor) => Ok(Role::Guardian(Guardian {
-            supervisor_pid: supervisor.as_raw(),
-            signals,
-            table,
-            ignores_hangup,
-            _lifeline: lifeline_writer,
-        })),
+        Forked::Parent(supervisor) => {
+            let guardian = Guardian {
+                supervisor_pid: supervisor.as_raw(),
+                signals,
+                table,
+                ignores_hangup,
+                _lifeline: lifeline_writer,
+            };
+            Ok(Role::Guardian(guardian, Copies(copies)))
+        }
         Forked::Child => {
-            drop(lifeline_writer);
+            drop((lifeline_writer, copies));
             become_subreaper()?;
             Ok(Role::Supervisor(Seat {
                 guardian_pid,
                 lifeline: lifeline_reader,
                 table,
                 ignores_hangup,
+                copies: copies_reader,
                 link: link.into(),
             }))
         }
     }
+}
+
+/// Waits until nobody has the other end of a pipe, or for [`COPIES_LIMIT`].
+fn await_end(pipe: BorrowedFd<'_>) {
+    // Nobody writes: only the end is to be seen.
+    let mut asked = [PollFd::new(pipe, PollFlags::empty())];
+    while poll(&mut asked, COPIES_LIMIT) == Err(Errno::EINTR) {}
 }
 
 /// How a guardian ended.
@@ -180,5 +208,30 @@ impl Guardian {
             self.ignores_hangup,
             on_loss,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn nobody_goes_on_before_the_last_copy_is_gone() {
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).unwrap();
+        let (client, guardian) = (Copies(writer.try_clone().unwrap()), Copies(writer));
+        let is_last = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                drop(client);
+                std::thread::sleep(Duration::from_millis(20));
+                is_last.store(true, Ordering::SeqCst);
+                drop(guardian);
+            });
+            await_end(reader.as_fd());
+            assert!(is_last.load(Ordering::SeqCst));
+        });
     }
 }

@@ -69,6 +69,10 @@ pub struct Ready {
 impl Ready {
     /// Runs the stack until nothing of it runs or will run.
     pub async fn run(self) -> io::Result<Outcome> {
+        let mut units = self.supervisor.units.values();
+        if units.any(|unit| !unit.ports.is_empty()) {
+            self.seat.await_copies_gone();
+        }
         self.supervisor.run(self.seat, self.early, self.pump).await
     }
 }

@@ -216,11 +216,12 @@ fn start(
         )
     })?;
     match role {
-        Role::Client(child) => {
+        Role::Client(child, copies) => {
             let units = prepared.plan.units.iter().map(UnitPlan::id).collect();
             // The holds and the lock live on in the two processes that keep the stack.
             drop((prepared.plan, prepared.holds, prepared.noted));
             drop((prepared.lock, prepared.listener));
+            drop(copies);
             let arrival = Arrival {
                 place: Place {
                     instance: prepared.instance,
@@ -234,11 +235,12 @@ fn start(
             };
             attend(invocation, args, arrival)
         }
-        Role::Guardian(guardian) => {
+        Role::Guardian(guardian, copies) => {
             // The guardian keeps the lock, which is let go when the last of the two is gone, and
             // nothing else: with a copy of the listener nobody would learn that the supervisor is
             // dead, with copies of the holds no port could ever be given up.
             drop((prepared.listener, prepared.holds));
+            drop(copies);
             let watch = guardian.watch(&|signal| {
                 printer::say(&format!(
                     "error: the supervisor was killed by signal {signal}; stopping all services"
