@@ -27,8 +27,6 @@ pub(super) const QUIET_AFTER: u64 = 3_000;
 #[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) snapshot: ServiceSnapshot,
-    /// The name as it is shown.
-    pub(super) label: String,
     /// What gives its colour.
     pub(super) position: usize,
     /// Its place in the file, and among the replicas of its service.
@@ -99,16 +97,16 @@ impl Row {
 pub(super) struct Board {
     rows: IndexMap<UnitId, Row>,
     /// Their names, and those of units that have not been heard of yet.
-    roster: Roster,
+    pub(super) roster: Roster,
     changes: u64,
     /// Since when something is pending.
     pending_since: Option<u64>,
     /// Whether everything was up, or as far up as it gets, before.
     has_settled: bool,
     /// Whether all of it is being stopped.
-    is_draining: bool,
+    pub(super) is_draining: bool,
     /// Whether a Ctrl-C here has begun that, and another one kills.
-    can_kill: bool,
+    pub(super) can_kill: bool,
 }
 
 /// Which rows to draw, and how many in which phase are left out.
@@ -129,16 +127,6 @@ impl Board {
         }
     }
 
-    /// The names of all units.
-    pub(super) fn roster(&self) -> &Roster {
-        &self.roster
-    }
-
-    /// The names of all units, to be added to.
-    pub(super) fn roster_mut(&mut self) -> &mut Roster {
-        &mut self.roster
-    }
-
     /// Takes a snapshot; `now` in milliseconds since the Unix epoch. What there is to say, if
     /// there is.
     pub(super) fn apply(&mut self, snapshot: ServiceSnapshot, now: u64) -> Option<Said> {
@@ -155,7 +143,6 @@ impl Board {
         };
         self.roster.add(&unit);
         let row = Row {
-            label: snapshot.label(),
             position: self.roster.position(&unit),
             rank: self.roster.rank(&unit),
             changed,
@@ -185,29 +172,8 @@ impl Board {
     }
 
     /// Whether any unit is in this phase.
-    fn is_any(&self, phase: Phase) -> bool {
+    pub(super) fn is_any(&self, phase: Phase) -> bool {
         self.rows.values().any(|row| row.snapshot.phase == phase)
-    }
-
-    /// Notes that all of it is being stopped.
-    pub(super) fn set_draining(&mut self, is_by_stroke: bool) {
-        self.is_draining = true;
-        self.can_kill |= is_by_stroke;
-    }
-
-    /// Whether another Ctrl-C here would kill what is being stopped.
-    pub(super) fn can_kill(&self) -> bool {
-        self.can_kill
-    }
-
-    /// Whether all of it is being stopped.
-    pub(super) fn is_draining(&self) -> bool {
-        self.is_draining
-    }
-
-    /// Whether somebody stopped a service that did not end by itself.
-    pub(super) fn is_any_stopped(&self) -> bool {
-        self.is_any(Phase::Stopped)
     }
 
     /// When the live region is due, in milliseconds since the Unix epoch.
@@ -326,7 +292,7 @@ mod tests {
             phase: Phase::Stopping,
             ..healthy("api", 8_001, 300)
         };
-        board.set_draining(false);
+        board.is_draining = true;
         board.apply(stopping, 5_000);
         assert_eq!(board.region_due(), Some(5_000 + FIRST_DELAY));
         assert_eq!(board.live_rank(), Rank::Trouble);

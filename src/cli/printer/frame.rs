@@ -44,7 +44,7 @@ pub(super) fn render(board: &Board, now: u64, size: Size, palette: Palette) -> V
     // A line that fills the last column leaves terminals in doubt where the cursor is.
     let columns = size.columns.max(MIN_COLUMNS) - 1;
     let limit = size.rows.saturating_sub(ROWS_ABOVE).max(1);
-    let has_hint = board.can_kill() && limit > 1;
+    let has_hint = board.can_kill && limit > 1;
     let selection = board.select(limit - usize::from(has_hint));
     // Times give way to what is worth more.
     let is_narrow = columns < NARROW;
@@ -57,7 +57,10 @@ pub(super) fn render(board: &Board, now: u64, size: Size, palette: Palette) -> V
             format!("{:>TIME$}", time(row, now))
         };
         table.push([
-            Cell::new(Tone::Service(row.position), cut(&row.label, columns / 3)),
+            Cell::new(
+                Tone::Service(row.position),
+                cut(&snapshot.label(), columns / 3),
+            ),
             Cell::new(phase_tone(snapshot.phase), state_word(snapshot)),
             Cell::new(Tone::Quiet, time),
             details(row, now, is_narrow),
@@ -105,7 +108,10 @@ fn details(row: &Row, now: u64, is_narrow: bool) -> Cell {
             cell.and(Tone::Quiet, last_line(row, now))
         }
         Phase::Healthy => plain(addresses),
-        Phase::Unhealthy => plain(reason(row)).and(Tone::Quiet, addresses),
+        Phase::Unhealthy => {
+            let why = snapshot.reason.as_ref().map(crate::cli::words::reason);
+            plain(why.unwrap_or_default()).and(Tone::Quiet, addresses)
+        }
         Phase::Stopping => {
             let parts = [Some(pid), words::killed_in(snapshot, now)]
                 .into_iter()
@@ -116,11 +122,6 @@ fn details(row: &Row, now: u64, is_narrow: bool) -> Cell {
         Phase::Backoff => plain(words::backoff_how(snapshot)),
         Phase::Failed => plain(words::failed_how(snapshot)),
     }
-}
-
-fn reason(row: &Row) -> String {
-    let reason = row.snapshot.reason.as_ref();
-    reason.map(crate::cli::words::reason).unwrap_or_default()
 }
 
 /// The last line that the service printed, once it has been quiet about its state for a while.

@@ -36,5 +36,7 @@ pub use direct::{say, say_out, stderr_columns, stdout_columns};
 pub use handle::{PATIENCE, Printer};
 pub use options::{Color, PrinterOptions, Progress, Terminals};
 pub use page::Page;
+pub(crate) use plain::notice;
+pub(crate) use roster::Roster;
 pub use summary::Failure;
 pub(crate) use summary::relative;

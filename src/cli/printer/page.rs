@@ -14,7 +14,7 @@ use super::outlet::{Outlet, Target};
 use super::painter::{LogStyle, Painter};
 use super::plain;
 use super::region::Region;
-use super::summary::{self, Failure, SummaryStyle};
+use super::summary::{self, Failure};
 use super::words::{Rank, Said};
 use crate::api::messages::Update;
 use crate::cli::style::Palette;
@@ -147,7 +147,7 @@ impl Page {
         self.clear_region();
         self.close_paragraph();
         let buffer = self.outlet.buffer(Target::Out);
-        self.painter.paint(block, self.board.roster_mut(), buffer);
+        self.painter.paint(block, &mut self.board.roster, buffer);
     }
 
     /// Makes units known that were not at the start. Of a service of which there are several, the
@@ -226,7 +226,7 @@ impl Page {
     }
 
     fn say_of(&mut self, unit: &UnitId, said: &Said) {
-        let text = plain::change(self.palette, self.board.roster(), unit, said);
+        let text = plain::change(self.palette, &self.board.roster, unit, said);
         self.say(&text);
     }
 
@@ -235,14 +235,14 @@ impl Page {
             Mode::Quiet if notice.level != NoticeLevel::Error => {}
             Mode::Json => self.say(&json::notice((self.world.now)(), notice)),
             Mode::Live | Mode::Plain | Mode::Quiet => {
-                let text = plain::notice(self.palette, self.board.roster(), notice);
+                let text = plain::notice(self.palette, &self.board.roster, notice);
                 self.say(&text);
             }
         }
     }
 
     fn ended(&mut self, failed: &[ServiceName]) {
-        let text = plain::ended(failed, self.board.is_any_stopped());
+        let text = plain::ended(failed, self.board.is_any(Phase::Stopped));
         match self.mode {
             Mode::Json => self.say(&json::ended((self.world.now)(), &text, failed)),
             Mode::Live | Mode::Plain => self.say(&(text + "\n")),
@@ -257,12 +257,7 @@ impl Page {
             Mode::Json => self.say(&json::summary(now, stack)),
             Mode::Quiet => {}
             Mode::Live | Mode::Plain => {
-                let style = SummaryStyle {
-                    palette: self.palette,
-                    working_dir: self.options.working_dir.as_deref(),
-                    has_the_stack: self.options.has_the_stack,
-                };
-                let text = summary::ready(stack, &style);
+                let text = summary::ready(stack, &self.options);
                 self.say_paragraph(&text);
             }
         }
@@ -293,8 +288,8 @@ impl Page {
     /// The terminal has shown the `^C` of whoever did it, and what comes next must not stand behind
     /// it.
     pub fn draining(&mut self, is_by_stroke: bool) {
-        let was_draining = self.board.is_draining();
-        self.board.set_draining(is_by_stroke);
+        let was_draining = mem::replace(&mut self.board.is_draining, true);
+        self.board.can_kill |= is_by_stroke;
         if self.mode == Mode::Live && self.options.has_the_stack && !was_draining {
             self.clear_region();
             self.close_lines();
@@ -304,7 +299,7 @@ impl Page {
 
     /// Takes in a unit, and how many replicas its service has.
     fn know(&mut self, unit: &UnitId, replicas: u32) {
-        let roster = self.board.roster_mut();
+        let roster = &mut self.board.roster;
         if roster.add(unit) | roster.tell(unit, replicas) {
             self.painter.forget_prefixes();
         }
@@ -316,7 +311,7 @@ impl Page {
             return;
         }
         let slow = self.board.take_slow_stops((self.world.now)());
-        let is_first = !slow.is_empty() && self.board.can_kill() && !self.is_hint_told;
+        let is_first = !slow.is_empty() && self.board.can_kill && !self.is_hint_told;
         for (unit, said) in slow {
             self.say_of(&unit, &said);
         }

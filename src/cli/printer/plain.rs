@@ -31,7 +31,7 @@ pub(super) fn change(palette: Palette, roster: &Roster, unit: &UnitId, said: &Sa
 }
 
 /// `api  warning: …`, or `warning: …` about the whole stack.
-pub(super) fn notice(palette: Palette, roster: &Roster, notice: &Notice) -> String {
+pub(crate) fn notice(palette: Palette, roster: &Roster, notice: &Notice) -> String {
     let lead = match notice.level {
         NoticeLevel::Info => String::new(),
         NoticeLevel::Warning => palette.paint(Tone::Warning, "warning:") + " ",

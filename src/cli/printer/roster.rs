@@ -6,15 +6,17 @@
 
 use std::collections::HashMap;
 
+use indexmap::IndexSet;
+
 use crate::cli::style::width;
 use crate::support::name::{ServiceName, UnitId};
 
 /// Every unit that is known.
 #[derive(Debug, Default)]
-pub(super) struct Roster {
+pub(crate) struct Roster {
     services: HashMap<ServiceName, Service>,
     /// The place of each unit in the order in which they became known, which gives its colour.
-    positions: HashMap<UnitId, usize>,
+    positions: IndexSet<UnitId>,
     /// The cells of the widest name.
     cells: usize,
 }
@@ -31,7 +33,7 @@ struct Service {
 
 impl Roster {
     /// The units in the order of the file.
-    pub(super) fn new(units: &[UnitId]) -> Self {
+    pub(crate) fn new(units: &[UnitId]) -> Self {
         let mut roster = Self::default();
         for unit in units {
             roster.add(unit);
@@ -40,8 +42,8 @@ impl Roster {
     }
 
     /// Takes in a unit. Returns whether the look of any name changes by it.
-    pub(super) fn add(&mut self, unit: &UnitId) -> bool {
-        if self.positions.contains_key(unit) {
+    pub(crate) fn add(&mut self, unit: &UnitId) -> bool {
+        if !self.positions.insert(unit.clone()) {
             return false;
         }
         let place = self.services.len();
@@ -55,25 +57,20 @@ impl Roster {
             });
         service.known += 1;
         let replicas = service.known;
-        self.positions.insert(unit.clone(), self.positions.len());
         let is_widest = self.widen(unit);
         self.tell(unit, replicas) || is_widest
     }
 
     /// Takes in how many replicas the service of a known unit has. Returns whether the look of any
     /// name changes by it.
-    pub(super) fn tell(&mut self, unit: &UnitId, replicas: u32) -> bool {
+    pub(crate) fn tell(&mut self, unit: &UnitId, replicas: u32) -> bool {
         match self.services.get_mut(&unit.service) {
             Some(service) if service.replicas < replicas => service.replicas = replicas,
             Some(_) | None => return false,
         }
-        let siblings: Vec<UnitId> = self
-            .positions
-            .keys()
-            .filter(|other| other.service == unit.service)
-            .cloned()
-            .collect();
-        for sibling in siblings {
+        let siblings = self.positions.iter();
+        let siblings = siblings.filter(|other| other.service == unit.service);
+        for sibling in siblings.cloned().collect::<Vec<_>>() {
             self.widen(&sibling);
         }
         true
@@ -88,26 +85,24 @@ impl Roster {
     }
 
     /// The name under which a unit is shown: `web`, or `web-2` where there are several.
-    pub(super) fn label(&self, unit: &UnitId) -> String {
+    pub(crate) fn label(&self, unit: &UnitId) -> String {
         let service = self.services.get(&unit.service);
         unit.label(service.map_or(1, |service| service.replicas))
     }
 
     /// The cells of the widest name.
-    pub(super) fn cells(&self) -> usize {
+    pub(crate) fn cells(&self) -> usize {
         self.cells
     }
 
     /// What gives a unit its colour; the next free place for one that is not known.
-    pub(super) fn position(&self, unit: &UnitId) -> usize {
-        self.positions
-            .get(unit)
-            .copied()
-            .unwrap_or(self.positions.len())
+    pub(crate) fn position(&self, unit: &UnitId) -> usize {
+        let position = self.positions.get_index_of(unit);
+        position.unwrap_or(self.positions.len())
     }
 
     /// What puts rows in the order of the file, the replicas of a service together.
-    pub(super) fn rank(&self, unit: &UnitId) -> (usize, u32) {
+    pub(crate) fn rank(&self, unit: &UnitId) -> (usize, u32) {
         let service = self.services.get(&unit.service);
         let place = service.map_or(self.services.len(), |service| service.place);
         (place, unit.replica)

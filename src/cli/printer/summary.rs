@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use super::options::PrinterOptions;
 use super::words;
 use crate::cli::style::{Palette, Tone, phase_tone, state_word};
 use crate::cli::table::{Cell, Table};
@@ -22,16 +23,6 @@ pub struct Failure {
     pub blocked: Vec<String>,
 }
 
-/// How summaries look.
-#[derive(Debug, Clone)]
-pub(super) struct SummaryStyle<'a> {
-    pub(super) palette: Palette,
-    /// Paths below it are shown relative to it.
-    pub(super) working_dir: Option<&'a Path>,
-    /// Whether Ctrl-C here stops the stack.
-    pub(super) has_the_stack: bool,
-}
-
 /// From this many services on, the headline is said again below them.
 const TALL: usize = 20;
 
@@ -39,8 +30,8 @@ const TALL: usize = 20;
 const NAMED: usize = 3;
 
 /// Everything is up, or as far up as it gets.
-pub(super) fn ready(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
-    let palette = style.palette;
+pub(super) fn ready(stack: &StackSnapshot, options: &PrinterOptions) -> String {
+    let palette = options.stderr_palette();
     // What was not asked for is no part of this.
     let shown: Vec<&ServiceSnapshot> = stack
         .services
@@ -72,7 +63,7 @@ pub(super) fn ready(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
         text.push_str(&palette.paint(Tone::Strong, &headline));
         text.push('\n');
     }
-    text.push_str(&palette.paint(Tone::Quiet, &closing(stack, style)));
+    text.push_str(&palette.paint(Tone::Quiet, &closing(stack, options)));
     text.push('\n');
     text
 }
@@ -137,9 +128,8 @@ fn what(service: &ServiceSnapshot) -> String {
         // The address is where it should be reached, which is not to be read without what is wrong
         // with it.
         Phase::Starting | Phase::Running | Phase::Healthy => {
-            let trouble = words::obstacle(service);
-            let parts = [Some(addresses), trouble];
-            let parts = parts.into_iter().flatten().filter(|part| !part.is_empty());
+            let parts = [addresses, words::obstacle(service).unwrap_or_default()];
+            let parts = parts.into_iter().filter(|part| !part.is_empty());
             parts.collect::<Vec<_>>().join("; ")
         }
         Phase::Pending | Phase::Stopping | Phase::Stopped => addresses,
@@ -147,10 +137,10 @@ fn what(service: &ServiceSnapshot) -> String {
 }
 
 /// Where the ports are written, and how to stop.
-fn closing(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
+fn closing(stack: &StackSnapshot, options: &PrinterOptions) -> String {
     let how = if stack.services.iter().all(|s| s.phase.is_at_rest()) {
         "nothing runs any more; `stack logs` shows the output"
-    } else if style.has_the_stack {
+    } else if options.has_the_stack {
         "Ctrl-C stops the stack"
     } else {
         "`stack logs -f` shows the output, `stack down` stops it"
@@ -160,7 +150,10 @@ fn closing(stack: &StackSnapshot, style: &SummaryStyle<'_>) -> String {
         .iter()
         .any(|service| !service.ports.is_empty());
     match stack.dotenv.as_ref().filter(|_| has_ports) {
-        Some(path) => format!("ports are in {}; {how}", relative(path, style.working_dir)),
+        Some(path) => format!(
+            "ports are in {}; {how}",
+            relative(path, options.working_dir.as_deref())
+        ),
         None => how.to_owned(),
     }
 }
@@ -221,11 +214,9 @@ mod tests {
     use crate::cli::printer::testing::{self, failed, healthy, port, service, stack, waiting};
     use crate::run::snapshot::{Exit, PortState};
 
-    const STYLE: SummaryStyle<'_> = SummaryStyle {
-        palette: Palette::MONOCHROME,
-        working_dir: None,
-        has_the_stack: false,
-    };
+    fn ready(stack: &StackSnapshot) -> String {
+        super::ready(stack, &PrinterOptions::default())
+    }
 
     fn build() -> ServiceSnapshot {
         ServiceSnapshot {
@@ -251,12 +242,12 @@ mod tests {
                 service("not-asked-for"),
             ])
         };
-        let style = SummaryStyle {
-            working_dir: Some(Path::new("/home/me/shop")),
+        let options = PrinterOptions {
+            working_dir: Some("/home/me/shop".into()),
             has_the_stack: true,
-            ..STYLE
+            ..PrinterOptions::default()
         };
-        insta::assert_snapshot!(ready(&snapshot, &style));
+        insta::assert_snapshot!(super::ready(&snapshot, &options));
     }
 
     #[test]
@@ -270,15 +261,15 @@ mod tests {
                 waiting("worker", &["queue"]),
             ])
         };
-        insta::assert_snapshot!(ready(&snapshot, &STYLE));
+        insta::assert_snapshot!(ready(&snapshot));
     }
 
     #[test]
     fn what_is_only_on_its_way_is_no_failure_and_what_is_over_cannot_be_stopped() {
         let starting = testing::starting("api", 8_001, 0);
-        let text = ready(&stack(vec![starting]), &STYLE);
+        let text = ready(&stack(vec![starting]));
         assert!(text.starts_with("shop has started; 1 of 1 service not ready yet\n"));
-        let text = ready(&stack(vec![failed("api", 1, testing::exited())]), &STYLE);
+        let text = ready(&stack(vec![failed("api", 1, testing::exited())]));
         assert!(text.ends_with("nothing runs any more; `stack logs` shows the output\n"));
     }
 
@@ -316,7 +307,7 @@ mod tests {
             stolen(healthy("api", 8_001, 0)),
             stolen(unhealthy),
         ];
-        insta::assert_snapshot!(ready(&stack(services), &STYLE), @r"
+        insta::assert_snapshot!(ready(&stack(services)), @r"
         shop: 1 of 4 services not up, 2 not ready yet
 
           w      starting   http://localhost:8036/; it listens on 38785 instead of 8036
@@ -339,10 +330,7 @@ mod tests {
             next_attempt_at: Some(12_200),
             ..service("emails")
         };
-        let text = ready(
-            &stack(vec![healthy("web", 8_000, 300), looping.clone()]),
-            &STYLE,
-        );
+        let text = ready(&stack(vec![healthy("web", 8_000, 300), looping.clone()]));
         insta::assert_snapshot!(text, @r"
         shop is up, but for emails
 
@@ -369,12 +357,12 @@ mod tests {
             dotenv: Some("/home/me/shop/.env".into()),
             ..stack(vec![build()])
         };
-        assert!(!ready(&build, &STYLE).contains(".env"));
+        assert!(!ready(&build).contains(".env"));
         let nothing = StackSnapshot {
             services: Vec::new(),
             ..build
         };
-        let text = ready(&nothing, &STYLE);
+        let text = ready(&nothing);
         assert!(text.starts_with("shop: nothing runs\n") && !text.contains(".env"));
     }
 
@@ -391,7 +379,7 @@ mod tests {
             ..failed("web", 1, testing::exited())
         };
         let services = vec![web(1, 8_000), failed, healthy("dns", 8_002, 300)];
-        let text = ready(&stack(services), &STYLE);
+        let text = ready(&stack(services));
         insta::assert_snapshot!(text, @r"
         shop: 1 of 3 replicas failed
 
@@ -407,7 +395,7 @@ mod tests {
     fn a_summary_higher_than_a_screen_ends_with_its_headline() {
         let services = (0..=u16::try_from(TALL).unwrap_or_default())
             .map(|i| healthy(&format!("s{i}"), 8_000 + i, 300));
-        let text = ready(&stack(services.collect()), &STYLE);
+        let text = ready(&stack(services.collect()));
         assert_eq!(text.matches("shop is up\n").count(), 2, "{text}");
     }
 

@@ -13,6 +13,7 @@ use crate::cli::words;
 use crate::run::reason::{CheckFailure, Reason, UnitRef};
 use crate::run::snapshot::{Exit, Phase, PortSnapshot, ServiceSnapshot};
 use crate::support::duration;
+use crate::support::text::list;
 
 /// How much a line matters, from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,25 +51,19 @@ pub(crate) fn change(
     let is_new_attempt = previous.is_none_or(|previous| previous.attempt != next.attempt);
     let is_news = is_new_phase || is_new_attempt;
     let said_of_phase = match next.phase {
+        Phase::Pending => None,
         Phase::Waiting => waiting_change(previous, next),
         Phase::Starting => started(previous, next),
         Phase::Running => running_change(previous, next),
-        Phase::Healthy if is_news => Some(healthy(previous, next)),
-        Phase::Unhealthy if is_new_phase => {
-            Some(said(Rank::Trouble, with_reason("unhealthy", next)))
+        Phase::Healthy => is_news.then(|| healthy(previous, next)),
+        Phase::Unhealthy => {
+            is_new_phase.then(|| said(Rank::Trouble, with_reason("unhealthy", next)))
         }
         Phase::Stopping => stopping_change(previous, next, now),
-        Phase::Backoff if is_news => Some(said(Rank::Trouble, backoff(next))),
-        Phase::Completed if is_new_phase => Some(said(Rank::Outcome, completed(next))),
-        Phase::Failed if is_new_phase => Some(said(Rank::Failure, failed(next))),
-        Phase::Stopped if is_new_phase => Some(stopped(previous, next)),
-        Phase::Pending
-        | Phase::Healthy
-        | Phase::Unhealthy
-        | Phase::Backoff
-        | Phase::Completed
-        | Phase::Failed
-        | Phase::Stopped => None,
+        Phase::Backoff => is_news.then(|| said(Rank::Trouble, backoff(next))),
+        Phase::Completed => is_new_phase.then(|| said(Rank::Outcome, completed(next))),
+        Phase::Failed => is_new_phase.then(|| said(Rank::Failure, failed(next))),
+        Phase::Stopped => is_new_phase.then(|| stopped(previous, next)),
     };
     with_trouble(said_of_phase, previous, next)
 }
@@ -198,8 +193,8 @@ pub(crate) fn waiting(service: &ServiceSnapshot) -> String {
     if service.waiting_for.is_empty() {
         "waiting".to_owned()
     } else {
-        let waits: Vec<String> = service.waiting_for.iter().map(words::waiting_for).collect();
-        format!("waiting for {}", waits.join(", "))
+        let waits = service.waiting_for.iter().map(words::waiting_for);
+        format!("waiting for {}", list(waits))
     }
 }
 
@@ -347,12 +342,7 @@ fn at_addresses(service: &ServiceSnapshot) -> String {
 
 /// How a person reaches it: `http://localhost:8001/, localhost:8002`.
 pub(crate) fn addresses(service: &ServiceSnapshot) -> String {
-    let addresses: Vec<&str> = service
-        .ports
-        .iter()
-        .map(|port| port.address.as_str())
-        .collect();
-    addresses.join(", ")
+    list(service.ports.iter().map(|port| &port.address))
 }
 
 /// The dependency for which a service was not started, if that is why it failed.
@@ -408,7 +398,7 @@ pub(crate) fn tally<'a>(services: impl IntoIterator<Item = &'a ServiceSnapshot>)
     let parts = counts
         .iter()
         .map(|((_, word), count)| format!("{count} {word}"));
-    crate::support::text::list(parts)
+    list(parts)
 }
 
 #[cfg(test)]

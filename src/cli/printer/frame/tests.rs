@@ -101,9 +101,10 @@ fn while_everything_stops_the_last_row_says_how_to_kill() {
         ..healthy("api", 8_001, 0)
     };
     let mut board = board(&[stopping], 0);
-    board.set_draining(false);
+    board.is_draining = true;
     assert!(!frame(&board, 2_000, SCREEN).contains("Ctrl-C"));
-    board.set_draining(true);
+    board.is_draining = true;
+    board.can_kill = true;
     insta::assert_snapshot!(frame(&board, 2_000, SCREEN), @r"
     api  stopping     2 s  pid 4001, killed in 8 s
     press Ctrl-C again to kill everything now
