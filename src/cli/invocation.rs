@@ -70,17 +70,16 @@ impl Invocation {
 
     /// Finds the file that is meant.
     pub fn find(&self) -> Result<Found, Problem> {
-        let stack_file = self.variable("STACK_FILE");
-        let files: Vec<PathBuf> = self.global.file.iter().cloned().collect();
-        find(&self.request(&files, stack_file.as_deref()))
+        self.with_request(find)
     }
 
-    fn request<'a>(&'a self, files: &'a [PathBuf], stack_file: Option<&'a str>) -> Request<'a> {
-        Request {
-            files,
-            stack_file,
+    /// Does something with what tells which file is meant.
+    fn with_request<R>(&self, work: impl FnOnce(&Request<'_>) -> R) -> R {
+        work(&Request {
+            files: self.global.file.as_slice(),
+            stack_file: self.variable("STACK_FILE").as_deref(),
             working_dir: &self.working_dir,
-        }
+        })
     }
 
     /// The name that the caller gives the stack, whatever its file says.
@@ -100,16 +99,16 @@ impl Invocation {
         scale: &[(ServiceName, u32)],
         ports: &[PortArgument],
     ) -> Result<Ready, Stop> {
-        let stack_file = self.variable("STACK_FILE");
-        let files: Vec<PathBuf> = self.global.file.iter().cloned().collect();
-        let request = self.request(&files, stack_file.as_deref());
         let arguments = Arguments {
             project_name: self.project_name(),
             // The last one of a service counts, as with other flags.
             scale: scale.iter().cloned().collect(),
             ports: ports.to_vec(),
         };
-        let sources = Sources::read(&request, &mut io::stdin().lock(), &self.caller, arguments)
+        let sources = self
+            .with_request(|request| {
+                Sources::read(request, &mut io::stdin().lock(), &self.caller, arguments)
+            })
             .map_err(|problem| self.problems(&[problem]))?;
         let (draft, problems) = Draft::new(sources);
         match draft {
@@ -225,7 +224,8 @@ pub fn check_service(draft: &Draft, name: &ServiceName) -> Result<(), Stop> {
     ))
 }
 
-fn shown(file: &Path) -> String {
+/// A file as it is named in a message.
+pub fn shown(file: &Path) -> String {
     file.file_name()
         .unwrap_or(file.as_os_str())
         .to_string_lossy()

@@ -126,18 +126,13 @@ impl Context<'_> {
     }
 
     fn past(&self) -> Result<Option<StackSnapshot>, Stop> {
-        let path = self.instance.last_path();
-        let read = match fs_err::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            read => read,
-        };
-        let snapshot = read.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
-        let snapshot = snapshot.map_err(|error| {
+        let left = left_behind(self.instance).map_err(|error| {
+            let path = self.instance.last_path();
             let reason = text::io_reason(&error);
             let message = format!("cannot read `{}`: {reason}", path.display());
             Stop::new(ExitCode::Failed, message, None)
         })?;
-        Ok(Some(ended(snapshot, &self.left_running())))
+        Ok(left.map(|stack| ended(stack, &self.left_running())))
     }
 
     /// The error about a service that is none of `known`.
@@ -158,6 +153,14 @@ impl Context<'_> {
             None => "`stack ps` lists the services".to_owned(),
         };
         Stop::usage(format!("there is no service `{name}`"), hint)
+    }
+}
+
+/// What the last supervisor said at its end, if it has written that.
+pub(super) fn left_behind(instance: &Instance) -> io::Result<Option<StackSnapshot>> {
+    match fs_err::read(instance.last_path()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => Ok(Some(serde_json::from_slice(&read?)?)),
     }
 }
 

@@ -189,7 +189,7 @@ impl Watch<'_> {
             }
             // While the printer is full only what needs no room is heard.
             let has_room = self.printer.has_room();
-            let is_free = has_room && feed.held.is_empty() && feed.question.is_none();
+            let is_holding = !feed.held.is_empty();
             let lead = self.lead.as_mut().filter(|lead| !lead.is_over());
             let (printer, due) = (self.printer, self.due);
             tokio::select! {
@@ -206,16 +206,12 @@ impl Watch<'_> {
                         return Ok(End::Over);
                     }
                 }
-                Some(stack) = async { Some(feed.question.as_mut()?.await) } => {
-                    feed.question = None;
-                    self.answered(stack);
-                }
-                () = ready(()), if has_room && !feed.held.is_empty() => {
-                    if let Some(end) = self.show_held(feed) {
+                () = ready(()), if has_room && is_holding => {
+                    if let Some(end) = self.show_held(feed).await {
                         return Ok(end);
                     }
                 }
-                Some(updates) = next_updates(&mut feed.events), if is_free => {
+                Some(updates) = next_updates(&mut feed.events), if has_room && !is_holding => {
                     let updates = updates?;
                     if updates.is_empty() {
                         feed.events = None;
@@ -241,7 +237,7 @@ impl Watch<'_> {
                         return Ok(if is_late { End::TimedOut } else { End::Misplaced });
                     }
                     self.due = None;
-                    self.ask(feed);
+                    self.look().await;
                 }
             }
         }
@@ -255,17 +251,9 @@ impl Watch<'_> {
         }
     }
 
-    /// Asks for the state of everything, with its ports looked at afresh.
-    fn ask(&self, feed: &mut Feed) {
-        if feed.question.is_none() {
-            let client = self.client.clone();
-            feed.question = Some(Box::pin(async move { client.stack().await }));
-        }
-    }
-
     /// Shows a piece of what services have printed before the changes that are held back; once
     /// there is none, the changes.
-    fn show_held(&mut self, feed: &mut Feed) -> Option<End> {
+    async fn show_held(&mut self, feed: &mut Feed) -> Option<End> {
         // Output that cannot be read keeps nobody from the news.
         if let Some(Ok(Some(piece))) = feed.logs.as_mut().map(LogFollower::next_ready) {
             self.show_output(piece);
@@ -273,7 +261,7 @@ impl Watch<'_> {
         }
         let updates = std::mem::take(&mut feed.held);
         if self.stays && !self.is_draining && updates.iter().any(is_stop) {
-            self.ask(feed);
+            self.look().await;
         }
         for update in updates {
             self.take_in(update);
@@ -296,7 +284,7 @@ impl Watch<'_> {
             let is_retrying = self.readiness.is_only_retrying();
             self.due = is_retrying.then(|| Instant::now() + RETRY_LIMIT);
             if is_settled {
-                self.ask(feed);
+                self.look().await;
             }
         }
         None
@@ -355,11 +343,13 @@ impl Watch<'_> {
             .show_all(self.printer, self.readiness.services());
     }
 
-    /// The state of everything has been told, or there is nobody left to tell it.
-    fn answered(&mut self, stack: Result<StackSnapshot, ClientError>) {
-        let stack = match stack {
+    /// Looks at everything, with its ports looked at afresh: whether it is being stopped, and whether it
+    /// can be summed up.
+    async fn look(&mut self) {
+        let stack = match self.client.stack().await {
             // It is asked again after the next change.
             Err(ClientError::NotAnswering { .. }) => return,
+            // There may be nobody left to tell it.
             stack => stack.ok(),
         };
         if stack.as_ref().is_none_or(|stack| stack.is_draining) {

@@ -1,19 +1,14 @@
 //! What a stack tells: changes, and what its services print.
 
 use std::path::PathBuf;
-use std::pin::Pin;
 
 use crate::api::client::{Client, ClientError, EventStream, FollowError, LogFollower};
 use crate::api::messages::{Update, code};
 use crate::cli::exit::Stop;
-use crate::run::control::StackSnapshot;
 use crate::run::logs::Start;
 
 /// How many changes are taken in at once.
 const BATCH: usize = 256;
-
-/// A question after the state of everything.
-pub(super) type Question = Pin<Box<dyn Future<Output = Result<StackSnapshot, ClientError>>>>;
 
 /// What comes in.
 pub(super) struct Feed {
@@ -23,8 +18,6 @@ pub(super) struct Feed {
     pub(super) logs: Option<LogFollower>,
     /// Changes that wait for the output before them.
     pub(super) held: Vec<Update>,
-    /// A question to the supervisor that is under way.
-    pub(super) question: Option<Question>,
 }
 
 impl Feed {
@@ -61,7 +54,6 @@ impl Feed {
             events,
             logs,
             held: Vec::new(),
-            question: None,
         })
     }
 

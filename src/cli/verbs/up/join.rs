@@ -1,33 +1,28 @@
 //! `up` where the stack runs already: whether it can be joined, and who is started by that.
 
 use super::super::readiness::{Asked, asked};
+use super::client::Place;
 use super::feed::has_gone;
-use super::warn;
+use super::{Arrival, warn};
 use crate::api::client::BlockingClient;
 use crate::cli::args::UpArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Ready;
 use crate::plan::Draft;
 use crate::run::control::{Command, StackSnapshot};
+use crate::run::instance::Instance;
 use crate::run::snapshot::{ServiceSnapshot, Wanted};
 use crate::support::text;
-
-/// A stack that was joined.
-pub(super) struct Joined {
-    /// Who `--wait` or `-d` waits for.
-    pub(super) asked: Asked,
-    /// What to say about it.
-    pub(super) messages: Vec<String>,
-}
 
 /// Joins a stack that runs, as it was a moment ago. `None` if it has just ended, so that it can be
 /// started anew.
 pub(super) fn join(
     ready: &Ready,
+    instance: &Instance,
     client: &BlockingClient,
     stack: &StackSnapshot,
     args: &UpArgs,
-) -> Result<Option<Joined>, Stop> {
+) -> Result<Option<Arrival>, Stop> {
     if stack.fingerprint != ready.draft.fingerprint() {
         return Err(scaled(&ready.draft, stack).unwrap_or_else(|| {
             Stop::new(
@@ -49,10 +44,7 @@ pub(super) fn join(
         Err(error) if has_gone(&error) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let mut messages = Vec::new();
-    if !ready.warnings.is_empty() {
-        messages.push(ready.warnings.trim_end().to_owned());
-    }
+    let mut messages = vec![ready.warnings.trim_end().to_owned()];
     messages.extend(ports_without_effect(&ready.draft, stack));
     messages.push(if !(args.detach || args.wait) {
         "the stack is running already; attached to it".to_owned()
@@ -68,7 +60,17 @@ pub(super) fn join(
     } else {
         moved
     };
-    Ok(Some(Joined { asked, messages }))
+    Ok(Some(Arrival {
+        place: Place {
+            instance: instance.clone(),
+            socket: client.path().to_path_buf(),
+            run: u64::from_str_radix(&stack.run, 16).unwrap_or_default(),
+        },
+        units: stack.services.iter().map(ServiceSnapshot::unit).collect(),
+        messages,
+        asked: Some(asked),
+        child: None,
+    }))
 }
 
 /// Why a stack with another number of replicas cannot be joined, if that is what differs.

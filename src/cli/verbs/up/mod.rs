@@ -29,7 +29,6 @@ use crate::run::Watch;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Instance, InstanceLock, LockAttempt};
 use crate::run::launch::{Child, Role, fork_roles};
-use crate::run::snapshot::ServiceSnapshot;
 use crate::run::supervisor::Options;
 use crate::support::fs::open_private_append;
 use crate::support::name::UnitId;
@@ -65,21 +64,8 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
             }
             LockAttempt::Busy(_) => {
                 if let Some((client, stack)) = wait_for_winner(invocation, &instance)?
-                    && let Some(joined) = join::join(&ready, &client, &stack, args)?
+                    && let Some(arrival) = join::join(&ready, &instance, &client, &stack, args)?
                 {
-                    let units = stack.services.iter().map(ServiceSnapshot::unit).collect();
-                    let place = Place {
-                        instance,
-                        socket: client.path().to_path_buf(),
-                        run: u64::from_str_radix(&stack.run, 16).unwrap_or_default(),
-                    };
-                    let arrival = Arrival {
-                        place,
-                        units,
-                        messages: joined.messages,
-                        asked: Some(joined.asked),
-                        child: None,
-                    };
                     return attend(invocation, args, arrival);
                 }
             }
@@ -191,7 +177,7 @@ fn start(
     let limit = crate::ports::ensure_descriptors(count * 6 + 64);
     // Without its two pipes and its holds a service cannot be; that some of them start and the rest
     // is tried in vain for a minute helps nobody.
-    let least = count * 2 + prepared.holds.len() + 32;
+    let least = count * 2 + prepared.allocation.holds.len() + 32;
     if u64::try_from(least).is_ok_and(|least| least > limit) {
         drop(crate::api::socket::remove(&prepared.socket));
         return Err(Stop::new(
@@ -219,7 +205,7 @@ fn start(
         Role::Client(child, copies) => {
             let units = prepared.plan.units.iter().map(UnitPlan::id).collect();
             // The holds and the lock live on in the two processes that keep the stack.
-            drop((prepared.plan, prepared.holds, prepared.noted));
+            drop((prepared.plan, prepared.allocation));
             drop((prepared.lock, prepared.listener));
             drop(copies);
             let arrival = Arrival {
@@ -239,7 +225,7 @@ fn start(
             // The guardian keeps the lock, which is let go when the last of the two is gone, and
             // nothing else: with a copy of the listener nobody would learn that the supervisor is
             // dead, with copies of the holds no port could ever be given up.
-            drop((prepared.listener, prepared.holds));
+            drop((prepared.listener, prepared.allocation.holds));
             drop(copies);
             let watch = guardian.watch(&|signal| {
                 printer::say(&format!(

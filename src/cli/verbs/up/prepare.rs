@@ -3,20 +3,17 @@
 //! Runs in the process that was called, single-threaded, before any fork. Whatever fails here has
 //! started nothing; what was written before it fails is a directory of our own.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-
-use indexmap::IndexMap;
 
 use super::super::ground::others;
 use crate::api::{socket, socket_path};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
-use crate::cli::invocation::{Invocation, Ready, Stop};
+use crate::cli::invocation::{Invocation, Ready, Stop, shown};
 use crate::dotenv;
 use crate::plan::{Assignment, Draft, Plan};
-use crate::ports::request::{Owner, PortKey};
-use crate::ports::{Allocation, Batch, Hold, Ledger, Noted, allocate};
+use crate::ports::request::Owner;
+use crate::ports::{Allocation, Batch, Ledger, allocate};
 use crate::run::instance::{Instance, InstanceLock};
 use crate::run::leftovers;
 use crate::spec::problem::Problem;
@@ -27,7 +24,7 @@ use crate::support::text;
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) plan: Plan,
-    pub(super) holds: IndexMap<PortKey, Hold>,
+    pub(super) allocation: Allocation,
     pub(super) instance: Instance,
     pub(super) lock: InstanceLock,
     pub(super) listener: std::os::unix::net::UnixListener,
@@ -35,11 +32,7 @@ pub(super) struct Prepared {
     pub(super) run: u64,
     /// Who the stack is to the ledger.
     pub(super) owner: Owner,
-    /// Ports whose servers need their hold to be released, as earlier runs have learned.
-    pub(super) released: HashSet<PortKey>,
     pub(super) ledger: Ledger,
-    /// The mark in the ledger that the stack runs, where it could be written.
-    pub(super) noted: Option<Noted>,
     /// What to say before anything is started.
     pub(super) messages: Vec<String>,
 }
@@ -52,10 +45,7 @@ pub(super) fn prepare(
     lock: InstanceLock,
     args: &UpArgs,
 ) -> Result<Prepared, Stop> {
-    let mut messages = Vec::new();
-    if !ready.warnings.is_empty() {
-        messages.push(ready.warnings.trim_end().to_owned());
-    }
+    let mut messages = vec![ready.warnings.trim_end().to_owned()];
     // Who names copies knows that there are several.
     if invocation.project_name().is_none()
         && let Some(others) = others(&instance)
@@ -81,16 +71,14 @@ pub(super) fn prepare(
     let listener = socket::bind_listener(&socket)?;
     Ok(Prepared {
         plan,
-        holds: allocation.holds,
+        allocation,
         instance,
         lock,
         listener,
         socket,
         run,
         owner,
-        released: allocation.released,
         ledger,
-        noted: allocation.noted,
         messages,
     })
 }
@@ -151,10 +139,7 @@ fn plan(
     if problems.iter().any(Problem::is_error) {
         return Err(invocation.problems(&problems));
     }
-    let rendered = invocation.render(&problems);
-    if !rendered.is_empty() {
-        messages.push(rendered.trim_end().to_owned());
-    }
+    messages.push(invocation.render(&problems).trim_end().to_owned());
     Ok((plan, allocation))
 }
 
@@ -173,7 +158,7 @@ fn write_dotenv(plan: &Plan, messages: &mut Vec<String>) -> Result<(), Stop> {
         return Ok(());
     };
     let written = dotenv::write(&file.path, &file.entries)?;
-    let shown = name_of(&file.path);
+    let shown = shown(&file.path);
     messages.extend(
         written
             .warnings
@@ -193,8 +178,8 @@ fn write_dotenv(plan: &Plan, messages: &mut Vec<String>) -> Result<(), Stop> {
 pub(crate) fn choose_socket(invocation: &Invocation, instance: &Instance) -> Result<PathBuf, Stop> {
     let temp = invocation.variable("TMPDIR").map(PathBuf::from);
     let temp_dirs: Vec<&Path> = temp
-        .iter()
-        .map(PathBuf::as_path)
+        .as_deref()
+        .into_iter()
         .chain([Path::new("/tmp")])
         .collect();
     let uid = nix::unistd::getuid().as_raw();
@@ -208,11 +193,4 @@ pub(crate) fn warn(message: &str, hint: Option<&str>) -> String {
         Some(hint) => format!("warning: {message}\nhint: {hint}"),
         None => format!("warning: {message}"),
     }
-}
-
-fn name_of(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or(path.as_os_str())
-        .to_string_lossy()
-        .into_owned()
 }

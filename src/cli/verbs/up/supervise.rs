@@ -1,10 +1,9 @@
 //! The supervisor's process: the runtime, the supervisor, the control socket. It has no terminal;
 //! what it says goes to its log.
 
-use std::collections::HashMap;
-
 use nix::sys::resource::{Resource, getrlimit};
 use tokio::net::UnixListener;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
@@ -12,7 +11,10 @@ use super::note::Note;
 use super::prepare::Prepared;
 use crate::api::{server, socket};
 use crate::cli::exit::{ExitCode, Stop};
-use crate::cli::{logging, printer, words};
+use crate::cli::logging;
+use crate::cli::printer::{self, Roster};
+use crate::cli::style::Palette;
+use crate::plan::model::UnitPlan;
 use crate::ports::original_soft_limit;
 use crate::run::instance::Holder;
 use crate::run::launch::Seat;
@@ -20,7 +22,7 @@ use crate::run::link::LastWord;
 use crate::run::news::Event;
 use crate::run::snapshot::Exit;
 use crate::run::supervisor::{Options, Outcome, Parts, Supervisor};
-use crate::support::name::ServiceName;
+use crate::support::name::UnitId;
 
 /// Runs the supervisor to its end, and tells the client how it ended.
 pub(super) fn supervise(
@@ -60,20 +62,17 @@ fn end_on_panic() {
 }
 
 async fn run(mut prepared: Prepared, seat: Seat, options: Options) -> Result<ExitCode, Stop> {
-    let is_noted = prepared.noted.is_some() || prepared.holds.is_empty();
+    let is_noted = prepared.allocation.noted.is_some() || prepared.allocation.holds.is_empty();
     let note = Note::new(&prepared.ledger, &prepared.owner, &prepared.plan);
     let noting = (!is_noted).then(|| tokio::task::spawn_local(note.write_later()));
-    let units = prepared.plan.units.iter();
-    let replicas = units
-        .map(|unit| (unit.service.clone(), unit.replicas))
-        .collect();
+    let units: Vec<UnitId> = prepared.plan.units.iter().map(UnitPlan::id).collect();
     let guardian_pid = seat.guardian_pid();
     let id = prepared.instance.id.clone();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     let (supervisor, controller) = Supervisor::prepare(Parts {
         plan: prepared.plan,
-        holds: prepared.holds,
-        released: prepared.released,
+        holds: prepared.allocation.holds,
+        released: prepared.allocation.released,
         ledger: prepared.ledger,
         owner: prepared.owner,
         instance: prepared.instance,
@@ -97,8 +96,8 @@ async fn run(mut prepared: Prepared, seat: Seat, options: Options) -> Result<Exi
         drop(end_rx.await);
     }));
     // Before anything can happen, so that nothing is missed.
-    let noting_down =
-        tokio::task::spawn_local(note_down(controller.event_tx.subscribe(), replicas));
+    let event_rx = controller.event_tx.subscribe();
+    let noting_down = tokio::task::spawn_local(note_down(event_rx, units));
     drop(controller);
     let outcome = supervisor.run().await?;
     if let Some(noting) = noting {
@@ -114,25 +113,12 @@ async fn run(mut prepared: Prepared, seat: Seat, options: Options) -> Result<Exi
 }
 
 /// Writes what the supervisor says of itself to its log, until it ends.
-///
-/// `replicas` are those of each service.
-async fn note_down(
-    mut event_rx: tokio::sync::broadcast::Receiver<Event>,
-    replicas: HashMap<ServiceName, u32>,
-) {
-    use tokio::sync::broadcast::error::RecvError;
+async fn note_down(mut event_rx: Receiver<Event>, units: Vec<UnitId>) {
+    let roster = Roster::new(&units);
     loop {
         match event_rx.recv().await {
             Ok(Event::Notice(notice)) => {
-                let name = match (notice.unit(), notice.service) {
-                    (Some(unit), _) => {
-                        let replicas = replicas.get(&unit.service).copied();
-                        unit.label(replicas.unwrap_or(1)) + "  "
-                    }
-                    (None, Some(service)) => format!("{service}  "),
-                    (None, None) => String::new(),
-                };
-                printer::say(&format!("{name}{}", words::news(&notice.news)));
+                printer::say(&printer::notice(Palette::MONOCHROME, &roster, &notice));
             }
             Ok(Event::Service(_)) | Err(RecvError::Lagged(_)) => {}
             Ok(Event::Ended { .. }) | Err(RecvError::Closed) => return,

@@ -1,6 +1,5 @@
 //! The end of a client that has waited for a target: what it has come to, and the exit code.
 
-use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -9,6 +8,7 @@ use tokio::time::timeout;
 use super::client::{End, Watch};
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::printer;
+use crate::cli::verbs::ground::left_behind;
 use crate::cli::verbs::watch::command_name;
 use crate::cli::words;
 use crate::run::control::StackSnapshot;
@@ -39,7 +39,7 @@ impl Watch<'_> {
                 _ => ExitCode::Terminated,
             });
         }
-        let last = || last_word(&instance.last_path(), &format!("{run:016x}"));
+        let last = || last_word(instance, run);
         let stack = match end {
             End::Over => last(),
             End::Settled => self.client.stack().await.ok().or_else(last),
@@ -142,11 +142,11 @@ impl Watch<'_> {
 
 /// What the supervisor of `run` left behind when it ended. What an earlier one left says nothing of
 /// it, and one that was killed could not say how its services ended.
-fn last_word(path: &Path, run: &str) -> Option<StackSnapshot> {
-    let stack: StackSnapshot = serde_json::from_slice(&fs_err::read(path).ok()?).ok()?;
+fn last_word(instance: &Instance, run: u64) -> Option<StackSnapshot> {
+    let stack = left_behind(instance).ok()??;
     let has_ended = stack
         .services
         .iter()
         .all(|service| service.phase.is_at_rest());
-    (stack.run == run && has_ended).then_some(stack)
+    (stack.run == format!("{run:016x}") && has_ended).then_some(stack)
 }
