@@ -109,15 +109,6 @@ pub(super) struct Board {
     pub(super) can_kill: bool,
 }
 
-/// Which rows to draw, and how many in which phase are left out.
-#[derive(Debug)]
-pub(super) struct Selection<'a> {
-    /// In the order of the file.
-    pub(super) rows: Vec<&'a Row>,
-    /// The others.
-    pub(super) hidden: Vec<&'a Row>,
-}
-
 impl Board {
     /// A board for units in the order of the file.
     pub(super) fn new(units: &[UnitId]) -> Self {
@@ -232,9 +223,9 @@ impl Board {
         .collect()
     }
 
-    /// The rows for a region of at most `limit` lines, of which one tells of the others where not
-    /// all fit.
-    pub(super) fn select(&self, limit: usize) -> Selection<'_> {
+    /// The rows for a region of at most `limit` lines, in the order of the file, and the others, of
+    /// which one line tells where not all fit.
+    pub(super) fn select(&self, limit: usize) -> (Vec<&Row>, Vec<&Row>) {
         let is_only_stopping = !self.rows.values().any(Row::is_coming);
         let mut wanted: Vec<&Row> = Vec::new();
         let mut hidden: Vec<&Row> = Vec::new();
@@ -258,10 +249,7 @@ impl Board {
         if limit <= 1 {
             hidden.clear();
         }
-        Selection {
-            rows: wanted,
-            hidden,
-        }
+        (wanted, hidden)
     }
 }
 

@@ -29,14 +29,6 @@ struct Line {
     is_returned: bool,
 }
 
-/// Where a piece of a line stands, for what a carriage return does to it.
-pub(super) struct Piece<'a> {
-    /// Whether an earlier piece of the same line is on the screen already.
-    pub(super) is_continued: bool,
-    /// What stands at the start of each line.
-    pub(super) head: &'a [u8],
-}
-
 /// Whether a line can be shown as it is. Deliberately without an early exit, so that it is
 /// compiled to a few vector instructions: almost every line is plain.
 pub(super) fn is_plain(line: &[u8]) -> bool {
@@ -49,17 +41,13 @@ pub(super) fn is_plain(line: &[u8]) -> bool {
 /// Appends text of one line or several, each of which ends with its attributes switched off.
 pub(super) fn push_text(text: &str, out: &mut Vec<u8>) {
     let mut filter = Filter::default();
-    let piece = Piece {
-        is_continued: false,
-        head: b"",
-    };
     for line in text.split_inclusive('\n') {
         let text = line.strip_suffix('\n');
         let whole = text.unwrap_or(line).as_bytes();
         if is_plain(whole) {
             out.extend_from_slice(whole);
         } else {
-            filter.push(whole, &piece, out);
+            filter.push(whole, None, out);
             filter.end_line(out);
         }
         if text.is_some() {
@@ -74,13 +62,13 @@ impl Filter {
         self.line == Line::default()
     }
 
-    /// Appends what of `bytes`, a piece of one line without its end, may be shown.
-    pub(super) fn push(&mut self, bytes: &[u8], piece: &Piece<'_>, out: &mut Vec<u8>) {
+    /// Appends what of `bytes`, a piece of one line without its end, may be shown. Where an earlier
+    /// piece of the line is on the screen already, `head` is what stands at the start of each line.
+    pub(super) fn push(&mut self, bytes: &[u8], head: Option<&[u8]>, out: &mut Vec<u8>) {
         self.line.is_begun = true;
         let mut screen = Screen {
             line: &mut self.line,
-            is_continued: piece.is_continued,
-            head: piece.head,
+            head,
             start: out.len(),
             out,
         };
@@ -105,8 +93,8 @@ const RESET: &[u8] = b"\x1b[0m";
 /// One piece of a line on its way to the screen.
 struct Screen<'a> {
     line: &'a mut Line,
-    is_continued: bool,
-    head: &'a [u8],
+    /// What stands at the start of each line, if an earlier piece of this one is on the screen.
+    head: Option<&'a [u8]>,
     /// Where the line begins in `out`.
     start: usize,
     out: &'a mut Vec<u8>,
@@ -117,12 +105,12 @@ impl Screen<'_> {
     /// then the new version follows below.
     fn begin_again(&mut self) {
         let was_styled = mem::take(&mut self.line.is_styled);
-        if mem::take(&mut self.is_continued) {
+        if let Some(head) = self.head.take() {
             if was_styled {
                 self.out.extend_from_slice(RESET);
             }
             self.out.push(b'\n');
-            self.out.extend_from_slice(self.head);
+            self.out.extend_from_slice(head);
             self.start = self.out.len();
         } else {
             self.out.truncate(self.start);
@@ -182,11 +170,8 @@ mod tests {
         let mut filter = Filter::default();
         let mut out = Vec::new();
         for (place, bytes) in pieces.iter().enumerate() {
-            let piece = Piece {
-                is_continued: place > 0,
-                head: b"api | ",
-            };
-            filter.push(bytes, &piece, &mut out);
+            let head: Option<&[u8]> = (place > 0).then_some(b"api | ");
+            filter.push(bytes, head, &mut out);
         }
         filter.end_line(&mut out);
         String::from_utf8_lossy(&out).into_owned()
@@ -235,14 +220,10 @@ mod tests {
     fn an_unfinished_sequence_swallows_no_more_than_its_line() {
         let mut filter = Filter::default();
         let mut out = Vec::new();
-        let piece = Piece {
-            is_continued: false,
-            head: b"",
-        };
-        filter.push(b"a\x1b]0;never ends", &piece, &mut out);
+        filter.push(b"a\x1b]0;never ends", None, &mut out);
         filter.end_line(&mut out);
         assert!(filter.is_at_rest());
-        filter.push(b"b", &piece, &mut out);
+        filter.push(b"b", None, &mut out);
         assert_eq!(out, b"ab");
     }
 
@@ -289,7 +270,7 @@ mod tests {
         ) {
             let mut filter = Filter::default();
             let mut out = Vec::new();
-            filter.push(&bytes, &Piece { is_continued: false, head: b"" }, &mut out);
+            filter.push(&bytes, None, &mut out);
             filter.end_line(&mut out);
             let mut rest = out.as_slice();
             while let Some(at) = rest.iter().position(|&b| b == 0x1b) {

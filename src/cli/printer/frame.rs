@@ -7,6 +7,7 @@ use super::board::{Board, QUIET_AFTER, Row};
 use super::words;
 use crate::cli::style::{Palette, Tone, cut, phase_tone, state_word};
 use crate::cli::table::{Cell, Table};
+use crate::cli::words::behind;
 use crate::run::snapshot::Phase;
 
 /// The screen, in cells.
@@ -45,11 +46,11 @@ pub(super) fn render(board: &Board, now: u64, size: Size, palette: Palette) -> V
     let columns = size.columns.max(MIN_COLUMNS) - 1;
     let limit = size.rows.saturating_sub(ROWS_ABOVE).max(1);
     let has_hint = board.can_kill && limit > 1;
-    let selection = board.select(limit - usize::from(has_hint));
+    let (rows, hidden) = board.select(limit - usize::from(has_hint));
     // Times give way to what is worth more.
     let is_narrow = columns < NARROW;
     let mut table = Table::new([""; 4]);
-    for row in &selection.rows {
+    for row in rows {
         let snapshot = &row.snapshot;
         let time = if is_narrow {
             String::new()
@@ -68,9 +69,9 @@ pub(super) fn render(board: &Board, now: u64, size: Size, palette: Palette) -> V
     }
     let drawn = table.render(palette, Some(columns));
     let mut lines: Vec<String> = drawn.lines().map(str::to_owned).collect();
-    if !selection.hidden.is_empty() {
-        let count = selection.hidden.len();
-        let hidden = selection.hidden.iter().map(|row| &row.snapshot);
+    if !hidden.is_empty() {
+        let count = hidden.len();
+        let hidden = hidden.iter().map(|row| &row.snapshot);
         let note = format!("… {count} more: {}", words::tally(hidden));
         lines.push(palette.paint(Tone::Quiet, &cut(&note, columns)));
     }
@@ -91,9 +92,7 @@ fn details(row: &Row, now: u64, is_narrow: bool) -> Cell {
         addresses = addresses.replace("http://", "").replace("/, ", ", ");
         addresses.truncate(addresses.trim_end_matches('/').len());
     }
-    let pid = snapshot
-        .pid
-        .map_or_else(String::new, |pid| format!("pid {pid}"));
+    let pid = behind("pid ", snapshot.pid);
     let plain = |text: String| Cell::new(Tone::Plain, text);
     match snapshot.phase {
         Phase::Pending | Phase::Stopped | Phase::Completed => Cell::default(),

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::cli::printer::escape::{Filter, Piece, is_plain};
+use crate::cli::printer::escape::{Filter, is_plain};
 use crate::cli::printer::roster::Roster;
 use crate::cli::style::{Palette, Tone, pad};
 use crate::run::logs::LogBlock;
@@ -145,11 +145,8 @@ impl Painter {
             }
             match &mut filter {
                 Some(filter) if !filter.is_at_rest() || !is_plain(line) => {
-                    let piece = Piece {
-                        is_continued,
-                        head: &self.head,
-                    };
-                    filter.push(line, &piece, out);
+                    let head = is_continued.then_some(&*self.head);
+                    filter.push(line, head, out);
                 }
                 Some(_) | None => out.extend_from_slice(line),
             }

@@ -8,6 +8,7 @@ use super::options::PrinterOptions;
 use super::words;
 use crate::cli::style::{Palette, Tone, phase_tone, state_word};
 use crate::cli::table::{Cell, Table};
+use crate::cli::words::behind;
 use crate::run::control::StackSnapshot;
 use crate::run::snapshot::{Phase, ServiceSnapshot};
 use crate::support::escape::plain;
@@ -94,9 +95,8 @@ fn headline(stack: &StackSnapshot, shown: &[&ServiceSnapshot]) -> String {
             let time = times
                 .max()
                 .and_then(|ready_at| ready_at.checked_sub(stack.started_at))
-                .filter(|_| stack.started_at > 0)
-                .map(|millis| format!(" after {}", words::span(millis)))
-                .unwrap_or_default();
+                .filter(|_| stack.started_at > 0);
+            let time = behind(" after ", time.map(words::span));
             format!("{project} is up{time}")
         }
         // Nothing is wrong: whoever does not wait sees it like this.
@@ -118,9 +118,7 @@ fn headline(stack: &StackSnapshot, shown: &[&ServiceSnapshot]) -> String {
 fn what(service: &ServiceSnapshot) -> String {
     let addresses = words::addresses(service);
     match service.phase {
-        Phase::Completed => words::run_time(service)
-            .map(|time| format!("after {time}"))
-            .unwrap_or_default(),
+        Phase::Completed => behind("after ", words::run_time(service)),
         Phase::Failed => words::failed_how(service),
         Phase::Backoff => words::backoff_how(service),
         Phase::Waiting => words::waiting_how(service),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use crate::cli::style::{CRASH_LOOP, state_word};
-use crate::cli::words;
+use crate::cli::words::{self, behind};
 use crate::run::reason::{CheckFailure, Reason, UnitRef};
 use crate::run::snapshot::{Exit, Phase, PortSnapshot, ServiceSnapshot};
 use crate::support::duration;
@@ -57,7 +57,8 @@ pub(crate) fn change(
         Phase::Running => running_change(previous, next),
         Phase::Healthy => is_news.then(|| healthy(previous, next)),
         Phase::Unhealthy => {
-            is_new_phase.then(|| said(Rank::Trouble, with_reason("unhealthy", next)))
+            let why = behind(": ", next.reason.as_ref().map(words::reason));
+            is_new_phase.then(|| said(Rank::Trouble, format!("unhealthy{why}")))
         }
         Phase::Stopping => stopping_change(previous, next, now),
         Phase::Backoff => is_news.then(|| said(Rank::Trouble, backoff(next))),
@@ -103,11 +104,8 @@ fn started(previous: Option<&ServiceSnapshot>, next: &ServiceSnapshot) -> Option
     if previous.is_some_and(|previous| previous.pid == Some(pid)) {
         return None;
     }
-    let attempt = if next.attempt > 1 {
-        format!(", attempt {}", next.attempt)
-    } else {
-        String::new()
-    };
+    let attempt = Some(next.attempt).filter(|&attempt| attempt > 1);
+    let attempt = behind(", attempt ", attempt);
     Some(said(Rank::Step, format!("started (pid {pid}{attempt})")))
 }
 
@@ -127,12 +125,12 @@ fn running_change(previous: Option<&ServiceSnapshot>, next: &ServiceSnapshot) ->
 fn healthy(previous: Option<&ServiceSnapshot>, next: &ServiceSnapshot) -> Said {
     let was_unhealthy =
         previous.is_some_and(|old| old.phase == Phase::Unhealthy && old.attempt == next.attempt);
-    let how = match ready_time(next) {
-        _ if was_unhealthy => "healthy again".to_owned(),
-        Some(time) => format!("healthy after {time}"),
-        None => "healthy".to_owned(),
+    let how = if was_unhealthy {
+        " again".to_owned()
+    } else {
+        behind(" after ", ready_time(next))
     };
-    said(Rank::Outcome, how + &at_addresses(next))
+    said(Rank::Outcome, format!("healthy{how}{}", at_addresses(next)))
 }
 
 /// Said at the start, and when the time of the kill changes; not each second.
@@ -206,10 +204,11 @@ pub(crate) fn waiting_how(service: &ServiceSnapshot) -> String {
 
 /// `stopping (pid 412), killed in 3 s`: what there is to say of a stop while it goes on.
 pub(crate) fn stopping(service: &ServiceSnapshot, now: u64) -> Said {
-    let pid = service.pid.map(|pid| format!(" (pid {pid})"));
-    let kill = killed_in(service, now).map(|text| format!(", {text}"));
-    let parts = ["stopping".to_owned()].into_iter().chain(pid).chain(kill);
-    said(Rank::Step, parts.collect::<String>())
+    let kill = behind(", ", killed_in(service, now));
+    said(
+        Rank::Step,
+        format!("stopping{}{kill}", words::pid(service.pid)),
+    )
 }
 
 /// `killed in 3 s`, or `being killed` once the time is over.
@@ -240,13 +239,10 @@ pub(crate) fn backoff(service: &ServiceSnapshot) -> String {
 pub(crate) fn backoff_how(service: &ServiceSnapshot) -> String {
     let text = ended(service);
     let attempt = service.attempt + 1;
-    match service.next_attempt_at {
-        Some(at) => format!(
-            "{text}; restarting in {} (attempt {attempt})",
-            span(at.saturating_sub(service.since))
-        ),
-        None => format!("{text}; restarting (attempt {attempt})"),
-    }
+    let pause = service.next_attempt_at;
+    let pause = pause.map(|at| span(at.saturating_sub(service.since)));
+    let pause = behind(" in ", pause);
+    format!("{text}; restarting{pause} (attempt {attempt})")
 }
 
 /// How the last attempt ended: by its exit, else by the reason why there was none.
@@ -264,9 +260,7 @@ fn completed(service: &ServiceSnapshot) -> String {
         Some(Exit::Code(code)) => format!(" with code {code}"),
         Some(Exit::Signal(signal)) => format!(" by {}", words::signal_name(signal)),
     };
-    let time = run_time(service)
-        .map(|time| format!(" after {time}"))
-        .unwrap_or_default();
+    let time = behind(" after ", run_time(service));
     format!("completed{how}{time}")
 }
 
@@ -281,12 +275,7 @@ pub(crate) fn failed(service: &ServiceSnapshot) -> String {
     } else {
         "failed"
     };
-    let why = why_failed(service);
-    if why.is_empty() {
-        lead.to_owned()
-    } else {
-        format!("{lead}: {why}")
-    }
+    lead.to_owned() + &behind(": ", why_failed(service))
 }
 
 /// The same behind the word "failed", which is not said again: `exited with code 1`, or
@@ -300,12 +289,11 @@ pub(crate) fn failed_how(service: &ServiceSnapshot) -> String {
 }
 
 /// Why a failed service failed, without a lead that would say it twice.
-fn why_failed(service: &ServiceSnapshot) -> String {
-    match (&service.reason, service.exit) {
-        (Some(Reason::NotStarted { because }), _) => words::blocker(because),
-        (Some(reason), _) => words::reason(reason),
-        (None, Some(exit)) => words::exit(exit),
-        (None, None) => String::new(),
+fn why_failed(service: &ServiceSnapshot) -> Option<String> {
+    match &service.reason {
+        Some(Reason::NotStarted { because }) => Some(words::blocker(because)),
+        Some(reason) => Some(words::reason(reason)),
+        None => service.exit.map(words::exit),
     }
 }
 
@@ -314,9 +302,8 @@ fn stopped(previous: Option<&ServiceSnapshot>, next: &ServiceSnapshot) -> Said {
         .filter(|previous| previous.phase == Phase::Stopping)
         .map(|previous| next.since.saturating_sub(previous.since))
         // A stop that nobody noticed needs no time.
-        .filter(|&millis| millis >= 100)
-        .map(|millis| format!(" after {}", span(millis)))
-        .unwrap_or_default();
+        .filter(|&millis| millis >= 100);
+    let time = behind(" after ", time.map(span));
     if next.exit == Some(Exit::Signal(Signal::SIGKILL as i32)) {
         said(Rank::Trouble, format!("killed{time}"))
     } else {
@@ -324,20 +311,8 @@ fn stopped(previous: Option<&ServiceSnapshot>, next: &ServiceSnapshot) -> Said {
     }
 }
 
-fn with_reason(lead: &str, service: &ServiceSnapshot) -> String {
-    match &service.reason {
-        Some(reason) => format!("{lead}: {}", words::reason(reason)),
-        None => lead.to_owned(),
-    }
-}
-
 fn at_addresses(service: &ServiceSnapshot) -> String {
-    let addresses = addresses(service);
-    if addresses.is_empty() {
-        addresses
-    } else {
-        format!(" at {addresses}")
-    }
+    behind(" at ", Some(addresses(service)).filter(|it| !it.is_empty()))
 }
 
 /// How a person reaches it: `http://localhost:8001/, localhost:8002`.

@@ -14,6 +14,7 @@ use crate::api::client::{Client, ClientError};
 use crate::api::messages::{Update, code};
 use crate::cli::args::DownArgs;
 use crate::cli::exit::{ExitCode, Stop};
+use crate::cli::words;
 use crate::run::control::Command;
 use crate::run::instance::{Holder, Instance, LockAttempt};
 use crate::run::leftovers::{self, Leftovers};
@@ -52,15 +53,10 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
         // A guardian may be at work: what it cannot end is looked for when it has gone.
         Err(ClientError::NotRunning) => {
             // Not for anybody who starts it anew.
-            let at_work = || {
-                context
-                    .instance
-                    .holder()
-                    .filter(Holder::is_being_cleaned_up)
-            };
+            let holder_now = || context.instance.holder();
+            let at_work = || holder_now().filter(Holder::is_being_cleaned_up);
             // One that does nothing is not waited for either.
-            let is_waited_for = |holder: Holder| !holder.is_guardian_suspended();
-            let is_cleaned_up = || !at_work().is_some_and(is_waited_for);
+            let is_cleaned_up = || at_work().is_none_or(|it| it.is_guardian_suspended());
             if !is_over_within(BLIND_WAIT, is_cleaned_up).await {
                 return Err(does_not_end(holder.as_ref()));
             }
@@ -114,9 +110,7 @@ async fn stop_hidden(context: &mut Context<'_>, holder: &Holder) -> Result<ExitC
 }
 
 fn does_not_end(holder: Option<&Holder>) -> Stop {
-    let pid = holder.map_or_else(String::new, |holder| {
-        format!(" (pid {})", holder.supervisor_pid)
-    });
+    let pid = words::pid(holder.map(|holder| holder.supervisor_pid));
     let message = format!("the supervisor{pid} does not end");
     Stop::new(ExitCode::NotAnswering, message, None)
 }

@@ -22,24 +22,25 @@ pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<Exit
             Tail::Lines(lines) => Some(lines),
         },
     };
-    let follower = if is_running {
-        match context.supervisor().await {
-            Ok(client) => LogFollower::open(&client, log_dir.clone(), services, start).await,
-            Err(error) => Err(error.into()),
-        }
+    let supervisor = if is_running {
+        context.supervisor().await
     } else {
-        LogFollower::past(log_dir.clone(), services, start)
+        Err(ClientError::NotRunning)
     };
-    let mut follower = match follower {
-        // It has just gone; its logs stay.
-        Err(FollowError::Client(ClientError::Closed | ClientError::NotRunning)) => {
+    let opened = match supervisor {
+        Ok(client) => LogFollower::open(&client, log_dir.clone(), services, start).await,
+        Err(error) => Err(error.into()),
+    };
+    let mut follower = match opened {
+        // It has gone, and its logs stay; who does not follow needs it for no more than what no file
+        // took.
+        Err(FollowError::Client(error))
+            if !arguments.follow
+                || matches!(error, ClientError::Closed | ClientError::NotRunning) =>
+        {
             LogFollower::past(log_dir, services, start)?
         }
-        // The supervisor only has what no file took.
-        Err(FollowError::Client(_)) if !arguments.follow => {
-            LogFollower::past(log_dir, services, start)?
-        }
-        other => other?,
+        opened => opened?,
     };
     if !arguments.follow {
         follower.stop()?;

@@ -27,11 +27,11 @@ mod watch;
 mod tests;
 
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 
 use crate::api::messages::Update;
 use crate::run::instance::Instance;
+pub(crate) use crate::run::launch::runtime;
 use crate::run::logs::LogBlock;
 use crate::support::name::{ServiceName, UnitId};
 
@@ -61,9 +61,4 @@ pub trait Output {
 
     /// Output of a unit. Returns when it has been taken: history may be larger than memory.
     fn block(&mut self, block: LogBlock) -> Pin<Box<dyn Future<Output = ()> + '_>>;
-}
-
-/// A runtime for one thread: the supervisor's loop, or a client's calls.
-pub(crate) fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    crate::run::launch::runtime()
 }

@@ -3,6 +3,7 @@
 use super::Context;
 use crate::cli::args::PortArgs;
 use crate::cli::exit::{ExitCode, Stop};
+use crate::cli::words;
 use crate::run::control::StackSnapshot;
 use crate::support::name::ServiceName;
 use crate::support::text::{self, replica_of};
@@ -71,9 +72,7 @@ fn unknown(context: &Context<'_>, stack: &StackSnapshot, arguments: &PortArgs) -
     let replica = |known: &ServiceName| replica_of(service.as_str(), known.as_str());
     match names().find_map(|known| Some((known, replica(known)?))) {
         Some((known, replica)) => {
-            let name = name
-                .as_ref()
-                .map_or_else(String::new, |name| format!(" {name}"));
+            let name = words::behind(" ", name.as_ref());
             Stop::usage(
                 format!("there is no service `{service}`"),
                 format!(

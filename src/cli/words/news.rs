@@ -1,5 +1,6 @@
 //! What the supervisor has to say beside what snapshots show, in words.
 
+use super::behind;
 use super::reason::{blocker, reason};
 use crate::run::news::News;
 use crate::support::text::{count_of, list};
@@ -24,13 +25,8 @@ pub(crate) fn news(news: &News) -> String {
         News::KillingEverything => "killing everything now".to_owned(),
         News::ClientGone => "the terminal has gone; stopping everything".to_owned(),
         News::State { state } => {
-            let pid = state
-                .pid
-                .map_or_else(String::new, |pid| format!(", pid {pid}"));
-            let why = state
-                .reason
-                .as_ref()
-                .map_or_else(String::new, |why| format!(": {}", reason(why)));
+            let pid = behind(", pid ", state.pid);
+            let why = behind(": ", state.reason.as_ref().map(reason));
             format!(
                 "{}{pid}, attempt {}{why}",
                 state.phase.word(),

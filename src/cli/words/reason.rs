@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use super::behind;
 use crate::run::reason::{
     Blocker, BlockerState, CheckFailure, PortTrouble, Reason, StartError, StartStep, WaitingFor,
 };
@@ -31,10 +32,10 @@ pub(crate) fn reason(reason: &Reason) -> String {
         Reason::Unkillable { pid: None } => "a process of it did not end after SIGKILL".to_owned(),
         Reason::Killed => "did not stop in time and was killed".to_owned(),
         Reason::Check { failure } => check_failure(failure),
-        Reason::Preparing { step, percent } => match percent {
-            Some(percent) => format!("{step} {percent} %"),
-            None => step.clone(),
-        },
+        Reason::Preparing { step, percent } => {
+            let percent = percent.map(|percent| format!("{percent} %"));
+            format!("{step}{}", behind(" ", percent))
+        }
         Reason::SupervisorKilled => "the supervisor was killed".to_owned(),
         Reason::Orphaned => {
             "runs on without a supervisor; `stack up` or `stack down` ends it".to_owned()
@@ -59,10 +60,7 @@ pub(crate) fn signal_name(signal: i32) -> String {
 }
 
 fn ended(how: Exit, trouble: Option<&PortTrouble>) -> String {
-    match trouble {
-        Some(trouble) => format!("{}: {}", exit(how), port_trouble(trouble)),
-        None => exit(how),
-    }
+    exit(how) + &behind(": ", trouble.map(port_trouble))
 }
 
 /// `db to be healthy`.
@@ -78,10 +76,7 @@ pub(crate) fn waiting_for(waiting: &WaitingFor) -> String {
 /// `migrate exited with code 1`, one link of a chain with all that it hangs on.
 pub(crate) fn blocker(blocker: &Blocker) -> String {
     let name = blocker.unit.label();
-    let because = |last: &Option<CheckFailure>| match last {
-        Some(failure) => format!(": {}", check_failure(failure)),
-        None => String::new(),
-    };
+    let because = |last: &Option<CheckFailure>| behind(": ", last.as_ref().map(check_failure));
     match &blocker.state {
         BlockerState::Failed { reason: why } => format!("{name} {}", reason(why)),
         BlockerState::Ended => format!("{name} has ended"),
@@ -214,10 +209,11 @@ fn check_failure(failure: &CheckFailure) -> String {
         CheckFailure::Exited {
             exit: how,
             last_line,
-        } => match last_line {
-            Some(line) => format!("the check {}: {line}", exit(*how)),
-            None => format!("the check {}", exit(*how)),
-        },
+        } => format!(
+            "the check {}{}",
+            exit(*how),
+            behind(": ", last_line.as_ref())
+        ),
         CheckFailure::NotExecuted { error } => start_error(error),
         CheckFailure::NotListening { unit: None, port } => {
             format!("nothing listens on port {port} yet")
@@ -246,7 +242,7 @@ fn check_failure(failure: &CheckFailure) -> String {
 fn reason_phrase(status: u16) -> String {
     let status = hyper::StatusCode::from_u16(status).ok();
     let name = status.and_then(|status| status.canonical_reason());
-    name.map(|name| format!(" {name}")).unwrap_or_default()
+    behind(" ", name)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use super::row::PortRow;
 use super::words::plain;
 use crate::api::client::{Client, ClientError};
+use crate::cli::words::pid;
 use crate::ports::request::Owner;
 use crate::ports::who::{Claim, seen_from_outside};
 use crate::ports::{LedgerOverview, PortState, StackPort, sockets};
@@ -236,13 +237,12 @@ impl Stack {
         if matches!(error, ClientError::NotRunning | ClientError::Closed) {
             return None;
         }
-        let pid = self.holder.as_ref().map_or_else(String::new, |holder| {
-            format!(" (pid {})", holder.supervisor_pid)
-        });
+        let supervisor = self.holder.as_ref().map(|holder| holder.supervisor_pid);
         Some(format!(
-            "{}: {}{pid}; its ports are shown as the kernel sees them",
+            "{}: {}{}; its ports are shown as the kernel sees them",
             self.title(),
-            text::chain(error)
+            text::chain(error),
+            pid(supervisor)
         ))
     }
 }

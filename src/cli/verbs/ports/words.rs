@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::row::{PortRow, RowState};
 use super::who::Explanation;
 use crate::cli::invocation::Invocation;
+use crate::cli::words::{behind, pid};
 use crate::ports::PortProcess;
 use crate::ports::who::{PortSocket, SocketRole};
 use crate::support::clock::unix_millis;
@@ -78,9 +79,7 @@ fn belongs(row: &PortRow, told: &Explanation, place: &Place) -> String {
         row.project,
         place.path(&row.project_dir)
     );
-    let supervisor = row
-        .supervisor_pid
-        .map_or_else(String::new, |pid| format!(" (pid {pid})"));
+    let supervisor = pid(row.supervisor_pid);
     match row.state {
         RowState::Held => format!(
             "{number} is held for {of}\n  the stack's supervisor{supervisor} {}",
@@ -193,9 +192,7 @@ fn number(port: u16, protocol: Protocol) -> String {
 
 /// ` to 192.0.2.1:443`.
 fn peer(socket: &PortSocket) -> String {
-    socket
-        .peer
-        .map_or_else(String::new, |peer| format!(" to {peer}"))
+    behind(" to ", socket.peer)
 }
 
 fn owner(socket: &PortSocket) -> String {

@@ -24,6 +24,7 @@ use crate::cli::args::UpArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::{Invocation, Ready, check_service};
 use crate::cli::printer::{self, Printer};
+use crate::cli::words;
 use crate::plan::model::UnitPlan;
 use crate::run::Watch;
 use crate::run::control::StackSnapshot;
@@ -115,12 +116,10 @@ fn wait_for_winner(
                 ));
             }
         } else if begun.elapsed() >= WINNER_LIMIT {
-            let holder = holder.map_or_else(String::new, |holder| {
-                format!(" (pid {})", holder.supervisor_pid)
-            });
+            let pid = words::pid(holder.map(|holder| holder.supervisor_pid));
             return Err(Stop::new(
                 ExitCode::NotAnswering,
-                format!("the supervisor of this stack{holder} does not answer: {error}"),
+                format!("the supervisor of this stack{pid} does not answer: {error}"),
                 Some("if it hangs, end its process; the next `stack up` cleans up after it"),
             ));
         }

@@ -88,8 +88,7 @@ impl Watch<'_> {
             let (name, phase) = (service.label(), service.phase);
             match verdict {
                 Verdict::Failed if phase != Phase::Failed => {
-                    let why = service.reason.as_ref().map(words::reason);
-                    let why = why.map_or_else(String::new, |why| format!(": {why}"));
+                    let why = words::behind(": ", service.reason.as_ref().map(words::reason));
                     lines.push(format!("error: {name} is {}{why}", phase.word()));
                 }
                 Verdict::Superseded(cause) if !is_aborted => {
