@@ -24,34 +24,25 @@ const MAX_SHOWN: usize = 50;
 /// How many characters of a message, label or line of a hint are shown: they may quote a value.
 const MAX_TEXT: usize = 500;
 
-/// How reports look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// Whether escape sequences for colours may be used; they never carry a meaning alone.
-    pub color: bool,
-    /// The width to wrap at, in columns.
-    pub width: usize,
-}
-
 /// Draws every problem, and below those of a file a last line that counts them.
 ///
-/// The text ends in a newline and, without colour, holds no control character but newlines,
+/// It is wrapped at `width` columns; no colour carries a meaning alone. The text ends in a newline and, without colour, holds no control character but newlines,
 /// whatever the user's file holds.
-pub fn render(problems: &[Problem], options: Options) -> String {
-    let theme = if options.color {
+pub fn render(problems: &[Problem], palette: Palette, width: usize) -> String {
+    let theme = if palette == Palette::COLORED {
         GraphicalTheme::unicode()
     } else {
         GraphicalTheme::unicode_nocolor()
     };
     let handler = GraphicalReportHandler::new_themed(theme)
-        .with_width(options.width.max(40))
+        .with_width(width.max(40))
         .with_links(false)
         .tab_width(4);
     let mut texts = Vec::new();
     let mut report = String::new();
     for problem in problems.iter().take(MAX_SHOWN) {
         let has_place = !problem.labels.is_empty();
-        report.push_str(&heading(problem, options.color));
+        report.push_str(&heading(problem, palette));
         for drawing in drawings(problem, &mut texts) {
             let mut drawn = String::new();
             // Writing to a string cannot fail; a drawing that does is still told in words.
@@ -74,8 +65,7 @@ pub fn render(problems: &[Problem], options: Options) -> String {
 }
 
 /// `error: unknown key (stack::spec::unknown_key)`, as every other message begins.
-fn heading(problem: &Problem, color: bool) -> String {
-    let palette = Palette::new(color);
+fn heading(problem: &Problem, palette: Palette) -> String {
     let lead = match problem.severity {
         Severity::Error => palette.paint(Tone::Bad, "error:"),
         Severity::Warning => palette.paint(Tone::Warning, "warning:"),

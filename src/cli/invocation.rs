@@ -139,14 +139,8 @@ impl Invocation {
         if shown.is_empty() {
             return String::new();
         }
-        let color = self.printer_options(&[]).stderr_palette() == super::style::Palette::COLORED;
-        diagnostics::render(
-            &shown,
-            diagnostics::Options {
-                color,
-                width: printer::stderr_columns(),
-            },
-        )
+        let palette = self.printer_options(&[]).stderr_palette();
+        diagnostics::render(&shown, palette, printer::stderr_columns())
     }
 
     /// The instance of a draft.
@@ -199,12 +193,7 @@ impl Invocation {
     /// A table as stdout takes it: coloured and cut on a terminal.
     pub fn draw(&self, table: &Table) -> String {
         let palette = self.printer_options(&[]).stdout_palette();
-        table.render(palette, self.stdout_columns())
-    }
-
-    /// The columns of the terminal behind stdout; `None` for anything else.
-    pub fn stdout_columns(&self) -> Option<usize> {
-        printer::stdout_columns().filter(|_| self.terminals.stdout)
+        table.render(palette, printer::stdout_columns())
     }
 }
 

@@ -12,10 +12,10 @@ use super::*;
 use crate::spec::testing::load_text;
 use crate::spec::{Source, Span};
 
-const PLAIN: Options = Options {
-    color: false,
-    width: 100,
-};
+/// The report without colour.
+fn plain(problems: &[Problem]) -> String {
+    render(problems, Palette::MONOCHROME, 100)
+}
 
 #[test]
 fn a_problem_at_the_end_of_a_large_file_is_drawn_at_once() {
@@ -32,7 +32,7 @@ fn a_problem_at_the_end_of_a_large_file_is_drawn_at_once() {
         end: start + 5,
     };
     let began = Instant::now();
-    let report = render(&[Problem::error("stack::x", "no", &span)], PLAIN);
+    let report = plain(&[Problem::error("stack::x", "no", &span)]);
     assert!(report.contains("[stack.yaml:200001:1]"), "{report}");
     assert!(began.elapsed() < Duration::from_secs(5));
 }
@@ -50,7 +50,7 @@ fn a_long_line_is_cut_around_the_label_and_keeps_its_column() {
         start,
         end: start + 5,
     };
-    let report = render(&[Problem::error("stack::x", "no", &span)], PLAIN);
+    let report = plain(&[Problem::error("stack::x", "no", &span)]);
     assert!(report.contains("[stack.yaml:1:5002]"), "{report}");
     assert!(
         report.lines().all(|line| line.chars().count() < 400),
@@ -74,7 +74,7 @@ fn distant_labels_are_both_drawn() {
     let problem = Problem::error("stack::x", "twice", &at(second))
         .label("again here")
         .also(&at(0), "first here");
-    let report = render(&[problem], PLAIN);
+    let report = plain(&[problem]);
     assert!(report.contains("again here") && report.contains("first here"));
     assert!(report.contains("stack.yaml:1002:1"), "{report}");
     assert!(report.lines().count() < 20, "{report}");
@@ -95,14 +95,14 @@ fn labels_in_two_files_are_both_drawn() {
     let problem = Problem::error("stack::x", "no", &Span::new(&over, 0..3))
         .label("again here")
         .also(&Span::new(&base, 5..8), "first here");
-    let report = render(&[problem], PLAIN);
+    let report = plain(&[problem]);
     insta::assert_snapshot!(report);
 }
 
 #[test]
 fn what_a_file_holds_cannot_reach_the_terminal() {
     let loaded = load_text("\u{1b}[2J\u{202e}servics\t: \u{9b}31m\r\n");
-    let report = render(&loaded.problems, PLAIN);
+    let report = plain(&loaded.problems);
     let harmful = report
         .chars()
         .find(|&c| c != '\n' && excerpt::is_harmful(c));
@@ -113,18 +113,14 @@ fn what_a_file_holds_cannot_reach_the_terminal() {
 #[test]
 fn colour_is_used_only_when_asked_for() {
     let loaded = load_text(b"services:\n".to_vec());
-    let colored = Options {
-        color: true,
-        width: 80,
-    };
-    assert!(render(&loaded.problems, colored).contains('\u{1b}'));
-    assert!(!render(&loaded.problems, PLAIN).contains('\u{1b}'));
+    assert!(render(&loaded.problems, Palette::COLORED, 100).contains('\u{1b}'));
+    assert!(!plain(&loaded.problems).contains('\u{1b}'));
 }
 
 #[test]
 fn the_last_line_counts_problems_and_warnings() {
     let last = |text: &str| {
-        let report = render(&load_text(text).problems, PLAIN);
+        let report = plain(&load_text(text).problems);
         report.lines().last().unwrap_or_default().to_owned()
     };
     let service = "services: {a: {command: x}}\n";
@@ -149,7 +145,7 @@ fn what_has_no_place_in_a_file_reads_like_every_other_message() {
         hint: Some("write one:\n\nservices:".to_owned()),
     };
     assert_eq!(
-        render(&[problem], PLAIN),
+        plain(&[problem]),
         "error: there is no file (stack::spec::no_file)\nhint: write one:\n\n  services:\n"
     );
 }
@@ -168,6 +164,6 @@ proptest::proptest! {
         let source = Arc::new(Source { path: PathBuf::from("f"), text });
         let span = |a: usize, b: usize| Span::new(&source, a.min(b)..a.max(b));
         let problem = Problem::error("stack::x", "no", &span(places[0], places[1])).label("here");
-        render(&[problem.also(&span(places[2], places[3]), "there")], PLAIN);
+        plain(&[problem.also(&span(places[2], places[3]), "there")]);
     }
 }

@@ -11,7 +11,7 @@ use super::frame::{self, Size};
 use super::json;
 use super::options::{Mode, PrinterOptions};
 use super::outlet::{Outlet, Target};
-use super::painter::{LogStyle, Painter};
+use super::painter::Painter;
 use super::plain;
 use super::region::Region;
 use super::summary::{self, Failure};
@@ -79,12 +79,7 @@ impl Page {
         Self {
             mode: options.mode(),
             palette: options.stderr_palette(),
-            painter: Painter::new(LogStyle {
-                has_prefix: options.log_prefix,
-                has_timestamps: options.timestamps,
-                is_terminal: options.terminals.stdout,
-                palette: options.stdout_palette(),
-            }),
+            painter: Painter::new(&options),
             board: Board::new(&options.units),
             region: None,
             drawn_at: None,

@@ -10,31 +10,20 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use crate::cli::printer::escape::{Filter, is_plain};
+use crate::cli::printer::options::PrinterOptions;
 use crate::cli::printer::roster::Roster;
-use crate::cli::style::{Palette, Tone, pad};
+use crate::cli::style::{Tone, pad};
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::LogStream;
 use crate::support::name::UnitId;
-
-/// How log lines look.
-#[derive(Debug, Clone)]
-pub(super) struct LogStyle {
-    /// Whether each line begins with its unit's name.
-    pub(super) has_prefix: bool,
-    /// Whether each line begins with the time at which it was read.
-    pub(super) has_timestamps: bool,
-    /// Whether a terminal must be kept from what services print.
-    pub(super) is_terminal: bool,
-    /// The colours of the names.
-    pub(super) palette: Palette,
-}
 
 /// Whose a line is: of which unit and stream, and of which attempt.
 type Origin = (UnitId, LogStream, u32);
 
 /// Renders log blocks.
+#[derive(Default)]
 pub(super) struct Painter {
-    style: LogStyle,
+    options: PrinterOptions,
     /// What stands before each line of a unit, as long as no name changes.
     prefixes: HashMap<UnitId, Bytes>,
     filters: HashMap<(UnitId, LogStream), Filter>,
@@ -45,13 +34,10 @@ pub(super) struct Painter {
 }
 
 impl Painter {
-    pub(super) fn new(style: LogStyle) -> Self {
+    pub(super) fn new(options: &PrinterOptions) -> Self {
         Self {
-            style,
-            prefixes: HashMap::new(),
-            filters: HashMap::new(),
-            open: None,
-            head: Vec::new(),
+            options: options.clone(),
+            ..Self::default()
         }
     }
 
@@ -70,7 +56,11 @@ impl Painter {
         }
         let text = format!("{} |", pad(&roster.label(unit), roster.cells()));
         let position = roster.position(unit);
-        let prefix = self.style.palette.paint(Tone::Service(position), &text) + " ";
+        let prefix = self
+            .options
+            .stdout_palette()
+            .paint(Tone::Service(position), &text)
+            + " ";
         let prefix = Bytes::from(prefix);
         self.prefixes.insert(unit.clone(), prefix.clone());
         prefix
@@ -105,16 +95,16 @@ impl Painter {
 
     /// Whether what is printed is exactly what the services printed.
     pub(super) fn is_raw(&self) -> bool {
-        !self.style.has_prefix && !self.style.has_timestamps && !self.style.is_terminal
+        !self.options.log_prefix && !self.options.timestamps && !self.options.terminals.stdout
     }
 
     fn set_head(&mut self, block: &LogBlock, roster: &mut Roster) {
         self.head.clear();
-        if self.style.has_prefix {
+        if self.options.log_prefix {
             let prefix = self.prefix(&block.unit, roster);
             self.head.extend_from_slice(&prefix);
         }
-        if self.style.has_timestamps {
+        if self.options.timestamps {
             self.head
                 .extend_from_slice(timestamp(block.time / 1_000_000).as_bytes());
             self.head.push(b' ');
@@ -124,7 +114,7 @@ impl Painter {
     fn paint_lines(&mut self, block: &LogBlock, is_continued: bool, out: &mut Vec<u8>) {
         let mut rest: &[u8] = &block.bytes;
         let mut filter = None;
-        if self.style.is_terminal {
+        if self.options.terminals.stdout {
             let origin = (block.unit.clone(), block.stream);
             let known = self.filters.entry(origin).or_default();
             if !is_continued {

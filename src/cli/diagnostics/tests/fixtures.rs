@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use super::{PLAIN, load_text, render};
+use super::{load_text, plain};
 use crate::dotenv::read::ReadErrorKind;
 use crate::plan::{self, Arguments, Draft, PortArgument, Sources};
 use crate::spec::find::Request;
@@ -64,7 +64,7 @@ fn check(kind: &str, fixture: &Path, problems: &[Problem]) -> Vec<&'static str> 
     settings.set_snapshot_path(format!("../../../../tests/fixtures/{kind}/reports"));
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
-    settings.bind(|| insta::assert_snapshot!(stem, render(problems, PLAIN)));
+    settings.bind(|| insta::assert_snapshot!(stem, plain(problems)));
     codes
 }
 

@@ -1,14 +1,22 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::cli::printer::options::Color;
 use crate::cli::printer::testing::{replica, unit};
 
-const PIPE: LogStyle = LogStyle {
-    has_prefix: true,
-    has_timestamps: false,
-    is_terminal: false,
-    palette: Palette::MONOCHROME,
-};
+fn pipe() -> PrinterOptions {
+    PrinterOptions {
+        log_prefix: true,
+        color: Color::Never,
+        ..PrinterOptions::default()
+    }
+}
+
+fn terminal() -> PrinterOptions {
+    let mut options = pipe();
+    options.terminals.stdout = true;
+    options
+}
 
 fn block(service: &str, bytes: impl Into<Bytes>) -> LogBlock {
     let bytes = bytes.into();
@@ -22,8 +30,8 @@ fn block(service: &str, bytes: impl Into<Bytes>) -> LogBlock {
     }
 }
 
-fn painted(style: LogStyle, blocks: &[LogBlock]) -> String {
-    let mut painter = Painter::new(style);
+fn painted(options: &PrinterOptions, blocks: &[LogBlock]) -> String {
+    let mut painter = Painter::new(options);
     let mut roster = Roster::new(&[unit("api"), unit("worker")]);
     let mut out = Vec::new();
     for block in blocks {
@@ -36,7 +44,7 @@ fn painted(style: LogStyle, blocks: &[LogBlock]) -> String {
 fn every_line_begins_with_the_padded_name() {
     let blocks = [block("api", "one\n\ntwo\n"), block("worker", "three\r\n")];
     assert_eq!(
-        painted(PIPE, &blocks),
+        painted(&pipe(), &blocks),
         "api    | one\napi    | \napi    | two\nworker | three\r\n"
     );
 }
@@ -54,20 +62,20 @@ fn replicas_are_numbered_as_soon_as_there_are_two_of_them() {
         block("api", "four\n"),
     ];
     assert_eq!(
-        painted(PIPE, &blocks),
+        painted(&pipe(), &blocks),
         "worker | one\nworker-2 | two\nworker-1 | three\napi      | four\n"
     );
 }
 
 #[test]
 fn names_are_coloured_and_times_follow_them() {
-    let style = LogStyle {
-        has_timestamps: true,
-        palette: Palette::COLORED,
-        ..PIPE
+    let style = PrinterOptions {
+        timestamps: true,
+        color: Color::Always,
+        ..pipe()
     };
     assert_eq!(
-        painted(style, &[block("api", "one\n")]),
+        painted(&style, &[block("api", "one\n")]),
         "\x1b[36mapi    |\x1b[0m 2026-11-18T11:06:40.123Z one\n"
     );
 }
@@ -75,14 +83,14 @@ fn names_are_coloured_and_times_follow_them() {
 #[test]
 fn a_line_in_parts_stays_one_line_unless_somebody_else_prints() {
     let alone = [block("api", "Build"), block("api", "ing\nnext")];
-    assert_eq!(painted(PIPE, &alone), "api    | Building\napi    | next");
+    assert_eq!(painted(&pipe(), &alone), "api    | Building\napi    | next");
     let disturbed = [
         block("api", "Build"),
         block("worker", "x\n"),
         block("api", "ing\n"),
     ];
     assert_eq!(
-        painted(PIPE, &disturbed),
+        painted(&pipe(), &disturbed),
         "api    | Build\nworker | x\napi    | ing\n"
     );
 }
@@ -94,7 +102,7 @@ fn the_other_stream_and_the_next_attempt_are_somebody_else() {
         ..block("api", "err\n")
     };
     assert_eq!(
-        painted(PIPE, &[block("api", "out"), stderr]),
+        painted(&pipe(), &[block("api", "out"), stderr]),
         "api    | out\napi    | err\n"
     );
     let again = LogBlock {
@@ -102,27 +110,24 @@ fn the_other_stream_and_the_next_attempt_are_somebody_else() {
         ..block("api", "again\n")
     };
     assert_eq!(
-        painted(PIPE, &[block("api", "last"), again]),
+        painted(&pipe(), &[block("api", "last"), again]),
         "api    | last\napi    | again\n"
     );
 }
 
 #[test]
 fn without_prefix_lines_are_raw() {
-    let style = LogStyle {
-        has_prefix: false,
-        ..PIPE
+    let style = PrinterOptions {
+        log_prefix: false,
+        ..pipe()
     };
     let bytes = b"a\x1b[2J\r\nb\0".as_slice();
-    assert_eq!(painted(style, &[block("api", bytes)]).as_bytes(), bytes);
+    assert_eq!(painted(&style, &[block("api", bytes)]).as_bytes(), bytes);
 }
 
 #[test]
 fn a_terminal_gets_colour_but_no_cursor_movement() {
-    let style = LogStyle {
-        is_terminal: true,
-        ..PIPE
-    };
+    let style = terminal();
     let blocks = [
         block("api", "\x1b[2J\x1b[31mred\nplain\r\n"),
         block("api", "\x1b[1mbo"),
@@ -131,7 +136,7 @@ fn a_terminal_gets_colour_but_no_cursor_movement() {
         block("api", "y\n"),
     ];
     assert_eq!(
-        painted(style, &blocks),
+        painted(&style, &blocks),
         "api    | \x1b[31mred\x1b[0m\napi    | plain\napi    | \x1b[1mbold\x1b[0m\nworker | x\napi    | y\n"
     );
 }
@@ -171,7 +176,7 @@ proptest! {
     fn one_service_alone_gets_its_bytes_back(
         parts in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..10),
     ) {
-        let mut painter = Painter::new(PIPE);
+        let mut painter = Painter::new(&pipe());
         let mut roster = Roster::new(&[unit("api")]);
         let mut out = Vec::new();
         for part in &parts {
@@ -187,7 +192,7 @@ proptest! {
 
     #[test]
     fn no_byte_is_lost_and_no_line_mixes_two_services(blocks in blocks()) {
-        let mut painter = Painter::new(PIPE);
+        let mut painter = Painter::new(&pipe());
         let mut roster = Roster::new(&[unit("api"), unit("worker")]);
         let mut out = Vec::new();
         for block in &blocks {

@@ -29,7 +29,7 @@ pub(super) fn list(invocation: &Invocation, args: &PortsArgs) -> Result<ExitCode
             printer::say(&empty(ledger.warnings.is_empty(), has_more));
         }
         ListFormat::Table => {
-            let place = Place::of(invocation, invocation.stdout_columns().is_some());
+            let place = Place::of(invocation);
             printer::say_out(&invocation.draw(&table(&rows, &place)))?;
         }
     }

@@ -54,7 +54,7 @@ pub(super) fn who(
     let text = match format {
         ListFormat::Json => serde_json::to_string_pretty(&explanation)?,
         ListFormat::Table => {
-            let place = Place::of(invocation, invocation.stdout_columns().is_some());
+            let place = Place::of(invocation);
             words::explain(&explanation, &place)
         }
     };

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use indexmap::IndexMap;
+
 use super::row::{PortRow, RowState};
 use super::who::Explanation;
 use crate::cli::invocation::Invocation;
@@ -28,9 +30,10 @@ pub(super) struct Place {
 
 impl Place {
     /// As it is now.
-    pub(super) fn of(invocation: &Invocation, is_terminal: bool) -> Self {
+    pub(super) fn of(invocation: &Invocation) -> Self {
+        let home = invocation.variable("HOME");
         Self {
-            home: invocation.variable("HOME").filter(|_| is_terminal),
+            home: home.filter(|_| invocation.terminals.stdout),
             now: unix_millis(),
         }
     }
@@ -206,13 +209,10 @@ fn owner(socket: &PortSocket) -> String {
 
 /// A line for each socket that is more than a connection, and one for all connections of a process.
 fn socket_lines(told: &Explanation, place: &Place) -> Vec<String> {
-    let mut found: Vec<(String, usize)> = Vec::new();
+    let mut found: IndexMap<String, usize> = IndexMap::new();
     for socket in &told.sockets {
         let line = socket_line(told.port, socket, place);
-        match found.iter_mut().find(|(known, _)| *known == line) {
-            Some((_, count)) => *count += 1,
-            None => found.push((line, 1)),
-        }
+        *found.entry(line).or_default() += 1;
     }
     let shown = found.iter().take(LISTED);
     let mut lines: Vec<String> = shown
@@ -238,45 +238,32 @@ fn socket_line(port: u16, socket: &PortSocket, place: &Place) -> String {
         SocketRole::Leftover => "closed, kept by the kernel for a minute",
     };
     let address = SocketAddr::new(socket.address, port);
-    let mut line = format!("{} {address}: {word}", socket.protocol);
-    match (&socket.process, socket.uid) {
-        (Some(process), _) => line.push_str(&process_words(process, socket, place)),
-        (None, Some(_)) => {
-            line.push_str(", ");
-            line.push_str(&owner(socket));
-        }
-        (None, None) => {}
+    let mut parts = vec![format!("{} {address}: {word}", socket.protocol)];
+    match &socket.process {
+        Some(process) => parts.extend(process_words(process, socket, place)),
+        None => parts.extend(socket.uid.map(|_| owner(socket))),
     }
-    line
+    parts.join(", ")
 }
 
-fn process_words(process: &PortProcess, socket: &PortSocket, place: &Place) -> String {
-    let mut words = format!(", pid {} (`{}`)", process.pid, plain(&process.command));
-    let mut add = |word: String| {
-        words.push_str(", ");
-        words.push_str(&word);
-    };
-    if let Some(user) = process.user.as_ref().or(socket.user.as_ref()) {
-        add(format!("user {user}"));
-    }
-    if let Some(started_at) = process.started_at {
-        let age = Duration::from_millis(place.now.saturating_sub(started_at));
-        add(format!(
-            "for {}",
-            duration::human(Duration::from_secs(age.as_secs()))
-        ));
-    }
-    if let Some(directory) = &process.directory {
-        add(format!("in {}", place.path(directory)));
-    }
-    if let (Some(service), Some(instance)) = (&process.service, &process.instance) {
-        add(format!(
-            "service `{}` of instance {}",
-            plain(service),
-            plain(instance)
-        ));
-    }
-    words
+fn process_words(process: &PortProcess, socket: &PortSocket, place: &Place) -> Vec<String> {
+    let user = process.user.as_ref().or(socket.user.as_ref());
+    let age = process
+        .started_at
+        .map(|at| place.now.saturating_sub(at) / 1_000);
+    let directory = process.directory.as_ref();
+    let marks = process.service.as_ref().zip(process.instance.as_ref());
+    let parts = [
+        Some(owner(socket)),
+        user.map(|user| format!("user {user}")),
+        age.map(|age| format!("for {}", duration::human(Duration::from_secs(age)))),
+        directory.map(|directory| format!("in {}", place.path(directory))),
+        marks.map(|(service, instance)| {
+            let (service, instance) = (plain(service), plain(instance));
+            format!("service `{service}` of instance {instance}")
+        }),
+    ];
+    parts.into_iter().flatten().collect()
 }
 
 /// What else is known of the number.
