@@ -4,12 +4,12 @@ use super::model::{RestartPolicy, RestartWhen};
 use super::resolver::Resolver;
 use crate::spec::code as spec_code;
 use crate::spec::model::{RestartSpec, ServiceSpec};
-use crate::spec::problem::Report;
+use crate::spec::problem::{Report, Spanned};
 
 /// The restart policy of a service, every value settled.
 pub(super) fn restart(service: &ServiceSpec, resolver: &Resolver<'_>) -> RestartPolicy {
     let short = resolver.setting(service.restart.as_ref());
-    let Some(tuned) = &service.restart_policy else {
+    let Some(Spanned { value: tuned, span }) = &service.restart_policy else {
         return policy_of(short.unwrap_or(RestartSpec::No));
     };
     let condition = resolver.setting(tuned.condition.as_ref());
@@ -27,7 +27,7 @@ pub(super) fn restart(service: &ServiceSpec, resolver: &Resolver<'_>) -> Restart
             let message = format!("`restart` and `max_attempts` of `{name}` give two limits");
             let hint = "write `restart: on-failure`, and the limit once";
             let mut told = resolver.told();
-            told.error(spec_code::CONFLICTING_RESTART, &tuned.span, message, hint);
+            told.error(spec_code::CONFLICTING_RESTART, span, message, hint);
         }
         policy.max_attempts = Some(limit);
     }

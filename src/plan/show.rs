@@ -223,7 +223,7 @@ fn show_restart_policy(
 ) -> Option<Value> {
     let usual = RestartPolicy::with(policy.when, policy.max_attempts);
     let is_limit_said = policy.when == RestartWhen::OnFailure || policy.max_attempts.is_none();
-    let tuned = service.restart_policy.as_ref()?;
+    let tuned = &service.restart_policy.as_ref()?.value;
     if *policy == usual && is_limit_said {
         return None;
     }

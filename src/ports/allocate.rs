@@ -257,11 +257,7 @@ fn standing_warnings(batch: &Batch<'_>, plan: &Plan, kernel: &KernelPorts) -> Ve
     {
         warnings.push(PortWarning::Fallback {
             first,
-            ports: plan
-                .fallbacks
-                .iter()
-                .map(|&index| plan.ports[index])
-                .collect(),
+            ports: plan.fallbacks.clone(),
         });
     }
     warnings

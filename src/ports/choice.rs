@@ -79,8 +79,8 @@ pub(crate) struct Plan {
     pub(crate) ports: Vec<u16>,
     /// What was asked for and replaced.
     pub(crate) misses: Vec<Miss>,
-    /// The requests that were served from a later range of the pool.
-    pub(crate) fallbacks: Vec<usize>,
+    /// The ports that come from a later range of the pool.
+    pub(crate) fallbacks: Vec<u16>,
 }
 
 /// Why there is no plan.
@@ -327,30 +327,23 @@ where
 
     fn finish(self, misses: Vec<Miss>) -> Plan {
         let ports: Vec<u16> = self.ports.into_iter().flatten().collect();
-        let fallbacks = self
-            .requests
-            .iter()
-            .zip(&ports)
-            .enumerate()
-            .filter(|(_, (request, port))| match request.want {
+        let is_fallback = |request: &PortRequest, port: u16| {
+            let is_asked_for = request.wish.as_ref().is_some_and(|wish| wish.port == port);
+            let is_open = match request.want {
                 Want::Fixed(_) | Want::Within(_) => false,
-                Want::Auto | Want::Prefer(_) => {
-                    let asked = request
-                        .wish
-                        .as_ref()
-                        .is_some_and(|wish| wish.port == **port)
-                        || request.want == Want::Prefer(**port);
-                    let first = self.pool.ranges.first();
-                    let position = |range: &PortRange| range.contains(**port);
-                    !asked && !first.is_some_and(position) && self.pool.ranges.iter().any(position)
-                }
-            })
-            .map(|(index, _)| index)
-            .collect();
+                Want::Auto => true,
+                Want::Prefer(preferred) => preferred != port,
+            };
+            let mut ranges = self.pool.ranges.iter();
+            let is_first = ranges.next().is_some_and(|first| first.contains(port));
+            is_open && !is_asked_for && !is_first && ranges.any(|range| range.contains(port))
+        };
+        let served = self.requests.iter().zip(&ports);
+        let fallbacks = served.filter(|(request, port)| is_fallback(request, **port));
         Plan {
+            fallbacks: fallbacks.map(|(_, &port)| port).collect(),
             ports,
             misses,
-            fallbacks,
         }
     }
 }

@@ -86,7 +86,9 @@ fn locate(request: &Request<'_>) -> Result<Found, Problem> {
         for name in FILE_NAMES {
             let file = directory.join(name);
             if file.is_file() {
-                let shown = shown_from(&file, directory, request.working_dir);
+                // As short as it can be said.
+                let is_here = directory == request.working_dir;
+                let shown = if is_here { name.into() } else { file.clone() };
                 return Ok(found(file, shown));
             }
         }
@@ -163,14 +165,6 @@ fn found(file: PathBuf, shown: PathBuf) -> Found {
         shown,
         project_dir,
     }
-}
-
-/// The path as short as it can be said from the working directory.
-fn shown_from(file: &Path, directory: &Path, working_dir: &Path) -> PathBuf {
-    if directory == working_dir {
-        return file.file_name().map_or(file.to_path_buf(), PathBuf::from);
-    }
-    file.to_path_buf()
 }
 
 /// The path without links and dots; as it is where the system cannot say.

@@ -151,7 +151,7 @@ pub struct ServiceSpec {
     /// `restart:`; `None` when absent.
     pub restart: Option<Setting<RestartSpec>>,
     /// `restart_policy:`.
-    pub restart_policy: Option<RestartPolicySpec>,
+    pub restart_policy: Option<Spanned<RestartPolicySpec>>,
     /// `success_exit_codes:`, besides 0.
     pub success_exit_codes: Vec<Setting<u8>>,
     /// `stop_signal:`, as a signal's number (signal(7)).
@@ -318,10 +318,8 @@ pub enum RestartSpec {
 }
 
 /// `restart_policy:`, the tunable form.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct RestartPolicySpec {
-    /// Where the key stands.
-    pub span: Span,
     /// `condition:`: `any`, `on-failure` or `none`, given as the policy of the same meaning.
     pub condition: Option<Setting<RestartSpec>>,
     /// `delay:`, before the first restart.

@@ -19,6 +19,19 @@ pub enum DurationError {
     TooLong(String),
 }
 
+/// The units in nanoseconds, the largest first.
+const UNITS: [(&str, u128); 9] = [
+    ("w", 604_800_000_000_000),
+    ("d", 86_400_000_000_000),
+    ("h", 3_600_000_000_000),
+    ("m", 60_000_000_000),
+    ("s", 1_000_000_000),
+    ("ms", 1_000_000),
+    ("us", 1_000),
+    ("µs", 1_000),
+    ("ns", 1),
+];
+
 /// Parses a duration: one or more of a decimal number and a unit, without spaces.
 ///
 /// Units are `ns`, `us`, `ms`, `s`, `m`, `h`, `d` (24 h) and `w` (7 d), as in the Compose
@@ -44,18 +57,12 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
             .find(|c: char| c.is_ascii_digit() || c == '.')
             .unwrap_or(tail.len());
         let (unit, next) = tail.split_at(unit_length);
-        let unit_nanos: u128 = match unit {
-            "ns" => 1,
-            "us" | "µs" => 1_000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            "d" => 86_400_000_000_000,
-            "w" => 604_800_000_000_000,
-            "" => return Err(DurationError::MissingUnit(number.to_owned())),
-            other => return Err(DurationError::UnknownUnit(other.to_owned())),
-        };
+        if unit.is_empty() {
+            return Err(DurationError::MissingUnit(number.to_owned()));
+        }
+        let known = UNITS.iter().find(|(name, _)| *name == unit);
+        let unknown = || DurationError::UnknownUnit(unit.to_owned());
+        let (_, unit_nanos) = *known.ok_or_else(unknown)?;
         total_nanos = nanos(number, unit_nanos)
             .and_then(|part| total_nanos.checked_add(part))
             .ok_or_else(|| DurationError::TooLong(text.to_owned()))?;
@@ -104,14 +111,7 @@ pub fn format(duration: Duration) -> String {
         return "0s".to_owned();
     }
     let mut text = String::new();
-    for (unit, nanos) in [
-        ("h", 3_600_000_000_000_u128),
-        ("m", 60_000_000_000),
-        ("s", 1_000_000_000),
-        ("ms", 1_000_000),
-        ("us", 1_000),
-        ("ns", 1),
-    ] {
+    for (unit, nanos) in &UNITS[2..] {
         let count = rest / nanos;
         rest %= nanos;
         if count > 0 {

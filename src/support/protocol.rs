@@ -34,18 +34,12 @@ impl Protocol {
 
     /// Whether TCP is a part of it.
     pub fn has_tcp(self) -> bool {
-        match self {
-            Self::Tcp | Self::Both => true,
-            Self::Udp => false,
-        }
+        self.parts().contains(&Self::Tcp)
     }
 
     /// Whether UDP is a part of it.
     pub fn has_udp(self) -> bool {
-        match self {
-            Self::Udp | Self::Both => true,
-            Self::Tcp => false,
-        }
+        self.parts().contains(&Self::Udp)
     }
 
     /// The transports of which it is made: TCP, UDP, or both.
@@ -59,7 +53,7 @@ impl Protocol {
 
     /// Whether two ports of one number get in each other's way.
     pub fn overlaps(self, other: Self) -> bool {
-        (self.has_tcp() && other.has_tcp()) || (self.has_udp() && other.has_udp())
+        self.parts().iter().any(|part| other.parts().contains(part))
     }
 
     /// Whether it is plain TCP, which needs no word.

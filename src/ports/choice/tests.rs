@@ -223,7 +223,7 @@ fn later_ranges_are_the_fallback() {
         )
         .unwrap();
     assert_eq!(plan.ports, [8001, 9000]);
-    assert_eq!(plan.fallbacks, [1]);
+    assert_eq!(plan.fallbacks, [9000]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::spec::code;
 use crate::spec::model::{PortDeclaration, PortWant};
 use crate::spec::problem::{Problem, Report, Span};
 use crate::spec::template::{Placeholder, Word};
-use crate::support::name::{PortName, ServiceName};
+use crate::support::name::PortName;
 use crate::support::protocol::Protocol;
 
 /// The ports that a service declares, in the order of the file.
@@ -34,19 +34,10 @@ pub(super) enum Place {
 
 /// A reference to a port.
 pub(super) struct Reference {
-    whose: Whose,
-    port: PortName,
+    /// The service in which it stands, or the text for the whole stack.
+    place: Result<String, &'static str>,
+    placeholder: Placeholder,
     span: Span,
-}
-
-/// Whose port is meant.
-enum Whose {
-    /// That of the service in which it stands.
-    Own(String),
-    /// That of the service that is named.
-    Other(ServiceName),
-    /// Nobody's: it stands in this text for the whole stack.
-    Nobody(&'static str),
 }
 
 /// What is known of the ports of all services.
@@ -62,7 +53,7 @@ impl Reader<'_> {
     /// refers to, also in a default that is not used.
     pub(super) fn admit(&mut self, placeholder: &Placeholder, span: &Span) -> Result<(), Problem> {
         let written = span.text();
-        let whose = match (placeholder, &mut self.place) {
+        let place = match (placeholder, &mut self.place) {
             (_, Place::Nowhere(what)) => {
                 let message = format!("the placeholder `{written}` cannot stand in {what}");
                 let hint = "placeholders stand in the texts of a service, in `environment` and in \
@@ -83,18 +74,15 @@ impl Reader<'_> {
                     format!("`{written}` means nothing here: {what} belongs to no service");
                 return Err(misplaced(message, span, "move it into a service"));
             }
-            (Placeholder::Own(port), Place::Service { name, .. }) => {
-                (Whose::Own(name.clone()), port)
-            }
-            (Placeholder::Own(port), Place::Stack(what)) => (Whose::Nobody(what), port),
-            (Placeholder::Other(service, port), _) => (Whose::Other(service.clone()), port),
             (Placeholder::Word(_), _) => return Ok(()),
+            (_, Place::Service { name, .. }) => Ok(name.clone()),
+            (_, Place::Stack(what)) => Err(*what),
         };
-        let (whose, port) = (whose.0, whose.1.clone());
-        let span = span.clone();
-        self.declared
-            .references
-            .push(Reference { whose, port, span });
+        self.declared.references.push(Reference {
+            place,
+            placeholder: placeholder.clone(),
+            span: span.clone(),
+        });
         Ok(())
     }
 
@@ -142,11 +130,11 @@ fn declare(
 
 impl Declared {
     fn check(&self, reference: &Reference) -> Result<(), Problem> {
-        let Reference { whose, port, span } = reference;
-        let service = match whose {
-            Whose::Own(name) => name.as_str(),
-            Whose::Other(name) => name.as_str(),
-            Whose::Nobody(what) => {
+        let span = &reference.span;
+        let (service, port) = match (&reference.placeholder, &reference.place) {
+            (Placeholder::Own(port), Ok(service)) => (service.as_str(), port),
+            (Placeholder::Other(service, port), _) => (service.as_str(), port),
+            (Placeholder::Own(port), Err(what)) => {
                 let written = span.text();
                 let message = format!(
                     "`{written}` does not say whose port it is, and {what} belongs to no service"
@@ -154,11 +142,13 @@ impl Declared {
                 let hint = format!("name the service: `$<{}.{port}>`", self.example(port));
                 return Err(misplaced(message, span, &hint));
             }
+            // Neither refers to a port.
+            (Placeholder::Declare(..) | Placeholder::Word(_), _) => return Ok(()),
         };
         let Some(ports) = self.services.get(service) else {
             return Err(self.unknown_service(service, span));
         };
-        let is_all = matches!(whose, Whose::Other(_))
+        let is_all = matches!(reference.placeholder, Placeholder::Other(..))
             && port.singular().is_some_and(|one| ports.contains_key(one));
         if is_all || ports.contains_key(port) {
             Ok(())

@@ -78,7 +78,7 @@ impl Reader<'_> {
     /// `restart` and `restart_policy.condition` say the same thing twice; they must agree.
     fn check_restart(&mut self, service: &ServiceSpec) {
         let policy = service.restart_policy.as_ref();
-        let condition = policy.and_then(|policy| policy.condition.as_ref());
+        let condition = policy.and_then(|policy| policy.value.condition.as_ref());
         let (Some(Setting::Known(restart)), Some(Setting::Known(condition))) =
             (&service.restart, condition)
         else {
@@ -295,18 +295,15 @@ impl Reader<'_> {
     }
 
     /// Nothing is as if the key were not there, as with every other map.
-    pub(super) fn restart_policy(&mut self, field: &Field<'_, '_>) -> Option<RestartPolicySpec> {
-        let mut policy = RestartPolicySpec {
-            span: field.key.span(),
-            condition: None,
-            delay: None,
-            max_delay: None,
-            max_attempts: None,
-            window: None,
-        };
+    pub(super) fn restart_policy(
+        &mut self,
+        field: &Field<'_, '_>,
+    ) -> Option<Spanned<RestartPolicySpec>> {
+        let mut value = RestartPolicySpec::default();
         let hint = "write `restart_policy: {condition: on-failure}`";
-        self.read_map(&RESTART_POLICY, &mut policy, field, hint);
-        (!field.value.is_null()).then_some(policy)
+        self.read_map(&RESTART_POLICY, &mut value, field, hint);
+        let span = field.key.span();
+        (!field.value.is_null()).then_some(Spanned { value, span })
     }
 
     /// `replicas:` or `scale:`, or `replicas:` below `deploy:`. How many there are decides how many

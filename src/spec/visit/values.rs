@@ -199,16 +199,11 @@ fn real_time(name: &str) -> Option<i32> {
     let (first, last) = (libc::SIGRTMIN(), libc::SIGRTMAX());
     let offset = |rest: &str, sign: char| match rest {
         "" => Some(0),
-        _ => rest
-            .strip_prefix(sign)?
-            .parse::<i32>()
-            .ok()
-            .filter(|n| *n >= 0),
+        _ => rest.strip_prefix(sign)?.parse::<u8>().ok().map(i32::from),
     };
-    let number = if let Some(rest) = name.strip_prefix("RTMIN") {
-        first.checked_add(offset(rest, '+')?)?
-    } else {
-        last.checked_sub(offset(name.strip_prefix("RTMAX")?, '-')?)?
+    let number = match name.strip_prefix("RTMIN") {
+        Some(rest) => first + offset(rest, '+')?,
+        None => last - offset(name.strip_prefix("RTMAX")?, '-')?,
     };
     (first..=last).contains(&number).then_some(number)
 }
