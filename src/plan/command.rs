@@ -14,28 +14,16 @@ mod tests;
 
 pub use find::{FindError, find_program};
 
-/// What is executed for a shell line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Execution {
-    /// This program with these arguments; the first word is the program. Never empty.
-    Direct(Vec<String>),
-    /// The service's shell with the line as it was written.
-    Shell,
-}
-
-/// Decides whether a shell line can be executed without a shell, with nobody able to tell.
+/// The words of a shell line that can be executed without a shell, with nobody able to tell; the first is the program.
+/// Nothing where the shell must read the line.
 ///
 /// `is_shell_set`: the user asked for a shell of their own.
-pub fn decide(line: &str, is_shell_set: bool) -> Execution {
+pub fn decide(line: &str, is_shell_set: bool) -> Option<Vec<String>> {
     let line = line.trim_end_matches('\n');
-    if is_shell_set || line.starts_with(['-', '+']) {
-        // `sh -c -x` reads its line as an option; that, too, is the shell's to say.
-        return Execution::Shell;
-    }
-    match split(line) {
-        Some(words) if is_program(words.first()) => Execution::Direct(words),
-        Some(_) | None => Execution::Shell,
-    }
+    // `sh -c -x` reads its line as an option; that, too, is the shell's to say.
+    let is_shells = is_shell_set || line.starts_with(['-', '+']);
+    let words = split(line).filter(|_| !is_shells)?;
+    is_program(words.first()).then_some(words)
 }
 
 /// Whether a first word names a program in every shell.

@@ -24,7 +24,6 @@ use crate::spec::load;
 use crate::spec::model::StackSpec;
 use crate::spec::problem::{Problem, in_order};
 use crate::support::name::{ProjectName, ServiceName};
-use crate::support::port_range::PortRange;
 
 /// A plan without its ports.
 #[derive(Debug, Clone)]
@@ -49,10 +48,11 @@ impl Draft {
     /// back where the file cannot be read at all, or there is no name.
     pub fn new(sources: Sources) -> (Option<Self>, Vec<Problem>) {
         let sources = Arc::new(sources);
-        let first = sources.input_path();
+        let first = sources.file.shown.clone();
         let mut problems = Vec::new();
         let mut variables = Variables::new(&sources, &mut problems);
-        let loaded = load(sources.input(), &mut variables);
+        let file = sources.file.clone();
+        let loaded = load(file, sources.bytes.0.clone(), &mut variables);
         problems.extend(loaded.problems);
         let draft = loaded
             .spec
@@ -138,15 +138,8 @@ impl Draft {
     }
 
     /// Where ports are taken from.
-    pub fn pool(&self) -> Pool {
-        let mut ranges = self.spec.ports.ranges.clone();
-        if ranges.is_empty() {
-            ranges.push(PortRange::DEFAULT);
-        }
-        Pool {
-            ranges,
-            exclude: self.spec.ports.exclude.clone(),
-        }
+    pub fn pool(&self) -> &Pool {
+        &self.spec.ports
     }
 
     /// The ports that `--port` asks for, with the numbers.
@@ -205,7 +198,7 @@ impl Draft {
             are_allocated: true,
         };
         let plan = self.make(ports, problems);
-        *problems = in_order(std::mem::take(problems), &self.sources.input_path());
+        *problems = in_order(std::mem::take(problems), &self.sources.file.shown);
         plan
     }
 

@@ -39,7 +39,7 @@ pub(super) fn fingerprint(plan: &Plan, draft: &Draft) -> String {
         .map(|unit| (fields(unit), &unit.environment.changes))
         .collect();
     let common = Common::of(plan);
-    let pool = (pool.ranges, pool.exclude);
+    let pool = (&pool.ranges, &pool.exclude);
     // Plain data, which always has a form.
     let text = serde_json::to_vec(&(pool, path, vars, common, services, units)).unwrap_or_default();
     format!("{:016x}", fnv1a(&text))

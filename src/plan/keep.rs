@@ -47,7 +47,7 @@ impl Draft {
                     || request.wish.as_ref().is_none_or(|wish| wish.port == port);
                 earlier.protocol == request.protocol
                     && is_wish_met
-                    && (is_asked_alike || fits(port, request.want, &pool))
+                    && (is_asked_alike || fits(port, request.want, pool))
             });
             match pair.filter(|_| stays) {
                 Some((&port, _)) => {

@@ -18,8 +18,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::port_argument::PortArgument;
-use crate::spec::find::{Request, find, read};
-use crate::spec::{Input, Problem};
+use crate::spec::Problem;
+use crate::spec::find::{Found, Request, find, read};
 use crate::support::fs::read_limited;
 use crate::support::name::ServiceName;
 use crate::support::text;
@@ -33,8 +33,9 @@ const MAX_BYTES: u64 = 64 << 20;
 /// What a plan is made of, ports aside.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Sources {
-    file: StackFile,
-    project_dir: PathBuf,
+    /// The `stack.yaml`.
+    pub(super) file: Found,
+    pub(super) bytes: Bytes,
     environment: Vec<(Bytes, Bytes)>,
     /// What the command line says.
     pub arguments: Arguments,
@@ -51,16 +52,6 @@ pub struct Arguments {
     pub scale: IndexMap<ServiceName, u32>,
     /// Which ports should have which numbers (`--port`).
     pub ports: Vec<PortArgument>,
-}
-
-/// The text of a `stack.yaml`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct StackFile {
-    /// Its path, absolute; `-` is standard input.
-    file: PathBuf,
-    /// Its path as the user knows it.
-    shown: PathBuf,
-    bytes: Bytes,
 }
 
 /// Any other file, as it was found.
@@ -93,36 +84,14 @@ impl Sources {
         let bytes = read(&found, stdin)?;
         let environment = caller.iter();
         Ok(Self {
-            file: StackFile {
-                file: found.file,
-                shown: found.shown,
-                bytes: Bytes(bytes),
-            },
-            project_dir: found.project_dir,
+            file: found,
+            bytes: Bytes(bytes),
             environment: environment
                 .map(|(key, value)| (key.clone().into(), value.clone().into()))
                 .collect(),
             arguments,
             texts: Mutex::default(),
         })
-    }
-
-    pub(super) fn input(&self) -> Input {
-        Input {
-            bytes: self.file.bytes.0.clone(),
-            shown: self.input_path(),
-            file: self.file.file.clone(),
-            project_dir: self.project_dir(),
-        }
-    }
-
-    /// The path of the `stack.yaml` as the user knows it.
-    pub(super) fn input_path(&self) -> PathBuf {
-        self.file.shown.clone()
-    }
-
-    pub(super) fn project_dir(&self) -> PathBuf {
-        self.project_dir.clone()
     }
 
     pub(super) fn caller(&self) -> Caller {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::code;
-use super::command::{Execution as Decision, decide};
+use super::command::decide;
 use super::draft::Draft;
 use super::env_file::Entries;
 use super::health::health_plan;
@@ -113,17 +113,15 @@ fn dependencies(service: &ServiceSpec, draft: &Draft) -> Vec<DependencyPlan> {
 pub(super) fn line_execution(line: &Template, resolver: &Resolver<'_>) -> Execution {
     let line = resolver.text(line);
     let shell = resolver.draft.spec().shell.as_ref();
-    match decide(&line, shell.is_some()) {
-        Decision::Direct(argv) => Execution::words(argv),
-        Decision::Shell => {
-            let default = || DEFAULT_SHELL.map(str::to_owned).to_vec();
-            let mut argv = shell.cloned().unwrap_or_else(default);
-            argv.push(line);
-            Execution {
-                argv,
-                is_shell_line: true,
-            }
-        }
+    if let Some(argv) = decide(&line, shell.is_some()) {
+        return Execution::words(argv);
+    }
+    let default = || DEFAULT_SHELL.map(str::to_owned).to_vec();
+    let mut argv = shell.cloned().unwrap_or_else(default);
+    argv.push(line);
+    Execution {
+        argv,
+        is_shell_line: true,
     }
 }
 

@@ -24,7 +24,6 @@ const DEFAULT_DOTENV: &str = ".env";
 #[derive(Debug, Clone)]
 pub(super) struct Variables {
     sources: Arc<Sources>,
-    project_dir: PathBuf,
     caller: HashMap<String, String>,
     /// The top-level `env_file`s, later ones over earlier ones.
     files: IndexMap<String, Option<String>>,
@@ -51,7 +50,7 @@ impl Scope for Variables {
 
     fn on_dotenv(&mut self, path: Option<&str>, problems: &mut Vec<Problem>) {
         self.is_written = path.is_some();
-        let path = path.map(|path| self.project_dir.join(path));
+        let path = path.map(|path| self.sources.file.project_dir.join(path));
         if let Some(path) = path.filter(|path| *path != self.generated) {
             self.generated.clone_from(&path);
             self.read_own(&path, problems);
@@ -73,11 +72,9 @@ impl Variables {
             .iter()
             .filter_map(|(key, value)| Some((key.to_str()?.to_owned(), value.to_str()?.to_owned())))
             .collect();
-        let project_dir = sources.project_dir();
-        let usual = project_dir.join(DEFAULT_DOTENV);
+        let usual = sources.file.project_dir.join(DEFAULT_DOTENV);
         let mut variables = Self {
             sources: Arc::clone(sources),
-            project_dir,
             caller,
             files: IndexMap::new(),
             own: Vec::new(),
@@ -122,7 +119,9 @@ impl Variables {
             return;
         };
         let user = dotenv::user_part(&bytes.0);
-        let shown = path.strip_prefix(&self.project_dir).unwrap_or(path);
+        let shown = path
+            .strip_prefix(&self.sources.file.project_dir)
+            .unwrap_or(path);
         let lookup = |name: &str| self.caller.get(name).cloned();
         let contents = env_file::read(&user, shown, Severity::Warning, &lookup, problems);
         let values = contents
@@ -142,7 +141,7 @@ impl Variables {
         shown: &str,
         problems: &mut Vec<Problem>,
     ) -> Entries {
-        let path = self.project_dir.join(shown);
+        let path = self.sources.file.project_dir.join(shown);
         let text = self.sources.text(&path);
         let is_ours = self.is_generated(&path);
         let is_awaited = self.is_written && normal(&path) == normal(&self.generated);

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::support::name::{PortName, ServiceName};
-use crate::support::port_range::PortRange;
 use crate::support::protocol::Protocol;
 
 /// One port of one service.
@@ -48,7 +47,7 @@ fn is_first(replica: &u32) -> bool {
     *replica == 1
 }
 
-pub use crate::support::port_range::PortWant as Want;
+pub use crate::support::port_range::{Pool, PortWant as Want};
 
 /// A port that somebody asked for by name, stronger than what the file says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,15 +69,6 @@ pub struct PortRequest {
     pub want: Want,
     /// What the caller asks for, if anything.
     pub wish: Option<Wish>,
-}
-
-/// Where ports are taken from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pool {
-    /// The ranges; the later ones are the fallback and are used with a warning.
-    pub ranges: Vec<PortRange>,
-    /// Ports that are never handed out by themselves.
-    pub exclude: Vec<PortRange>,
 }
 
 /// The stack that asks: the ledger's key.

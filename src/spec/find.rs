@@ -3,6 +3,8 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use super::code;
 use super::problem::Problem;
 use super::text::{MAX_BYTES, too_large};
@@ -32,7 +34,7 @@ pub struct Request<'a> {
 }
 
 /// The file that is meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// Its path, absolute; `-` is standard input.
     pub file: PathBuf,

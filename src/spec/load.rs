@@ -5,12 +5,12 @@
 //! that only one value is to blame for is collected; what breaks the whole text ends the pass.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
+use super::find::Found;
 use super::model::{EnvFileSpec, Loaded};
 use super::position::CharIndex;
 use super::problem::{Problem, Report, Source, Span, in_order};
@@ -24,19 +24,6 @@ pub(crate) const MAX_DEPTH: usize = 64;
 
 /// How many nodes there may be once aliases are expanded.
 pub(crate) const MAX_NODES: u64 = 2_000_000;
-
-/// A file to read.
-#[derive(Debug)]
-pub struct Input {
-    /// What is in it.
-    pub bytes: Vec<u8>,
-    /// Its path as the user knows it, for messages; `-` is standard input.
-    pub shown: PathBuf,
-    /// Its path, absolute; `-` is standard input.
-    pub file: PathBuf,
-    /// Where relative paths start, canonical.
-    pub project_dir: PathBuf,
-}
 
 /// Where `${VAR}` gets its value while a file is read.
 ///
@@ -53,12 +40,12 @@ pub trait Scope {
     fn on_env_file(&mut self, file: &EnvFileSpec, problems: &mut Vec<Problem>);
 }
 
-/// Reads a `stack.yaml`: as much of the spec as can be read, and all that is wrong with it.
+/// Reads a `stack.yaml`, of which these are the bytes: as much of the spec as can be read, and all that is wrong with it.
 ///
 /// Every `${VAR}` is replaced here, once, by its value in `scope`. Never panics, and takes time in
 /// proportion to the bytes and the expanded nodes, which are limited.
-pub fn load(input: Input, scope: &mut dyn Scope) -> Loaded {
-    let source = match text::decode(input.bytes, input.shown) {
+pub fn load(found: Found, bytes: Vec<u8>, scope: &mut dyn Scope) -> Loaded {
+    let source = match text::decode(bytes, found.shown.clone()) {
         Ok(source) => source,
         Err(problem) => {
             return Loaded {
@@ -69,13 +56,7 @@ pub fn load(input: Input, scope: &mut dyn Scope) -> Loaded {
     };
     let mut problems = Vec::new();
     let spec = match tree(&source, &mut problems) {
-        Ok(root) => visit::stack(
-            root.as_deref(),
-            &source,
-            (input.file, input.project_dir),
-            scope,
-            &mut problems,
-        ),
+        Ok(root) => visit::stack(root.as_deref(), &source, found, scope, &mut problems),
         Err(problem) => {
             problems.report(problem);
             None

@@ -29,7 +29,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use load::{Input, Scope, load};
+pub use load::{Scope, load};
 pub use model::{Loaded, StackSpec};
 pub use problem::{Problem, Severity, Source, Span, Spanned};
 pub use visit::{KeyDoc, Section, reference};

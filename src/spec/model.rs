@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::problem::{Problem, Span, Spanned};
 use super::template::Template;
 use crate::support::name::{PortName, ProjectName, ServiceName};
-use crate::support::port_range::PortRange;
+use crate::support::port_range::Pool;
 pub use crate::support::port_range::PortWant;
 use crate::support::protocol::Protocol;
 use crate::support::text::{list, meant_service, nearest};
@@ -27,7 +27,7 @@ pub struct StackSpec {
     /// `name:`, normalised; without one, the project directory's name.
     pub name: Option<ProjectName>,
     /// `ports:`.
-    pub ports: PortsSpec,
+    pub ports: Pool,
     /// `dotenv:`; `None` is `dotenv: false`.
     pub dotenv: Option<DotenvSpec>,
     /// Top-level `env_file:`.
@@ -38,15 +38,6 @@ pub struct StackSpec {
     pub shell: Option<Vec<String>>,
     /// The services, in the order of the file.
     pub services: IndexMap<ServiceName, ServiceSpec>,
-}
-
-/// `ports:`, how ports are allocated.
-#[derive(Debug, Clone, Default)]
-pub struct PortsSpec {
-    /// The ranges, the later ones being the fallback; empty for the default.
-    pub ranges: Vec<PortRange>,
-    /// Ports that are never handed out.
-    pub exclude: Vec<PortRange>,
 }
 
 /// `dotenv:`, the generated file.

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::find::Found;
 use super::model::EnvFileSpec;
-use super::{Input, Loaded, Problem, Scope, Source, load};
+use super::{Loaded, Problem, Scope, Source, load};
 
 /// The scope of tests: one variable, `SET`.
 struct OneVariable;
@@ -20,11 +21,10 @@ impl Scope for OneVariable {
 
 /// Reads a text as `stack.yaml`.
 pub(crate) fn load_text(text: impl Into<Vec<u8>>) -> Loaded {
-    let input = Input {
-        bytes: text.into(),
+    let found = Found {
         shown: PathBuf::from("stack.yaml"),
         file: PathBuf::from("/project/stack.yaml"),
         project_dir: PathBuf::from("/project"),
     };
-    load(input, &mut OneVariable)
+    load(found, text.into(), &mut OneVariable)
 }

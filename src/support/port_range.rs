@@ -12,6 +12,24 @@ pub struct PortRange {
     end: u16,
 }
 
+/// Where ports are taken from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// The ranges; the later ones are the fallback and are used with a warning.
+    pub ranges: Vec<PortRange>,
+    /// Ports that are never handed out by themselves.
+    pub exclude: Vec<PortRange>,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            ranges: vec![PortRange::DEFAULT],
+            exclude: Vec::new(),
+        }
+    }
+}
+
 /// Which number a port is to have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub enum PortWant {

@@ -57,7 +57,8 @@ fn the_ranges_of_ports_may_wait_for_a_variable() {
     let yaml = "ports: { range: ['${RANGE:-9000-9009}', 9100], exclude: '${NOT}' }
 services: { a: { command: x } }";
     let project = Project::new(yaml).caller(&[("NOT", "9005")]);
-    let pool = project.good().pool();
+    let draft = project.good();
+    let pool = draft.pool();
     let texts: Vec<String> = pool.ranges.iter().map(ToString::to_string).collect();
     assert_eq!(texts, ["9000-9009", "9100"]);
     assert_eq!(pool.exclude[0].to_string(), "9005");

@@ -7,10 +7,11 @@
 use super::table::{Key, KeyDoc, Keys, Others, Section, State, keys};
 use super::values as v;
 use crate::spec::model::{
-    DependencySpec, DotenvSpec, HttpProbeSpec, PortsSpec, RestartPolicySpec, ServiceSpec, StackSpec,
+    DependencySpec, DotenvSpec, HttpProbeSpec, RestartPolicySpec, ServiceSpec, StackSpec,
 };
 use crate::spec::template::Template;
 use crate::spec::visit::healthcheck::Check;
+use crate::support::port_range::Pool;
 
 keys! {
     TOP: StackSpec, "at the top level", "";
@@ -52,14 +53,14 @@ keys! {
 }
 
 keys! {
-    PORTS: PortsSpec, "in `ports`", "ports";
+    PORTS: Pool, "in `ports`", "ports";
 
     "range", "range or list", "8000-9000", [],
     "Both ends included; the later ones of a list are the fallback."
-        => |r, ports, field| ports.ranges = r.ranges(field);
+        => |r, pool, field| r.pool_ranges(pool, field);
     "exclude", "range or list", "[8080, 8443]", [],
     "Ports that are never handed out."
-        => |r, ports, field| ports.exclude = r.ranges(field);
+        => |r, pool, field| pool.exclude = r.ranges(field);
 }
 
 keys! {

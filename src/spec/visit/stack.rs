@@ -1,6 +1,5 @@
 //! The top level.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -9,14 +8,15 @@ use super::keys::{DOTENV, TOP};
 use super::scope::{Declared, Place};
 use super::{Field, Reader, known, values};
 use crate::spec::code;
+use crate::spec::find::Found;
 use crate::spec::load::Scope;
-use crate::spec::model::{DotenvSpec, EnvironmentSpec, PortsSpec, ServiceSpec, StackSpec};
+use crate::spec::model::{DotenvSpec, EnvironmentSpec, ServiceSpec, StackSpec};
 use crate::spec::problem::{Problem, Report, Source, Span};
 
 use crate::spec::template::Template;
 use crate::spec::tree::{Kind, Node};
 use crate::support::name::{ProjectName, ServiceName};
-use crate::support::port_range::PortRange;
+use crate::support::port_range::{Pool, PortRange};
 
 /// Keys of the Haskell build tool whose file has the same name.
 const HASKELL_KEYS: [&str; 4] = ["resolver", "snapshot", "packages", "extra-deps"];
@@ -29,7 +29,7 @@ const DEFAULT_DOTENV: &str = ".env";
 pub(in crate::spec) fn stack(
     root: Option<&Node<'_>>,
     source: &Arc<Source>,
-    (file, project_dir): (PathBuf, PathBuf),
+    found: Found,
     scope: &mut dyn Scope,
     problems: &mut Vec<Problem>,
 ) -> Option<StackSpec> {
@@ -62,10 +62,10 @@ pub(in crate::spec) fn stack(
         return None;
     }
     let mut stack = StackSpec {
-        file,
-        project_dir,
+        file: found.file,
+        project_dir: found.project_dir,
         name: None,
-        ports: PortsSpec::default(),
+        ports: Pool::default(),
         dotenv: Some(empty_dotenv()),
         env_file: Vec::new(),
         environment: IndexMap::new(),
@@ -207,6 +207,14 @@ impl Reader<'_> {
             self.environment(field)
         } else {
             EnvironmentSpec::new()
+        }
+    }
+
+    /// `ports.range`; an empty list is as if the key were not there.
+    pub(super) fn pool_ranges(&mut self, pool: &mut Pool, field: &Field<'_, '_>) {
+        let ranges = self.ranges(field);
+        if !ranges.is_empty() {
+            pool.ranges = ranges;
         }
     }
 

@@ -75,7 +75,7 @@ pub(super) fn dry_run(
                     last.unwrap_or_else(|| format!("a free port of {range}"))
                 }
                 (None, Want::Auto) => last.unwrap_or_else(|| {
-                    format!("a free port of {}", text::list(draft.pool().ranges))
+                    format!("a free port of {}", text::list(&draft.pool().ranges))
                 }),
             };
             // Writing to a string cannot fail.

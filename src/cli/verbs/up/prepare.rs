@@ -115,7 +115,7 @@ fn plan(
     let owner = owner(draft);
     let batch = Batch {
         requests: &requests,
-        pool: &draft.pool(),
+        pool: draft.pool(),
         owner: &owner,
         strict: args.strict_ports,
         fresh: args.fresh_ports,
