@@ -125,6 +125,8 @@ pub struct Global {
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+// The flags of a verb are made when it is read, not those of all at every start.
+#[command(defer = true)]
 pub enum Verb {
     /// Start services in order and show their logs
     Up(UpArgs),

@@ -4,7 +4,7 @@
 //! stack is found from these two; nothing depends on the caller's environment.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use super::lease::LeaseFile;
 use super::presence;
 use super::process::{ProcessId, is_suspended, signal_process};
 use crate::plan::instance_id;
-use crate::support::fs::{create_private_dir, name_file, open_private, write_atomically_unsynced};
+use crate::support::fs::{create_private_dir, name_file, open_private};
 use crate::support::name::ProjectName;
 use crate::support::proc::{boot_id, for_each_pid};
 
@@ -152,10 +152,11 @@ impl Instance {
         let local = self.project_dir.join(".stack");
         if self.dir.starts_with(&local) {
             create_private_dir(&local)?;
-            let ignore = local.join(".gitignore");
             // One that is there stays as it is, a link too.
-            if ignore.symlink_metadata().is_err() {
-                write_atomically_unsynced(&ignore, b"*\n", 0o644)?;
+            match fs_err::File::create_new(local.join(".gitignore")) {
+                Ok(mut ignore) => ignore.write_all(b"*\n")?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
             }
         }
         create_private_dir(&self.dir)?;
@@ -188,8 +189,8 @@ impl Instance {
 
     /// Begins the lease file, so that what keeps it from being written is known before anything is
     /// started.
-    pub fn begin_leases(&self) -> io::Result<()> {
-        LeaseFile::create(&self.lease_path()).map(drop)
+    pub fn begin_leases(&self) -> io::Result<LeaseFile> {
+        LeaseFile::create(&self.lease_path())
     }
 
     /// The leases of what was started.

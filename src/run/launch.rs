@@ -18,8 +18,8 @@ use nix::unistd::{Pid, pipe2};
 
 use super::guardian::{self, SIGNALS, Watch};
 use super::process::{
-    Forked, SharedTable, become_subreaper, block_for_waiting, check_alone, detach, fork,
-    signal_process,
+    Forked, SharedTable, become_subreaper, block_for_waiting, check_alone, close_inherited, detach,
+    fork, signal_process,
 };
 
 pub use super::process::{
@@ -201,6 +201,7 @@ impl Guardian {
     /// Watches until the supervisor ends. `on_loss` is told the signal that killed it, before
     /// everything that it started is stopped.
     pub fn watch(self, on_loss: &dyn Fn(i32)) -> Watch {
+        close_inherited();
         guardian::watch(
             self.supervisor_pid,
             &self.signals,

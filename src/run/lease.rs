@@ -33,7 +33,7 @@ const WRITE_LIMIT: u64 = 60;
 
 /// The lease file of a running supervisor.
 #[derive(Debug)]
-pub(crate) struct LeaseFile {
+pub struct LeaseFile {
     path: PathBuf,
     file: File,
     /// Whose each slot is.

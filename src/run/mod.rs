@@ -29,3 +29,4 @@ mod unit_ports;
 pub mod waits;
 
 pub use guardian::{STROKE, Watch};
+pub use lease::LeaseFile;

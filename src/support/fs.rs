@@ -117,10 +117,15 @@ pub fn name_file(error: &io::Error, path: &Path) -> io::Error {
 /// Creates `path` and its missing parents; `path` itself with mode 0700 when it is new.
 pub fn create_private_dir(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+    let create = || std::fs::DirBuilder::new().mode(0o700).create(path);
+    let created = match (create(), path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(parent)?;
+            create()
+        }
+        (created, _) => created,
+    };
+    match created {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
         Err(error) => Err(io::Error::new(
             error.kind(),

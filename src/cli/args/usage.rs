@@ -101,7 +101,9 @@ fn is_later(word: &str, verb: Option<&str>) -> bool {
 
 fn is_flag_of(verb: &str, flag: &str) -> bool {
     let long = flag.trim_start_matches('-');
-    Cli::command()
+    let mut command = Cli::command();
+    command.build();
+    command
         .find_subcommand(verb)
         .is_some_and(|verb| verb.get_arguments().any(|arg| arg.get_long() == Some(long)))
 }

@@ -1,5 +1,10 @@
 //! What each verb takes.
 
+#![expect(
+    missing_docs,
+    reason = "the documentation of a struct would replace that of its verb in the help"
+)]
+
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -10,7 +15,7 @@ use crate::support::duration;
 use crate::support::name::{PortName, ServiceName};
 use crate::support::port_range::{PortRange, parse_port};
 
-/// `stack up`.
+// `stack up`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[expect(
     clippy::struct_excessive_bools,
@@ -95,7 +100,7 @@ pub struct UpArgs {
     pub timestamps: bool,
 }
 
-/// `stack down`.
+// `stack down`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct DownArgs {
     /// How long services may take to stop, in seconds or as 1m30s [default: each its own grace period]
@@ -103,7 +108,7 @@ pub struct DownArgs {
     pub timeout: Option<Duration>,
 }
 
-/// `stack start`.
+// `stack start`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct ServicesArgs {
     /// Only these services, with what they depend on [default: all]
@@ -111,7 +116,7 @@ pub struct ServicesArgs {
     pub services: Vec<ServiceName>,
 }
 
-/// `stack stop` and `stack restart`.
+// `stack stop` and `stack restart`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct StopArgs {
     /// Only these services [default: all]
@@ -123,7 +128,7 @@ pub struct StopArgs {
     pub timeout: Option<Duration>,
 }
 
-/// `stack ps`.
+// `stack ps`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct PsArgs {
     /// How to print the list: table or json
@@ -141,7 +146,7 @@ pub enum ListFormat {
     Json,
 }
 
-/// `stack logs`.
+// `stack logs`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct LogsArgs {
     /// Only these services [default: all]
@@ -180,7 +185,7 @@ pub enum Tail {
     Lines(usize),
 }
 
-/// `stack port`.
+// `stack port`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct PortArgs {
     /// The service
@@ -196,7 +201,7 @@ pub struct PortArgs {
     pub index: u32,
 }
 
-/// `stack config`.
+// `stack config`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct ConfigArgs {
     /// How to print it: yaml or json
@@ -218,7 +223,7 @@ pub enum ConfigFormat {
     Json,
 }
 
-/// `stack env`.
+// `stack env`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct EnvArgs {
     /// How to print the variables: dotenv, json or shell
@@ -238,7 +243,7 @@ pub enum EnvFormat {
     Shell,
 }
 
-/// `stack run`.
+// `stack run`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(override_usage = "stack run [OPTIONS] -- COMMAND...")]
 pub struct RunArgs {
@@ -251,7 +256,7 @@ pub struct RunArgs {
     pub command: Vec<OsString>,
 }
 
-/// `stack ports`.
+// `stack ports`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(disable_help_subcommand = true)]
 pub struct PortsArgs {
@@ -274,7 +279,7 @@ pub struct PortsArgs {
     pub format: ListFormat,
 }
 
-/// What `stack ports` does.
+// What `stack ports` does.
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum PortsVerb {
     /// Explain who has a port: a service, another program, or nobody
@@ -283,7 +288,7 @@ pub enum PortsVerb {
     Free(PortsFreeArgs),
 }
 
-/// `stack ports who`.
+// `stack ports who`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct PortsWhoArgs {
     /// The port number
@@ -291,7 +296,7 @@ pub struct PortsWhoArgs {
     pub port: u16,
 }
 
-/// `stack ports free`.
+// `stack ports free`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct PortsFreeArgs {
     /// How many ports

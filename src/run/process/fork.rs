@@ -62,11 +62,10 @@ pub(crate) fn fork() -> Result<Forked, ForkError> {
     }
 }
 
-/// Leaves the terminal: a session of its own, standard input from `/dev/null`, output to `log`, and
-/// nothing else of the caller's.
+/// Leaves the terminal: a session of its own, standard input from `/dev/null`, output to `log`.
+/// What else the caller had open is [closed later](close_inherited).
 pub(crate) fn detach(log: &std::fs::File) -> nix::Result<()> {
     setsid()?;
-    close_inherited();
     if let Ok(null) = std::fs::File::open("/dev/null") {
         nix::unistd::dup2_stdin(&null)?;
     }
@@ -75,9 +74,10 @@ pub(crate) fn detach(log: &std::fs::File) -> nix::Result<()> {
 }
 
 /// Closes what the caller had open beside the three standard streams: a pipe whose end somebody
-/// waits for, a lock. Everything of our own is closed on exec, so what is not is none of ours.
+/// waits for, a lock. Everything of our own is closed on exec, so what is not is none of ours. No
+/// service waits for this.
 #[expect(unsafe_code, reason = "close(2) of descriptors that nothing here owns")]
-fn close_inherited() {
+pub(crate) fn close_inherited() {
     for descriptor in numbers_in("/proc/self/fd").into_iter().filter(|&it| it > 2) {
         // SAFETY: numbers only. A descriptor without the flag was open before `main` and belongs
         // to no value of this program, which opens all of its own with the flag.

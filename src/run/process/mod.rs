@@ -17,7 +17,9 @@ pub(crate) use facts::{
     now_ticks, own_children, pid_namespace, session_of, unit_mark,
 };
 pub use fork::ForkError;
-pub(crate) use fork::{Forked, become_subreaper, check_alone, detach, fork, runtime};
+pub(crate) use fork::{
+    Forked, become_subreaper, check_alone, close_inherited, detach, fork, runtime,
+};
 pub(crate) use kill::{signal_group, signal_process};
 pub(crate) use reap::reap_all;
 pub use signals::{Signals, can_be_continued, is_ignored, stop_self, unblock_all};

@@ -164,6 +164,7 @@ impl Supervisor {
         let mut strokes = Strokes::default();
 
         self.begin();
+        super::process::close_inherited();
         // Should this process be killed, these values are what is known of the stack.
         self.leave_word();
         loop {

@@ -43,6 +43,8 @@ pub struct Parts {
     pub owner: Owner,
     /// Where its files are.
     pub instance: Instance,
+    /// Where what it starts is noted for the next `stack`.
+    pub leases: LeaseFile,
     /// This process's place beside the guardian.
     pub seat: Seat,
     /// How to run it.
@@ -96,6 +98,7 @@ impl Supervisor {
             ledger,
             owner,
             instance,
+            leases,
             seat,
             options,
             run,
@@ -123,7 +126,7 @@ impl Supervisor {
         let runner = Processes::new(
             Spawner::new(file_limit)?,
             seat.table.clone(),
-            LeaseFile::create(&instance.lease_path())?,
+            leases,
             pump_handle,
             plan.instance.clone(),
             options.grace,

@@ -14,6 +14,7 @@ use crate::dotenv;
 use crate::plan::{Assignment, Draft, Plan};
 use crate::ports::request::Owner;
 use crate::ports::{Allocation, Batch, Ledger, allocate};
+use crate::run::LeaseFile;
 use crate::run::instance::{Instance, InstanceLock};
 use crate::run::leftovers;
 use crate::spec::problem::Problem;
@@ -27,6 +28,7 @@ pub(super) struct Prepared {
     pub(super) allocation: Allocation,
     pub(super) instance: Instance,
     pub(super) lock: InstanceLock,
+    pub(super) leases: LeaseFile,
     pub(super) listener: std::os::unix::net::UnixListener,
     pub(super) socket: PathBuf,
     pub(super) run: u64,
@@ -53,7 +55,7 @@ pub(super) fn prepare(
         messages.push(format!("warning: {others}"));
     }
     reap_leftovers(&instance, &mut messages)?;
-    instance.begin_leases()?;
+    let leases = instance.begin_leases()?;
     let (mut plan, allocation) = plan(invocation, &ready.draft, args, &mut messages)?;
     if plan.units.is_empty() {
         messages.push("there is nothing to run: no service has a replica".to_owned());
@@ -74,6 +76,7 @@ pub(super) fn prepare(
         allocation,
         instance,
         lock,
+        leases,
         listener,
         socket,
         run,

@@ -76,6 +76,7 @@ async fn run(mut prepared: Prepared, seat: Seat, options: Options) -> Result<Exi
         ledger: prepared.ledger,
         owner: prepared.owner,
         instance: prepared.instance,
+        leases: prepared.leases,
         seat,
         options,
         run: prepared.run,
