@@ -335,7 +335,7 @@ impl UnitPorts {
     /// The attempt is over. Its ports are looked at once nothing of it is left.
     pub(crate) fn note_ended(&mut self, now: Instant) {
         self.happen(&Event::Settled);
-        self.care = Some((now, FIRST_CARE));
+        self.care = (!self.ports.is_empty()).then_some((now, FIRST_CARE));
     }
 
     /// The ports were looked at; says whether anything is different from before.

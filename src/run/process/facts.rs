@@ -1,7 +1,7 @@
 //! Which processes there are and how they hang together.
 
 use std::collections::HashSet;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 
 use fs_err as fs;
 use nix::errno::Errno;
@@ -84,7 +84,18 @@ fn children_of(pid: i32) -> Vec<i32> {
 /// the file is read (proc(5)), so it is read until two readings agree.
 pub(crate) fn own_children() -> Vec<i32> {
     let path = format!("/proc/self/task/{}/children", getpid());
-    let read = || fs::read_to_string(&path).unwrap_or_default();
+    let Ok(file) = std::fs::File::open(path) else {
+        return Vec::new();
+    };
+    let read = || {
+        let (mut text, mut length) = (vec![0; 4096], 0);
+        while let Ok(more @ 1..) = file.read_at(&mut text[length..], length as u64) {
+            length += more;
+            text.resize(length + 4096, 0);
+        }
+        text.truncate(length);
+        text
+    };
     let mut text = read();
     for _ in 0..OWN_CHILDREN_READINGS {
         let again = read();
@@ -93,7 +104,7 @@ pub(crate) fn own_children() -> Vec<i32> {
         }
         text = again;
     }
-    pids_in(&text)
+    pids_in(&String::from_utf8_lossy(&text))
 }
 
 fn pids_in(text: &str) -> Vec<i32> {
