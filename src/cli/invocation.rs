@@ -1,6 +1,6 @@
 //! What every verb starts from: the caller's environment, the file, the instance.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl Invocation {
                 None,
             )
         })?;
-        let terminals = Terminals::detect(|name| lookup(&caller, name));
+        let terminals = Terminals::detect(|name| std::env::var(name).ok());
         Ok(Self {
             global,
             caller,
@@ -65,7 +65,13 @@ impl Invocation {
 
     /// A variable of the caller's environment; one that is empty counts as unset.
     pub fn variable(&self, name: &str) -> Option<String> {
-        lookup(&self.caller, name).filter(|value| !value.is_empty())
+        let value = self.variable_os(name)?.to_str()?;
+        Some(value.to_owned()).filter(|value| !value.is_empty())
+    }
+
+    fn variable_os(&self, name: &str) -> Option<&OsStr> {
+        let found = self.caller.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_os_str())
     }
 
     /// Finds the file that is meant.
@@ -167,7 +173,7 @@ impl Invocation {
 
     /// Where the user's state is kept.
     pub fn state_dir(&self) -> PathBuf {
-        state_dir(|name| lookup_os(&self.caller, name).map(OsStr::to_owned)).unwrap_or_else(|| {
+        state_dir(|name| self.variable_os(name).map(OsStr::to_owned)).unwrap_or_else(|| {
             std::env::temp_dir().join(format!("stack-state-{}", nix::unistd::getuid()))
         })
     }
@@ -202,14 +208,11 @@ pub fn check_service(draft: &Draft, name: &ServiceName) -> Result<(), Stop> {
     if draft.spec().services.contains_key(name) {
         return Ok(());
     }
+    let file = shown(draft.spec().file.as_path());
     let hint = draft.spec().meant_service(name.as_str());
-    Err(Stop::new(
-        ExitCode::Usage,
-        format!(
-            "there is no service `{name}` in {}",
-            shown(draft.spec().file.as_path())
-        ),
-        Some(&hint),
+    Err(Stop::usage(
+        format!("there is no service `{name}` in {file}"),
+        hint,
     ))
 }
 
@@ -219,17 +222,4 @@ pub fn shown(file: &Path) -> String {
         .unwrap_or(file.as_os_str())
         .to_string_lossy()
         .into_owned()
-}
-
-fn lookup_os<'a>(caller: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsStr> {
-    caller
-        .iter()
-        .find(|(key, _)| key == name)
-        .map(|(_, value)| value.as_os_str())
-}
-
-fn lookup(caller: &[(OsString, OsString)], name: &str) -> Option<String> {
-    lookup_os(caller, name)
-        .and_then(OsStr::to_str)
-        .map(str::to_owned)
 }

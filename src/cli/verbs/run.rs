@@ -1,6 +1,5 @@
 //! `stack run -- CMD`: any command with the stack's values. What it starts is the caller's.
 
-use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -49,21 +48,15 @@ pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
             }
             // That of the first replica, whose ports are the ones without a number.
             let Some(index) = plan.unit_of(service.as_str()) else {
-                return Err(Stop::new(
-                    ExitCode::Usage,
+                return Err(Stop::usage(
                     format!("service `{service}` has no replica and therefore no environment"),
-                    Some("leave out `--service` to use the generated variables alone"),
+                    "leave out `--service` to use the generated variables alone",
                 ));
             };
             let unit = &plan.units[index];
-            let marks: Vec<OsString> = MARKS.iter().map(OsString::from).collect();
             command.env_clear();
-            command.envs(
-                unit.environment
-                    .entries()
-                    .into_iter()
-                    .filter(|(key, _)| !marks.iter().any(|mark| mark == key)),
-            );
+            let entries = unit.environment.entries().into_iter();
+            command.envs(entries.filter(|(key, _)| !MARKS.iter().any(|mark| key == mark)));
             command.current_dir(&unit.directory);
         }
     }
