@@ -4,7 +4,7 @@
 //! socket's server uses it.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -204,26 +204,28 @@ pub struct Controller {
     pub log_dir: PathBuf,
 }
 
-/// The events from the very beginning, until somebody has asked for them.
+/// The events from the very beginning and how things stood before, until somebody has asked for them.
 #[derive(Debug, Default)]
 pub struct Early {
-    event_rx: Mutex<Option<broadcast::Receiver<Event>>>,
+    beginning: Mutex<Option<(StackSnapshot, broadcast::Receiver<Event>)>>,
     taken: Notify,
 }
 
 impl Early {
-    /// `event_rx` must have been subscribed before the first event.
-    pub(crate) fn new(event_rx: broadcast::Receiver<Event>) -> Self {
-        Self {
-            event_rx: Mutex::new(Some(event_rx)),
-            taken: Notify::new(),
-        }
+    /// Keeps them. `event_rx` must have been subscribed before the first event, and nothing been told yet.
+    pub(crate) fn keep(&self, before: StackSnapshot, event_rx: broadcast::Receiver<Event>) {
+        *self.lock() = Some((before, event_rx));
     }
 
-    fn take(&self) -> Option<broadcast::Receiver<Event>> {
-        let mut event_rx = self.event_rx.lock().unwrap_or_else(PoisonError::into_inner);
+    fn lock(&self) -> MutexGuard<'_, Option<(StackSnapshot, broadcast::Receiver<Event>)>> {
+        self.beginning
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self) -> Option<(StackSnapshot, broadcast::Receiver<Event>)> {
         self.taken.notify_one();
-        event_rx.take()
+        self.lock().take()
     }
 
     /// Returns when somebody has asked for them, at once if that was before. For one caller.
@@ -233,12 +235,19 @@ impl Early {
 }
 
 impl Controller {
-    /// Events from now on; for the first one who asks, which is the client that has started the
-    /// stack, from the very beginning.
-    pub fn events(&self) -> broadcast::Receiver<Event> {
-        self.early
-            .take()
-            .unwrap_or_else(|| self.event_tx.subscribe())
+    /// How things stand, the events from then on, and how many of these are older all the same. For the first one who
+    /// asks, which is the client that has started the stack, it begins at the very beginning.
+    pub async fn events(
+        &self,
+    ) -> Result<(StackSnapshot, broadcast::Receiver<Event>, usize), CommandError> {
+        if let Some((before, events)) = self.early.take() {
+            return Ok((before, events, 0));
+        }
+        // Subscribed before the question, so that nothing falls between.
+        let events = self.event_tx.subscribe();
+        let snapshot = self.snapshot().await?;
+        let older = events.len();
+        Ok((snapshot, events, older))
     }
 
     /// The state of everything.

@@ -64,11 +64,9 @@ async fn events(
     uri: Uri,
 ) -> Result<Response, Failure> {
     let place = stream_place(&shared, &uri)?;
-    // Subscribed before the question, so that nothing falls between the snapshot and the events.
-    let events = shared.controller.events();
-    let snapshot = answered(shared.controller.snapshot()).await?;
+    let (snapshot, events, older) = answered(shared.controller.events()).await?;
     step.send_replace(Step::Streaming);
-    Ok(streams::events(shared, events, snapshot, place))
+    Ok(streams::events(shared, snapshot, (events, older), place))
 }
 
 async fn logs(

@@ -44,21 +44,21 @@ pub(super) fn take_place(places: &Arc<Semaphore>) -> Result<StreamPlace, Failure
     })
 }
 
-/// The answer of `GET /v1/events`: `snapshot`, then everything from `events`.
+/// The answer of `GET /v1/events`: `snapshot`, then everything from `events`, of which so many may be older.
 ///
 /// What was queued before the snapshot was taken is told as well, but not the states that the
 /// snapshot is ahead of: nobody sees a service go backwards.
 pub(super) fn events(
     shared: Shared,
-    events: broadcast::Receiver<Event>,
     snapshot: StackSnapshot,
+    (events, older): (broadcast::Receiver<Event>, usize),
     place: StreamPlace,
 ) -> Response {
     let first = lines(&[Update::Snapshot {
         stack: Box::new(snapshot.clone()),
     }]);
     let source = EventSource {
-        older: events.len(),
+        older,
         events,
         closing: shared.closing,
         controller: shared.controller,

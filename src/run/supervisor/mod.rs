@@ -146,11 +146,11 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Runs the stack until nothing of it runs or will run. `seat` is this process's place beside the
-    /// guardian, `early` what the client has not asked for yet, `pump` the task that writes the logs, which ends after everything else.
+    /// guardian, `early` what is kept for the client that has not asked yet, `pump` the task that writes the logs, which ends after everything else.
     async fn run(
         mut self,
         seat: Seat,
-        early: Arc<Early>,
+        (early, event_rx): (Arc<Early>, broadcast::Receiver<Event>),
         pump: JoinHandle<()>,
     ) -> io::Result<Outcome> {
         let mut signals = Signals::install(&SIGNALS)?;
@@ -163,7 +163,10 @@ impl Supervisor {
         let mut is_led = !self.options.is_detached;
         let mut strokes = Strokes::default();
 
-        self.begin();
+        let (services, no_deps) = (self.options.services.clone(), self.options.no_deps);
+        self.want(&services, no_deps, Cause::Up);
+        early.keep(self.snapshot(), event_rx);
+        self.settle();
         super::process::close_inherited();
         // Should this process be killed, these values are what is known of the stack.
         self.leave_word();
@@ -211,13 +214,6 @@ impl Supervisor {
         drop(self);
         drop(pump.await);
         Ok(outcome)
-    }
-
-    /// Wants what was asked for at the start.
-    fn begin(&mut self) {
-        let (services, no_deps) = (self.options.services.clone(), self.options.no_deps);
-        self.want(&services, no_deps, Cause::Up);
-        self.settle();
     }
 
     /// The nearest time at which something must be done without anything happening.

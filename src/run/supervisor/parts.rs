@@ -57,14 +57,14 @@ pub struct Parts {
 
 /// How many events a slow subscriber may lag behind, for each unit and at least. The room is taken
 /// and written to at once, before the first service is executed.
-const EVENTS_PER_UNIT: usize = 4;
-const LEAST_EVENTS: usize = 128;
+const EVENTS_PER_UNIT: usize = 8;
+const LEAST_EVENTS: usize = 256;
 
 /// A supervisor that is ready to run, with its place beside the guardian and its log pump.
 pub struct Ready {
     supervisor: Supervisor,
     seat: Seat,
-    early: Arc<Early>,
+    early: (Arc<Early>, broadcast::Receiver<Event>),
     pump: JoinHandle<()>,
 }
 
@@ -106,7 +106,7 @@ impl Supervisor {
         } = parts;
         let (event_tx, early_rx) =
             broadcast::channel((EVENTS_PER_UNIT * plan.units.len()).max(LEAST_EVENTS));
-        let early = Arc::new(Early::new(early_rx));
+        let early = Arc::<Early>::default();
         let (request_tx, request_rx) = mpsc::unbounded_channel();
         let (finding_tx, finding_rx) = mpsc::unbounded_channel();
         let (_, happened_rx) = mpsc::unbounded_channel();
@@ -177,7 +177,7 @@ impl Supervisor {
         let ready = Ready {
             supervisor,
             seat,
-            early,
+            early: (early, early_rx),
             pump,
         };
         Ok((ready, controller))
