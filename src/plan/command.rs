@@ -14,8 +14,8 @@ mod tests;
 
 pub use find::{FindError, find_program};
 
-/// The words of a shell line that can be executed without a shell, with nobody able to tell; the first is the program.
-/// Nothing where the shell must read the line.
+/// The words of a shell line that can be executed without a shell, with nobody able to tell; the
+/// first is the program. Nothing where the shell must read the line.
 ///
 /// `is_shell_set`: the user asked for a shell of their own.
 pub fn decide(line: &str, is_shell_set: bool) -> Option<Vec<String>> {

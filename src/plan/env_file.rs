@@ -63,8 +63,8 @@ pub(super) fn entries(
         .collect()
 }
 
-/// Reads the text of a file and tells what is wrong in it: with an `env_file` that is an error, with
-/// the user's part of `.env` a warning.
+/// Reads the text of a file and tells what is wrong in it: with an `env_file` that is an error,
+/// with the user's part of `.env` a warning.
 pub(super) fn read(
     bytes: &[u8],
     shown: &Path,

@@ -98,21 +98,16 @@ fn can_be_healthy(service: &ServiceSpec) -> bool {
 
 /// One problem for each knot of services that wait for each other, with the path.
 fn cycles(spec: &StackSpec, problems: &mut Vec<Problem>) {
-    let mut graph: DiGraph<usize, ()> = DiGraph::new();
-    let nodes: Vec<NodeIndex> = (0..spec.services.len())
-        .map(|index| graph.add_node(index))
-        .collect();
-    for (index, service) in spec.services.values().enumerate() {
-        for other in edges(spec, service, index) {
-            graph.add_edge(nodes[index], nodes[other], ());
-        }
-    }
+    let services = spec.services.values().enumerate();
+    let pairs = services
+        .flat_map(|(index, service)| edges(spec, service, index).map(move |other| (index, other)));
+    let graph = DiGraph::<(), (), usize>::from_edges(pairs);
     // Not Tarjan's: petgraph has that one recursive, and a chain may be as long as the file.
     let mut knots: Vec<Vec<usize>> = kosaraju_scc(&graph)
         .into_iter()
         .filter(|knot| knot.len() > 1)
         .map(|knot| {
-            let mut knot: Vec<usize> = knot.into_iter().map(|node| graph[node]).collect();
+            let mut knot: Vec<usize> = knot.into_iter().map(NodeIndex::index).collect();
             knot.sort_unstable();
             knot
         })

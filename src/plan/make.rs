@@ -41,8 +41,8 @@ impl Draft {
         }
     }
 
-    /// The first replica of every service, in their order, also of one that has none. What is wrong was told when the
-    /// draft was made.
+    /// The first replica of every service, in their order, also of one that has none. What is wrong
+    /// was told when the draft was made.
     pub(super) fn first_of_each(&self, outside: &Resolver<'_>) -> Vec<UnitPlan> {
         let common = self.common(outside, &self.values(outside));
         (0..self.spec().services.len())
@@ -50,7 +50,8 @@ impl Draft {
             .collect()
     }
 
-    /// For the texts that stand at the top level: they are the same for every service and belong to none of them.
+    /// For the texts that stand at the top level: they are the same for every service and belong to
+    /// none of them.
     pub(super) fn outside<'a>(
         &'a self,
         ports: Ports<'a>,
@@ -64,8 +65,8 @@ impl Draft {
         }
     }
 
-    /// The layers of the environment that are the same for all units: the top-level `env_file`s and `environment`, and
-    /// every generated key.
+    /// The layers of the environment that are the same for all units: the top-level `env_file`s and
+    /// `environment`, and every generated key.
     fn common(&self, outside: &Resolver<'_>, values: &[(String, String)]) -> Arc<Changes> {
         let spec = self.spec();
         let mut common = self.variables.files().clone();

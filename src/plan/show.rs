@@ -113,11 +113,11 @@ fn show_service(
     };
     let handoff = |handoff| word_of(&Handoff::WORDS, &handoff).into();
     let labels = service.labels.iter();
-    let labels = labels.map(|(key, text)| (key.clone(), view.value(text)));
+    let labels = labels.map(|(key, text)| (key.clone(), Value::from(view.text(text))));
     said(json!({
         "entrypoint": command(&service.entrypoint),
         "command": command(&service.command),
-        "working_dir": directory.map(|text| view.value(text)),
+        "working_dir": directory.map(|text| view.text(text)),
         "environment": view.environment(&service.environment),
         "env_file": view.env_files(&service.env_file),
         "depends_on": show_dependencies(service),
@@ -160,7 +160,7 @@ fn show_health(spec: &HealthcheckSpec, plan: &HealthPlan, view: &View<'_>) -> Va
             let words = std::iter::once("CMD".to_owned()).chain(words);
             ("test", texts(words))
         }
-        ProbeSpec::Tcp(target) => ("tcp", view.value(target)),
+        ProbeSpec::Tcp(target) => ("tcp", view.text(target).into()),
         ProbeSpec::Http(http) => ("http", show_http(http, &plan.probe, view)),
     };
     let times = &spec.times;

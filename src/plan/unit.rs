@@ -26,7 +26,8 @@ const DEFAULT_STOP_SIGNAL: i32 = 15;
 /// The grace period, as in Compose.
 const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
-/// Plans one replica of `replicas`; `common` are the layers of the environment that are the same for all.
+/// Plans one replica of `replicas`; `common` are the layers of the environment that are the same
+/// for all.
 pub(super) fn unit_plan(
     inside: Inside<'_>,
     replicas: u32,
@@ -205,7 +206,7 @@ fn check_length(
     span: &Span,
     resolver: &Resolver<'_>,
 ) {
-    let most = 32 * page_size() - 1;
+    let most = 32 * rustix::param::page_size() - 1;
     if length > most {
         let what = what();
         let message = format!("{what} has {length} bytes, and the system takes {most} at most");
@@ -226,16 +227,6 @@ pub(super) fn check_variables<'a>(
             check_length(|| format!("the variable `{key}`"), length, span, resolver);
         }
     }
-}
-
-/// How large a page of memory is, in bytes.
-fn page_size() -> usize {
-    let size = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE);
-    let size = size
-        .ok()
-        .flatten()
-        .and_then(|size| usize::try_from(size).ok());
-    size.unwrap_or(4096)
 }
 
 /// Puts an `environment` over what is there.

@@ -4,8 +4,8 @@
 //! ports, then the lowest free ones in the order of the file. Each pass goes over all requests
 //! before the next begins, so that no weak claim takes what a stronger one wants.
 //!
-//! Sockets come in by the probe only: it holds a port or says why not. [`allocate`](super::allocate)
-//! drops the holds of ports that were not chosen in the end.
+//! Sockets come in by the probe only: it holds a port or says why not.
+//! [`allocate`](super::allocate) drops the holds of ports that were not chosen in the end.
 
 use std::collections::{HashMap, HashSet};
 
@@ -41,8 +41,8 @@ pub(crate) enum Answer {
 pub(crate) struct Terrain {
     /// The last ports of this stack.
     pub(crate) own_sticky: HashMap<PortKey, u16>,
-    /// Held by other stacks that run, each with TCP or UDP. They count as taken even where a socket would say free: a
-    /// server may be just between its hold and its listener.
+    /// Held by other stacks that run, each with TCP or UDP. They count as taken even where a socket
+    /// would say free: a server may be just between its hold and its listener.
     pub(crate) live: HashSet<(Protocol, u16)>,
     /// Those that turned bad for this stack; handed out last, like what another stack had last.
     pub(crate) bad: PortSet,
@@ -100,9 +100,9 @@ pub(crate) enum NoPlan<E> {
 
 /// Chooses a port for every request, or none at all.
 ///
-/// `strict` makes a wish or a preferred number that is taken an error. `is_kept` says whether another
-/// stack had a number last. `probe` is asked at most once for each transport, TCP or UDP, of each
-/// port.
+/// `strict` makes a wish or a preferred number that is taken an error. `is_kept` says whether
+/// another stack had a number last. `probe` is asked at most once for each transport, TCP or UDP,
+/// of each port.
 pub(crate) fn plan<E>(
     requests: &[PortRequest],
     pool: &Pool,
@@ -165,8 +165,8 @@ where
     K: FnMut(u16) -> bool,
     F: FnMut(u16, Protocol, Effort) -> Result<Answer, E>,
 {
-    /// The numbers that somebody asks for, the strongest first; gives back those that are to be replaced. A number that is
-    /// asked for twice is missed once.
+    /// The numbers that somebody asks for, the strongest first; gives back those that are to be
+    /// replaced. A number that is asked for twice is missed once.
     fn asked_for(&mut self, strict: bool) -> Result<Vec<Miss>, NoPlan<E>> {
         let mut misses: Vec<Miss> = Vec::new();
         for asked in [Asked::Fixed, Asked::Wish, Asked::Preferred, Asked::Sticky] {

@@ -18,9 +18,10 @@ use netlink::sockets;
 
 /// The state of a TCP socket (`include/net/tcp_states.h`).
 ///
-/// [`Close`](TcpState::Close) is bound to the port and nothing else: a hold, for one. Linux 6.8 and later show it, ask for it as
-/// state 13 (`TCP_BOUND_INACTIVE`) and answer with 7 (`TCP_CLOSE`, measured). Of UDP it is a socket that is not connected: all
-/// that a server ever has, and shown by every kernel.
+/// [`Close`](TcpState::Close) is bound to the port and nothing else: a hold, for one. Linux 6.8 and
+/// later show it, ask for it as state 13 (`TCP_BOUND_INACTIVE`) and answer with 7 (`TCP_CLOSE`,
+/// measured). Of UDP it is a socket that is not connected: all that a server ever has, and shown by
+/// every kernel.
 pub use procfs::net::TcpState;
 
 /// One socket.
@@ -59,11 +60,12 @@ impl Socket {
 /// Every socket of this network namespace that [serves](Socket::serves), of the given protocols.
 pub fn listeners(protocol: Protocol) -> io::Result<Vec<Socket>> {
     let mut found = Vec::new();
-    if protocol.has_tcp() {
-        found.extend(sockets(Protocol::Tcp, 1 << TcpState::Listen as u8, 0)?);
-    }
-    if protocol.has_udp() {
-        found.extend(sockets(Protocol::Udp, 1 << TcpState::Close as u8, 0)?);
+    for &part in protocol.parts() {
+        let state = match part {
+            Protocol::Udp => TcpState::Close,
+            Protocol::Tcp | Protocol::Both => TcpState::Listen,
+        };
+        found.extend(sockets(part, 1 << state as u8, 0)?);
     }
     Ok(found)
 }

@@ -40,7 +40,8 @@ pub trait Scope {
     fn on_env_file(&mut self, file: &EnvFileSpec, problems: &mut Vec<Problem>);
 }
 
-/// Reads a `stack.yaml`, of which these are the bytes: as much of the spec as can be read, and all that is wrong with it.
+/// Reads a `stack.yaml`, of which these are the bytes: as much of the spec as can be read, and all
+/// that is wrong with it.
 ///
 /// Every `${VAR}` is replaced here, once, by its value in `scope`. Never panics, and takes time in
 /// proportion to the bytes and the expanded nodes, which are limited.

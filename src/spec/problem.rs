@@ -198,8 +198,8 @@ impl Problem {
     }
 }
 
-/// More problems than anybody reads. Past it a file is rubbish or an attack, and neither should fill the memory with its
-/// report.
+/// More problems than anybody reads. Past it a file is rubbish or an attack, and neither should
+/// fill the memory with its report.
 const MAX_PROBLEMS: usize = 1_000;
 
 /// Collects problems.

@@ -21,7 +21,7 @@ pub(super) fn texts(texts: impl Iterator<Item = String>) -> Value {
 impl View<'_> {
     pub(super) fn command(&self, command: &CommandSpec) -> Value {
         match command {
-            CommandSpec::Line(line) => self.value(line),
+            CommandSpec::Line(line) => self.text(line).into(),
             CommandSpec::Words(words, _) => texts(words.iter().map(|word| self.text(word))),
         }
     }
@@ -42,7 +42,9 @@ impl View<'_> {
         settled: impl FnOnce() -> Value,
     ) -> Value {
         match setting {
-            Some(Setting::Deferred(template, _)) if self.is_open(template) => self.value(template),
+            Some(Setting::Deferred(template, _)) if self.is_open(template) => {
+                self.text(template).into()
+            }
             Some(_) | None => settled(),
         }
     }
@@ -65,7 +67,9 @@ impl View<'_> {
     ) -> Option<Value> {
         match setting? {
             Setting::Known(known) => Some(show(known.value)),
-            Setting::Deferred(template, _) if self.is_open(template) => Some(self.value(template)),
+            Setting::Deferred(template, _) if self.is_open(template) => {
+                Some(self.text(template).into())
+            }
             Setting::Deferred(..) => self.0.setting(setting).map(show),
         }
     }
@@ -109,11 +113,6 @@ impl View<'_> {
             Placeholder::Word(Word::Replica) => self.is_one(),
             Placeholder::Word(_) => true,
         }
-    }
-
-    /// As [`Self::text`].
-    pub(super) fn value(&self, template: &Template) -> Value {
-        self.text(template).into()
     }
 
     /// A text with what is known of its placeholders.

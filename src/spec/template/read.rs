@@ -1,7 +1,8 @@
 //! The two grammars of a text: `${VAR}`, `$$` and `$<…>`, or `$<…>` and `$$<` alone.
 //!
-//! One pass, in which variables are replaced; what placeholders may stand where, and whether a name exists, is asked in
-//! `visit`. Every mistake is reported and stepped over, so that one text can show several.
+//! One pass, in which variables are replaced; what placeholders may stand where, and whether a name
+//! exists, is asked in `visit`. Every mistake is reported and stepped over, so that one text can
+//! show several.
 
 use super::placeholder;
 use super::{Piece, Placeholder, Template, TemplateKind};
@@ -17,8 +18,9 @@ const MAX_NESTING: usize = 32;
 /// How much of a wrong text a message quotes, in characters; the rest is in the source line.
 const MAX_SHOWN: usize = 40;
 
-/// A text as a template, and every placeholder in it, also in a default that is not used. A variable gets its value from `get`, once:
-/// what it held is never looked at again. Adds what is wrong to `problems`.
+/// A text as a template, and every placeholder in it, also in a default that is not used. A
+/// variable gets its value from `get`, once: what it held is never looked at again. Adds what is
+/// wrong to `problems`.
 pub(in crate::spec) fn read(
     text: &Text<'_>,
     kind: TemplateKind,
@@ -87,7 +89,8 @@ struct Reader<'a, 'p> {
     depth: usize,
     /// Whether an unclosed `${` was reported: those around it follow from it.
     is_cut: bool,
-    /// Whether what is read becomes part of the template. The default of a variable that is set does not.
+    /// Whether what is read becomes part of the template. The default of a variable that is set
+    /// does not.
     is_used: bool,
     template: Template,
     found: Vec<(Placeholder, Span)>,
@@ -112,7 +115,8 @@ impl<'a> Reader<'a, '_> {
         }
     }
 
-    /// Reads to the end, or inside of `${…}` to the closing brace, which it takes; says whether there was one.
+    /// Reads to the end, or inside of `${…}` to the closing brace, which it takes; says whether
+    /// there was one.
     fn read(&mut self) -> bool {
         loop {
             let rest = self.rest();

@@ -49,8 +49,8 @@ pub(super) struct Declared {
 }
 
 impl Reader<'_> {
-    /// Checks a placeholder against the place where it stands, and notes the port that it declares or
-    /// refers to, also in a default that is not used.
+    /// Checks a placeholder against the place where it stands, and notes the port that it declares
+    /// or refers to, also in a default that is not used.
     pub(super) fn admit(&mut self, placeholder: &Placeholder, span: &Span) -> Result<(), Problem> {
         let written = span.text();
         let place = match (placeholder, &mut self.place) {

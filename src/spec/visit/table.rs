@@ -149,8 +149,8 @@ impl<T> Keys<T> {
 }
 
 impl Reader<'_> {
-    /// Reads the keys of a map into `target`; anything but a map has no keys. Returns those that are
-    /// there.
+    /// Reads the keys of a map into `target`; anything but a map has no keys. Returns those that
+    /// are there.
     pub(super) fn read<'n, 't, T>(
         &mut self,
         keys: &Keys<T>,
