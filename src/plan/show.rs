@@ -74,15 +74,19 @@ impl Draft {
         let ranges = |ranges: &[PortRange]| texts(ranges.iter().map(ToString::to_string));
         // Only where it was set: with the default, a line may run without a shell.
         let shell = spec.shell.as_ref();
-        Shown(said(json!({
+        let mut shown = said(json!({
             "name": self.project(),
             "ports": said(json!({"range": ranges(&pool.ranges), "exclude": ranges(&pool.exclude)})),
             "dotenv": self.show_dotenv(&outside),
             "env_file": outside.env_files(&spec.env_file),
             "environment": outside.environment(&spec.environment),
             "shell": shell.map(|words| texts(words.iter().map(|word| double(word)))),
-            "services": services,
-        })))
+        }));
+        // Moved in, where the others are copied.
+        if !services.is_empty() {
+            shown["services"] = services.into();
+        }
+        Shown(shown)
     }
 
     fn show_dotenv(&self, outside: &View<'_>) -> Value {
