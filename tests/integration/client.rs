@@ -277,3 +277,30 @@ fn a_supervisor_that_cannot_begin_says_why_to_the_client() {
         stack.run(arguments).expect(1).says(&["directory"]);
     }
 }
+
+#[test]
+fn what_happened_before_the_client_asked_is_told_once_and_in_order() {
+    let services: Vec<String> = (1..=6)
+        .map(|number| format!("s{number}: {{ command: sleep 0.0{number} }}"))
+        .collect();
+    let stack = TestStack::new(&format!("services: {{ {} }}", services.join(", ")));
+    for _ in 0..3 {
+        let output = stack.run(&["up", "--progress", "json"]).ok();
+        let lines = output.stderr.lines().map(|line| {
+            let line: serde_json::Value = serde_json::from_str(line).expect("an object a line");
+            line
+        });
+        let told: Vec<serde_json::Value> = lines.filter(|line| line["kind"] == "service").collect();
+        for number in 1..=6 {
+            let of_it = told
+                .iter()
+                .filter(|line| line["id"] == format!("s{number}"));
+            let statuses: Vec<&str> = of_it.filter_map(|line| line["status"].as_str()).collect();
+            // The summary tells the end of those that were over by then.
+            assert!(
+                matches!(statuses[..], ["running"] | ["running", "completed"]),
+                "{output}"
+            );
+        }
+    }
+}
