@@ -105,6 +105,8 @@ pub mod code {
     pub const UNKNOWN_SERVICE: &str = "stack::api::unknown_service";
     /// Everything is being stopped already. Status 409.
     pub const DRAINING: &str = "stack::api::draining";
+    /// Everything stands still until its terminal continues it. Status 409.
+    pub const SUSPENDED: &str = "stack::api::suspended";
     /// The supervisor has gone while the socket still answers. Status 503.
     pub const GONE: &str = "stack::api::gone";
     /// The supervisor did not answer the server in time. Status 503.

@@ -104,7 +104,7 @@ impl From<ClientError> for Stop {
             }
             ClientError::Refused(body) => match body.code.as_str() {
                 code::UNKNOWN_SERVICE | code::BAD_REQUEST => ExitCode::Usage,
-                code::DRAINING | code::TOO_MANY_STREAMS => ExitCode::Busy,
+                code::DRAINING | code::SUSPENDED | code::TOO_MANY_STREAMS => ExitCode::Busy,
                 code::GONE => ExitCode::NotRunning,
                 code::NOT_ANSWERING => ExitCode::NotAnswering,
                 _ => ExitCode::Failed,

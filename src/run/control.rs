@@ -142,6 +142,9 @@ pub enum CommandError {
     /// Everything is being stopped already.
     #[error("the stack is being stopped")]
     Draining,
+    /// Everything stands still, as somebody has pressed Ctrl-Z.
+    #[error("the stack is suspended")]
+    Suspended,
     /// The supervisor has gone.
     #[error("the supervisor has ended")]
     Gone,
@@ -174,6 +177,9 @@ pub struct StackSnapshot {
     pub is_detached: bool,
     /// Whether everything is being stopped.
     pub is_draining: bool,
+    /// Whether everything stands still, as somebody has pressed Ctrl-Z.
+    #[serde(default)]
+    pub is_suspended: bool,
     /// The generated `.env` keys with their values, in the order of the file.
     pub values: Vec<(String, String)>,
     /// Every service, in the order of the file.

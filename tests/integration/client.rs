@@ -304,3 +304,32 @@ fn what_happened_before_the_client_asked_is_told_once_and_in_order() {
         }
     }
 }
+
+#[test]
+fn nobody_waits_for_a_stack_that_is_suspended() {
+    let stack = TestStack::new(
+        "services: { a: { command: MISBEHAVE record TERM heard }, b: { command: sleep 100 } }",
+    );
+    let terminal = up_as_a_job(&stack);
+    terminal.wait_for("recording");
+    stack.world().processes();
+    terminal.press(CTRL_Z);
+    terminal.wait_for("job stopped");
+    for arguments in [
+        &["stop", "a"][..],
+        &["start", "a"],
+        &["restart"],
+        &["up", "--wait"],
+        &["up"],
+    ] {
+        stack
+            .run(arguments)
+            .expect(3)
+            .says(&["the stack is suspended", "`fg`"]);
+    }
+    stack.run(&["ps"]).ok().says(&["suspended", "`fg`"]);
+    stack.down();
+    assert_eq!(stack.read("heard"), "SIGTERM\n");
+    terminal.press(b"\n");
+    terminal.wait();
+}

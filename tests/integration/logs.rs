@@ -207,3 +207,23 @@ fn what_no_file_takes_is_shown_all_the_same() {
         assert_eq!(viewer.stdout.matches("line").count(), 5, "{viewer}");
     }
 }
+
+#[test]
+fn the_last_run_is_the_last_one_though_it_has_printed_nothing() {
+    let stack = TestStack::new(
+        "services: { it: { command: 'test -e flag || echo of the first run; sleep 100' } }",
+    );
+    stack.run(&["up", "-d"]).ok();
+    stack.wait_for_log("it", "first run");
+    stack.down();
+    stack.write("flag", "");
+    stack.run(&["up", "-d"]).ok();
+    let said = |arguments: &[&str]| stack.run(arguments).ok().stdout;
+    assert_eq!(said(&["logs"]), "");
+    assert_eq!(said(&["logs", "-n", "5"]), "");
+    let mut joined = stack.up();
+    joined.wait_for_line("Ctrl-C stops");
+    stack.down();
+    assert_eq!(joined.wait().ok().stdout, "");
+    assert_eq!(said(&["logs"]), "");
+}

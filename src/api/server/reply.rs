@@ -60,6 +60,8 @@ impl From<CommandError> for Failure {
             }
             CommandError::Draining => Self::new(StatusCode::CONFLICT, code::DRAINING, message)
                 .with_hint("wait for `stack down` to end, then run `stack up`"),
+            CommandError::Suspended => Self::new(StatusCode::CONFLICT, code::SUSPENDED, message)
+                .with_hint("`fg` in its terminal continues it, `stack down` stops it"),
             CommandError::Gone => Self::new(StatusCode::SERVICE_UNAVAILABLE, code::GONE, message),
         }
     }

@@ -89,6 +89,7 @@ pub(crate) fn snapshot() -> StackSnapshot {
         started_at: 1,
         is_detached: true,
         is_draining: false,
+        is_suspended: false,
         values: vec![("WEB_PORT".to_owned(), "8000".to_owned())],
         services: vec![
             service("web", Phase::Running, 50),

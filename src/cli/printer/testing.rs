@@ -171,6 +171,7 @@ pub(crate) fn stack(services: Vec<ServiceSnapshot>) -> StackSnapshot {
         started_at: 0,
         is_detached: false,
         is_draining: false,
+        is_suspended: false,
         values: Vec::new(),
         services,
     }

@@ -15,8 +15,9 @@ use crate::support::name::{ServiceName, UnitId};
 pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<ExitCode, Stop> {
     let log_dir = context.instance.log_dir();
     let services = &arguments.services;
-    let (units, is_running) = find_units(context, &log_dir, services).await?;
+    let (units, is_running, run) = find_units(context, &log_dir, services).await?;
     let start = Start::LastRun {
+        run,
         tail: match arguments.tail {
             Tail::All => None,
             Tail::Lines(lines) => Some(lines),
@@ -57,33 +58,34 @@ pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<Exit
     }
 }
 
-/// Whose output may come, and whether a supervisor runs. An unknown name is an error, unless there
-/// is a log of it.
+/// Whose output may come, whether a supervisor runs, and the number of the last run where that is known. An
+/// unknown name is an error, unless there is a log of it.
 async fn find_units(
     context: &mut Context<'_>,
     log_dir: &Path,
     wanted: &[ServiceName],
-) -> Result<(Vec<UnitId>, bool), Stop> {
+) -> Result<(Vec<UnitId>, bool, Option<u64>), Stop> {
     let mut units = logged_units(log_dir).map_err(FollowError::Logs)?;
-    let is_running = match context.look().await {
+    let (is_running, run) = match context.look().await {
         Ok(seen) => {
             let rows = &seen.snapshot().services;
             let running: Vec<UnitId> = rows.iter().map(ServiceSnapshot::unit).collect();
             units.extend(running.iter().cloned());
             context.output.introduce(&running);
-            matches!(seen, Seen::Running(_))
+            let run = u64::from_str_radix(&seen.snapshot().run, 16);
+            (matches!(seen, Seen::Running(_)), run.ok())
         }
         // A supervisor that was killed left its logs, and no last state.
         Err(stop) if stop.code == ExitCode::NotRunning && !units.is_empty() => {
             context.output.introduce(&units);
-            false
+            (false, None)
         }
         Err(error) => return Err(error),
     };
     let is_known = |name: &ServiceName| units.iter().any(|unit| unit.service == *name);
     match wanted.iter().find(|name| !is_known(name)) {
         Some(name) => Err(context.unknown_service(name, units.iter().map(|unit| &unit.service))),
-        None => Ok((units, is_running)),
+        None => Ok((units, is_running, run)),
     }
 }
 

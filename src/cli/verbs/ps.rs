@@ -18,6 +18,11 @@ pub async fn run(
             .message("no service of this stack has a replica");
         return Ok(ExitCode::Done);
     }
+    if seen.snapshot().is_suspended {
+        context
+            .output
+            .message("warning: the stack is suspended; `fg` in its terminal continues it");
+    }
     let text = match arguments.format {
         ListFormat::Json => serde_json::to_string_pretty(&seen.snapshot().services)?,
         ListFormat::Table => table(seen.snapshot()),

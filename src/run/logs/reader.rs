@@ -28,9 +28,11 @@ pub enum Start {
     /// With everything that this run of the stack (`STACK_RUN` as a number) has printed. The reader
     /// keeps a lock on the files that it reads, so that they are not removed before.
     Run(u64),
-    /// With the last lines of each unit in the last run that printed anything; all of them without
-    /// a number. A line counts where it ends, and is returned from its beginning.
+    /// With the last lines of each unit in a run, all of them without a number. A line counts where it
+    /// ends, and is returned from its beginning.
     LastRun {
+        /// Which run: that of a stack that runs; without a number, the last that printed anything.
+        run: Option<u64>,
         /// How many lines of each unit.
         tail: Option<usize>,
     },
@@ -83,12 +85,12 @@ impl LogReader {
     ) -> io::Result<Self> {
         let mut units = logged_units(&dir)?;
         let run = match start {
-            Start::Run(run) => Some(run),
-            Start::LastRun { .. } | Start::Now => last_run(&dir, &units)?,
+            Start::Run(run) | Start::LastRun { run: Some(run), .. } => Some(run),
+            Start::LastRun { run: None, .. } | Start::Now => last_run(&dir, &units)?,
         };
         let tail = match start {
             Start::Run(_) => None,
-            Start::LastRun { tail } => tail,
+            Start::LastRun { tail, .. } => tail,
             Start::Now => Some(0),
         };
         let mut reader = Self {

@@ -47,6 +47,14 @@ impl Supervisor {
             {
                 return Err(CommandError::Draining);
             }
+            Command::Up { .. }
+            | Command::Start { .. }
+            | Command::Stop { .. }
+            | Command::Restart { .. }
+                if self.frozen_at.is_some() =>
+            {
+                return Err(CommandError::Suspended);
+            }
             Command::Up { services, no_deps } => {
                 self.named(services)?;
                 self.want(services, *no_deps, Cause::Up)

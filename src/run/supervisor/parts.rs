@@ -148,6 +148,7 @@ impl Supervisor {
             started_at: unix_millis(),
             is_detached: options.is_detached,
             is_draining: false,
+            is_suspended: false,
             values: plan.values.clone(),
             services: Vec::new(),
         };

@@ -70,6 +70,7 @@ impl Supervisor {
     pub(super) fn snapshot(&self) -> StackSnapshot {
         StackSnapshot {
             is_draining: self.ending.is_some(),
+            is_suspended: self.frozen_at.is_some(),
             services: self
                 .units
                 .keys()

@@ -113,6 +113,7 @@ impl Stage {
             started_at: 0,
             is_detached: true,
             is_draining: false,
+            is_suspended: false,
             values: Vec::new(),
             services: Vec::new(),
         };

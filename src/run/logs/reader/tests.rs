@@ -11,7 +11,13 @@ use crate::run::snapshot::LogStream;
 /// A reader of the last run, of all of it or its last lines.
 fn open(dir: &Path, services: &[&str], tail: Option<usize>) -> LogReader {
     let services: Vec<_> = services.iter().map(|name| unit(name).service).collect();
-    LogReader::open(dir.into(), &services, Start::LastRun { tail }, None).unwrap()
+    LogReader::open(
+        dir.into(),
+        &services,
+        Start::LastRun { run: None, tail },
+        None,
+    )
+    .unwrap()
 }
 
 fn pieces(reader: &mut LogReader) -> Vec<Followed> {
@@ -348,7 +354,12 @@ fn what_no_file_took_is_shown_at_its_place() {
     let mut files = gap(dir);
     let told = || vec![unwritten(4, "two\n"), unwritten(4, "three\n"), grown(4)];
     let begin = |start| LogReader::open(dir.into(), &[], start, Some(told())).unwrap();
-    let tail = |lines| text(&mut begin(Start::LastRun { tail: Some(lines) }));
+    let tail = |lines| {
+        text(&mut begin(Start::LastRun {
+            run: None,
+            tail: Some(lines),
+        }))
+    };
     assert_eq!(tail(0), "");
     assert_eq!(tail(1), "three\n");
     assert_eq!(tail(3), "one\ntwo\nthree\n");
@@ -367,7 +378,10 @@ fn what_no_file_took_is_shown_at_its_place() {
     assert_eq!(text(&mut now), "four\n");
     let mut late = begin(Start::Run(1));
     assert_eq!(text(&mut late), "one\ntwo\nthree\nfour\n");
-    let mut last = begin(Start::LastRun { tail: Some(1) });
+    let mut last = begin(Start::LastRun {
+        run: None,
+        tail: Some(1),
+    });
     assert_eq!(text(&mut last), "four\n");
 }
 
