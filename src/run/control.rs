@@ -100,7 +100,7 @@ pub struct CommandReply {
     /// The services that it concerns, in the order of the file; those that were left alone are not
     /// among them.
     pub affected: Vec<ServiceName>,
-    /// Which of their replicas it concerns, and what to wait for.
+    /// What to wait for: which of their replicas it concerns, and those that are on their way already.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub units: Vec<UnitTarget>,
 }

@@ -422,9 +422,15 @@ impl UnitPorts {
         }
     }
 
-    /// What is wrong where a server could not have an address. Looks at every process of the machine for who has it.
+    /// What is wrong where a server could not have an address. Looks at every process of the machine for who has it;
+    /// this one holds what its services are to have, and is in nobody's way.
     pub(crate) fn in_use(&self, NamedAddress { address, port }: NamedAddress) -> PortTrouble {
         let (pid, command) = name_of(holder(Protocol::Tcp, port));
+        let (pid, command) = if pid.unsigned_abs() == std::process::id() {
+            Default::default()
+        } else {
+            (pid, command)
+        };
         PortTrouble::InUse {
             address: address.as_ref().map_or_else(String::new, IpAddr::to_string),
             port,

@@ -150,14 +150,14 @@ fn a_wait_that_somebody_overtakes_ends_and_says_by_what() {
     stack.run(&["stop", "a"]).ok();
     up.wait()
         .expect(3)
-        .says(&["b was stopped by a later `stack stop`"]);
+        .says(&["b did not start: a later `stack stop` took over"]);
     // Joined, it is the same.
     let mut up = stack.start(&["up", "--wait", "b"]);
     up.wait_for_line("waiting");
     stack.down();
     up.wait()
         .expect(3)
-        .says(&["everything was stopped by a later `stack down`"]);
+        .says(&["not everything is up: the whole stack was stopped"]);
 }
 
 #[test]
@@ -332,4 +332,28 @@ fn nobody_waits_for_a_stack_that_is_suspended() {
     assert_eq!(stack.read("heard"), "SIGTERM\n");
     terminal.press(b"\n");
     terminal.wait();
+}
+
+#[test]
+fn who_starts_what_is_on_its_way_waits_for_it_as_well() {
+    let stack = TestStack::new(
+        "services: { dep: { command: 'until test -e go; do sleep 0.01; done' }, \
+         srv: { command: sleep 100, depends_on: { dep: { condition: service_completed_successfully } } } }",
+    );
+    let up = stack.start(&["up", "-d"]);
+    stack.wait_for("srv", "waiting", phase_is("waiting"));
+    let starts = [&["start", "srv"][..], &["up", "-d", "srv"], &["up", "-d"]];
+    let mut starts = starts.map(|arguments| stack.start(arguments));
+    for start in &mut starts[1..] {
+        start.wait_for_line("running already");
+    }
+    stack.write("go", "");
+    for start in starts {
+        start.wait().ok();
+        let srv = stack.service("srv").expect("it is listed");
+        assert_eq!(srv.phase(), "running");
+    }
+    up.wait().ok();
+    stack.run(&["start", "srv"]).ok().says(&["nothing to do"]);
+    stack.down();
 }

@@ -43,15 +43,16 @@ impl Watch {
     }
 }
 
-/// The command that overtook another one, as it is typed.
-pub(super) fn command_name(cause: Cause) -> &'static str {
+/// What came instead of what a command has asked for. A signal, or the failure of another service, stops the whole
+/// stack as `stack down` does.
+pub(super) fn overtaken(cause: Cause) -> &'static str {
     match cause {
-        Cause::Up => "stack up",
-        Cause::Start => "stack start",
-        Cause::Stop => "stack stop",
-        Cause::Restart => "stack restart",
-        Cause::Down => "stack down",
-        Cause::Kill => "stack kill",
+        Cause::Up => "a later `stack up` took over",
+        Cause::Start => "a later `stack start` took over",
+        Cause::Stop => "a later `stack stop` took over",
+        Cause::Restart => "a later `stack restart` took over",
+        Cause::Down => "the whole stack was stopped",
+        Cause::Kill => "the whole stack was killed",
     }
 }
 
@@ -99,10 +100,8 @@ pub(super) async fn carry_out(
                 if code == ExitCode::Done {
                     code = ExitCode::Busy;
                 }
-                complaints.push(format!(
-                    "error: {name} was not {done}: a later `{}` took over",
-                    command_name(cause)
-                ));
+                let why = overtaken(cause);
+                complaints.push(format!("error: {name} was not {done}: {why}"));
             }
         }
     }

@@ -69,9 +69,9 @@ pub(crate) struct TestLog {
 }
 
 impl TestLog {
-    /// The logs in `dir`, of run 1.
+    /// The logs in `dir`, of the run that the fake supervisor of the tests has.
     pub(crate) fn new(dir: PathBuf) -> Self {
-        let files = LogFiles::new(dir, 1);
+        let files = LogFiles::new(dir, 0x0011_2233_aabb_ccdd);
         Self { files, time: 0 }
     }
 

@@ -14,6 +14,21 @@ use crate::run::unit::Unit;
 use crate::support::name::{ServiceName, UnitId};
 use crate::support::text::nearest;
 
+/// What a command has done.
+pub(super) struct Moves {
+    /// The units of which something else is wanted now.
+    moved: Vec<UnitId>,
+    /// Those for which the client may wait.
+    targets: Vec<UnitId>,
+}
+
+impl From<Vec<UnitId>> for Moves {
+    fn from(moved: Vec<UnitId>) -> Self {
+        let targets = moved.clone();
+        Self { moved, targets }
+    }
+}
+
 impl Supervisor {
     pub(super) fn requested(&mut self, request: Request) {
         match request {
@@ -30,14 +45,14 @@ impl Supervisor {
     }
 
     pub(super) fn command(&mut self, command: &Command) -> Result<CommandReply, CommandError> {
-        let moved = match command {
+        let moves = match command {
             Command::Down { grace } => {
                 self.end_everything(Cause::Down, grace.or(self.options.grace));
-                self.units.keys().cloned().collect()
+                self.units.keys().cloned().collect::<Vec<_>>().into()
             }
             Command::Kill {} => {
                 self.end_everything(Cause::Kill, None);
-                self.units.keys().cloned().collect()
+                self.units.keys().cloned().collect::<Vec<_>>().into()
             }
             Command::Up { .. }
             | Command::Start { .. }
@@ -65,18 +80,19 @@ impl Supervisor {
             }
             Command::Stop { services, grace } => {
                 let named = self.named(services)?;
-                self.stop(named, *grace)
+                self.stop(named, *grace).into()
             }
             Command::Restart { services, grace } => {
                 let named = self.named(services)?;
-                self.restart(&named, *grace)
+                self.restart(&named, *grace).into()
             }
         };
-        Ok(self.reply(&moved))
+        Ok(self.reply(&moves))
     }
 
-    fn reply(&self, moved: &[UnitId]) -> CommandReply {
-        let mut affected: Vec<ServiceName> = moved.iter().map(|id| id.service.clone()).collect();
+    fn reply(&self, moves: &Moves) -> CommandReply {
+        let mut affected: Vec<ServiceName> =
+            moves.moved.iter().map(|id| id.service.clone()).collect();
         // The replicas of a service stand together.
         affected.dedup();
         let target = |id: &UnitId| UnitTarget {
@@ -86,7 +102,7 @@ impl Supervisor {
         };
         CommandReply {
             affected,
-            units: moved.iter().map(target).collect(),
+            units: moves.targets.iter().map(target).collect(),
         }
     }
 
@@ -123,15 +139,10 @@ impl Supervisor {
         all.filter(|id| reached.contains(*id)).cloned().collect()
     }
 
-    /// Wants services to run, with what they depend on. Returns those that are started by it.
+    /// Wants services to run, with what they depend on. What is on its way already is waited for as well.
     ///
     /// What has completed is left alone, unless somebody names it to `start` it.
-    pub(super) fn want(
-        &mut self,
-        services: &[ServiceName],
-        no_deps: bool,
-        cause: Cause,
-    ) -> Vec<UnitId> {
+    pub(super) fn want(&mut self, services: &[ServiceName], no_deps: bool, cause: Cause) -> Moves {
         let named = self.named(services).unwrap_or_default();
         let wanted = if no_deps {
             named.clone()
@@ -143,8 +154,8 @@ impl Supervisor {
         };
         let is_named = |id: &UnitId| !services.is_empty() && named.contains(id);
         let moved: Vec<UnitId> = wanted
-            .into_iter()
-            .filter(|id| {
+            .iter()
+            .filter(|&id| {
                 let unit = &self.units[id];
                 if unit.seen().is_old() {
                     return false;
@@ -162,6 +173,7 @@ impl Supervisor {
                     | Phase::Backoff => unit.desired.wanted != Wanted::Running,
                 }
             })
+            .cloned()
             .collect();
         for id in &moved {
             let desired = &mut self.units[id].desired;
@@ -169,7 +181,12 @@ impl Supervisor {
             desired.ignores_dependencies = no_deps;
             self.touch(id);
         }
-        moved
+        let mut targets = wanted;
+        targets.retain(|id| {
+            let seen = self.units[id].seen();
+            seen.is_old() || !seen.observed.is_executed && !seen.is_settled()
+        });
+        Moves { moved, targets }
     }
 
     /// Wants units stopped. Returns those that were not down.

@@ -85,6 +85,17 @@ fn a_server_that_names_no_port_is_tried_once_more_and_its_port_kept() {
 }
 
 #[test]
+fn whoever_blames_its_own_port_for_nothing_is_not_told_that_the_stack_has_it() {
+    let stack = stack_of("'echo listen EADDRINUSE 127.0.0.1:$PORT; exit 1'");
+    let own = format!(
+        "its own port {}, though nobody else was seen there",
+        stack.port(8000)
+    );
+    fails(&stack, 2, &[&own]);
+    stack.down();
+}
+
+#[test]
 fn a_server_that_lives_on_without_another_port_says_what_it_waits_for() {
     let stack = stack_of("MISBEHAVE bind P8090 --stay-when-taken");
     let other = stack.port(8090);

@@ -9,7 +9,7 @@ use super::client::{End, Watch};
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::printer;
 use crate::cli::verbs::ground::left_behind;
-use crate::cli::verbs::watch::command_name;
+use crate::cli::verbs::watch::overtaken;
 use crate::cli::words;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
@@ -92,14 +92,10 @@ impl Watch<'_> {
                     lines.push(format!("error: {name} is {}{why}", phase.word()));
                 }
                 Verdict::Superseded(cause) if !is_aborted => {
-                    let command = command_name(cause);
-                    lines.push(format!("error: {name} was stopped by a later `{command}`"));
+                    lines.push(format!("error: {name} did not start: {}", overtaken(cause)));
                 }
                 Verdict::Superseded(cause) if !has_failed && lines.is_empty() => {
-                    let command = command_name(cause);
-                    lines.push(format!(
-                        "error: everything was stopped by a later `{command}`"
-                    ));
+                    lines.push(format!("error: not everything is up: {}", overtaken(cause)));
                 }
                 Verdict::Failed | Verdict::Superseded(_) | Verdict::Pending | Verdict::Reached => {}
             }
