@@ -24,10 +24,7 @@ use crate::support::protocol::Protocol;
 pub fn take_or_reclaim(protocol: Protocol, port: u16) -> Result<Hold, HoldError> {
     match protocol {
         Protocol::Udp => Hold::take_of(protocol, port),
-        Protocol::Tcp => match Hold::take(port) {
-            Err(HoldError::Taken) if only_leftovers(port) => reclaim(port),
-            other => other,
-        },
+        Protocol::Tcp => take_tcp(port),
         Protocol::Both => {
             let udp = Hold::take_of(Protocol::Udp, port)?;
             Ok(Hold::pair(take_or_reclaim(Protocol::Tcp, port)?, udp))
@@ -35,15 +32,30 @@ pub fn take_or_reclaim(protocol: Protocol, port: u16) -> Result<Hold, HoldError>
     }
 }
 
-/// Whether there are sockets on `port`, and all of them are remains of closed connections.
-///
-/// A kernel that does not show bound sockets (before 6.8) says yes for a soft hold with leftovers,
-/// too; that is why the allocator asks the ledger for live holders first.
-fn only_leftovers(port: u16) -> bool {
-    sockets::on_port(Protocol::Tcp, port).is_ok_and(|sockets| {
+/// How often a port is tried that is taken by nobody.
+const LOOKS: usize = 4;
+
+/// A kernel that does not show bound sockets (before 6.8) has only leftovers to show beside a soft hold, too; that is
+/// why the allocator asks the ledger for live holders first.
+fn take_tcp(port: u16) -> Result<Hold, HoldError> {
+    for _ in 0..LOOKS {
+        match Hold::take(port) {
+            Err(HoldError::Taken) => {}
+            taken => return taken,
+        }
+        let sockets = sockets::on_port(Protocol::Tcp, port).unwrap_or_default();
         let is_leftover = |socket| SocketRole::of(socket) == SocketRole::Leftover;
-        !sockets.is_empty() && sockets.iter().all(is_leftover)
-    })
+        if !sockets.iter().all(is_leftover) {
+            break;
+        }
+        if !sockets.is_empty() {
+            return reclaim(port);
+        }
+        // A connection on its way to TIME_WAIT keeps the port, and for a moment it is in no table (seen with
+        // Linux 6.18, once in a hundred times on a busy machine).
+        std::thread::yield_now();
+    }
+    Err(HoldError::Taken)
 }
 
 fn reclaim(port: u16) -> Result<Hold, HoldError> {
