@@ -3,7 +3,7 @@
 //! [`read`](mod@super::read) finds where a value begins and ends; this turns its text into what it
 //! means, in one pass, so that what a variable held is never scanned again.
 
-use super::read::{ReadError, ReadErrorKind, UnsetVariable};
+use super::problem::{ReadError, ReadErrorKind, UnsetVariable};
 use crate::support::text::name_length;
 
 /// How deep `${A:-${B:-…}}` may go; nobody writes more than two.

@@ -14,6 +14,7 @@ pub mod fence;
 pub mod format;
 pub mod git;
 mod interpolate;
+mod problem;
 pub mod quote;
 pub mod read;
 pub mod write;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::assignment::{Assignment, Ports, stand_ins};
 use super::fingerprint::fingerprint;
 use super::fixed;
 use super::graph;
@@ -16,7 +17,6 @@ use super::identity::{instance_id, project_name, stand_in_name};
 use super::model::Plan;
 use super::port_argument::asked;
 use super::replicas::{Replicas, replicas};
-use super::resolver::{Assignment, Ports, stand_ins};
 use super::sources::{Caller, Sources};
 use super::variables::Variables;
 use crate::ports::request::{Pool, PortKey};
@@ -98,7 +98,7 @@ impl Draft {
         };
         let preview = draft.make(draft.unallocated(), problems);
         draft.check_generated(&preview.values, problems);
-        draft.fingerprint = fingerprint(&preview, &draft);
+        draft.fingerprint = fingerprint(&preview, &draft.spec, &draft.replicas, draft.pool());
         is_named.then_some(draft)
     }
 

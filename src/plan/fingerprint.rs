@@ -1,16 +1,21 @@
 //! Whether two plans are the same, ports aside.
 
 use super::diff::{Common, fields};
-use super::draft::Draft;
 use super::model::Plan;
+use super::replicas::Replicas;
+use crate::ports::request::Pool;
+use crate::spec::model::StackSpec;
 use crate::support::hash::fnv1a;
 
 /// Hashes what is configured, by the named fields of every unit, in the form in which it would run
 /// with the stand-in ports. How a port was asked for counts; which one was found does not, nor
 /// which keys are generated for it.
-pub(super) fn fingerprint(plan: &Plan, draft: &Draft) -> String {
-    let pool = draft.pool();
-    let spec = draft.spec();
+pub(super) fn fingerprint(
+    plan: &Plan,
+    spec: &StackSpec,
+    replicas: &[Replicas],
+    pool: &Pool,
+) -> String {
     let path = plan.dotenv.as_ref().map(|file| file.path.to_string_lossy());
     let vars = spec.dotenv.as_ref().map(|dotenv| &dotenv.vars);
     let vars: Vec<_> = plan
@@ -21,7 +26,7 @@ pub(super) fn fingerprint(plan: &Plan, draft: &Draft) -> String {
     let services: Vec<_> = spec
         .services
         .values()
-        .zip(&draft.replicas)
+        .zip(replicas)
         .map(|(service, replicas)| {
             let ports: Vec<_> = service
                 .ports

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use super::code;
 use super::replicas::Replicas;
-use super::resolver::key;
 use crate::ports::request::PortKey;
 use crate::spec::model::{PortDeclaration, PortWant, StackSpec};
 use crate::spec::problem::Problem;
@@ -19,7 +18,7 @@ pub(super) fn check(spec: &StackSpec, replicas: &[Replicas], problems: &mut Vec<
             let PortWant::Fixed(port) = declaration.want else {
                 continue;
             };
-            let key = key(&service.name, 1, name);
+            let key = PortKey::new(&service.name, 1, name);
             let earlier = known.entry(port).or_default();
             let mut in_the_way = earlier.iter();
             match in_the_way.find(|(_, other)| other.protocol.overlaps(declaration.protocol)) {

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use super::assignment::Ports;
 use super::code;
 use super::draft::Draft;
 use super::replicas::Replicas;
-use super::resolver::{Ports, Resolver};
+use super::resolver::Resolver;
 use crate::dotenv::quote;
 use crate::ports::request::{PortKey, PortRequest, Wish};
 use crate::spec::Severity;
@@ -75,7 +76,7 @@ impl Draft {
         for (service, replicas) in self.services() {
             for replica in replicas.numbers() {
                 for (name, declaration) in &service.ports {
-                    let key = super::resolver::key(&service.name, replica, name);
+                    let key = PortKey::new(&service.name, replica, name);
                     requests.push(PortRequest {
                         wish: self.wish(&key, replicas, problems),
                         protocol: declaration.protocol,

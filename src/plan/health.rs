@@ -5,9 +5,9 @@ mod target;
 use std::time::Duration;
 
 use super::code;
+use super::execution::line_execution;
 use super::model::{Execution, HealthPlan, HttpProbePlan, PortPlan, ProbePlan};
 use super::resolver::Resolver;
-use super::unit::line_execution;
 use crate::spec::model::{HealthcheckSpec, HttpProbeSpec, ProbeSpec, Setting};
 use crate::spec::problem::{Problem, Report, Span};
 use crate::spec::template::{Lookup as _, Template};

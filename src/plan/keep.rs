@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::assignment::Assignment;
 use super::draft::Draft;
-use super::resolver::Assignment;
 use crate::ports::request::{Pool, PortKey, PortRequest, Want};
 use crate::spec::problem::Problem;
 

@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use super::assignment::Ports;
 use super::draft::Draft;
 use super::model::{Changes, DotenvPlan, Plan, UnitPlan};
-use super::resolver::{Inside, Ports, Resolver};
+use super::resolver::{Inside, Resolver};
 use super::unit::{check_variables, layer, unit_plan};
 use crate::spec::problem::Problem;
 

@@ -4,11 +4,13 @@
 //! no port; [`Draft::requests`] is what the allocator is asked for; [`Draft::finish`] makes the
 //! [`Plan`]. Deterministic: the same sources and ports give the same plan, anywhere.
 
+mod assignment;
 pub(crate) mod code;
 pub mod command;
 mod diff;
 mod draft;
 mod env_file;
+mod execution;
 mod fingerprint;
 mod fixed;
 mod generated;
@@ -29,12 +31,12 @@ mod tests;
 mod unit;
 mod variables;
 
+pub use assignment::Assignment;
 pub use diff::{Change, Difference, Effect, diff};
 pub use draft::Draft;
 pub use identity::instance_id;
 pub use keep::Kept;
 pub use model::{Plan, UnitPlan};
 pub use port_argument::PortArgument;
-pub use resolver::Assignment;
 pub use show::Shown;
 pub use sources::{Arguments, Caller, Sources};

@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use super::code;
 use super::replicas::Replicas;
-use super::resolver::key;
 use crate::ports::request::PortKey;
 use crate::spec::model::{ServiceSpec, StackSpec};
 use crate::spec::problem::Problem;
@@ -84,7 +83,7 @@ fn named(text: &str, spec: &StackSpec, replicas: &[Replicas]) -> Result<PortKey,
             "leave it out, or give the service a replica".to_owned(),
         ));
     }
-    Ok(key(&service.name, 1, name))
+    Ok(PortKey::new(&service.name, 1, name))
 }
 
 /// The port that is meant when none is named: the one called `PORT`, else the only one.

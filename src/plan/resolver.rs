@@ -1,27 +1,15 @@
 //! What the texts of the file are resolved against: variables, names and ports.
 
 use std::cell::{RefCell, RefMut};
-use std::collections::HashMap;
 
+use super::assignment::Ports;
 use super::code;
 use super::draft::Draft;
 use super::replicas::Replicas;
-use crate::ports::request::PortKey;
-use crate::spec::model::{PortDeclaration, ServiceSpec, Setting, SettingError, StackSpec};
+use crate::spec::model::{PortDeclaration, ServiceSpec, Setting, SettingError};
 use crate::spec::problem::{Problem, Report, Span};
 use crate::spec::template::{Lookup, Placeholder, Template, Word};
 use crate::support::name::{PortName, ServiceName};
-
-/// The ports of a plan: the number of every key.
-pub type Assignment = HashMap<PortKey, u16>;
-
-/// Where the numbers of ports come from.
-#[derive(Clone, Copy)]
-pub(super) struct Ports<'a> {
-    pub(super) numbers: &'a Assignment,
-    /// Whether they were allocated; if not, they stand in for those that will be.
-    pub(super) are_allocated: bool,
-}
 
 /// What placeholders are resolved against, and where it is told what is wrong with them.
 #[derive(Clone, Copy)]
@@ -39,40 +27,6 @@ pub(super) struct Inside<'a> {
     pub(super) service: &'a ServiceSpec,
     /// The number of the replica, from 1.
     pub(super) replica: u32,
-}
-
-/// A port for every declaration and replica, for a check of everything else. They differ, so that
-/// a text that comes to mean another port is another text. A service without replicas is checked
-/// by its first, and has a port there.
-pub(super) fn stand_ins(spec: &StackSpec, replicas: &[Replicas]) -> Assignment {
-    let keys = spec
-        .services
-        .values()
-        .zip(replicas)
-        .flat_map(|(service, replicas)| {
-            (1..=replicas.count.max(1)).flat_map(move |replica| {
-                let names = service.ports.keys();
-                names.map(move |name| key(&service.name, replica, name))
-            })
-        });
-    // All have five digits: none is taken for one that somebody chose.
-    keys.zip((40_000..=u16::MAX).rev().cycle()).collect()
-}
-
-/// The key of a port of a service's replica.
-pub(super) fn key(service: &ServiceName, replica: u32, name: &PortName) -> PortKey {
-    PortKey {
-        service: service.clone(),
-        replica,
-        name: name.clone(),
-    }
-}
-
-impl Ports<'_> {
-    /// The number of a port of a service's replica.
-    pub(super) fn get(self, service: &ServiceName, replica: u32, name: &PortName) -> Option<u16> {
-        self.numbers.get(&key(service, replica, name)).copied()
-    }
 }
 
 impl<'a> Resolver<'a> {

@@ -16,10 +16,11 @@ use serde_json::{Value, json};
 
 use self::secret::mask;
 use self::view::{View, double, texts};
+use super::assignment::{Assignment, Ports};
 use super::draft::Draft;
 use super::model::{HealthPlan, ProbePlan, RestartPolicy, RestartWhen, UnitPlan};
 use super::replicas::Replicas;
-use super::resolver::{Assignment, Inside, Ports};
+use super::resolver::Inside;
 use crate::spec::model::{
     Condition, DependencySpec, Handoff, HealthcheckSpec, HttpProbeSpec, ProbeSpec, RestartSpec,
     ServiceSpec, word_of,

@@ -5,20 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::code;
-use super::command::decide;
 use super::draft::Draft;
 use super::env_file::Entries;
+use super::execution::execution;
 use super::health::health_plan;
-use super::model::{Changes, DependencyPlan, Environment, Execution, PortPlan, UnitPlan};
+use super::model::{Changes, DependencyPlan, Environment, PortPlan, UnitPlan};
 use super::resolver::{Inside, Resolver};
 use super::restart::restart;
-use crate::spec::model::{CommandSpec, EnvironmentSpec, PortDeclaration, ServiceSpec};
+use crate::spec::model::{EnvironmentSpec, PortDeclaration, ServiceSpec};
 use crate::spec::problem::{Report, Span};
-use crate::spec::template::Template;
 use crate::support::name::{PortName, UnitId};
-
-/// The shell of string commands, unless the file names another one.
-const DEFAULT_SHELL: [&str; 2] = ["/bin/sh", "-c"];
 
 /// SIGTERM (signal(7)).
 const DEFAULT_STOP_SIGNAL: i32 = 15;
@@ -108,50 +104,6 @@ fn dependencies(service: &ServiceSpec, draft: &Draft) -> Vec<DependencyPlan> {
         }));
     }
     edges
-}
-
-/// A command as it is executed: its words, or a shell with its line.
-pub(super) fn line_execution(line: &Template, resolver: &Resolver<'_>) -> Execution {
-    let line = resolver.text(line);
-    let shell = resolver.draft.spec().shell.as_ref();
-    if let Some(argv) = decide(&line, shell.is_some()) {
-        return Execution::words(argv);
-    }
-    let default = || DEFAULT_SHELL.map(str::to_owned).to_vec();
-    let mut argv = shell.cloned().unwrap_or_else(default);
-    argv.push(line);
-    Execution {
-        argv,
-        is_shell_line: true,
-    }
-}
-
-fn execution(service: &ServiceSpec, resolver: &Resolver<'_>) -> Execution {
-    let one = |command: &CommandSpec| match command {
-        CommandSpec::Line(line) => line_execution(line, resolver),
-        CommandSpec::Words(list, _) => Execution::words(resolver.words(list)),
-    };
-    let entrypoint = service.entrypoint.as_ref().map(one);
-    let command = service.command.as_ref().map(one);
-    match (entrypoint, command) {
-        (Some(entrypoint), Some(command)) => {
-            if entrypoint.is_shell_line
-                && let Some(CommandSpec::Line(line)) = &service.entrypoint
-            {
-                resolver.told().error(
-                    code::ENTRYPOINT_LINE,
-                    &line.span,
-                    "an `entrypoint` that needs a shell cannot be followed by a `command`",
-                    "write the entrypoint as a list: `entrypoint: [nice, -n, \"5\"]`",
-                );
-            }
-            let argv = entrypoint.argv.into_iter().chain(command.argv).collect();
-            Execution { argv, ..command }
-        }
-        (Some(one), None) | (None, Some(one)) => one,
-        // The spec has reported it.
-        (None, None) => Execution::words(Vec::new()),
-    }
 }
 
 /// The layers of a service's environment that are its own; later ones win (design: 2.5).

@@ -8,7 +8,7 @@ use std::io;
 use crate::support::port_range::PortRange;
 use crate::support::text;
 
-use super::ledger::{LedgerWarning, StackPort};
+use super::ledger::{Bad, LedgerWarning, StackPort};
 use super::request::PortKey;
 use super::who::Holder;
 
@@ -166,25 +166,6 @@ impl PortError {
                 None => "raise the limit on open files (`ulimit -n`)".to_owned(),
             },
             Self::System { .. } => "see whether TCP sockets are allowed here".to_owned(),
-        }
-    }
-}
-
-/// What was wrong with a port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bad {
-    /// Others took it, so many times.
-    Stolen(u32),
-    /// Its service can never bind it.
-    Unusable,
-}
-
-impl fmt::Display for Bad {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stolen(2) => f.write_str("was stolen twice"),
-            Self::Stolen(times) => write!(f, "was stolen {times} times"),
-            Self::Unusable => f.write_str("could not be bound by it"),
         }
     }
 }

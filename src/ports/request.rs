@@ -20,6 +20,17 @@ pub struct PortKey {
     pub name: PortName,
 }
 
+impl PortKey {
+    /// The port `name` of a replica of a service.
+    pub fn new(service: &ServiceName, replica: u32, name: &PortName) -> Self {
+        Self {
+            service: service.clone(),
+            replica,
+            name: name.clone(),
+        }
+    }
+}
+
 impl fmt::Display for PortKey {
     /// As messages call it: ``PORT of service `web` ``, with the number of any replica but the first.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

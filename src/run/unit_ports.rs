@@ -178,11 +178,7 @@ impl UnitPorts {
         remembered: &HashSet<PortKey>,
     ) -> Self {
         let ports = plan.ports.iter().map(|port| {
-            let key = PortKey {
-                service: plan.service.clone(),
-                replica: plan.replica,
-                name: port.name.clone(),
-            };
+            let key = PortKey::new(&plan.service, plan.replica, &port.name);
             let hold = take_hold(&key);
             let is_remembered = remembered.contains(&key);
             Port {

@@ -128,11 +128,7 @@ pub(super) fn assignment(stack: &StackSnapshot) -> Assignment {
         .iter()
         .flat_map(|service| {
             service.ports.iter().map(|port| {
-                let key = PortKey {
-                    service: service.service.clone(),
-                    replica: service.replica,
-                    name: port.name.clone(),
-                };
+                let key = PortKey::new(&service.service, service.replica, &port.name);
                 (key, port.port)
             })
         })

@@ -33,6 +33,7 @@ use crate::support::protocol::Protocol;
 pub(crate) use kept::Kept;
 use place::Here;
 pub(crate) use port_row::PortRow;
+pub use row::Bad;
 pub(crate) use row::Row;
 pub use running::Noted;
 pub(crate) use session::Session;

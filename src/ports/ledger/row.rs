@@ -8,6 +8,7 @@
 //! what it holds while it runs, everything that it had, boot and network namespace of its last start, and when the first
 //! part is to be forgotten. What follows is read by who wants names.
 
+use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use super::place::Here;
 use super::port_row::PortRow;
 use super::stack_port::StackPort;
-use crate::ports::problem::Bad;
 use crate::ports::request::{Owner, PortKey};
 use crate::support::protocol::Protocol;
 
@@ -331,4 +331,23 @@ fn each_port(text: &[u8], mut tell: impl FnMut(Protocol, u16)) {
 
 fn number<T: FromStr>(digits: &[u8]) -> Option<T> {
     std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// What was wrong with a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bad {
+    /// Others took it, so many times.
+    Stolen(u32),
+    /// Its service can never bind it.
+    Unusable,
+}
+
+impl fmt::Display for Bad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stolen(2) => f.write_str("was stolen twice"),
+            Self::Stolen(times) => write!(f, "was stolen {times} times"),
+            Self::Unusable => f.write_str("could not be bound by it"),
+        }
+    }
 }

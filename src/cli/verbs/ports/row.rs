@@ -2,8 +2,9 @@
 
 use serde::Serialize;
 
-use crate::ports::StackPort;
 use crate::ports::request::{Owner, PortKey};
+use crate::ports::who::PortSocket;
+use crate::ports::{PortTraits, StackPort};
 use crate::run::control::StackSnapshot;
 use crate::run::snapshot::{PortSnapshot, PortState, ServiceSnapshot};
 use crate::support::name::{PortName, ServiceName, UnitId};
@@ -110,11 +111,7 @@ impl PortRow {
             project_dir: stack.project_dir.clone(),
         };
         let row = |service: &ServiceSnapshot, port: &PortSnapshot| {
-            let key = PortKey {
-                service: service.service.clone(),
-                replica: service.replica,
-                name: port.name.clone(),
-            };
+            let key = PortKey::new(&service.service, service.replica, &port.name);
             let known = StackPort {
                 owner: owner.clone(),
                 key,
@@ -192,4 +189,21 @@ impl PortRow {
             }
         };
     }
+}
+
+/// Everything about one number. Its JSON form is documented in `docs/guide/ports.md` and stays as
+/// it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Explanation {
+    /// The number.
+    pub(super) port: u16,
+    /// The stacks to which it belongs, those that run first, as `stack ports` lists them.
+    pub(super) stacks: Vec<PortRow>,
+    /// The sockets on it, those that matter most first.
+    pub(super) sockets: Vec<PortSocket>,
+    /// Whether `stack ports free` gave it out within the last two minutes.
+    pub(super) is_granted: bool,
+    /// What is said of the number whoever has it.
+    #[serde(flatten)]
+    pub(super) traits: PortTraits,
 }

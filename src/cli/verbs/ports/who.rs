@@ -1,9 +1,7 @@
 //! `stack ports who N`: everything about one number.
 
-use serde::Serialize;
-
 use super::gather::{Gathered, gather, keepers};
-use super::row::{PortRow, RowState};
+use super::row::{Explanation, RowState};
 use super::warn_of;
 use super::words::{self, Place};
 use crate::cli::args::ListFormat;
@@ -12,24 +10,7 @@ use crate::cli::invocation::Invocation;
 use crate::cli::printer;
 use crate::cli::verbs::runtime;
 use crate::ports::PortTraits;
-use crate::ports::who::{PortSocket, sockets_on};
-
-/// Everything about one number. Its JSON form is documented in `docs/guide/ports.md` and stays as
-/// it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Explanation {
-    /// The number.
-    pub(super) port: u16,
-    /// The stacks to which it belongs, those that run first, as `stack ports` lists them.
-    pub(super) stacks: Vec<PortRow>,
-    /// The sockets on it, those that matter most first.
-    pub(super) sockets: Vec<PortSocket>,
-    /// Whether `stack ports free` gave it out within the last two minutes.
-    pub(super) is_granted: bool,
-    /// What is said of the number whoever has it.
-    #[serde(flatten)]
-    pub(super) traits: PortTraits,
-}
+use crate::ports::who::sockets_on;
 
 /// Says who has a port. That nobody has it is an answer, too: exit code 0.
 pub(super) fn who(

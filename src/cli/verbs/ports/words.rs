@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::row::{PortRow, RowState};
-use super::who::Explanation;
+use super::row::{Explanation, PortRow, RowState};
 use crate::cli::invocation::Invocation;
 use crate::cli::words::{behind, pid};
 use crate::ports::PortProcess;

@@ -19,7 +19,6 @@ use super::failures::Failures;
 use super::feed::{Feed, next_updates};
 use super::lead::Lead;
 
-use super::strokes::meaningful;
 use crate::api::client::{Client, ClientError, Followed, LogFollower, Start};
 use crate::api::messages::Update;
 use crate::cli::args::UpArgs;
@@ -27,7 +26,7 @@ use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::printer::{PATIENCE, Printer};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
-use crate::run::launch::{Signals, unblock_all};
+use crate::run::launch::{Signals, is_ignored, unblock_all};
 use crate::run::snapshot::{Phase, ServiceSnapshot};
 use crate::support::name::{ServiceName, UnitId};
 
@@ -403,4 +402,17 @@ fn ended_attempt(update: &Update) -> Option<UnitId> {
 /// Whether a service is being stopped: alone, or with everything.
 fn is_stop(update: &Update) -> bool {
     matches!(update, Update::Service(service) if service.phase == Phase::Stopping)
+}
+
+/// The signals that mean something to the client. The others do what they do to any program.
+fn meaningful(stays: bool, leads: bool) -> Vec<Signal> {
+    let mut signals = vec![Signal::SIGINT, Signal::SIGTERM];
+    if stays && leads {
+        signals.extend([Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGTSTP]);
+        // As `nohup` has it.
+        if !is_ignored(Signal::SIGHUP) {
+            signals.push(Signal::SIGHUP);
+        }
+    }
+    signals
 }

@@ -32,11 +32,7 @@ impl Note {
     pub(super) fn new(ledger: &Ledger, owner: &Owner, plan: &Plan) -> Self {
         let ports = plan.units.iter().flat_map(|unit| {
             unit.ports.iter().map(|port| {
-                let key = PortKey {
-                    service: unit.service.clone(),
-                    replica: unit.replica,
-                    name: port.name.clone(),
-                };
+                let key = PortKey::new(&unit.service, unit.replica, &port.name);
                 (key, port.protocol, port.port)
             })
         });
