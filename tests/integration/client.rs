@@ -7,7 +7,8 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getsid};
 
 use crate::harness::{
-    CTRL_C, CTRL_Z, Process, Terminal, TestStack, phase_is, require, up_as_a_job, wait_until,
+    CTRL_C, CTRL_Z, Output, Process, Terminal, TestStack, phase_is, require, up_as_a_job,
+    wait_until,
 };
 
 const SLEEPER: &str = "services: { it: { command: MISBEHAVE sleep } }";
@@ -121,6 +122,54 @@ fn a_terminal_that_takes_nothing_keeps_nobody_from_the_end() {
         (!client.is_alive()).then_some(())
     });
     assert_eq!(terminal.wait().0, 130);
+}
+
+/// Runs `up` into a reader that is a line of a shell; its stderr, and the exit code below it.
+fn up_into(stack: &TestStack, reader: &str) -> Output {
+    let script =
+        format!("{{ \"$0\" \"$@\" 2>said; echo $? >>said; }} | {{ {reader}; }}; cat said >&2");
+    let shell = stack.wrapped(&["sh", "-c", &script], &["up", "--progress", "plain"]);
+    stack.run_command(shell).ok()
+}
+
+const FLOOD_AND_CRASH: &str = "
+services:
+  flood: { command: MISBEHAVE spam 2000000 }
+  tick: { command: 'sleep 1; echo boom; exit 7' }
+";
+
+#[test]
+fn a_slow_reader_gets_every_line_and_the_error() {
+    let stack = TestStack::new(FLOOD_AND_CRASH);
+    // Nothing for longer than a second, and then a little at a time.
+    let reader = "sleep 4; for i in 1 2 3 4 5 6 7 8; do head -c 65536; sleep 0.2; done; cat";
+    let output = up_into(&stack, reader);
+    let said = &output.stderr;
+    assert_eq!(output.stdout.matches("flood |").count(), 20_000);
+    assert!(output.stdout.contains("tick  | boom"));
+    assert!(
+        said.contains("service `tick` failed: exited with code 7"),
+        "{said}"
+    );
+    assert!(
+        said.ends_with("\n1\n") && !said.contains("not shown"),
+        "{said}"
+    );
+}
+
+#[test]
+fn what_nobody_reads_is_counted_and_hides_no_error() {
+    let stack = TestStack::new(FLOOD_AND_CRASH);
+    let said = up_into(&stack, "sleep 15; cat").stderr;
+    assert!(
+        said.contains("service `tick` failed: exited with code 7"),
+        "{said}"
+    );
+    assert!(
+        said.contains(" lines were not shown, as nobody read stdout"),
+        "{said}"
+    );
+    assert!(said.ends_with("\n1\n"), "{said}");
 }
 
 #[test]

@@ -6,9 +6,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 
 use super::direct::size_of;
 use super::frame::Size;
@@ -17,11 +17,9 @@ use super::outlet::Target;
 use super::page::{Page, World};
 use crate::support::clock::unix_millis;
 
-/// Without any progress for this long, a reader counts as stalled.
-pub const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How much may wait to be written: whoever has a choice says no more until some of it has been.
-const CAPACITY: usize = 256 * 1024;
+/// Once nothing more will be said, a reader that takes nothing for this long is given up. Any write
+/// that it takes begins it anew.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Prints everything that a verb says. Saying something does not wait; it is written while
 /// [`Printer::run`] waits for the verb's other business.
@@ -68,14 +66,45 @@ impl Printer {
         page
     }
 
-    /// Whether more may be said without keeping much of it in memory.
+    /// Whether more may be said on stdout without keeping much of it in memory.
     pub fn has_room(&self) -> bool {
-        self.page.borrow().outlet.len() < CAPACITY
+        self.page.borrow().has_room(Target::Out)
     }
 
-    /// Returns when there is room again.
+    /// The same for stderr, which does not wait behind a stdout that leads elsewhere.
+    pub fn has_room_for_news(&self) -> bool {
+        self.page.borrow().has_room(Target::Err)
+    }
+
+    /// Returns when there is room again on stdout.
     pub async fn room(&self) {
-        self.until(|page| page.outlet.len() < CAPACITY).await;
+        self.until(|page| page.has_room(Target::Out)).await;
+    }
+
+    /// Returns when there is room again on stderr.
+    pub async fn room_for_news(&self) {
+        self.until(|page| page.has_room(Target::Err)).await;
+    }
+
+    /// Gives up whoever has taken nothing for `patience` while something waits, from `since` on. Returns once
+    /// that is somebody.
+    pub async fn give_up_stalled(&self, since: Instant, patience: Duration) {
+        loop {
+            let now = Instant::now();
+            let stall = self.page.borrow().outlet.stalls_at(since, patience);
+            match stall {
+                Some((at, target)) if at <= now => {
+                    return self.page.borrow_mut().outlet.give_up(target);
+                }
+                // Nothing that is said from now on can stall earlier.
+                stall => sleep_until(stall.map_or(now + patience, |(at, _)| at).into()).await,
+            }
+        }
+    }
+
+    /// Shows nothing more on stdout: what is said is only counted.
+    pub fn give_up(&self) {
+        self.page().outlet.give_up(Target::Out);
     }
 
     /// Whether nobody reads stdout any more. What is printed there is thrown away then.
@@ -104,7 +133,7 @@ impl Printer {
                 () = self.tend() => {}
             }
         };
-        self.finish().await;
+        self.finish(self.patience).await;
         outcome
     }
 
@@ -112,9 +141,10 @@ impl Printer {
     /// future is dropped.
     async fn tend(&self) {
         let touched = self.until(|page| page.is_touched);
-        let (is_touched, is_written, due) = {
+        let (is_touched, is_written, is_idle, due) = {
             let page = self.page.borrow();
-            (page.is_touched, page.outlet.is_empty(), page.due())
+            let is_idle = page.outlet.len(Target::Out) == 0;
+            (page.is_touched, page.outlet.is_empty(), is_idle, page.due())
         };
         let is_due = async {
             match due {
@@ -126,19 +156,15 @@ impl Printer {
             // What comes in quick succession is printed in one go.
             tokio::select! {
                 () = is_due, if due.is_some() => {}
-                () = self.until(|page| page.outlet.len() >= CAPACITY || page.due().is_none()) => {}
+                () = self.until(|page| !page.has_room(Target::Out) || page.due().is_none()) => {}
             }
             self.page.borrow_mut().settle();
-        } else if !is_written {
-            tokio::select! {
-                () = self.write() => {}
-                () = touched => {}
-            }
         } else {
             tokio::select! {
+                () = self.write(), if !is_written => {}
                 () = is_due => self.page.borrow_mut().settle(),
                 () = touched => {}
-                () = poll_fn(|cx| self.page.borrow_mut().outlet.poll_closed(cx)) => {}
+                () = poll_fn(|cx| self.page.borrow_mut().outlet.poll_closed(cx)), if is_idle => {}
             }
         }
     }
@@ -160,16 +186,22 @@ impl Printer {
         .await;
     }
 
-    /// Prints what is left. Waits for a slow reader, but not for one that takes nothing for a
-    /// second. Returns whether everything was printed.
-    pub(super) async fn finish(&self) -> bool {
+    /// Prints what is left. Waits for a slow reader, but not for one that takes nothing for
+    /// `patience`; what is not shown because of that is said on stderr. Nothing is lost when the future
+    /// is dropped.
+    pub async fn finish(&self, patience: Duration) {
+        let since = Instant::now();
         self.page.borrow_mut().end();
-        while !self.page.borrow().outlet.is_empty() {
-            if timeout(self.patience, self.write()).await.is_err() {
-                return false;
+        loop {
+            if self.page.borrow_mut().is_all_told() {
+                return;
+            }
+            tokio::select! {
+                biased;
+                () = self.write() => {}
+                () = self.give_up_stalled(since, patience) => {}
             }
         }
-        true
     }
 }
 

@@ -30,6 +30,9 @@ use crate::support::text;
 /// makes it redrawn a few times a second and not for each of its lines.
 const GATHER: Duration = Duration::from_millis(50);
 
+/// How much may wait to be written: whoever has a choice says no more until some of it has been.
+pub(super) const CAPACITY: usize = 256 * 1024;
+
 /// How much of a unit's last line is kept for the live region, in bytes.
 const MAX_LAST_LINE: usize = 512;
 
@@ -60,6 +63,10 @@ pub struct Page {
     is_hint_told: bool,
     /// Whether it has been said that stdout cannot be written.
     is_fault_told: bool,
+    /// Whether it has been said what was not shown.
+    is_unshown_told: bool,
+    /// Whether nothing is on its way any more that a region could show.
+    is_ended: bool,
     /// Whether something was said since the screen was last as it should be.
     pub(super) is_touched: bool,
     pub(super) outlet: Outlet,
@@ -87,6 +94,8 @@ impl Page {
             is_at_start: true,
             is_hint_told: false,
             is_fault_told: false,
+            is_unshown_told: false,
+            is_ended: false,
             is_touched: false,
             outlet: Outlet::new(streams),
             world,
@@ -100,7 +109,7 @@ impl Page {
         if self.is_touched {
             return self.drawn_at.map(|at| at + GATHER);
         }
-        if self.outlet.is_gone(Target::Err) {
+        if self.outlet.is_gone(Target::Err) || !self.has_room(Target::Err) {
             return None;
         }
         let now = (self.world.now)();
@@ -111,6 +120,11 @@ impl Page {
             Mode::Json | Mode::Quiet => None,
         };
         due.map(|due| Instant::now() + Duration::from_millis(due.saturating_sub(now)))
+    }
+
+    /// Whether more may be said on a stream without keeping much of it in memory.
+    pub(super) fn has_room(&self, target: Target) -> bool {
+        self.outlet.len(target) < CAPACITY
     }
 
     /// Brings the screen up to date.
@@ -124,6 +138,7 @@ impl Page {
     pub(super) fn end(&mut self) {
         self.tell_slow_stops();
         self.clear_region();
+        self.is_ended = true;
         if !self.painter.is_raw() {
             self.painter.close_line(self.outlet.buffer(Target::Out));
         }
@@ -326,6 +341,24 @@ impl Page {
         }
     }
 
+    /// Whether everything is written; once it is, it is also said how much was not shown.
+    pub(super) fn is_all_told(&mut self) -> bool {
+        if self.outlet.is_empty() {
+            self.tell_unshown();
+        }
+        self.outlet.is_empty()
+    }
+
+    fn tell_unshown(&mut self) {
+        let lines = self.outlet.unshown(Target::Out);
+        if lines > 0 && !mem::replace(&mut self.is_unshown_told, true) {
+            let lines = text::count_of(lines, "line was", "lines were");
+            self.line_err(&format!(
+                "warning: {lines} not shown, as nobody read stdout; `stack logs` shows what services print"
+            ));
+        }
+    }
+
     /// Puts text on stderr, below all that was printed before.
     fn say(&mut self, text: &str) {
         self.clear_region();
@@ -382,7 +415,7 @@ impl Page {
 
     /// Draws the region as it should be now.
     fn draw(&mut self) {
-        if self.mode != Mode::Live {
+        if self.mode != Mode::Live || self.is_ended || !self.has_room(Target::Err) {
             return;
         }
         let now = (self.world.now)();

@@ -2,6 +2,9 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tokio::time::timeout;
+
+use super::super::page::CAPACITY;
 use super::*;
 use crate::api::messages::Update;
 use crate::cli::printer::Failure;
@@ -99,6 +102,11 @@ async fn print(printer: &Printer, work: impl FnOnce()) {
     assert!(printer.page.borrow().outlet.is_empty());
 }
 
+async fn finish(printer: &Printer) {
+    printer.finish(PATIENCE).await;
+    assert!(printer.page.borrow().outlet.is_empty());
+}
+
 fn block(service: &str, text: impl Into<bytes::Bytes>) -> LogBlock {
     LogBlock {
         unit: unit(service),
@@ -130,7 +138,7 @@ async fn a_slow_reader_makes_the_caller_wait_and_gets_everything() {
             waits += u32::from(!printer.has_room());
             printer.room().await;
             send(&printer, "api", lines.clone());
-            most = most.max(printer.page.borrow().outlet.len());
+            most = most.max(printer.page.borrow().outlet.len(Target::Out));
         }
         (waits, most)
     };
@@ -144,15 +152,35 @@ async fn a_slow_reader_makes_the_caller_wait_and_gets_everything() {
 
 #[tokio::test]
 async fn whoever_prints_to_a_terminal_that_takes_nothing_goes_on_and_ends() {
-    let (printer, _reader, _) = on_pipe(Duration::from_millis(1));
+    let (printer, _reader, err) = on_pipe(Duration::from_millis(1));
     let work = async {
         send(&printer, "api", vec![b'\n'; 2 * CAPACITY]);
         let room = timeout(Duration::from_millis(10), printer.room()).await;
         assert!(room.is_err() && !printer.has_room());
     };
     printer.run(work).await;
-    assert!(!printer.has_room());
-    assert!(!printer.finish().await);
+    // Nothing is kept of what nobody reads, and it is said how much that is.
+    assert!(printer.has_room());
+    let text = err.text();
+    assert!(text.starts_with("warning: "), "{text}");
+    assert!(text.contains(" lines were not shown"), "{text}");
+}
+
+#[tokio::test]
+async fn messages_do_not_wait_behind_a_stdout_that_leads_elsewhere() {
+    let (printer, reader, err) = on_pipe(Duration::from_millis(1));
+    let work = async {
+        send(&printer, "api", vec![b'\n'; 2 * CAPACITY]);
+        assert!(!printer.has_room() && printer.has_room_for_news());
+        printer.page().line_err("error: something");
+        while err.text().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!printer.has_room());
+    };
+    printer.run(work).await;
+    assert!(err.text().starts_with("error: something\n"));
+    drop(reader);
 }
 
 #[tokio::test]
@@ -231,7 +259,7 @@ fn tell(printer: &Printer, cut: &str) {
 async fn plain_progress_on_one_screen_with_the_logs() {
     let (printer, screen) = on_screen(options(Progress::Plain, true));
     tell(&printer, "");
-    assert!(printer.finish().await);
+    finish(&printer).await;
     insta::assert_snapshot!(screen.text());
 }
 
@@ -241,7 +269,7 @@ async fn a_live_region_leaves_only_what_is_worth_keeping() {
     // A region that came between the parts of a line would tear it, and when it is drawn is a
     // matter of time.
     tell(&printer, "\n");
-    assert!(printer.finish().await);
+    finish(&printer).await;
     let mut screen = Screen::new(80);
     screen.feed(written.text().as_bytes());
     insta::assert_snapshot!(screen.text());
@@ -254,7 +282,7 @@ async fn the_echo_of_ctrl_c_is_wiped_off_before_the_next_line() {
     printer.page().draining(false);
     printer.page().draining(true);
     send(&printer, "api", "bye\n");
-    assert!(printer.finish().await);
+    finish(&printer).await;
     assert_eq!(screen.text(), "api    | up\n\r\x1b[Kapi    | bye\n");
 }
 
@@ -266,7 +294,7 @@ async fn paragraphs_are_set_off_by_one_empty_line_and_none_at_the_ends() {
     printer.page().summary(&summary);
     send(&printer, "api", "bye\n");
     printer.page().summary(&summary);
-    assert!(printer.finish().await);
+    finish(&printer).await;
     let text = screen.text();
     assert!(text.starts_with("shop is up\n\n  api"), "{text}");
     assert!(text.ends_with("Ctrl-C stops the stack\n"), "{text}");
@@ -306,7 +334,7 @@ async fn units_that_are_introduced_are_numbered_from_the_first_line_on() {
         tail: vec!["out of cheese".to_owned()],
         blocked: Vec::new(),
     });
-    assert!(printer.finish().await);
+    finish(&printer).await;
     assert_eq!(out.text(), "api-1  | one\napi-2  | two\n");
     let err = err.text();
     assert!(
@@ -321,7 +349,7 @@ async fn units_that_are_introduced_are_numbered_from_the_first_line_on() {
 async fn quiet_says_only_what_failed() {
     let (printer, out, err) = start(options(Progress::Quiet, false));
     tell(&printer, "");
-    assert!(printer.finish().await);
+    finish(&printer).await;
     assert_eq!(out.text(), "api    | listening on 8001\n");
     insta::assert_snapshot!(err.text(), @r"
     worker  failed: exited with code 1
@@ -338,7 +366,7 @@ async fn json_progress_is_one_object_a_line() {
     let (printer, _, err) = start(options(Progress::Json, false));
     tell(&printer, "");
     printer.page().line_err("error: something\nhint: else");
-    assert!(printer.finish().await);
+    finish(&printer).await;
     let kinds: Vec<String> = err
         .text()
         .lines()

@@ -6,13 +6,13 @@
 //! slow terminal costs nobody but the client. The stack that it has started itself it also leads:
 //! signals are passed on, and its exit code is that of the supervisor (`docs/design/supervision.md`).
 
-use std::future::ready;
+use std::future::{pending, ready};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::super::readiness::{Asked, Readiness, Target};
 use super::failures::Failures;
@@ -38,6 +38,9 @@ const MISPLACED_LIMIT: Duration = Duration::from_secs(10);
 
 /// A service that has failed and runs again may fail once more; the summary waits this long.
 const RETRY_LIMIT: Duration = Duration::from_secs(10);
+
+/// For how long a reader that takes nothing is waited for once somebody wants an end.
+const PATIENCE_AFTER_STROKE: Duration = Duration::from_secs(1);
 
 /// How long a supervisor may take until it has started what it can.
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -81,7 +84,8 @@ pub(super) struct Place {
     pub(super) run: u64,
 }
 
-/// Watches a stack until the goal is reached. With `lead` it is the client that has started it.
+/// Watches a stack until the goal is reached, and shows all there is to show, errors too. With `lead`
+/// it is the client that has started it.
 pub(super) async fn watch(
     place: Place,
     printer: &Printer,
@@ -120,24 +124,17 @@ pub(super) async fn watch(
         ended_by: None,
         last_stroke: None,
         ended: None,
+        over_since: None,
         is_summed_up: false,
         is_draining: false,
     };
-    let mut opening = pin!(Feed::open(opener, log_dir, start));
-    let mut feed = loop {
-        tokio::select! {
-            feed = &mut opening => break feed?,
-            signal = signals.next() => if let Some(end) = watch.signalled(signal).await {
-                return watch.verdict(end, &place.instance, place.run).await;
-            }
-        }
+    let opening = Feed::open(opener, log_dir, start);
+    let outcome = match watch.until_end(opening, &mut signals).await {
+        Ok(_) if stays => watch.farewell(),
+        Ok(end) => watch.verdict(end, &place.instance, place.run).await,
+        Err(stop) => Err(stop),
     };
-    let end = watch.until_end(&mut feed, &mut signals).await?;
-    if stays {
-        watch.farewell()
-    } else {
-        watch.verdict(end, &place.instance, place.run).await
-    }
+    Ok(watch.show_rest(outcome, &mut signals).await)
 }
 
 /// Why the watch has ended.
@@ -175,19 +172,41 @@ pub(super) struct Watch<'a> {
     pub(super) last_stroke: Option<Instant>,
     /// The services that failed for good, once everything has ended.
     ended: Option<Vec<ServiceName>>,
+    /// Since when nothing more happens, so that only what is not shown yet is waited for.
+    over_since: Option<Instant>,
     is_summed_up: bool,
     is_draining: bool,
 }
 
 impl Watch<'_> {
-    async fn until_end(&mut self, feed: &mut Feed, signals: &mut Signals) -> Result<End, Stop> {
+    async fn until_end(
+        &mut self,
+        opening: impl Future<Output = Result<Feed, Stop>>,
+        signals: &mut Signals,
+    ) -> Result<End, Stop> {
+        let mut opening = pin!(opening);
+        let mut feed = loop {
+            tokio::select! {
+                feed = &mut opening => break feed?,
+                signal = signals.next() => if let Some(end) = self.signalled(signal).await {
+                    return Ok(end);
+                }
+            }
+        };
         loop {
             let is_lead_over = self.lead.as_ref().is_none_or(Lead::is_over);
             if feed.is_over() && (is_lead_over || !self.stays) {
                 return Ok(End::Over);
             }
+            // A stack that is not its own the client leaves after a stroke.
+            if self.has_ended() || self.lead.is_none() && self.ended_by.is_some() {
+                self.over_since.get_or_insert_with(Instant::now);
+            }
             // While the printer is full only what needs no room is heard.
             let has_room = self.printer.has_room();
+            let has_room_for_news = self.printer.has_room_for_news();
+            let is_full = !has_room || !has_room_for_news;
+            let (over_since, patience) = (self.over_since, self.patience());
             let is_holding = !feed.held.is_empty();
             let lead = self.lead.as_mut().filter(|lead| !lead.is_over());
             let (printer, due) = (self.printer, self.due);
@@ -200,17 +219,15 @@ impl Watch<'_> {
                     printer.page().line_err(said.unwrap_or_default());
                 }
                 // Nothing is read any more: whoever has ended is not kept from it.
-                room = timeout(PATIENCE, printer.room()), if !has_room => {
-                    if room.is_err() && self.is_over() {
-                        return Ok(End::Over);
-                    }
-                }
-                () = ready(()), if has_room && is_holding => {
-                    if let Some(end) = self.show_held(feed).await {
+                () = give_up_stalled(printer, over_since, patience), if is_full => {}
+                () = printer.room(), if !has_room => {}
+                () = printer.room_for_news(), if !has_room_for_news => {}
+                () = ready(()), if has_room_for_news && is_holding => {
+                    if let Some(end) = self.show_held(&mut feed).await {
                         return Ok(end);
                     }
                 }
-                Some(updates) = next_updates(&mut feed.events), if has_room && !is_holding => {
+                Some(updates) = next_updates(&mut feed.events), if has_room_for_news && !is_holding => {
                     let updates = updates?;
                     if updates.is_empty() {
                         feed.events = None;
@@ -243,18 +260,50 @@ impl Watch<'_> {
     }
 
     /// Whether the stack has ended, as far as this client can know.
-    fn is_over(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         match &self.lead {
             Some(lead) => lead.is_over(),
             None => self.ended.is_some(),
         }
     }
 
+    /// For how long a reader that takes nothing is waited for in the end.
+    fn patience(&self) -> Duration {
+        if self.last_stroke.is_some() {
+            PATIENCE_AFTER_STROKE
+        } else {
+            PATIENCE
+        }
+    }
+
+    /// Shows what is left, and the error if there is one. A further stroke ends even that.
+    async fn show_rest(
+        &mut self,
+        outcome: Result<ExitCode, Stop>,
+        signals: &mut Signals,
+    ) -> ExitCode {
+        let code = outcome.unwrap_or_else(|stop| {
+            self.printer.page().line_err(&stop.message);
+            stop.code
+        });
+        loop {
+            tokio::select! {
+                biased;
+                signal = signals.next() => if self.signalled(signal).await.is_some() {
+                    self.printer.give_up();
+                },
+                () = self.printer.finish(self.patience()) => return code,
+            }
+        }
+    }
+
     /// Shows a piece of what services have printed before the changes that are held back; once
-    /// there is none, the changes.
+    /// there is none, or nobody takes it, the changes.
     async fn show_held(&mut self, feed: &mut Feed) -> Option<End> {
         // Output that cannot be read keeps nobody from the news.
-        if let Some(Ok(Some(piece))) = feed.logs.as_mut().map(LogFollower::next_ready) {
+        if self.printer.has_room()
+            && let Some(Ok(Some(piece))) = feed.logs.as_mut().map(LogFollower::next_ready)
+        {
             self.show_output(piece);
             return None;
         }
@@ -367,12 +416,12 @@ impl Watch<'_> {
     }
 
     /// The end of a client that has stayed: its exit code.
-    fn farewell(mut self) -> Result<ExitCode, Stop> {
+    fn farewell(&mut self) -> Result<ExitCode, Stop> {
         // What failed last is the last thing on the screen.
         if self.is_summed_up || self.lead.is_some() {
             self.sum_up(None);
         }
-        match (&self.lead, self.ended, self.ended_by) {
+        match (&self.lead, &self.ended, self.ended_by) {
             (Some(lead), _, _) => lead.outcome(),
             (None, None, _) => Err(Stop::new(
                 ExitCode::Failed,
@@ -384,6 +433,14 @@ impl Watch<'_> {
             (None, Some(failed), None) if failed.is_empty() => Ok(ExitCode::Done),
             (None, Some(_), None) => Ok(ExitCode::Failed),
         }
+    }
+}
+
+/// Gives up a reader that takes nothing any more, once it is over.
+async fn give_up_stalled(printer: &Printer, over_since: Option<Instant>, patience: Duration) {
+    match over_since {
+        Some(since) => printer.give_up_stalled(since.into_std(), patience).await,
+        None => pending().await,
     }
 }
 

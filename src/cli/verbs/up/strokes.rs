@@ -24,6 +24,13 @@ impl Watch<'_> {
                 // A wrapper passes on what the terminal sent already.
                 let is_echo = self.last_stroke.is_some_and(|last| now - last < STROKE);
                 self.last_stroke = Some(self.last_stroke.filter(|_| is_echo).unwrap_or(now));
+                // There is nobody left to stop: it is for whoever waits for the reader.
+                if self.has_ended() {
+                    if !is_echo {
+                        self.printer.give_up();
+                    }
+                    return None;
+                }
                 self.drain(signal == Signal::SIGINT);
                 if !self.pass_on(signal) && !is_echo {
                     self.command(self.ended_by.is_some());

@@ -24,7 +24,7 @@ const LAST_WORD_LIMIT: Duration = Duration::from_secs(1);
 impl Watch<'_> {
     /// The end of a client that has waited for a target: what it has come to, and the exit code.
     pub(super) async fn verdict(
-        mut self,
+        &mut self,
         end: End,
         instance: &Instance,
         run: u64,
