@@ -12,6 +12,7 @@ use crate::api::messages::code;
 use crate::api::socket::SocketError;
 use crate::dotenv::{DotenvError, EntryError};
 use crate::ports::PortError;
+use crate::support::escape::plain;
 use crate::support::text;
 
 /// The exit codes of `stack`. Scripts rely on them.
@@ -71,7 +72,8 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// A message in the usual form: `error: …` and `hint: …`.
+    /// A message in the usual form: `error: …` and `hint: …`, without what others have put into it
+    /// that is not text.
     pub fn new(code: ExitCode, message: impl AsRef<str>, hint: Option<&str>) -> Self {
         let mut text = format!("error: {}", message.as_ref());
         if let Some(hint) = hint {
@@ -80,7 +82,7 @@ impl Stop {
         }
         Self {
             code,
-            message: text,
+            message: plain(text),
         }
     }
 

@@ -47,8 +47,17 @@ pub enum NameError {
     #[error("the name is longer than 63 bytes")]
     TooLong,
     /// A character that the kind of name does not allow at its place.
-    #[error("`{0}` cannot stand here in a name")]
+    #[error("`{}` cannot stand here in a name", shown(*.0))]
     Character(char),
+}
+
+/// A character as it can be read: `\u{1b}` instead of what would steer a terminal.
+fn shown(character: char) -> String {
+    if character.is_control() {
+        character.escape_debug().to_string()
+    } else {
+        character.to_string()
+    }
 }
 
 /// The longest name, in bytes: it becomes a part of file names and of environment keys.
@@ -246,5 +255,13 @@ mod tests {
                 name.map(str::to_owned)
             );
         }
+    }
+
+    #[test]
+    fn a_character_that_cannot_be_seen_is_told_by_its_number() {
+        let said = NameError::Character('\u{1b}').to_string();
+        assert_eq!(said, "`\\u{1b}` cannot stand here in a name");
+        let said = NameError::Character('\'').to_string();
+        assert_eq!(said, "`'` cannot stand here in a name");
     }
 }

@@ -87,6 +87,55 @@ fn nor_does_it_reach_a_pipe_in_what_we_say() {
 }
 
 #[test]
+fn colours_of_others_do_not_pass_in_what_we_say() {
+    let colour = "\u{1b}[31m";
+    let stack = TestStack::new(
+        r#"services:
+  checked:
+    command: MISBEHAVE sleep
+    healthcheck: { test: 'printf "\033[31mbad"; exit 1', interval: 100ms, retries: 1 }
+  program: { command: ["./pr\e[31mog"] }
+  place: { command: MISBEHAVE sleep, working_dir: "/no\e[31mpe" }
+  behind: { command: MISBEHAVE sleep, depends_on: [program] }
+"#,
+    );
+    for progress in ["plain", "json"] {
+        let up = [
+            "up",
+            "--progress",
+            progress,
+            "--wait",
+            "--wait-timeout",
+            "5",
+        ];
+        let said = stack.run(&up).stderr;
+        assert!(said.contains("./prog") && said.contains("/nope"), "{said}");
+        let text = said.replace("\\u001b", "\u{1b}");
+        let texts = text.split("\"text\":").skip(1);
+        let texts: Vec<&str> = texts.filter_map(|it| it.split("\",").next()).collect();
+        let shown = if progress == "json" {
+            texts.concat()
+        } else {
+            text
+        };
+        assert!(!shown.contains('\u{1b}'), "{shown:?}");
+        stack.down();
+    }
+    let coloured = format!("no{colour}ck");
+    for wrong in [
+        &["-p", &coloured, "ps"][..],
+        &["-f", &coloured, "ps"],
+        &["up", &coloured],
+        &["port", &coloured],
+        &["run", "--", &coloured],
+        &[&coloured],
+    ] {
+        let said = stack.run(wrong).stderr;
+        assert!(said.contains("ck") && !said.contains(colour), "{said:?}");
+    }
+}
+
+#[test]
 fn the_command_line_of_another_process_does_not_reach_a_terminal() {
     if !require("setsid") {
         return;

@@ -6,6 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
 
 use super::Cli;
+use crate::support::escape::plain;
 
 /// The verbs that are defined but not built yet.
 const LATER_VERBS: &str = "kill exec graph events wait attach top ls scale watch init export doctor \
@@ -42,7 +43,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, NotRu
     Cli::try_parse_from(&arguments).map_err(|error| {
         if error.use_stderr() {
             let text = explain(error, verb_among(&arguments)).render().to_string();
-            NotRun::Wrong(text.trim_end().to_owned())
+            // It repeats words of the command line.
+            NotRun::Wrong(plain(text.trim_end()))
         } else {
             NotRun::Show(error.render().to_string())
         }

@@ -11,7 +11,7 @@ use crate::cli::table::{Cell, Table};
 use crate::cli::words::behind;
 use crate::run::control::StackSnapshot;
 use crate::run::snapshot::{Phase, ServiceSnapshot};
-use crate::support::escape::plain;
+use crate::support::escape::{plain, plain_line};
 
 /// A service that failed, with what there is to know about it.
 #[derive(Debug)]
@@ -158,11 +158,11 @@ fn closing(stack: &StackSnapshot, options: &PrinterOptions) -> String {
 
 /// A path as the reader would type it.
 pub(crate) fn relative(path: &Path, working_dir: Option<&Path>) -> String {
-    working_dir
+    let path = working_dir
         .and_then(|base| path.strip_prefix(base).ok())
         .unwrap_or(path)
-        .display()
-        .to_string()
+        .display();
+    plain_line(path.to_string())
 }
 
 /// Why a service failed, and the last lines that it printed.

@@ -1,12 +1,39 @@
 //! Words for what the supervisor tells as data. No other room makes sentences of reasons.
+//!
+//! Names of programs, paths, what checks and servers print: much in them is not ours. No sentence that
+//! leaves this room has an escape sequence in it, not even a colour.
 
 mod news;
 mod reason;
 
 use std::fmt::Display;
 
-pub(crate) use news::news;
-pub(crate) use reason::{blocker, exit, port_trouble, reason, signal_name, waiting_for};
+pub(crate) use reason::{exit, signal_name, waiting_for};
+
+use crate::run::news::News;
+use crate::run::reason::{Blocker, PortTrouble, Reason};
+use crate::support::escape::plain_line;
+
+/// What the supervisor has to say beside what snapshots show: a lowercase fragment on one line, which
+/// fits behind the name of the unit that it is about.
+pub(crate) fn news(news: &News) -> String {
+    plain_line(news::news(news))
+}
+
+/// `exited with code 1: port 8003 was taken by …`.
+pub(crate) fn reason(reason: &Reason) -> String {
+    plain_line(reason::reason(reason))
+}
+
+/// `migrate exited with code 1`, one link of a chain with all that it hangs on.
+pub(crate) fn blocker(blocker: &Blocker) -> String {
+    plain_line(reason::blocker(blocker))
+}
+
+/// What is wrong with a port: `it listens on 5173 instead of 8003`.
+pub(crate) fn port_trouble(trouble: &PortTrouble) -> String {
+    plain_line(reason::port_trouble(trouble))
+}
 
 /// `lead` and what stands behind it; nothing where nothing does.
 pub(crate) fn behind(lead: &str, what: Option<impl Display>) -> String {

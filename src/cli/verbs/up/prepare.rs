@@ -18,6 +18,7 @@ use crate::run::LeaseFile;
 use crate::run::instance::{Instance, InstanceLock};
 use crate::run::leftovers;
 use crate::spec::problem::Problem;
+use crate::support::escape::plain;
 use crate::support::hash;
 use crate::support::text;
 
@@ -192,8 +193,8 @@ pub(crate) fn choose_socket(invocation: &Invocation, instance: &Instance) -> Res
 
 /// A warning in the usual form.
 pub(crate) fn warn(message: &str, hint: Option<&str>) -> String {
-    match hint.filter(|hint| !hint.is_empty()) {
+    plain(match hint.filter(|hint| !hint.is_empty()) {
         Some(hint) => format!("warning: {message}\nhint: {hint}"),
         None => format!("warning: {message}"),
-    }
+    })
 }
