@@ -271,10 +271,12 @@ impl Page {
                 self.say_paragraph(&text);
             }
         }
-        // It has been shown.
         for service in &stack.services {
             self.know(&service.unit(), service.replicas);
-            self.board.apply(service.clone(), now);
+            // A person has seen it; a program gets every change, in order.
+            if self.mode != Mode::Json {
+                self.board.apply(service.clone(), now);
+            }
         }
     }
 
