@@ -51,6 +51,8 @@ struct Lane {
     queue: VecDeque<(Target, Vec<u8>)>,
     /// How much of the first in the queue has been written.
     written: usize,
+    /// The room of what was written last: room that is given back costs more to have again than to fill.
+    spare: Vec<u8>,
     /// When something was last taken from it.
     taken_at: Instant,
 }
@@ -83,6 +85,7 @@ impl Outlet {
         let lane = || Lane {
             queue: VecDeque::new(),
             written: 0,
+            spare: Vec::new(),
             taken_at: Instant::now(),
         };
         Self {
@@ -106,9 +109,10 @@ impl Outlet {
 
     /// Where what is said next on a stream is put.
     pub(super) fn buffer(&mut self, target: Target) -> &mut Vec<u8> {
-        let queue = &mut self.lanes[self.lane(target)].queue;
+        let lane = self.lane(target);
+        let Lane { queue, spare, .. } = &mut self.lanes[lane];
         if queue.back().is_none_or(|(last, _)| *last != target) {
-            queue.push_back((target, Vec::new()));
+            queue.push_back((target, mem::take(spare)));
         }
         let last = queue.len() - 1;
         &mut queue[last].1
@@ -189,7 +193,10 @@ impl Outlet {
                 let stream = &mut self.streams[*target as usize];
                 let rest = &bytes[lane.written..];
                 if rest.is_empty() || stream.throw_away(rest) {
-                    lane.queue.pop_front();
+                    if let Some((_, mut bytes)) = lane.queue.pop_front() {
+                        bytes.clear();
+                        lane.spare = bytes;
+                    }
                     lane.written = 0;
                     progress = Poll::Ready(());
                     continue;
