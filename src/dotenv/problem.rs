@@ -27,7 +27,7 @@ pub enum ReadErrorKind {
     /// A character that no key may have.
     #[error("`{}` cannot stand in a key", .0.escape_debug())]
     KeyCharacter(char),
-    /// Two words before the `=`, or a line that is no assignment at all.
+    /// Two words before the `=`, or a line that is not an assignment.
     #[error("a key cannot hold a space")]
     KeySpace,
     /// A quote, this one, that is never closed.
@@ -56,7 +56,7 @@ pub enum ReadErrorKind {
     /// No environment can hold it.
     #[error("a value cannot hold a NUL byte")]
     Nul,
-    /// Bytes that are no text.
+    /// Bytes that are not text.
     #[error("this is not valid UTF-8")]
     NotUtf8,
 }

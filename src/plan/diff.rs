@@ -58,7 +58,7 @@ impl Difference {
 
 /// What differs between two plans: every unit of the new one in its order, then those that are gone.
 ///
-/// Generated keys that a unit does not refer to are no change, nor is what it inherits from the
+/// Generated keys that a unit does not refer to are not a change, nor is what it inherits from the
 /// caller; where it does refer to one, the text in which it does is another.
 pub fn diff(old: &Plan, new: &Plan) -> Vec<(UnitId, Difference)> {
     let (common_before, common) = (Common::of(old), Common::of(new));

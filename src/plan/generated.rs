@@ -70,7 +70,7 @@ impl Line<'_> {
 
 impl Draft {
     /// Every port that is wanted, in the order of the file and of the replicas, with the callers'
-    /// wishes. A wish that is no port number is left out, with a warning.
+    /// wishes. A wish that is not a port number is left out, with a warning.
     pub fn requests(&self, problems: &mut Vec<Problem>) -> Vec<PortRequest> {
         let mut requests = Vec::new();
         for (service, replicas) in self.services() {

@@ -130,7 +130,7 @@ const MAX_PATH: usize = 12;
 /// `knot` is sorted.
 fn cycle_problem(spec: &StackSpec, knot: &[usize]) -> Option<Problem> {
     // Within a knot every service has an edge to another of it, so walking on from the first one
-    // must come back somewhere; what lies before that is no part of the cycle.
+    // must come back somewhere; what lies before that is not part of the cycle.
     let mut path = vec![*knot.first()?];
     let mut steps: HashMap<usize, usize> = HashMap::from([(path[0], 0)]);
     let cycle = loop {

@@ -67,7 +67,7 @@ fn http_plan(http: &HttpProbeSpec, ports: &[PortPlan], resolver: &Resolver<'_>) 
     let span = &http.path.span;
     let written = resolver.known(&http.path);
     let given = resolver.setting(http.port.as_ref());
-    // What could not be resolved was reported, and is no target for that reason.
+    // What could not be resolved was reported, and is not a target for that reason.
     let is_known = written.is_some() && http.port.is_some() == given.is_some();
     let target = written.as_ref().and_then(|written| {
         let target = Target::parse(written);

@@ -205,7 +205,7 @@ mod tests {
         let root = canonical(directory.path());
         let below = root.join("a/b");
         fs_err::create_dir_all(&below).unwrap();
-        // A directory of that name is no file.
+        // A directory of that name is not a file.
         fs_err::create_dir_all(below.join("stack.yaml")).unwrap();
         fs_err::write(root.join("stack.yml"), "").unwrap();
         let found = file_of(find(&request(&[], None, &below)));

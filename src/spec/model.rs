@@ -81,7 +81,7 @@ pub enum Setting<T> {
     Deferred(Template, fn(&str) -> Result<T, SettingError>),
 }
 
-/// Why a resolved text is no value of its type.
+/// Why a resolved text is not a value of its type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingError {
     /// The stable code.

@@ -77,11 +77,11 @@ impl IntoResponse for Failure {
 pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     match serde_json::to_vec(value) {
         Ok(mut bytes) => {
-            // So that a person's `curl` leaves the prompt on its own line.
+            // A terminal's prompt stands on a line of its own behind it.
             bytes.push(b'\n');
             answer(status, "application/json", Body::from(bytes))
         }
-        // A project directory that is no UTF-8 cannot be said in JSON.
+        // A project directory that is not UTF-8 cannot be said in JSON.
         Err(error) => Failure::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             code::NOT_ANSWERING,

@@ -100,7 +100,7 @@ where
 fn lines<T: Serialize>(messages: &[T]) -> Bytes {
     let mut bytes = Vec::new();
     for message in messages {
-        // Only a path that is no UTF-8 fails; the endpoint for the snapshot then says so.
+        // Only a path that is not UTF-8 fails; the endpoint for the snapshot then says so.
         bytes.extend(serde_json::to_vec(message).unwrap_or_default());
         bytes.push(b'\n');
     }
@@ -199,7 +199,7 @@ impl LogSource {
     async fn next(mut self) -> Option<(Bytes, Self)> {
         if let Some(log_dir) = self.log_dir.take() {
             let mut news = self.viewer.news();
-            // A directory that is no UTF-8 cannot be said in JSON; its readers know it without us.
+            // A directory that is not UTF-8 cannot be said in JSON; its readers know it without us.
             let log_dir = log_dir.to_string_lossy().into_owned();
             news.push(LogNews::Current { log_dir });
             return Some((lines(&news), self));

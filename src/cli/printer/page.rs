@@ -294,7 +294,7 @@ impl Page {
         self.say_paragraph(&text);
     }
 
-    /// Notes that all of it is being stopped, so that how each service goes is no news; and whether
+    /// Notes that all of it is being stopped, so that how each service goes is not news; and whether
     /// that was a Ctrl-C here, after which another one kills.
     ///
     /// The terminal has shown the `^C` of whoever did it, and what comes next must not stand behind

@@ -33,7 +33,7 @@ const NAMED: usize = 3;
 /// Everything is up, or as far up as it gets.
 pub(super) fn ready(stack: &StackSnapshot, options: &PrinterOptions) -> String {
     let palette = options.stderr_palette();
-    // What was not asked for is no part of this.
+    // What was not asked for is not part of this.
     let shown: Vec<&ServiceSnapshot> = stack
         .services
         .iter()

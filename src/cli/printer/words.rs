@@ -70,7 +70,7 @@ pub(crate) fn change(
 }
 
 /// What is said of the phase, and what is already known to be wrong in the same snapshot: once it
-/// is told it is no news any more, so nobody would hear of it later.
+/// is told it is not news any more, so nobody would hear of it later.
 fn with_trouble(
     said_of_phase: Option<Said>,
     previous: Option<&ServiceSnapshot>,

@@ -25,7 +25,7 @@ pub fn services<'a>(services: impl IntoIterator<Item = &'a ServiceSnapshot>, now
             Cell::new(Tone::Quiet, since(service, now)),
             Cell::maybe(service.pid),
             address(service).into(),
-            // The exit of the attempt before is no news while the next one runs.
+            // The exit of the attempt before is not news while the next one runs.
             Cell::maybe(service.exit.filter(|_| !service.phase.is_alive()).map(exit)),
             Cell::maybe((restarts > 0).then_some(restarts)),
             Cell::maybe(words::why(service)),

@@ -374,7 +374,7 @@ async fn restart_waits_for_the_next_attempt() {
     let mut project = Project::running(&fake);
     let code = restart::run(&mut project.context(), &STOP).await.unwrap();
     assert_eq!(code, ExitCode::Done);
-    assert_eq!(project.said.events.len(), 2, "what it knows is no news");
+    assert_eq!(project.said.events.len(), 2, "what it knows is not news");
     assert_eq!(project.said.messages, ["restarted web"]);
 }
 
@@ -532,8 +532,12 @@ async fn a_follower_sees_every_line_once_whenever_it_comes() {
     let announcer = std::rc::Rc::new(std::mem::take(&mut fake.logs));
     // While the past is being shown, the stack goes on.
     let said = announcer.clone();
+    let later_came = std::rc::Rc::new(tokio::sync::Notify::new());
+    let came = std::rc::Rc::clone(&later_came);
     project.said.on_block = Some(Box::new(move |count| {
-        if count == 1 {
+        if count > 1 {
+            came.notify_one();
+        } else {
             for text in ["1\n", "2\n", "3\n", "4\n", "5\n"] {
                 let (unit, end) = log.write("web", text);
                 said.grown(&unit, end);
@@ -548,7 +552,7 @@ async fn a_follower_sees_every_line_once_whenever_it_comes() {
         while announcer.listeners() < 2 {
             tokio::task::yield_now().await;
         }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        later_came.notified().await;
         fake.shut_down();
     };
     let (code, ()) = tokio::join!(follow, end);

@@ -66,7 +66,7 @@ fn an_unknown_dependency_is_told_with_a_near_name() {
     assert_eq!(problem.code, code::UNKNOWN_DEPENDENCY);
     assert_eq!(at(&problem), (2, 35));
     assert_eq!(problem.hint.as_deref(), Some("write `api`"));
-    // A service is no suggestion for its own dependency.
+    // A service is not a suggestion for its own dependency.
     let problem = project(&[("apy", &["api"])]).problem();
     assert_eq!(
         problem.hint.as_deref(),

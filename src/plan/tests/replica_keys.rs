@@ -68,7 +68,7 @@ fn a_replica_has_its_own_wish() {
     // Of a service that is not replicated such a key is somebody else's.
     let single = Project::service("command: x $<PORT:auto>").caller(&[("A_1_PORT", "8500")]);
     assert_eq!(wishes(&single), [None]);
-    // What `stack` wrote itself is no wish.
+    // What `stack` wrote itself is not a wish.
     let entries = project().plan().values;
     let block = crate::dotenv::fence::render(b"", &entries).unwrap().bytes;
     assert_eq!(wishes(&project().file(".env", block)), [None, None]);

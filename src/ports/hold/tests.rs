@@ -198,7 +198,7 @@ fn no_child_inherits_a_hold() {
 fn refusals_of_the_system_are_told_apart() {
     in_own_network(|| {
         let Err(error) = Hold::take(0) else {
-            panic!("0 is no port")
+            panic!("0 is not a port")
         };
         assert!(matches!(error, HoldError::System(_)));
         let denied = HoldError::from(io::Error::from_raw_os_error(Errno::EACCES as i32));

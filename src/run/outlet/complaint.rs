@@ -165,7 +165,7 @@ fn is_source_file(text: &str) -> bool {
 fn is_time(text: &str, digits: usize) -> bool {
     let stem = text.trim_end_matches(|c: char| c.is_ascii_digit());
     let hours = text.len() - stem.len();
-    // The end of an IPv4 address is no hour.
+    // The end of an IPv4 address is not an hour.
     digits == 2 && (1..=2).contains(&hours) && !stem.ends_with('.')
 }
 

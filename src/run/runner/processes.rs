@@ -314,7 +314,7 @@ impl Runner for Processes {
     }
 
     fn kill_command(&mut self, command: &CommandId) {
-        // Its pid stays among the children until it is reaped: it is no stray.
+        // Its pid stays among the children until it is reaped: it is not a stray.
         if let Some(pid) = self.commands.remove(command) {
             signal_group(pid, libc::SIGKILL);
         }

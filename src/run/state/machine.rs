@@ -225,7 +225,7 @@ impl Machine {
                 self.blocked = Some((since, tries + 1));
                 let waited = now.saturating_duration_since(since);
                 self.state = if is_temporary && waited < BLOCKED_LIMIT {
-                    // Nothing has run, so this is no failure of the service, and its policy is not
+                    // Nothing has run, so this is not a failure of the service, and its policy is not
                     // asked.
                     let usual = RestartPolicy::with(RestartWhen::Always, None);
                     let delay = usual.delay_before(tries + 1, moment.jitter);

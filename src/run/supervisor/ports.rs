@@ -273,7 +273,7 @@ impl Supervisor {
                 .ports
                 .get(place)
                 .map(|port| PortTrouble::KeptOut { port: port.number }),
-            // What a server that is content said about an address is no trouble.
+            // What a server that is content said about an address is not trouble.
             Verdict::InUse(_) | Verdict::InUseSomewhere if is_success => None,
             Verdict::InUse(named) => Some(unit.ports.in_use(named)),
             Verdict::InUseSomewhere => Some(unit.ports.in_use_somewhere()),

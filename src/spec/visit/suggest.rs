@@ -2,7 +2,7 @@
 
 use crate::support::text;
 
-/// Longer words, in bytes, are no misspelt names; a distance costs the product of the lengths.
+/// Longer words, in bytes, are not taken for misspelt names; a distance costs the product of the lengths.
 const MAX_WORD: usize = 64;
 
 /// More candidates than that are not compared, so that a file of mistakes is not quadratic.

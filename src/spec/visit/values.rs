@@ -35,7 +35,7 @@ pub(super) fn word<T: Copy>(text: &str, what: &str, words: &[(&'static str, T)])
         return Ok(*value);
     }
     let names = || words.iter().map(|(word, _)| *word);
-    // Half of a long word is no misspelling of it: `healthy` for `service_healthy`.
+    // Half of a long word is not a misspelling of it: `healthy` for `service_healthy`.
     let is_half = |word: &&str| text.len() > 3 && word.contains(text);
     let meant = nearest(text, names()).or_else(|| names().find(is_half));
     Err(bad(

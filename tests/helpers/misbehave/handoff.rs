@@ -54,7 +54,7 @@ fn fd_serve(words: &mut Words) -> Outcome {
     pass(Duration::from_millis(slow_start));
     let socket = Socket::from(first_passed());
     if !socket.is_listener()? {
-        return Err(format!("descriptor {FIRST} is no listening socket").into());
+        return Err(format!("descriptor {FIRST} is not a listening socket").into());
     }
     let listener = TcpListener::from(socket);
     let names = variable("LISTEN_FDNAMES");

@@ -26,7 +26,7 @@ impl Words {
     pub(crate) fn value<T: FromStr>(&mut self, what: &str) -> Result<T, Failure> {
         let text = self.text(what)?;
         text.parse()
-            .map_err(|_| format!("`{text}` is no {what}").into())
+            .map_err(|_| format!("`{text}` is not a valid {what}").into())
     }
 
     /// Takes the next word as milliseconds; none at all are zero.
@@ -56,7 +56,7 @@ impl Words {
             .ok_or_else(|| format!("{name} needs a value"))?;
         text.parse()
             .map(Some)
-            .map_err(|_| format!("`{text}` is no value for {name}").into())
+            .map_err(|_| format!("`{text}` is not a value for {name}").into())
     }
 
     /// Takes `--`; what follows is another mode.

@@ -30,7 +30,7 @@ impl Output {
     /// Checks that the message on stderr names all of `parts`.
     #[track_caller]
     pub(crate) fn says(self, parts: &[&str]) -> Self {
-        // Diagnostics are wrapped to the terminal's width; a break is no difference.
+        // Diagnostics are wrapped to the terminal's width; a break is not a difference.
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         let stderr = words(&self.stderr);
         for part in parts {

@@ -39,7 +39,7 @@ fn two_stacks_with(
     }
 }
 
-/// The same, for trouble that is no more than files.
+/// The same, for trouble with nothing but files.
 #[track_caller]
 fn two_stacks_with_files(trouble: impl Fn(&World)) {
     two_stacks_with(1, trouble, |stack| stack.run(&["up", "--wait"]));

@@ -108,7 +108,7 @@ pub(super) fn keepers(ledger: &LedgerOverview, state_dir: &Path) -> Vec<i32> {
 }
 
 /// The stacks of the ledger, sorted by project directory, then by name. What one that runs had before
-/// is no news.
+/// is not news.
 fn stacks(ledger: &LedgerOverview, state_dir: &Path) -> Vec<Stack> {
     let mut ports: IndexMap<&str, Vec<StackPort>> = IndexMap::new();
     for port in ledger.live.iter().chain(&ledger.sticky) {

@@ -137,7 +137,7 @@ fn hold(row: &PortRow, told: &Explanation) -> &'static str {
     }
 }
 
-/// Who has a port that is no running stack's.
+/// Who has a port that no running stack has.
 fn no_stack(told: &Explanation) -> String {
     let port = told.port;
     let Some(first) = told.sockets.first() else {

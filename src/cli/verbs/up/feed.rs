@@ -83,7 +83,7 @@ pub(super) async fn next_updates(
     Some(Ok(updates))
 }
 
-/// Whether a supervisor is no more.
+/// Whether a supervisor has gone.
 pub(super) fn has_gone(error: &ClientError) -> bool {
     match error {
         ClientError::NotRunning | ClientError::Closed => true,

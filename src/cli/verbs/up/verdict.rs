@@ -51,7 +51,7 @@ impl Watch<'_> {
         if end == End::Over && stack.is_none() {
             return Err(self.lost().await);
         }
-        // Where everything was stopped because of a failure, the rest is no news.
+        // Where everything was stopped because of a failure, the rest is not news.
         let is_aborted = end == End::Over || stack.as_ref().is_some_and(|stack| stack.is_draining);
         let stack = stack.map(|stack| StackSnapshot {
             // How long it took to join says nothing about the stack, and the other way round.

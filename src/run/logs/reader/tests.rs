@@ -96,7 +96,7 @@ fn each_replica_has_a_log_of_its_own() {
     for name in ["web.log", "web.idx", "web@2.log", "web@2.idx", "web@10.log"] {
         assert!(dir.join(name).exists(), "{name}");
     }
-    // What stands beside them and is no log of a unit.
+    // What stands beside them and is not a log of a unit.
     for name in [
         "web@1.log",
         "web@02.log",
