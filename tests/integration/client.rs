@@ -1,5 +1,6 @@
 //! The client of a stack: what it shows, when it leaves, and what its end means.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
@@ -7,7 +8,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getsid};
 
 use crate::harness::{
-    CTRL_C, CTRL_Z, Output, Process, Terminal, TestStack, phase_is, require, up_as_a_job,
+    CTRL_C, CTRL_Z, Output, Process, Terminal, TestStack, Up, phase_is, require, up_as_a_job,
     wait_until,
 };
 
@@ -401,4 +402,59 @@ fn who_starts_what_is_on_its_way_waits_for_it_as_well() {
     up.wait().ok();
     stack.run(&["start", "srv"]).ok().says(&["nothing to do"]);
     stack.down();
+}
+
+/// `stack up 2>&1`.
+fn up_with_one_stream(stack: &TestStack) -> Up {
+    let mut command = Command::new("sh");
+    stack.world().prepare(&mut command);
+    command
+        .args(["-c", "exec \"$0\" up 2>&1"])
+        .arg(crate::harness::binary())
+        .current_dir(stack.path(""));
+    Up::start(stack.world(), command)
+}
+
+#[test]
+fn what_a_service_prints_while_it_stops_comes_before_the_news_of_its_end() {
+    let service = "{ command: 'trap \"echo last words; exit 0\" TERM; echo ready; while :; do sleep 0.01; done' }";
+    let stack = TestStack::new(&format!(
+        "services: {{ a: {service}, b: {service}, c: {service} }}"
+    ));
+    let up = up_with_one_stream(&stack);
+    wait_until("all of them", || {
+        (up.stdout().matches("| ready").count() == 3).then_some(())
+    });
+    up.signal(Signal::SIGINT);
+    let said = up.wait().expect(130).stdout;
+    for name in ["a", "b", "c"] {
+        let place = |text: &str| {
+            said.find(text)
+                .unwrap_or_else(|| panic!("no `{text}` in {said}"))
+        };
+        assert!(
+            place(&format!("{name} | last words")) < place(&format!("{name}  stopped")),
+            "{said}"
+        );
+    }
+    assert!(said.ends_with("all services are stopped\n"), "{said}");
+}
+
+#[test]
+fn a_line_that_is_not_finished_and_a_message_do_not_share_one_where_both_streams_meet() {
+    let stack = TestStack::new(
+        "services: { a: { command: 'printf unfinished; sleep 100' }, \
+         b: { command: 'until test -e go; do sleep 0.01; done' } }",
+    );
+    let up = up_with_one_stream(&stack);
+    wait_until("the unfinished line", || {
+        up.stdout().contains("| unfinished").then_some(())
+    });
+    stack.write("go", "");
+    wait_until("the message", || {
+        up.stdout().contains("b  completed").then_some(())
+    });
+    assert!(up.stdout().contains("\nb  completed"), "{}", up.stdout());
+    stack.down();
+    up.wait().ok();
 }

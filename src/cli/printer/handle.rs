@@ -17,8 +17,8 @@ use super::outlet::Target;
 use super::page::{Page, World};
 use crate::support::clock::unix_millis;
 
-/// Once nothing more will be said, a reader that takes nothing for this long is given up. Any write
-/// that it takes begins it anew.
+/// Once a stack has ended, a reader that takes nothing for this long is given up: whoever has started it waits for
+/// its end. Any write that is taken begins it anew.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Prints everything that a verb says. Saying something does not wait; it is written while
@@ -26,7 +26,6 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Printer {
     page: RefCell<Page>,
-    patience: Duration,
 }
 
 impl Printer {
@@ -44,18 +43,12 @@ impl Printer {
             now: unix_millis,
             size: || size_of(&console::Term::stderr()).unwrap_or(Size::CLASSIC),
         };
-        Self::with(options, streams, world, PATIENCE)
+        Self::with(options, streams, world)
     }
 
-    pub(super) fn with(
-        options: PrinterOptions,
-        streams: [OwnedFd; 2],
-        world: World,
-        patience: Duration,
-    ) -> Self {
+    pub(super) fn with(options: PrinterOptions, streams: [OwnedFd; 2], world: World) -> Self {
         Self {
             page: RefCell::new(Page::new(options, streams, world)),
-            patience,
         }
     }
 
@@ -122,19 +115,24 @@ impl Printer {
         self.page.borrow().outlet.fault(Target::Out).is_some()
     }
 
-    /// Carries out a verb's work, and prints beside it and until all of it is printed: what the work
-    /// says while it is polled is written while it waits.
+    /// Carries out a verb's work, and prints beside it and until all of it is printed, however long its
+    /// reader takes: a pager reads on when its user does.
     pub async fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        let outcome = self.beside(work).await;
+        self.finish(None).await;
+        outcome
+    }
+
+    /// Prints beside some work: what it says while it is polled is written while it waits.
+    async fn beside<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
-        let outcome = loop {
+        loop {
             tokio::select! {
                 biased;
-                outcome = &mut work => break outcome,
+                outcome = &mut work => return outcome,
                 () = self.tend() => {}
             }
-        };
-        self.finish(self.patience).await;
-        outcome
+        }
     }
 
     /// The next thing that is to be done to the screen, when it is time. Nothing is lost when the
@@ -187,10 +185,14 @@ impl Printer {
     }
 
     /// Prints what is left. Waits for a slow reader, but not for one that takes nothing for
-    /// `patience`; what is not shown because of that is said on stderr. Nothing is lost when the future
+    /// `patience`, if there is a limit; what is not shown because of that is said on stderr. Nothing is lost when the future
     /// is dropped.
-    pub async fn finish(&self, patience: Duration) {
+    pub async fn finish(&self, patience: Option<Duration>) {
         let since = Instant::now();
+        let stalled = async || match patience {
+            Some(patience) => self.give_up_stalled(since, patience).await,
+            None => pending().await,
+        };
         self.page.borrow_mut().end();
         loop {
             if self.page.borrow_mut().is_all_told() {
@@ -199,7 +201,7 @@ impl Printer {
             tokio::select! {
                 biased;
                 () = self.write() => {}
-                () = self.give_up_stalled(since, patience) => {}
+                () = stalled() => {}
             }
         }
     }

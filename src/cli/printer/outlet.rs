@@ -99,6 +99,11 @@ impl Outlet {
         }
     }
 
+    /// Whether both streams lead to one place.
+    pub(super) fn is_one_place(&self) -> bool {
+        self.is_one_place
+    }
+
     fn lane(&self, target: Target) -> usize {
         if self.is_one_place {
             Target::Out as usize

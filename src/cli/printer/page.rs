@@ -391,8 +391,8 @@ impl Page {
 
     /// Brings what services printed to an end, so that stderr may follow.
     fn close_lines(&mut self) {
-        // Only a terminal shows both streams: elsewhere an open line may stay open.
-        if self.options.terminals.stdout {
+        // Where only one of the streams leads, an open line may stay open.
+        if self.options.terminals.stdout || self.outlet.is_one_place() {
             self.painter.close_line(self.outlet.buffer(Target::Out));
         }
     }

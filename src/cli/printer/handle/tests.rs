@@ -75,24 +75,24 @@ impl Written {
 fn start(options: PrinterOptions) -> (Printer, Written, Written) {
     let (out, err) = (Written::new(), Written::new());
     let streams = [out.stream(), err.stream()];
-    (Printer::with(options, streams, WORLD, PATIENCE), out, err)
+    (Printer::with(options, streams, WORLD), out, err)
 }
 
 /// A printer whose streams are one screen.
 fn on_screen(options: PrinterOptions) -> (Printer, Written) {
     let screen = Written::new();
     let streams = [screen.stream(), screen.stream()];
-    let printer = Printer::with(options, streams, WORLD, PATIENCE);
+    let printer = Printer::with(options, streams, WORLD);
     (printer, screen)
 }
 
 /// A printer whose stdout leads through a pipe.
-fn on_pipe(patience: Duration) -> (Printer, io::PipeReader, Written) {
+fn on_pipe() -> (Printer, io::PipeReader, Written) {
     let (reader, writer) = io::pipe().unwrap();
     let err = Written::new();
     let streams = [writer.into(), err.stream()];
     let options = options(Progress::Plain, false);
-    let printer = Printer::with(options, streams, WORLD, patience);
+    let printer = Printer::with(options, streams, WORLD);
     (printer, reader, err)
 }
 
@@ -103,7 +103,7 @@ async fn print(printer: &Printer, work: impl FnOnce()) {
 }
 
 async fn finish(printer: &Printer) {
-    printer.finish(PATIENCE).await;
+    printer.finish(None).await;
     assert!(printer.page.borrow().outlet.is_empty());
 }
 
@@ -124,8 +124,7 @@ fn send(printer: &Printer, service: &str, text: impl Into<bytes::Bytes>) {
 
 #[tokio::test]
 async fn a_slow_reader_makes_the_caller_wait_and_gets_everything() {
-    // Long enough for a loaded machine.
-    let (printer, mut reader, err) = on_pipe(Duration::from_secs(60));
+    let (printer, mut reader, err) = on_pipe();
     let reading = std::thread::spawn(move || {
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
@@ -152,13 +151,14 @@ async fn a_slow_reader_makes_the_caller_wait_and_gets_everything() {
 
 #[tokio::test]
 async fn whoever_prints_to_a_terminal_that_takes_nothing_goes_on_and_ends() {
-    let (printer, _reader, err) = on_pipe(Duration::from_millis(1));
+    let (printer, _reader, err) = on_pipe();
     let work = async {
         send(&printer, "api", vec![b'\n'; 2 * CAPACITY]);
         let room = timeout(Duration::from_millis(10), printer.room()).await;
         assert!(room.is_err() && !printer.has_room());
     };
-    printer.run(work).await;
+    printer.beside(work).await;
+    printer.finish(Some(Duration::from_millis(1))).await;
     // Nothing is kept of what nobody reads, and it is said how much that is.
     assert!(printer.has_room());
     let text = err.text();
@@ -168,7 +168,7 @@ async fn whoever_prints_to_a_terminal_that_takes_nothing_goes_on_and_ends() {
 
 #[tokio::test]
 async fn messages_do_not_wait_behind_a_stdout_that_leads_elsewhere() {
-    let (printer, reader, err) = on_pipe(Duration::from_millis(1));
+    let (printer, reader, err) = on_pipe();
     let work = async {
         send(&printer, "api", vec![b'\n'; 2 * CAPACITY]);
         assert!(!printer.has_room() && printer.has_room_for_news());
@@ -178,14 +178,15 @@ async fn messages_do_not_wait_behind_a_stdout_that_leads_elsewhere() {
         }
         assert!(!printer.has_room());
     };
-    printer.run(work).await;
+    printer.beside(work).await;
+    printer.finish(Some(Duration::from_millis(1))).await;
     assert!(err.text().starts_with("error: something\n"));
     drop(reader);
 }
 
 #[tokio::test]
 async fn a_reader_that_has_gone_is_no_error() {
-    let (printer, reader, err) = on_pipe(PATIENCE);
+    let (printer, reader, err) = on_pipe();
     drop(reader);
     let work = async {
         // Even before anything is printed.
@@ -208,7 +209,7 @@ async fn a_full_disk_is_said_once() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let options = options(Progress::Quiet, false);
     let streams = [full.into(), err.stream()];
-    let printer = Printer::with(options, streams, WORLD, PATIENCE);
+    let printer = Printer::with(options, streams, WORLD);
     print(&printer, || {
         printer.page().line_out("data");
         printer.page().line_out("more data");

@@ -292,7 +292,7 @@ impl Watch<'_> {
                 signal = signals.next() => if self.signalled(signal).await.is_some() {
                     self.printer.give_up();
                 },
-                () = self.printer.finish(self.patience()) => return code,
+                () = self.printer.finish(Some(self.patience())) => return code,
             }
         }
     }
@@ -444,14 +444,14 @@ async fn give_up_stalled(printer: &Printer, over_since: Option<Instant>, patienc
     }
 }
 
-/// The unit of which an update tells that a process has ended whose last lines matter.
+/// The unit of which an update tells that its process has ended.
 fn ended_attempt(update: &Update) -> Option<UnitId> {
     let Update::Service(service) = update else {
         return None;
     };
     let has_ended = matches!(
         service.phase,
-        Phase::Backoff | Phase::Completed | Phase::Failed
+        Phase::Backoff | Phase::Completed | Phase::Failed | Phase::Stopped
     );
     has_ended.then(|| service.unit())
 }
