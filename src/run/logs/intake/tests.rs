@@ -9,6 +9,36 @@ use proptest::prelude::*;
 use super::super::pipe_pair;
 use super::super::testing::{TestSink, unit};
 
+/// An intake that reads one pipe, of `api`, into files in a directory of its own.
+struct Reading {
+    directory: tempfile::TempDir,
+    sink: TestSink,
+    epoll: Epoll,
+    intake: Intake<TestSink>,
+    pipe: File,
+}
+
+impl Reading {
+    fn of_api() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let sink = TestSink::default();
+        let files = LogFiles::new(directory.path().into(), 1);
+        let epoll = Epoll::new(EpollCreateFlags::empty()).unwrap();
+        let mut intake = Intake::new(files, sink.clone());
+        let (read_end, write_end) = pipe_pair(1).unwrap();
+        intake
+            .register(&epoll, read_end, unit("api"), LogStream::Stdout, 1)
+            .unwrap();
+        Self {
+            directory,
+            sink,
+            epoll,
+            intake,
+            pipe: File::from(write_end),
+        }
+    }
+}
+
 #[test]
 fn a_chunk_is_cut_at_its_last_line_end() {
     assert_eq!(cut(b"one\ntwo\nthr", 0), (8, false));
@@ -32,14 +62,7 @@ proptest! {
         ),
         flushes in prop::collection::vec(any::<bool>(), 12),
     ) {
-        let directory = tempfile::tempdir().unwrap();
-        let sink = TestSink::default();
-        let files = LogFiles::new(directory.path().into(), 1);
-        let epoll = Epoll::new(EpollCreateFlags::empty()).unwrap();
-        let mut intake = Intake::new(files, sink.clone());
-        let (read_end, write_end) = pipe_pair(1).unwrap();
-        intake.register(&epoll, read_end, unit("api"), LogStream::Stdout, 1).unwrap();
-        let mut pipe = File::from(write_end);
+        let Reading { directory, sink, epoll, mut intake, mut pipe } = Reading::of_api();
         let mut all = Vec::new();
         for ((bytes, times), flushes) in pieces.iter().zip(flushes) {
             let piece = bytes.repeat(*times);
@@ -69,16 +92,13 @@ proptest! {
 
 #[test]
 fn a_line_whose_end_has_come_is_not_cut_however_late_the_reader_is() {
-    let directory = tempfile::tempdir().unwrap();
-    let sink = TestSink::default();
-    let files = LogFiles::new(directory.path().into(), 1);
-    let epoll = Epoll::new(EpollCreateFlags::empty()).unwrap();
-    let mut intake = Intake::new(files, sink.clone());
-    let (read_end, write_end) = pipe_pair(1).unwrap();
-    intake
-        .register(&epoll, read_end, unit("api"), LogStream::Stdout, 1)
-        .unwrap();
-    let mut pipe = File::from(write_end);
+    let Reading {
+        directory: _directory,
+        sink,
+        epoll,
+        mut intake,
+        mut pipe,
+    } = Reading::of_api();
     pipe.write_all(b"one, ").unwrap();
     while intake.round(&epoll) == Round::Worked {}
     pipe.write_all(b"two\nthree").unwrap();
