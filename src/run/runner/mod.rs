@@ -8,6 +8,7 @@
 //! long it may take to stop and what its end means is the business of `run::state`.
 
 mod processes;
+mod refusals;
 #[cfg(test)]
 pub(crate) mod testing;
 mod trees;

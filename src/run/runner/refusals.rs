@@ -1,0 +1,73 @@
+//! Why a program cannot be executed, in the words of the plan.
+
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use crate::plan::command::{FindError, find_program};
+use crate::plan::model::{Execution, UnitPlan};
+use crate::run::process::{SpawnError, SpawnStep};
+use crate::run::reason::{StartError, StartStep};
+
+/// Finds the program of an execution in the unit's own `PATH`.
+pub(super) fn find(plan: &UnitPlan, execution: &Execution) -> Result<PathBuf, StartError> {
+    if !plan.directory.is_dir() {
+        return Err(StartError::NoDirectory {
+            path: plan.directory.to_string_lossy().into_owned(),
+        });
+    }
+    let name = execution.argv.first().map_or("", String::as_str);
+    find_program(name, plan.environment.get("PATH"), &plan.directory).map_err(|error| match error {
+        FindError::NotFound { name, .. } => StartError::NotFound { name },
+        FindError::NotExecutable { path } => StartError::NotExecutable {
+            path: path.to_string_lossy().into_owned(),
+        },
+    })
+}
+
+pub(super) fn refused(step: StartStep, path: &Path, error: &std::io::Error) -> StartError {
+    StartError::Refused {
+        step,
+        path: path.to_string_lossy().into_owned(),
+        error: error.to_string(),
+    }
+}
+
+pub(super) fn spawn_error(error: &SpawnError, plan: &UnitPlan, program: &Path) -> StartError {
+    if let Some(error) = too_long(error, plan) {
+        return error;
+    }
+    let (step, path) = match error.step {
+        SpawnStep::Clone => (StartStep::Process, program),
+        SpawnStep::Prepare => (StartStep::Prepare, program),
+        SpawnStep::Directory => (StartStep::Directory, plan.directory.as_path()),
+        SpawnStep::Exec if error.errno == Errno::ENOENT => {
+            return StartError::NoInterpreter {
+                path: program.to_string_lossy().into_owned(),
+            };
+        }
+        SpawnStep::Exec => (StartStep::Execute, program),
+    };
+    StartError::Refused {
+        step,
+        path: path.to_string_lossy().into_owned(),
+        error: error.errno.desc().to_lowercase(),
+    }
+}
+
+/// The longest variable that the kernel takes, with its name, `=` and a NUL (`MAX_ARG_STRLEN`).
+const MAX_VARIABLE: usize = 128 * 1024;
+
+/// The variable for which the kernel said that the list is too long, if it is a single one.
+fn too_long(error: &SpawnError, plan: &UnitPlan) -> Option<StartError> {
+    if error.errno != Errno::E2BIG {
+        return None;
+    }
+    let entries = plan.environment.entries().into_iter();
+    let mut lengths = entries.map(|(name, value)| (name, name.len() + value.len()));
+    let (name, bytes) = lengths.find(|(_, bytes)| bytes + 2 > MAX_VARIABLE)?;
+    Some(StartError::VariableTooLong {
+        name: name.to_string_lossy().into_owned(),
+        bytes: bytes as u64,
+    })
+}
