@@ -149,7 +149,7 @@ impl Supervisor {
     /// guardian, `early` what is kept for the client that has not asked yet, `pump` the task that writes the logs, which ends after everything else.
     async fn run(
         mut self,
-        seat: Seat,
+        mut seat: Seat,
         (early, event_rx): (Arc<Early>, broadcast::Receiver<Event>),
         pump: JoinHandle<()>,
     ) -> io::Result<Outcome> {
@@ -167,6 +167,7 @@ impl Supervisor {
         self.want(&services, no_deps, Cause::Up);
         early.keep(self.snapshot(), event_rx);
         self.settle();
+        seat.begun = None;
         super::process::close_inherited();
         // Should this process be killed, these values are what is known of the stack.
         self.leave_word();

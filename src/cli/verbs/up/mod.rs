@@ -207,6 +207,7 @@ fn start(
             drop((prepared.plan, prepared.allocation));
             drop((prepared.lock, prepared.listener));
             drop(copies);
+            child.await_begun();
             let arrival = Arrival {
                 place: Place {
                     instance: prepared.instance,
