@@ -216,7 +216,8 @@ fn a_crash_loop_keeps_nobody_from_the_summary() {
         "
 services:
   web: { command: MISBEHAVE bind $<PORT:auto> --http }
-  emails: { command: 'echo no config; exit 1', restart_policy: { condition: any, delay: 20ms, max_delay: 5m } }
+  # With a port it is never ready, however late it ends.
+  emails: { command: 'echo no config; exit 1', environment: { P: $<PORT:auto> }, restart_policy: { condition: any, delay: 20ms, max_delay: 5m } }
 ",
     );
     let mut up = stack.up();
