@@ -30,7 +30,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use nix::unistd::geteuid;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::debug;
@@ -60,13 +60,13 @@ pub const FAREWELL: Duration = Duration::from_secs(1);
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
-/// Answers on `listener` until `shutdown` is done.
+/// Answers on the listener that came last on `listener_rx` until `shutdown` is done.
 ///
 /// Then nobody new is let in, replies in flight are finished, streams get what is queued for them
 /// and end, all within [`FAREWELL`]; only after that is the listener closed. Its name in the file
 /// system stays: the lock's holder removes it. Dropping the future closes every connection at once.
 pub async fn serve(
-    listener: UnixListener,
+    mut listener_rx: mpsc::UnboundedReceiver<std::os::unix::net::UnixListener>,
     controller: Controller,
     shutdown: impl Future<Output = ()>,
 ) {
@@ -83,16 +83,24 @@ pub async fn serve(
         pressure: Arc::default(),
     };
     let mut exchanges = JoinSet::new();
+    let mut listener = None;
     let mut shutdown = std::pin::pin!(shutdown);
-    let mut next = std::pin::pin!(doorman.admit(&listener));
+    let mut next = std::pin::pin!(doorman.admit(None));
     loop {
         tokio::select! {
             biased;
             () = &mut shutdown => break,
             Some(_) = exchanges.join_next() => {}
+            Some(made) = listener_rx.recv() => {
+                // One that cannot be used leaves the old one, by which nobody comes any more.
+                if let Ok(made) = UnixListener::from_std(made) {
+                    listener = Some(Arc::new(made));
+                    next.set(doorman.admit(listener.clone()));
+                }
+            }
             (stream, place) = &mut next => {
                 exchanges.spawn(doorman.exchange(stream, place, shared.closing.clone()));
-                next.set(doorman.admit(&listener));
+                next.set(doorman.admit(listener.clone()));
             }
         }
     }
@@ -136,8 +144,14 @@ struct Doorman {
 
 impl Doorman {
     /// The next client, once there is a place for it.
-    async fn admit(&self, listener: &UnixListener) -> (UnixStream, OwnedSemaphorePermit) {
-        let stream = accept(listener).await;
+    async fn admit(
+        &self,
+        listener: Option<Arc<UnixListener>>,
+    ) -> (UnixStream, OwnedSemaphorePermit) {
+        let Some(listener) = listener else {
+            return std::future::pending().await;
+        };
+        let stream = accept(&listener).await;
         let places = Arc::clone(&self.places);
         if places.available_permits() == 0 {
             self.pressure.notify_one();

@@ -2,7 +2,7 @@
 //!
 //! Beside the lock in `.stack/<name>/` if the path fits into a socket's address, else in a private
 //! per-user directory of a temporary directory. The choice is written into the lock file by
-//! `run`, so nobody has to repeat it. Making the directory and the socket is [`super::socket`].
+//! `run`, so nobody has to repeat it. Making the directory and the socket is `run::socket`.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

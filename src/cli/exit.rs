@@ -9,9 +9,9 @@ use std::process;
 
 use crate::api::client::{ClientError, FollowError};
 use crate::api::messages::code;
-use crate::api::socket::SocketError;
 use crate::dotenv::{DotenvError, EntryError};
 use crate::ports::PortError;
+use crate::run::socket::SocketError;
 use crate::support::escape::plain;
 use crate::support::text;
 

@@ -13,10 +13,10 @@ use super::printer::{self, PrinterOptions, Progress, Terminals};
 use super::table::Table;
 use crate::plan::{Arguments, Caller, Draft, PortArgument, Sources};
 use crate::ports::{Ledger, state_dir};
-use crate::run::instance::Instance;
+use crate::run::instance::{Instance, holders_in};
 use crate::spec::find::{Found, Request, find};
 use crate::spec::problem::{Problem, Severity};
-use crate::support::name::{ProjectName, ServiceName, UnitId};
+use crate::support::name::{ServiceName, UnitId};
 
 /// The surroundings of one run of `stack`.
 #[derive(Debug)]
@@ -158,17 +158,23 @@ impl Invocation {
         )
     }
 
-    /// The one instance that runs in the project's directory, whatever its file says now.
+    /// The one instance that runs in the project's directory, whatever its file says now; without a file
+    /// in the nearest directory where one runs.
     pub fn running_instance(&self) -> Option<Instance> {
-        let project_dir = self.find().ok()?.project_dir;
-        let mut running = fs_err::read_dir(project_dir.join(".stack"))
-            .ok()?
-            .flatten()
-            .filter_map(|entry| ProjectName::new(entry.file_name().to_str()?).ok())
-            .map(|name| Instance::new(name, project_dir.clone(), &self.state_dir()))
-            .filter(Instance::is_locked);
-        let first = running.next()?;
-        running.next().is_none().then_some(first)
+        let found = self.find().map(|found| found.project_dir);
+        let directories = match &found {
+            Ok(project_dir) => vec![project_dir.as_path()],
+            Err(_) => self.working_dir.ancestors().collect(),
+        };
+        let holders = directories.into_iter().map(holders_in);
+        let mut holders = holders.into_iter().find(|holders| !holders.is_empty())?;
+        if let Some(name) = self.project_name() {
+            holders.retain(|holder| holder.project.as_str() == name);
+        }
+        match holders.as_slice() {
+            [holder] => holder.instance(),
+            _ => None,
+        }
     }
 
     /// Where the user's state is kept.

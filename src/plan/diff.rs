@@ -4,11 +4,13 @@
 //! hashes them. Words about a change are made in `cli`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::model::{Plan, UnitPlan};
+use crate::support::fs::below;
 use crate::support::name::UnitId;
 
 /// What became of a unit.
@@ -70,7 +72,7 @@ pub fn diff(old: &Plan, new: &Plan) -> Vec<(UnitId, Difference)> {
         let difference = match before.remove(&unit.id()) {
             None => Difference::Added,
             Some(earlier) => {
-                let mut changes = changes(earlier, unit);
+                let mut changes = changes((earlier, old), (unit, new));
                 let own = [earlier, unit].map(|unit| unit.environment.changes.keys());
                 let mut keys: BTreeSet<String> = own.into_iter().flatten().cloned().collect();
                 keys.extend(moved.iter().map(|&key| key.to_owned()));
@@ -96,8 +98,9 @@ pub fn diff(old: &Plan, new: &Plan) -> Vec<(UnitId, Difference)> {
 }
 
 /// The changed fields of a unit, its environment aside.
-fn changes(old: &UnitPlan, new: &UnitPlan) -> Vec<Change> {
-    let pairs = fields(old).into_iter().zip(fields(new));
+fn changes(old: (&UnitPlan, &Plan), new: (&UnitPlan, &Plan)) -> Vec<Change> {
+    let of = |(unit, plan): (&UnitPlan, &Plan)| fields(unit, &plan.project_dir);
+    let pairs = of(old).into_iter().zip(of(new));
     pairs
         .filter(|(old, new)| old.value != new.value)
         .map(|(_, new)| Change {
@@ -155,8 +158,8 @@ pub(super) struct Field {
 }
 
 /// The fields that the files settle for a unit, each with what a change of it takes. A further field
-/// of a unit's plan must be named here.
-pub(super) fn fields(unit: &UnitPlan) -> [Field; 11] {
+/// of a unit's plan must be named here. That the whole project has moved changes nothing.
+pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 11] {
     let UnitPlan {
         // Who it is; how many of it there are is told by those that are added and removed.
         service: _,
@@ -178,7 +181,10 @@ pub(super) fn fields(unit: &UnitPlan) -> [Field; 11] {
     } = unit;
     [
         restarts("command", execution),
-        restarts("working_dir", &directory.to_string_lossy()),
+        restarts(
+            "working_dir",
+            &below(directory, project_dir).to_string_lossy(),
+        ),
         restarts("ports", ports),
         restarts("handoff", handoff),
         live("stop_signal", stop_signal),
@@ -207,10 +213,11 @@ fn live(name: &'static str, value: &impl Serialize) -> Field {
     }
 }
 
-/// Whether a variable only says what another field says, or which run this is.
-fn is_derived(unit: &UnitPlan, key: &str, value: Option<&str>) -> bool {
+/// Whether a variable only says what another field says, or which run this is, where and under which
+/// name.
+pub(super) fn is_derived(unit: &UnitPlan, key: &str, value: Option<&str>) -> bool {
     match key {
-        "STACK_RUN" => true,
+        "STACK_RUN" | "STACK_PROJECT" | "STACK_INSTANCE" => true,
         "PWD" => value.is_some_and(|value| *unit.directory == *value),
         "PORT" => unit.ports.iter().any(|port| {
             port.name.as_str() == "PORT" && value == Some(port.port.to_string().as_str())

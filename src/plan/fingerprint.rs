@@ -1,10 +1,11 @@
 //! Whether two plans are the same, ports aside.
 
-use super::diff::{Common, fields};
+use super::diff::{Common, fields, is_derived};
 use super::model::Plan;
 use super::replicas::Replicas;
 use crate::ports::request::Pool;
 use crate::spec::model::StackSpec;
+use crate::support::fs::below;
 use crate::support::hash::fnv1a;
 
 /// Hashes what is configured, by the named fields of every unit, in the form in which it would run
@@ -16,7 +17,9 @@ pub(super) fn fingerprint(
     replicas: &[Replicas],
     pool: &Pool,
 ) -> String {
-    let path = plan.dotenv.as_ref().map(|file| file.path.to_string_lossy());
+    let path = plan.dotenv.as_ref();
+    let path = path.map(|file| below(&file.path, &plan.project_dir));
+    let path = path.map(|path| path.to_string_lossy().into_owned());
     let vars = spec.dotenv.as_ref().map(|dotenv| &dotenv.vars);
     let vars: Vec<_> = plan
         .values
@@ -41,7 +44,13 @@ pub(super) fn fingerprint(
     let units: Vec<_> = plan
         .units
         .iter()
-        .map(|unit| (fields(unit), &unit.environment.changes))
+        .map(|unit| {
+            let changes = unit.environment.changes.iter();
+            let changes: Vec<_> = changes
+                .filter(|(key, value)| !is_derived(unit, key, value.as_deref()))
+                .collect();
+            (fields(unit, &plan.project_dir), changes)
+        })
         .collect();
     let common = Common::of(plan);
     let pool = (&pool.ranges, &pool.exclude);

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use super::logs::LogFeed;
-use super::news::Event;
+use super::news::{Event, News};
 use super::snapshot::ServiceSnapshot;
 use crate::support::name::{ProjectName, ServiceName, UnitId};
 
@@ -193,6 +193,10 @@ pub enum Request {
     Snapshot(oneshot::Sender<StackSnapshot>),
     /// Carries out a command. The reply comes when it has been accepted, not when it is done.
     Command(Command, oneshot::Sender<Result<CommandReply, CommandError>>),
+    /// The leases at this path and the last state are to be put back, since they may have been removed.
+    PutBack(PathBuf, oneshot::Sender<()>),
+    /// Something has happened to the files of the stack.
+    Home(News),
 }
 
 /// A handle on a running supervisor.

@@ -6,7 +6,9 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use serde::{Deserialize, Serialize};
@@ -15,9 +17,9 @@ use super::lease::LeaseFile;
 use super::presence;
 use super::process::{ProcessId, is_suspended, signal_process};
 use crate::plan::instance_id;
-use crate::support::fs::{create_private_dir, name_file, open_private};
+use crate::support::fs::{below, create_private_dir, name_file, open_private};
 use crate::support::name::ProjectName;
-use crate::support::proc::{boot_id, for_each_pid};
+use crate::support::proc::boot_id;
 
 /// One running copy, or where one would run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,14 @@ pub struct Instance {
 /// What the lock file says of whoever holds the lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
+    /// The project's name.
+    pub project: ProjectName,
+    /// The file that it was started from; relative to the project directory where it lies in there.
+    pub file: PathBuf,
+    /// Whether its name was given by the caller, not by the file or its directory.
+    pub is_named: bool,
+    /// Where its files are; relative to the project directory where they lie in there.
+    pub dir: PathBuf,
     /// The guardian.
     pub guardian_pid: i32,
     /// When the guardian started, in clock ticks since boot.
@@ -46,7 +56,7 @@ pub struct Holder {
     pub supervisor_start: u64,
     /// The boot in which these pids mean something.
     pub boot_id: String,
-    /// The control socket.
+    /// The control socket; relative to the directory of the lock where it lies in there.
     pub socket: PathBuf,
     /// The instance's id.
     pub instance: String,
@@ -61,6 +71,8 @@ pub struct InstanceLock {
     path: PathBuf,
     /// Says so to those who look at the directory, should the file be removed.
     presence: Option<File>,
+    /// Who runs other stacks in the same directory.
+    pub others: Vec<Holder>,
 }
 
 /// The outcome of trying to lock.
@@ -100,50 +112,63 @@ impl Instance {
         }
     }
 
+    /// The same instance for a process whose working directory is the project directory: what is
+    /// below it goes on to be found when somebody renames it.
+    #[must_use]
+    pub fn from_within(&self) -> Self {
+        Self {
+            project_dir: PathBuf::from("."),
+            dir: below(&self.dir, &self.project_dir),
+            ..self.clone()
+        }
+    }
+
     /// Who runs this very stack although the lock at its path is free: its files were removed or
     /// moved away.
     pub fn hidden_holder(&self) -> Option<Holder> {
-        if !presence::is_announced(&self.project_dir) {
+        let mut holders = holders_in(&self.project_dir).into_iter();
+        holders.find(|holder| holder.project == self.project)
+    }
+
+    /// Who runs stacks of other names in the same directory.
+    pub fn others(&self) -> Vec<Holder> {
+        let mut holders = holders_in(&self.project_dir);
+        holders.retain(|holder| holder.project != self.project);
+        holders
+    }
+
+    /// Where the stack runs although its files were removed, has its supervisor put them back.
+    /// Blocks for a moment. Returns who runs it if they do not come back.
+    pub fn call_home(&self) -> Option<Holder> {
+        if self.is_locked() {
             return None;
         }
-        let mut found = None;
-        for_each_pid(|pid| {
-            if found.is_none() {
-                let is_ours = |it: &Holder| it.instance == self.id && it.is_alive();
-                let mut holders =
-                    presence::open_locks(pid).filter_map(|text| serde_json::from_str(&text).ok());
-                found = holders.find(is_ours);
+        let holder = self.hidden_holder()?;
+        let supervisor = holder.supervisor()?;
+        let deadline = Instant::now() + HOME_LIMIT;
+        signal_process(supervisor.pid, libc::SIGUSR1);
+        while !self.is_locked() {
+            if Instant::now() >= deadline || !supervisor.is_alive() {
+                return Some(holder);
             }
-        });
-        found
-    }
-
-    /// The stacks that run in the same directory under other names.
-    pub fn others(&self) -> Vec<Self> {
-        let siblings = self
-            .dir
-            .parent()
-            .filter(|parent| parent.starts_with(&self.project_dir))
-            .and_then(|parent| fs_err::read_dir(parent).ok());
-        siblings
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| ProjectName::new(entry.file_name().to_str()?).ok())
-            .filter(|name| *name != self.project)
-            .map(|name| self.sibling(name))
-            .filter(Self::is_locked)
-            .collect()
-    }
-
-    /// The instance of another name in the same directory.
-    fn sibling(&self, project: ProjectName) -> Self {
-        Self {
-            id: instance_id(&project, &self.project_dir),
-            dir: self.dir.with_file_name(project.as_str()),
-            project_dir: self.project_dir.clone(),
-            project,
+            std::thread::sleep(HOME_PAUSE);
         }
+        None
+    }
+
+    /// Whether anybody, of whatever user, runs a stack in the directory.
+    pub fn is_announced(&self) -> bool {
+        presence::is_announced(&self.project_dir)
+    }
+
+    /// The user whose files are where this instance's would be, if that is another one: nobody but
+    /// that user and root can tell what runs here. Root is never kept out.
+    pub fn foreign_owner(&self) -> Option<u32> {
+        let own = nix::unistd::geteuid();
+        let local = self.project_dir.join(".stack");
+        let there = [local.join(self.project.as_str()), local];
+        let owner = there.iter().find_map(|path| path.symlink_metadata().ok())?;
+        (!own.is_root() && owner.uid() != own.as_raw()).then(|| owner.uid())
     }
 
     /// Makes the directories, with a `.gitignore` of everything.
@@ -220,12 +245,15 @@ impl Instance {
                     file,
                     path,
                     presence: None,
+                    others: Vec::new(),
                 };
                 // What the last holder wrote must not be taken for a word of this one. The room is
                 // taken now: a disk that is full later must not keep anybody from being found.
                 lock.write(&[])?;
-                if let Some(holder) = self.hidden_holder() {
-                    return Ok(LockAttempt::Hidden(holder));
+                lock.others = holders_in(&self.project_dir);
+                let mut others = lock.others.iter();
+                if let Some(holder) = others.find(|holder| holder.project == self.project) {
+                    return Ok(LockAttempt::Hidden(holder.clone()));
                 }
                 lock.presence = presence::announce(&self.project_dir);
                 Ok(LockAttempt::Acquired(lock))
@@ -258,13 +286,67 @@ fn open_to_read(path: &Path) -> io::Result<File> {
 fn read_holder(path: &Path) -> Option<Holder> {
     let mut text = String::new();
     open_to_read(path).ok()?.read_to_string(&mut text).ok()?;
-    serde_json::from_str(&text).ok()
+    let mut holder: Holder = serde_json::from_str(&text).ok()?;
+    // A relative path is replaced by this, an absolute one stays.
+    holder.socket = path.with_file_name(&holder.socket);
+    Some(holder)
+}
+
+/// Who runs stacks in a directory, under whatever names and wherever their files are now.
+pub fn holders_in(directory: &Path) -> Vec<Holder> {
+    if presence::is_announced(directory) {
+        living(&presence::open_locks(Some(directory)))
+    } else {
+        Vec::new()
+    }
+}
+
+/// Who runs any stack of this user on this machine; everybody's for root.
+pub fn all_holders() -> Vec<Holder> {
+    living(&presence::open_locks(None))
+}
+
+/// Those that still run, each once although several processes have its lock.
+fn living(texts: &[String]) -> Vec<Holder> {
+    let mut holders: Vec<Holder> = Vec::new();
+    for holder in texts
+        .iter()
+        .filter_map(|text| serde_json::from_str(text).ok())
+    {
+        let holder: Holder = holder;
+        if holder.is_alive() && holders.iter().all(|known| known.run != holder.run) {
+            holders.push(holder);
+        }
+    }
+    holders
 }
 
 impl InstanceLock {
     /// Writes who holds the lock, over what was there.
     pub fn describe(&mut self, holder: &Holder) -> io::Result<()> {
         self.write(&serde_json::to_vec_pretty(holder)?)
+    }
+
+    /// Takes the lock of `instance` anew where the file was removed, for the same `holder`. The error
+    /// is that somebody else has just made one and looks at it.
+    pub(super) fn put_back(&mut self, instance: &Instance, holder: &Holder) -> io::Result<()> {
+        if self.is_at(&instance.lock_path()) {
+            return Ok(());
+        }
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true);
+        let file = open_private(&instance.lock_path(), options)?;
+        file.try_lock()?;
+        // The one that was removed stays the guardian's.
+        self.file = file;
+        self.path = instance.lock_path();
+        self.describe(holder)
+    }
+
+    /// Whether the file that is locked is still the one of this name.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        let (there, own) = (path.symlink_metadata(), self.file.metadata());
+        there.is_ok_and(|there| own.is_ok_and(|own| presence::is_same(&there, &own)))
     }
 
     /// Writes a text in place, with blanks behind it.
@@ -279,8 +361,14 @@ impl InstanceLock {
     }
 }
 
-/// How long the text of a holder is at least: more than it needs.
+/// How long the text of a holder is at least: more than it needs, as a rule.
 const HOLDER_ROOM: usize = 2048;
+
+/// How long a supervisor may take to put its files back.
+const HOME_LIMIT: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether they are there.
+const HOME_PAUSE: Duration = Duration::from_millis(5);
 
 impl Holder {
     fn guardian(&self) -> Option<ProcessId> {
@@ -319,17 +407,42 @@ impl Holder {
         is_suspended(self.guardian_pid)
     }
 
-    /// A description of the two processes of this instance.
-    pub fn new(instance: &str, run: &str, socket: PathBuf, guardian: i32, supervisor: i32) -> Self {
+    /// The instance that this one runs, wherever its directory is now. `None` if that cannot be
+    /// told, as both processes have ended.
+    pub fn instance(&self) -> Option<Instance> {
+        let process = self.supervisor().or_else(|| self.guardian())?;
+        // Both work in the project directory.
+        let project_dir = std::fs::read_link(format!("/proc/{}/cwd", process.pid)).ok()?;
+        Some(Instance {
+            project: self.project.clone(),
+            dir: project_dir.join(&self.dir),
+            id: self.instance.clone(),
+            project_dir,
+        })
+    }
+
+    /// A description of the two processes of an instance, which was started from `file`.
+    pub fn new(
+        instance: &Instance,
+        (file, is_named): (&Path, bool),
+        run: &str,
+        socket: &Path,
+        (guardian, supervisor): (i32, i32),
+    ) -> Self {
         let start = |pid| ProcessId::of(pid).map_or(0, |process| process.start_time);
+        let own_socket = socket.strip_prefix(&instance.dir);
         Self {
+            project: instance.project.clone(),
+            file: below(file, &instance.project_dir),
+            is_named,
+            dir: below(&instance.dir, &instance.project_dir),
             guardian_pid: guardian,
             guardian_start: start(guardian),
             supervisor_pid: supervisor,
             supervisor_start: start(supervisor),
             boot_id: boot_id().to_owned(),
-            socket,
-            instance: instance.to_owned(),
+            socket: own_socket.unwrap_or(socket).to_path_buf(),
+            instance: instance.id.clone(),
             run: run.to_owned(),
         }
     }
@@ -355,8 +468,14 @@ mod tests {
             let LockAttempt::Acquired(mut lock) = instance.lock().unwrap() else {
                 panic!("busy")
             };
-            let holder = Holder::new(&instance.id, "0011", "/tmp/x.sock".into(), 1, 2);
+            let file = directory.path().join("stack.yaml");
+            let socket = instance.dir.join("control.sock");
+            let origin = (file.as_path(), false);
+            let mut holder = Holder::new(&instance, origin, "0011", &socket, (1, 2));
+            assert_eq!(holder.file, Path::new("./stack.yaml"));
+            assert_eq!(holder.socket, Path::new("control.sock"));
             lock.describe(&holder).unwrap();
+            holder.socket = socket;
             let LockAttempt::Busy(seen) = instance.lock().unwrap() else {
                 panic!("two locks")
             };

@@ -8,13 +8,14 @@
 //! the first line names.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
+use super::presence::is_same;
 use super::process::{LeaseLine, ProcessId, Slot, clock_ticks, now_ticks, pid_namespace};
 use crate::support::fs::{name_file, open_private};
 use crate::support::name::{ServiceName, UnitId};
@@ -60,7 +61,8 @@ impl LeaseFile {
     /// Starts a new file, with no process in it. One that is there is written over in place, so
     /// that what was begun on a full disk can be begun again.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        let file = open_private(path, OpenOptions::new().write(true).create(true))?;
+        let mut options = OpenOptions::new();
+        let file = open_private(path, options.read(true).write(true).create(true))?;
         let text = [padded(&heading()).as_slice(), &padded("-").repeat(CHUNK)].concat();
         file.write_all_at(&text, 0)
             .and_then(|()| file.set_len(text.len() as u64))
@@ -73,6 +75,26 @@ impl LeaseFile {
             lines: CHUNK,
             line: [b' '; LINE],
         })
+    }
+
+    /// Writes the file anew at `path`, where it was removed or another one is there now. Leases that are
+    /// there stay.
+    pub(crate) fn put_back(&mut self, path: &Path) -> io::Result<()> {
+        let (there, own) = (path.symlink_metadata(), self.file.metadata()?);
+        if there.is_ok_and(|there| is_same(&there, &own)) {
+            return Ok(());
+        }
+        let mut text = Vec::new();
+        let mut old = &self.file;
+        old.seek(SeekFrom::Start(0))?;
+        old.read_to_end(&mut text)?;
+        let mut options = OpenOptions::new();
+        let file = open_private(path, options.read(true).write(true).create(true))?;
+        file.write_all_at(&text, 0)
+            .and_then(|()| file.set_len(text.len() as u64))
+            .map_err(|error| name_file(&error, path))?;
+        (self.file, self.path) = (file, path.to_path_buf());
+        Ok(())
     }
 
     /// A slot for a unit, its own until it is [released](Self::release). The error is that there is

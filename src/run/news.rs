@@ -94,6 +94,15 @@ pub enum News {
     GuardianEnded,
     /// Everything is being killed.
     KillingEverything,
+    /// Files of the stack were removed while it runs, and have been put back.
+    FilesPutBack,
+    /// They could not be put back.
+    FilesNotPutBack {
+        /// The system's word.
+        error: String,
+    },
+    /// Everything is being stopped, since the project directory was removed.
+    DirectoryGone,
     /// Everything is being stopped, since the client that has started it has gone.
     ClientGone,
     /// Somebody asked by a signal where everything is: one of these for each unit.

@@ -2,15 +2,18 @@
 //!
 //! Beside the lock at its path, whoever runs a stack keeps a read lock on the project directory
 //! itself (fcntl(2), `F_OFD_SETLK`). It is still there when `.stack` was removed or renamed, it
-//! keeps nobody out, and to ask for it takes two system calls. Who holds it is found by the lock
-//! files that processes have open: only where somebody does, and where no lock file says who.
+//! keeps nobody out, and to ask for it takes two system calls. Who holds it is found by what
+//! processes have open, the directory and their lock files: only where somebody does.
 
-use std::fs::{File, read_link};
+use std::fs::{File, Metadata, read_link};
 use std::io::Read;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+
+use crate::support::proc::for_each_pid;
 
 /// Says that somebody runs a stack in `directory`, as long as the file is open in any process. A
 /// file system that cannot do this has no such sign.
@@ -41,27 +44,45 @@ fn lock(kind: i32) -> libc::flock {
     }
 }
 
-/// What the lock files say that a process has open, wherever they are now.
-pub(super) fn open_locks(pid: i32) -> impl Iterator<Item = String> {
-    let directory = std::fs::read_dir(format!("/proc/{pid}/fd"));
-    directory
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| {
-            read_link(entry.path()).is_ok_and(|target| {
-                let target = target.to_string_lossy();
-                target.trim_end_matches(" (deleted)").ends_with("/lock")
-            })
-        })
-        .filter_map(|entry| {
-            let mut text = String::new();
-            File::open(entry.path())
-                .ok()?
-                .read_to_string(&mut text)
-                .ok()?;
-            Some(text)
-        })
+/// What the lock files say that processes have open, wherever these are now; with a `directory` only
+/// of processes that have this one open as well. Another user's are not seen.
+pub(super) fn open_locks(directory: Option<&Path>) -> Vec<String> {
+    let there = directory.map(|directory| std::fs::metadata(directory).ok());
+    let mut texts = Vec::new();
+    for_each_pid(|pid| {
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd"));
+        let files = files.into_iter().flatten().flatten();
+        let paths: Vec<PathBuf> = files.map(|file| file.path()).collect();
+        let mut locks = paths.iter().filter(|path| is_lock(path)).peekable();
+        if locks.peek().is_none() {
+            return;
+        }
+        let is_there = there.as_ref().is_none_or(|there| {
+            let mut opened = paths.iter().filter_map(|path| std::fs::metadata(path).ok());
+            opened.any(|file| there.as_ref().is_some_and(|there| is_same(there, &file)))
+        });
+        if is_there {
+            texts.extend(locks.filter_map(|path| {
+                let mut text = String::new();
+                File::open(path).ok()?.read_to_string(&mut text).ok()?;
+                Some(text)
+            }));
+        }
+    });
+    texts
+}
+
+/// Whether an open file is a lock file, as far as its name tells.
+fn is_lock(descriptor: &Path) -> bool {
+    read_link(descriptor).is_ok_and(|target| {
+        let target = target.to_string_lossy();
+        target.trim_end_matches(" (deleted)").ends_with("/lock")
+    })
+}
+
+/// Whether two are the same file.
+pub(super) fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
 #[cfg(test)]
@@ -80,6 +101,23 @@ mod tests {
             assert!(is_announced(path));
             drop(two);
             assert!(!is_announced(path));
+        });
+    }
+
+    #[test]
+    fn a_lock_file_is_found_by_who_has_it_open_though_it_was_removed() {
+        alone(|| {
+            let (here, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let path = here.path().join("lock");
+            let text = format!("held by {}", std::process::id());
+            fs_err::write(&path, &text).unwrap();
+            let (lock, directory) = (File::open(&path).unwrap(), File::open(here.path()).unwrap());
+            fs_err::remove_file(&path).unwrap();
+            assert!(open_locks(Some(here.path())).contains(&text));
+            assert!(open_locks(None).contains(&text));
+            assert!(!open_locks(Some(elsewhere.path())).contains(&text));
+            drop((lock, directory));
+            assert!(!open_locks(None).contains(&text));
         });
     }
 }

@@ -101,6 +101,14 @@ fn resolve_links(path: &Path) -> io::Result<PathBuf> {
     )))
 }
 
+/// A path seen from a directory; unchanged where it is not below it.
+pub fn below(path: &Path, directory: &Path) -> PathBuf {
+    match path.strip_prefix(directory) {
+        Ok(rest) => Path::new(".").join(rest),
+        Err(_) => path.to_path_buf(),
+    }
+}
+
 /// The error of a write, with the name of the file.
 pub fn name_file(error: &io::Error, path: &Path) -> io::Error {
     // The name of a temporary file, which is in the text of its error, would only mislead.

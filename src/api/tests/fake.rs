@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::api::client::Client;
-use crate::api::{server, socket};
+use crate::api::server;
 use crate::run::control::{
     Command, CommandError, CommandReply, Controller, Request, StackSnapshot, UnitTarget,
 };
 use crate::run::logs::Announcer;
 use crate::run::news::Event;
 use crate::run::snapshot::{Cause, DesiredSnapshot, Phase, ServiceSnapshot, Wanted};
+use crate::run::socket;
 use crate::support::name::{ProjectName, ServiceName, UnitId};
 
 /// Longer than anything here takes, shorter than a person's patience.
@@ -183,6 +184,7 @@ impl Fake {
                 let _ = asked_tx.send(());
                 match (script(&request), request) {
                     (Act::Hang, request) => hung.push(request),
+                    (_, Request::PutBack(..) | Request::Home(_)) => {}
                     (Act::Drop, _) => {}
                     (Act::Answer | Act::Refuse(_), Request::Snapshot(reply)) => {
                         let _ = reply.send(snapshot());
@@ -220,8 +222,9 @@ impl Fake {
             }
         });
         let listener = socket::bind_listener(&directory.path().join("control.sock")).unwrap();
-        let listener = UnixListener::from_std(listener).unwrap();
-        let server = tokio::spawn(server::serve(listener, controller, async {
+        let (listener_tx, listener_rx) = mpsc::unbounded_channel();
+        listener_tx.send(listener).unwrap();
+        let server = tokio::spawn(server::serve(listener_rx, controller, async {
             let _ = shutdown_rx.await;
         }));
         Self {

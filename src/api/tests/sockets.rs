@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
-use crate::api::socket::{SocketError, bind_listener, remove};
+use crate::run::socket::{SocketError, bind_listener, remove};
 
 fn mode(path: &Path) -> u32 {
     fs_err::symlink_metadata(path).unwrap().mode() & 0o7777

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 
-use super::ground::{hidden, others};
+use super::ground::{actual, hidden, others};
 use super::{Context, Output, down, env, logs, port, ps, restart, start, stop};
 use crate::api::client::Client;
 use crate::api::messages::Update;
@@ -22,6 +22,11 @@ use crate::support::name::{ServiceName, UnitId};
 /// Runs one of the verbs that speak to a supervisor.
 pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
     let (instance, names) = find(invocation)?;
+    if !matches!(verb, Verb::Down(_))
+        && let Some(hidden) = hidden(&instance)
+    {
+        return Err(Stop::new(ExitCode::NotAnswering, hidden, None));
+    }
     // How many replicas there are is told by the stack, if it runs or has left its last state.
     let units: Vec<UnitId> = names.iter().cloned().map(UnitId::first).collect();
     let mut options = invocation.printer_options(&units);
@@ -57,12 +62,10 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
     };
     let outcome = super::runtime()?.block_on(printer.run(work));
     let outcome = outcome.map_err(|mut stop| {
-        if stop.code == ExitCode::NotRunning {
-            if let Some(hidden) = hidden(&instance) {
-                stop.message = format!("error: {hidden}");
-            } else if let Some(others) = others(&instance) {
-                stop.message = format!("{}\n{others}", stop.message);
-            }
+        if stop.code == ExitCode::NotRunning
+            && let Some(others) = others(&instance.others())
+        {
+            stop.message = format!("{}\n{others}", stop.message);
         }
         stop
     });
@@ -77,16 +80,19 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
 /// A file that was broken while its stack ran must not keep anybody from seeing or stopping it:
 /// then the one that runs here is meant, if there is but one.
 pub(super) fn find(invocation: &Invocation) -> Result<(Instance, Vec<ServiceName>), Stop> {
-    match invocation.draft() {
+    let (instance, services) = match invocation.draft() {
         Ok(ready) => {
             let services = ready.draft.spec().services.keys().cloned().collect();
-            Ok((invocation.instance(&ready.draft), services))
+            (
+                actual(invocation, invocation.instance(&ready.draft)),
+                services,
+            )
         }
-        Err(stop) => invocation
-            .running_instance()
-            .map(|instance| (instance, Vec::new()))
-            .ok_or(stop),
-    }
+        Err(stop) => (invocation.running_instance().ok_or(stop)?, Vec::new()),
+    };
+    // If that fails, whoever finds nothing there says why.
+    instance.call_home();
+    Ok((instance, services))
 }
 
 /// The state of an instance that runs and answers.

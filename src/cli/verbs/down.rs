@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Context;
-use super::ground::{others, suspended};
+use super::ground::{foreign, others, suspended};
 use super::watch::Watch;
 use crate::api::client::{Client, ClientError};
 use crate::api::messages::{Update, code};
@@ -38,6 +38,9 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
     {
         return stop_hidden(context, &holder).await;
     }
+    if let Some(message) = foreign(context.instance) {
+        return Err(Stop::new(ExitCode::Failed, message, None));
+    }
     let holder = context.instance.holder();
     let mut has_ended = false;
     let was_running = match context.supervisor().await {
@@ -45,7 +48,8 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
             let run = context.instance.holder().map(|holder| holder.run);
             has_ended = drain(context, &client, arguments).await?;
             let patience = if has_ended { FAREWELL } else { BLIND_WAIT };
-            if !has_gone_within(context.instance, run.as_deref(), patience).await {
+            let is_alive = || holder.as_ref().is_some_and(Holder::is_alive);
+            if !has_gone_within(context.instance, run.as_deref(), is_alive, patience).await {
                 return Err(does_not_end(holder.as_ref()));
             }
             true
@@ -92,7 +96,7 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
     } else {
         "nothing is running here any more"
     });
-    if let Some(others) = others(context.instance) {
+    if let Some(others) = others(&context.instance.others()) {
         context.output.message(&others);
     }
     Ok(ExitCode::Done)
@@ -162,10 +166,16 @@ async fn drain(
 
 /// Waits until the supervisor of `run` and its guardian have let go of the lock. An `up` that took
 /// it at once has nothing to do with us.
-async fn has_gone_within(instance: &Instance, run: Option<&str>, patience: Duration) -> bool {
+async fn has_gone_within(
+    instance: &Instance,
+    run: Option<&str>,
+    is_alive: impl Fn() -> bool,
+    patience: Duration,
+) -> bool {
     is_over_within(patience, || {
         let holder = instance.holder().filter(|_| instance.is_locked());
-        holder.is_none_or(|holder| run.is_some_and(|run| holder.run != run))
+        // Of files that were put back the supervisor alone has the lock.
+        !is_alive() && holder.is_none_or(|holder| run.is_some_and(|run| holder.run != run))
     })
     .await
 }

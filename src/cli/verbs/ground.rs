@@ -9,11 +9,14 @@ use tokio::time::{Instant, sleep};
 use super::Context;
 use crate::api::client::{ANSWER_DEADLINE, Client, ClientError};
 use crate::cli::exit::{ExitCode, Stop};
+use crate::cli::invocation::Invocation;
+use crate::cli::printer;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Holder, Instance};
 use crate::run::leftovers;
 use crate::run::reason::Reason;
 use crate::run::snapshot::Phase;
+use crate::support::fs::below;
 use crate::support::name::{ServiceName, UnitId};
 use crate::support::text;
 
@@ -164,24 +167,76 @@ pub(super) fn left_behind(instance: &Instance) -> io::Result<Option<StackSnapsho
     }
 }
 
-/// That this stack runs although the lock at its path is free, if it does.
+/// That this stack runs although the lock at its path is free, if it does, or that another user may
+/// run it.
 pub(super) fn hidden(instance: &Instance) -> Option<String> {
-    let pid = instance.hidden_holder()?.supervisor_pid;
+    if instance.is_locked() {
+        return None;
+    }
+    let Some(holder) = instance.hidden_holder() else {
+        return foreign(instance);
+    };
+    let pid = holder.supervisor_pid;
     Some(format!(
-        "this stack is running (pid {pid}), but its files in `.stack` were removed; `stack down` \
-         stops it"
+        "this stack is running (pid {pid}), but its files in `.stack` were removed and do not come \
+         back; `stack down` stops it"
     ))
 }
 
-/// What runs in the same directory under another name, if anything does.
-pub(super) fn others(instance: &Instance) -> Option<String> {
-    let others = instance.others();
+/// That something runs here which is another user's, if so: then nobody else can say more of it.
+pub(super) fn foreign(instance: &Instance) -> Option<String> {
+    let uid = instance
+        .foreign_owner()
+        .filter(|_| instance.is_announced())?;
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+    let user = user.map_or_else(|| format!("uid {uid}"), |user| user.name);
+    Some(format!(
+        "a stack that runs in this directory belongs to {user}; only {user} and root can see and \
+         stop it"
+    ))
+}
+
+/// What runs in the same directory under other names, if anything does.
+pub(super) fn others(others: &[Holder]) -> Option<String> {
     let first = &others.first()?.project;
     let names = others.iter().map(|other| format!("`{}`", other.project));
     Some(format!(
         "running in this directory under another name: {}; `stack -p {first} down` stops it",
         text::list(names)
     ))
+}
+
+/// The instance that is meant by a file, which is that of `instance`: one that runs and was started from
+/// the same file when this, or the directory, had another name, is the same stack. A caller who names a
+/// stack means no other.
+pub(super) fn actual(invocation: &Invocation, instance: Instance) -> Instance {
+    if invocation.project_name().is_some() || instance.is_locked() {
+        return instance;
+    }
+    let others = instance.others();
+    match renamed(invocation, &instance, &others) {
+        Some((holder, actual)) => {
+            printer::say(&format!(
+                "note: this stack was started under the name `{}`",
+                holder.project
+            ));
+            actual
+        }
+        None => instance,
+    }
+}
+
+/// Of those who run stacks in the directory of `instance`, the one that was started from the same
+/// file, without a name from the caller.
+fn renamed<'h>(
+    invocation: &Invocation,
+    instance: &Instance,
+    holders: &'h [Holder],
+) -> Option<(&'h Holder, Instance)> {
+    let file = below(&invocation.find().ok()?.file, &instance.project_dir);
+    let mut holders = holders.iter();
+    let holder = holders.find(|holder| !holder.is_named && holder.file == file)?;
+    Some((holder, holder.instance()?))
 }
 
 /// The state that a supervisor left, as it is now that it has gone: one that was killed could not

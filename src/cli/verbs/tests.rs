@@ -100,7 +100,9 @@ impl Project {
         let LockAttempt::Acquired(mut lock) = project.instance.lock().unwrap() else {
             panic!("the lock is held")
         };
-        let holder = Holder::new(&project.instance.id, "0011", fake.path(), 1, 2);
+        let file = project.instance.project_dir.join("stack.yaml");
+        let origin = (file.as_path(), false);
+        let holder = Holder::new(&project.instance, origin, "0011", &fake.path(), (0, 0));
         lock.describe(&holder).unwrap();
         project.lock = Some(lock);
         project

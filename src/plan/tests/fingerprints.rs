@@ -70,7 +70,6 @@ const CHANGES: [(&str, &str); 42] = [
     ("l: one", "l: two"),
     ("x | y", "x | z"),
     ("  b: {", "  c: { command: x }\n  b: {"),
-    ("services:", "name: other\nservices:"),
     ("OTHER:auto>", "OTHER:auto/udp>"),
     ("OTHER:auto>", "OTHER:auto/tcp+udp>"),
     ("replicas: 2", "replicas: 3"),
@@ -193,5 +192,23 @@ fn a_variable_counts_by_what_it_comes_to() {
     other.caller.clear();
     let other = other.caller(&[("V", "two")]);
     assert_ne!(other.good().fingerprint(), before);
-    assert_ne!(fingerprint(yaml), before, "the directory counts");
+}
+
+#[test]
+fn where_a_project_lies_and_what_it_is_called_changes_nothing_by_itself() {
+    let yaml = "services: { a: { command: x, working_dir: sub } }";
+    assert_eq!(fingerprint(yaml), fingerprint(yaml), "two directories");
+    assert_eq!(
+        fingerprint(&format!("name: other\n{yaml}")),
+        fingerprint(yaml)
+    );
+    for word in ["project.dir", "project.name"] {
+        let yaml =
+            |name| format!("name: {name}\nservices: {{ a: {{ command: [x, \"$<{word}>\"] }} }}");
+        assert_ne!(
+            fingerprint(&yaml("one")),
+            fingerprint(&yaml("two")),
+            "{word}"
+        );
+    }
 }

@@ -14,6 +14,7 @@ pub(crate) mod testing;
 mod trees;
 
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::pin::Pin;
 
 use tokio::net::unix::pipe::Receiver;
@@ -136,6 +137,9 @@ pub(crate) trait Runner {
 
     /// Returns once everything that an attempt has printed is in the log files.
     fn drained(&self, unit: &UnitId, attempt: u32) -> Pin<Box<dyn Future<Output = ()>>>;
+
+    /// Writes anew, at this path, what the next supervisor needs to find what runs, where it was removed.
+    fn put_back(&mut self, leases: &Path);
 
     /// Ends what is left after everything has ended, whoever it belongs to. Returns whether anything
     /// is left all the same.

@@ -23,6 +23,7 @@ use crate::run::process::{
 };
 use crate::run::reason::{StartError, StartStep};
 use crate::run::snapshot::LogStream;
+use crate::support::fs::below;
 use crate::support::name::UnitId;
 
 /// How long what is left after everything has ended may take to vanish.
@@ -54,6 +55,8 @@ pub(crate) struct Processes {
     trees: Trees,
     /// Overrides every grace period, should the guardian have to stop everything.
     grace: Option<Duration>,
+    /// The working directory of this process as the plans call it. It may have another name by now.
+    project_dir: PathBuf,
 }
 
 impl Processes {
@@ -62,7 +65,7 @@ impl Processes {
         table: SharedTable,
         leases: LeaseFile,
         pump: PumpHandle,
-        instance: String,
+        (instance, project_dir): (String, PathBuf),
         grace: Option<Duration>,
     ) -> Self {
         Self {
@@ -75,6 +78,7 @@ impl Processes {
             slots: HashMap::new(),
             trees: Trees::new(instance),
             grace,
+            project_dir,
         }
     }
 
@@ -85,7 +89,8 @@ impl Processes {
         passed: &[(BorrowedFd<'_>, &str)],
     ) -> Result<(), (StartError, bool)> {
         let id = plan.id();
-        let program = find(plan, &plan.execution).map_err(|error| (error, false))?;
+        let program =
+            find(plan, &plan.execution, &self.project_dir).map_err(|error| (error, false))?;
         let no_pipe = |error: std::io::Error| (refused(StartStep::Pipe, &program, &error), true);
         let (stdout_reader, stdout) = pipe_pair(self.children.len()).map_err(no_pipe)?;
         let (stderr_reader, stderr) = pipe_pair(self.children.len()).map_err(no_pipe)?;
@@ -136,7 +141,7 @@ impl Processes {
             program,
             argv: &execution.argv,
             environment: &environment,
-            directory: &plan.directory,
+            directory: &below(&plan.directory, &self.project_dir),
         };
         let mut spawn = |target: &Target<'_>| {
             let lease = slot.and_then(|slot| self.leases.line(slot));
@@ -255,6 +260,13 @@ impl Runner for Processes {
         is_empty
     }
 
+    fn put_back(&mut self, leases: &Path) {
+        // Whoever needs them finds what runs by its marks as well.
+        if let Err(error) = self.leases.put_back(leases) {
+            tracing::warn!(%error, "the leases were not put back");
+        }
+    }
+
     fn freeze(&self, is_frozen: bool) {
         let signal = if is_frozen {
             libc::SIGSTOP
@@ -295,7 +307,7 @@ impl Runner for Processes {
         plan: &UnitPlan,
         execution: &Execution,
     ) -> Result<Receiver, StartError> {
-        let program = find(plan, execution)?;
+        let program = find(plan, execution, &self.project_dir)?;
         let no_pipe = |error: std::io::Error| refused(StartStep::Pipe, &program, &error);
         let (reader, writer) = pipe_pair(usize::MAX).map_err(no_pipe)?;
         let reader = Receiver::from_owned_fd(reader).map_err(no_pipe)?;

@@ -8,16 +8,23 @@ use crate::plan::command::{FindError, find_program};
 use crate::plan::model::{Execution, UnitPlan};
 use crate::run::process::{SpawnError, SpawnStep};
 use crate::run::reason::{StartError, StartStep};
+use crate::support::fs::below;
 
-/// Finds the program of an execution in the unit's own `PATH`.
-pub(super) fn find(plan: &UnitPlan, execution: &Execution) -> Result<PathBuf, StartError> {
-    if !plan.directory.is_dir() {
+/// Finds the program of an execution in the unit's own `PATH`. `project_dir` is how the plan calls the
+/// working directory of this process.
+pub(super) fn find(
+    plan: &UnitPlan,
+    execution: &Execution,
+    project_dir: &Path,
+) -> Result<PathBuf, StartError> {
+    let directory = below(&plan.directory, project_dir);
+    if !directory.is_dir() {
         return Err(StartError::NoDirectory {
             path: plan.directory.to_string_lossy().into_owned(),
         });
     }
     let name = execution.argv.first().map_or("", String::as_str);
-    find_program(name, plan.environment.get("PATH"), &plan.directory).map_err(|error| match error {
+    find_program(name, plan.environment.get("PATH"), &directory).map_err(|error| match error {
         FindError::NotFound { name, .. } => StartError::NotFound { name },
         FindError::NotExecutable { path } => StartError::NotExecutable {
             path: path.to_string_lossy().into_owned(),

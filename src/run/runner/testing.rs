@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
+use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
 
@@ -132,6 +133,8 @@ impl Runner for Fake {
     }
 
     fn freeze(&self, _is_frozen: bool) {}
+
+    fn put_back(&mut self, _leases: &Path) {}
 
     fn main_process(&self, unit: &UnitId) -> Option<i32> {
         self.0.borrow().running.get(unit).copied()

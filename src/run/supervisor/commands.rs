@@ -4,10 +4,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Supervisor;
 use crate::run::control::{Command, CommandError, CommandReply, Request, UnitTarget};
+use crate::run::news::{News, NoticeLevel};
 use crate::run::outlet::Finding;
 use crate::run::snapshot::{Cause, Phase, Wanted};
 use crate::run::unit::Unit;
@@ -38,10 +40,38 @@ impl Supervisor {
             }
             Request::Command(command, reply_tx) => {
                 let reply = self.command(&command);
-                // The reply is on its way before anything ends.
-                drop(reply_tx.send(reply));
+                let wanted = matches!(command, Command::Up { .. }).then(|| self.want_files());
+                let Some(done_rx) = wanted.flatten() else {
+                    // The reply is on its way before anything ends.
+                    drop(reply_tx.send(reply));
+                    return;
+                };
+                // Whoever calls `up` finds what it would have written.
+                tokio::task::spawn_local(async move {
+                    drop(done_rx.await);
+                    drop(reply_tx.send(reply));
+                });
+            }
+            Request::PutBack(leases, done_tx) => {
+                self.runner.put_back(&leases);
+                self.leave_word();
+                let _ = done_tx.send(());
+            }
+            Request::Home(news) => {
+                let is_gone = news == News::DirectoryGone;
+                self.notice(None, NoticeLevel::Warning, news);
+                if is_gone {
+                    self.end_everything(Cause::Down, self.options.grace);
+                }
             }
         }
+    }
+
+    /// Wants the stack's files to be put back where they were removed; done once that was tried.
+    pub(super) fn want_files(&self) -> Option<oneshot::Receiver<()>> {
+        let (done_tx, done_rx) = oneshot::channel();
+        self.wanted_tx.as_ref()?.send(done_tx).ok()?;
+        Some(done_rx)
     }
 
     pub(super) fn command(&mut self, command: &Command) -> Result<CommandReply, CommandError> {

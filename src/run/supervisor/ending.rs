@@ -57,7 +57,8 @@ impl Supervisor {
 
     fn requested_at_the_end(&mut self, request: Request) {
         match request {
-            Request::Snapshot(_) => self.requested(request),
+            Request::Snapshot(_) | Request::PutBack(..) => self.requested(request),
+            Request::Home(_) => {}
             // It is too late for anything to begin.
             Request::Command(_, reply_tx) => drop(reply_tx.send(Err(CommandError::Gone))),
         }

@@ -36,6 +36,7 @@ use tokio::time::Instant;
 
 use super::control::{Early, Request, StackSnapshot};
 use super::guardian::Strokes;
+use super::home::Wanted;
 use super::launch::Seat;
 use super::link::{SupervisorEnd, Wish};
 use super::news::News;
@@ -142,6 +143,8 @@ pub struct Supervisor {
     is_anything_left: bool,
     /// Where the last word is left.
     last_path: Option<PathBuf>,
+    /// Takes those who want the stack's files to be there.
+    wanted_tx: Option<mpsc::UnboundedSender<Wanted>>,
 }
 
 impl Supervisor {

@@ -15,6 +15,7 @@ use crate::plan::Plan;
 use crate::ports::request::{Owner, PortKey};
 use crate::ports::{Hold, Ledger};
 use crate::run::control::{Controller, Early, Request, StackSnapshot};
+use crate::run::home::Wanted;
 use crate::run::instance::Instance;
 use crate::run::launch::Seat;
 use crate::run::lease::LeaseFile;
@@ -53,6 +54,8 @@ pub struct Parts {
     pub run: u64,
     /// The soft and hard limit of open files for services.
     pub file_limit: (u64, u64),
+    /// Takes those who want the stack's files to be there.
+    pub wanted_tx: mpsc::UnboundedSender<Wanted>,
 }
 
 /// How many events a slow subscriber may lag behind, for each unit and at least. The room is taken
@@ -103,6 +106,7 @@ impl Supervisor {
             options,
             run,
             file_limit,
+            wanted_tx,
         } = parts;
         let (event_tx, early_rx) =
             broadcast::channel((EVENTS_PER_UNIT * plan.units.len()).max(LEAST_EVENTS));
@@ -128,7 +132,7 @@ impl Supervisor {
             seat.table.clone(),
             leases,
             pump_handle,
-            plan.instance.clone(),
+            (plan.instance.clone(), plan.project_dir.clone()),
             options.grace,
         );
         let about = StackSnapshot {
@@ -173,6 +177,7 @@ impl Supervisor {
         let supervisor = Self {
             memory: Some((ledger, owner)),
             last_path: Some(instance.last_path()),
+            wanted_tx: Some(wanted_tx),
             ..Self::with(units, Box::new(runner), wires, options, about)
         };
         let ready = Ready {
@@ -225,6 +230,7 @@ impl Supervisor {
             stop_exit: None,
             is_anything_left: false,
             last_path: None,
+            wanted_tx: None,
         };
         for unit in units {
             supervisor.add(unit);

@@ -44,7 +44,10 @@ impl Supervisor {
                 self.signal.get_or_insert(Signal::SIGTERM as i32);
                 self.end_everything(Cause::Down, self.options.grace);
             }
-            Signal::SIGUSR1 => self.tell_state(),
+            Signal::SIGUSR1 => {
+                self.tell_state();
+                drop(self.want_files());
+            }
             _ => {}
         }
     }

@@ -1,27 +1,48 @@
 //! A stack runs on while its files, or its name, are gone.
 
+use std::os::unix::fs::PermissionsExt;
+
 use fs_err as fs;
 use nix::sys::signal::Signal;
 
-use crate::harness::TestStack;
+use crate::harness::{TestStack, misbehave, wait_until};
+
+const WITH_PORT: &str = "services: { it: { command: MISBEHAVE bind $<PORT:auto> } }";
 
 const ONE: &str = "services: { it: { command: MISBEHAVE sleep } }";
 
 #[test]
-fn a_stack_whose_files_are_gone_is_found_and_stopped() {
+fn files_that_are_gone_are_put_back_and_the_stack_is_found_meanwhile() {
     // As `git clean` does it, and as somebody may who wants to start afresh.
     for remove in [true, false] {
-        let stack = TestStack::new(ONE);
-        stack.run(&["up", "-d"]).ok();
-        stack.world().processes();
-        if remove {
-            fs::remove_dir_all(stack.path(".stack")).expect("it is ours");
-        } else {
-            fs::rename(stack.path(".stack"), stack.path("old")).expect("it is ours");
-        }
-        for (verb, code) in [("ps", 4), ("up", 3)] {
-            let output = stack.run(&[verb]).expect(code);
-            assert!(output.stderr.contains("this stack is running"), "{output}");
+        let stack = TestStack::new(WITH_PORT);
+        stack.run(&["up", "--wait"]).ok();
+        let before = stack.read(".env");
+        let lose = || {
+            fs::remove_file(stack.path(".env")).expect("it is ours");
+            if remove {
+                fs::remove_dir_all(stack.path(".stack")).expect("it is ours");
+            } else {
+                fs::rename(stack.path(".stack"), stack.path("old")).expect("it is ours");
+            }
+        };
+        // Whoever asks at once finds it.
+        lose();
+        let output = stack.run(&["ps"]).ok();
+        assert!(output.stdout.contains("healthy"), "{output}");
+        fs::remove_dir_all(stack.path("old")).ok();
+        // It comes back by itself as well.
+        lose();
+        wait_until("the .env", || fs::read_to_string(stack.path(".env")).ok());
+        assert_eq!(stack.read(".env"), before);
+        for arguments in [
+            &["up", "-d"][..],
+            &["restart"],
+            &["logs"],
+            &["stop"],
+            &["start"],
+        ] {
+            stack.run(arguments).ok();
         }
         assert_eq!(stack.service_processes().len(), 1);
         let output = stack.down();
@@ -30,6 +51,100 @@ fn a_stack_whose_files_are_gone_is_found_and_stopped() {
         stack.run(&["up", "-d"]).ok();
         stack.down();
     }
+}
+
+#[test]
+fn files_that_cannot_be_put_back_leave_the_stack_to_be_stopped() {
+    let stack = TestStack::new(ONE);
+    stack.run(&["up", "-d"]).ok();
+    fs::remove_dir_all(stack.path(".stack")).expect("it is ours");
+    // Somebody's own file is nothing that is put away.
+    stack.write(".stack", "mine");
+    let output = stack.run(&["ps"]).expect(5);
+    assert!(output.stderr.contains("this stack is running"), "{output}");
+    fs::remove_file(stack.path(".stack")).expect("it is ours");
+    stack.down();
+    assert_eq!(stack.service_processes().len(), 0);
+}
+
+#[test]
+fn a_guardian_at_work_is_found_though_the_files_were_put_back() {
+    let stack = TestStack::new(
+        "services: { it: { command: MISBEHAVE ignore-term, stop_grace_period: 2s } }",
+    );
+    stack.run(&["up", "-d"]).ok();
+    stack.wait_for_log("it", "deaf");
+    fs::remove_dir_all(stack.path(".stack")).expect("it is ours");
+    stack.run(&["ps"]).ok();
+    stack.own_process("supervisor_pid").signal(Signal::SIGKILL);
+    // It waits for the old copy to end.
+    stack.run(&["up", "-d"]).ok();
+    assert_eq!(stack.service_processes().len(), 1);
+    stack.down();
+}
+
+#[test]
+fn a_renamed_directory_is_followed() {
+    let stack = TestStack::new(
+        "services: { it: { command: '../run', working_dir: sub, healthcheck: { test: 'test -e up' } } }",
+    );
+    fs::create_dir(stack.path("sub")).expect("it is new");
+    let script = format!(
+        "#!/bin/sh\necho here: $(cat ../mark); : > up; exec {} sleep\n",
+        misbehave().display()
+    );
+    stack.write("run", &script);
+    fs::set_permissions(stack.path("run"), PermissionsExt::from_mode(0o755)).expect("it is ours");
+    stack.write("mark", "marked");
+    stack.run(&["up", "--wait"]).ok();
+    let moved = stack.path("").with_file_name("moved");
+    fs::rename(stack.path(""), &moved).expect("it is ours");
+    fs::remove_file(moved.join("sub/up")).expect("the service has made it");
+    let run = |arguments: &[&str]| {
+        let mut command = stack.command(arguments);
+        command.current_dir(&moved);
+        stack.run_command(command)
+    };
+    // Its name came from the directory, and it is the same stack.
+    let output = run(&["restart"]).ok();
+    assert!(output.stderr.contains("under the name `shop`"), "{output}");
+    let output = run(&["up", "--wait"]).ok();
+    assert!(output.stderr.contains("running already"), "{output}");
+    let output = run(&["logs"]).ok();
+    assert_eq!(output.stdout.matches("here: marked").count(), 2, "{output}");
+    fs::remove_dir_all(moved.join(".stack")).expect("it is ours");
+    run(&["ps"]).ok();
+    run(&["down"]).ok();
+    assert_eq!(stack.service_processes().len(), 0);
+    fs::rename(&moved, stack.path("")).expect("it is ours");
+}
+
+#[test]
+fn a_stack_ends_when_its_directory_is_gone_for_good() {
+    let stack = TestStack::new(ONE);
+    let mut up = stack.up();
+    up.wait_for_line("started");
+    fs::remove_dir_all(stack.path("")).expect("it is ours");
+    let output = up.wait().expect(0);
+    assert!(
+        output.stderr.contains("the project directory was removed"),
+        "{output}"
+    );
+    fs::create_dir_all(stack.path("")).expect("it is new");
+}
+
+#[test]
+fn a_stack_is_found_without_its_file() {
+    let stack = TestStack::new(ONE);
+    stack.run(&["up", "-d"]).ok();
+    fs::rename(stack.path("stack.yaml"), stack.path("old.yaml")).expect("it is ours");
+    let output = stack.run(&["ps"]).ok();
+    assert!(output.stdout.contains("running"), "{output}");
+    fs::create_dir(stack.path("sub")).expect("it is new");
+    let mut command = stack.command(&["down"]);
+    command.current_dir(stack.path("sub"));
+    stack.run_command(command).ok();
+    assert_eq!(stack.service_processes().len(), 0);
 }
 
 #[test]
@@ -46,23 +161,35 @@ fn a_stack_without_files_that_lost_its_guardian_is_stopped_too() {
 }
 
 #[test]
-fn what_runs_under_another_name_is_named() {
+fn a_stack_whose_file_gives_it_another_name_is_the_same() {
     let stack = TestStack::new(ONE);
     stack.run(&["up", "-d"]).ok();
     stack.write_yaml(&format!("name: other\n{ONE}"));
-    for verb in ["ps", "down"] {
-        let output = stack.run(&[verb]);
-        assert!(output.stderr.contains("`stack -p shop down`"), "{output}");
+    for arguments in [&["ps"][..], &["up", "-d"], &["down"]] {
+        let output = stack.run(arguments).ok();
+        assert!(output.stderr.contains("under the name `shop`"), "{output}");
+        assert!(stack.service_processes().len() <= 1);
+    }
+    assert_eq!(stack.service_processes().len(), 0);
+}
+
+#[test]
+fn what_was_named_by_its_caller_is_another_stack_and_named() {
+    let stack = TestStack::new(ONE);
+    stack.run(&["-p", "second", "up", "-d"]).ok();
+    for (verb, code) in [("ps", 4), ("down", 0)] {
+        let output = stack.run(&[verb]).expect(code);
+        assert!(output.stderr.contains("`stack -p second down`"), "{output}");
     }
     let output = stack.run(&["up", "-d"]).ok();
     assert!(
-        output.stderr.contains("under another name: `shop`"),
+        output.stderr.contains("under another name: `second`"),
         "{output}"
     );
     // Whoever gives names knows.
     let output = stack.run(&["-p", "third", "up", "-d"]).ok();
     assert!(!output.stderr.contains("another name"), "{output}");
-    for name in ["shop", "other", "third"] {
+    for name in ["shop", "second", "third"] {
         stack.run(&["-p", name, "down"]).ok();
     }
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use client::{Goal, Place};
 use lead::Lead;
 
-use super::ground::{hidden, suspended};
+use super::ground::{actual, foreign, hidden, suspended};
 use super::readiness::Asked;
 use crate::api::client::{BlockingClient, ClientError};
 use crate::cli::args::UpArgs;
@@ -54,14 +54,23 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
     if args.dry_run {
         return dry_run::dry_run(invocation, &ready, args);
     }
-    let instance = invocation.instance(&ready.draft);
+    let instance = actual(invocation, invocation.instance(&ready.draft));
+    if let Some(message) = foreign(&instance) {
+        return Err(Stop::new(ExitCode::Busy, message, None));
+    }
     instance.create()?;
     let lock = loop {
         match instance.lock()? {
             LockAttempt::Acquired(lock) => break lock,
+            // Its supervisor was killed, and the guardian stops everything.
+            LockAttempt::Hidden(holder) if holder.is_being_cleaned_up() => {
+                std::thread::sleep(WINNER_PAUSE);
+            }
             LockAttempt::Hidden(_) => {
-                let message = hidden(&instance).unwrap_or_default();
-                return Err(Stop::new(ExitCode::Busy, message, None));
+                if instance.call_home().is_some() {
+                    let message = hidden(&instance).unwrap_or_default();
+                    return Err(Stop::new(ExitCode::Busy, message, None));
+                }
             }
             LockAttempt::Busy(_) => {
                 if let Some((client, stack)) = wait_for_winner(invocation, &instance)?
@@ -178,7 +187,7 @@ fn start(
     // is tried in vain for a minute helps nobody.
     let least = count * 2 + prepared.allocation.holds.len() + 32;
     if u64::try_from(least).is_ok_and(|least| least > limit) {
-        drop(crate::api::socket::remove(&prepared.socket));
+        drop(crate::run::socket::remove(&prepared.socket));
         return Err(Stop::new(
             ExitCode::Failed,
             format!("{count} services need at least {least} open files, and the limit is {limit}"),
@@ -227,6 +236,8 @@ fn start(
             // dead, with copies of the holds no port could ever be given up.
             drop((prepared.listener, prepared.allocation.holds));
             drop(copies);
+            // Whoever looks for this stack finds the directory by it; nothing else depends on that.
+            drop(std::env::set_current_dir(&prepared.instance.project_dir));
             let watch = guardian.watch(&|signal| {
                 printer::say(&format!(
                     "error: the supervisor was killed by signal {signal}; stopping all services"

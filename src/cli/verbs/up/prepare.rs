@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::ground::others;
-use crate::api::{socket, socket_path};
+use crate::api::socket_path;
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Ready, Stop, shown};
@@ -17,6 +17,7 @@ use crate::ports::{Allocation, Batch, Ledger, allocate};
 use crate::run::LeaseFile;
 use crate::run::instance::{Instance, InstanceLock};
 use crate::run::leftovers;
+use crate::run::socket;
 use crate::spec::problem::Problem;
 use crate::support::escape::plain;
 use crate::support::hash;
@@ -33,6 +34,8 @@ pub(super) struct Prepared {
     pub(super) listener: std::os::unix::net::UnixListener,
     pub(super) socket: PathBuf,
     pub(super) run: u64,
+    /// Whether the caller has given the stack its name.
+    pub(super) is_named: bool,
     /// Who the stack is to the ledger.
     pub(super) owner: Owner,
     pub(super) ledger: Ledger,
@@ -51,7 +54,7 @@ pub(super) fn prepare(
     let mut messages = vec![ready.warnings.trim_end().to_owned()];
     // Who names copies knows that there are several.
     if invocation.project_name().is_none()
-        && let Some(others) = others(&instance)
+        && let Some(others) = others(&lock.others)
     {
         messages.push(format!("warning: {others}"));
     }
@@ -81,6 +84,7 @@ pub(super) fn prepare(
         listener,
         socket,
         run,
+        is_named: invocation.project_name().is_some(),
         owner,
         ledger,
         messages,

@@ -2,20 +2,20 @@
 //! what it says goes to its log.
 
 use nix::sys::resource::{Resource, getrlimit};
-use tokio::net::UnixListener;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 
 use super::note::Note;
 use super::prepare::Prepared;
-use crate::api::{server, socket};
+use crate::api::server;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::logging;
 use crate::cli::printer::{self, Roster};
 use crate::cli::style::Palette;
 use crate::plan::model::UnitPlan;
 use crate::ports::original_soft_limit;
+use crate::run::home::Home;
 use crate::run::instance::Holder;
 use crate::run::launch::Seat;
 use crate::run::link::LastWord;
@@ -32,6 +32,8 @@ pub(super) fn supervise(
     is_verbose: bool,
 ) -> Result<ExitCode, Stop> {
     end_on_panic();
+    // Whatever the directory is called later, what is in it is found.
+    std::env::set_current_dir(&prepared.instance.project_dir)?;
     logging::to_stderr(is_verbose);
     let client = seat.link();
     let outcome = super::super::runtime()
@@ -62,12 +64,18 @@ fn end_on_panic() {
 }
 
 async fn run(mut prepared: Prepared, seat: Seat, options: Options) -> Result<ExitCode, Stop> {
+    let instance = prepared.instance.from_within();
     let is_noted = prepared.allocation.noted.is_some() || prepared.allocation.holds.is_empty();
     let note = Note::new(&prepared.ledger, &prepared.owner, &prepared.plan);
     let noting = (!is_noted).then(|| tokio::task::spawn_local(note.write_later()));
     let units: Vec<UnitId> = prepared.plan.units.iter().map(UnitPlan::id).collect();
     let guardian_pid = seat.guardian_pid();
-    let id = prepared.instance.id.clone();
+    let (wanted_tx, wanted_rx) = mpsc::unbounded_channel();
+    let (project_dir, dotenv) = (
+        prepared.plan.project_dir.clone(),
+        prepared.plan.dotenv.clone(),
+    );
+    let file = prepared.plan.file.clone();
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     let (supervisor, controller) = Supervisor::prepare(Parts {
         plan: prepared.plan,
@@ -75,25 +83,39 @@ async fn run(mut prepared: Prepared, seat: Seat, options: Options) -> Result<Exi
         released: prepared.allocation.released,
         ledger: prepared.ledger,
         owner: prepared.owner,
-        instance: prepared.instance,
+        instance: instance.clone(),
         leases: prepared.leases,
         seat,
         options,
         run: prepared.run,
         file_limit: (original_soft_limit().unwrap_or(soft), hard),
+        wanted_tx,
     })?;
     let own_pid = nix::unistd::getpid().as_raw();
-    prepared.lock.describe(&Holder::new(
-        &id,
+    let holder = Holder::new(
+        &prepared.instance,
+        (&file, prepared.is_named),
         &format!("{:016x}", prepared.run),
-        prepared.socket.clone(),
-        guardian_pid,
-        own_pid,
-    ))?;
+        &prepared.socket,
+        (guardian_pid, own_pid),
+    );
+    prepared.lock.describe(&holder)?;
 
     let (end_tx, end_rx) = oneshot::channel::<()>();
-    let listener = UnixListener::from_std(prepared.listener)?;
-    let serving = tokio::task::spawn_local(server::serve(listener, controller.clone(), async {
+    let (listener_tx, listener_rx) = mpsc::unbounded_channel();
+    // The server has the other end.
+    drop(listener_tx.send(prepared.listener));
+    let lock = (prepared.lock, holder);
+    let home = Home::new(
+        instance,
+        &project_dir,
+        lock,
+        &prepared.socket,
+        dotenv,
+        listener_tx,
+    );
+    let home = tokio::task::spawn_local(home.keep(wanted_rx, controller.clone()));
+    let serving = tokio::task::spawn_local(server::serve(listener_rx, controller.clone(), async {
         drop(end_rx.await);
     }));
     // Before anything can happen, so that nothing is missed.
@@ -107,9 +129,9 @@ async fn run(mut prepared: Prepared, seat: Seat, options: Options) -> Result<Exi
     drop(end_tx);
     drop(noting_down.await);
     drop(serving.await);
-    // Ours to remove: the lock is still held.
-    drop(socket::remove(&prepared.socket));
-    drop(prepared.lock);
+    if let Ok(home) = home.await {
+        home.leave();
+    }
     Ok(exit_code(&outcome))
 }
 

@@ -1,6 +1,6 @@
 //! Makes the control socket: 0600 in a 0700 directory of ours, before anyone can connect.
 //!
-//! The path comes from [`super::socket_path`]. Only the holder of the instance's lock may call
+//! The path comes from `api::socket_path`. Only the holder of the instance's lock may call
 //! [`bind_listener`]: it removes a socket that an earlier supervisor left behind.
 
 use std::fs::File;

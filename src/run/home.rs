@@ -1,0 +1,302 @@
+//! What a running stack has in the file system, kept whole: the lock, the leases, the control
+//! socket, the directory of the logs, and the generated `.env`.
+//!
+//! `git clean -fdx` and `rm -rf .stack` remove them while the stack runs, and a stack that nobody
+//! finds is started a second time. The kernel tells of it (inotify(7)); a second later, when all is
+//! quiet, what is gone is put back. Where the whole directory has gone for good, everything ends.
+//! Who cannot wait asks for it: by SIGUSR1, or by `up`.
+//!
+//! The supervisor works in the project directory and has relative paths, so a directory that was
+//! renamed is none of its business.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until};
+
+use super::control::{Controller, Request};
+use super::instance::{Holder, Instance, InstanceLock};
+use super::news::News;
+use super::socket;
+use crate::dotenv;
+use crate::plan::model::DotenvPlan;
+use crate::support::fs::{below, open_private_append};
+
+/// How long it must be quiet after something was removed: whoever removes a directory fails if
+/// something new appears in it meanwhile.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How long a directory must have no name until it is gone for good.
+const GONE_AFTER: Duration = Duration::from_secs(10);
+
+/// How long it takes until it is tried again to put back what could not be.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Whoever wants the files to be there now; answered when it was tried.
+pub type Wanted = oneshot::Sender<()>;
+
+/// The files of a running stack.
+#[derive(Debug)]
+pub struct Home {
+    instance: Instance,
+    lock: InstanceLock,
+    holder: Holder,
+    /// The stack's file: without it the directory is about to be removed, or another branch's.
+    file: PathBuf,
+    socket: PathBuf,
+    dotenv: Option<DotenvPlan>,
+    /// Takes a control socket that was made anew.
+    listener_tx: mpsc::UnboundedSender<UnixListener>,
+    watch: Option<AsyncFd<Watch>>,
+    /// When it is looked whether everything is there.
+    look_at: Option<Instant>,
+    /// Since when the directory has no name.
+    gone_since: Option<Instant>,
+    /// Whether it was said that the files cannot be put back.
+    is_told: bool,
+}
+
+impl Home {
+    /// The files of `instance`, an instance [from within](Instance::from_within). `project_dir` is how
+    /// others call the directory.
+    pub fn new(
+        instance: Instance,
+        project_dir: &Path,
+        (lock, holder): (InstanceLock, Holder),
+        socket: &Path,
+        dotenv: Option<DotenvPlan>,
+        listener_tx: mpsc::UnboundedSender<UnixListener>,
+    ) -> Self {
+        let dotenv = dotenv.filter(|dotenv| !dotenv.entries.is_empty());
+        Self {
+            file: holder.file.clone(),
+            socket: below(socket, project_dir),
+            dotenv: dotenv.map(|dotenv| DotenvPlan {
+                path: below(&dotenv.path, project_dir),
+                ..dotenv
+            }),
+            instance,
+            lock,
+            holder,
+            listener_tx,
+            watch: None,
+            look_at: None,
+            gone_since: None,
+            is_told: false,
+        }
+    }
+
+    /// Keeps them there until nobody can want them any more: the supervisor has ended.
+    pub async fn keep(
+        mut self,
+        mut wanted_rx: mpsc::UnboundedReceiver<Wanted>,
+        controller: Controller,
+    ) -> Self {
+        self.watch = Watch::new().ok();
+        self.watch_all();
+        loop {
+            let look_at = self.look_at;
+            tokio::select! {
+                wanted = wanted_rx.recv() => match wanted {
+                    Some(wanted) => {
+                        self.put_back(&controller).await;
+                        // Who has lost interest has dropped the other end.
+                        let _ = wanted.send(());
+                    }
+                    None => return self,
+                },
+                () = removed(self.watch.as_mut(), &self.instance, self.dotenv.as_ref()) => {
+                    self.look_at = Some(Instant::now() + QUIET);
+                }
+                () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {
+                    self.look(&controller).await;
+                }
+            }
+        }
+    }
+
+    /// Gives the files up, as the stack has ended: the socket, then the lock.
+    pub fn leave(self) {
+        // Ours to remove: the lock is still held.
+        drop(socket::remove(&self.socket));
+    }
+
+    /// Looks whether everything is there, and does what is to be done.
+    async fn look(&mut self, controller: &Controller) {
+        self.look_at = None;
+        let now = Instant::now();
+        // Not by its name, which may be another directory's by now.
+        let is_gone = File::open(&self.instance.project_dir)
+            .and_then(|directory| directory.metadata())
+            .is_ok_and(|directory| directory.nlink() == 0);
+        if is_gone {
+            let since = *self.gone_since.get_or_insert(now);
+            if now >= since + GONE_AFTER {
+                tell(controller, News::DirectoryGone);
+            } else {
+                self.look_at = Some(now + QUIET);
+            }
+            return;
+        }
+        self.gone_since = None;
+        if self.is_whole() {
+            self.watch_all();
+        } else if self.file.exists() {
+            self.put_back(controller).await;
+        } else {
+            self.look_at = Some(now + QUIET);
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        let dotenv = self.dotenv.as_ref().map(|dotenv| &dotenv.path);
+        let others = [
+            &self.socket,
+            &self.instance.lease_path(),
+            &self.instance.log_dir(),
+        ];
+        self.lock.is_at(&self.instance.lock_path())
+            && others.into_iter().chain(dotenv).all(|path| path.exists())
+    }
+
+    async fn put_back(&mut self, controller: &Controller) {
+        let was_whole = self.is_whole();
+        let outcome = self.try_put_back(was_whole);
+        self.watch_all();
+        match outcome {
+            Ok(()) if was_whole => return,
+            Ok(()) => {
+                self.is_told = false;
+                tell(controller, News::FilesPutBack);
+            }
+            Err(error) => {
+                self.look_at = Some(Instant::now() + AGAIN);
+                if !std::mem::replace(&mut self.is_told, true) {
+                    tell(
+                        controller,
+                        News::FilesNotPutBack {
+                            error: error.to_string(),
+                        },
+                    );
+                }
+            }
+        }
+        // The leases and the last state are the supervisor's.
+        let (reply_tx, reply_rx) = oneshot::channel();
+        let path = self.instance.lease_path();
+        if controller
+            .request_tx
+            .send(Request::PutBack(path, reply_tx))
+            .is_ok()
+        {
+            // One that ends has nothing to put back.
+            let _ = reply_rx.await;
+        }
+    }
+
+    /// Puts back what is missing. The `.env` is also looked at where nothing is: somebody may have
+    /// changed the block in it.
+    fn try_put_back(&mut self, was_whole: bool) -> io::Result<()> {
+        if let Some(dotenv) = &self.dotenv {
+            dotenv::write(&dotenv.path, &dotenv.entries).map_err(io::Error::other)?;
+        }
+        if was_whole {
+            return Ok(());
+        }
+        self.instance.create()?;
+        self.lock.put_back(&self.instance, &self.holder)?;
+        if !self.socket.exists() {
+            let listener = socket::bind_listener(&self.socket).map_err(io::Error::other)?;
+            // A server that has ended takes nobody in.
+            let _ = self.listener_tx.send(listener);
+        }
+        let log = open_private_append(&self.instance.supervisor_log_path())?;
+        nix::unistd::dup2_stdout(&log)?;
+        nix::unistd::dup2_stderr(&log)?;
+        Ok(())
+    }
+
+    /// Watches the directories that are there now. What cannot be watched is put back when somebody asks.
+    fn watch_all(&self) {
+        let Some(watch) = &self.watch else { return };
+        for directory in [
+            Some(self.instance.project_dir.as_path()),
+            self.instance.dir.parent(),
+            Some(&self.instance.dir),
+        ] {
+            let flags =
+                AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM | AddWatchFlags::IN_ONLYDIR;
+            // One that is missing is somebody's to put back, which watches it.
+            let _ = directory.map(|directory| watch.get_ref().0.add_watch(directory, flags));
+        }
+    }
+}
+
+fn tell(controller: &Controller, news: News) {
+    // A supervisor that has ended has no use for it.
+    let _ = controller.request_tx.send(Request::Home(news));
+}
+
+/// Returns when one of the files of `instance` was removed or moved away.
+async fn removed(
+    watch: Option<&mut AsyncFd<Watch>>,
+    instance: &Instance,
+    dotenv: Option<&DotenvPlan>,
+) {
+    let Some(watch) = watch else {
+        return std::future::pending().await;
+    };
+    let own = [".stack", "lock", "leases", "logs", "control.sock"];
+    let is_own = |name: &OsStr| {
+        own.iter().any(|own| name == *own)
+            || name == instance.project.as_str()
+            || dotenv.is_some_and(|dotenv| dotenv.path.file_name() == Some(name))
+    };
+    loop {
+        let Ok(mut ready) = watch.readable_mut().await else {
+            return std::future::pending().await;
+        };
+        let events = ready.get_inner().0.read_events();
+        let Ok(events) = events else {
+            ready.clear_ready();
+            continue;
+        };
+        // One without a name says that some were lost.
+        let concerns = |name: Option<&OsStr>| name.is_none_or(is_own);
+        if events.iter().any(|event| concerns(event.name.as_deref())) {
+            return;
+        }
+    }
+}
+
+/// What tells of removed files.
+#[derive(Debug)]
+struct Watch(Inotify);
+
+impl Watch {
+    #[expect(
+        deprecated,
+        reason = "the replacement is unsafe for the sake of types whose descriptor may change or be \
+                  closed; `Inotify` owns one and keeps it"
+    )]
+    fn new() -> io::Result<AsyncFd<Self>> {
+        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
+        AsyncFd::with_interest(Self(inotify), Interest::READABLE)
+    }
+}
+
+impl AsRawFd for Watch {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_fd().as_raw_fd()
+    }
+}
