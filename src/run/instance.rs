@@ -301,9 +301,17 @@ pub fn holders_in(directory: &Path) -> Vec<Holder> {
     }
 }
 
-/// Who runs any stack of this user on this machine; everybody's for root.
+/// Who runs any stack of this user on this machine.
 pub fn all_holders() -> Vec<Holder> {
-    living(&presence::open_locks(None))
+    let own = nix::unistd::geteuid().as_raw();
+    let is_own = |holder: &Holder| {
+        let process = holder.supervisor().or_else(|| holder.guardian());
+        let process = process.and_then(|it| fs_err::metadata(format!("/proc/{}", it.pid)).ok());
+        process.is_some_and(|process| process.uid() == own)
+    };
+    let mut holders = living(&presence::open_locks(None));
+    holders.retain(is_own);
+    holders
 }
 
 /// Those that still run, each once although several processes have its lock.

@@ -103,6 +103,10 @@ pub struct UpArgs {
 // `stack down`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct DownArgs {
+    /// Every stack of yours on this machine, wherever its directory is
+    #[arg(long)]
+    pub all: bool,
+
     /// How long services may take to stop, in seconds or as 1m30s [default: each its own grace period]
     #[arg(short, long, value_name = "TIME", value_parser = seconds_or_duration)]
     pub timeout: Option<Duration>,

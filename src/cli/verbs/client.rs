@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 
 use super::ground::{actual, hidden, others};
-use super::{Context, Output, down, env, logs, port, ps, restart, start, stop};
+use super::{Context, Output, down, down_all, env, logs, port, ps, restart, start, stop};
 use crate::api::client::Client;
 use crate::api::messages::Update;
 use crate::cli::args::Verb;
@@ -21,6 +21,11 @@ use crate::support::name::{ServiceName, UnitId};
 
 /// Runs one of the verbs that speak to a supervisor.
 pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
+    if let Verb::Down(args) = verb
+        && args.all
+    {
+        return down_all::run(invocation, args);
+    }
     let (instance, names) = find(invocation)?;
     if !matches!(verb, Verb::Down(_))
         && let Some(hidden) = hidden(&instance)

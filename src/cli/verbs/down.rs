@@ -103,7 +103,10 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
 }
 
 /// Stops a stack whose socket is gone with its other files, by a signal.
-async fn stop_hidden(context: &mut Context<'_>, holder: &Holder) -> Result<ExitCode, Stop> {
+pub(super) async fn stop_hidden(
+    context: &mut Context<'_>,
+    holder: &Holder,
+) -> Result<ExitCode, Stop> {
     holder.ask_to_stop();
     if !is_over_within(BLIND_WAIT, || !holder.is_alive()).await {
         return Err(does_not_end(Some(holder)));

@@ -12,7 +12,7 @@ use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Invocation;
 use crate::cli::printer;
 use crate::run::control::StackSnapshot;
-use crate::run::instance::{Holder, Instance};
+use crate::run::instance::{Holder, Instance, holders_in};
 use crate::run::leftovers;
 use crate::run::reason::Reason;
 use crate::run::snapshot::Phase;
@@ -185,15 +185,21 @@ pub(super) fn hidden(instance: &Instance) -> Option<String> {
 
 /// That something runs here which is another user's, if so: then nobody else can say more of it.
 pub(super) fn foreign(instance: &Instance) -> Option<String> {
-    let uid = instance
-        .foreign_owner()
-        .filter(|_| instance.is_announced())?;
-    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
-    let user = user.map_or_else(|| format!("uid {uid}"), |user| user.name);
+    let owner = instance.foreign_owner()?;
+    if !instance.is_announced() || !holders_in(&instance.project_dir).is_empty() {
+        return None;
+    }
+    let user = user_name(owner);
+    let root = if owner == 0 { "" } else { " and root" };
     Some(format!(
-        "a stack that runs in this directory belongs to {user}; only {user} and root can see and \
-         stop it"
+        "a stack of {user} runs in this directory; only {user}{root} can see and stop it"
     ))
+}
+
+/// The name of a user, or the number of one who has none.
+pub(super) fn user_name(uid: u32) -> String {
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+    user.map_or_else(|| format!("uid {uid}"), |user| user.name)
 }
 
 /// What runs in the same directory under other names, if anything does.

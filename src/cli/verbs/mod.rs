@@ -8,6 +8,7 @@
 pub mod client;
 pub mod config;
 pub mod down;
+pub mod down_all;
 pub mod env;
 mod ground;
 pub mod logs;

@@ -1,6 +1,7 @@
 //! Bare `stack`: the state of this project's stack, and the five commands that a newcomer needs.
 
 use super::client::{find, running};
+use super::ground::hidden;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Stop};
 use crate::cli::printer;
@@ -33,20 +34,22 @@ pub fn overview(invocation: &Invocation) -> Result<ExitCode, Stop> {
         return Ok(ExitCode::Done);
     }
     let (instance, names) = find(invocation)?;
-    match running(&instance)? {
-        Some(stack) => {
-            let table = invocation.draw(&services(&stack.services, unix_millis()));
-            printer::say_out(&format!(
-                "{}\n\n{}",
-                state_of_stack(&stack),
-                table.trim_end()
-            ))?;
+    if let Some(stack) = running(&instance)? {
+        let table = invocation.draw(&services(&stack.services, unix_millis()));
+        printer::say_out(&format!(
+            "{}\n\n{}",
+            state_of_stack(&stack),
+            table.trim_end()
+        ))?;
+    } else {
+        if let Some(hidden) = hidden(&instance) {
+            printer::say_out(&format!("{hidden}\n"))?;
         }
-        None => printer::say_out(&format!(
+        printer::say_out(&format!(
             "{} is not running. Its services: {}",
             instance.project,
             text::list(names)
-        ))?,
+        ))?;
     }
     printer::say_out(&format!(
         "\n{}\n\n`stack --help` lists all commands.",

@@ -220,7 +220,14 @@ async fn where_nothing_ever_ran_the_code_is_4_and_down_is_0() {
     for result in errors {
         assert_eq!(result.unwrap_err().code, ExitCode::NotRunning);
     }
-    let code = down::run(&mut project.context(), &DownArgs { timeout: None }).await;
+    let code = down::run(
+        &mut project.context(),
+        &DownArgs {
+            all: false,
+            timeout: None,
+        },
+    )
+    .await;
     assert_eq!(code.unwrap(), ExitCode::Done);
     assert_eq!(project.said.messages, ["nothing is running here"]);
     let made = fs_err::read_dir(&project.instance.project_dir)
@@ -440,6 +447,7 @@ async fn down_ends_when_the_lock_is_free() {
     let mut project = Project::running(&fake);
     let lock = project.lock.take();
     let arguments = DownArgs {
+        all: false,
         timeout: Some(Duration::from_secs(2)),
     };
     let went = async {
@@ -481,7 +489,16 @@ async fn what_a_supervisor_could_not_end_is_named_and_no_success() {
         drop(lock);
     };
     let mut context = project.context();
-    let (ended, ()) = tokio::join!(down::run(&mut context, &DownArgs { timeout: None }), went);
+    let (ended, ()) = tokio::join!(
+        down::run(
+            &mut context,
+            &DownArgs {
+                all: false,
+                timeout: None
+            }
+        ),
+        went
+    );
     let stop = ended.unwrap_err();
     assert_eq!(stop.code, ExitCode::Failed);
     let expected = format!("error: 1 process could not be ended: pid {own}\n");

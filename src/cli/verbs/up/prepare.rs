@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::super::ground::others;
+use super::super::ground::{others, user_name};
 use crate::api::socket_path;
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
@@ -57,6 +57,13 @@ pub(super) fn prepare(
         && let Some(others) = others(&lock.others)
     {
         messages.push(format!("warning: {others}"));
+    }
+    if let Some(owner) = instance.foreign_owner() {
+        let (user, dir) = (user_name(owner), instance.dir.display());
+        messages.push(warn(
+            &format!("`.stack` belongs to {user}: this stack's files are in {dir}"),
+            Some("remove it, if nobody needs it"),
+        ));
     }
     reap_leftovers(&instance, &mut messages)?;
     let leases = instance.begin_leases()?;

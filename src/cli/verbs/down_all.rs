@@ -1,0 +1,79 @@
+//! `stack down --all`: stops every stack of the user on this machine, all at once.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use futures_util::future::join_all;
+
+use super::{Context, Output, down};
+use crate::api::messages::Update;
+use crate::cli::args::DownArgs;
+use crate::cli::exit::{ExitCode, Stop};
+use crate::cli::invocation::Invocation;
+use crate::cli::printer::Printer;
+use crate::run::instance::{Holder, Instance, all_holders};
+use crate::run::logs::LogBlock;
+use crate::support::name::UnitId;
+
+/// Stops them. Exits 0 even if nothing runs; where one cannot be stopped, with the code of the first.
+pub fn run(invocation: &Invocation, arguments: &DownArgs) -> Result<ExitCode, Stop> {
+    let holders = all_holders().into_iter();
+    let stacks: Vec<(Holder, Instance)> = holders
+        .filter_map(|holder| holder.instance().map(|instance| (holder, instance)))
+        .collect();
+    let printer = Printer::new(invocation.printer_options(&[]))?;
+    if stacks.is_empty() {
+        printer.page().line_err("no stack of yours is running");
+    }
+    let stop = async |(holder, instance): &(Holder, Instance)| {
+        instance.call_home();
+        let mut output = Labelled {
+            label: format!("{} in {}", instance.project, instance.project_dir.display()),
+            printer: &printer,
+        };
+        let mut context = Context {
+            instance,
+            in_file: &[],
+            output: &mut output,
+        };
+        let outcome = if instance.is_locked() {
+            down::run(&mut context, arguments).await
+        } else {
+            down::stop_hidden(&mut context, holder).await
+        };
+        outcome.unwrap_or_else(|stop| {
+            output.message(stop.message.trim_end());
+            stop.code
+        })
+    };
+    super::runtime()?.block_on(printer.run(async {
+        let codes = join_all(stacks.iter().map(stop)).await;
+        let failed = codes.into_iter().find(|&code| code != ExitCode::Done);
+        Ok(failed.unwrap_or(ExitCode::Done))
+    }))
+}
+
+/// Says of each stack only what became of it, and which one it is.
+struct Labelled<'p> {
+    label: String,
+    printer: &'p Printer,
+}
+
+impl Output for Labelled<'_> {
+    fn data(&mut self, text: &str) {
+        self.printer.page().line_out(text);
+    }
+
+    fn message(&mut self, text: &str) {
+        let line = format!("{}: {text}", self.label);
+        self.printer.page().line_err(&line);
+    }
+
+    fn update(&mut self, _update: &Update) {}
+
+    fn introduce(&mut self, _units: &[UnitId]) {}
+
+    fn block(&mut self, _block: LogBlock) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(std::future::ready(()))
+    }
+}
