@@ -30,7 +30,7 @@ pub fn choose(
     state_dir: &Path,
     instance: &str,
     uid: u32,
-    temp_dirs: &[&Path],
+    temp_dirs: &[PathBuf],
 ) -> Result<PathBuf, NoSocketPath> {
     let own = state_dir.join("control.sock");
     let short = format!("{:016x}.sock", fnv1a(instance.as_bytes()));
@@ -51,25 +51,20 @@ mod tests {
 
     #[test]
     fn a_short_project_keeps_its_socket() {
-        let path = choose(
-            Path::new("/p/.stack/shop"),
-            "shop-1",
-            1,
-            &[Path::new("/tmp")],
-        );
+        let path = choose(Path::new("/p/.stack/shop"), "shop-1", 1, &["/tmp".into()]);
         assert_eq!(path, Ok(PathBuf::from("/p/.stack/shop/control.sock")));
     }
 
     #[test]
     fn a_long_project_goes_to_the_users_own_temporary_directory() {
         let deep = PathBuf::from(format!("/{}", "x/".repeat(150)));
-        let path = choose(&deep, "shop-1", 1000, &[Path::new("/tmp")]).unwrap();
+        let path = choose(&deep, "shop-1", 1000, &["/tmp".into()]).unwrap();
         assert!(path.starts_with("/tmp/stack-1000"), "{path:?}");
-        let other = choose(&deep, "shop-2", 1000, &[Path::new("/tmp")]).unwrap();
+        let other = choose(&deep, "shop-2", 1000, &["/tmp".into()]).unwrap();
         assert_ne!(path, other, "two instances of one directory must not meet");
-        let second = choose(&deep, "shop-1", 1000, &[&deep, Path::new("/tmp")]);
+        let second = choose(&deep, "shop-1", 1000, &[deep.clone(), "/tmp".into()]);
         assert_eq!(second, Ok(path));
-        assert!(choose(&deep, "shop-1", 1000, &[&deep]).is_err());
+        assert!(choose(&deep, "shop-1", 1000, std::slice::from_ref(&deep)).is_err());
     }
 
     #[test]

@@ -2,8 +2,11 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use nix::unistd::{User, geteuid};
 
 use super::args::Global;
 use super::diagnostics;
@@ -14,6 +17,7 @@ use super::table::Table;
 use crate::plan::{Arguments, Caller, Draft, PortArgument, Sources};
 use crate::ports::{Ledger, state_dir};
 use crate::run::instance::{Instance, holders_in};
+use crate::run::socket::prepare_directory;
 use crate::spec::find::{Found, Request, find};
 use crate::spec::problem::{Problem, Severity};
 use crate::support::name::{ServiceName, UnitId};
@@ -29,6 +33,8 @@ pub struct Invocation {
     pub working_dir: PathBuf,
     /// What the standard streams are.
     pub terminals: Terminals,
+    /// Where the user's state is kept.
+    pub state_dir: PathBuf,
 }
 
 /// A draft that is fit to run, and what to warn of.
@@ -55,11 +61,20 @@ impl Invocation {
             )
         })?;
         let terminals = Terminals::detect(|name| std::env::var(name).ok());
+        let variable = |name: &str| {
+            let found = caller.iter().find(|(key, _)| key == name);
+            found.map(|(_, value)| value.clone())
+        };
+        let state_dir = match state_dir(variable).or_else(home_state_dir) {
+            Some(state_dir) => state_dir,
+            None => shared_state_dir()?,
+        };
         Ok(Self {
             global,
             caller,
             working_dir,
             terminals,
+            state_dir,
         })
     }
 
@@ -154,7 +169,7 @@ impl Invocation {
         Instance::new(
             draft.project().clone(),
             draft.project_dir().to_path_buf(),
-            &self.state_dir(),
+            &self.state_dir,
         )
     }
 
@@ -177,16 +192,9 @@ impl Invocation {
         }
     }
 
-    /// Where the user's state is kept.
-    pub fn state_dir(&self) -> PathBuf {
-        state_dir(|name| self.variable_os(name).map(OsStr::to_owned)).unwrap_or_else(|| {
-            std::env::temp_dir().join(format!("stack-state-{}", nix::unistd::getuid()))
-        })
-    }
-
     /// The ledger of the user's ports.
     pub fn ledger(&self) -> Ledger {
-        Ledger::at(self.state_dir())
+        Ledger::at(self.state_dir.clone())
     }
 
     /// The printer's options for these units.
@@ -207,6 +215,31 @@ impl Invocation {
         let palette = self.printer_options(&[]).stdout_palette();
         table.render(palette, printer::stdout_columns())
     }
+}
+
+/// Where the state of a user without `HOME` is: as the user database knows the home directory.
+fn home_state_dir() -> Option<PathBuf> {
+    let user = User::from_uid(geteuid()).ok().flatten()?;
+    let is_own = |home: &std::fs::Metadata| home.uid() == geteuid().as_raw();
+    fs_err::metadata(&user.dir).ok().filter(is_own)?;
+    state_dir(|name| (name == "HOME").then(|| user.dir.clone().into_os_string()))
+}
+
+/// Where the state of a user without a home is: in a directory of the temporary one, which others can
+/// foresee and make.
+fn shared_state_dir() -> Result<PathBuf, Stop> {
+    let path = std::env::temp_dir().join(format!("stack-state-{}", geteuid()));
+    prepare_directory(&path).map_err(|_| {
+        Stop::new(
+            ExitCode::Failed,
+            format!(
+                "`{}` belongs to somebody else or is open to others",
+                path.display()
+            ),
+            Some("set HOME or XDG_STATE_HOME to a directory of yours"),
+        )
+    })?;
+    Ok(path)
 }
 
 /// Checks that a service that was named on the command line exists.

@@ -136,7 +136,9 @@ pub fn write(path: &Path, entries: &[(String, String)]) -> Result<Written, Doten
         fs::remove_file(path)?;
         true
     } else {
-        write_atomically(path, &rendered.bytes, NEW_MODE)?;
+        // It may hold secrets: git ignores what is in there, should it ever be left.
+        let room = path.with_file_name(".stack");
+        write_atomically(path, &rendered.bytes, NEW_MODE, &room)?;
         true
     };
     Ok(Written { changed, warnings })

@@ -40,3 +40,4 @@ pub use model::{Plan, UnitPlan};
 pub use port_argument::PortArgument;
 pub use show::Shown;
 pub use sources::{Arguments, Caller, Sources};
+pub use unit::DEFAULT_GRACE;

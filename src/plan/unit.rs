@@ -20,7 +20,7 @@ use crate::support::name::{PortName, UnitId};
 const DEFAULT_STOP_SIGNAL: i32 = 15;
 
 /// The grace period, as in Compose.
-const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
 /// Plans one replica of `replicas`; `common` are the layers of the environment that are the same
 /// for all.

@@ -56,7 +56,7 @@ pub struct Holder {
     pub supervisor_start: u64,
     /// The boot in which these pids mean something.
     pub boot_id: String,
-    /// The control socket; relative to the directory of the lock where it lies in there.
+    /// The control socket as it was called at the start. Where one lies beside the lock, that is it.
     pub socket: PathBuf,
     /// The instance's id.
     pub instance: String,
@@ -287,8 +287,11 @@ fn read_holder(path: &Path) -> Option<Holder> {
     let mut text = String::new();
     open_to_read(path).ok()?.read_to_string(&mut text).ok()?;
     let mut holder: Holder = serde_json::from_str(&text).ok()?;
-    // A relative path is replaced by this, an absolute one stays.
-    holder.socket = path.with_file_name(&holder.socket);
+    // The directory may have been renamed, and another stack be at its old path.
+    let beside = path.with_file_name(holder.socket.file_name().unwrap_or_default());
+    if beside.exists() {
+        holder.socket = beside;
+    }
     Some(holder)
 }
 
@@ -438,7 +441,6 @@ impl Holder {
         (guardian, supervisor): (i32, i32),
     ) -> Self {
         let start = |pid| ProcessId::of(pid).map_or(0, |process| process.start_time);
-        let own_socket = socket.strip_prefix(&instance.dir);
         Self {
             project: instance.project.clone(),
             file: below(file, &instance.project_dir),
@@ -449,7 +451,7 @@ impl Holder {
             supervisor_pid: supervisor,
             supervisor_start: start(supervisor),
             boot_id: boot_id().to_owned(),
-            socket: own_socket.unwrap_or(socket).to_path_buf(),
+            socket: socket.to_path_buf(),
             instance: instance.id.clone(),
             run: run.to_owned(),
         }
@@ -479,11 +481,9 @@ mod tests {
             let file = directory.path().join("stack.yaml");
             let socket = instance.dir.join("control.sock");
             let origin = (file.as_path(), false);
-            let mut holder = Holder::new(&instance, origin, "0011", &socket, (1, 2));
+            let holder = Holder::new(&instance, origin, "0011", &socket, (1, 2));
             assert_eq!(holder.file, Path::new("./stack.yaml"));
-            assert_eq!(holder.socket, Path::new("control.sock"));
             lock.describe(&holder).unwrap();
-            holder.socket = socket;
             let LockAttempt::Busy(seen) = instance.lock().unwrap() else {
                 panic!("two locks")
             };

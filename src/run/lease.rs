@@ -5,24 +5,27 @@
 //! pid into its line between fork and exec, so there is no moment in which a process exists that no
 //! lease names. Beside the pid stand two clock readings, from before and after the fork: a process
 //! is the one that was meant only if it started between them, in the boot and the pid namespace that
-//! the first line names.
+//! the first line names. Behind the unit stand its stop signal and its grace period in milliseconds.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fs_err as fs;
+use nix::libc;
 
 use super::presence::is_same;
 use super::process::{LeaseLine, ProcessId, Slot, clock_ticks, now_ticks, pid_namespace};
+use crate::plan::DEFAULT_GRACE;
 use crate::support::fs::{name_file, open_private};
 use crate::support::name::{ServiceName, UnitId};
 use crate::support::proc::boot_id;
 
-/// The length of a line, its end included: a pid, two clock readings, a name of 63 bytes and a
-/// replica's number fit.
+/// The length of a line, its end included: a pid, two clock readings, a name of 63 bytes, a
+/// replica's number, a signal and a grace period fit.
 const LINE: usize = 128;
 
 /// How many lines the file grows by, so that a disk that fills up later finds the room taken.
@@ -55,7 +58,30 @@ pub(crate) struct Lease {
     pub(crate) unit: UnitId,
     /// When it was started at the earliest and at the latest, in clock ticks since boot.
     window: (u64, u64),
+    /// How it is asked to end, and how long it may take.
+    pub(crate) manner: Manner,
 }
+
+/// How a process is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Manner {
+    /// By which signal.
+    pub(crate) signal: i32,
+    /// How long it may take until it is killed.
+    pub(crate) grace: Duration,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self {
+            signal: libc::SIGTERM,
+            grace: DEFAULT_GRACE,
+        }
+    }
+}
+
+/// The longest grace period that a line has room for, in milliseconds: a day.
+const MAX_GRACE: u128 = 86_400_000;
 
 impl LeaseFile {
     /// Starts a new file, with no process in it. One that is there is written over in place, so
@@ -133,11 +159,15 @@ impl LeaseFile {
     }
 
     /// The line into which a child writes itself.
-    pub(crate) fn line(&mut self, slot: Slot) -> Option<LeaseLine<'_>> {
+    pub(crate) fn line(&mut self, slot: Slot, manner: Manner) -> Option<LeaseLine<'_>> {
         let name = shown(self.units[slot.number()].as_ref()?);
         let earliest = now_ticks().saturating_sub(1);
         let latest = earliest + WRITE_LIMIT * clock_ticks();
-        self.line = padded(&format!("{:>10} {earliest:>14} {latest:>14} {name}", ""));
+        let millis = manner.grace.as_millis().min(MAX_GRACE);
+        self.line = padded(&format!(
+            "{:>10} {earliest:>14} {latest:>14} {name} {} {millis}",
+            "", manner.signal
+        ));
         Some(LeaseLine {
             file: self.file.as_fd(),
             offset: i64::try_from(offset(slot)).ok()?,
@@ -224,9 +254,21 @@ fn parse(line: &str) -> Option<Lease> {
         service: ServiceName::new(service).ok()?,
         replica: replica.parse().ok()?,
     };
+    let manner = match (words.next(), words.next()) {
+        (Some(signal), Some(millis)) => Manner {
+            signal: signal.parse().ok().filter(|it| (1..=64).contains(it))?,
+            grace: Duration::from_millis(millis.parse().ok()?),
+        },
+        _ => Manner::default(),
+    };
     // Nobody who writes leases leaves more time than this.
     let is_narrow = window.1.saturating_sub(window.0) <= (WRITE_LIMIT + 1) * clock_ticks();
-    is_narrow.then_some(Lease { pid, unit, window })
+    is_narrow.then_some(Lease {
+        pid,
+        unit,
+        window,
+        manner,
+    })
 }
 
 impl Lease {
@@ -280,7 +322,7 @@ mod tests {
     fn a_pid_that_is_given_again_after_the_start_is_another_process() {
         let (_directory, mut file, [db, _]) = leases();
         let (text, place) = {
-            let line = file.line(db).unwrap();
+            let line = file.line(db, Manner::default()).unwrap();
             (line.text.to_vec(), u64::try_from(line.offset).unwrap())
         };
         let mut text = text;

@@ -10,22 +10,22 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use nix::libc::{SIGCONT, SIGKILL, SIGTERM};
+use nix::libc::{SIGCONT, SIGKILL};
 
-use super::lease;
-use super::process::{ProcessId, ProcessTree, ancestors, signal_process};
+use super::lease::{self, Manner};
+use super::process::{ProcessId, ProcessTree, ancestors, session_of, signal_process, unit_mark};
 use crate::support::name::UnitId;
 use crate::support::proc::read_file;
 
-/// How long leftovers may take after SIGTERM.
-const GRACE: Duration = Duration::from_secs(2);
+/// After how long it is told that leftovers are waited for.
+const TOLD_AFTER: Duration = Duration::from_secs(1);
 
 /// How long what was killed may take to vanish.
 const KILL_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often the processes are looked at. Nobody tells us of the end of a process that is not our
 /// child, so this is the one place that polls; it lives for seconds at most.
-const PAUSE: Duration = Duration::from_millis(20);
+pub const PAUSE: Duration = Duration::from_millis(20);
 
 /// What was found and done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,42 +62,82 @@ pub(crate) fn leave(lease_path: &Path, unit: &UnitId, pid: i32) {
     file.write(slot, ProcessId::of(pid).unwrap());
 }
 
-/// Ends every process of an instance that has no supervisor any more. Blocks. The caller holds the
-/// instance's lock, so that nothing is started meanwhile.
-pub fn reap(instance: &str, lease_path: &Path) -> Leftovers {
-    // A supervisor that ended in good order has removed its leases. `/proc` is searched only where
-    // one did not: the search costs more than the whole rest of a start.
-    if !lease_path.exists() {
-        return Leftovers::default();
+/// Ends every process of an instance that has no supervisor any more: each as its service wants it, or
+/// within a grace period that is said. Whoever has one holds the instance's lock, so that nothing is
+/// started meanwhile.
+pub struct Reaper {
+    search: Search,
+    grace: Option<Duration>,
+    /// How long each that was asked to end may take, counted from the beginning.
+    seen: HashMap<ProcessId, Duration>,
+    /// How many still run.
+    count: usize,
+    begun: Instant,
+    is_told: bool,
+}
+
+impl Reaper {
+    /// `None` where there is nothing to be ended: a supervisor that ended in good order has removed its
+    /// leases. `/proc` is searched only where one did not, as that costs more than the whole rest of a
+    /// start.
+    pub fn new(instance: &str, lease_path: &Path, grace: Option<Duration>) -> Option<Self> {
+        lease_path.exists().then(|| Self {
+            search: Search::new(instance, lease_path),
+            grace,
+            seen: HashMap::new(),
+            count: 0,
+            begun: Instant::now(),
+            is_told: false,
+        })
     }
-    let mut search = Search::new(instance, lease_path);
-    let mut seen: HashSet<ProcessId> = HashSet::new();
-    let begun = Instant::now();
-    loop {
-        let found = search.find(&seen);
-        let waited = begun.elapsed();
-        if found.is_empty() || waited > GRACE + KILL_LIMIT {
-            let remaining: Vec<i32> = found.iter().map(|process| process.pid).collect();
-            return Leftovers {
-                ended: seen.len().saturating_sub(remaining.len()),
-                remaining,
-            };
+
+    /// Does what is to be done now; what came of it all, once nothing more can be done. Else to be called
+    /// again after a [`PAUSE`].
+    pub fn step(&mut self) -> Option<Leftovers> {
+        let found = self.search.find(&self.seen);
+        let waited = self.begun.elapsed();
+        self.count = found.len();
+        if found.is_empty() || !self.seen.is_empty() && waited > self.longest() + KILL_LIMIT {
+            return Some(Leftovers {
+                ended: self.seen.len().saturating_sub(found.len()),
+                remaining: found.iter().map(|process| process.pid).collect(),
+            });
         }
         for process in found {
-            let is_new = seen.insert(process);
-            if waited >= GRACE {
-                signal_process(process.pid, SIGKILL);
-            } else if is_new {
-                signal_process(process.pid, SIGTERM);
-                signal_process(process.pid, SIGCONT);
+            match self.seen.get(&process) {
+                Some(&grace) if waited >= grace => {
+                    signal_process(process.pid, SIGKILL);
+                }
+                Some(_) => {}
+                None => {
+                    let manner = self.search.manner(process);
+                    self.seen
+                        .insert(process, self.grace.unwrap_or(manner.grace));
+                    signal_process(process.pid, manner.signal);
+                    signal_process(process.pid, SIGCONT);
+                }
             }
         }
-        std::thread::sleep(PAUSE);
+        None
+    }
+
+    /// How long the last of them may take.
+    fn longest(&self) -> Duration {
+        self.seen.values().max().copied().unwrap_or_default()
+    }
+
+    /// Once, when it takes longer: how many processes are waited for, and how long at most.
+    pub fn wait_to_tell(&mut self) -> Option<(usize, Duration)> {
+        if self.begun.elapsed() < TOLD_AFTER || std::mem::replace(&mut self.is_told, true) {
+            return None;
+        }
+        Some((self.count, self.longest()))
     }
 }
 
 /// How the processes of a dead instance are known.
 struct Search {
+    instance: String,
     leases: Vec<lease::Lease>,
     /// What the environment of each has.
     mark: Vec<u8>,
@@ -118,6 +158,7 @@ impl Search {
         let file_owner = fs_err::symlink_metadata(lease_path).map_or(0, |file| file.uid());
         let is_root = nix::unistd::geteuid().is_root();
         Self {
+            instance: instance.to_owned(),
             leases: lease::read(lease_path),
             mark: format!("STACK_INSTANCE={instance}").into_bytes(),
             above: ancestors(nix::unistd::getpid().as_raw()).collect(),
@@ -128,7 +169,7 @@ impl Search {
 
     /// The living processes of the instance. Those that were `seen` once are followed to their end:
     /// without its parent, or with an environment of its own, one may not be found a second time.
-    fn find(&mut self, seen: &HashSet<ProcessId>) -> Vec<ProcessId> {
+    fn find(&mut self, seen: &HashMap<ProcessId, Duration>) -> Vec<ProcessId> {
         let tree = ProcessTree::read();
         let living = |pid| tree.get(pid).filter(|stat| !stat.has_ended());
         let leased: HashSet<i32> = self
@@ -142,7 +183,7 @@ impl Search {
         for stat in tree.all() {
             let is_known = leased.contains(&stat.pid)
                 || leased.contains(&stat.session)
-                || seen.contains(&stat.into());
+                || seen.contains_key(&stat.into());
             if is_known || self.is_marked(stat.pid) {
                 roots.push(stat.pid);
             }
@@ -153,6 +194,20 @@ impl Search {
             .filter(|stat| !stat.has_ended() && self.may_be_ended(stat.pid))
             .map(|stat| ProcessId::from(&stat))
             .collect()
+    }
+
+    /// How a process of the instance is asked to end: as its unit is, which its lease, its session or the
+    /// marks in its environment tell.
+    fn manner(&self, process: ProcessId) -> Manner {
+        let session = session_of(process.pid);
+        let by_pid = |lease: &&lease::Lease| lease.pid == process.pid || session == Some(lease.pid);
+        if let Some(lease) = self.leases.iter().find(by_pid) {
+            return lease.manner;
+        }
+        let unit = unit_mark(process.pid, &self.instance);
+        let by_mark = |lease: &&lease::Lease| unit.as_ref() == Some(&lease.unit);
+        let lease = self.leases.iter().find(by_mark);
+        lease.map_or_else(Manner::default, |lease| lease.manner)
     }
 
     fn may_be_ended(&self, pid: i32) -> bool {
@@ -174,6 +229,7 @@ impl Search {
 
 #[cfg(test)]
 mod tests {
+    use nix::libc;
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 
@@ -203,9 +259,16 @@ mod tests {
                 },
             );
         }
-        let found = reap("nobody-0", &path);
+        let found = std::iter::repeat_with({
+            let mut reaper = Reaper::new("nobody-0", &path, None).unwrap();
+            move || {
+                std::thread::sleep(PAUSE);
+                reaper.step()
+            }
+        });
+        let found = found.flatten().next().unwrap();
         assert_eq!((found.ended, found.remaining), (1, Vec::new()));
         // It was asked to end, since the first look was over before its grace period was.
-        assert_eq!(child.wait().unwrap().signal(), Some(SIGTERM));
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
     }
 }

@@ -76,7 +76,7 @@ pub fn bind_listener(path: &Path) -> Result<std::os::unix::net::UnixListener, So
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
-        Ok(metadata) if metadata.file_type().is_socket() => remove(path).map_err(failed)?,
+        Ok(metadata) if metadata.file_type().is_socket() => remove_file(path).map_err(failed)?,
         Ok(_) => {
             let path = path.to_path_buf();
             return Err(SocketError::InTheWay { path });
@@ -85,15 +85,48 @@ pub fn bind_listener(path: &Path) -> Result<std::os::unix::net::UnixListener, So
     bind(path).map_err(failed)
 }
 
+/// The same in a directory below `temp_dir` whose name nobody can foresee.
+pub fn bind_listener_below(
+    temp_dir: &Path,
+) -> Result<(PathBuf, std::os::unix::net::UnixListener), SocketError> {
+    let made = tempfile::Builder::new()
+        .prefix(UNFORESEEN)
+        .permissions(PermissionsExt::from_mode(0o700))
+        .tempdir_in(temp_dir);
+    let directory = made.map_err(|source| SocketError::Directory {
+        path: temp_dir.to_path_buf(),
+        source,
+    })?;
+    let path = directory.path().join("control.sock");
+    let listener = bind_listener(&path)?;
+    let _ = directory.keep();
+    Ok((path, listener))
+}
+
+/// How the name of a directory begins that is for one socket alone.
+const UNFORESEEN: &str = "stack-of-one-";
+
 /// Removes the socket's name; one that is gone already is fine. Only for the lock's holder.
 pub fn remove(path: &Path) -> io::Result<()> {
+    let removed = remove_file(path);
+    let own = path.parent().filter(|directory| {
+        let name = directory.file_name().unwrap_or_default();
+        name.as_encoded_bytes().starts_with(UNFORESEEN.as_bytes())
+    });
+    // Nobody else has anything in there.
+    own.map(fs::remove_dir);
+    removed
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
-fn prepare_directory(directory: &Path) -> Result<(), SocketError> {
+/// Makes a directory of ours, or sees that one that is there is ours and closed to others.
+pub fn prepare_directory(directory: &Path) -> Result<(), SocketError> {
     let failed = |source| SocketError::Directory {
         path: directory.to_path_buf(),
         source,

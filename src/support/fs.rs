@@ -1,6 +1,6 @@
 //! Files that are written whole or not at all.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -8,13 +8,33 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use nix::libc;
 
-/// Replaces `path` by `bytes`: a temporary file in the same directory, `fsync`, `rename`.
+/// Replaces `path` by `bytes`: a temporary file, `fsync`, `rename`. The temporary file is in `room` where
+/// that is a directory of the same file system, else beside `path`; one that a killed write of the same
+/// file has left there is removed first.
 ///
 /// A reader sees the old file or the new one, never a part; on an error (a full disk, for one) the
 /// old file is untouched and no temporary file is left. A symbolic link is followed. The mode of an
 /// existing file is kept; a new file gets `mode`.
-pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    replace(&resolve_links(path)?, bytes, mode, true)
+pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32, room: &Path) -> io::Result<()> {
+    let target = resolve_links(path)?;
+    let directory = directory_of(&target);
+    let device = |path: &Path| fs::symlink_metadata(path).ok().filter(Metadata::is_dir);
+    let is_room = device(room)
+        .zip(device(directory))
+        .is_some_and(|(room, directory)| room.dev() == directory.dev());
+    let room = if is_room { room } else { directory };
+    let prefix = temporary_prefix(&target);
+    for entry in fs::read_dir(room).into_iter().flatten().flatten() {
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(prefix.as_bytes())
+        {
+            // What cannot be removed is in nobody's way.
+            drop(fs::remove_file(entry.path()));
+        }
+    }
+    replace(&target, bytes, mode, Some(room))
 }
 
 /// As [`write_atomically`] for a file of this program's own: without waiting for the disk, and a
@@ -23,7 +43,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
 /// Its last version may be lost in a power cut, and it is written while somebody waits: a reader
 /// still sees the old file or the new one, but `fsync` costs milliseconds.
 pub fn write_atomically_unsynced(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    replace(path, bytes, mode, false)
+    replace(path, bytes, mode, None)
 }
 
 /// The first 4 KiB of a small file that the kernel makes up when it is read (proc(5)): one `read`,
@@ -48,22 +68,32 @@ pub fn read_limited(source: impl io::Read, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn replace(target: &Path, bytes: &[u8], mode: u32, durable: bool) -> io::Result<()> {
-    let directory = target
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+/// The directory in which a file lies.
+fn directory_of(path: &Path) -> &Path {
+    let parent = path.parent().filter(|it| !it.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
+}
+
+/// How the name of a file's temporary one begins.
+fn temporary_prefix(target: &Path) -> String {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    format!(".{name}.stack-")
+}
+
+/// With a `room` for the temporary file the write is durable.
+fn replace(target: &Path, bytes: &[u8], mode: u32, room: Option<&Path>) -> io::Result<()> {
+    let directory = directory_of(target);
+    let durable = room.is_some();
     let mode = match fs::symlink_metadata(target) {
         Ok(metadata) => metadata.permissions().mode() & 0o7777,
         Err(error) if error.kind() == io::ErrorKind::NotFound => mode,
         Err(error) => return Err(error),
     };
     let named = |error: io::Error| name_file(&error, target);
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
     let mut temporary = tempfile::Builder::new()
-        .prefix(&format!(".{name}.stack-"))
+        .prefix(&temporary_prefix(target))
         .permissions(PermissionsExt::from_mode(0o600))
-        .tempfile_in(directory)
+        .tempfile_in(room.unwrap_or(directory))
         .map_err(named)?;
     temporary.write_all(bytes).map_err(named)?;
     let file = temporary.as_file();
@@ -195,7 +225,7 @@ mod tests {
         fs::write(&target, "old").unwrap();
         fs::set_permissions(&target, PermissionsExt::from_mode(0o640)).unwrap();
         fs::os::unix::fs::symlink("real", &link).unwrap();
-        write_atomically(&link, b"new", 0o600).unwrap();
+        write_atomically(&link, b"new", 0o600, directory.path()).unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "new");
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(
@@ -231,7 +261,7 @@ mod tests {
     fn an_error_names_the_file_and_not_the_temporary_one() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("gone/.env");
-        let error = write_atomically(&path, b"x", 0o600)
+        let error = write_atomically(&path, b"x", 0o600, directory.path())
             .unwrap_err()
             .to_string();
         assert!(error.starts_with("failed to write `"), "{error}");
@@ -242,7 +272,7 @@ mod tests {
     fn a_new_file_gets_the_mode_that_was_asked_for() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("new");
-        write_atomically(&path, b"x", 0o600).unwrap();
+        write_atomically(&path, b"x", 0o600, directory.path()).unwrap();
         assert_eq!(
             fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
             0o600
@@ -250,11 +280,27 @@ mod tests {
     }
 
     #[test]
+    fn what_a_killed_write_has_left_is_removed_by_the_next_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, room) = (directory.path().join(".env"), directory.path().join("room"));
+        fs::create_dir(&room).unwrap();
+        fs::write(room.join("..env.stack-a1b2c3"), "secret").unwrap();
+        fs::write(room.join("..env.other.stack-a1b2c3"), "another's").unwrap();
+        write_atomically(&path, b"x", 0o600, &room).unwrap();
+        let left: Vec<_> = fs::read_dir(&room).unwrap().flatten().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+        // Without a room it is beside the file.
+        fs::write(directory.path().join("..env.stack-a1b2c3"), "secret").unwrap();
+        write_atomically(&path, b"y", 0o600, Path::new("/nonexistent")).unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+    }
+
+    #[test]
     fn a_failed_write_leaves_no_temporary_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("taken");
         fs::create_dir(&path).unwrap();
-        assert!(write_atomically(&path, b"x", 0o600).is_err());
+        assert!(write_atomically(&path, b"x", 0o600, directory.path()).is_err());
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
     }
 }

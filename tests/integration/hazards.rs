@@ -7,3 +7,4 @@ mod inheritance;
 mod links;
 mod lost_files;
 mod meetings;
+mod strangers;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Context;
-use super::ground::{foreign, others, suspended};
+use super::ground::{foreign, others, suspended, waiting_for_leftovers};
 use super::watch::Watch;
 use crate::api::client::{Client, ClientError};
 use crate::api::messages::{Update, code};
@@ -17,7 +17,7 @@ use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::words;
 use crate::run::control::Command;
 use crate::run::instance::{Holder, Instance, LockAttempt};
-use crate::run::leftovers::{self, Leftovers};
+use crate::run::leftovers::{self, Leftovers, Reaper};
 use crate::run::waits::Goal;
 use crate::support::text;
 
@@ -71,7 +71,7 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
         }
         Err(error) => return Err(error.into()),
     };
-    let found = look_for_leftovers(context.instance, has_ended)?;
+    let found = look_for_leftovers(context, has_ended, arguments.timeout).await?;
     if found.ended > 0 {
         let count = text::count_of(found.ended, "process", "processes");
         context
@@ -197,7 +197,12 @@ async fn is_over_within(patience: Duration, is_over: impl Fn() -> bool) -> bool 
 
 /// What is left of an instance without a supervisor. One that `has_ended` in good order has tried what
 /// can be tried; what another one left is ended.
-fn look_for_leftovers(instance: &Instance, has_ended: bool) -> Result<Leftovers, Stop> {
+async fn look_for_leftovers(
+    context: &mut Context<'_>,
+    has_ended: bool,
+    grace: Option<Duration>,
+) -> Result<Leftovers, Stop> {
+    let instance = context.instance;
     if !instance.lock_path().exists() {
         return Ok(Leftovers::default());
     }
@@ -205,17 +210,34 @@ fn look_for_leftovers(instance: &Instance, has_ended: bool) -> Result<Leftovers,
         // Somebody has just started it anew: what is there now is theirs.
         LockAttempt::Busy(_) | LockAttempt::Hidden(_) => Ok(Leftovers::default()),
         LockAttempt::Acquired(lock) => {
-            let (id, leases) = (instance.id.clone(), instance.lease_path());
+            let leases = instance.lease_path();
             let found = if has_ended {
                 Leftovers {
                     ended: 0,
                     remaining: leftovers::left(&leases),
                 }
             } else {
-                leftovers::reap(&id, &leases)
+                reap(context, grace).await
             };
             drop(lock);
             Ok(found)
         }
+    }
+}
+
+/// Ends what a killed supervisor has left. The caller holds the lock.
+async fn reap(context: &mut Context<'_>, grace: Option<Duration>) -> Leftovers {
+    let instance = context.instance;
+    let Some(mut reaper) = Reaper::new(&instance.id, &instance.lease_path(), grace) else {
+        return Leftovers::default();
+    };
+    loop {
+        if let Some(leftovers) = reaper.step() {
+            return leftovers;
+        }
+        if let Some(waiting) = reaper.wait_to_tell() {
+            context.output.message(&waiting_for_leftovers(waiting));
+        }
+        sleep(leftovers::PAUSE).await;
     }
 }

@@ -16,6 +16,7 @@ use crate::run::instance::{Holder, Instance, holders_in};
 use crate::run::leftovers;
 use crate::run::reason::Reason;
 use crate::run::snapshot::Phase;
+use crate::support::duration;
 use crate::support::fs::below;
 use crate::support::name::{ServiceName, UnitId};
 use crate::support::text;
@@ -194,6 +195,15 @@ pub(super) fn foreign(instance: &Instance) -> Option<String> {
     Some(format!(
         "a stack of {user} runs in this directory; only {user}{root} can see and stop it"
     ))
+}
+
+/// That processes of an earlier run are waited for.
+pub(super) fn waiting_for_leftovers((count, longest): (usize, Duration)) -> String {
+    format!(
+        "waiting for {} of an earlier run to end, for {} at most",
+        text::count_of(count, "process", "processes"),
+        duration::human(longest)
+    )
 }
 
 /// The name of a user, or the number of one who has none.

@@ -15,7 +15,7 @@ use super::refusals::{find, refused, spawn_error};
 use super::trees::Trees;
 use super::{CommandId, Happened, Runner, Start, Whom};
 use crate::plan::model::{Execution, UnitPlan};
-use crate::run::lease::LeaseFile;
+use crate::run::lease::{LeaseFile, Manner};
 use crate::run::logs::{PumpHandle, pipe_pair};
 use crate::run::process::{
     ProcessId, ProcessTree, Row, SharedTable, Slot, SpawnError, Spawner, Stdio, Target, UnitKey,
@@ -143,8 +143,12 @@ impl Processes {
             environment: &environment,
             directory: &below(&plan.directory, &self.project_dir),
         };
+        let manner = Manner {
+            signal: plan.stop_signal,
+            grace: self.grace.unwrap_or(plan.grace),
+        };
         let mut spawn = |target: &Target<'_>| {
-            let lease = slot.and_then(|slot| self.leases.line(slot));
+            let lease = slot.and_then(|slot| self.leases.line(slot, manner));
             self.spawner.spawn(target, stdio, lease)
         };
         match spawn(&target) {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use fs_err as fs;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigHandler, Signal, signal};
 use tempfile::TempDir;
 
 use super::network::Network;
@@ -80,6 +80,10 @@ impl World {
 
     /// Makes `command` a part of this world: its environment, not the caller's where that could
     /// change an outcome.
+    #[expect(
+        unsafe_code,
+        reason = "signal(2), which is without danger for the default action"
+    )]
     pub(crate) fn prepare<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         for key in [
             "STACK_FILE",
@@ -91,6 +95,9 @@ impl World {
         ] {
             command.env_remove(key);
         }
+        // Whoever runs the tests under `nohup` ignores it, and all that they start would.
+        // SAFETY: the default action runs no code of ours.
+        unsafe { signal(Signal::SIGHUP, SigHandler::SigDfl) }.expect("it can be set");
         command
             .env(MARK, self.path())
             .env("XDG_STATE_HOME", self.path().join("state"))

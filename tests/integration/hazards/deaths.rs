@@ -70,6 +70,44 @@ fn down_ends_what_is_left_when_both_are_killed() {
 }
 
 #[test]
+fn what_is_left_ends_as_its_own_service_wants_it() {
+    // Longer than anybody's patience; the last one has a session and a lease of nobody.
+    let yaml = "
+services:
+  int: { command: 'MISBEHAVE record INT,TERM int', stop_signal: SIGINT, stop_grace_period: 5m }
+  slow: { command: 'MISBEHAVE record TERM slow --takes 2500', stop_grace_period: 5m }
+  deaf: { command: MISBEHAVE ignore-term, stop_grace_period: 1s }
+  child: { command: MISBEHAVE gc-setsid --deaf, stop_grace_period: 1s }
+";
+    let started = |stack: &TestStack| {
+        stack.run(&["up", "-d"]).ok();
+        for (service, says) in [
+            ("int", "recording"),
+            ("slow", "recording"),
+            ("deaf", "deaf"),
+            ("child", "deaf"),
+        ] {
+            stack.wait_for_log(service, says);
+        }
+        kill_both(stack);
+    };
+    let stack = TestStack::new(yaml);
+    started(&stack);
+    let output = stack.down();
+    let said = "of an earlier run to end, for 5 m 0 s at most";
+    assert!(output.stderr.contains(said), "{output}");
+    assert_eq!(
+        (stack.read("int"), stack.read("slow")),
+        ("SIGINT\n".to_owned(), "SIGTERM\n".to_owned())
+    );
+    // Whoever says how long counts.
+    let stack = TestStack::new(&yaml.replace("1s", "5m"));
+    started(&stack);
+    stack.run(&["down", "-t", "1"]).ok();
+    stack.world().wait_until_nothing_is_left();
+}
+
+#[test]
 fn up_after_both_are_killed_runs_one_copy() {
     let stack = TestStack::new("services: { it: { command: MISBEHAVE bind $<PORT:auto> --http } }");
     stack.up_detached();

@@ -17,7 +17,7 @@ use crate::support::protocol::Protocol;
 /// last.
 pub(super) fn list(invocation: &Invocation, args: &PortsArgs) -> Result<ExitCode, Stop> {
     let ledger = invocation.ledger().overview();
-    let state_dir = invocation.state_dir();
+    let state_dir = invocation.state_dir.clone();
     let Gathered { mut rows, notes } = runtime()?.block_on(gather(&ledger, None, &state_dir));
     let count = rows.len();
     rows.retain(|row| args.all || row.state != RowState::Remembered);

@@ -19,7 +19,7 @@ pub(super) fn who(
     format: ListFormat,
 ) -> Result<ExitCode, Stop> {
     let ledger = invocation.ledger().overview();
-    let state_dir = invocation.state_dir();
+    let state_dir = invocation.state_dir.clone();
     let gathering = gather(&ledger, Some(port), &state_dir);
     let Gathered { mut rows, notes } = runtime()?.block_on(gathering);
     rows.sort_by_key(|row| row.state == RowState::Remembered);

@@ -3,21 +3,23 @@
 //! Runs in the process that was called, single-threaded, before any fork. Whatever fails here has
 //! started nothing; what was written before it fails is a directory of our own.
 
-use std::path::{Path, PathBuf};
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 
-use super::super::ground::{others, user_name};
+use super::super::ground::{others, user_name, waiting_for_leftovers};
 use crate::api::socket_path;
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Ready, Stop, shown};
+use crate::cli::printer;
 use crate::dotenv;
 use crate::plan::{Assignment, Draft, Plan};
 use crate::ports::request::Owner;
 use crate::ports::{Allocation, Batch, Ledger, allocate};
 use crate::run::LeaseFile;
 use crate::run::instance::{Instance, InstanceLock};
-use crate::run::leftovers;
-use crate::run::socket;
+use crate::run::leftovers::{self, Reaper};
+use crate::run::socket::{self, SocketError};
 use crate::spec::problem::Problem;
 use crate::support::escape::plain;
 use crate::support::hash;
@@ -31,7 +33,7 @@ pub(super) struct Prepared {
     pub(super) instance: Instance,
     pub(super) lock: InstanceLock,
     pub(super) leases: LeaseFile,
-    pub(super) listener: std::os::unix::net::UnixListener,
+    pub(super) listener: UnixListener,
     pub(super) socket: PathBuf,
     pub(super) run: u64,
     /// Whether the caller has given the stack its name.
@@ -80,8 +82,7 @@ pub(super) fn prepare(
     }
     write_dotenv(&plan, &mut messages)?;
     let (owner, ledger) = (owner(&ready.draft), invocation.ledger());
-    let socket = choose_socket(invocation, &instance)?;
-    let listener = socket::bind_listener(&socket)?;
+    let (socket, listener) = listen(invocation, &instance)?;
     Ok(Prepared {
         plan,
         allocation,
@@ -100,7 +101,18 @@ pub(super) fn prepare(
 
 /// Ends what a supervisor that was killed together with its guardian has left.
 fn reap_leftovers(instance: &Instance, messages: &mut Vec<String>) -> Result<(), Stop> {
-    let leftovers = leftovers::reap(&instance.id, &instance.lease_path());
+    let Some(mut reaper) = Reaper::new(&instance.id, &instance.lease_path(), None) else {
+        return Ok(());
+    };
+    let leftovers = loop {
+        if let Some(leftovers) = reaper.step() {
+            break leftovers;
+        }
+        if let Some(waiting) = reaper.wait_to_tell() {
+            printer::say(&waiting_for_leftovers(waiting));
+        }
+        std::thread::sleep(leftovers::PAUSE);
+    };
     if !leftovers.remaining.is_empty() {
         let pids = text::list(&leftovers.remaining);
         return Err(Stop::new(
@@ -191,15 +203,46 @@ fn write_dotenv(plan: &Plan, messages: &mut Vec<String>) -> Result<(), Stop> {
 
 /// Where the control socket of an instance is.
 pub(crate) fn choose_socket(invocation: &Invocation, instance: &Instance) -> Result<PathBuf, Stop> {
-    let temp = invocation.variable("TMPDIR").map(PathBuf::from);
-    let temp_dirs: Vec<&Path> = temp
-        .as_deref()
-        .into_iter()
-        .chain([Path::new("/tmp")])
-        .collect();
+    let temp_dirs = temp_dirs(invocation);
     let uid = nix::unistd::getuid().as_raw();
     socket_path::choose(&instance.dir, &instance.id, uid, &temp_dirs)
         .map_err(|error| Stop::new(ExitCode::Failed, error.to_string(), None))
+}
+
+/// Where a control socket may be whose path would be too long beside the lock.
+fn temp_dirs(invocation: &Invocation) -> Vec<PathBuf> {
+    let named = ["XDG_RUNTIME_DIR", "TMPDIR"].map(|name| invocation.variable(name));
+    let named = named.into_iter().flatten().map(PathBuf::from);
+    named
+        .filter(|path| path.is_dir())
+        .chain([PathBuf::from("/tmp")])
+        .collect()
+}
+
+/// Makes the control socket, and listens on it.
+fn listen(invocation: &Invocation, instance: &Instance) -> Result<(PathBuf, UnixListener), Stop> {
+    let path = choose_socket(invocation, instance)?;
+    match socket::bind_listener(&path) {
+        Ok(listener) => Ok((path, listener)),
+        // Somebody was there before us, who can foresee the name but not every one. The lock tells
+        // where the socket is.
+        Err(SocketError::NotPrivate { .. } | SocketError::Directory { .. })
+            if !path.starts_with(&instance.dir) =>
+        {
+            let mut error = None;
+            for temp_dir in temp_dirs(invocation) {
+                match socket::bind_listener_below(&temp_dir) {
+                    Ok(made) => return Ok(made),
+                    Err(failed) => error = Some(failed),
+                }
+            }
+            Err(error.map_or_else(
+                || Stop::new(ExitCode::Failed, "no socket", None),
+                Stop::from,
+            ))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A warning in the usual form.

@@ -1,0 +1,134 @@
+//! Directories and stacks that belong to other users of the machine.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::process::Command;
+
+use fs_err as fs;
+use nix::unistd::geteuid;
+
+use crate::harness::{Output, TestStack, Up, World, binary, lacks, misbehave};
+
+const ONE: &str = "services: { it: { command: sleep 1000 } }";
+
+/// A project that everybody may write to, and how `nobody` calls `stack` in it.
+struct Shared {
+    stack: TestStack,
+    home: std::path::PathBuf,
+}
+
+impl Shared {
+    /// `None` where nobody can be somebody else.
+    fn new() -> Option<Self> {
+        if !geteuid().is_root() {
+            lacks("root, who can be somebody else");
+            return None;
+        }
+        let world = World::new();
+        let stack = TestStack::in_world(&world, "shared", ONE);
+        let bin = world.path().join("bin");
+        fs::create_dir(&bin).expect("it is new");
+        fs::copy(binary(), bin.join("stack")).expect("there is room");
+        let home = world.path().join("home");
+        fs::create_dir(&home).expect("it is new");
+        chown(&home, Some(65534), Some(65534)).expect("root may");
+        for (path, mode) in [
+            (world.path().to_path_buf(), 0o755),
+            (world.path().join("tmp"), 0o1777),
+            (stack.path(""), 0o777),
+        ] {
+            fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("root may");
+        }
+        Some(Self { stack, home })
+    }
+
+    fn as_nobody(&self, arguments: &[&str], home: Option<&str>) -> Output {
+        let inner = self.stack.command(arguments);
+        let mut command = Command::new(misbehave());
+        command
+            .args(["as-nobody", "--"])
+            .arg(self.stack.world().path().join("bin/stack"))
+            .args(arguments)
+            .current_dir(self.stack.path(""));
+        for (key, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(key, value),
+                None => command.env_remove(key),
+            };
+        }
+        command.env_remove("XDG_STATE_HOME");
+        match home {
+            Some(home) => command.env("HOME", home),
+            None => command.env_remove("HOME"),
+        };
+        Up::start(self.stack.world(), command).wait()
+    }
+
+    fn nobody(&self, arguments: &[&str]) -> Output {
+        self.as_nobody(arguments, self.home.to_str())
+    }
+}
+
+#[test]
+fn a_stack_of_another_user_is_named_and_not_started_again() {
+    let Some(shared) = Shared::new() else { return };
+    shared.stack.run(&["up", "-d"]).ok();
+    let message = "a stack of root runs in this directory; only root can see and stop it";
+    for (arguments, code) in [
+        (&["ps"][..], 5),
+        (&["logs"], 5),
+        (&["stop"], 5),
+        (&["down"], 1),
+        (&["up", "-d"], 3),
+    ] {
+        shared.nobody(arguments).expect(code).says(&[message]);
+    }
+    let output = shared.nobody(&[]).ok();
+    assert!(output.stdout.contains(message), "{output}");
+    // Its end is none of his business, but its files are in his way.
+    shared.stack.down();
+    shared.nobody(&["up", "-d"]).ok().says(&[
+        "`.stack` belongs to root",
+        "home/.local/state/stack/instances",
+    ]);
+    shared.nobody(&["ps"]).ok();
+    shared.nobody(&["down"]).ok().says(&["stopped everything"]);
+}
+
+#[test]
+fn root_sees_and_stops_what_a_user_runs() {
+    let Some(shared) = Shared::new() else { return };
+    shared.nobody(&["up", "-d"]).ok();
+    let output = shared.stack.run(&["ps"]).ok();
+    assert!(output.stdout.contains("running"), "{output}");
+    shared.stack.down();
+}
+
+#[test]
+fn a_directory_that_somebody_else_has_made_is_not_used() {
+    let Some(shared) = Shared::new() else { return };
+    let temp = shared.stack.world().path().join("tmp");
+    // Where he has no home, nor one in the user database: the name can be foreseen.
+    let state = temp.join("stack-state-65534");
+    fs::create_dir(&state).expect("it is new");
+    shared
+        .as_nobody(&["ps"], None)
+        .expect(1)
+        .says(&["stack-state-65534` belongs to somebody else", "set HOME"]);
+    // For a socket another name is found, and goes with it.
+    let deep = shared.stack.path(&"deep/".repeat(20));
+    fs::create_dir_all(&deep).expect("it is new");
+    fs::set_permissions(&deep, PermissionsExt::from_mode(0o777)).expect("root may");
+    fs::write(deep.join("stack.yaml"), ONE).expect("root may");
+    let sockets = temp.join("stack-65534");
+    fs::create_dir(&sockets).expect("it is new");
+    let file = deep.join("stack.yaml").display().to_string();
+    let run = |verb: &[&str]| shared.nobody(&[&["-f", &file], verb].concat()).ok();
+    run(&["up", "-d"]);
+    let output = run(&["ps"]);
+    assert!(output.stdout.contains("running"), "{output}");
+    run(&["down"]);
+    let left = fs::read_dir(&temp).expect("it is there").flatten();
+    let mut left: Vec<_> = left.map(|entry| entry.file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["stack-65534", "stack-state-65534"]);
+}
