@@ -19,9 +19,9 @@ use crate::support::name::ProjectName;
 
 pub use usage::{NotRun, parse};
 pub use verbs::{
-    ConfigArgs, ConfigFormat, DownArgs, EnvArgs, EnvFormat, ListFormat, LogsArgs, PortArgs,
-    PortsArgs, PortsFreeArgs, PortsVerb, PortsWhoArgs, PsArgs, RunArgs, ServicesArgs, StopArgs,
-    Tail, UpArgs,
+    ConfigArgs, ConfigFormat, DoctorArgs, DownArgs, EnvArgs, EnvFormat, ListFormat, LogsArgs,
+    PortArgs, PortsArgs, PortsFreeArgs, PortsVerb, PortsWhoArgs, PsArgs, RunArgs, ServicesArgs,
+    StopArgs, Tail, UpArgs,
 };
 
 /// The first page of the help: `clap` cannot group verbs, so they are written out here. A test
@@ -44,6 +44,7 @@ Look:
   port      Print a port of a service
   ports     List the ports of all your stacks, or explain one
   config    Check stack.yaml and print how it is understood
+  doctor    Look for what went wrong around your stacks
 
 Use:
   env       Print the generated variables
@@ -152,4 +153,6 @@ pub enum Verb {
     Run(RunArgs),
     /// List the ports of all your stacks, or explain one
     Ports(PortsArgs),
+    /// Look for what went wrong around your stacks
+    Doctor(DoctorArgs),
 }

@@ -46,6 +46,7 @@ fn dispatch(invocation: &Invocation, verb: Option<&Verb>) -> Result<ExitCode, St
         Some(Verb::Up(args)) => verbs::up::up(invocation, args),
         Some(Verb::Config(args)) => verbs::config::config(invocation, args),
         Some(Verb::Run(args)) => verbs::run::run(invocation, args),
+        Some(Verb::Doctor(args)) => verbs::doctor::doctor(invocation, args),
         Some(Verb::Ports(args)) => verbs::ports::ports(invocation, args),
         Some(
             verb @ (Verb::Down(_)

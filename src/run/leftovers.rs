@@ -5,17 +5,19 @@
 //! `/proc` answers for all of them. It is repeated until nothing is found, since a dying process may
 //! start others.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::libc::{SIGCONT, SIGKILL};
+use nix::unistd::geteuid;
 
+use super::instance::all_holders;
 use super::lease::{self, Manner};
 use super::process::{ProcessId, ProcessTree, ancestors, session_of, signal_process, unit_mark};
 use crate::support::name::UnitId;
-use crate::support::proc::read_file;
+use crate::support::proc::{Stat, for_each_pid, read_file};
 
 /// After how long it is told that leftovers are waited for.
 const TOLD_AFTER: Duration = Duration::from_secs(1);
@@ -91,6 +93,24 @@ impl Reaper {
         })
     }
 
+    /// For what a supervisor has started that is known by its random id alone, as nobody knows where its
+    /// files are.
+    pub fn of_run(run: &str) -> Self {
+        let own = geteuid().as_raw();
+        Self {
+            search: Search {
+                mark: format!("STACK_RUN={run}").into_bytes(),
+                only_user: Some(own),
+                ..Search::new("", Path::new(""))
+            },
+            grace: None,
+            seen: HashMap::new(),
+            count: 0,
+            begun: Instant::now(),
+            is_told: false,
+        }
+    }
+
     /// Does what is to be done now; what came of it all, once nothing more can be done. Else to be called
     /// again after a [`PAUSE`].
     pub fn step(&mut self) -> Option<Leftovers> {
@@ -150,13 +170,59 @@ struct Search {
     environment: Vec<u8>,
 }
 
+/// What runs of a stack that nobody supervises any more, known by the marks of its processes alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphans {
+    /// The project's name.
+    pub project: String,
+    /// The random id of the supervisor that has started them.
+    pub run: String,
+    /// Their pids.
+    pub pids: Vec<i32>,
+}
+
+/// What nobody supervises any more, of any stack of this user.
+pub fn orphans() -> Vec<Orphans> {
+    let own = geteuid().as_raw();
+    let mut by_run: BTreeMap<String, Orphans> = BTreeMap::new();
+    let mut environment = vec![0; ENVIRONMENT];
+    for_each_pid(|pid| {
+        let owner = fs_err::metadata(format!("/proc/{pid}")).map(|process| process.uid());
+        if !owner.is_ok_and(|owner| owner == own) {
+            return;
+        }
+        let length = read_file(pid, "environ", &mut environment).unwrap_or(0);
+        let value = |key: &str| {
+            let mut entries = environment[..length].split(|&byte| byte == 0);
+            let value = entries.find_map(|entry| entry.strip_prefix(key.as_bytes()))?;
+            Some(String::from_utf8_lossy(value).into_owned())
+        };
+        let (Some(run), Some(project)) = (value("STACK_RUN="), value("STACK_PROJECT=")) else {
+            return;
+        };
+        if Stat::of(pid).is_some_and(|stat| !stat.has_ended()) {
+            let orphans = by_run.entry(run.clone()).or_insert(Orphans {
+                project,
+                run,
+                pids: Vec::new(),
+            });
+            orphans.pids.push(pid);
+        }
+    });
+    // Looked at last: what was started meanwhile is somebody's.
+    for holder in all_holders() {
+        by_run.remove(&holder.run);
+    }
+    by_run.into_values().collect()
+}
+
 /// How much of an environment is searched for the mark.
 const ENVIRONMENT: usize = 256 * 1024;
 
 impl Search {
     fn new(instance: &str, lease_path: &Path) -> Self {
         let file_owner = fs_err::symlink_metadata(lease_path).map_or(0, |file| file.uid());
-        let is_root = nix::unistd::geteuid().is_root();
+        let is_root = geteuid().is_root();
         Self {
             instance: instance.to_owned(),
             leases: lease::read(lease_path),

@@ -3,6 +3,7 @@
 mod checks;
 mod crowds;
 mod deaths;
+mod doctor;
 mod inheritance;
 mod links;
 mod lost_files;

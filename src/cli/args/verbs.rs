@@ -112,6 +112,14 @@ pub struct DownArgs {
     pub timeout: Option<Duration>,
 }
 
+// `stack doctor`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct DoctorArgs {
+    /// Mend what can be mended: end leftovers, remove stale files and entries
+    #[arg(long)]
+    pub fix: bool,
+}
+
 // `stack start`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct ServicesArgs {

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 
-use super::ground::{actual, hidden, others};
+use super::ground::{actual, hidden, others, unreachable};
 use super::{Context, Output, down, down_all, env, logs, port, ps, restart, start, stop};
 use crate::api::client::Client;
 use crate::api::messages::Update;
@@ -14,7 +14,7 @@ use crate::cli::invocation::Invocation;
 use crate::cli::printer::Printer;
 use crate::cli::table::services;
 use crate::run::control::StackSnapshot;
-use crate::run::instance::Instance;
+use crate::run::instance::{Holder, Instance};
 use crate::run::logs::LogBlock;
 use crate::support::clock::unix_millis;
 use crate::support::name::{ServiceName, UnitId};
@@ -62,11 +62,18 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
             Verb::Port(args) => port::run(&mut context, args).await,
             Verb::Env(args) => env::run(&mut context, args).await,
             // These do not come here.
-            Verb::Up(_) | Verb::Config(_) | Verb::Run(_) | Verb::Ports(_) => Ok(ExitCode::Usage),
+            Verb::Up(_) | Verb::Config(_) | Verb::Run(_) | Verb::Ports(_) | Verb::Doctor(_) => {
+                Ok(ExitCode::Usage)
+            }
         }
     };
     let outcome = super::runtime()?.block_on(printer.run(work));
     let outcome = outcome.map_err(|mut stop| {
+        if stop.code == ExitCode::NotRunning
+            && let Some(holder) = instance.holder().filter(Holder::is_being_cleaned_up)
+        {
+            return Stop::new(ExitCode::Busy, unreachable(&holder), None);
+        }
         if stop.code == ExitCode::NotRunning
             && let Some(others) = others(&instance.others())
         {

@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::Context;
-use super::ground::{foreign, others, suspended, waiting_for_leftovers};
+use super::ground::{
+    TOLD_AFTER, foreign, others, suspended, waiting_for_guardian, waiting_for_leftovers,
+};
 use super::watch::Watch;
 use crate::api::client::{Client, ClientError};
 use crate::api::messages::{Update, code};
@@ -42,7 +44,7 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
         return Err(Stop::new(ExitCode::Failed, message, None));
     }
     let holder = context.instance.holder();
-    let mut has_ended = false;
+    let (mut has_ended, mut was_cleaned_up) = (false, false);
     let was_running = match context.supervisor().await {
         Ok(client) => {
             let run = context.instance.holder().map(|holder| holder.run);
@@ -56,17 +58,7 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
         }
         // A guardian may be at work: what it cannot end is looked for when it has gone.
         Err(ClientError::NotRunning) => {
-            // Not for anybody who starts it anew.
-            let holder_now = || context.instance.holder();
-            let at_work = || holder_now().filter(Holder::is_being_cleaned_up);
-            // One that does nothing is not waited for either.
-            let is_cleaned_up = || at_work().is_none_or(|it| it.is_guardian_suspended());
-            if !is_over_within(BLIND_WAIT, is_cleaned_up).await {
-                return Err(does_not_end(holder.as_ref()));
-            }
-            if let Some(holder) = at_work() {
-                return Err(suspended(&holder));
-            }
+            was_cleaned_up = await_guardian(context, arguments.timeout).await?;
             false
         }
         Err(error) => return Err(error.into()),
@@ -91,6 +83,8 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
     }
     context.output.message(if was_running {
         "stopped everything"
+    } else if was_cleaned_up {
+        "the guardian has stopped everything, as the supervisor had been killed"
     } else if found.ended == 0 {
         "nothing is running here"
     } else {
@@ -120,6 +114,34 @@ fn does_not_end(holder: Option<&Holder>) -> Stop {
     let pid = words::pid(holder.map(|holder| holder.supervisor_pid));
     let message = format!("the supervisor{pid} does not end");
     Stop::new(ExitCode::NotAnswering, message, None)
+}
+
+/// Waits for a guardian that is at work, should there be one: whether there was. Once services have had
+/// the `grace` that they are given here, they are killed.
+async fn await_guardian(context: &mut Context<'_>, grace: Option<Duration>) -> Result<bool, Stop> {
+    let begun = Instant::now();
+    let (mut is_told, mut is_hurried) = (false, false);
+    // Not for anybody who starts it anew.
+    while let Some(holder) = context.instance.holder()
+        && holder.is_being_cleaned_up()
+    {
+        // One that does nothing is not waited for either.
+        if holder.is_guardian_suspended() {
+            return Err(suspended(&holder));
+        }
+        let waited = begun.elapsed();
+        if waited >= BLIND_WAIT {
+            return Err(does_not_end(Some(&holder)));
+        }
+        if waited >= TOLD_AFTER && !std::mem::replace(&mut is_told, true) {
+            context.output.message(&waiting_for_guardian(&holder));
+        }
+        if grace.is_some_and(|grace| waited >= grace) && !std::mem::replace(&mut is_hurried, true) {
+            holder.ask_to_stop();
+        }
+        sleep(PAUSE).await;
+    }
+    Ok(begun.elapsed() >= PAUSE)
 }
 
 /// Has everything stopped; whether its end was seen.

@@ -24,6 +24,9 @@ use crate::support::text;
 /// How often a supervisor that is just starting or ending is looked at.
 const PAUSE: Duration = Duration::from_millis(20);
 
+/// After how long it is said whom a command waits for.
+pub(super) const TOLD_AFTER: Duration = Duration::from_secs(1);
+
 /// What is known of the stack.
 pub(super) enum Seen {
     /// It runs.
@@ -119,13 +122,14 @@ impl Context<'_> {
         }
     }
 
-    /// What runs on though supervisor and guardian were killed. A guardian that is at work still has
-    /// the lock, and stops it all.
-    fn left_running(&self) -> HashMap<UnitId, i32> {
-        if self.instance.is_locked() {
-            HashMap::new()
-        } else {
-            leftovers::running(&self.instance.lease_path())
+    /// What still runs though the supervisor was killed, and in which phase that is: a guardian that is
+    /// at work has the lock, and stops it; without one it runs on.
+    fn left_running(&self) -> (HashMap<UnitId, i32>, Phase) {
+        let running = || leftovers::running(&self.instance.lease_path());
+        match self.instance.holder() {
+            Some(holder) if holder.is_being_cleaned_up() => (running(), Phase::Stopping),
+            _ if self.instance.is_locked() => (HashMap::new(), Phase::Stopped),
+            _ => (running(), Phase::Running),
         }
     }
 
@@ -136,7 +140,10 @@ impl Context<'_> {
             let message = format!("cannot read `{}`: {reason}", path.display());
             Stop::new(ExitCode::Failed, message, None)
         })?;
-        Ok(left.map(|stack| ended(stack, &self.left_running())))
+        Ok(left.map(|stack| {
+            let (running, phase) = self.left_running();
+            ended(stack, &running, phase)
+        }))
     }
 
     /// The error about a service that is none of `known`.
@@ -195,6 +202,28 @@ pub(super) fn foreign(instance: &Instance) -> Option<String> {
     Some(format!(
         "a stack of {user} runs in this directory; only {user}{root} can see and stop it"
     ))
+}
+
+/// That a guardian is waited for.
+pub(super) fn waiting_for_guardian(holder: &Holder) -> String {
+    format!("waiting for {}", guardian_at_work(holder))
+}
+
+fn guardian_at_work(holder: &Holder) -> String {
+    format!(
+        "the guardian of this stack (pid {}), which stops the services of a supervisor that was killed",
+        holder.guardian_pid
+    )
+}
+
+/// Why a stack that has a holder cannot be spoken to, if that is so.
+pub(super) fn unreachable(holder: &Holder) -> String {
+    if holder.is_being_cleaned_up() {
+        format!("all that runs is {}", guardian_at_work(holder))
+    } else {
+        let pid = holder.supervisor_pid;
+        format!("the supervisor of this stack (pid {pid}) does not answer")
+    }
 }
 
 /// That processes of an earlier run are waited for.
@@ -256,15 +285,23 @@ fn renamed<'h>(
 }
 
 /// The state that a supervisor left, as it is now that it has gone: one that was killed could not
-/// say how its services ended, but the guardian has stopped them. Where that was killed as well they
-/// are `running` on, each with its pid; nobody has looked since how they are.
-fn ended(mut snapshot: StackSnapshot, running: &HashMap<UnitId, i32>) -> StackSnapshot {
+/// say how its services ended, but the guardian stops them. Where that was killed as well they are
+/// `running` on, each with its pid; nobody has looked since how they are.
+fn ended(
+    mut snapshot: StackSnapshot,
+    running: &HashMap<UnitId, i32>,
+    phase: Phase,
+) -> StackSnapshot {
     for service in &mut snapshot.services {
         if let Some(&pid) = running.get(&service.unit()) {
-            service.phase = Phase::Running;
+            service.phase = phase;
             service.pid = Some(pid);
             service.waiting_for.clear();
-            service.reason = Some(Reason::Orphaned);
+            service.reason = Some(if phase == Phase::Stopping {
+                Reason::SupervisorKilled
+            } else {
+                Reason::Orphaned
+            });
         } else if !service.phase.is_at_rest() {
             service.phase = Phase::Stopped;
             service.pid = None;

@@ -7,6 +7,7 @@
 
 pub mod client;
 pub mod config;
+pub mod doctor;
 pub mod down;
 pub mod down_all;
 pub mod env;

@@ -1,7 +1,7 @@
 //! Bare `stack`: the state of this project's stack, and the five commands that a newcomer needs.
 
 use super::client::{find, running};
-use super::ground::hidden;
+use super::ground::{hidden, unreachable};
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Stop};
 use crate::cli::printer;
@@ -42,14 +42,11 @@ pub fn overview(invocation: &Invocation) -> Result<ExitCode, Stop> {
             table.trim_end()
         ))?;
     } else {
-        if let Some(hidden) = hidden(&instance) {
-            printer::say_out(&format!("{hidden}\n"))?;
-        }
-        printer::say_out(&format!(
-            "{} is not running. Its services: {}",
-            instance.project,
-            text::list(names)
-        ))?;
+        let reason = hidden(&instance).or_else(|| Some(unreachable(&instance.holder()?)));
+        printer::say_out(&reason.unwrap_or_else(|| {
+            let (project, services) = (&instance.project, text::list(names));
+            format!("{project} is not running. Its services: {services}")
+        }))?;
     }
     printer::say_out(&format!(
         "\n{}\n\n`stack --help` lists all commands.",

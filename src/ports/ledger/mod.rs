@@ -191,13 +191,37 @@ impl Ledger {
             warnings: session.into_warnings(),
         };
         if is_damaged && overview.warnings.is_empty() {
-            let reason = "a line is not what it should be".to_owned();
-            let path = self.path();
-            overview
-                .warnings
-                .push(LedgerWarning::Damaged { path, reason });
+            overview.warnings.push(self.damaged());
         }
         overview
+    }
+
+    /// Every stack that is known, each with whether its directory is still there.
+    pub fn stacks(&self) -> (Vec<(Owner, bool)>, Vec<LedgerWarning>) {
+        let session = Session::look(self);
+        let (owners, is_damaged) = session.owners();
+        let mut warnings = session.into_warnings();
+        if is_damaged && warnings.is_empty() {
+            warnings.push(self.damaged());
+        }
+        (owners, warnings)
+    }
+
+    /// Leaves out what is damaged, and stacks whose directories are gone. Returns why that was not possible.
+    pub fn clean(&self) -> Vec<LedgerWarning> {
+        let mut session = Session::begin(self, None);
+        session.clean();
+        session.commit();
+        let warnings = session.into_warnings().into_iter();
+        let is_mended = |warning: &LedgerWarning| matches!(warning, LedgerWarning::Damaged { .. });
+        warnings.filter(|warning| !is_mended(warning)).collect()
+    }
+
+    fn damaged(&self) -> LedgerWarning {
+        LedgerWarning::Damaged {
+            path: self.path(),
+            reason: "a line is not what it should be".to_owned(),
+        }
     }
 
     /// Notes that this process holds `ports` for `owner`, which could not be noted when they were allocated. What is

@@ -303,6 +303,39 @@ impl Session {
         (ports, is_damaged)
     }
 
+    /// Every other stack that is known, each with whether its directory is still there; and whether any line
+    /// was damaged.
+    pub(crate) fn owners(&self) -> (Vec<(Owner, bool)>, bool) {
+        let rows: Vec<_> = self.others().collect();
+        let rows = rows
+            .into_iter()
+            .map(|(_, line)| line.and_then(|line| line.row()));
+        let (rows, damaged): (Vec<_>, Vec<_>) = rows.partition(Option::is_some);
+        let owners = rows.into_iter().flatten().map(|row| {
+            let is_there = (self.here.present)(&row.owner.project_dir);
+            (row.owner, is_there)
+        });
+        (owners.collect(), !damaged.is_empty())
+    }
+
+    /// Forgets damaged lines, and stacks that do not run and whose directories are gone.
+    pub(crate) fn clean(&mut self) {
+        let (mut damaged, mut gone) = (Vec::new(), Vec::new());
+        for (place, line) in self.others() {
+            match line.and_then(|line| line.row()) {
+                None => damaged.push(place),
+                Some(row) => {
+                    if !self.running.contains(&place)
+                        && !(self.here.present)(&row.owner.project_dir)
+                    {
+                        gone.push(place);
+                    }
+                }
+            }
+        }
+        self.forget((damaged, gone));
+    }
+
     /// Whose `port` is: that of the other stack that holds it, else that of one that had it last.
     pub(crate) fn stack_of(&self, port: u16) -> Option<StackPort> {
         let named = |line: Line<'_>, is_running| {

@@ -256,7 +256,52 @@ fn down_waits_for_a_guardian_that_is_stopping_everything() {
     let supervisor = stack.own_process("supervisor_pid");
     supervisor.signal(Signal::SIGKILL);
     wait_until("its end", || (!supervisor.is_alive()).then_some(()));
-    stack.down();
+    let guardian = stack.own_process("guardian_pid").pid;
+    let output = stack.down();
+    for part in [
+        format!("waiting for the guardian of this stack (pid {guardian})"),
+        "the guardian has stopped everything".to_owned(),
+    ] {
+        assert!(output.stderr.contains(&part), "{output}");
+    }
+}
+
+#[test]
+fn down_hurries_a_guardian_when_it_is_told_to() {
+    let stack = TestStack::new(
+        "services: { it: { command: MISBEHAVE ignore-term, stop_grace_period: 5m } }",
+    );
+    stack.run(&["up", "-d"]).ok();
+    stack.wait_for_log("it", "deaf");
+    stack.world().processes();
+    let supervisor = stack.own_process("supervisor_pid");
+    supervisor.signal(Signal::SIGKILL);
+    wait_until("its end", || (!supervisor.is_alive()).then_some(()));
+    // Whoever asks meanwhile hears what is so.
+    let service = stack.service("it").expect("it is known");
+    assert_eq!(
+        (service.phase(), service.pid().is_some()),
+        ("stopping", true)
+    );
+    assert!(
+        service.reason().contains("supervisor_killed"),
+        "{}",
+        service.reason()
+    );
+    for verb in ["stop", "restart"] {
+        let output = stack.run(&[verb]).expect(3);
+        assert!(
+            output.stderr.contains("is the guardian of this stack"),
+            "{output}"
+        );
+    }
+    let output = stack.run(&[]).ok();
+    assert!(
+        output.stdout.contains("is the guardian of this stack"),
+        "{output}"
+    );
+    stack.run(&["down", "-t", "1"]).ok();
+    stack.world().wait_until_nothing_is_left();
 }
 
 /// The sockets that a process has open, by their numbers.

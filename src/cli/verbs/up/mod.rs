@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use client::{Goal, Place};
 use lead::Lead;
 
-use super::ground::{actual, foreign, hidden, suspended};
+use super::ground::{TOLD_AFTER, actual, foreign, hidden, suspended, waiting_for_guardian};
 use super::readiness::Asked;
 use crate::api::client::{BlockingClient, ClientError};
 use crate::cli::args::UpArgs;
@@ -28,7 +28,7 @@ use crate::cli::words;
 use crate::plan::model::UnitPlan;
 use crate::run::Watch;
 use crate::run::control::StackSnapshot;
-use crate::run::instance::{Instance, InstanceLock, LockAttempt};
+use crate::run::instance::{Holder, Instance, InstanceLock, LockAttempt};
 use crate::run::launch::{Child, Role, fork_roles};
 use crate::run::supervisor::Options;
 use crate::support::fs::open_private_append;
@@ -41,9 +41,6 @@ const WINNER_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often the lock is looked at meanwhile.
 const WINNER_PAUSE: Duration = Duration::from_millis(10);
-
-/// After how long it is said that a guardian is waited for.
-const TOLD_AFTER: Duration = Duration::from_secs(1);
 
 /// Runs the verb.
 pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
@@ -67,7 +64,9 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
                 std::thread::sleep(WINNER_PAUSE);
             }
             LockAttempt::Hidden(_) => {
-                if instance.call_home().is_some() {
+                // It may have been killed in this moment.
+                let is_lost = |holder: Holder| !holder.is_being_cleaned_up();
+                if instance.call_home().is_some_and(is_lost) {
                     let message = hidden(&instance).unwrap_or_default();
                     return Err(Stop::new(ExitCode::Busy, message, None));
                 }
@@ -113,16 +112,12 @@ fn wait_for_winner(
             .as_ref()
             .filter(|holder| holder.is_being_cleaned_up());
         if let Some(holder) = cleaning {
-            let pid = holder.guardian_pid;
             if holder.is_guardian_suspended() {
                 return Err(suspended(holder));
             }
             if !is_told && begun.elapsed() >= TOLD_AFTER {
                 is_told = true;
-                printer::say(&format!(
-                    "waiting for the guardian of this stack (pid {pid}), which stops the services \
-                     of a supervisor that was killed"
-                ));
+                printer::say(&waiting_for_guardian(holder));
             }
         } else if begun.elapsed() >= WINNER_LIMIT {
             let pid = words::pid(holder.map(|holder| holder.supervisor_pid));

@@ -1,0 +1,235 @@
+//! `stack doctor`: what is wrong around the stacks of this user, wherever they are, and with `--fix`
+//! mended.
+
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::inotify::{InitFlags, Inotify};
+use nix::sys::resource::{Resource, getrlimit};
+
+use super::ground::waiting_for_leftovers;
+use crate::cli::args::DoctorArgs;
+use crate::cli::exit::{ExitCode, Stop};
+use crate::cli::invocation::Invocation;
+use crate::cli::printer;
+use crate::ports::request::Owner;
+use crate::run::instance::{Instance, LockAttempt};
+use crate::run::leftovers::{self, Leftovers, Orphans, Reaper};
+use crate::run::socket;
+use crate::support::name::ProjectName;
+use crate::support::text;
+
+/// Below how many open files a stack of some size does not start.
+const FEW_FILES: u64 = 1024;
+
+/// Something that is wrong.
+struct Finding {
+    /// What.
+    what: String,
+    /// What to do about it, where `--fix` cannot.
+    hint: Option<String>,
+    /// What mends it.
+    fix: Option<Fix>,
+}
+
+/// What `--fix` does.
+enum Fix {
+    /// Ends what nobody supervises.
+    End(Orphans),
+    /// Removes what a killed supervisor has left in a directory.
+    Tidy(Instance),
+    /// Leaves out what is of no use in the ledger.
+    Ledger,
+}
+
+/// Looks, and mends. Exits 1 if something is wrong and stays so.
+pub fn doctor(invocation: &Invocation, args: &DoctorArgs) -> Result<ExitCode, Stop> {
+    let mut findings: Vec<Finding> = leftovers::orphans().into_iter().map(orphaned).collect();
+    let (stacks, warnings) = invocation.ledger().stacks();
+    findings.extend(stale(invocation, &stacks));
+    findings.extend(warnings.into_iter().map(|warning| Finding {
+        what: warning.to_string(),
+        hint: Some(warning.hint().to_owned()),
+        fix: matches!(warning, crate::ports::LedgerWarning::Damaged { .. }).then_some(Fix::Ledger),
+    }));
+    findings.extend(exhausted());
+    let mut is_wrong = false;
+    for finding in &findings {
+        printer::say_out(&finding.what)?;
+        match &finding.fix {
+            Some(fix) if args.fix => match mend(invocation, fix) {
+                Ok(done) => printer::say_out(&format!("  {done}"))?,
+                Err(reason) => {
+                    is_wrong = true;
+                    printer::say_out(&format!("  not mended: {reason}"))?;
+                }
+            },
+            fix => {
+                is_wrong = true;
+                let by_flag = fix
+                    .as_ref()
+                    .map(|_| "`stack doctor --fix` mends it".to_owned());
+                if let Some(hint) = by_flag.or_else(|| finding.hint.clone()) {
+                    printer::say_out(&format!("  hint: {hint}"))?;
+                }
+            }
+        }
+    }
+    if findings.is_empty() {
+        printer::say_out("nothing is wrong")?;
+    }
+    Ok(if is_wrong {
+        ExitCode::Failed
+    } else {
+        ExitCode::Done
+    })
+}
+
+fn orphaned(orphans: Orphans) -> Finding {
+    let count = text::count_of(orphans.pids.len(), "process", "processes");
+    let runs = if orphans.pids.len() == 1 {
+        "runs"
+    } else {
+        "run"
+    };
+    Finding {
+        what: format!(
+            "{count} of stack `{}` {runs} on, and nobody supervises: pid {}",
+            orphans.project,
+            text::list(&orphans.pids)
+        ),
+        hint: None,
+        fix: Some(Fix::End(orphans)),
+    }
+}
+
+/// What killed supervisors have left in directories, and stacks whose directories are gone.
+fn stale(invocation: &Invocation, stacks: &[(Owner, bool)]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (owner, is_there) in stacks {
+        let Ok(project) = ProjectName::new(&owner.project) else {
+            continue;
+        };
+        let instance = Instance::new(project, owner.project_dir.clone(), &invocation.state_dir);
+        if *is_there && instance.lease_path().exists() && !instance.is_locked() {
+            findings.push(Finding {
+                what: format!(
+                    "stack `{}` in {} was killed, and its files say that it runs",
+                    owner.project,
+                    owner.project_dir.display()
+                ),
+                hint: None,
+                fix: Some(Fix::Tidy(instance)),
+            });
+        }
+    }
+    let gone = stacks.iter().filter(|(_, is_there)| !is_there).count();
+    if gone > 0 {
+        let (stacks, are) = match gone {
+            1 => ("1 stack".to_owned(), "is"),
+            _ => (format!("{gone} stacks"), "are"),
+        };
+        findings.push(Finding {
+            what: format!("ports are remembered for {stacks} whose directory {are} gone"),
+            hint: None,
+            fix: Some(Fix::Ledger),
+        });
+    }
+    findings
+}
+
+/// What the machine is short of.
+fn exhausted() -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut short = |what: String, hint: &str| {
+        findings.push(Finding {
+            what,
+            hint: Some(hint.to_owned()),
+            fix: None,
+        });
+    };
+    if let Err(Errno::EMFILE) = Inotify::init(InitFlags::IN_CLOEXEC) {
+        short(
+            "no further inotify instance can be had: removed files are put back only when somebody asks"
+                .to_owned(),
+            "raise fs.inotify.max_user_instances (sysctl), or end programs that watch files",
+        );
+    }
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && hard < FEW_FILES
+    {
+        short(
+            format!("a process may open {soft} files, and {hard} at most"),
+            "raise the hard limit (`ulimit -Hn`): each service takes up to six",
+        );
+    }
+    if let Some((used, most)) = open_files(Path::new("/proc/sys/fs/file-nr"))
+        && used > most / 10 * 9
+    {
+        short(
+            format!("of the {most} files that this machine can open {used} are open"),
+            "raise fs.file-max (sysctl)",
+        );
+    }
+    findings
+}
+
+/// How many files are open on the machine, and how many can be (proc(5)).
+fn open_files(path: &Path) -> Option<(u64, u64)> {
+    let text = fs_err::read_to_string(path).ok()?;
+    let mut numbers = text.split_ascii_whitespace();
+    let used = numbers.next()?.parse().ok()?;
+    Some((used, numbers.nth(1)?.parse().ok()?))
+}
+
+/// Mends something: what was done, or why not.
+fn mend(invocation: &Invocation, fix: &Fix) -> Result<String, String> {
+    match fix {
+        Fix::End(orphans) => ended(Reaper::of_run(&orphans.run)),
+        Fix::Tidy(instance) => match instance.lock() {
+            Err(error) => Err(error.to_string()),
+            Ok(LockAttempt::Busy(_) | LockAttempt::Hidden(_)) => {
+                Ok("it was started meanwhile".to_owned())
+            }
+            Ok(LockAttempt::Acquired(lock)) => {
+                let leases = instance.lease_path();
+                let done = Reaper::new(&instance.id, &leases, None).map(ended);
+                done.transpose()?;
+                let removed = fs_err::remove_file(&leases)
+                    .and_then(|()| socket::remove(&instance.dir.join("control.sock")));
+                drop(lock);
+                removed.map_err(|error| error.to_string())?;
+                Ok("removed them".to_owned())
+            }
+        },
+        Fix::Ledger => {
+            let warnings = invocation.ledger().clean();
+            match warnings.first() {
+                None => Ok("left out".to_owned()),
+                Some(warning) => Err(warning.to_string()),
+            }
+        }
+    }
+}
+
+fn ended(mut reaper: Reaper) -> Result<String, String> {
+    let Leftovers { ended, remaining } = loop {
+        if let Some(leftovers) = reaper.step() {
+            break leftovers;
+        }
+        if let Some(waiting) = reaper.wait_to_tell() {
+            printer::say(&waiting_for_leftovers(waiting));
+        }
+        std::thread::sleep(leftovers::PAUSE);
+    };
+    let count = |number| text::count_of(number, "process", "processes");
+    if remaining.is_empty() {
+        Ok(format!("ended {}", count(ended)))
+    } else {
+        let pids = text::list(&remaining);
+        Err(format!(
+            "{} did not end: pid {pids}",
+            count(remaining.len())
+        ))
+    }
+}

@@ -1,0 +1,127 @@
+//! `stack doctor`: what it finds, and that it mends it and nothing else.
+
+use fs_err as fs;
+use nix::unistd::geteuid;
+
+use crate::harness::{TestStack, World, lacks, require};
+
+/// Runs a script among processes of its own, as the doctor looks at all of the user's. In it `stack`
+/// is the program, and `kill_both` what ends guardian and supervisor at once.
+#[track_caller]
+fn alone(stack: &TestStack, script: &str) -> Option<crate::harness::Output> {
+    if !geteuid().is_root() {
+        lacks("a pid namespace, which needs root");
+        return None;
+    }
+    if !require("unshare") {
+        return None;
+    }
+    let script = format!(
+        "stack() {{ \"$0\" \"$@\"; }}
+kill_both() {{
+  pids=$(grep -o '_pid\": *[0-9]*' .stack/*/lock | grep -o '[0-9]*$')
+  kill -STOP $pids; kill -KILL $pids
+  for pid in $pids; do while kill -0 $pid 2>/dev/null && ! grep -q '^State:.Z' /proc/$pid/status; do :; done; done
+}}
+{script}"
+    );
+    let namespace = [
+        "unshare",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "bash",
+        "-c",
+        &script,
+    ];
+    let arguments: &[&str] = &[];
+    Some(stack.run_command(stack.wrapped(&namespace, arguments)))
+}
+
+#[test]
+fn nothing_is_wrong_while_all_is_well() {
+    let stack = TestStack::new("services: { it: { command: sleep 1000 } }");
+    let script =
+        "stack up -d; stack doctor && stack doctor --fix; stack ps; stack down; stack doctor";
+    let Some(output) = alone(&stack, script) else {
+        return;
+    };
+    let output = output.ok();
+    assert_eq!(
+        output.stdout.matches("nothing is wrong").count(),
+        3,
+        "{output}"
+    );
+    assert!(output.stdout.contains("running"), "{output}");
+}
+
+#[test]
+fn what_two_killed_processes_have_left_is_found_and_ended() {
+    let stack = TestStack::new(
+        "services: { it: { command: MISBEHAVE bind $<PORT:auto> }, other: { command: sleep 1000 } }",
+    );
+    // From anywhere; the files of the stack are gone in the second round.
+    for lose in ["true", "rm -rf \"$dir/.stack\""] {
+        let script = format!(
+            "dir=$PWD; stack up --wait; kill_both; {lose}; cd /
+stack doctor; echo code $?; stack doctor --fix; echo code $?; stack doctor; echo code $?"
+        );
+        let Some(output) = alone(&stack, &script) else {
+            return;
+        };
+        let output = output.ok();
+        let expected = [
+            "2 processes of stack `shop` run on, and nobody supervises",
+            "hint: `stack doctor --fix` mends it",
+            "code 1",
+            "ended 2 processes",
+            "code 0",
+            "nothing is wrong",
+        ];
+        let mut rest = output.stdout.as_str();
+        for part in expected {
+            let at = rest
+                .find(part)
+                .unwrap_or_else(|| panic!("no `{part}` in {output}"));
+            rest = &rest[at + part.len()..];
+        }
+    }
+}
+
+#[test]
+fn stale_entries_of_the_ledger_are_left_out() {
+    let world = World::new();
+    let one = TestStack::in_world(
+        &world,
+        "one",
+        "services: { it: { command: MISBEHAVE bind $<PORT:auto> } }",
+    );
+    let two = TestStack::in_world(
+        &world,
+        "two",
+        "services: { it: { command: MISBEHAVE bind $<PORT:auto> } }",
+    );
+    for stack in [&one, &two] {
+        stack.up_detached();
+        stack.down();
+    }
+    fs::remove_dir_all(two.path("")).expect("it is ours");
+    let Some(output) = alone(&one, "stack doctor; stack doctor --fix && stack doctor") else {
+        return;
+    };
+    let output = output.ok();
+    let gone = "ports are remembered for 1 stack whose directory is gone";
+    assert_eq!(output.stdout.matches(gone).count(), 2, "{output}");
+    assert!(output.stdout.ends_with("nothing is wrong\n"), "{output}");
+    // Damage as well.
+    let ledger = world.state_dir().join("ports/stacks");
+    let text = fs::read_to_string(&ledger).expect("it is there");
+    fs::write(&ledger, format!("{text}nonsense\n")).expect("it is ours");
+    let Some(output) = alone(&one, "stack doctor; stack doctor --fix && stack doctor") else {
+        return;
+    };
+    let output = output.ok();
+    assert!(output.stdout.contains("is damaged"), "{output}");
+    assert!(output.stdout.ends_with("nothing is wrong\n"), "{output}");
+    fs::create_dir_all(two.path("")).expect("it is new");
+}
