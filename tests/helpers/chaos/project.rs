@@ -1,0 +1,131 @@
+//! The project of a round: a random `stack.yaml`, and `stack` called in it.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use fs_err as fs;
+use tempfile::TempDir;
+
+use crate::machine::MARK;
+use crate::random::Random;
+
+/// What services are made of, and what stands behind their `command`.
+const MODES: [(&str, &str); 11] = [
+    ("sleep", ""),
+    ("ignore-term", ""),
+    ("double-fork --stay --deaf", ""),
+    ("double-fork", "restart: on-failure"),
+    ("gc-setsid --deaf", ""),
+    ("fork-tree 2", ""),
+    ("bind $<PORT:auto>", ""),
+    ("bind $<PORT:auto> --http", "healthcheck: { http: / }"),
+    ("one-shot 1 40", "restart: always"),
+    ("one-shot 0 20", ""),
+    (
+        "sleep",
+        "healthcheck: { test: 'sleep 0.05; exit 1', interval: 50ms }",
+    ),
+];
+
+pub(crate) struct Project {
+    directory: TempDir,
+    /// The names of its services.
+    pub(crate) services: Vec<String>,
+    /// The sum of all grace periods: what a stop takes if each waits for the one before.
+    pub(crate) graces: Duration,
+}
+
+impl Project {
+    pub(crate) fn new(random: &mut Random) -> std::io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("stack-chaos-").tempdir()?;
+        let misbehave = beside("examples/misbehave")?;
+        let mut yaml = String::from("ports: { range: 21000-23999 }\nservices:\n");
+        let (mut services, mut graces): (Vec<String>, _) = (Vec::new(), Duration::ZERO);
+        for number in 0..=random.below(4) {
+            let name = format!("s{number}");
+            let (mode, more) = random.one(&MODES);
+            let grace = 100 + 100 * random.below(8);
+            let command = format!("{} {mode}", misbehave.display());
+            let _ = writeln!(
+                yaml,
+                "  {name}:\n    command: '{command}'\n    stop_grace_period: {grace}ms"
+            );
+            if !more.is_empty() {
+                let _ = writeln!(yaml, "    {more}");
+            }
+            if !services.is_empty() && random.once_in(2) {
+                let _ = writeln!(yaml, "    depends_on: [{}]", random.one(&services));
+            }
+            graces += Duration::from_millis(grace);
+            services.push(name);
+        }
+        fs::create_dir(directory.path().join("p"))?;
+        fs::write(directory.path().join("p/stack.yaml"), yaml)?;
+        fs::write(directory.path().join("p/.env"), "MINE=1\n")?;
+        Ok(Self {
+            directory,
+            services,
+            graces,
+        })
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.path().join("p")
+    }
+
+    /// Calls `stack`, without waiting.
+    pub(crate) fn stack(&self, arguments: &[&str]) -> std::io::Result<Child> {
+        let output = fs::File::options()
+            .append(true)
+            .create(true)
+            .open(self.directory.path().join("said"))?;
+        let mut command = Command::new(beside("stack")?);
+        command
+            .args(arguments)
+            .current_dir(self.path())
+            .env(MARK, self.path())
+            .env("XDG_STATE_HOME", self.directory.path().join("state"))
+            .stdin(Stdio::null())
+            .stdout(output.file().try_clone()?)
+            .stderr(output.file().try_clone()?);
+        command.spawn()
+    }
+
+    /// What all clients have said.
+    pub(crate) fn said(&self) -> String {
+        fs::read_to_string(self.directory.path().join("said")).unwrap_or_default()
+    }
+
+    /// A number that the lock file gives, while there is one.
+    pub(crate) fn holder(&self, key: &str) -> Option<i32> {
+        let text = fs::read_to_string(self.path().join(".stack/p/lock")).ok()?;
+        let value: serde_json::Value = serde_json::from_str(&text).ok()?;
+        value[key].as_i64()?.try_into().ok()
+    }
+
+    /// What is wrong with `.env`, should it not be whole.
+    pub(crate) fn fault_in_dotenv(&self) -> Option<String> {
+        let text = match fs::read_to_string(self.path().join(".env")) {
+            Ok(text) => text,
+            Err(error) => return Some(error.to_string()),
+        };
+        let count = |part| text.matches(part).count();
+        let fences = (count("# >>> stack >>>"), count("# <<< stack <<<"));
+        let is_whole = text.starts_with("MINE=1\n") && matches!(fences, (0, 0) | (1, 1));
+        (!is_whole).then(|| format!(".env is not whole: {text}"))
+    }
+
+    /// Keeps the directory, for somebody who wants to look.
+    pub(crate) fn keep(self) -> PathBuf {
+        self.directory.keep()
+    }
+}
+
+/// A program that was built with this one.
+fn beside(name: &str) -> std::io::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let built = own.parent().and_then(Path::parent);
+    Ok(built.unwrap_or(Path::new(".")).join(name))
+}
