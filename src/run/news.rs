@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::reason::{Blocker, UnitRef};
+use super::reason::{Blocker, LeftBehind, UnitRef};
 use super::snapshot::ServiceSnapshot;
 use crate::support::name::{ServiceName, UnitId};
 
@@ -76,10 +76,7 @@ pub enum NoticeLevel {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum News {
     /// A service ended and left processes behind, which are being ended.
-    LeftBehind {
-        /// How many.
-        processes: usize,
-    },
+    LeftBehind(LeftBehind),
     /// A service goes on without an optional dependency.
     WithoutDependency {
         /// Which, and why.

@@ -7,7 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ports::PortState;
+use crate::ports::{PortState, ProcessName};
 use crate::spec::model::Condition;
 use crate::support::name::{ServiceName, UnitId};
 
@@ -66,6 +66,9 @@ pub enum Reason {
         exit: Exit,
         /// What was wrong with its ports meanwhile.
         trouble: Option<PortTrouble>,
+        /// What it left running, where it has failed by putting itself in the background.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left: Option<LeftBehind>,
     },
     /// It ended again and again.
     GaveUp {
@@ -75,6 +78,9 @@ pub enum Reason {
         restarts: u32,
         /// What was wrong with its ports meanwhile.
         trouble: Option<PortTrouble>,
+        /// What it left running, where it has failed by putting itself in the background.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        left: Option<LeftBehind>,
     },
     /// It could not be executed.
     NotExecuted {
@@ -109,6 +115,16 @@ pub enum Reason {
     SupervisorKilled,
     /// It runs on although guardian and supervisor were killed.
     Orphaned,
+}
+
+/// What was left of a service when its main process had ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftBehind {
+    /// How many processes.
+    pub processes: usize,
+    /// The first few of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub named: Vec<ProcessName>,
 }
 
 /// A dependency that keeps others from being started.

@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::reason::{Blocker, BlockerState, CheckFailure, Reason, UnitRef, WaitingFor};
-use super::snapshot::{DesiredSnapshot, Phase, PortSnapshot, ServiceSnapshot};
+use super::reason::{Blocker, BlockerState, CheckFailure, LeftBehind, Reason, UnitRef, WaitingFor};
+use super::snapshot::{DesiredSnapshot, Exit, Phase, PortSnapshot, ServiceSnapshot};
 use super::state::{
-    Desired, Failure, Generation, HEALTHY_LIMIT, Health, Machine, Observed, Rest, Seen, Settings,
-    Standing, State, WRONG_PORT_LIMIT,
+    Desired, Failure, Generation, HEALTHY_LIMIT, Health, Machine, Observed, Pressure, Rest, Seen,
+    Settings, Standing, State, WRONG_PORT_LIMIT,
 };
 use super::unit_ports::UnitPorts;
 use crate::plan::model::{ProbePlan, UnitPlan};
@@ -58,6 +58,8 @@ pub(crate) struct Unit {
     pub(crate) urls: HashMap<u16, String>,
     /// What the last failed check saw.
     pub(crate) last_answer: Option<CheckFailure>,
+    /// What the present or last attempt left when its main process had ended.
+    pub(crate) left: Option<LeftBehind>,
     /// How far an execution that takes time is.
     pub(crate) progress: Option<(String, Option<u8>)>,
     /// Whether it is in the queue of those to be reconciled.
@@ -100,6 +102,7 @@ impl Unit {
             look_again: None,
             urls: HashMap::new(),
             last_answer: None,
+            left: None,
             progress: None,
             is_queued: false,
             is_dirty: false,
@@ -180,6 +183,7 @@ impl Unit {
         self.started_at = Some(unix_millis());
         self.ready_at = None;
         self.last_answer = None;
+        self.left = None;
         self.progress = None;
         self.first_executed.get_or_insert(now);
         self.ports.note_executed();
@@ -217,10 +221,7 @@ impl Unit {
             self.epoch.1 + u64::try_from(since).unwrap_or(u64::MAX / 2)
         };
         let phase = self.phase();
-        let deadline_in = |wanted: Phase| {
-            let deadline = self.machine.deadline().filter(|_| phase == wanted);
-            deadline.map(in_millis)
-        };
+        let next_attempt = self.machine.deadline().filter(|_| phase == Phase::Backoff);
         ServiceSnapshot {
             service: self.plan.service.clone(),
             replica: self.plan.replica,
@@ -242,8 +243,8 @@ impl Unit {
             failures: self.machine.failures(),
             waiting_for,
             reason: self.reason(),
-            next_attempt_at: deadline_in(Phase::Backoff),
-            kill_at: deadline_in(Phase::Stopping),
+            next_attempt_at: next_attempt.map(in_millis),
+            kill_at: self.machine.kill_at().map(in_millis),
             is_one_shot,
             has_readiness: self.plan.has_readiness(),
             ports: self.port_snapshots(),
@@ -301,23 +302,21 @@ impl Unit {
                 Some(Reason::Preparing { step, percent })
             }
             State::Stopping {
-                is_killed: true, ..
+                pressure: Pressure::Killed { .. },
+                ..
             } => Some(Reason::Killed),
             State::Resting(_) | State::Waiting | State::Up { .. } | State::Stopping { .. } => None,
         }
     }
 
     fn failure(&self, failure: &Failure) -> Reason {
-        let trouble = self.machine.trouble().cloned();
         match failure {
-            Failure::Exited(exit) => Reason::Ended {
-                exit: *exit,
-                trouble,
-            },
+            Failure::Exited(exit) => self.ended(*exit),
             Failure::GaveUp { exit, restarts } => Reason::GaveUp {
                 exit: *exit,
                 restarts: *restarts,
-                trouble,
+                trouble: self.machine.trouble().cloned(),
+                left: self.left_in_background(),
             },
             Failure::NotExecuted(error) => Reason::NotExecuted {
                 error: error.clone(),
@@ -329,13 +328,25 @@ impl Unit {
         }
     }
 
+    fn ended(&self, exit: Exit) -> Reason {
+        Reason::Ended {
+            exit,
+            trouble: self.machine.trouble().cloned(),
+            left: self.left_in_background(),
+        }
+    }
+
+    /// What it left, where that is why it has failed.
+    fn left_in_background(&self) -> Option<LeftBehind> {
+        self.left
+            .clone()
+            .filter(|_| self.machine.is_in_background())
+    }
+
     /// How the last attempt ended, or why there was none.
     fn last_end(&self) -> Option<Reason> {
         match self.machine.last_exit() {
-            Some(exit) => Some(Reason::Ended {
-                exit,
-                trouble: self.machine.trouble().cloned(),
-            }),
+            Some(exit) => Some(self.ended(exit)),
             None => self
                 .machine
                 .start_error()

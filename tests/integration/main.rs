@@ -8,6 +8,7 @@
 mod harness;
 
 mod architecture;
+mod background;
 mod browser;
 mod client;
 mod commands;

@@ -63,7 +63,9 @@ fn a_double_forked_daemon_deaf_to_sigterm_is_gone_after_down() {
 
 #[test]
 fn a_daemon_does_not_outlive_the_service_that_left_it() {
-    let stack = TestStack::new("services: { it: { command: MISBEHAVE double-fork --deaf } }");
+    let stack = TestStack::new(
+        "services: { it: { command: MISBEHAVE double-fork --deaf, stop_grace_period: 1s } }",
+    );
     let output = stack.up().wait().ok();
     assert!(output.stdout.contains("left a daemon"), "{output}");
 }

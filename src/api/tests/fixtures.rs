@@ -10,12 +10,13 @@ use serde::de::DeserializeOwned;
 
 use super::fake::{name, replica, service, snapshot, target};
 use crate::api::messages::{CommandReply, ErrorBody, Update, VersionInfo};
+use crate::ports::ProcessName;
 use crate::run::control::{Command, StackSnapshot};
 use crate::run::logs::{LogBlock, LogNews, Position};
 use crate::run::news::News;
 use crate::run::news::{Notice, NoticeLevel};
-use crate::run::reason::{CheckFailure, Reason, UnitRef, WaitingFor};
-use crate::run::snapshot::{Exit, LogStream, Phase, PortSnapshot, PortState};
+use crate::run::reason::{CheckFailure, LeftBehind, Reason, UnitRef, WaitingFor};
+use crate::run::snapshot::{Exit, LogStream, Phase, PortSnapshot, PortState, ServiceSnapshot};
 use crate::spec::model::Condition;
 use crate::support::name::{PortName, ServiceName};
 use crate::support::protocol::Protocol;
@@ -51,6 +52,20 @@ fn unit_ref(text: &str) -> UnitRef {
     }
 }
 
+fn postgres() -> Vec<ProcessName> {
+    vec![ProcessName {
+        pid: 4_712,
+        command: "postgres -D data".to_owned(),
+    }]
+}
+
+fn left(named: Vec<ProcessName>) -> LeftBehind {
+    LeftBehind {
+        processes: 2,
+        named,
+    }
+}
+
 /// A snapshot in which every optional part is there.
 fn full_snapshot() -> StackSnapshot {
     let port = |name: &str, port, state| PortSnapshot {
@@ -74,6 +89,7 @@ fn full_snapshot() -> StackSnapshot {
     api.reason = Some(Reason::Ended {
         exit: Exit::Signal(9),
         trouble: None,
+        left: None,
     });
     api.next_attempt_at = Some(1_700_000_003_000);
     api.kill_at = Some(1_700_000_004_000);
@@ -195,7 +211,7 @@ fn every_message_still_reads_and_is_still_written_so() {
                 service: Some(name("web")),
                 replica: None,
                 level: NoticeLevel::Warning,
-                news: News::LeftBehind { processes: 2 },
+                news: News::LeftBehind(left(Vec::new())),
             }),
         ),
         (
@@ -203,8 +219,27 @@ fn every_message_still_reads_and_is_still_written_so() {
             Update::Notice(Notice::about(
                 Some(replica("web", 2)),
                 NoticeLevel::Warning,
-                News::LeftBehind { processes: 2 },
+                News::LeftBehind(left(Vec::new())),
             )),
+        ),
+        (
+            "event-notice-left",
+            Update::Notice(Notice::about(
+                Some(replica("web", 2)),
+                NoticeLevel::Warning,
+                News::LeftBehind(left(postgres())),
+            )),
+        ),
+        (
+            "event-service-background",
+            Update::Service(Box::new(ServiceSnapshot {
+                reason: Some(Reason::Ended {
+                    exit: Exit::Code(0),
+                    trouble: None,
+                    left: Some(left(postgres())),
+                }),
+                ..service("web", Phase::Failed, 7)
+            })),
         ),
         (
             "event-ended",

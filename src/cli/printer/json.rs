@@ -110,8 +110,7 @@ pub(super) fn ended(now: u64, text: &str, failed: &[ServiceName]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::printer::testing::{failed, healthy, name, stack, waiting};
-    use crate::run::news::News;
+    use crate::cli::printer::testing::{failed, healthy, left_behind, name, stack, waiting};
     use crate::run::news::NoticeLevel;
 
     #[test]
@@ -129,7 +128,7 @@ mod tests {
             service: Some(name("api")),
             replica: Some(1),
             level: NoticeLevel::Warning,
-            news: News::LeftBehind { processes: 2 },
+            news: left_behind(),
         };
         text += &notice(1_000, &warning);
         text += &message(2_000, "error: two\nlines");

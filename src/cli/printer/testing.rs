@@ -1,7 +1,11 @@
 //! Snapshots for tests.
 
+use crate::ports::ProcessName;
 use crate::run::control::StackSnapshot;
-use crate::run::reason::{Blocker, BlockerState, CheckFailure, Reason, UnitRef, WaitingFor};
+use crate::run::news::News;
+use crate::run::reason::{
+    Blocker, BlockerState, CheckFailure, LeftBehind, Reason, UnitRef, WaitingFor,
+};
 use crate::run::snapshot::{
     Cause, DesiredSnapshot, Exit, Phase, PortSnapshot, PortState, ServiceSnapshot, Wanted,
 };
@@ -119,7 +123,19 @@ pub(crate) fn exited() -> Reason {
     Reason::Ended {
         exit: Exit::Code(1),
         trouble: None,
+        left: None,
     }
+}
+
+/// A server in the background, and one more.
+pub(crate) fn left_behind() -> News {
+    News::LeftBehind(LeftBehind {
+        processes: 2,
+        named: vec![ProcessName {
+            pid: 413,
+            command: "redis-server *:6379".to_owned(),
+        }],
+    })
 }
 
 /// `not started: migrate exited with code 1`.

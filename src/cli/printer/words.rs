@@ -245,11 +245,11 @@ pub(crate) fn backoff_how(service: &ServiceSnapshot) -> String {
     format!("{text}; restarting{pause} (attempt {attempt})")
 }
 
-/// How the last attempt ended: by its exit, else by the reason why there was none.
+/// How the last attempt ended, or why there was none.
 fn ended(service: &ServiceSnapshot) -> String {
-    match (service.exit, &service.reason) {
-        (Some(exit), _) => words::exit(exit),
-        (None, Some(reason)) => words::reason(reason),
+    match (&service.reason, service.exit) {
+        (Some(reason), _) => words::reason(reason),
+        (None, Some(exit)) => words::exit(exit),
         (None, None) => "ended".to_owned(),
     }
 }

@@ -1,16 +1,17 @@
 //! What the supervisor has to say beside what snapshots show, in words.
 
 use super::behind;
-use super::reason::{blocker, reason};
+use super::reason::{blocker, processes, reason};
 use crate::run::news::News;
-use crate::support::text::{count_of, list};
+use crate::support::text::list;
 
 /// A lowercase fragment on one line, which fits behind the name of the unit that it is about.
 pub(crate) fn news(news: &News) -> String {
     match news {
-        News::LeftBehind { processes } => format!(
-            "it ended and left {} behind; ending them",
-            count_of(*processes, "process", "processes"),
+        News::LeftBehind(left) => format!(
+            "it ended and left {} behind in the background; ending that (only what stays in the \
+             foreground keeps running)",
+            processes(left),
         ),
         News::WithoutDependency { because } => {
             format!(

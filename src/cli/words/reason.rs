@@ -6,7 +6,8 @@ use nix::sys::signal::Signal;
 
 use super::behind;
 use crate::run::reason::{
-    Blocker, BlockerState, CheckFailure, PortTrouble, Reason, StartError, StartStep, WaitingFor,
+    Blocker, BlockerState, CheckFailure, LeftBehind, PortTrouble, Reason, StartError, StartStep,
+    WaitingFor,
 };
 use crate::run::snapshot::Exit;
 use crate::spec::model::Condition;
@@ -16,14 +17,19 @@ use crate::support::text::{count_of, list};
 /// `exited with code 1: port 8003 was taken by …`.
 pub(crate) fn reason(reason: &Reason) -> String {
     match reason {
-        Reason::Ended { exit, trouble } => ended(*exit, trouble.as_ref()),
+        Reason::Ended {
+            exit,
+            trouble,
+            left,
+        } => ended(*exit, trouble.as_ref(), left.as_ref()),
         Reason::GaveUp {
             exit,
             restarts,
             trouble,
+            left,
         } => format!(
             "{}; gave up after {}",
-            ended(*exit, trouble.as_ref()),
+            ended(*exit, trouble.as_ref(), left.as_ref()),
             count_of(*restarts as usize, "restart", "restarts"),
         ),
         Reason::NotExecuted { error } => start_error(error),
@@ -59,8 +65,27 @@ pub(crate) fn signal_name(signal: i32) -> String {
     )
 }
 
-fn ended(how: Exit, trouble: Option<&PortTrouble>) -> String {
-    exit(how) + &behind(": ", trouble.map(port_trouble))
+fn ended(how: Exit, trouble: Option<&PortTrouble>, left: Option<&LeftBehind>) -> String {
+    let how = exit(how);
+    match left {
+        Some(left) => format!(
+            "put itself in the background: it {how} and left {}; keep it in the foreground, without \
+             `&`, `--daemonize` and the like",
+            processes(left)
+        ),
+        None => how + &behind(": ", trouble.map(port_trouble)),
+    }
+}
+
+/// `pid 12 (redis-server), pid 13 (tail -f log) and 2 more`.
+pub(super) fn processes(left: &LeftBehind) -> String {
+    let named = left.named.iter();
+    let names = list(named.map(|it| format!("pid {} ({})", it.pid, it.command)));
+    match left.processes.saturating_sub(left.named.len()) {
+        0 => names,
+        more if names.is_empty() => count_of(more, "process", "processes"),
+        more => format!("{names} and {more} more"),
+    }
 }
 
 /// `db to be healthy`.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 
+use serde::{Deserialize, Serialize};
 use socket2::SockRef;
 
 use super::{SocketRole, with_owners};
@@ -15,12 +16,22 @@ use crate::support::port_range::PortRange;
 use crate::support::protocol::Protocol;
 
 /// A process, as a message names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessName {
     /// Its pid.
     pub pid: i32,
     /// Its command line, on one line.
     pub command: String,
+}
+
+impl ProcessName {
+    /// That of a process; `unknown` for one that is gone.
+    pub fn of(pid: i32) -> Self {
+        Self {
+            pid,
+            command: command(pid),
+        }
+    }
 }
 
 /// Who has a port, for messages.
@@ -77,16 +88,12 @@ pub(crate) fn holder_among(sockets: Vec<Socket>, stack: Option<StackPort>) -> Op
 }
 
 fn described((socket, pids): (Socket, Vec<i32>), stack: Option<StackPort>) -> Holder {
-    let name = |&pid: &i32| ProcessName {
-        pid,
-        command: command(pid),
-    };
     Holder {
         port: socket.port,
         role: SocketRole::of(&socket),
         address: socket.address,
         uid: socket.uid,
-        process: pids.first().map(name),
+        process: pids.first().map(|&pid| ProcessName::of(pid)),
         // A stack that only had the port last says nothing about who is there now.
         stack: stack.filter(|stack| stack.is_running),
     }

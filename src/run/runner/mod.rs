@@ -100,8 +100,8 @@ pub(crate) trait Runner {
     /// nothing.
     fn signal(&mut self, unit: &UnitId, signal: i32);
 
-    /// Asks what is left of a unit to end, each process once. Returns how many there are.
-    fn ask_rest(&mut self, unit: &UnitId, whom: Whom) -> usize;
+    /// Asks what is left of a unit to end, each process once.
+    fn ask_rest(&mut self, unit: &UnitId, whom: Whom);
 
     /// Kills everything that descends from these units.
     fn kill(&mut self, units: &[UnitId]);

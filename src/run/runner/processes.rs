@@ -245,8 +245,8 @@ impl Runner for Processes {
         self.trees.signal(unit, signal);
     }
 
-    fn ask_rest(&mut self, unit: &UnitId, whom: Whom) -> usize {
-        self.trees.ask(unit, whom == Whom::OutsideGroup)
+    fn ask_rest(&mut self, unit: &UnitId, whom: Whom) {
+        self.trees.ask(unit, whom == Whom::OutsideGroup);
     }
 
     fn kill(&mut self, units: &[UnitId]) {

@@ -114,9 +114,7 @@ impl Runner for Fake {
         }
     }
 
-    fn ask_rest(&mut self, _unit: &UnitId, _whom: Whom) -> usize {
-        0
-    }
+    fn ask_rest(&mut self, _unit: &UnitId, _whom: Whom) {}
 
     fn kill(&mut self, units: &[UnitId]) {
         let mut world = self.0.borrow_mut();

@@ -149,23 +149,22 @@ impl Trees {
         signal_group(main, nix::libc::SIGCONT);
     }
 
-    /// Asks what is left of a unit to end. Returns how many processes there are.
-    pub(super) fn ask(&mut self, unit: &UnitId, is_group_spared: bool) -> usize {
+    /// Asks what is left of a unit to end.
+    pub(super) fn ask(&mut self, unit: &UnitId, is_group_spared: bool) {
         let mut rest = self.processes(unit);
         let Some(tree) = self.units.get_mut(unit) else {
-            return 0;
+            return;
         };
         let spared = tree
             .session
             .filter(|_| is_group_spared && tree.is_group_asked);
         rest.retain(|&pid| spared.is_none() || group_of(pid) != spared);
-        for &pid in &rest {
+        for pid in rest {
             if tree.asked.insert(pid) {
                 signal_process(pid, nix::libc::SIGTERM);
                 signal_process(pid, nix::libc::SIGCONT);
             }
         }
-        rest.len()
     }
 
     /// Kills everything of a unit.

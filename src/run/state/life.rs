@@ -26,6 +26,19 @@ pub(crate) struct Settings {
     pub(crate) is_shell_line: bool,
 }
 
+impl Settings {
+    /// Whether an exit counts as success.
+    pub(super) fn is_success(&self, exit: Exit) -> bool {
+        match exit {
+            Exit::Code(0) => true,
+            Exit::Code(code) => {
+                u8::try_from(code).is_ok_and(|code| self.success_exit_codes.contains(&code))
+            }
+            Exit::Signal(_) => false,
+        }
+    }
+}
+
 /// When something happens, and how lucky it is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
@@ -58,10 +71,8 @@ pub(crate) enum State {
     Stopping {
         /// What comes when nothing of it is left.
         then: Then,
-        /// When the next harder step is due; `None` until it is known that anything is left.
-        due: Option<Instant>,
-        /// Whether SIGKILL was sent.
-        is_killed: bool,
+        /// What has been done about those that are left.
+        pressure: Pressure,
         /// How the main process ended, once it has.
         exit: Option<Exit>,
     },
@@ -93,6 +104,52 @@ pub(crate) enum Standing {
     Healthy,
     /// Its check failed too often.
     Unhealthy,
+}
+
+/// What has been done about what is left of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pressure {
+    /// Nothing: its main process has ended by itself, and whether anything is left is not known.
+    Unknown,
+    /// Nothing yet: the main process was content, and the rest may be on its way out.
+    Patience {
+        /// What is there then was put in the background.
+        until: Instant,
+        /// Whether others wait for the service to complete.
+        is_awaited: bool,
+    },
+    /// It was asked to end.
+    Asked {
+        /// What is there then is killed.
+        until: Instant,
+    },
+    /// SIGKILL was sent.
+    Killed {
+        /// What is there then is given up.
+        until: Instant,
+    },
+}
+
+impl Pressure {
+    /// When the next harder step is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        match *self {
+            Self::Unknown => None,
+            Self::Patience { until, .. } | Self::Asked { until } | Self::Killed { until } => {
+                Some(until)
+            }
+        }
+    }
+
+    /// Moves the time of that by `gap`.
+    pub(super) fn shift(&mut self, gap: Duration) {
+        match self {
+            Self::Unknown => {}
+            Self::Patience { until, .. } | Self::Asked { until } | Self::Killed { until } => {
+                *until += gap;
+            }
+        }
+    }
 }
 
 /// What follows once nothing of the old attempt is left.
@@ -131,6 +188,15 @@ pub(crate) enum Failure {
     Unkillable,
 }
 
+/// What makes a failure of an attempt's end, whatever the code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// Something was wrong with its ports.
+    Port(PortTrouble),
+    /// It put itself in the background.
+    Background,
+}
+
 /// Something that happens to a unit.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Occurrence {
@@ -160,7 +226,10 @@ pub(crate) enum Occurrence {
     /// Nothing of the attempt is left.
     TreeEmpty,
     /// The main process has ended, others of the service have not.
-    TreeLeft,
+    TreeLeft {
+        /// Whether others wait for the service to complete.
+        is_awaited: bool,
+    },
     /// Somebody wants it to stop, with another grace period perhaps.
     Stop { grace: Option<Duration> },
     /// Somebody wants it gone now.

@@ -2,18 +2,26 @@
 //!
 //! The note with the same table in words is `docs/design/supervision.md`.
 
+mod view;
+
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::life::{Action, Failure, Moment, Occurrence, Rest, Settings, Standing, State, Then};
+use super::life::{
+    Action, Failure, Flaw, Moment, Occurrence, Pressure, Rest, Settings, Standing, State, Then,
+};
 use crate::plan::model::{RestartPolicy, RestartWhen};
-use crate::run::reason::{PortTrouble, StartError};
-use crate::run::snapshot::{Exit, Phase};
+use crate::run::reason::StartError;
+use crate::run::snapshot::Exit;
 
-/// How long what a dead main process left behind may take after SIGTERM, and what was killed may
-/// take to vanish.
+/// How long what a main process that failed left behind may take after SIGTERM, and what was killed
+/// may take to vanish.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(2);
+
+/// How long what a content main process left behind may take to end by itself. A child that its
+/// parent's end ends takes milliseconds; what stays was put in the background.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// A shell's 126 or 127 counts as "cannot be executed" this soon after the start.
 const SHELL_NOT_FOUND: Duration = Duration::from_secs(1);
@@ -44,8 +52,8 @@ pub(crate) struct Machine {
     has_completed: bool,
     /// How the last attempt ended; nothing when it could not be executed.
     last_exit: Option<Exit>,
-    /// What was wrong with its ports besides.
-    trouble: Option<PortTrouble>,
+    /// What makes a failure of its end, whatever the code.
+    flaw: Option<Flaw>,
     /// Why nothing was executed the last time.
     start_error: Option<StartError>,
 }
@@ -62,68 +70,8 @@ impl Machine {
             is_executed: false,
             has_completed: false,
             last_exit: None,
-            trouble: None,
+            flaw: None,
             start_error: None,
-        }
-    }
-
-    pub(crate) fn state(&self) -> &State {
-        &self.state
-    }
-
-    pub(crate) fn attempt(&self) -> u32 {
-        self.attempt
-    }
-
-    pub(crate) fn failures(&self) -> u32 {
-        self.failures
-    }
-
-    pub(crate) fn is_executed(&self) -> bool {
-        self.is_executed
-    }
-
-    pub(crate) fn has_completed(&self) -> bool {
-        self.has_completed
-    }
-
-    pub(crate) fn last_exit(&self) -> Option<Exit> {
-        self.last_exit
-    }
-
-    pub(crate) fn trouble(&self) -> Option<&PortTrouble> {
-        self.trouble.as_ref()
-    }
-
-    pub(crate) fn start_error(&self) -> Option<&StartError> {
-        self.start_error.as_ref()
-    }
-
-    pub(crate) fn phase(&self) -> Phase {
-        match &self.state {
-            State::Resting(Rest::Pending) => Phase::Pending,
-            State::Resting(Rest::Completed) => Phase::Completed,
-            State::Resting(Rest::Failed(_)) => Phase::Failed,
-            State::Resting(Rest::Stopped) => Phase::Stopped,
-            State::Waiting => Phase::Waiting,
-            State::Executing { .. } => Phase::Starting,
-            State::Up { standing, .. } => match standing {
-                Standing::Starting => Phase::Starting,
-                Standing::Running => Phase::Running,
-                Standing::Healthy => Phase::Healthy,
-                Standing::Unhealthy => Phase::Unhealthy,
-            },
-            State::Stopping { .. } => Phase::Stopping,
-            State::Backoff { .. } => Phase::Backoff,
-        }
-    }
-
-    /// When [`Occurrence::Due`] must be reported; the only timer a unit has.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        match &self.state {
-            State::Backoff { until } => Some(*until),
-            State::Stopping { due, .. } => *due,
-            State::Resting(_) | State::Waiting | State::Executing { .. } | State::Up { .. } => None,
         }
     }
 
@@ -135,7 +83,7 @@ impl Machine {
         match &mut self.state {
             State::Backoff { until } => *until += gap,
             State::Up { started, .. } => *started += gap,
-            State::Stopping { due, .. } => *due = due.map(|due| due + gap),
+            State::Stopping { pressure, .. } => pressure.shift(gap),
             State::Resting(_) | State::Waiting | State::Executing { .. } => {}
         }
     }
@@ -191,7 +139,7 @@ impl Machine {
                 self.is_executed = true;
                 self.was_ready = false;
                 self.blocked = None;
-                self.trouble = None;
+                self.flaw = None;
                 self.start_error = None;
                 if let Some(grace) = stop {
                     self.state = stopping(Then::Rest(Rest::Stopped), now + grace);
@@ -260,7 +208,7 @@ impl Machine {
 
             // Its ports.
             (S::Up { .. }, O::InTrouble(trouble)) => {
-                self.trouble = Some(trouble);
+                self.flaw = Some(Flaw::Port(trouble));
                 vec![]
             }
             // It is not its fault: no failure, no delay.
@@ -284,8 +232,7 @@ impl Machine {
                 self.last_exit = Some(exit);
                 self.state = S::Stopping {
                     then,
-                    due: None,
-                    is_killed: false,
+                    pressure: Pressure::Unknown,
                     exit: Some(exit),
                 };
                 vec![Action::HardenPorts, Action::EndChecks, Action::CheckTree]
@@ -312,24 +259,33 @@ impl Machine {
             }
             // The group vanished and the main process is a zombie that was not reaped yet.
             (S::Stopping { exit: None, .. }, O::TreeEmpty) => vec![],
-            // Something was forked while the rest was killed: it is as little wanted.
-            (
-                S::Stopping {
-                    is_killed: true, ..
-                },
-                O::TreeLeft,
-            ) => vec![Action::KillTree],
-            // The grace period goes on for the rest of the tree.
-            (S::Stopping { due: Some(_), .. }, O::TreeLeft) => vec![Action::SignalStrays],
-            (S::Stopping { due, .. }, O::TreeLeft) => {
-                *due = Some(now + LEFTOVER_GRACE);
-                vec![Action::SignalRest]
-            }
+            (S::Stopping { pressure, exit, .. }, O::TreeLeft { is_awaited }) => match pressure {
+                Pressure::Unknown => {
+                    let is_success = exit.is_some_and(|exit| self.settings.is_success(exit));
+                    if !is_success || self.flaw.is_some() {
+                        let until = now + LEFTOVER_GRACE;
+                        *pressure = Pressure::Asked { until };
+                        return vec![Action::SignalRest];
+                    }
+                    // A server that only begins now would not get its port, and be gone too soon.
+                    if self.settings.has_readiness && !self.was_ready {
+                        return self.left_foreground(is_awaited, moment);
+                    }
+                    let until = now + PATIENCE;
+                    *pressure = Pressure::Patience { until, is_awaited };
+                    vec![]
+                }
+                Pressure::Patience { .. } => vec![],
+                // The grace period goes on for the rest of the tree.
+                Pressure::Asked { .. } => vec![Action::SignalStrays],
+                // Something was forked while the rest was killed: it is as little wanted.
+                Pressure::Killed { .. } => vec![Action::KillTree],
+            },
             (
                 S::Resting(_) | S::Waiting | S::Executing { .. } | S::Backoff { .. },
-                O::Exited(_) | O::TreeEmpty | O::TreeLeft,
+                O::Exited(_) | O::TreeEmpty | O::TreeLeft { .. },
             )
-            | (S::Up { .. }, O::TreeEmpty | O::TreeLeft) => vec![],
+            | (S::Up { .. }, O::TreeEmpty | O::TreeLeft { .. }) => vec![],
 
             // Its end, asked for.
             (S::Resting(_), O::Stop { .. } | O::Kill) => vec![],
@@ -350,35 +306,40 @@ impl Machine {
                 self.state = stopping(Then::Rest(Rest::Stopped), due);
                 vec![Action::EndChecks, Action::SignalStop]
             }
-            (S::Stopping { then, due, .. }, O::Stop { grace }) => {
+            (S::Stopping { then, pressure, .. }, O::Stop { grace }) => {
                 then.end_restarts();
-                // One that is shorter than what is left wins.
-                if let (Some(grace), Some(due)) = (grace, due.as_mut()) {
-                    *due = (*due).min(now + grace);
+                let until = now + grace.unwrap_or(self.settings.grace);
+                match pressure {
+                    Pressure::Unknown => *pressure = Pressure::Asked { until },
+                    Pressure::Patience { .. } => {
+                        *pressure = Pressure::Asked { until };
+                        return vec![Action::SignalRest];
+                    }
+                    // One that is shorter than what is left wins.
+                    Pressure::Asked { until: left } | Pressure::Killed { until: left }
+                        if grace.is_some() =>
+                    {
+                        *left = until.min(*left);
+                    }
+                    Pressure::Asked { .. } | Pressure::Killed { .. } => {}
                 }
                 vec![]
             }
             (S::Up { .. }, O::Kill) => {
                 self.state = S::Stopping {
                     then: Then::Rest(Rest::Stopped),
-                    due: Some(now + LEFTOVER_GRACE),
-                    is_killed: true,
+                    pressure: Pressure::Killed {
+                        until: now + LEFTOVER_GRACE,
+                    },
                     exit: None,
                 };
                 vec![Action::EndChecks, Action::KillTree]
             }
-            (
-                S::Stopping {
-                    then,
-                    due,
-                    is_killed,
-                    ..
-                },
-                O::Kill,
-            ) => {
+            (S::Stopping { then, pressure, .. }, O::Kill) => {
                 then.end_restarts();
-                *due = Some(now + LEFTOVER_GRACE);
-                *is_killed = true;
+                *pressure = Pressure::Killed {
+                    until: now + LEFTOVER_GRACE,
+                };
                 vec![Action::KillTree]
             }
 
@@ -390,33 +351,25 @@ impl Machine {
                 self.state = S::Executing { stop: None };
                 vec![Action::Execute]
             }
-            (
-                S::Stopping {
-                    due: Some(due),
-                    is_killed,
-                    ..
-                },
-                O::Due,
-            ) => {
-                if now < *due {
-                    return vec![];
-                }
-                if *is_killed {
-                    self.state = S::Resting(Rest::Failed(Failure::Unkillable));
-                    return vec![];
-                }
-                *is_killed = true;
-                *due = now + LEFTOVER_GRACE;
-                vec![Action::KillTree]
+            (S::Stopping { pressure, .. }, O::Due)
+                if pressure.due().is_none_or(|due| now < due) =>
+            {
+                vec![]
             }
-            (
-                S::Resting(_)
-                | S::Waiting
-                | S::Executing { .. }
-                | S::Up { .. }
-                | S::Stopping { due: None, .. },
-                O::Due,
-            ) => vec![],
+            (S::Stopping { pressure, .. }, O::Due) => match *pressure {
+                Pressure::Unknown => vec![],
+                Pressure::Patience { is_awaited, .. } => self.left_foreground(is_awaited, moment),
+                Pressure::Asked { .. } => {
+                    let until = now + LEFTOVER_GRACE;
+                    *pressure = Pressure::Killed { until };
+                    vec![Action::KillTree]
+                }
+                Pressure::Killed { .. } => {
+                    self.state = S::Resting(Rest::Failed(Failure::Unkillable));
+                    vec![]
+                }
+            },
+            (S::Resting(_) | S::Waiting | S::Executing { .. } | S::Up { .. }, O::Due) => vec![],
         }
     }
 
@@ -424,44 +377,41 @@ impl Machine {
     fn after(&mut self, exit: Exit, lasted: Duration, jitter: f64) -> Then {
         let policy = self.settings.policy;
         // A code says nothing where somebody else has the port.
-        let is_success = self.is_success(exit) && self.trouble.is_none();
+        let is_success = self.is_success(exit) && self.flaw.is_none();
         self.has_completed |= is_success;
         let was_good = lasted >= policy.window && (self.was_ready || !self.settings.has_readiness);
         self.failures = if was_good { 1 } else { self.failures + 1 };
         let cannot_execute = self.settings.is_shell_line
             && matches!(exit, Exit::Code(126 | 127))
             && lasted < SHELL_NOT_FOUND;
-        let is_restarted = match policy.when {
-            RestartWhen::Never => false,
-            RestartWhen::OnFailure => !is_success,
-            RestartWhen::Always => true,
-        };
-        let restarts = self.failures - 1;
-        let failure = if !is_restarted || (cannot_execute && !is_success) {
-            Some(Failure::Exited(exit))
-        } else if policy.max_attempts.is_some_and(|limit| restarts >= limit) {
-            Some(Failure::GaveUp { exit, restarts })
-        } else {
-            None
-        };
-        match failure {
-            Some(_) if is_success => return Then::Rest(Rest::Completed),
-            Some(failure) => return Then::Rest(Rest::Failed(failure)),
-            None => {}
+        if cannot_execute && !is_success {
+            return Then::Rest(Rest::Failed(Failure::Exited(exit)));
         }
-        Then::Restart {
-            delay: policy.delay_before(self.failures, jitter),
-        }
+        policy.after(exit, is_success, self.failures, jitter)
     }
 
-    /// Whether an exit counts as success.
-    pub(crate) fn is_success(&self, exit: Exit) -> bool {
-        match exit {
-            Exit::Code(0) => true,
-            Exit::Code(code) => u8::try_from(code)
-                .is_ok_and(|code| self.settings.success_exit_codes.contains(&code)),
-            Exit::Signal(_) => false,
+    /// The main process has ended with success, and what it left does not end by itself: it is asked,
+    /// with the grace of the service that it may be. Of whom more is expected than to end, that is a
+    /// failure, since nobody looks after what is in the background.
+    fn left_foreground(&mut self, is_awaited: bool, moment: Moment) -> Vec<Action> {
+        let State::Stopping {
+            then,
+            pressure,
+            exit,
+        } = &mut self.state
+        else {
+            return vec![];
+        };
+        let until = moment.now + self.settings.grace;
+        *pressure = Pressure::Asked { until };
+        let policy = &self.settings.policy;
+        let is_to_stay = self.settings.has_readiness || policy.when != RestartWhen::Never;
+        if let (Some(exit), true) = (*exit, is_to_stay && !is_awaited) {
+            self.flaw = Some(Flaw::Background);
+            self.has_completed = false;
+            *then = policy.after(exit, false, self.failures, moment.jitter);
         }
+        vec![Action::SignalRest]
     }
 }
 
@@ -469,8 +419,7 @@ impl Machine {
 fn stopping(then: Then, due: Instant) -> State {
     State::Stopping {
         then,
-        due: Some(due),
-        is_killed: false,
+        pressure: Pressure::Asked { until: due },
         exit: None,
     }
 }

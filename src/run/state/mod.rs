@@ -12,7 +12,9 @@ mod restart;
 
 pub(crate) use desired::{Desired, Generation, Observed, Seen};
 pub(crate) use health::{CheckStep, Health, HealthTiming, Verdict};
-pub(crate) use life::{Action, Failure, Moment, Occurrence, Rest, Settings, Standing, State};
+pub(crate) use life::{
+    Action, Failure, Moment, Occurrence, Pressure, Rest, Settings, Standing, State,
+};
 pub(crate) use machine::Machine;
 pub(crate) use reconcile::{
     Dependency, HEALTHY_LIMIT, Judgement, Step, WRONG_PORT_LIMIT, judge, reconcile,

@@ -2,9 +2,35 @@
 
 use std::time::Duration;
 
-use crate::plan::model::RestartPolicy;
+use super::life::{Failure, Rest, Then};
+use crate::plan::model::{RestartPolicy, RestartWhen};
+use crate::run::snapshot::Exit;
 
 impl RestartPolicy {
+    /// What follows from an end by itself, the last one of `failures` in a row.
+    pub(super) fn after(&self, exit: Exit, is_success: bool, failures: u32, jitter: f64) -> Then {
+        let is_restarted = match self.when {
+            RestartWhen::Never => false,
+            RestartWhen::OnFailure => !is_success,
+            RestartWhen::Always => true,
+        };
+        let restarts = failures.saturating_sub(1);
+        let failure = if !is_restarted {
+            Failure::Exited(exit)
+        } else if self.max_attempts.is_some_and(|limit| restarts >= limit) {
+            Failure::GaveUp { exit, restarts }
+        } else {
+            return Then::Restart {
+                delay: self.delay_before(failures, jitter),
+            };
+        };
+        Then::Rest(if is_success {
+            Rest::Completed
+        } else {
+            Rest::Failed(failure)
+        })
+    }
+
     /// The delay before the `nth` restart in a row, from 1. `jitter` lies in 0..1 and spreads it by
     /// ±10 %, so that services that fell together do not rise together.
     pub(crate) fn delay_before(&self, nth: u32, jitter: f64) -> Duration {
@@ -20,7 +46,6 @@ impl RestartPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::model::RestartWhen;
 
     #[test]
     fn delays_double_to_the_cap() {

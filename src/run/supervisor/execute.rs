@@ -3,13 +3,17 @@
 use tokio::time::Instant;
 
 use super::Supervisor;
+use crate::ports::ProcessName;
 use crate::run::news::News;
 use crate::run::news::NoticeLevel;
-use crate::run::reason::StartError;
+use crate::run::reason::{LeftBehind, StartError};
 use crate::run::runner::{Start, Whom};
 use crate::run::snapshot::{Cause, Exit, Phase};
 use crate::run::state::{Action, Occurrence, Rest, State};
 use crate::support::name::UnitId;
+
+/// How many of the processes that a service left behind are named.
+const NAMED: usize = 3;
 
 impl Supervisor {
     pub(super) fn act(&mut self, id: &UnitId, action: Action) {
@@ -29,16 +33,18 @@ impl Supervisor {
                 self.runner.signal(id, unit.plan.stop_signal);
             }
             Action::SignalRest => {
-                let processes = self.runner.ask_rest(id, Whom::All);
-                self.notice(
-                    Some(id),
-                    NoticeLevel::Warning,
-                    News::LeftBehind { processes },
-                );
+                // They are named while they are there.
+                let pids = self.runner.processes(id);
+                let named = pids.iter().take(NAMED);
+                let left = LeftBehind {
+                    processes: pids.len(),
+                    named: named.map(|&pid| ProcessName::of(pid)).collect(),
+                };
+                self.runner.ask_rest(id, Whom::All);
+                self.units[id].left = Some(left.clone());
+                self.notice(Some(id), NoticeLevel::Warning, News::LeftBehind(left));
             }
-            Action::SignalStrays => {
-                self.runner.ask_rest(id, Whom::OutsideGroup);
-            }
+            Action::SignalStrays => self.runner.ask_rest(id, Whom::OutsideGroup),
             Action::KillTree => self.doomed.push(id.clone()),
             Action::CheckTree => self.check_tree(id),
         }
@@ -87,7 +93,8 @@ impl Supervisor {
         let occurrence = if self.runner.is_empty(id) {
             Occurrence::TreeEmpty
         } else {
-            Occurrence::TreeLeft
+            let is_awaited = self.is_one_shot(id);
+            Occurrence::TreeLeft { is_awaited }
         };
         self.happen(id, occurrence);
     }

@@ -10,10 +10,9 @@ use crate::api::messages::Update;
 use crate::cli::printer::Failure;
 use crate::cli::printer::options::{Progress, Terminals};
 use crate::cli::printer::testing::{
-    Screen, failed, healthy, replica, stack, starting, unit, waiting,
+    Screen, failed, healthy, left_behind, replica, stack, starting, unit, waiting,
 };
 use crate::run::logs::LogBlock;
-use crate::run::news::News;
 use crate::run::news::{Notice, NoticeLevel};
 use crate::run::snapshot::{LogStream, ServiceSnapshot};
 
@@ -318,7 +317,7 @@ async fn units_that_are_introduced_are_numbered_from_the_first_line_on() {
     printer.page().update(&Update::Notice(Notice::about(
         Some(second.clone()),
         NoticeLevel::Warning,
-        News::LeftBehind { processes: 2 },
+        left_behind(),
     )));
     let block = LogBlock {
         unit: second,
@@ -339,7 +338,9 @@ async fn units_that_are_introduced_are_numbered_from_the_first_line_on() {
     assert_eq!(out.text(), "api-1  | one\napi-2  | two\n");
     let err = err.text();
     assert!(
-        err.starts_with("api-2   warning: it ended and left 2 processes behind; ending them\n"),
+        err.starts_with(
+            "api-2   warning: it ended and left pid 413 (redis-server *:6379) and 1 more"
+        ),
         "{err}"
     );
     assert!(err.contains("service `api-2` failed"), "{err}");

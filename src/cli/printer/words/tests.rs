@@ -72,6 +72,7 @@ fn a_life_is_told_without_saying_anything_twice() {
                 exit: Exit::Code(1),
                 restarts: 7,
                 trouble: None,
+                left: None,
             },
         ),
     ]);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::ports::ProcessName;
 use crate::run::reason::UnitRef;
 use crate::support::name::ServiceName;
 
@@ -22,6 +23,17 @@ fn taken(pid: i32, command: &str, bound_to: &str) -> PortTrouble {
 fn blocked(unit: UnitRef, state: BlockerState) -> Reason {
     Reason::NotStarted {
         because: Box::new(Blocker { unit, state }),
+    }
+}
+
+fn left(processes: usize) -> LeftBehind {
+    let redis = ProcessName {
+        pid: 7,
+        command: "redis-server *:8003".to_owned(),
+    };
+    LeftBehind {
+        processes,
+        named: vec![redis],
     }
 }
 
@@ -50,6 +62,7 @@ fn every_reason_has_words() {
         reason: Reason::Ended {
             exit: one,
             trouble: None,
+            left: None,
         },
     };
     let chain = BlockerState::Failed {
@@ -59,11 +72,24 @@ fn every_reason_has_words() {
         Reason::Ended {
             exit: Exit::Signal(11),
             trouble: Some(taken(7, "nc", "::1")),
+            left: None,
         },
         Reason::GaveUp {
             exit: one,
             restarts: 1,
             trouble: None,
+            left: None,
+        },
+        Reason::Ended {
+            exit: Exit::Code(0),
+            trouble: None,
+            left: Some(left(1)),
+        },
+        Reason::GaveUp {
+            exit: Exit::Code(0),
+            restarts: 5,
+            trouble: None,
+            left: Some(left(7)),
         },
         blocked(unit("api", 2, 3), chain),
         blocked(unit("db", 1, 1), BlockerState::Ended),

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::plan::model::RestartPolicy;
-use crate::run::reason::{Blocker, BlockerState, UnitRef};
+use crate::run::reason::{Blocker, BlockerState, PortTrouble, UnitRef};
+use crate::run::snapshot::Phase;
 use crate::support::name::ServiceName;
 
 fn settings(when: RestartWhen, has_readiness: bool) -> Settings {
@@ -18,6 +19,9 @@ fn settings(when: RestartWhen, has_readiness: bool) -> Settings {
         is_shell_line: false,
     }
 }
+
+/// Something of it is left, for whose completion nobody waits.
+const LEFT: Occurrence = Occurrence::TreeLeft { is_awaited: false };
 
 fn taken() -> PortTrouble {
     PortTrouble::Taken {
@@ -57,17 +61,25 @@ fn execute(machine: &mut Machine, moment: Moment) {
 }
 
 fn states(now: Instant) -> Vec<(&'static str, State)> {
-    let stopping = |then, due, exit| State::Stopping {
+    let stopping = |then, pressure, exit| State::Stopping {
         then,
-        due,
-        is_killed: false,
+        pressure,
         exit,
     };
     let up = |standing| State::Up {
         started: now,
         standing,
     };
-    let soon = Some(now + Duration::from_secs(10));
+    let until = now + Duration::from_secs(10);
+    let asked = Pressure::Asked { until };
+    let content = |pressure| {
+        let then = Then::Rest(Rest::Completed);
+        stopping(then, pressure, Some(Exit::Code(0)))
+    };
+    let patience = |is_awaited| Pressure::Patience {
+        until: now,
+        is_awaited,
+    };
     vec![
         ("pending", State::Resting(Rest::Pending)),
         ("waiting", State::Waiting),
@@ -82,15 +94,30 @@ fn states(now: Instant) -> Vec<(&'static str, State)> {
         ("running", up(Standing::Running)),
         ("healthy", up(Standing::Healthy)),
         ("unhealthy", up(Standing::Unhealthy)),
-        ("stopping", stopping(Then::Rest(Rest::Stopped), soon, None)),
+        ("stopping", stopping(Then::Rest(Rest::Stopped), asked, None)),
         (
             "stopping, main ended",
-            stopping(Then::Rest(Rest::Stopped), soon, Some(Exit::Code(0))),
+            stopping(Then::Rest(Rest::Stopped), asked, Some(Exit::Code(0))),
         ),
         (
-            "ended, tree unknown",
-            stopping(Then::Rest(Rest::Completed), None, Some(Exit::Code(0))),
+            "killed",
+            stopping(
+                Then::Rest(Rest::Stopped),
+                Pressure::Killed { until },
+                Some(Exit::Signal(9)),
+            ),
         ),
+        ("ended, tree unknown", content(Pressure::Unknown)),
+        (
+            "failed, tree unknown",
+            stopping(
+                Then::Rest(Rest::Failed(Failure::Exited(Exit::Code(1)))),
+                Pressure::Unknown,
+                Some(Exit::Code(1)),
+            ),
+        ),
+        ("ended, rest lingers", content(patience(false))),
+        ("awaited, rest lingers", content(patience(true))),
         ("backoff", State::Backoff { until: now }),
         ("completed", State::Resting(Rest::Completed)),
         (
@@ -122,7 +149,7 @@ fn occurrences() -> Vec<Occurrence> {
         Occurrence::Exited(Exit::Code(0)),
         Occurrence::Exited(Exit::Signal(9)),
         Occurrence::TreeEmpty,
-        Occurrence::TreeLeft,
+        LEFT,
         Occurrence::Stop { grace: None },
         Occurrence::Kill,
         Occurrence::Due,
@@ -239,7 +266,7 @@ fn what_appears_after_the_kill_is_killed_and_what_stays_is_given_up() {
     machine.on(Occurrence::Stop { grace: None }, after(0));
     // Its leader goes, somebody in another group stays and is asked.
     machine.on(Occurrence::Exited(Exit::Code(0)), after(1));
-    let asked = machine.on(Occurrence::TreeLeft, after(1));
+    let asked = machine.on(LEFT, after(1));
     assert_eq!(asked, [Action::SignalStrays]);
     assert_eq!(
         machine.on(Occurrence::Due, after(10)),
@@ -247,10 +274,7 @@ fn what_appears_after_the_kill_is_killed_and_what_stays_is_given_up() {
         "the grace is one for the whole tree"
     );
     // Something was forked meanwhile.
-    assert_eq!(
-        machine.on(Occurrence::TreeLeft, after(11)),
-        [Action::KillTree]
-    );
+    assert_eq!(machine.on(LEFT, after(11)), [Action::KillTree]);
     assert_eq!(machine.on(Occurrence::Due, after(12)), []);
     assert_eq!(
         machine.state(),
@@ -285,6 +309,126 @@ fn a_success_beside_an_intruder_is_a_failure_and_the_next_attempt_starts_clean()
         execute(&mut machine, moment);
         assert_eq!(machine.trouble(), None);
     }
+}
+
+/// Becomes ready, then ends with success while something of it is left.
+fn leave(machine: &mut Machine, moment: Moment, is_awaited: bool) -> Instant {
+    execute(machine, moment);
+    machine.on(Occurrence::Passed, moment);
+    machine.on(Occurrence::Exited(Exit::Code(0)), moment);
+    let asked = machine.on(Occurrence::TreeLeft { is_awaited }, moment);
+    assert_eq!(
+        asked,
+        [],
+        "a child that its parent's end ends needs a moment"
+    );
+    machine.deadline().unwrap()
+}
+
+#[test]
+fn leaving_the_foreground_is_a_failure_of_whom_more_is_expected_than_to_end() {
+    let (never, on_failure, always) = (
+        RestartWhen::Never,
+        RestartWhen::OnFailure,
+        RestartWhen::Always,
+    );
+    for (when, has_readiness, is_awaited, expected) in [
+        (never, false, false, (Phase::Completed, false)),
+        (never, true, true, (Phase::Completed, false)),
+        (never, true, false, (Phase::Failed, true)),
+        (on_failure, true, true, (Phase::Completed, false)),
+        (on_failure, false, false, (Phase::Backoff, true)),
+        (always, false, true, (Phase::Backoff, false)),
+        (always, false, false, (Phase::Backoff, true)),
+    ] {
+        let mut machine = Machine::new(settings(when, has_readiness));
+        let moment = Moment {
+            now: Instant::now(),
+            jitter: 0.5,
+        };
+        machine.on(Occurrence::Begin, moment);
+        let now = leave(&mut machine, moment, is_awaited);
+        let over = Moment { now, ..moment };
+        assert_eq!(machine.on(Occurrence::Due, over), [Action::SignalRest]);
+        let grace = machine.deadline().unwrap() - now;
+        assert_eq!(grace, Duration::from_secs(10), "it may be the service");
+        machine.on(Occurrence::TreeEmpty, over);
+        let seen = (machine.phase(), machine.is_in_background());
+        assert_eq!(seen, expected, "{when:?}, {has_readiness}, {is_awaited}");
+        assert_eq!(
+            machine.has_completed(),
+            expected == (Phase::Completed, false) || is_awaited
+        );
+    }
+}
+
+#[test]
+fn what_goes_with_its_parent_was_not_put_in_the_background() {
+    let mut machine = Machine::new(settings(RestartWhen::Never, true));
+    let moment = Moment {
+        now: Instant::now(),
+        jitter: 0.5,
+    };
+    machine.on(Occurrence::Begin, moment);
+    leave(&mut machine, moment, false);
+    machine.on(Occurrence::TreeEmpty, moment);
+    assert_eq!(machine.state(), &State::Resting(Rest::Completed));
+}
+
+#[test]
+fn what_is_left_of_one_that_was_never_ready_is_not_waited_for() {
+    let mut machine = Machine::new(settings(RestartWhen::Never, true));
+    let moment = Moment {
+        now: Instant::now(),
+        jitter: 0.5,
+    };
+    machine.on(Occurrence::Begin, moment);
+    execute(&mut machine, moment);
+    machine.on(Occurrence::Exited(Exit::Code(0)), moment);
+    assert_eq!(machine.on(LEFT, moment), [Action::SignalRest]);
+    machine.on(Occurrence::TreeEmpty, moment);
+    assert_eq!(machine.phase(), Phase::Failed);
+    assert!(machine.is_in_background());
+}
+
+#[test]
+fn a_stop_ends_the_patience_and_no_restart_follows() {
+    let mut machine = Machine::new(settings(RestartWhen::Always, true));
+    let moment = Moment {
+        now: Instant::now(),
+        jitter: 0.5,
+    };
+    machine.on(Occurrence::Begin, moment);
+    leave(&mut machine, moment, false);
+    let asked = machine.on(Occurrence::Stop { grace: None }, moment);
+    assert_eq!(asked, [Action::SignalRest]);
+    machine.on(Occurrence::TreeEmpty, moment);
+    assert_eq!(machine.state(), &State::Resting(Rest::Stopped));
+}
+
+#[test]
+fn who_always_leaves_the_foreground_gives_up_and_starts_clean_when_asked() {
+    let mut machine = Machine::new(Settings {
+        policy: RestartPolicy::with(RestartWhen::OnFailure, Some(1)),
+        ..settings(RestartWhen::OnFailure, true)
+    });
+    let mut moment = Moment {
+        now: Instant::now(),
+        jitter: 0.5,
+    };
+    machine.on(Occurrence::Begin, moment);
+    for _ in 0..2 {
+        moment.now = leave(&mut machine, moment, false);
+        machine.on(Occurrence::Due, moment);
+        machine.on(Occurrence::TreeEmpty, moment);
+        assert!(machine.is_in_background());
+    }
+    let exit = Exit::Code(0);
+    let failure = Failure::GaveUp { exit, restarts: 1 };
+    assert_eq!(machine.state(), &State::Resting(Rest::Failed(failure)));
+    machine.on(Occurrence::Begin, moment);
+    execute(&mut machine, moment);
+    assert!(!machine.is_in_background());
 }
 
 #[test]
