@@ -8,7 +8,7 @@ use super::code;
 use super::execution::line_execution;
 use super::model::{Execution, HealthPlan, HttpProbePlan, PortPlan, ProbePlan};
 use super::resolver::Resolver;
-use crate::spec::model::{HealthcheckSpec, HttpProbeSpec, ProbeSpec, Setting};
+use crate::spec::model::{Answerer, HealthcheckSpec, HttpProbeSpec, ProbeSpec, Setting};
 use crate::spec::problem::{Problem, Report, Span};
 use crate::spec::template::{Lookup as _, Template};
 use crate::support::name::PortName;
@@ -60,6 +60,9 @@ pub(super) fn health_plan(
         retries: retries.filter(|&retries| retries > 0).unwrap_or(RETRIES),
         start_period: time(&times.start_period).unwrap_or(START_PERIOD),
         start_interval: some(&times.start_interval).unwrap_or(START_INTERVAL),
+        listener: resolver
+            .setting(health.listener.as_ref())
+            .unwrap_or(Answerer::New),
     }
 }
 

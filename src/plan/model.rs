@@ -8,7 +8,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use crate::spec::model::{Condition, Handoff};
+use crate::spec::model::{Answerer, Condition, Handoff};
 use crate::support::name::{PortName, ProjectName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
 
@@ -146,6 +146,8 @@ pub struct HealthPlan {
     pub start_period: Duration,
     /// The interval within the start period.
     pub start_interval: Duration,
+    /// Who may answer on a port that is none of the stack's.
+    pub listener: Answerer,
 }
 
 /// The kinds of check.

@@ -22,8 +22,8 @@ use super::model::{HealthPlan, ProbePlan, RestartPolicy, RestartWhen, UnitPlan};
 use super::replicas::Replicas;
 use super::resolver::Inside;
 use crate::spec::model::{
-    Condition, DependencySpec, Handoff, HealthcheckSpec, HttpProbeSpec, ProbeSpec, RestartSpec,
-    ServiceSpec, word_of,
+    Answerer, Condition, DependencySpec, Handoff, HealthcheckSpec, HttpProbeSpec, ProbeSpec,
+    RestartSpec, ServiceSpec, word_of,
 };
 use crate::support::name::ServiceName;
 use crate::support::port_range::PortRange;
@@ -169,14 +169,16 @@ fn show_health(spec: &HealthcheckSpec, plan: &HealthPlan, view: &View<'_>) -> Va
         ProbeSpec::Http(http) => ("http", show_http(http, &plan.probe, view)),
     };
     let times = &spec.times;
-    json!({
+    let listener = |listener| word_of(&Answerer::WORDS, &listener).into();
+    said(json!({
         way: probe,
         "interval": view.time(times.interval.as_ref(), plan.interval),
         "timeout": view.time(times.timeout.as_ref(), plan.timeout),
         "retries": view.setting(times.retries.as_ref(), || plan.retries.into()),
         "start_period": view.time(times.start_period.as_ref(), plan.start_period),
         "start_interval": view.time(times.start_interval.as_ref(), plan.start_interval),
-    })
+        "listener": view.given(spec.listener.as_ref(), listener),
+    }))
 }
 
 fn show_http(http: &HttpProbeSpec, plan: &ProbePlan, view: &View<'_>) -> Value {

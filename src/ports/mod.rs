@@ -40,4 +40,7 @@ pub use numbers::PortTraits;
 pub use problem::{Asked, LeftOut, Occupant, PortError, PortWarning, RangesOf, Refused};
 pub use processes::PortProcess;
 pub use reclaim::take_or_reclaim;
-pub use who::{Holder, Known, Listeners, PortState, ProcessName, Subject, holder, observe};
+pub use who::{
+    Holder, Known, Listeners, PortState, ProcessName, Stranger, Subject, answering, holder,
+    observe, strangers,
+};

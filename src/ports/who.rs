@@ -8,6 +8,7 @@
 mod holder;
 mod outside;
 mod service;
+mod stranger;
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -23,6 +24,7 @@ pub use holder::{Holder, ProcessName, holder, others_on, reuses_address};
 pub(crate) use holder::{holder_among, holders_in};
 pub use outside::{Claim, seen_from_outside};
 pub use service::{Known, Listeners, Subject, observe};
+pub use stranger::{Stranger, answering, strangers};
 
 /// How it stands with a port that was given to a service.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

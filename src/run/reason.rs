@@ -357,6 +357,15 @@ pub enum CheckFailure {
         /// How.
         trouble: PortTrouble,
     },
+    /// On a port that is none of the stack's somebody answers who did before the service was executed.
+    Stranger {
+        /// Which port.
+        port: u16,
+        /// The address on which he listens.
+        bound_to: String,
+        /// Who; nobody where that cannot be seen.
+        process: Option<ProcessName>,
+    },
     /// No connection could be made.
     NoConnection {
         /// To which address.

@@ -17,6 +17,7 @@ use super::state::{
 };
 use super::unit_ports::UnitPorts;
 use crate::plan::model::{ProbePlan, UnitPlan};
+use crate::ports::Stranger;
 use crate::support::clock::unix_millis;
 use crate::support::protocol::Protocol;
 
@@ -58,6 +59,8 @@ pub(crate) struct Unit {
     pub(crate) urls: HashMap<u16, String>,
     /// What the last failed check saw.
     pub(crate) last_answer: Option<CheckFailure>,
+    /// Who listened where its check asks before the present attempt was executed.
+    pub(crate) strangers: Vec<Stranger>,
     /// What the present or last attempt left when its main process had ended.
     pub(crate) left: Option<LeftBehind>,
     /// How far an execution that takes time is.
@@ -102,6 +105,7 @@ impl Unit {
             look_again: None,
             urls: HashMap::new(),
             last_answer: None,
+            strangers: Vec::new(),
             left: None,
             progress: None,
             is_queued: false,

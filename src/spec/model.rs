@@ -252,6 +252,22 @@ pub struct HealthcheckSpec {
     pub probe: ProbeSpec,
     /// When.
     pub times: HealthTimes,
+    /// `listener:`.
+    pub listener: Option<Setting<Answerer>>,
+}
+
+/// Who may answer a check on a loopback port that is none of the stack's (`listener:`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Answerer {
+    /// `new`: who did not listen there before the service was executed.
+    New,
+    /// `any`: anybody.
+    Any,
+}
+
+impl Answerer {
+    /// Both by their words.
+    pub const WORDS: [(&str, Self); 2] = [("new", Self::New), ("any", Self::Any)];
 }
 
 /// The times and counts of a health check.

@@ -13,6 +13,7 @@ mod browser;
 mod client;
 mod commands;
 mod dotenv;
+mod early;
 mod foreign;
 mod harness_checks;
 mod hazards;

@@ -242,6 +242,19 @@ fn every_message_still_reads_and_is_still_written_so() {
             })),
         ),
         (
+            "event-service-stranger",
+            Update::Service(Box::new(ServiceSnapshot {
+                reason: Some(Reason::Check {
+                    failure: CheckFailure::Stranger {
+                        port: 5432,
+                        bound_to: "127.0.0.1".to_owned(),
+                        process: postgres().pop(),
+                    },
+                }),
+                ..service("web", Phase::Starting, 7)
+            })),
+        ),
+        (
             "event-ended",
             Update::Ended {
                 failed: vec![name("web")],

@@ -248,6 +248,20 @@ fn check_failure(failure: &CheckFailure) -> String {
             port,
         } => format!("{} does not listen on port {port} yet", unit.label()),
         CheckFailure::Port { trouble } => port_trouble(trouble),
+        CheckFailure::Stranger {
+            port,
+            bound_to,
+            process,
+        } => {
+            let who = match process {
+                Some(it) => format!("pid {} ({})", it.pid, it.command),
+                None => "a process that cannot be seen".to_owned(),
+            };
+            format!(
+                "who answers on port {port} was there before the service: {who} on {bound_to}; if that \
+                 is right, write `listener: any` in its health check"
+            )
+        }
         CheckFailure::NoConnection {
             address,
             port,

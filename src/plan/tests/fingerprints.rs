@@ -20,7 +20,7 @@ services:
     environment: { OWN: $<PORT> }
     env_file: e
     depends_on: { b: { condition: service_started } }
-    healthcheck: { http: { path: /, port: 80, status: [200], headers: { X: y } }, interval: 1s, timeout: 1s, retries: 1, start_period: 1s, start_interval: 1s }
+    healthcheck: { http: { path: /, port: 80, status: [200], headers: { X: y } }, interval: 1s, timeout: 1s, retries: 1, start_period: 1s, start_interval: 1s, listener: any }
     restart: on-failure:1
     restart_policy: { delay: 1s, max_delay: 2s, window: 1s }
     success_exit_codes: [3]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Project, at};
 use crate::plan::model::{RestartPolicy, RestartWhen};
 use crate::spec::code as spec_code;
+use crate::spec::model::Answerer;
 
 #[test]
 fn a_setting_may_wait_for_its_variable() {
@@ -21,6 +22,7 @@ healthcheck:
   retries: ${RETRIES}
   start_period: ${PERIOD:-8s}
   start_interval: ${START:-9s}
+  listener: ${LISTENER:-any}
 ",
     )
     .caller(&[
@@ -50,6 +52,7 @@ healthcheck:
     );
     assert_eq!(times, (seconds(6), seconds(7), seconds(8), seconds(9)));
     assert_eq!(health.retries, 5);
+    assert_eq!(health.listener, Answerer::Any);
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Listeners {
     }
 
     /// Those on a port. `part` is TCP or UDP.
-    fn on(&self, port: u16, part: Protocol) -> impl Iterator<Item = &Socket> {
+    pub(super) fn on(&self, port: u16, part: Protocol) -> impl Iterator<Item = &Socket> {
         let start = self.sockets.partition_point(|socket| socket.port < port);
         self.sockets[start..]
             .iter()

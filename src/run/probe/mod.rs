@@ -27,7 +27,9 @@ pub(crate) struct Answer {
 /// The addresses to try for a host, in order: a server may listen on one family only.
 pub(crate) fn addresses(host: &str) -> Vec<String> {
     match host {
-        "localhost" | "" => vec!["127.0.0.1".to_owned(), "::1".to_owned()],
+        host if host.is_empty() || host == "localhost" || host.ends_with(".localhost") => {
+            vec!["127.0.0.1".to_owned(), "::1".to_owned()]
+        }
         "0.0.0.0" => vec!["127.0.0.1".to_owned()],
         "::" => vec!["::1".to_owned(), "127.0.0.1".to_owned()],
         other => vec![

@@ -4,6 +4,9 @@
 //! next one interval after the last one's end, `retries` failures in a row make it unhealthy, a
 //! failure inside `start_period` does not count until it was healthy once. While it is starting,
 //! extra checks run beside them, at once and then ever more slowly; they can only make it healthy.
+//! What passes at once may have been there before the service: somebody else's server on the port, a
+//! file of the last run. So the pass of an extra check is doubted while the service is young and
+//! nothing has failed yet.
 
 use std::time::Duration;
 
@@ -17,6 +20,8 @@ pub(crate) struct HealthTiming {
     pub(crate) retries: u32,
     pub(crate) start_period: Duration,
     pub(crate) start_interval: Duration,
+    /// For how long after the start the pass of an extra check needs a failure before it.
+    pub(crate) doubt: Duration,
 }
 
 /// Whether a check is one that the engine would make, or one of ours between them.
@@ -80,6 +85,8 @@ pub(crate) struct Health {
     status: Status,
     started: Instant,
     streak: u32,
+    /// Whether a check of this attempt has failed: what passes after that has come with it.
+    has_failed: bool,
     counted_due: Instant,
     extra_due: Instant,
     pause: Duration,
@@ -102,6 +109,7 @@ impl Health {
             status: Status::Starting,
             started: now,
             streak: 0,
+            has_failed: false,
             counted_due: now + first,
             extra_due: now,
             pause: FIRST_PAUSE,
@@ -195,6 +203,7 @@ impl Health {
         } else {
             Status::Starting
         };
+        self.has_failed = true;
         self.pause = FIRST_PAUSE;
         self.extra_due = now + self.pause;
     }
@@ -212,7 +221,11 @@ impl Health {
         // The engine asks whether the check *began* within the period.
         let is_excused = self.status == Status::Starting
             && check.begun.saturating_duration_since(self.started) < self.timing.start_period;
+        let trusted_from = self.started + self.timing.doubt;
+        let is_doubted = !self.has_failed && now < trusted_from;
+        self.has_failed |= !passed;
         let verdict = match (check.kind, passed) {
+            (ProbeKind::Extra, true) if is_doubted => Verdict::Unchanged,
             (ProbeKind::Counted | ProbeKind::Extra, true) => {
                 self.streak = 0;
                 self.enter(Status::Healthy)
@@ -243,6 +256,9 @@ impl Health {
             }
             ProbeKind::Extra => {
                 self.extra_due = now + self.pause;
+                if passed && is_doubted {
+                    self.extra_due = self.extra_due.min(trusted_from);
+                }
                 let mut longest = self.timing.start_interval.min(self.timing.interval);
                 if !self.is_counted && now.saturating_duration_since(self.started) > LONG {
                     longest *= RARER;

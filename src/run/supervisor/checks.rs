@@ -1,7 +1,7 @@
 //! Looking after the units' health.
 //!
-//! Whether a port is its service's own is settled first, by the owner of the listening socket, and
-//! only then is anybody asked anything: an answer from a foreign server counts for nothing.
+//! When to look is decided in `run::state`; whose an answer is, and so whether anybody is asked at all,
+//! in `answers`.
 
 use std::time::Duration;
 
@@ -11,24 +11,31 @@ use tokio::time::Instant;
 use super::Supervisor;
 use crate::plan::model::{Execution, HealthPlan, ProbePlan};
 use crate::run::auxiliary::{self, Outcome};
-use crate::run::probe::{Answer, addresses, check_http, check_tcp};
+use crate::run::probe::{Answer, check_http, check_tcp};
 use crate::run::reason::CheckFailure;
 use crate::run::runner::CommandId;
-use crate::run::snapshot::{Exit, PortState};
+use crate::run::snapshot::Exit;
 use crate::run::state::{CheckStep, Health, HealthTiming, Occurrence, Verdict};
 use crate::run::unit::RunningCheck;
-use crate::run::unit_ports::Port;
 use crate::support::name::UnitId;
 
 /// How slow the look for a listening port becomes while a service starts. It costs some 100 µs, so
 /// it need not wait as long as a check of the user's.
 const LISTEN_PAUSE: Duration = Duration::from_millis(400);
 
+/// For how long after the start what passes may have been there before.
+const DOUBT: Duration = Duration::from_secs(1);
+
 impl Supervisor {
     pub(super) fn begin_checks(&mut self, id: &UnitId) {
+        let doubt = if self.is_answer_its_own(id) {
+            Duration::ZERO
+        } else {
+            DOUBT
+        };
         let unit = &mut self.units[id];
         let (timing, is_counted) = match &unit.plan.health {
-            Some(health) => (timing(health), true),
+            Some(health) => (timing(health, doubt), true),
             None => (
                 HealthTiming {
                     interval: LISTEN_PAUSE,
@@ -36,6 +43,7 @@ impl Supervisor {
                     retries: u32::MAX,
                     start_period: Duration::ZERO,
                     start_interval: LISTEN_PAUSE,
+                    doubt,
                 },
                 false,
             ),
@@ -153,40 +161,6 @@ impl Supervisor {
             .insert(number, RunningCheck::Task(task.abort_handle()));
     }
 
-    /// Where to ask for a port. One of the stack's own ports is asked only where the service that
-    /// it was given to listens.
-    fn where_to_ask(&mut self, id: &UnitId, host: &str, port: u16) -> Result<String, CheckFailure> {
-        let Some((owner, place)) = self.port_owners.get(&port).cloned() else {
-            return Ok(host.to_owned());
-        };
-        if !addresses(host).iter().all(|address| is_loopback(address)) {
-            return Ok(host.to_owned());
-        }
-        if owner != *id {
-            self.observe(&owner, Instant::now());
-        }
-        let owner = &self.units[&owner];
-        match owner.ports.get(place).map(Port::state) {
-            Some(PortState::Listening { bound_to, .. }) => Ok(match (host, bound_to.as_str()) {
-                // A host that the user named is asked as named.
-                ("localhost" | "", "0.0.0.0" | "127.0.0.1") => "127.0.0.1".to_owned(),
-                ("localhost" | "", "::") => "localhost".to_owned(),
-                ("localhost" | "", listening) => listening.to_owned(),
-                (named, _) => named.to_owned(),
-            }),
-            None
-            | Some(
-                PortState::Held
-                | PortState::NotListening
-                | PortState::Stolen { .. }
-                | PortState::WrongPort { .. },
-            ) => Err(CheckFailure::NotListening {
-                unit: Some(owner.unit_ref()),
-                port,
-            }),
-        }
-    }
-
     /// Takes in a check's answer.
     pub(super) fn answered(&mut self, answer: Answer) {
         let Answer {
@@ -194,6 +168,9 @@ impl Supervisor {
             id: number,
             outcome,
         } = answer;
+        if outcome.is_ok() && self.has_main_ended(&id) {
+            return;
+        }
         let Some(unit) = self.units.get_mut(&id) else {
             return;
         };
@@ -211,6 +188,12 @@ impl Supervisor {
         unit.last_answer = failure;
         self.mark(&id);
         self.judge_health(&id, verdict);
+    }
+
+    /// Whether the main process of a unit has ended, be it this moment: somebody else has answered then.
+    fn has_main_ended(&mut self, id: &UnitId) -> bool {
+        self.children_ended();
+        self.runner.main_process(id).is_none()
     }
 
     fn cancel_check(&mut self, id: &UnitId, number: u64) {
@@ -270,18 +253,13 @@ impl Supervisor {
     }
 }
 
-fn timing(health: &HealthPlan) -> HealthTiming {
+fn timing(health: &HealthPlan, doubt: Duration) -> HealthTiming {
     HealthTiming {
         interval: health.interval,
         timeout: health.timeout,
         retries: health.retries,
         start_period: health.start_period,
         start_interval: health.start_interval,
+        doubt,
     }
-}
-
-fn is_loopback(address: &str) -> bool {
-    address
-        .parse::<std::net::IpAddr>()
-        .is_ok_and(|address| address.is_loopback())
 }

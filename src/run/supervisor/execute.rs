@@ -58,6 +58,7 @@ impl Supervisor {
         if let Some(trouble) = self.look_before_start(id) {
             return port_failed(trouble);
         }
+        self.note_strangers(id);
         let unit = &mut self.units[id];
         // The one window in which somebody else could take a port opens here.
         if let Err(trouble) = unit.ports.open() {

@@ -7,8 +7,9 @@
 //! Nothing here walks over all units but what concerns them all.
 //!
 //! Its parts: `commands` moves what is wanted, `settle` does what that asks for, `execute` what the
-//! units' machines ask for, `checks` looks after health, `ports` after ports, `telling` says what has changed, `ending` knows when it is over.
+//! units' machines ask for, `checks` looks after health and `answers` knows whose they are, `ports` looks after ports, `telling` says what has changed, `ending` knows when it is over.
 
+mod answers;
 mod checks;
 mod commands;
 mod ending;

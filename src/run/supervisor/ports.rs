@@ -32,7 +32,7 @@ const GOOD_FOR: u32 = 10;
 
 /// How new a table has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Age {
+pub(super) enum Age {
     /// Of this turn of the loop.
     ThisTurn,
     /// So young that all looks together take a tenth of the time, however many services start.
@@ -161,9 +161,8 @@ impl Supervisor {
         }
     }
 
-    /// The kernel's table, as far as a unit needs it.
-    fn listeners(&mut self, id: &UnitId, age: Age) -> Option<Rc<Listeners>> {
-        let protocol = self.units[id].ports.protocol();
+    /// The kernel's table of a protocol.
+    pub(super) fn listeners(&mut self, protocol: Protocol, age: Age) -> Option<Rc<Listeners>> {
         let start = Instant::now();
         if let Some(listeners) = self.tables.get(protocol, age, start) {
             return Some(listeners);
@@ -179,7 +178,8 @@ impl Supervisor {
 
     /// Takes in what is on a unit's ports.
     fn observe_at(&mut self, id: &UnitId, age: Age, now: Instant) {
-        if let Some(listeners) = self.listeners(id, age) {
+        let protocol = self.units[id].ports.protocol();
+        if let Some(listeners) = self.listeners(protocol, age) {
             let states = self.states_in(&listeners, id);
             self.take_in(id, states, now);
         }

@@ -1,6 +1,8 @@
 //! The supervisor over a runner under which nothing really runs: what commands lead to, and that
 //! everything converges and every wait ends.
 
+mod answers;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -22,7 +24,7 @@ use crate::run::runner::testing::{Fake, World};
 use crate::run::snapshot::{Phase, ServiceSnapshot, Wanted};
 use crate::run::unit_ports::UnitPorts;
 use crate::run::waits::{Goal, Verdict, verdict};
-use crate::spec::model::Condition;
+use crate::spec::model::{Answerer, Condition};
 use crate::support::name::ProjectName;
 
 fn service(text: &str) -> ServiceName {
@@ -77,6 +79,7 @@ fn checked(plan: UnitPlan) -> UnitPlan {
         retries: 3,
         start_period: Duration::ZERO,
         start_interval: Duration::from_secs(5),
+        listener: Answerer::New,
     };
     UnitPlan {
         health: Some(health),

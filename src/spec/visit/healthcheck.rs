@@ -7,7 +7,9 @@ use indexmap::IndexMap;
 use super::keys::{HEALTHCHECK, HTTP};
 use super::{Field, Reader};
 use crate::spec::code;
-use crate::spec::model::{HealthTimes, HealthcheckSpec, HttpProbeSpec, ProbeSpec};
+use crate::spec::model::{
+    Answerer, HealthTimes, HealthcheckSpec, HttpProbeSpec, ProbeSpec, Setting,
+};
 use crate::spec::problem::{Problem, Report, Span};
 use crate::spec::template::{Piece, Template, TemplateKind};
 use crate::spec::tree::{Kind, Node};
@@ -23,6 +25,7 @@ pub(super) struct Check {
     probes: Vec<(Span, Option<ProbeSpec>)>,
     pub(super) is_disabled: bool,
     pub(super) times: HealthTimes,
+    pub(super) listener: Option<Setting<Answerer>>,
 }
 
 impl Check {
@@ -62,6 +65,7 @@ impl Reader<'_> {
         Some(HealthcheckSpec {
             probe: probe.filter(|_| !check.is_disabled)?,
             times: check.times,
+            listener: check.listener,
         })
     }
 

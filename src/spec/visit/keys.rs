@@ -209,6 +209,9 @@ keys! {
     "start_interval", "duration", "5s", [],
     "The time between two checks within `start_period`."
         => |r, check, field| check.times.start_interval = r.setting(field, v::parse_duration);
+    "listener", "word", "new", [],
+    "Who may answer `http` and `tcp` on a loopback port that is none of this stack's: `new`, who was not there before the service, or `any`."
+        => |r, check, field| check.listener = r.setting(field, v::parse_answerer);
 
     planned "use `test`, `http` or `tcp` for now": "log notify";
     planned "remove it for now": "on_unhealthy";

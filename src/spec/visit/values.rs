@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use super::suggest::{list, nearest};
 use crate::spec::code;
-use crate::spec::model::{Handoff, MAX_REPLICAS, RestartSpec, SettingError};
+use crate::spec::model::{Answerer, Handoff, MAX_REPLICAS, RestartSpec, SettingError};
 use crate::support::{duration, port_range};
 
 type Parsed<T> = Result<T, SettingError>;
@@ -97,6 +97,11 @@ pub(super) fn parse_handoff(text: &str) -> Parsed<Handoff> {
         ));
     }
     word(text, "handoff", &Handoff::WORDS)
+}
+
+/// `listener` of a health check.
+pub(super) fn parse_answerer(text: &str) -> Parsed<Answerer> {
+    word(text, "listener", &Answerer::WORDS)
 }
 
 /// One port of `ports.range` or `ports.exclude`, or a range of them.

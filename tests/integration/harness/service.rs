@@ -61,6 +61,11 @@ impl Service {
         self.0["pid"].as_i64().and_then(|pid| pid.try_into().ok())
     }
 
+    /// How long it took to become ready, in milliseconds.
+    pub(crate) fn ready_after(&self) -> Option<i64> {
+        Some(self.0["ready_at"].as_i64()? - self.0["started_at"].as_i64()?)
+    }
+
     /// The code with which it ended.
     pub(crate) fn exit_code(&self) -> Option<i64> {
         self.0["exit"]["code"].as_i64()

@@ -154,6 +154,16 @@ fn every_reason_has_words() {
             unit: Some(unit("db", 1, 1)),
             port: 8003,
         }),
+        check(CheckFailure::Stranger {
+            port: 5432,
+            bound_to: "127.0.0.1".to_owned(),
+            process: left(1).named.pop(),
+        }),
+        check(CheckFailure::Stranger {
+            port: 5432,
+            bound_to: "::".to_owned(),
+            process: None,
+        }),
         check(CheckFailure::NoConnection {
             address: "127.0.0.1".to_owned(),
             port: 8003,

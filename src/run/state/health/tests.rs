@@ -13,6 +13,7 @@ fn timing() -> HealthTiming {
         retries: 3,
         start_period: Duration::ZERO,
         start_interval: 5 * SECOND,
+        doubt: SECOND,
     }
 }
 
@@ -51,6 +52,34 @@ fn drive(
 fn a_service_that_is_up_after_80_ms_is_ready_at_150_ms() {
     let (healthy, _) = drive(timing(), true, Duration::from_millis(80), 60 * SECOND);
     assert_eq!(healthy, Some(Duration::from_millis(150)));
+}
+
+#[test]
+fn when_it_is_ready_by_when_its_check_passes() {
+    let millis = Duration::from_millis;
+    for (doubt, interval, well_from, expected) in [
+        // What passes at once was there before, unless it is known whose the answer is.
+        (SECOND, 30 * SECOND, 0, SECOND),
+        (Duration::ZERO, 30 * SECOND, 0, Duration::ZERO),
+        // What has failed before has come with the service.
+        (SECOND, 30 * SECOND, 1, millis(50)),
+        (SECOND, 30 * SECOND, 80, millis(150)),
+        (SECOND, 30 * SECOND, 1_000, millis(1_550)),
+        // A counted check counts: never later than the engine.
+        (SECOND, millis(600), 0, millis(600)),
+    ] {
+        let timing = HealthTiming {
+            interval,
+            doubt,
+            ..timing()
+        };
+        let (healthy, _) = drive(timing, true, millis(well_from), 60 * SECOND);
+        assert_eq!(
+            healthy,
+            Some(expected),
+            "{doubt:?}, {interval:?}, {well_from}"
+        );
+    }
 }
 
 #[test]
@@ -99,13 +128,22 @@ fn an_answer_of_a_cancelled_check_changes_nothing() {
     let mut health = Health::new(timing(), true, start, 7);
     health.due(start);
     assert_eq!(health.finished(7, true, start), Verdict::Unchanged);
-    assert_eq!(health.finished(8, true, start), Verdict::Healthy);
+    let late = start + SECOND;
+    assert_eq!(health.finished(8, true, late), Verdict::Healthy);
+}
+
+/// The look for a listening port, whose owner is known.
+fn look() -> HealthTiming {
+    HealthTiming {
+        doubt: Duration::ZERO,
+        ..timing()
+    }
 }
 
 #[test]
 fn what_was_lost_is_looked_for_again() {
     let start = Instant::now();
-    let mut health = Health::new(timing(), false, start, 0);
+    let mut health = Health::new(look(), false, start, 0);
     health.due(start);
     assert_eq!(health.finished(1, true, start), Verdict::Healthy);
     health.lose(start + SECOND);
@@ -118,7 +156,7 @@ fn what_was_lost_is_looked_for_again() {
 #[test]
 fn nothing_ticks_once_an_uncounted_schedule_has_passed() {
     let start = Instant::now();
-    let mut health = Health::new(timing(), false, start, 0);
+    let mut health = Health::new(look(), false, start, 0);
     health.due(start);
     assert_eq!(health.finished(1, true, start), Verdict::Healthy);
     assert_eq!(health.deadline(), None);
@@ -140,6 +178,7 @@ proptest! {
             retries,
             start_period: Duration::from_secs(start_period),
             start_interval: Duration::from_secs(start_interval),
+            doubt: SECOND,
         };
         let well_from = Duration::from_millis(well_from);
         let ours = drive(timing, true, well_from, 400 * SECOND);
@@ -149,6 +188,34 @@ proptest! {
         }
         if let Some(unhealthy) = ours.1 {
             prop_assert!(engine.1.is_some_and(|theirs| unhealthy >= theirs));
+        }
+    }
+
+    /// Whatever checks answer, and however long they take: what makes a young service healthy is a
+    /// counted check, or one that another has failed before.
+    #[test]
+    fn an_extra_check_is_trusted_after_a_failure_or_a_second(
+        answers in prop::collection::vec((any::<bool>(), 0_u64..400), 1..20),
+        interval in 100_u64..3_000,
+    ) {
+        let timing = HealthTiming { interval: Duration::from_millis(interval), ..timing() };
+        let start = Instant::now();
+        let mut health = Health::new(timing, true, start, 0);
+        let mut has_failed = false;
+        for (passed, took) in answers {
+            let due = health.deadline().unwrap();
+            let (steps, _) = health.due(due);
+            let Some(&CheckStep::Begin { id }) = steps.last() else { continue };
+            let kind = health.in_flight.unwrap().kind;
+            let now = due + Duration::from_millis(took);
+            let verdict = health.finished(id, passed, now);
+            if verdict == Verdict::Healthy && kind == ProbeKind::Extra {
+                prop_assert!(has_failed || now >= start + SECOND);
+            }
+            if passed && kind == ProbeKind::Extra && now >= start + SECOND {
+                prop_assert_ne!(health.status, Status::Starting);
+            }
+            has_failed |= !passed;
         }
     }
 }
