@@ -59,6 +59,8 @@ pub(crate) struct Unit {
     pub(crate) urls: HashMap<u16, String>,
     /// What the last failed check saw.
     pub(crate) last_answer: Option<CheckFailure>,
+    /// Whether readiness was doubted as the server seems to be in the background.
+    pub(crate) is_doubted: bool,
     /// Who listened where its check asks before the present attempt was executed.
     pub(crate) strangers: Vec<Stranger>,
     /// What the present or last attempt left when its main process had ended.
@@ -105,6 +107,7 @@ impl Unit {
             look_again: None,
             urls: HashMap::new(),
             last_answer: None,
+            is_doubted: false,
             strangers: Vec::new(),
             left: None,
             progress: None,
@@ -188,6 +191,7 @@ impl Unit {
         self.ready_at = None;
         self.last_answer = None;
         self.left = None;
+        self.is_doubted = false;
         self.progress = None;
         self.first_executed.get_or_insert(now);
         self.ports.note_executed();

@@ -41,6 +41,23 @@ fn a_server_that_goes_to_the_background_once_it_listens_has_failed() {
 }
 
 #[test]
+fn a_server_whose_starter_waits_until_it_serves_is_never_ready() {
+    // As `pg_ctl start` does it, which looks from time to time.
+    let stack = TestStack::new(
+        "
+services:
+  db:
+    command: |
+      setsid MISBEHAVE bind $<PORT:auto> > said &
+      until grep -q listening said; do sleep 0.01; done; sleep 0.4
+  next: { command: touch next, depends_on: { db: { condition: service_healthy } } }
+",
+    );
+    stack.run(&["up", "--wait"]).expect(1).says(&[HINT]);
+    assert!(!stack.path("next").exists());
+}
+
+#[test]
 fn each_attempt_to_go_to_the_background_is_told_and_counted() {
     let stack = TestStack::new(
         "services: { it: { command: MISBEHAVE double-fork, restart: on-failure, restart_policy: { delay: 10ms, max_attempts: 2 } } }",

@@ -65,6 +65,18 @@ services:
 }
 
 #[test]
+fn redis_server_in_the_background_has_failed() {
+    if !require("redis-server") {
+        return;
+    }
+    let stack = TestStack::new(
+        "services: { server: { command: redis-server --port $<PORT:auto> --save '' --daemonize yes } }",
+    );
+    let output = stack.run(&["up", "--wait"]).expect(1);
+    output.says(&["put itself in the background", "redis-server"]);
+}
+
+#[test]
 fn redis_server() {
     if !require("redis-server") {
         return;

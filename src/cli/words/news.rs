@@ -11,7 +11,7 @@ pub(crate) fn news(news: &News) -> String {
         News::LeftBehind(left) => format!(
             "it ended and left {} behind in the background; ending that (only what stays in the \
              foreground keeps running)",
-            processes(left),
+            processes(left, usize::MAX),
         ),
         News::WithoutDependency { because } => {
             format!(

@@ -71,17 +71,20 @@ fn ended(how: Exit, trouble: Option<&PortTrouble>, left: Option<&LeftBehind>) ->
         Some(left) => format!(
             "put itself in the background: it {how} and left {}; keep it in the foreground, without \
              `&`, `--daemonize` and the like",
-            processes(left)
+            processes(left, 1)
         ),
         None => how + &behind(": ", trouble.map(port_trouble)),
     }
 }
 
-/// `pid 12 (redis-server), pid 13 (tail -f log) and 2 more`.
-pub(super) fn processes(left: &LeftBehind) -> String {
-    let named = left.named.iter();
-    let names = list(named.map(|it| format!("pid {} ({})", it.pid, it.command)));
-    match left.processes.saturating_sub(left.named.len()) {
+/// `pid 12 (redis-server), pid 13 (tail -f log) and 2 more`, naming at most so many.
+pub(super) fn processes(left: &LeftBehind, most: usize) -> String {
+    let named = &left.named[..left.named.len().min(most)];
+    let names = named
+        .iter()
+        .map(|it| format!("pid {} ({})", it.pid, it.command));
+    let names = list(names);
+    match left.processes.saturating_sub(named.len()) {
         0 => names,
         more if names.is_empty() => count_of(more, "process", "processes"),
         more => format!("{names} and {more} more"),

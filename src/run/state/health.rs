@@ -85,8 +85,8 @@ pub(crate) struct Health {
     status: Status,
     started: Instant,
     streak: u32,
-    /// Whether a check of this attempt has failed: what passes after that has come with it.
-    has_failed: bool,
+    /// From when on an extra check's pass counts: what passes after a failure has come with the attempt.
+    trusted_from: Instant,
     counted_due: Instant,
     extra_due: Instant,
     pause: Duration,
@@ -109,7 +109,7 @@ impl Health {
             status: Status::Starting,
             started: now,
             streak: 0,
-            has_failed: false,
+            trusted_from: now + timing.doubt,
             counted_due: now + first,
             extra_due: now,
             pause: FIRST_PAUSE,
@@ -147,6 +147,7 @@ impl Health {
     /// Moves every time by `gap`.
     pub(crate) fn shift(&mut self, gap: Duration) {
         self.started += gap;
+        self.trusted_from += gap;
         self.counted_due += gap;
         self.extra_due += gap;
         if let Some(check) = &mut self.in_flight {
@@ -203,9 +204,14 @@ impl Health {
         } else {
             Status::Starting
         };
-        self.has_failed = true;
+        self.trusted_from = self.trusted_from.min(now);
         self.pause = FIRST_PAUSE;
         self.extra_due = now + self.pause;
+    }
+
+    /// Doubts what extra checks say until `until`, whatever they have said before.
+    pub(crate) fn doubt(&mut self, until: Instant) {
+        self.trusted_from = until;
     }
 
     /// Takes in an answer. One that nobody waits for any more changes nothing.
@@ -221,9 +227,10 @@ impl Health {
         // The engine asks whether the check *began* within the period.
         let is_excused = self.status == Status::Starting
             && check.begun.saturating_duration_since(self.started) < self.timing.start_period;
-        let trusted_from = self.started + self.timing.doubt;
-        let is_doubted = !self.has_failed && now < trusted_from;
-        self.has_failed |= !passed;
+        let is_doubted = now < self.trusted_from;
+        if !passed {
+            self.trusted_from = self.trusted_from.min(now);
+        }
         let verdict = match (check.kind, passed) {
             (ProbeKind::Extra, true) if is_doubted => Verdict::Unchanged,
             (ProbeKind::Counted | ProbeKind::Extra, true) => {
@@ -257,7 +264,7 @@ impl Health {
             ProbeKind::Extra => {
                 self.extra_due = now + self.pause;
                 if passed && is_doubted {
-                    self.extra_due = self.extra_due.min(trusted_from);
+                    self.extra_due = self.extra_due.min(self.trusted_from);
                 }
                 let mut longest = self.timing.start_interval.min(self.timing.interval);
                 if !self.is_counted && now.saturating_duration_since(self.started) > LONG {

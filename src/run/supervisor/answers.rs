@@ -15,6 +15,7 @@ use super::ports::Age;
 use crate::plan::model::ProbePlan;
 use crate::ports::{answering, strangers};
 use crate::run::probe::addresses;
+use crate::run::process::session_of;
 use crate::run::reason::CheckFailure;
 use crate::run::snapshot::PortState;
 use crate::run::unit_ports::Port;
@@ -84,6 +85,23 @@ impl Supervisor {
             let owner = self.port_owners.get(&port);
             is_local(host) && owner.is_some_and(|(owner, _)| owner == id)
         })
+    }
+
+    /// Whether a port of a unit is served from another session than its main process's. So does a
+    /// server in the background, whose starter waits until it serves and then ends (`pg_ctl start`).
+    pub(super) fn is_served_from_elsewhere(&self, id: &UnitId) -> bool {
+        let main = self.runner.main_process(id);
+        let is_elsewhere = |port: &Port| match port.state() {
+            PortState::Listening { pid, .. } => {
+                session_of(*pid).is_some_and(|session| main.is_some_and(|main| main != session))
+            }
+            PortState::Held
+            | PortState::NotListening
+            | PortState::Stolen { .. }
+            | PortState::WrongPort { .. } => false,
+        };
+        let unit = self.units.get(id);
+        unit.is_some_and(|unit| unit.ports.iter().any(is_elsewhere))
     }
 
     /// Notes who listens where a unit's check asks, while nothing of the unit runs.

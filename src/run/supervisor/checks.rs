@@ -23,7 +23,8 @@ use crate::support::name::UnitId;
 /// it need not wait as long as a check of the user's.
 const LISTEN_PAUSE: Duration = Duration::from_millis(400);
 
-/// For how long after the start what passes may have been there before.
+/// For how long after the start what passes may have been there before, and for how long a server that
+/// serves from another session may be one whose starter is about to end.
 const DOUBT: Duration = Duration::from_secs(1);
 
 impl Supervisor {
@@ -171,6 +172,7 @@ impl Supervisor {
         if outcome.is_ok() && self.has_main_ended(&id) {
             return;
         }
+        let is_from_elsewhere = self.is_served_from_elsewhere(&id);
         let Some(unit) = self.units.get_mut(&id) else {
             return;
         };
@@ -184,7 +186,12 @@ impl Supervisor {
             Some(CheckFailure::Port { trouble })
         };
         let failure = outcome.err().or_else(trouble);
-        let verdict = health.finished(number, failure.is_none(), Instant::now());
+        let now = Instant::now();
+        let passed = failure.is_none();
+        if passed && is_from_elsewhere && !std::mem::replace(&mut unit.is_doubted, true) {
+            health.doubt(now + DOUBT);
+        }
+        let verdict = health.finished(number, passed, now);
         unit.last_answer = failure;
         self.mark(&id);
         self.judge_health(&id, verdict);

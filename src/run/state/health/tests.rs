@@ -154,6 +154,22 @@ fn what_was_lost_is_looked_for_again() {
 }
 
 #[test]
+fn what_is_doubted_is_looked_at_again_when_the_doubt_ends() {
+    let start = Instant::now();
+    let mut health = Health::new(look(), false, start, 0);
+    health.due(start);
+    health.finished(1, false, start);
+    let due = health.deadline().unwrap();
+    health.due(due);
+    let until = due + SECOND / 100;
+    health.doubt(until);
+    assert_eq!(health.finished(2, true, due), Verdict::Unchanged);
+    assert_eq!(health.deadline(), Some(until));
+    health.due(until);
+    assert_eq!(health.finished(3, true, until), Verdict::Healthy);
+}
+
+#[test]
 fn nothing_ticks_once_an_uncounted_schedule_has_passed() {
     let start = Instant::now();
     let mut health = Health::new(look(), false, start, 0);
