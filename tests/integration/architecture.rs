@@ -268,6 +268,36 @@ fn every_room_imports_only_what_stands_behind_its_arrows() {
 }
 
 #[test]
+fn nothing_is_tied_to_the_end_of_a_thread() {
+    // A signal "at the parent's death" is sent when the thread that started the child ends.
+    for Source { path, code } in sources() {
+        let code = code.to_lowercase();
+        assert!(!code.contains("pdeathsig"), "{path}");
+    }
+}
+
+/// What may read the wall clock below `run`: the times of states and of lines, for whoever looks.
+const WITH_WALL_CLOCK: [&str; 3] = ["run/unit.rs", "run/supervisor/parts.rs", "run/logs/"];
+
+#[test]
+fn no_timer_goes_by_a_clock_that_can_be_set() {
+    for Source { path, code } in sources() {
+        let reads = [
+            "SystemTime::now",
+            "Timestamp::now",
+            "unix_millis()",
+            "unix_nanos()",
+        ]
+        .into_iter()
+        .find(|call| code.contains(call));
+        let may = WITH_WALL_CLOCK.iter().any(|place| path.starts_with(place));
+        if path.starts_with("run/") && !may {
+            assert_eq!(reads, None, "{path}");
+        }
+    }
+}
+
+#[test]
 fn long_files_are_listed() {
     for Source { path, code } in sources() {
         let lines = code.lines().count();

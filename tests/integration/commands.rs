@@ -336,6 +336,11 @@ fn a_link_to_the_project_is_the_project() {
     stack.up_detached();
     let link = world.path().join("link");
     std::os::unix::fs::symlink(stack.path(""), &link).expect("the directory is writable");
+    let file = link.join("stack.yaml").display().to_string();
+    let mut command = stack.command(&["-f", &file, "up", "-d"]);
+    command.current_dir("/");
+    let output = Up::start(&world, command).wait().ok();
+    assert!(output.stderr.contains("running already"), "{output}");
     let mut command = stack.command(&["down"]);
     command.current_dir(link);
     Up::start(&world, command).wait().ok();

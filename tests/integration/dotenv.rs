@@ -207,6 +207,7 @@ services:
     }
     assert!(dump.contains("STACK_INSTANCE=shop-"), "{dump}");
     assert!(dump.contains("STACK_RUN="), "{dump}");
+    assert!(!dump.contains("control.sock"), "{dump}");
     // A stray PORT breaks tools; the job declares none.
     assert!(
         !dump

@@ -59,6 +59,26 @@ fn what_checks_and_names_hold_does_not_reach_a_terminal() {
 }
 
 #[test]
+fn what_services_print_does_not_steer_a_terminal() {
+    if !require("setsid") {
+        return;
+    }
+    let stack = TestStack::new(
+        r#"services: { it: { command: 'printf "\033]52;c;aGk=\007\033[2J\033]0;title\007bad\n"' } }"#,
+    );
+    for arguments in [["up"], ["logs"]] {
+        let (_, screen) = Terminal::start(stack.world(), &stack.command(&arguments)).wait();
+        assert_harmless(arguments[0], &screen);
+        assert!(screen.contains("bad"), "the rest is shown: {screen}");
+    }
+    // The file has what was printed.
+    assert_eq!(
+        stack.log("it"),
+        b"\x1b]52;c;aGk=\x07\x1b[2J\x1b]0;title\x07bad\n"
+    );
+}
+
+#[test]
 fn nor_does_it_reach_a_pipe_in_what_we_say() {
     let stack = hostile();
     let output = stack.run(&["up", "--wait", "--wait-timeout", "5"]);

@@ -4,6 +4,7 @@ mod checks;
 mod crowds;
 mod deaths;
 mod doctor;
+mod endurance;
 mod inheritance;
 mod links;
 mod lost_files;

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{TestStack, phase_is, wait_until};
+use crate::harness::{TestStack, phase_is, require, wait_until};
 
 /// The lines that `trace` services wrote, in order.
 #[track_caller]
@@ -38,6 +38,24 @@ services:
         trace(&stack),
         ["+db", "+api", "+web", "-web", "-api", "-db"]
     );
+}
+
+#[test]
+fn a_dependency_is_not_told_to_stop_before_the_last_process_of_its_dependents_has_ended() {
+    if !require("setsid") {
+        return;
+    }
+    let stack = TestStack::new(
+        "
+services:
+  db: { command: MISBEHAVE trace trace db }
+  web: { command: 'setsid MISBEHAVE trace trace worker --takes 300 & exec MISBEHAVE trace trace web', depends_on: [db] }
+",
+    );
+    stack.run(&["up", "-d"]).ok();
+    wait_until("all three", || (trace(&stack).len() == 3).then_some(()));
+    stack.down();
+    assert_eq!(trace(&stack)[3..], ["-web", "-worker", "-db"]);
 }
 
 #[test]

@@ -54,6 +54,32 @@ fn a_duplicate_key_is_an_error_at_the_second() {
 }
 
 #[test]
+fn names_that_lead_elsewhere_are_refused() {
+    for name in [
+        "../x",
+        "a/b",
+        ".",
+        "..",
+        "-x",
+        "a\\0b",
+        "\u{202e}x",
+        &"x".repeat(65_536),
+    ] {
+        refused(&format!(
+            "services: {{ \"{name}\": {{ command: touch a }} }}"
+        ));
+    }
+    let stack = TestStack::new("services: { a: { command: touch a } }");
+    stack.run(&["-p", "../x", "up"]).expect(2).says(&["../x"]);
+    assert_eq!(stack.files(), ["stack.yaml"]);
+    // Of the name of a project what cannot stand in one is left out.
+    stack.write_yaml("name: ../x\nservices: { a: { command: touch a } }");
+    stack.up().wait().ok();
+    assert!(stack.path(".stack/x").is_dir());
+    assert!(!stack.path("x").exists());
+}
+
+#[test]
 fn an_alias_bomb_is_refused_in_time() {
     let mut yaml = String::from("x-a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
     for level in 1..12 {

@@ -153,16 +153,24 @@ fn the_terminal_is_left_as_it_was_however_it_ends() {
     if !require("setsid") {
         return;
     }
-    for end in [None, Some(Signal::SIGKILL), Some(Signal::SIGTERM)] {
+    let ends = [
+        ("Ctrl-C", Signal::SIGINT),
+        ("supervisor", Signal::SIGKILL),
+        ("supervisor", Signal::SIGTERM),
+        ("client", Signal::SIGKILL),
+    ];
+    for end in ends {
         let stack = TestStack::new(WAITING);
         let terminal = up_on_a_terminal(&stack);
         let before = terminal.settings();
         terminal.wait_for("waiting");
         let supervisor: Process = stack.own_process("supervisor_pid");
         stack.world().processes();
+        let client = Process::of(terminal.pid()).expect("it runs");
         match end {
-            None => terminal.press(CTRL_C),
-            Some(signal) => supervisor.signal(signal),
+            ("supervisor", signal) => supervisor.signal(signal),
+            ("client", signal) => client.signal(signal),
+            _ => terminal.press(CTRL_C),
         }
         stack.world().wait_until_nothing_is_left();
         assert_eq!(terminal.settings(), before, "{end:?}");

@@ -28,6 +28,11 @@ impl Process {
         (!matches!(state, "Z" | "X")).then_some(Self { pid, started })
     }
 
+    /// When it started, in ticks since the system did.
+    pub(crate) fn started(&self) -> u64 {
+        self.started
+    }
+
     /// Whether it still runs.
     pub(crate) fn is_alive(&self) -> bool {
         Self::of(self.pid).as_ref() == Some(self)
@@ -52,6 +57,26 @@ impl Process {
     pub(crate) fn command(&self) -> String {
         let raw = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
         String::from_utf8_lossy(&raw).replace('\0', " ")
+    }
+
+    /// A figure of its memory, in KiB: `VmRSS` is what it has now, `VmHWM` the most it ever had.
+    #[track_caller]
+    pub(crate) fn memory(&self, figure: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix(figure));
+        let number = line.and_then(|line| line.split_whitespace().nth(1));
+        number.expect("proc(5)").parse().expect("proc(5)")
+    }
+
+    /// Where its open descriptors lead: `socket:[4711]`, or a path.
+    #[track_caller]
+    pub(crate) fn open_files(&self) -> Vec<String> {
+        fs::read_dir(format!("/proc/{}/fd", self.pid))
+            .expect("it runs")
+            .flatten()
+            .filter_map(|entry| fs::read_link(entry.path()).ok())
+            .map(|target| target.display().to_string())
+            .collect()
     }
 
     /// One variable of its environment.

@@ -26,6 +26,22 @@ fn a_check_that_hangs_is_killed_and_never_runs_twice() {
 }
 
 #[test]
+fn what_a_check_prints_costs_no_memory() {
+    let stack = TestStack::new(
+        "services: { it: { command: MISBEHAVE sleep, healthcheck: { test: 'test -e go && MISBEHAVE spam 50000000', interval: 50ms, retries: 100000 } } }",
+    );
+    stack.run(&["up", "-d"]).ok();
+    let supervisor = stack.own_process("supervisor_pid");
+    let before = supervisor.memory("VmHWM");
+    stack.write("go", "");
+    // It has printed everything by then: nobody who stops reading lets it go on.
+    stack.wait_for("it", "healthy", phase_is("healthy"));
+    let grown = supervisor.memory("VmHWM") - before;
+    assert!(grown < 4096, "{grown} KiB for 50 MB of output");
+    stack.down();
+}
+
+#[test]
 fn a_check_that_floods_its_output_holds_nobody_up() {
     // What it leaves behind floods on while the check itself has ended.
     let stack = TestStack::new(

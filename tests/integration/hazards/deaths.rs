@@ -306,12 +306,9 @@ fn down_hurries_a_guardian_when_it_is_told_to() {
 
 /// The sockets that a process has open, by their numbers.
 fn sockets_of(pid: i32) -> HashSet<String> {
-    let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("it runs");
-    open.flatten()
-        .filter_map(|entry| fs::read_link(entry.path()).ok())
-        .map(|target| target.display().to_string())
-        .filter(|target| target.starts_with("socket:"))
-        .collect()
+    let mut open = Process::of(pid).expect("it runs").open_files();
+    open.retain(|target| target.starts_with("socket:"));
+    open.into_iter().collect()
 }
 
 #[test]
@@ -421,7 +418,7 @@ services:
 
 /// The first line of a lease file that is good for processes of this boot and in the pid namespace
 /// of `pid`.
-fn lease_heading(pid: i32) -> String {
+pub(super) fn lease_heading(pid: i32) -> String {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("Linux has it");
     let namespace = fs::metadata(format!("/proc/{pid}/ns/pid")).expect("it runs");
     format!("boot {} pids {}", boot.trim(), namespace.ino())
@@ -436,13 +433,7 @@ fn a_lease_names_one_process_and_harms_nobody_else() {
     stack.down();
     let pid = foreign.pid();
     let heading = lease_heading(pid);
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    let started: u64 = stat
-        .split(' ')
-        .nth(21)
-        .expect("proc(5)")
-        .parse()
-        .expect("proc(5)");
+    let started = Process::of(pid).expect("it runs").started();
     let down_with = |heading: &str, (from, to): (u64, u64)| {
         let lease = format!("{pid:>10} {from:>14} {to:>14} it@1");
         stack.write(".stack/shop/leases", &format!("{heading}\n{lease}\n"));

@@ -30,15 +30,7 @@ fn the_guardian_keeps_the_lock_and_nothing_else() {
             .expect("set"),
     );
     Up::start(stack.world(), shell).wait().ok();
-    let targets = |pid: i32| -> Vec<String> {
-        fs::read_dir(format!("/proc/{pid}/fd"))
-            .expect("it runs")
-            .flatten()
-            .filter_map(|entry| fs::read_link(entry.path()).ok())
-            .map(|target| target.display().to_string())
-            .collect()
-    };
-    let guardian = targets(stack.own_process("guardian_pid").pid);
+    let guardian = stack.own_process("guardian_pid").open_files();
     assert!(
         guardian.iter().any(|target| target.ends_with("/lock")),
         "{guardian:?}"
@@ -48,11 +40,31 @@ fn the_guardian_keeps_the_lock_and_nothing_else() {
         "{guardian:?}"
     );
     for process in stack.world().processes() {
-        let open = targets(process.pid);
+        let open = process.open_files();
         assert!(
             !open.iter().any(|target| target.ends_with("/caller")),
             "{open:?}"
         );
+    }
+    stack.down();
+}
+
+#[test]
+fn stack_itself_listens_on_no_port() {
+    let stack = TestStack::new("services: { it: { command: MISBEHAVE sleep } }");
+    stack.run(&["up", "-d"]).ok();
+    for key in ["guardian_pid", "supervisor_pid"] {
+        let process = stack.own_process(key);
+        // The tenth field of a line is the number of the socket.
+        let tables = ["tcp", "tcp6", "udp", "udp6", "raw", "raw6"].map(|table| {
+            let path = format!("/proc/{}/net/{table}", process.pid);
+            fs::read_to_string(path).unwrap_or_default()
+        });
+        let numbers = tables.iter().flat_map(|table| table.lines().skip(1));
+        for number in numbers.filter_map(|line| line.split_whitespace().nth(9)) {
+            let socket = format!("socket:[{number}]");
+            assert!(!process.open_files().contains(&socket), "{key}");
+        }
     }
     stack.down();
 }

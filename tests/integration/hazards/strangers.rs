@@ -1,12 +1,14 @@
-//! Directories and stacks that belong to other users of the machine.
+//! Directories and stacks that belong to other users of the machine; and what an ordinary one can do.
 
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 
 use fs_err as fs;
+use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 
-use crate::harness::{Output, TestStack, Up, World, binary, lacks, misbehave};
+use super::deaths::lease_heading;
+use crate::harness::{Output, Process, TestStack, Up, World, binary, lacks, misbehave};
 
 const ONE: &str = "services: { it: { command: sleep 1000 } }";
 
@@ -101,6 +103,73 @@ fn root_sees_and_stops_what_a_user_runs() {
     let output = shared.stack.run(&["ps"]).ok();
     assert!(output.stdout.contains("running"), "{output}");
     shared.stack.down();
+}
+
+#[test]
+fn the_leases_of_a_user_name_nothing_of_roots() {
+    let Some(shared) = Shared::new() else { return };
+    let stack = &shared.stack;
+    shared.nobody(&["up", "-d"]).ok();
+    shared.nobody(&["down"]).ok();
+    let mut foreign = stack.helper(&["ignore-term"]);
+    foreign.wait_for_line("deaf");
+    let pid = foreign.pid();
+    let started = Process::of(pid).expect("it runs").started();
+    let lease = format!("{pid:>10} {started:>14} {started:>14} it@1");
+    let lease = format!("{}\n{lease}\n", lease_heading(pid));
+    let leases_of = |user: u32| {
+        let path = ".stack/shop/leases";
+        stack.write(path, &lease);
+        chown(stack.path(path), Some(user), Some(user)).expect("root may");
+        stack.run(&["down"]).ok();
+    };
+    leases_of(65534);
+    assert!(!foreign.has_ended());
+    assert!(!foreign.stdout().contains("heard"), "{}", foreign.stdout());
+    // In one of root's the same line counts.
+    leases_of(0);
+    assert!(foreign.has_ended());
+}
+
+/// A tree of each kind.
+const TREE: &str = "
+services:
+  polite: { command: MISBEHAVE record TERM clean, stop_grace_period: 1s }
+  deaf: { command: MISBEHAVE ignore-term, stop_grace_period: 1s }
+  daemon: { command: MISBEHAVE double-fork --stay --deaf, stop_grace_period: 1s }
+  session: { command: MISBEHAVE gc-setsid --deaf, stop_grace_period: 1s }
+  tree: { command: MISBEHAVE fork-tree 20 --refork, stop_grace_period: 1s }
+";
+
+#[test]
+fn no_privilege_is_needed_to_leave_nothing() {
+    let Some(shared) = Shared::new() else { return };
+    let stack = &shared.stack;
+    let helper = stack.world().path().join("bin/misbehave");
+    fs::copy(misbehave(), &helper).expect("there is room");
+    stack.write_yaml(&TREE.replace("MISBEHAVE", &helper.display().to_string()));
+    for is_killed in [false, true] {
+        shared.nobody(&["up", "-d"]).ok();
+        for (service, says) in [
+            ("polite", "recording"),
+            ("deaf", "deaf"),
+            ("daemon", "deaf"),
+            ("session", "deaf"),
+            ("tree", "the tree stands"),
+        ] {
+            stack.wait_for_log(service, says);
+        }
+        stack.world().processes();
+        let supervisor = stack.own_process("supervisor_pid");
+        if is_killed {
+            supervisor.signal(Signal::SIGKILL);
+        } else {
+            shared.nobody(&["down"]).ok();
+        }
+        stack.world().wait_until_nothing_is_left();
+        fs::remove_dir_all(stack.path(".stack/shop/logs")).expect("root may");
+    }
+    assert_eq!(stack.read("clean"), "SIGTERM\nSIGTERM\n");
 }
 
 #[test]
