@@ -10,3 +10,4 @@ mod links;
 mod lost_files;
 mod meetings;
 mod strangers;
+mod table;

@@ -17,6 +17,7 @@
 //! `P8000` is port 8000 of the test's own world.
 
 mod network;
+mod notes;
 mod output;
 mod processes;
 mod program;
@@ -27,6 +28,7 @@ mod terminal;
 mod waiting;
 mod world;
 
+pub(crate) use notes::{Row, assert_names_exist, numbered_rows_of, rows_of};
 pub(crate) use output::Output;
 pub(crate) use processes::Process;
 pub(crate) use program::{Up, binary, misbehave};
