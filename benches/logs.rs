@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{UsageWho, getrusage};
-use stack::run::logs::{Followed, LogFeed, LogReader, LogSink, Pump, Start, pipe_pair};
+use stack::plan::model::LoggingPlan;
+use stack::run::logs::{Followed, LogFeed, LogReader, LogSink, Pump, Start, Wanted, pipe_pair};
 use stack::run::news::Notice;
 use stack::run::snapshot::LogStream;
 use stack::support::name::{ServiceName, UnitId};
@@ -43,7 +44,7 @@ fn follow(dir: &Path, feed: &LogFeed) -> JoinHandle<std::io::Result<u64>> {
     let mut viewer = feed.viewer();
     let dir = dir.to_path_buf();
     std::thread::spawn(move || {
-        let mut reader = LogReader::open(dir, &[], Start::Run(1), Some(Vec::new()))?;
+        let mut reader = LogReader::open(dir, &Wanted::default(), Start::Run(1), Some(Vec::new()))?;
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let mut bytes = 0;
         loop {
@@ -151,7 +152,13 @@ fn with_pump(
         let follower = is_followed.then(|| follow(dir, &feed));
         for (number, pipe) in pipes.into_iter().enumerate() {
             let service = ServiceName::new(&format!("s{number}"))?;
-            handle.register(pipe, UnitId::first(service), LogStream::Stdout, 1);
+            handle.register(
+                pipe,
+                UnitId::first(service),
+                LogStream::Stdout,
+                1,
+                LoggingPlan::default(),
+            );
         }
         // The pump works until its handle is dropped.
         std::thread::spawn(move || {

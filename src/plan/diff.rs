@@ -156,7 +156,7 @@ pub(super) struct Field {
 
 /// The fields that the files settle for a unit, each with what a change of it takes. A further field
 /// of a unit's plan must be named here.
-pub(super) fn fields(unit: &UnitPlan) -> [Field; 11] {
+pub(super) fn fields(unit: &UnitPlan) -> [Field; 12] {
     let UnitPlan {
         // Who it is; how many of it there are is told by those that are added and removed.
         service: _,
@@ -174,6 +174,7 @@ pub(super) fn fields(unit: &UnitPlan) -> [Field; 11] {
         success_exit_codes,
         health,
         depends_on,
+        logging,
         labels,
     } = unit;
     [
@@ -187,6 +188,7 @@ pub(super) fn fields(unit: &UnitPlan) -> [Field; 11] {
         live("success_exit_codes", success_exit_codes),
         live("healthcheck", health),
         live("depends_on", depends_on),
+        live("logging", logging),
         live("labels", labels),
     ]
 }

@@ -22,6 +22,7 @@ mod ports;
 mod real_servers;
 mod reference;
 mod restart;
+mod rotation;
 mod spec;
 mod stop;
 mod terminal;

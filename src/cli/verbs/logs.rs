@@ -7,7 +7,7 @@ use super::ground::Seen;
 use crate::api::client::{ClientError, FollowError, Followed, LogFollower, Start};
 use crate::cli::args::{LogsArgs, Tail};
 use crate::cli::exit::{ExitCode, Stop};
-use crate::run::logs::logged_units;
+use crate::run::logs::{Wanted, logged_units};
 use crate::run::snapshot::ServiceSnapshot;
 use crate::support::name::{ServiceName, UnitId};
 
@@ -16,6 +16,10 @@ pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<Exit
     let log_dir = context.instance.log_dir();
     let services = &arguments.services;
     let (units, is_running, run) = find_units(context, &log_dir, services).await?;
+    let wanted = Wanted {
+        units: services.iter().map(|name| (name.clone(), None)).collect(),
+        ..Wanted::default()
+    };
     let start = Start::LastRun {
         run,
         tail: match arguments.tail {
@@ -29,7 +33,7 @@ pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<Exit
         Err(ClientError::NotRunning)
     };
     let opened = match supervisor {
-        Ok(client) => LogFollower::open(&client, log_dir.clone(), services, start).await,
+        Ok(client) => LogFollower::open(&client, log_dir.clone(), &wanted, start).await,
         Err(error) => Err(error.into()),
     };
     let mut follower = match opened {
@@ -39,7 +43,7 @@ pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<Exit
             if !arguments.follow
                 || matches!(error, ClientError::Closed | ClientError::NotRunning) =>
         {
-            LogFollower::past(log_dir, services, start)?
+            LogFollower::past(log_dir, &wanted, start)?
         }
         opened => opened?,
     };
@@ -50,7 +54,7 @@ pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<Exit
         match follower.next().await? {
             Some(Followed::Block(block)) => context.output.block(block).await,
             Some(Followed::Lost { unit, bytes }) => context.output.message(&format!(
-                "warning: {bytes} bytes of {} were not logged here",
+                "warning: {bytes} bytes of {} are missing here",
                 label_among(&unit, &units)
             )),
             None => return Ok(ExitCode::Done),

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::plan::model::LoggingPlan;
 use crate::run::snapshot::LogStream;
 use crate::support::name::UnitId;
 
@@ -28,6 +29,7 @@ pub(super) enum Message {
         unit: UnitId,
         stream: LogStream,
         attempt: u32,
+        limits: LoggingPlan,
     },
     Drain {
         unit: UnitId,
@@ -45,13 +47,22 @@ impl PumpHandle {
     }
 
     /// Hands over the read end of a pipe (or a terminal's master), which must not block. It is
-    /// read until its end, or until [`close`](Self::close).
-    pub fn register(&self, fd: OwnedFd, unit: UnitId, stream: LogStream, attempt: u32) {
+    /// read until its end, or until [`close`](Self::close). Of the unit's output no more than `limits`
+    /// is kept from now on.
+    pub fn register(
+        &self,
+        fd: OwnedFd,
+        unit: UnitId,
+        stream: LogStream,
+        attempt: u32,
+        limits: LoggingPlan,
+    ) {
         self.tell(Message::Register {
             fd,
             unit,
             stream,
             attempt,
+            limits,
         });
     }
 

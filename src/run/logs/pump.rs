@@ -114,7 +114,9 @@ fn handle<S: LogSink>(intake: &mut Intake<S>, epoll: &Epoll, message: Message) {
             unit,
             stream,
             attempt,
+            limits,
         } => {
+            intake.limit(&unit, limits);
             if let Err(error) = intake.register(epoll, fd, unit.clone(), stream, attempt) {
                 intake.notice(Notice::about(
                     Some(unit),

@@ -115,10 +115,13 @@ impl Processes {
         }
         self.trees.executed(&id, pid, executed_ticks);
         self.children.insert(pid, Child::Main(id.clone()));
-        self.pump
-            .register(stdout_reader, id.clone(), LogStream::Stdout, attempt);
-        self.pump
-            .register(stderr_reader, id, LogStream::Stderr, attempt);
+        for (reader, stream) in [
+            (stdout_reader, LogStream::Stdout),
+            (stderr_reader, LogStream::Stderr),
+        ] {
+            self.pump
+                .register(reader, id.clone(), stream, attempt, plan.logging);
+        }
         Ok(())
     }
 

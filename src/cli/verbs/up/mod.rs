@@ -12,6 +12,7 @@ mod strokes;
 mod supervise;
 mod verdict;
 
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use client::{Goal, Place};
@@ -30,6 +31,7 @@ use crate::run::Watch;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Instance, InstanceLock, LockAttempt};
 use crate::run::launch::{Child, Role, fork_roles};
+use crate::run::logs::announce_reader;
 use crate::run::supervisor::Options;
 use crate::support::fs::open_private_append;
 use crate::support::name::UnitId;
@@ -138,6 +140,8 @@ struct Arrival {
     asked: Option<Asked>,
     /// What it has started itself.
     child: Option<Child>,
+    /// What keeps the logs of its run until they are shown.
+    logs: Option<File>,
 }
 
 /// Attends to a stack that runs, until the goal of the arguments is reached.
@@ -152,6 +156,7 @@ fn attend(invocation: &Invocation, args: &UpArgs, arrival: Arrival) -> Result<Ex
         printer.page().line_err(message);
     }
     let goal = Goal::of(args, arrival.asked);
+    let _logs = arrival.logs;
     super::runtime()?.block_on(printer.run(async {
         if goal.is_nothing() {
             return Ok(ExitCode::Done);
@@ -193,6 +198,10 @@ fn start(
         abort_on_failure: args.abort_on_failure,
         stop_with: args.exit_code_from.clone(),
     };
+    // Before anything can be printed.
+    let logs = (!options.is_detached)
+        .then(|| announce_reader(&prepared.instance.log_dir()))
+        .flatten();
     let role = fork_roles(&log, options.is_detached).map_err(|error| {
         Stop::new(
             ExitCode::Failed,
@@ -218,6 +227,7 @@ fn start(
                 messages: prepared.messages,
                 asked: None,
                 child: Some(child),
+                logs,
             };
             attend(invocation, args, arrival)
         }
@@ -226,7 +236,7 @@ fn start(
             // nothing else: with a copy of the listener nobody would learn that the supervisor is
             // dead, with copies of the holds no port could ever be given up.
             drop((prepared.listener, prepared.allocation.holds));
-            drop(copies);
+            drop((copies, logs));
             let watch = guardian.watch(&|signal| {
                 printer::say(&format!(
                     "error: the supervisor was killed by signal {signal}; stopping all services"
@@ -239,6 +249,7 @@ fn start(
             }))
         }
         Role::Supervisor(seat) => {
+            drop(logs);
             supervise::supervise(prepared, seat, options, invocation.global.verbose)
         }
     }
