@@ -16,6 +16,7 @@ mod foreign;
 mod harness_checks;
 mod hazards;
 mod helper_checks;
+mod log_flags;
 mod logs;
 mod order;
 mod ports;

@@ -9,6 +9,7 @@
 
 mod block;
 mod feed;
+mod grep;
 mod handle;
 mod index;
 mod intake;
@@ -31,6 +32,7 @@ pub use block::{LogBlock, Position};
 #[cfg(test)]
 pub(crate) use feed::Announcer;
 pub use feed::{LogFeed, LogNews, Viewer};
+pub use grep::{Grep, LastLines, Pattern};
 pub use handle::{Drained, PumpHandle};
 pub use lines::last_lines_of_attempt;
 pub use pipe::pipe_pair;
