@@ -120,3 +120,33 @@ fn no_colour_is_used_where_none_is_wanted() {
     assert!(said(&["--color", "always", "logs"]).contains('\u{1b}'));
     assert!(!said(&["--color", "always", "logs", "--no-color"]).contains('\u{1b}'));
 }
+
+#[test]
+fn logs_are_removed_while_the_stack_runs_and_after_it() {
+    let stack = TestStack::new(
+        "services: { a: { command: 'echo before; until test -e go; do sleep 0.01; done; echo after; sleep 100' }, b: { command: echo of b } }",
+    );
+    stack.run(&["up", "-d"]).ok();
+    stack.wait_for_log("a", "before");
+    stack.wait_for_log("b", "of b");
+    let mut follower = stack.start(&["logs", "-f", "a"]);
+    follower.wait_for_line("before");
+    stack.run(&["logs", "--clear", "a"]).ok();
+    assert_eq!(stack.log("a"), b"");
+    assert_eq!(shown(&stack, &[]), ["of b"]);
+    stack.write("go", "");
+    follower.wait_for_line("after");
+    stack.wait_for_log("a", "after");
+    stack.down();
+    let output = follower.wait().ok();
+    assert!(!output.stderr.contains("missing"), "{output}");
+    assert_eq!(shown(&stack, &["a"]), ["after"]);
+    stack.run(&["logs", "--clear"]).ok();
+    assert_eq!(
+        fs_err::read_dir(stack.path(".stack/shop/logs"))
+            .expect("it is there")
+            .count(),
+        0
+    );
+    stack.run(&["logs", "--clear", "nobody"]).expect(2);
+}

@@ -263,6 +263,7 @@ fn wrong_usage() {
         "logs --since=soon",
         "logs --grep a(",
         "logs --stream both",
+        "logs --clear -f",
         "ps -a",
     ];
     let mut said = String::new();

@@ -202,6 +202,10 @@ pub struct LogsArgs {
     /// Use no colour, as with --color never
     #[arg(long)]
     pub no_color: bool,
+
+    /// Remove what was logged so far instead; what runs goes on, and so do its later logs
+    #[arg(long, conflicts_with_all = ["follow", "tail", "since", "until", "grep", "stream"])]
+    pub clear: bool,
 }
 
 /// How much of the earlier output is shown.

@@ -1,5 +1,7 @@
 //! `stack logs`: what was printed, from the files, and with `-f` what is printed from now on.
 
+mod clear;
+
 use std::future::pending;
 use std::path::Path;
 use std::time::Duration;
@@ -30,6 +32,10 @@ pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<Exit
         stream: arguments.stream,
         until: arguments.until,
     };
+    if arguments.clear {
+        let units = units.into_iter().filter(|unit| wanted.has(unit)).collect();
+        return clear::clear(context, units).await;
+    }
     let lines = match arguments.tail {
         Tail::All => None,
         Tail::Lines(lines) => Some(lines),

@@ -1,5 +1,6 @@
 //! How the supervisor speaks to the pump: messages, so that neither holds the other's state.
 
+use std::io;
 use std::os::fd::OwnedFd;
 
 use tokio::sync::{mpsc, oneshot};
@@ -35,6 +36,10 @@ pub(super) enum Message {
         unit: UnitId,
         attempt: u32,
         done_tx: oneshot::Sender<Drained>,
+    },
+    Clear {
+        units: Vec<UnitId>,
+        done_tx: oneshot::Sender<io::Result<()>>,
     },
     Close {
         unit: UnitId,
@@ -81,6 +86,17 @@ impl PumpHandle {
             done_tx,
         });
         async move { done_rx.await.unwrap_or_default() }
+    }
+
+    /// Removes what these units have logged, of all of them where none is named; what they print later
+    /// is logged as ever.
+    pub fn clear(
+        &self,
+        units: Vec<UnitId>,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static {
+        let (done_tx, done_rx) = oneshot::channel();
+        self.tell(Message::Clear { units, done_tx });
+        async move { done_rx.await.unwrap_or(Ok(())) }
     }
 
     /// Logs what the unit's pipes hold now, then closes them and its files. Who still writes

@@ -136,6 +136,11 @@ impl<S: LogSink> Intake<S> {
         self.output.files.limit(unit, limits);
     }
 
+    /// Removes what some units have logged.
+    pub(super) fn clear(&mut self, units: &[UnitId]) -> io::Result<()> {
+        self.output.files.clear(units)
+    }
+
     /// Begins to read `fd`.
     pub(super) fn register(
         &mut self,

@@ -40,3 +40,4 @@ pub use pump::Pump;
 pub use reader::{Followed, LogReader, Start, Wanted, announce_reader, logged_units};
 pub use segments::log_file_name;
 pub use sink::LogSink;
+pub use writer::clear_logs;

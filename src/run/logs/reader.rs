@@ -37,7 +37,8 @@ pub struct Wanted {
 }
 
 impl Wanted {
-    fn has(&self, unit: &UnitId) -> bool {
+    /// Whether output of this unit may be wanted.
+    pub fn has(&self, unit: &UnitId) -> bool {
         let is_it = |(service, replica): &(ServiceName, Option<u32>)| {
             *service == unit.service && replica.is_none_or(|it| it == unit.replica)
         };

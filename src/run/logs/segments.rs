@@ -180,6 +180,12 @@ pub(super) fn remove(dir: &Path, unit: &UnitId, base: u64) -> io::Result<()> {
     remove_file(&finished_path(dir, unit, base))
 }
 
+/// Removes the newest segment.
+pub(super) fn remove_newest(dir: &Path, unit: &UnitId, base: u64) -> io::Result<()> {
+    remove_file(&index_path(dir, unit, base))?;
+    remove_file(&log_path(dir, unit))
+}
+
 fn remove_file(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

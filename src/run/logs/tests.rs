@@ -10,7 +10,8 @@ use super::segments::segments_of;
 use super::testing::{info, records, unit};
 use super::writer::{BlockInfo, LogFiles};
 use super::{
-    Followed, LogNews, LogReader, Position, Start, Wanted, announce_reader, last_lines_of_attempt,
+    Followed, LogNews, LogReader, Position, Start, Wanted, announce_reader, clear_logs,
+    last_lines_of_attempt,
 };
 use crate::plan::model::LoggingPlan;
 use crate::run::snapshot::LogStream;
@@ -319,6 +320,39 @@ fn the_last_lines_of_an_attempt_may_lie_in_several_segments() {
     let last = last_lines_of_attempt(dir, &unit("api"), 9, 1, 8);
     let expected = lines(2..10);
     assert_eq!(last, expected.lines().collect::<Vec<_>>());
+}
+
+#[test]
+fn cleared_logs_are_gone_and_readers_go_on_with_what_comes() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    write(&mut files(dir, 1, limits(30, 5)), 0..10);
+    let mut files = files(dir, 2, limits(30, 5));
+    files.append(&unit("web"), info(1), b"of another one\n");
+    // Whether the unit has printed in this run or not.
+    for numbers in [10..15, 15..20] {
+        let mut reader = follow(dir, Start::Now);
+        let mut up = follow(dir, tail(None, 9));
+        files.clear(&[unit("api")]).unwrap();
+        let names = fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let names: Vec<_> = names.map(|name| name.into_string().unwrap()).collect();
+        assert!(
+            names.iter().all(|name| name.starts_with("web")),
+            "{names:?}"
+        );
+        let end = write(&mut files, numbers.clone());
+        assert_eq!(end.absolute(), numbers.end * 10);
+        reader.hear(grown(end)).unwrap();
+        assert_eq!(text(&mut reader), lines(numbers));
+        // It reads what it has open to its end.
+        up.hear(grown(end)).unwrap();
+        text(&mut up);
+    }
+    clear_logs(dir, &[]).unwrap();
+    assert_eq!(fs::read_dir(dir).unwrap().count(), 0);
+    assert_eq!(text(&mut open(dir, tail(None, 9))), "");
 }
 
 #[test]

@@ -122,12 +122,30 @@ impl LogFiles {
         }
     }
 
+    /// Removes what these units have logged, of all of them where none is named. What they print from
+    /// now on has greater positions all the same.
+    pub(super) fn clear(&mut self, units: &[UnitId]) -> io::Result<()> {
+        for unit in segments::scan(&self.shelf.dir)?.into_keys() {
+            if units.is_empty() || units.contains(&unit) {
+                let log = self.logs.entry(unit.clone()).or_default();
+                log.clear(&mut self.shelf, &unit)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Closes the files of a unit until it prints again.
     pub(super) fn close(&mut self, unit: &UnitId) {
         if let Some(log) = self.logs.get_mut(unit) {
             log.files = None;
         }
     }
+}
+
+/// Removes what these units have logged in `dir`, of all of them where none is named. Nobody may write
+/// there meanwhile.
+pub fn clear_logs(dir: &Path, units: &[UnitId]) -> io::Result<()> {
+    LogFiles::new(dir.to_path_buf(), 0).clear(units)
 }
 
 /// The log of one unit.
@@ -246,6 +264,22 @@ impl Log {
         self.finished = found.finished;
         self.is_known = true;
         self.trim(&shelf.dir, unit);
+        Ok(())
+    }
+
+    /// Removes all segments, whoever reads them: that is what was asked for.
+    fn clear(&mut self, shelf: &mut Shelf, unit: &UnitId) -> io::Result<()> {
+        self.look_up(shelf, unit)?;
+        let dir = &shelf.dir;
+        while let Some(&oldest) = self.finished.first() {
+            segments::remove(dir, unit, oldest)?;
+            self.finished.pop_first();
+        }
+        self.files = None;
+        let length = log_path(dir, unit).symlink_metadata();
+        let end = self.end.max(length.map_or(0, |log| log.len()));
+        segments::remove_newest(dir, unit, self.base)?;
+        self.begin_at(self.base + end);
         Ok(())
     }
 

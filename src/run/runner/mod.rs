@@ -13,6 +13,7 @@ mod refusals;
 pub(crate) mod testing;
 mod trees;
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 
@@ -136,6 +137,9 @@ pub(crate) trait Runner {
 
     /// Returns once everything that an attempt has printed is in the log files.
     fn drained(&self, unit: &UnitId, attempt: u32) -> Pin<Box<dyn Future<Output = ()>>>;
+
+    /// Removes what these units have logged, of all of them where none is named.
+    fn clear_logs(&self, units: Vec<UnitId>) -> Pin<Box<dyn Future<Output = io::Result<()>>>>;
 
     /// Ends what is left after everything has ended, whoever it belongs to. Returns whether anything
     /// is left all the same.

@@ -1,6 +1,7 @@
 //! Units as processes of this machine.
 
 use std::collections::HashMap;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -368,6 +369,10 @@ impl Runner for Processes {
         Box::pin(async move {
             drained.await;
         })
+    }
+
+    fn clear_logs(&self, units: Vec<UnitId>) -> Pin<Box<dyn Future<Output = io::Result<()>>>> {
+        Box::pin(self.pump.clear(units))
     }
 
     fn finish(&mut self) -> Pin<Box<dyn Future<Output = bool> + '_>> {
