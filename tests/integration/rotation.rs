@@ -1,10 +1,11 @@
 //! Logs stay small, and readers do not notice.
 
 use fs_err as fs;
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 
-use crate::harness::{TestStack, Up, binary};
+use crate::harness::{TestStack, Up, binary, wait_until};
 use crate::logs::spam;
 
 const MIB: u64 = 1024 * 1024;
@@ -131,5 +132,26 @@ fn a_reader_that_does_not_follow_ends_though_the_flood_does_not() {
     let output = stack.run(&["logs", "--no-log-prefix"]).ok();
     let shown = numbers(output.stdout.as_bytes());
     assert!(shown.is_sorted() && !shown.is_empty());
+    stack.down();
+}
+
+#[test]
+fn what_the_supervisor_says_of_itself_stays_small_too() {
+    let stack = TestStack::new("services: { it: { command: sleep 100 } }");
+    let path = stack.path(".stack/shop/supervisor.log");
+    let aside = stack.path(".stack/shop/supervisor.log.1");
+    fs::create_dir_all(stack.path(".stack/shop")).expect("it is ours");
+    let old = "old\n".repeat(3_000_000);
+    fs::write(&path, &old).expect("it is ours");
+    stack.run(&["up", "-d"]).ok();
+    assert_eq!(fs::read_to_string(&aside).expect("it was kept"), old);
+    // While it runs, with what it says next.
+    fs::write(&path, old.replace("old", "new")).expect("it is ours");
+    stack.own_process("guardian_pid").signal(Signal::SIGUSR1);
+    wait_until("the log is set aside", || {
+        let kept = fs::read_to_string(&aside).ok()?;
+        let is_small = fs::metadata(&path).ok()?.len() < MIB;
+        (kept.starts_with("new") && is_small).then_some(())
+    });
     stack.down();
 }

@@ -24,6 +24,7 @@ use crate::api::client::{BlockingClient, ClientError};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::{Invocation, Ready, check_service};
+use crate::cli::logging::OwnLog;
 use crate::cli::printer::{self, Printer};
 use crate::cli::words;
 use crate::plan::model::UnitPlan;
@@ -33,7 +34,6 @@ use crate::run::instance::{Instance, InstanceLock, LockAttempt};
 use crate::run::launch::{Child, Role, fork_roles};
 use crate::run::logs::announce_reader;
 use crate::run::supervisor::Options;
-use crate::support::fs::open_private_append;
 use crate::support::name::UnitId;
 
 pub(crate) use prepare::{choose_socket, owner, warn};
@@ -175,7 +175,8 @@ fn start(
     args: &UpArgs,
 ) -> Result<ExitCode, Stop> {
     let prepared = prepare::prepare(invocation, ready, instance, lock, args)?;
-    let log = open_private_append(&prepared.instance.supervisor_log_path())?;
+    let own_log = OwnLog::new(prepared.instance.supervisor_log_path());
+    let log = own_log.open()?;
     // A pipe, a log and an index each for two streams, and some for everything else.
     let count = prepared.plan.units.len();
     let limit = crate::ports::ensure_descriptors(count * 6 + 64);
@@ -250,7 +251,8 @@ fn start(
         }
         Role::Supervisor(seat) => {
             drop(logs);
-            supervise::supervise(prepared, seat, options, invocation.global.verbose)
+            own_log.trace(invocation.global.verbose);
+            supervise::supervise(prepared, seat, options, own_log)
         }
     }
 }

@@ -11,7 +11,7 @@ use super::note::Note;
 use super::prepare::Prepared;
 use crate::api::{server, socket};
 use crate::cli::exit::{ExitCode, Stop};
-use crate::cli::logging;
+use crate::cli::logging::OwnLog;
 use crate::cli::printer::{self, Roster};
 use crate::cli::style::Palette;
 use crate::plan::model::UnitPlan;
@@ -29,16 +29,15 @@ pub(super) fn supervise(
     prepared: Prepared,
     seat: Seat,
     options: Options,
-    is_verbose: bool,
+    log: OwnLog,
 ) -> Result<ExitCode, Stop> {
     end_on_panic();
-    logging::to_stderr(is_verbose);
     let client = seat.link();
     let outcome = super::super::runtime()
         .map_err(Stop::from)
         .and_then(|runtime| {
             let local = LocalSet::new();
-            local.block_on(&runtime, run(prepared, seat, options))
+            local.block_on(&runtime, run(prepared, seat, options, log))
         });
     let word = match &outcome {
         Ok(code) => LastWord::Ended(code.number()),
@@ -61,7 +60,12 @@ fn end_on_panic() {
     }));
 }
 
-async fn run(mut prepared: Prepared, seat: Seat, options: Options) -> Result<ExitCode, Stop> {
+async fn run(
+    mut prepared: Prepared,
+    seat: Seat,
+    options: Options,
+    log: OwnLog,
+) -> Result<ExitCode, Stop> {
     let is_noted = prepared.allocation.noted.is_some() || prepared.allocation.holds.is_empty();
     let note = Note::new(&prepared.ledger, &prepared.owner, &prepared.plan);
     let noting = (!is_noted).then(|| tokio::task::spawn_local(note.write_later()));
@@ -98,7 +102,7 @@ async fn run(mut prepared: Prepared, seat: Seat, options: Options) -> Result<Exi
     }));
     // Before anything can happen, so that nothing is missed.
     let event_rx = controller.event_tx.subscribe();
-    let noting_down = tokio::task::spawn_local(note_down(event_rx, units));
+    let noting_down = tokio::task::spawn_local(note_down(event_rx, units, log));
     drop(controller);
     let outcome = supervisor.run().await?;
     if let Some(noting) = noting {
@@ -114,12 +118,13 @@ async fn run(mut prepared: Prepared, seat: Seat, options: Options) -> Result<Exi
 }
 
 /// Writes what the supervisor says of itself to its log, until it ends.
-async fn note_down(mut event_rx: Receiver<Event>, units: Vec<UnitId>) {
+async fn note_down(mut event_rx: Receiver<Event>, units: Vec<UnitId>, log: OwnLog) {
     let roster = Roster::new(&units);
     loop {
         match event_rx.recv().await {
             Ok(Event::Notice(notice)) => {
                 printer::say(&printer::notice(Palette::MONOCHROME, &roster, &notice));
+                log.was_written();
             }
             Ok(Event::Service(_)) | Err(RecvError::Lagged(_)) => {}
             Ok(Event::Ended { .. }) | Err(RecvError::Closed) => return,
