@@ -15,6 +15,7 @@ mod index;
 mod intake;
 mod lines;
 mod losses;
+mod open_log;
 mod pipe;
 mod pump;
 mod reader;

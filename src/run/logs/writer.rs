@@ -7,20 +7,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{File, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use memchr::memrchr;
-
 use super::Position;
-use super::index::{self, RECORD_LENGTH, Record};
+use super::index::Record;
 use super::losses::Losses;
-use super::segments::{self, Segments, finished_path, index_path, log_path};
+use super::open_log::OpenLog;
+use super::segments::{self, Segments, finished_path, log_path};
 use crate::plan::model::LoggingPlan;
 use crate::run::news::Notice;
 use crate::run::snapshot::LogStream;
-use crate::support::fs::{create_private_dir, open_private, open_private_append};
 use crate::support::name::UnitId;
 
 /// How often it is looked whether somebody emptied or removed an open log, in nanoseconds.
@@ -328,91 +325,6 @@ impl Log {
 /// Whether somebody holds a lock which says that something must stay.
 fn is_locked(path: &Path) -> bool {
     File::open(path).is_ok_and(|log| matches!(log.try_lock(), Err(TryLockError::WouldBlock)))
-}
-
-/// A log and its index, which agree.
-#[derive(Debug)]
-struct OpenLog {
-    log: File,
-    index: File,
-    /// The length of the log.
-    end: u64,
-    /// The length of the index.
-    index_end: u64,
-}
-
-impl OpenLog {
-    /// Opens the newest segment, of which it is known where it begins; makes what is not there.
-    fn open(dir: &Path, unit: &UnitId, base: u64) -> io::Result<Self> {
-        create_private_dir(dir)?;
-        // First, as whoever finds the index looks for it.
-        let log = open_private_append(&log_path(dir, unit))?;
-        let mut options = File::options();
-        options.read(true).append(true).create(true);
-        let mut index = open_private(&index_path(dir, unit, base), &mut options)?;
-        let end = index::recover(&log, &mut index)?;
-        let index_end = index.metadata()?.len();
-        Ok(Self {
-            log,
-            index,
-            end,
-            index_end,
-        })
-    }
-
-    /// Whether somebody emptied, removed, moved or wrote to one of the files.
-    fn is_stale(&self, dir: &Path, unit: &UnitId) -> bool {
-        let is_same = || {
-            let (found, own) = (
-                log_path(dir, unit).symlink_metadata()?,
-                self.log.metadata()?,
-            );
-            let index = self.index.metadata()?;
-            let is_there = (found.dev(), found.ino()) == (own.dev(), own.ino());
-            let is_whole = (own.len(), index.len()) == (self.end, self.index_end);
-            io::Result::Ok(is_there && is_whole && index.nlink() > 0)
-        };
-        !is_same().unwrap_or(false)
-    }
-
-    /// Writes the bytes, then the record: a reader that sees the record finds its bytes. Returns
-    /// how much was kept: on an error whole lines that were written stay, and the rest is taken
-    /// back. What cannot be taken back is recovered when the log is opened anew.
-    fn append(&mut self, mut record: Record, bytes: &[u8]) -> (usize, Option<io::Error>) {
-        let (mut kept, mut error) = write_as_much_as_possible(&mut self.log, bytes);
-        if error.is_some() {
-            kept = memrchr(b'\n', &bytes[..kept]).map_or(0, |at| at + 1);
-            record.is_partial = false;
-            let _ = self.log.set_len(self.end + kept as u64);
-        }
-        if kept > 0 {
-            record.length = kept as u64;
-            let (_, failure) = write_as_much_as_possible(&mut self.index, &record.encode());
-            if failure.is_some() {
-                let _ = self.index.set_len(self.index_end);
-                let _ = self.log.set_len(self.end);
-                (kept, error) = (0, failure);
-            } else {
-                self.index_end += RECORD_LENGTH as u64;
-            }
-        }
-        self.end += kept as u64;
-        (kept, error)
-    }
-}
-
-/// Like `write_all`, but says how far it came.
-fn write_as_much_as_possible(file: &mut File, bytes: &[u8]) -> (usize, Option<io::Error>) {
-    let mut written = 0;
-    while written < bytes.len() {
-        match file.write(&bytes[written..]) {
-            Ok(0) => return (written, Some(io::ErrorKind::WriteZero.into())),
-            Ok(more) => written += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return (written, Some(error)),
-        }
-    }
-    (written, None)
 }
 
 #[cfg(test)]

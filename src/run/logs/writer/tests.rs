@@ -9,6 +9,7 @@ use nix::sched::{CloneFlags, unshare};
 
 use crate::run::news::News;
 
+use super::super::segments::index_path;
 use super::super::testing::{info, records, unit};
 
 const SECOND: u64 = 1_000_000_000;
