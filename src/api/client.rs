@@ -32,7 +32,7 @@ pub use error::ClientError;
 pub use follow::{FollowError, LogFollower};
 pub use stream::{EventStream, Lines, LogStream};
 
-pub use crate::run::logs::{Followed, Start};
+pub use crate::run::logs::{Followed, Start, Wanted};
 
 /// How long a supervisor may take to answer.
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(5);

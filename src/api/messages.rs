@@ -107,6 +107,8 @@ pub mod code {
     pub const DRAINING: &str = "stack::api::draining";
     /// Everything stands still until its terminal continues it. Status 409.
     pub const SUSPENDED: &str = "stack::api::suspended";
+    /// The logs could not be removed. Status 500.
+    pub const LOGS_NOT_CLEARED: &str = "stack::api::logs_not_cleared";
     /// The supervisor has gone while the socket still answers. Status 503.
     pub const GONE: &str = "stack::api::gone";
     /// The supervisor did not answer the server in time. Status 503.

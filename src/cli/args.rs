@@ -4,6 +4,7 @@
 //! is in `verbs`; wrong usage, and what the design names but nobody has built yet, are explained
 //! by `usage`.
 
+mod times;
 mod usage;
 mod verbs;
 

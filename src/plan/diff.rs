@@ -159,7 +159,7 @@ pub(super) struct Field {
 
 /// The fields that the files settle for a unit, each with what a change of it takes. A further field
 /// of a unit's plan must be named here. That the whole project has moved changes nothing.
-pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 11] {
+pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 12] {
     let UnitPlan {
         // Who it is; how many of it there are is told by those that are added and removed.
         service: _,
@@ -177,6 +177,7 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 11] {
         success_exit_codes,
         health,
         depends_on,
+        logging,
         labels,
     } = unit;
     [
@@ -193,6 +194,7 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 11] {
         live("success_exit_codes", success_exit_codes),
         live("healthcheck", health),
         live("depends_on", depends_on),
+        live("logging", logging),
         live("labels", labels),
     ]
 }

@@ -1,6 +1,7 @@
 //! The plan: what will happen, every value settled. Made once, never changed.
 
 use std::ffi::{OsStr, OsString};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,6 +75,8 @@ pub struct UnitPlan {
     pub ports: Vec<PortPlan>,
     /// How its ports reach it; `None` is `reuse`, unless it turns out to need another way.
     pub handoff: Option<Handoff>,
+    /// How much of its output is kept.
+    pub logging: LoggingPlan,
     /// Its labels.
     pub labels: IndexMap<String, String>,
 }
@@ -129,6 +132,15 @@ pub struct RestartPolicy {
     pub max_delay: Duration,
     /// A run that lasts as long ends the row.
     pub window: Duration,
+}
+
+/// How much of a unit's output is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct LoggingPlan {
+    /// How long a file becomes, in bytes; at least one block.
+    pub max_size: u64,
+    /// How many files there are.
+    pub max_file: NonZeroU32,
 }
 
 /// A health check, every value settled.
@@ -211,6 +223,15 @@ impl Execution {
         Self {
             argv,
             is_shell_line: false,
+        }
+    }
+}
+
+impl Default for LoggingPlan {
+    fn default() -> Self {
+        Self {
+            max_size: 10 * 1024 * 1024,
+            max_file: const { NonZeroU32::new(5).unwrap() },
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::spec::model::{
 };
 use crate::support::name::ServiceName;
 use crate::support::port_range::PortRange;
+use crate::support::size::format as size_text;
 
 /// A stack as it was understood.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -117,6 +118,9 @@ fn show_service(
         Err(_) => unit.stop_signal.to_string().into(),
     };
     let handoff = |handoff| word_of(&Handoff::WORDS, &handoff).into();
+    let logging = &service.logging;
+    let size = || size_text(unit.logging.max_size).into();
+    let files = || unit.logging.max_file.get().into();
     let labels = service.labels.iter();
     let labels = labels.map(|(key, text)| (key.clone(), Value::from(view.text(text))));
     said(json!({
@@ -132,6 +136,10 @@ fn show_service(
         "success_exit_codes": view.all_given(&service.success_exit_codes, Value::from),
         "stop_signal": view.setting(service.stop_signal.as_ref(), signal),
         "stop_grace_period": view.time(service.stop_grace_period.as_ref(), unit.grace),
+        "logging": said(json!({
+            "max-size": logging.max_size.as_ref().map(|it| view.setting(Some(it), size)),
+            "max-file": logging.max_file.as_ref().map(|it| view.setting(Some(it), files)),
+        })),
         "labels": labels.collect::<Map>(),
         // Only where a number was said: then ports are exported by number, too.
         "replicas": replicas.is_said.then_some(replicas.count),

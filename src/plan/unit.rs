@@ -1,5 +1,6 @@
 //! The plan of one replica of a service: commands, environment layers, policies.
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use super::draft::Draft;
 use super::env_file::Entries;
 use super::execution::execution;
 use super::health::health_plan;
-use super::model::{Changes, DependencyPlan, Environment, PortPlan, UnitPlan};
+use super::model::{Changes, DependencyPlan, Environment, LoggingPlan, PortPlan, UnitPlan};
 use super::resolver::{Inside, Resolver};
 use super::restart::restart;
 use crate::spec::model::{EnvironmentSpec, PortDeclaration, ServiceSpec};
@@ -60,6 +61,9 @@ pub(super) fn unit_plan(
     let labels = service.labels.iter();
     let signal = resolver.setting(service.stop_signal.as_ref());
     let grace = resolver.setting(service.stop_grace_period.as_ref());
+    let logging = LoggingPlan::default();
+    let max_size = resolver.setting(service.logging.max_size.as_ref());
+    let max_file = resolver.setting(service.logging.max_file.as_ref());
     UnitPlan {
         service: service.name.clone(),
         replica,
@@ -77,6 +81,10 @@ pub(super) fn unit_plan(
         success_exit_codes: resolver.settings(&service.success_exit_codes),
         health: health.map(|health| health_plan(health, &ports, resolver)),
         depends_on: dependencies(service, resolver.draft),
+        logging: LoggingPlan {
+            max_size: max_size.map_or(logging.max_size, NonZeroU64::get),
+            max_file: max_file.unwrap_or(logging.max_file),
+        },
         labels: labels
             .map(|(key, value)| (key.clone(), resolver.text(value)))
             .collect(),

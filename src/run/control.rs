@@ -25,7 +25,7 @@ use crate::support::name::{ProjectName, ServiceName, UnitId};
     tag = "command",
     rename_all = "snake_case",
     deny_unknown_fields,
-    expecting = "an object with `command`: up, start, stop, restart, down or kill"
+    expecting = "an object with `command`: up, start, stop, restart, clear_logs, down or kill"
 )]
 pub enum Command {
     /// Starts what does not run (never started, stopped, failed; completed ones are left), with
@@ -61,6 +61,13 @@ pub enum Command {
         /// Overrides every grace period.
         #[serde(default, rename = "grace_ms", with = "milliseconds")]
         grace: Option<Duration>,
+    },
+    /// Removes what was logged so far. Replied to when it is done.
+    ClearLogs {
+        /// Of which units, also such as are not part of the stack any more; of all that have a log
+        /// where none is named.
+        #[serde(default)]
+        units: Vec<UnitId>,
     },
     /// Stops everything; the supervisor goes. Replied to before anything is stopped.
     Down {
@@ -145,6 +152,12 @@ pub enum CommandError {
     /// Everything stands still, as somebody has pressed Ctrl-Z.
     #[error("the stack is suspended")]
     Suspended,
+    /// The logs could not be removed, or not all of them.
+    #[error("the logs could not be removed: {reason}")]
+    LogsNotCleared {
+        /// What the system says.
+        reason: String,
+    },
     /// The supervisor has gone.
     #[error("the supervisor has ended")]
     Gone,

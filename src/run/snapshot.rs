@@ -240,3 +240,13 @@ pub enum LogStream {
     /// Standard error.
     Stderr,
 }
+
+impl LogStream {
+    /// Its place where there is one for each: 0 for stdout, 1 for stderr.
+    pub(crate) fn number(self) -> usize {
+        match self {
+            Self::Stdout => 0,
+            Self::Stderr => 1,
+        }
+    }
+}

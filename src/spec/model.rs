@@ -3,6 +3,7 @@
 //! Every `${VAR}` has its value. A text that may hold `$<…>` stays a [`Template`]; a typed value
 //! that was written with one is [`Setting::Deferred`] until `plan` knows the ports.
 
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -149,6 +150,8 @@ pub struct ServiceSpec {
     pub stop_signal: Option<Setting<i32>>,
     /// `stop_grace_period:`.
     pub stop_grace_period: Option<Setting<Duration>>,
+    /// `logging:`.
+    pub logging: LoggingSpec,
     /// `labels:`, from the map or the list form.
     pub labels: IndexMap<String, Template>,
     /// `replicas:`, `scale:` and `deploy.replicas:`, in the order of the file; empty when absent.
@@ -339,6 +342,15 @@ pub struct RestartPolicySpec {
     pub window: Option<Setting<Duration>>,
 }
 
+/// `logging:`, how much of the output is kept.
+#[derive(Debug, Clone, Default)]
+pub struct LoggingSpec {
+    /// `max-size:`, of one file in bytes.
+    pub max_size: Option<Setting<NonZeroU64>>,
+    /// `max-file:`, how many files.
+    pub max_file: Option<Setting<NonZeroU32>>,
+}
+
 /// The outcome of reading: as much of the spec as could be read, and all that is wrong.
 #[derive(Debug)]
 pub struct Loaded {
@@ -378,6 +390,7 @@ impl ServiceSpec {
             success_exit_codes: Vec::new(),
             stop_signal: None,
             stop_grace_period: None,
+            logging: LoggingSpec::default(),
             labels: IndexMap::new(),
             replicas: Vec::new(),
             handoff: None,

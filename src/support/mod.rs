@@ -14,6 +14,7 @@ pub mod name;
 pub mod port_range;
 pub mod proc;
 pub mod protocol;
+pub mod size;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod text;

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use crate::harness::{TestStack, Up, binary};
 
 /// What `misbehave spam` prints.
-fn spam(bytes: usize) -> impl Iterator<Item = Vec<u8>> {
+pub(crate) fn spam(bytes: usize) -> impl Iterator<Item = Vec<u8>> {
     let text = "the quick brown fox jumps over the lazy dog, again and again, until the pipe is \
                 full of foxes";
     (0..bytes.div_ceil(100))
@@ -16,7 +16,7 @@ fn spam(bytes: usize) -> impl Iterator<Item = Vec<u8>> {
 fn a_hundred_megabytes_arrive_complete() {
     let bytes = 100_000_000;
     let stack = TestStack::new(&format!(
-        "services: {{ it: {{ command: MISBEHAVE spam {bytes} }} }}"
+        "services: {{ it: {{ command: MISBEHAVE spam {bytes}, logging: {{ max-size: 200m }} }} }}"
     ));
     stack.run(&["up", "--progress", "quiet"]).ok();
     let log = stack.log("it");

@@ -4,8 +4,8 @@ use std::io;
 use std::path::PathBuf;
 
 use super::{Client, ClientError, LogStream};
-use crate::run::logs::{Followed, LogNews, LogReader, Start};
-use crate::support::name::{ServiceName, UnitId};
+use crate::run::logs::{Followed, LogNews, LogReader, Start, Wanted};
+use crate::support::name::UnitId;
 
 /// Why a follower cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -18,7 +18,7 @@ pub enum FollowError {
     Logs(#[from] io::Error),
 }
 
-/// Yields the output of some services, piece by piece.
+/// Yields the output of some units, piece by piece.
 ///
 /// The files have everything, and the supervisor tells how far they have grown; only what no file
 /// took comes from the supervisor itself. Nothing is lost when the future of a method is dropped.
@@ -30,14 +30,10 @@ pub struct LogFollower {
 }
 
 impl LogFollower {
-    /// Reads what `services` (no service: all of them) left in `log_dir`, and ends there.
-    pub fn past(
-        log_dir: PathBuf,
-        services: &[ServiceName],
-        start: Start,
-    ) -> Result<Self, FollowError> {
+    /// Reads what is `wanted` of the output that was left in `log_dir`, and ends there.
+    pub fn past(log_dir: PathBuf, wanted: &Wanted, start: Start) -> Result<Self, FollowError> {
         Ok(Self {
-            reader: LogReader::open(log_dir, services, start, None)?,
+            reader: LogReader::open(log_dir, wanted, start, None)?,
             stream: None,
         })
     }
@@ -49,7 +45,7 @@ impl LogFollower {
     pub async fn open(
         client: &Client,
         log_dir: PathBuf,
-        services: &[ServiceName],
+        wanted: &Wanted,
         start: Start,
     ) -> Result<Self, FollowError> {
         // Subscribed before the files are read, so that nothing falls between.
@@ -63,7 +59,7 @@ impl LogFollower {
             }
         }
         Ok(Self {
-            reader: LogReader::open(log_dir, services, start, Some(news))?,
+            reader: LogReader::open(log_dir, wanted, start, Some(news))?,
             stream: Some(stream),
         })
     }
@@ -71,7 +67,7 @@ impl LogFollower {
     /// Goes on only until everything has been returned that there is by now.
     pub fn stop(&mut self) -> Result<(), FollowError> {
         self.stream = None;
-        Ok(self.reader.finish()?)
+        Ok(self.reader.end_here()?)
     }
 
     /// The next piece, however long it takes; `None` once the stack has ended and everything has
@@ -89,7 +85,10 @@ impl LogFollower {
             match stream.next().await {
                 Ok(Some(news)) => self.reader.hear(news)?,
                 // However it ended: what the stack still had to say is in the files.
-                Ok(None) | Err(ClientError::Closed) => self.stop()?,
+                Ok(None) | Err(ClientError::Closed) => {
+                    self.stream = None;
+                    self.reader.finish()?;
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -62,6 +62,11 @@ impl From<CommandError> for Failure {
                 .with_hint("wait for `stack down` to end, then run `stack up`"),
             CommandError::Suspended => Self::new(StatusCode::CONFLICT, code::SUSPENDED, message)
                 .with_hint("`fg` in its terminal continues it, `stack down` stops it"),
+            CommandError::LogsNotCleared { .. } => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                code::LOGS_NOT_CLEARED,
+                message,
+            ),
             CommandError::Gone => Self::new(StatusCode::SERVICE_UNAVAILABLE, code::GONE, message),
         }
     }

@@ -18,7 +18,7 @@ use crate::run::news::{Notice, NoticeLevel};
 use crate::run::reason::{CheckFailure, LeftBehind, Reason, UnitRef, WaitingFor};
 use crate::run::snapshot::{Exit, LogStream, Phase, PortSnapshot, PortState, ServiceSnapshot};
 use crate::spec::model::Condition;
-use crate::support::name::{PortName, ServiceName};
+use crate::support::name::{PortName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
 
 fn directory() -> PathBuf {
@@ -153,6 +153,12 @@ fn every_message_still_reads_and_is_still_written_so() {
             Command::Restart {
                 services,
                 grace: None,
+            },
+        ),
+        (
+            "command-clear-logs",
+            Command::ClearLogs {
+                units: vec![replica("web", 2)],
             },
         ),
         ("command-down", Command::Down { grace }),
@@ -358,6 +364,12 @@ fn commands() -> impl Strategy<Value = Command> {
         names().prop_map(|services| Command::Start { services }),
         (names(), grace()).prop_map(|(services, grace)| Command::Stop { services, grace }),
         (names(), grace()).prop_map(|(services, grace)| Command::Restart { services, grace }),
+        (names(), any::<u32>()).prop_map(|(services, replica)| Command::ClearLogs {
+            units: services
+                .into_iter()
+                .map(|service| UnitId { service, replica })
+                .collect(),
+        }),
         grace().prop_map(|grace| Command::Down { grace }),
         Just(Command::Kill {}),
     ]

@@ -260,7 +260,10 @@ fn wrong_usage() {
         "up --watch",
         "up --attach web",
         "up --profile x",
-        "logs --since=10m",
+        "logs --since=soon",
+        "logs --grep a(",
+        "logs --stream both",
+        "logs --clear -f",
         "ps -a",
     ];
     let mut said = String::new();

@@ -13,7 +13,7 @@ const LATER_VERBS: &str = "kill exec graph events wait attach top ls scale watch
                            tui web completions";
 
 /// The flags that are defined but not built yet, each with the verbs that will have it; none for all.
-const LATER_FLAGS: [(&str, &[&str]); 12] = [
+const LATER_FLAGS: [(&str, &[&str]); 9] = [
     ("--env-file", &[]),
     ("--profile", &[]),
     ("--web", &[]),
@@ -21,9 +21,6 @@ const LATER_FLAGS: [(&str, &[&str]); 12] = [
     ("--attach", &["up"]),
     ("--no-attach", &["up"]),
     ("--abort-on-exit", &["up"]),
-    ("--since", &["logs"]),
-    ("--until", &["logs"]),
-    ("--grep", &["logs"]),
     ("--all", &["ps"]),
     ("--no-deps", &["restart"]),
 ];

@@ -10,7 +10,11 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum, value_parser};
 
+use super::times::parse_time;
 use crate::plan::PortArgument;
+use crate::run::logs::Pattern;
+use crate::run::snapshot::LogStream;
+use crate::support::clock::unix_nanos;
 use crate::support::duration;
 use crate::support::name::{PortName, ServiceName};
 use crate::support::port_range::{PortRange, parse_port};
@@ -159,9 +163,13 @@ pub enum ListFormat {
 }
 
 // `stack logs`.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub struct LogsArgs {
-    /// Only these services [default: all]
+    /// Only these services, or single replicas of them, as web-2 [default: all]
     #[arg(value_name = "SERVICE", value_parser = ServiceName::new)]
     pub services: Vec<ServiceName>,
 
@@ -179,6 +187,22 @@ pub struct LogsArgs {
     )]
     pub tail: Tail,
 
+    /// Show what was printed since then, in any run: 10m ago, as a time like 2026-11-27T15:04:05Z, or in seconds since 1970
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub since: Option<u64>,
+
+    /// Show what was printed up to then, in any run
+    #[arg(long, value_name = "TIME", value_parser = parse_moment)]
+    pub until: Option<u64>,
+
+    /// Show only lines that match a regular expression; (?i) in front of it ignores case
+    #[arg(long, value_name = "PATTERN", value_parser = Pattern::new)]
+    pub grep: Option<Pattern>,
+
+    /// Show only one stream: stdout or stderr
+    #[arg(long, value_name = "STREAM", value_parser = parse_stream)]
+    pub stream: Option<LogStream>,
+
     /// Leave out the service's name before each line
     #[arg(long)]
     pub no_log_prefix: bool,
@@ -186,12 +210,21 @@ pub struct LogsArgs {
     /// Show the time before each line
     #[arg(short, long)]
     pub timestamps: bool,
+
+    /// Use no colour, as with --color never
+    #[arg(long)]
+    pub no_color: bool,
+
+    /// Remove what was logged so far instead; what runs goes on, and so do its later logs
+    #[arg(long, conflicts_with_all = ["follow", "tail", "since", "until", "grep", "stream"])]
+    pub clear: bool,
 }
 
 /// How much of the earlier output is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Tail {
-    /// Everything of the last run.
+    /// Everything.
+    #[default]
     All,
     /// That many lines of each service.
     Lines(usize),
@@ -347,6 +380,19 @@ fn parse_port_argument(text: &str) -> Result<PortArgument, String> {
         port: port.to_owned(),
         number: parse_port(number).map_err(|error| error.to_string())?,
     })
+}
+
+/// A point in time, in nanoseconds since the Unix epoch.
+fn parse_moment(text: &str) -> Result<u64, &'static str> {
+    parse_time(text, unix_nanos())
+}
+
+fn parse_stream(text: &str) -> Result<LogStream, &'static str> {
+    match text {
+        "stdout" => Ok(LogStream::Stdout),
+        "stderr" => Ok(LogStream::Stderr),
+        _ => Err("it is neither `stdout` nor `stderr`"),
+    }
 }
 
 fn parse_tail(text: &str) -> Result<Tail, &'static str> {

@@ -11,7 +11,7 @@ use crate::api::messages::Update;
 use crate::cli::args::Verb;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Invocation;
-use crate::cli::printer::Printer;
+use crate::cli::printer::{Color, Printer};
 use crate::cli::table::services;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Holder, Instance};
@@ -39,6 +39,9 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
     if let Verb::Logs(args) = verb {
         options.log_prefix = !args.no_log_prefix;
         options.timestamps = args.timestamps;
+        if args.no_color {
+            options.color = Color::Never;
+        }
     }
     let printer = Printer::new(options)?;
     let mut context = Context {

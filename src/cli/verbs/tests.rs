@@ -513,11 +513,9 @@ async fn what_a_supervisor_could_not_end_is_named_and_no_success() {
 
 fn logs_of(tail: Tail, follow: bool) -> LogsArgs {
     LogsArgs {
-        services: Vec::new(),
         follow,
         tail,
-        no_log_prefix: false,
-        timestamps: false,
+        ..LogsArgs::default()
     }
 }
 

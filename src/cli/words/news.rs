@@ -23,7 +23,9 @@ pub(crate) fn news(news: &News) -> String {
             format!("stopping everything, as {} failed", unit.label())
         }
         News::GuardianEnded => "the guardian has ended; stopping everything".to_owned(),
-        News::FilesPutBack => "the files of this stack had been removed; they are there again".to_owned(),
+        News::FilesPutBack => {
+            "the files of this stack had been removed; they are there again".to_owned()
+        }
         News::FilesNotPutBack { error } => {
             format!("the files of this stack cannot be put back: {error}")
         }

@@ -23,6 +23,7 @@ services:
     success_exit_codes: [3]
     stop_signal: INT
     stop_grace_period: 1s
+    logging: { max-size: 1m }
     labels: { l: one }
     handoff: reuse
   b: { command: x $<PORT:auto> }
@@ -102,6 +103,7 @@ fn every_field_that_is_another_is_named_with_what_it_takes() {
         ("interval: 1s", "interval: 2s", "(healthcheck)"),
         ("healthcheck:", "x-not:", "(healthcheck)"),
         ("service_started", "service_healthy", "(depends_on)"),
+        ("1m", "2m", "(logging)"),
         ("l: one", "l: two", "(labels)"),
         ("handoff: reuse", "handoff: release", "handoff"),
         (

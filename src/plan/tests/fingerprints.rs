@@ -26,6 +26,7 @@ services:
     success_exit_codes: [3]
     stop_signal: INT
     stop_grace_period: 1s
+    logging: { max-size: 1m, options: { max-file: 3 } }
     labels: { l: one }
     handoff: fd
   more: { command: x $<M:auto>, replicas: 2 }
@@ -34,7 +35,7 @@ services:
 ";
 
 /// One text of [`FULL`], and one that means something else.
-const CHANGES: [(&str, &str); 41] = [
+const CHANGES: [(&str, &str); 43] = [
     ("8000-8100", "8000-8101"),
     ("[8050]", "[8051]"),
     (".env.x", ".env.y"),
@@ -67,6 +68,8 @@ const CHANGES: [(&str, &str); 41] = [
     ("[3]", "[4]"),
     ("INT", "HUP"),
     ("grace_period: 1s", "grace_period: 2s"),
+    ("max-size: 1m", "max-size: 2m"),
+    ("max-file: 3", "max-file: 4"),
     ("l: one", "l: two"),
     ("x | y", "x | z"),
     ("  b: {", "  c: { command: x }\n  b: {"),

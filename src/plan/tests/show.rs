@@ -57,6 +57,7 @@ services:
     success_exit_codes: [3, '${CODE:-4}']
     stop_signal: '${SIG:-int}'
     stop_grace_period: 1500ms
+    logging: { driver: local, max-size: 1536kb, options: { max-file: '${FILES:-3}' } }
     labels: [a=b, empty, 'c=$$d $<replica>']
   b:
     command: [serve, $<PORT:auto>, 'null', '', no, '$<X:auto:9000-9000>', '$<F:8080>']
@@ -306,8 +307,8 @@ prop_compose! {
         format!(
             "{command}, working_dir: {d}, environment: {{P: '$<PORT:auto>', A: {c}, B: null}}, \
              {health}{restart}{tuned}{replicas}success_exit_codes: {codes:?}, stop_signal: '{signal}', \
-             stop_grace_period: {}ms, labels: {{l: {e}, 'm n': {f}}}",
-            times[4]
+             stop_grace_period: {}ms, logging: {{max-size: {}}}, labels: {{l: {e}, 'm n': {f}}}",
+            times[4], times[0] + 1
         )
     }
 }

@@ -30,16 +30,22 @@ pub struct LogBlock {
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct Position {
-    /// The number of the file; 0 as long as each unit has only one.
+    /// How many bytes the unit had logged before the file in which it lies.
     pub segment: u64,
     /// The byte in that file, from 0.
     pub offset: u64,
 }
 
 impl Position {
-    /// A place in the only file of a unit.
+    /// A place in the first segment.
+    #[cfg(test)]
     pub(super) fn at(offset: u64) -> Self {
         Self { segment: 0, offset }
+    }
+
+    /// How many bytes the unit has logged before it, whatever has become of them.
+    pub fn absolute(self) -> u64 {
+        self.segment.saturating_add(self.offset)
     }
 }
 

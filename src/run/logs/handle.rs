@@ -1,9 +1,11 @@
 //! How the supervisor speaks to the pump: messages, so that neither holds the other's state.
 
+use std::io;
 use std::os::fd::OwnedFd;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::plan::model::LoggingPlan;
 use crate::run::snapshot::LogStream;
 use crate::support::name::UnitId;
 
@@ -28,11 +30,16 @@ pub(super) enum Message {
         unit: UnitId,
         stream: LogStream,
         attempt: u32,
+        limits: LoggingPlan,
     },
     Drain {
         unit: UnitId,
         attempt: u32,
         done_tx: oneshot::Sender<Drained>,
+    },
+    Clear {
+        units: Vec<UnitId>,
+        done_tx: oneshot::Sender<io::Result<()>>,
     },
     Close {
         unit: UnitId,
@@ -45,13 +52,22 @@ impl PumpHandle {
     }
 
     /// Hands over the read end of a pipe (or a terminal's master), which must not block. It is
-    /// read until its end, or until [`close`](Self::close).
-    pub fn register(&self, fd: OwnedFd, unit: UnitId, stream: LogStream, attempt: u32) {
+    /// read until its end, or until [`close`](Self::close). Of the unit's output no more than `limits`
+    /// is kept from now on.
+    pub fn register(
+        &self,
+        fd: OwnedFd,
+        unit: UnitId,
+        stream: LogStream,
+        attempt: u32,
+        limits: LoggingPlan,
+    ) {
         self.tell(Message::Register {
             fd,
             unit,
             stream,
             attempt,
+            limits,
         });
     }
 
@@ -70,6 +86,17 @@ impl PumpHandle {
             done_tx,
         });
         async move { done_rx.await.unwrap_or_default() }
+    }
+
+    /// Removes what these units have logged, of all of them where none is named; what they print later
+    /// is logged as ever.
+    pub fn clear(
+        &self,
+        units: Vec<UnitId>,
+    ) -> impl Future<Output = io::Result<()>> + Send + 'static {
+        let (done_tx, done_rx) = oneshot::channel();
+        self.tell(Message::Clear { units, done_tx });
+        async move { done_rx.await.unwrap_or(Ok(())) }
     }
 
     /// Logs what the unit's pipes hold now, then closes them and its files. Who still writes

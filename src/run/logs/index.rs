@@ -6,7 +6,7 @@
 
 use std::fs::{File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::UNIX_EPOCH;
 
 use crate::run::snapshot::LogStream;
@@ -149,12 +149,15 @@ impl Index {
         Ok(index)
     }
 
-    /// Looks how many records there are by now.
-    pub(super) fn refresh(&mut self) -> io::Result<()> {
-        self.count = self.file.metadata()?.len() / RECORD_LENGTH as u64;
+    /// Looks how many records there are by now; whether there can be more, as nobody has removed or
+    /// emptied it.
+    pub(super) fn refresh(&mut self) -> io::Result<bool> {
+        let metadata = self.file.metadata()?;
+        let before = self.count;
+        self.count = metadata.len() / RECORD_LENGTH as u64;
         // Its last part may have been written since.
         self.window.clear();
-        Ok(())
+        Ok(metadata.nlink() > 0 && self.count >= before)
     }
 
     /// How many records there are.

@@ -17,6 +17,7 @@ use super::feed::Announcer;
 use super::pipe;
 use super::writer::{BlockInfo, LogFiles};
 use super::{Drained, LogBlock, LogFeed, LogSink};
+use crate::plan::model::LoggingPlan;
 use crate::run::news::Notice;
 use crate::run::snapshot::LogStream;
 use crate::support::clock::unix_nanos;
@@ -128,6 +129,16 @@ impl<S: LogSink> Intake<S> {
     /// Passes a warning on to the sink.
     pub(super) fn notice(&mut self, notice: Notice) {
         self.output.sink.notice(notice);
+    }
+
+    /// Says how much of a unit's output is kept from now on.
+    pub(super) fn limit(&mut self, unit: &UnitId, limits: LoggingPlan) {
+        self.output.files.limit(unit, limits);
+    }
+
+    /// Removes what some units have logged.
+    pub(super) fn clear(&mut self, units: &[UnitId]) -> io::Result<()> {
+        self.output.files.clear(units)
     }
 
     /// Begins to read `fd`.

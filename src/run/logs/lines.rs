@@ -6,6 +6,7 @@ use std::path::Path;
 
 use super::intake::LINE_CAP;
 use super::reader::{Followed, Scope, Track};
+use super::segments::segments_of;
 use crate::run::snapshot::LogStream;
 use crate::support::name::UnitId;
 
@@ -18,7 +19,12 @@ pub fn last_lines_of_attempt(
     attempt: u32,
     count: usize,
 ) -> Vec<String> {
-    read(dir, unit, Scope::Attempt(run, attempt), count).unwrap_or_default()
+    let scope = Scope {
+        run: Some(run),
+        attempt: Some(attempt),
+        ..Scope::default()
+    };
+    read(dir, unit, scope, count).unwrap_or_default()
 }
 
 fn read(dir: &Path, unit: &UnitId, scope: Scope, count: usize) -> io::Result<Vec<String>> {
@@ -27,8 +33,9 @@ fn read(dir: &Path, unit: &UnitId, scope: Scope, count: usize) -> io::Result<Vec
         done: VecDeque::new(),
         unfinished: [Vec::new(), Vec::new()],
     };
-    let mut track = Track::new(unit.clone(), false);
-    track.begin(dir, scope, Some(count))?;
+    let mut track = Track::new(unit.clone(), scope, false);
+    let bases = segments_of(dir, unit)?.bases();
+    track.begin(dir, bases, Some(count))?;
     let mut ready = VecDeque::new();
     while track.next_time(false)?.is_some() {
         track.take(&mut ready)?;
@@ -52,10 +59,7 @@ struct Lines {
 
 impl Lines {
     fn add(&mut self, stream: LogStream, bytes: &[u8]) {
-        let number = match stream {
-            LogStream::Stdout => 0,
-            LogStream::Stderr => 1,
-        };
+        let number = stream.number();
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             let line = &mut self.unfinished[number];
             // A report has no use for megabytes of one line.

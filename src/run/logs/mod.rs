@@ -9,16 +9,22 @@
 
 mod block;
 mod feed;
+mod grep;
 mod handle;
 mod index;
 mod intake;
 mod lines;
+mod losses;
+mod open_log;
 mod pipe;
 mod pump;
 mod reader;
+mod segments;
 mod sink;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 use nix::sys::epoll;
@@ -27,10 +33,12 @@ pub use block::{LogBlock, Position};
 #[cfg(test)]
 pub(crate) use feed::Announcer;
 pub use feed::{LogFeed, LogNews, Viewer};
+pub use grep::{Grep, LastLines, Pattern};
 pub use handle::{Drained, PumpHandle};
 pub use lines::last_lines_of_attempt;
 pub use pipe::pipe_pair;
 pub use pump::Pump;
-pub use reader::{Followed, LogReader, Start, logged_units};
+pub use reader::{Followed, LogReader, Start, Wanted, announce_reader, logged_units};
+pub use segments::log_file_name;
 pub use sink::LogSink;
-pub use writer::log_file_name;
+pub use writer::clear_logs;

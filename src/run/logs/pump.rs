@@ -114,7 +114,9 @@ fn handle<S: LogSink>(intake: &mut Intake<S>, epoll: &Epoll, message: Message) {
             unit,
             stream,
             attempt,
+            limits,
         } => {
+            intake.limit(&unit, limits);
             if let Err(error) = intake.register(epoll, fd, unit.clone(), stream, attempt) {
                 intake.notice(Notice::about(
                     Some(unit),
@@ -133,6 +135,8 @@ fn handle<S: LogSink>(intake: &mut Intake<S>, epoll: &Epoll, message: Message) {
             // Who asked may have lost interest; the output is drained all the same.
             let _ = done_tx.send(intake.drain(epoll, &unit, attempt));
         }
+        // Who asked may have lost interest.
+        Message::Clear { units, done_tx } => drop(done_tx.send(intake.clear(&units))),
         Message::Close { unit } => intake.close(epoll, &unit),
     }
 }

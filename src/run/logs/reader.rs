@@ -5,22 +5,46 @@
 //! number of units, not by the size of the logs: of each, one window of the index is held, and one
 //! block at a time is read of all.
 
+mod segment;
 mod tail;
 mod track;
 mod unit_log;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 pub(super) use self::tail::Scope;
 pub(super) use self::track::Track;
 use super::index::{Index, Record};
-use super::writer::{index_path, unit_of_log};
+use super::segments::{self, Segments, index_path};
 use super::{LogBlock, LogNews};
 use crate::ports::ensure_descriptors;
+use crate::run::snapshot::LogStream;
 use crate::support::name::{ServiceName, UnitId};
+
+/// Whose output is wanted, and which of it; without any limit everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whose: services with all their replicas, or with one of them. None at all means every unit.
+    pub units: Vec<(ServiceName, Option<u32>)>,
+    /// Only this stream; where it is not known, as the index was lost, it is taken for stdout.
+    pub stream: Option<LogStream>,
+    /// Only what was printed up to this time, in nanoseconds since the Unix epoch.
+    pub until: Option<u64>,
+}
+
+impl Wanted {
+    /// Whether output of this unit may be wanted.
+    pub fn has(&self, unit: &UnitId) -> bool {
+        let is_it = |(service, replica): &(ServiceName, Option<u32>)| {
+            *service == unit.service && replica.is_none_or(|it| it == unit.replica)
+        };
+        self.units.is_empty() || self.units.iter().any(is_it)
+    }
+}
 
 /// Where a reader begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,12 +52,19 @@ pub enum Start {
     /// With everything that this run of the stack (`STACK_RUN` as a number) has printed. The reader
     /// keeps a lock on the files that it reads, so that they are not removed before.
     Run(u64),
-    /// With the last lines of each unit in a run, all of them without a number. A line counts where it
-    /// ends, and is returned from its beginning.
+    /// With a run, or with its last lines.
     LastRun {
         /// Which run: that of a stack that runs; without a number, the last that printed anything.
         run: Option<u64>,
-        /// How many lines of each unit.
+        /// How many lines of each unit, all of them without a number. A line counts where it ends,
+        /// and is returned from its beginning.
+        tail: Option<usize>,
+    },
+    /// With what was printed from a time on, whatever the run.
+    Since {
+        /// That time, in nanoseconds since the Unix epoch.
+        time: u64,
+        /// How many lines of each unit, as above.
         tail: Option<usize>,
     },
     /// With what comes from now on.
@@ -58,7 +89,8 @@ pub enum Followed {
 #[derive(Debug)]
 pub struct LogReader {
     dir: PathBuf,
-    services: Vec<ServiceName>,
+    wanted: Wanted,
+    scope: Scope,
     /// Whether files must stay until they have been read.
     keeps: bool,
     /// Whether a supervisor tells what comes.
@@ -72,30 +104,36 @@ pub struct LogReader {
 }
 
 impl LogReader {
-    /// What `services` (no service: all of them) have printed, as it stands in `dir`. Units that
-    /// printed nothing have no file and are left out.
+    /// What is wanted of the output in `dir`. Units that printed nothing have no file and are left out.
     ///
     /// With `news`, those that a running stack has told so far: the reader goes on with what it
     /// [hears](Self::hear).
     pub fn open(
         dir: PathBuf,
-        services: &[ServiceName],
+        wanted: &Wanted,
         start: Start,
         news: Option<Vec<LogNews>>,
     ) -> io::Result<Self> {
-        let mut units = logged_units(&dir)?;
-        let run = match start {
-            Start::Run(run) | Start::LastRun { run: Some(run), .. } => Some(run),
-            Start::LastRun { run: None, .. } | Start::Now => last_run(&dir, &units)?,
-        };
-        let tail = match start {
-            Start::Run(_) => None,
-            Start::LastRun { tail, .. } => tail,
-            Start::Now => Some(0),
+        let mut found = segments::scan(&dir)?;
+        let (run, since, tail) = match start {
+            Start::Run(run) => (Some(run), None, None),
+            Start::LastRun { run, tail } => {
+                let run = run.map_or_else(|| last_run(&dir, &found), |run| Ok(Some(run)))?;
+                (run, None, tail)
+            }
+            Start::Since { time, tail } => (None, Some(time), tail),
+            Start::Now => (None, None, Some(0)),
         };
         let mut reader = Self {
             dir,
-            services: services.to_vec(),
+            wanted: wanted.clone(),
+            scope: Scope {
+                run,
+                since,
+                stream: wanted.stream,
+                until: wanted.until,
+                attempt: None,
+            },
             keeps: matches!(start, Start::Run(_)),
             is_live: news.is_some(),
             tracks: Vec::new(),
@@ -103,8 +141,7 @@ impl LogReader {
             queue: BinaryHeap::new(),
             ready: VecDeque::new(),
         };
-        units.retain(|unit| reader.wants(unit));
-        for unit in &units {
+        for unit in found.keys().filter(|unit| wanted.has(unit)) {
             reader.number_of(unit);
         }
         for item in news.into_iter().flatten() {
@@ -113,8 +150,12 @@ impl LogReader {
         // Each has two files.
         ensure_descriptors(2 * reader.tracks.len());
         for number in 0..reader.tracks.len() {
-            let scope = run.map_or(Scope::All, Scope::Run);
-            reader.tracks[number].begin(&reader.dir, scope, tail)?;
+            let track = &mut reader.tracks[number];
+            if let Some(segments) = found.remove(track.unit()) {
+                track.begin(&reader.dir, segments.bases(), tail)?;
+            } else {
+                track.begin_without(tail);
+            }
             reader.enqueue(number)?;
         }
         Ok(reader)
@@ -150,12 +191,18 @@ impl LogReader {
         self.read_on(number)
     }
 
+    /// Ends with what there is now, though the stack goes on.
+    pub fn end_here(&mut self) -> io::Result<()> {
+        self.tracks.iter_mut().for_each(Track::end_here);
+        self.finish()
+    }
+
     /// Looks a last time what the files have: the supervisor has ended, perhaps without telling of
     /// all of it.
     pub fn finish(&mut self) -> io::Result<()> {
         self.is_live = false;
         for unit in logged_units(&self.dir)? {
-            if self.wants(&unit) {
+            if self.wanted.has(&unit) {
                 self.number_of(&unit);
             }
         }
@@ -168,12 +215,12 @@ impl LogReader {
     /// Notes what is told. Returns whose file has grown.
     fn note(&mut self, news: LogNews) -> Option<usize> {
         match news {
-            LogNews::Grown { unit, position } if self.wants(&unit) => {
+            LogNews::Grown { unit, position } if self.wanted.has(&unit) => {
                 let number = self.number_of(&unit);
                 self.tracks[number].told_until(position);
                 Some(number)
             }
-            LogNews::Unwritten { position, block } if self.wants(&block.unit) => {
+            LogNews::Unwritten { position, block } if self.wanted.has(&block.unit) => {
                 let number = self.number_of(&block.unit);
                 self.tracks[number].add_unwritten(position, Followed::Block(block));
                 None
@@ -182,7 +229,7 @@ impl LogReader {
                 position,
                 unit,
                 bytes,
-            } if self.wants(&unit) => {
+            } if self.wanted.has(&unit) => {
                 let number = self.number_of(&unit);
                 self.tracks[number].add_unwritten(position, Followed::Lost { unit, bytes });
                 None
@@ -194,16 +241,13 @@ impl LogReader {
         }
     }
 
-    fn wants(&self, unit: &UnitId) -> bool {
-        self.services.is_empty() || self.services.contains(&unit.service)
-    }
-
     fn number_of(&mut self, unit: &UnitId) -> usize {
         if let Some(&number) = self.numbers.get(unit) {
             return number;
         }
         let number = self.tracks.len();
-        self.tracks.push(Track::new(unit.clone(), self.keeps));
+        let track = Track::new(unit.clone(), self.scope, self.keeps);
+        self.tracks.push(track);
         self.numbers.insert(unit.clone(), number);
         number
     }
@@ -225,26 +269,28 @@ impl LogReader {
     }
 }
 
+/// Says that somebody is going to show the run that begins now, as long as the returned file is open:
+/// of each unit the first log of the run stays until it is read ([`Start::Run`]). Without locks, which
+/// some file systems do not have, some of it may go too early.
+pub fn announce_reader(dir: &Path) -> Option<File> {
+    let dir = File::open(dir).ok()?;
+    dir.try_lock_shared().ok()?;
+    Some(dir)
+}
+
 /// The units that have a log in `dir`, by service and number.
 pub fn logged_units(dir: &Path) -> io::Result<Vec<UnitId>> {
-    let entries = match fs_err::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut units = Vec::new();
-    for entry in entries {
-        units.extend(entry?.file_name().to_str().and_then(unit_of_log));
-    }
-    units.sort();
-    Ok(units)
+    Ok(segments::scan(dir)?.into_keys().collect())
 }
 
 /// The run of the latest block of any unit.
-fn last_run(dir: &Path, units: &[UnitId]) -> io::Result<Option<u64>> {
+fn last_run(dir: &Path, found: &BTreeMap<UnitId, Segments>) -> io::Result<Option<u64>> {
     let mut last: Option<Record> = None;
-    for unit in units {
-        let file = match std::fs::File::open(index_path(dir, unit)) {
+    for (unit, segments) in found {
+        let Some(&newest) = segments.bases().last() else {
+            continue;
+        };
+        let file = match File::open(index_path(dir, unit, newest)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),

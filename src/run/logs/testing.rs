@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs::File;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -9,11 +10,19 @@ use tokio::sync::Notify;
 use tokio::task::LocalSet;
 
 use super::index::{Index, Record};
-use super::writer::{BlockInfo, LogFiles, index_path};
+use super::segments::{index_path, segments_of};
+use super::writer::{BlockInfo, LogFiles};
 use super::{LogSink, Position, Pump, PumpHandle};
+use crate::plan::model::LoggingPlan;
 use crate::run::news::Notice;
 use crate::run::snapshot::LogStream;
 use crate::support::name::{ServiceName, UnitId};
+
+/// No limit that a test reaches.
+pub(super) const UNLIMITED: LoggingPlan = LoggingPlan {
+    max_size: u64::MAX,
+    max_file: NonZeroU32::MIN,
+};
 
 /// The only replica of a service.
 pub(super) fn unit(service: &str) -> UnitId {
@@ -28,9 +37,11 @@ pub(super) fn replica(service: &str, replica: u32) -> UnitId {
     }
 }
 
-/// All records of the index of a service's only replica.
+/// All records of the newest index of a service's only replica.
 pub(super) fn records(dir: &Path, service: &str) -> Vec<Record> {
-    let path = index_path(dir, &unit(service));
+    let unit = unit(service);
+    let newest = segments_of(dir, &unit).unwrap().newest.unwrap();
+    let path = index_path(dir, &unit, newest);
     let mut index = Index::new(File::open(path).unwrap()).unwrap();
     (0..index.count())
         .map(|number| index.get(number).unwrap().unwrap())

@@ -5,66 +5,29 @@
 //! Nothing that a disk does may stop a service, so an error costs bytes of the log, which are
 //! counted, and which the caller keeps for viewers.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use memchr::memrchr;
-
 use super::Position;
-use super::index::{self, RECORD_LENGTH, Record};
-use crate::run::news::News;
-use crate::run::news::{Notice, NoticeLevel};
+use super::index::Record;
+use super::losses::Losses;
+use super::open_log::OpenLog;
+use super::segments::{self, Segments, finished_path, log_path};
+use crate::plan::model::LoggingPlan;
+use crate::run::news::Notice;
 use crate::run::snapshot::LogStream;
-use crate::support::fs::{create_private_dir, open_private, open_private_append};
-use crate::support::name::{ServiceName, UnitId};
+use crate::support::name::UnitId;
 
 /// How often it is looked whether somebody emptied or removed an open log, in nanoseconds.
 const CHECK_INTERVAL: u64 = 1_000_000_000;
 
-/// The least time between two notices about lost bytes, in nanoseconds.
-const NOTICE_INTERVAL: u64 = 60 * 1_000_000_000;
+/// How much longer a segment may become so that it ends with a line, in bytes.
+const LINE_ROOM: u64 = 1024 * 1024;
 
-/// The log of `unit` in `dir`, whether it exists or not.
-pub(super) fn log_path(dir: &Path, unit: &UnitId) -> PathBuf {
-    dir.join(log_file_name(unit))
-}
-
-/// The index of `unit` in `dir`, whether it exists or not.
-pub(super) fn index_path(dir: &Path, unit: &UnitId) -> PathBuf {
-    dir.join(format!("{}.idx", stem(unit)))
-}
-
-/// How a unit's files begin: `web`, `web@2`. The first replica has the service's plain name, so
-/// that a service keeps its log when it is scaled; an `@` cannot occur in a service's name.
-fn stem(unit: &UnitId) -> String {
-    match unit.replica {
-        1 => unit.service.to_string(),
-        replica => format!("{}@{replica}", unit.service),
-    }
-}
-
-/// The name of a unit's log file within the directory of the logs: `web.log`, `web@2.log`.
-pub fn log_file_name(unit: &UnitId) -> String {
-    format!("{}.log", stem(unit))
-}
-
-/// The unit whose log has this file name; `None` for a file that is not a log.
-pub(super) fn unit_of_log(file_name: &str) -> Option<UnitId> {
-    let stem = file_name.strip_suffix(".log")?;
-    let (service, replica) = match stem.split_once('@') {
-        Some((service, number)) => (service, number.parse().ok()?),
-        None => (stem, 1),
-    };
-    let unit = UnitId {
-        service: ServiceName::new(service).ok()?,
-        replica,
-    };
-    // `web@02` and `web@1` are nobody's.
-    (self::stem(&unit) == stem).then_some(unit)
-}
+/// How much of a unit is kept beyond its limit for whoever has yet to read it, in bytes.
+const KEPT_FOR_READERS: u64 = if cfg!(test) { 1024 } else { 256 * 1024 * 1024 };
 
 /// What the pump knows of a block besides its bytes.
 #[derive(Debug, Clone, Copy)]
@@ -95,73 +58,131 @@ pub(super) struct Appended {
 /// The logs of all units of one run.
 #[derive(Debug)]
 pub(super) struct LogFiles {
-    dir: PathBuf,
-    run: u64,
+    shelf: Shelf,
     logs: HashMap<UnitId, Log>,
     losses: Losses,
+}
+
+/// What the logs of all units share.
+#[derive(Debug)]
+struct Shelf {
+    dir: PathBuf,
+    run: u64,
+    /// What earlier runs have left, of units that have printed nothing yet; once looked up.
+    found: Option<BTreeMap<UnitId, Segments>>,
+}
+
+impl Shelf {
+    /// What earlier runs have left of a unit. One look serves all units.
+    fn take(&mut self, unit: &UnitId) -> io::Result<Segments> {
+        let found = match self.found.take() {
+            Some(found) => found,
+            None => segments::scan(&self.dir)?,
+        };
+        Ok(self.found.insert(found).remove(unit).unwrap_or_default())
+    }
 }
 
 impl LogFiles {
     /// The logs in `dir`, which is created with the first block, marked with `run`.
     pub(super) fn new(dir: PathBuf, run: u64) -> Self {
         Self {
-            dir,
-            run,
+            shelf: Shelf {
+                dir,
+                run,
+                found: None,
+            },
             logs: HashMap::new(),
             losses: Losses::default(),
         }
     }
 
+    /// Says how much of a unit is kept from now on.
+    pub(super) fn limit(&mut self, unit: &UnitId, limits: LoggingPlan) {
+        self.logs.entry(unit.clone()).or_default().limits = limits;
+    }
+
     /// Appends one block.
     pub(super) fn append(&mut self, unit: &UnitId, info: BlockInfo, bytes: &[u8]) -> Appended {
         let log = self.logs.entry(unit.clone()).or_default();
-        let (kept, error) = log.append(&self.dir, unit, self.run, info, bytes);
+        let (kept, error) = log.append(&mut self.shelf, unit, info, bytes);
         if let Some(error) = error {
             self.losses.note(unit, (bytes.len() - kept) as u64, &error);
         }
         Appended {
-            end: Position::at(log.end),
+            end: Position {
+                segment: log.base,
+                offset: log.end,
+            },
             kept,
             notice: self.losses.due(info.time),
         }
     }
 
+    /// Removes what these units have logged, of all of them where none is named. What they print from
+    /// now on has greater positions all the same.
+    pub(super) fn clear(&mut self, units: &[UnitId]) -> io::Result<()> {
+        for unit in segments::scan(&self.shelf.dir)?.into_keys() {
+            if units.is_empty() || units.contains(&unit) {
+                let log = self.logs.entry(unit.clone()).or_default();
+                log.clear(&mut self.shelf, &unit)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Closes the files of a unit until it prints again.
     pub(super) fn close(&mut self, unit: &UnitId) {
-        self.logs.remove(unit);
+        if let Some(log) = self.logs.get_mut(unit) {
+            log.files = None;
+        }
     }
+}
+
+/// Removes what these units have logged in `dir`, of all of them where none is named. Nobody may write
+/// there meanwhile.
+pub fn clear_logs(dir: &Path, units: &[UnitId]) -> io::Result<()> {
+    LogFiles::new(dir.to_path_buf(), 0).clear(units)
 }
 
 /// The log of one unit.
 #[derive(Debug, Default)]
 struct Log {
+    limits: LoggingPlan,
+    /// Whether it is known what earlier runs have left.
+    is_known: bool,
+    /// Where the finished segments begin.
+    finished: BTreeSet<u64>,
+    /// Where the newest segment begins.
+    base: u64,
     /// Closed before the first block, and after an error: opening anew mends what it left.
     files: Option<OpenLog>,
-    /// Where the log ended when it was last written.
+    /// The length of the newest segment when it was last written.
     end: u64,
     /// When the open files were last looked at, in nanoseconds since the Unix epoch.
     checked_at: u64,
     /// How many bytes were lost since the last record.
     dropped: u64,
+    /// Whether the last line of stdout, and that of stderr, has no end yet.
+    is_within_line: [bool; 2],
 }
 
 impl Log {
     /// Appends a block. Returns how much of it was kept, and why not all of it.
     fn append(
         &mut self,
-        dir: &Path,
+        shelf: &mut Shelf,
         unit: &UnitId,
-        run: u64,
         info: BlockInfo,
         bytes: &[u8],
     ) -> (usize, Option<io::Error>) {
-        let (kept, error) = match self.open(dir, unit, info.time) {
+        let (kept, error) = match self.open(shelf, unit, info.time, bytes.len() as u64) {
             Ok(mut files) => {
                 let record = Record {
                     time: info.time,
                     offset: files.end,
                     length: bytes.len() as u64,
-                    run,
+                    run: shelf.run,
                     dropped: self.dropped,
                     attempt: info.attempt,
                     stream: info.stream,
@@ -180,140 +201,130 @@ impl Log {
             self.dropped = 0;
         }
         self.dropped += (bytes.len() - kept) as u64;
+        self.is_within_line[info.stream.number()] = info.is_partial && error.is_none();
         (kept, error)
     }
 
-    /// Takes the open files; opens them first where they are not, or not those on disk any more.
-    fn open(&mut self, dir: &Path, unit: &UnitId, now: u64) -> io::Result<OpenLog> {
+    /// Takes the open files, in which there is room for `length` bytes; opens them first where they are
+    /// not, or not those on disk any more.
+    fn open(
+        &mut self,
+        shelf: &mut Shelf,
+        unit: &UnitId,
+        now: u64,
+        length: u64,
+    ) -> io::Result<OpenLog> {
         // A clock that was set back looks like a long time.
         let is_due = now.wrapping_sub(self.checked_at) >= CHECK_INTERVAL;
         if is_due {
             self.checked_at = now;
         }
-        match self.files.take() {
-            Some(files) if !(is_due && files.is_stale()) => Ok(files),
-            Some(_) | None => OpenLog::open(dir, unit),
-        }
-    }
-}
-
-/// A log and its index, which agree.
-#[derive(Debug)]
-struct OpenLog {
-    log: File,
-    index: File,
-    /// The length of the log.
-    end: u64,
-    /// The length of the index.
-    index_end: u64,
-}
-
-impl OpenLog {
-    fn open(dir: &Path, unit: &UnitId) -> io::Result<Self> {
-        create_private_dir(dir)?;
-        let log = open_private_append(&log_path(dir, unit))?;
-        let mut options = File::options();
-        options.read(true).append(true).create(true);
-        let mut index = open_private(&index_path(dir, unit), &mut options)?;
-        let end = index::recover(&log, &mut index)?;
-        let index_end = index.metadata()?.len();
-        Ok(Self {
-            log,
-            index,
-            end,
-            index_end,
-        })
-    }
-
-    /// Whether somebody emptied, removed or wrote to one of the files.
-    fn is_stale(&self) -> bool {
-        let differs = |file: &File, length| match file.metadata() {
-            Ok(metadata) => metadata.nlink() == 0 || metadata.len() != length,
-            Err(_) => true,
+        let files = match self.files.take() {
+            Some(files) if !(is_due && files.is_stale(&shelf.dir, unit)) => files,
+            Some(_) | None => self.reopen(shelf, unit)?,
         };
-        differs(&self.log, self.end) || differs(&self.index, self.index_end)
-    }
-
-    /// Writes the bytes, then the record: a reader that sees the record finds its bytes. Returns
-    /// how much was kept: on an error whole lines that were written stay, and the rest is taken
-    /// back. What cannot be taken back is recovered when the log is opened anew.
-    fn append(&mut self, mut record: Record, bytes: &[u8]) -> (usize, Option<io::Error>) {
-        let (mut kept, mut error) = write_as_much_as_possible(&mut self.log, bytes);
-        if error.is_some() {
-            kept = memrchr(b'\n', &bytes[..kept]).map_or(0, |at| at + 1);
-            record.is_partial = false;
-            let _ = self.log.set_len(self.end + kept as u64);
-        }
-        if kept > 0 {
-            record.length = kept as u64;
-            let (_, failure) = write_as_much_as_possible(&mut self.index, &record.encode());
-            if failure.is_some() {
-                let _ = self.index.set_len(self.index_end);
-                let _ = self.log.set_len(self.end);
-                (kept, error) = (0, failure);
-            } else {
-                self.index_end += RECORD_LENGTH as u64;
+        if self.is_full(files.end, length) {
+            let finished = finished_path(&shelf.dir, unit, self.base);
+            // Where that fails, the segment grows until it does not.
+            if fs_err::rename(log_path(&shelf.dir, unit), finished).is_ok() {
+                self.finished.insert(self.base);
+                self.begin_at(self.base + files.end);
+                self.trim(&shelf.dir, unit);
+                return self.reopen(shelf, unit);
             }
         }
-        self.end += kept as u64;
-        (kept, error)
+        Ok(files)
     }
-}
 
-/// Like `write_all`, but says how far it came.
-fn write_as_much_as_possible(file: &mut File, bytes: &[u8]) -> (usize, Option<io::Error>) {
-    let mut written = 0;
-    while written < bytes.len() {
-        match file.write(&bytes[written..]) {
-            Ok(0) => return (written, Some(io::ErrorKind::WriteZero.into())),
-            Ok(more) => written += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return (written, Some(error)),
+    fn reopen(&mut self, shelf: &mut Shelf, unit: &UnitId) -> io::Result<OpenLog> {
+        self.look_up(shelf, unit)?;
+        let log = log_path(&shelf.dir, unit).symlink_metadata();
+        if log.map_or(0, |log| log.len()) < self.end {
+            // Somebody emptied, removed or moved it. What stands there now is the next segment: no
+            // position means two things, and who has the old one open reads it to its end.
+            segments::remove(&shelf.dir, unit, self.base)?;
+            self.begin_at(self.base + self.end);
         }
+        OpenLog::open(&shelf.dir, unit, self.base)
     }
-    (written, None)
-}
 
-/// What was lost since the last notice.
-#[derive(Debug, Default)]
-struct Losses {
-    bytes: u64,
-    /// The unit, while it is only one.
-    unit: Option<UnitId>,
-    error: String,
-    noticed_at: Option<u64>,
-}
-
-impl Losses {
-    fn note(&mut self, unit: &UnitId, bytes: u64, error: &io::Error) {
-        self.unit = match self.unit.take() {
-            None if self.bytes == 0 => Some(unit.clone()),
-            Some(same) if same == *unit => Some(same),
-            None | Some(_) => None,
+    /// Looks once what earlier runs have left.
+    fn look_up(&mut self, shelf: &mut Shelf, unit: &UnitId) -> io::Result<()> {
+        if self.is_known {
+            return Ok(());
+        }
+        let found = shelf.take(unit)?;
+        self.base = match found.newest {
+            Some(base) => base,
+            None => found.end(&shelf.dir, unit)?,
         };
-        self.bytes += bytes;
-        self.error = error.to_string();
+        self.finished = found.finished;
+        self.is_known = true;
+        self.trim(&shelf.dir, unit);
+        Ok(())
     }
 
-    fn due(&mut self, now: u64) -> Option<Notice> {
-        let is_early = self
-            .noticed_at
-            // A clock that was set back looks like a long time.
-            .is_some_and(|then| now.wrapping_sub(then) < NOTICE_INTERVAL);
-        if self.bytes == 0 || is_early {
-            return None;
+    /// Removes all segments, whoever reads them: that is what was asked for.
+    fn clear(&mut self, shelf: &mut Shelf, unit: &UnitId) -> io::Result<()> {
+        self.look_up(shelf, unit)?;
+        let dir = &shelf.dir;
+        while let Some(&oldest) = self.finished.first() {
+            segments::remove(dir, unit, oldest)?;
+            self.finished.pop_first();
         }
-        self.noticed_at = Some(now);
-        let bytes = std::mem::take(&mut self.bytes);
-        Some(Notice::about(
-            self.unit.take(),
-            NoticeLevel::Warning,
-            News::LogNotWritten {
-                lost_bytes: bytes,
-                error: self.error.clone(),
-            },
-        ))
+        self.files = None;
+        let length = log_path(dir, unit).symlink_metadata();
+        let end = self.end.max(length.map_or(0, |log| log.len()));
+        segments::remove_newest(dir, unit, self.base)?;
+        self.begin_at(self.base + end);
+        Ok(())
     }
+
+    fn begin_at(&mut self, base: u64) {
+        self.base = base;
+        self.end = 0;
+    }
+
+    /// Whether a segment of `end` bytes is to be finished before another `length` come.
+    fn is_full(&self, end: u64, length: u64) -> bool {
+        let size = self.limits.max_size;
+        let more = match self.is_within_line {
+            [false, false] => 0,
+            [true, _] | [_, true] => size.min(LINE_ROOM),
+        };
+        end > 0 && end + length > size.saturating_add(more)
+    }
+
+    /// Removes the oldest segments until there are no more than there may be, but for those that
+    /// somebody has yet to read.
+    fn trim(&mut self, dir: &Path, unit: &UnitId) {
+        let before = u64::from(self.limits.max_file.get()) - 1;
+        while self.finished.len() as u64 > before
+            && let Some(&oldest) = self.finished.first()
+        {
+            let usual = self.limits.max_size.saturating_mul(before);
+            let is_too_much = self.base - oldest > usual.saturating_add(KEPT_FOR_READERS);
+            if !is_too_much && self.is_needed(dir, unit, oldest) {
+                break;
+            }
+            // What cannot be removed now is tried again in the next run.
+            let _ = segments::remove(dir, unit, oldest);
+            self.finished.pop_first();
+        }
+    }
+
+    /// Whether somebody who shows the whole run has the oldest segment still to read: that one is
+    /// locked, or none is.
+    fn is_needed(&self, dir: &Path, unit: &UnitId, oldest: u64) -> bool {
+        let is_read = |base: &u64| is_locked(&finished_path(dir, unit, *base));
+        let has_begun = || is_locked(&log_path(dir, unit)) || self.finished.iter().any(is_read);
+        is_read(&oldest) || (is_locked(dir) && !has_begun())
+    }
+}
+
+/// Whether somebody holds a lock which says that something must stay.
+fn is_locked(path: &Path) -> bool {
+    File::open(path).is_ok_and(|log| matches!(log.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 #[cfg(test)]

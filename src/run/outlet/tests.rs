@@ -2,6 +2,7 @@ use super::*;
 
 use std::os::fd::OwnedFd;
 
+use crate::plan::model::LoggingPlan;
 use crate::run::logs::{Pump, pipe_pair};
 use crate::run::snapshot::LogStream;
 use crate::support::name::ServiceName;
@@ -128,7 +129,13 @@ async fn a_complaint_is_known_before_the_drain_is_answered() {
     let (handle, _, pump) = Pump::new(directory.path().into(), 1, outlet).unwrap();
     let test = async {
         let (read_end, write_end) = pipe_pair(1).unwrap();
-        handle.register(read_end, unit(2), LogStream::Stderr, 1);
+        handle.register(
+            read_end,
+            unit(2),
+            LogStream::Stderr,
+            1,
+            LoggingPlan::default(),
+        );
         write(&write_end, "bind: Address alr");
         write(&write_end, "eady in use");
         handle.drain(unit(2), 1).await;

@@ -13,6 +13,7 @@ mod refusals;
 pub(crate) mod testing;
 mod trees;
 
+use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::pin::Pin;
@@ -140,6 +141,9 @@ pub(crate) trait Runner {
 
     /// Writes anew, at this path, what the next supervisor needs to find what runs, where it was removed.
     fn put_back(&mut self, leases: &Path);
+
+    /// Removes what these units have logged, of all of them where none is named.
+    fn clear_logs(&self, units: Vec<UnitId>) -> Pin<Box<dyn Future<Output = io::Result<()>>>>;
 
     /// Ends what is left after everything has ended, whoever it belongs to. Returns whether anything
     /// is left all the same.

@@ -1,6 +1,7 @@
 //! Units as processes of this machine.
 
 use std::collections::HashMap;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -120,10 +121,13 @@ impl Processes {
         }
         self.trees.executed(&id, pid, executed_ticks);
         self.children.insert(pid, Child::Main(id.clone()));
-        self.pump
-            .register(stdout_reader, id.clone(), LogStream::Stdout, attempt);
-        self.pump
-            .register(stderr_reader, id, LogStream::Stderr, attempt);
+        for (reader, stream) in [
+            (stdout_reader, LogStream::Stdout),
+            (stderr_reader, LogStream::Stderr),
+        ] {
+            self.pump
+                .register(reader, id.clone(), stream, attempt, plan.logging);
+        }
         Ok(())
     }
 
@@ -381,6 +385,10 @@ impl Runner for Processes {
         Box::pin(async move {
             drained.await;
         })
+    }
+
+    fn clear_logs(&self, units: Vec<UnitId>) -> Pin<Box<dyn Future<Output = io::Result<()>>>> {
+        Box::pin(self.pump.clear(units))
     }
 
     fn finish(&mut self) -> Pin<Box<dyn Future<Output = bool> + '_>> {

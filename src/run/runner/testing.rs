@@ -172,6 +172,13 @@ impl Runner for Fake {
         Box::pin(async {})
     }
 
+    fn clear_logs(
+        &self,
+        _units: Vec<UnitId>,
+    ) -> Pin<Box<dyn Future<Output = std::io::Result<()>>>> {
+        Box::pin(async { Ok(()) })
+    }
+
     fn finish(&mut self) -> Pin<Box<dyn Future<Output = bool> + '_>> {
         let is_anything_left = !self.0.borrow().running.is_empty();
         Box::pin(async move { is_anything_left })

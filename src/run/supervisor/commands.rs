@@ -38,6 +38,17 @@ impl Supervisor {
                 self.observe_everything(Instant::now());
                 drop(reply_tx.send(self.snapshot()));
             }
+            Request::Command(Command::ClearLogs { units }, reply_tx) => {
+                let cleared = self.runner.clear_logs(units);
+                tokio::task::spawn_local(async move {
+                    let cleared = cleared.await.map(|()| CommandReply::default());
+                    drop(
+                        reply_tx.send(cleared.map_err(|error| CommandError::LogsNotCleared {
+                            reason: error.to_string(),
+                        })),
+                    );
+                });
+            }
             Request::Command(command, reply_tx) => {
                 let reply = self.command(&command);
                 let wanted = matches!(command, Command::Up { .. }).then(|| self.want_files());
@@ -84,6 +95,8 @@ impl Supervisor {
                 self.end_everything(Cause::Kill, None);
                 self.units.keys().cloned().collect::<Vec<_>>().into()
             }
+            // It is about files, and moves nothing.
+            Command::ClearLogs { .. } => Vec::new().into(),
             Command::Up { .. }
             | Command::Start { .. }
             | Command::Stop { .. }

@@ -15,8 +15,8 @@ use tokio::task::LocalSet;
 use super::parts::Wires;
 use super::*;
 use crate::plan::model::{
-    DependencyPlan, Environment, Execution, HealthPlan, ProbePlan, RestartPolicy, RestartWhen,
-    UnitPlan,
+    DependencyPlan, Environment, Execution, HealthPlan, LoggingPlan, ProbePlan, RestartPolicy,
+    RestartWhen, UnitPlan,
 };
 use crate::run::control::{Command, CommandReply};
 use crate::run::runner::Start;
@@ -67,6 +67,7 @@ fn plan(text: &str, edges: &[(&str, Condition)]) -> UnitPlan {
             .collect(),
         ports: Vec::new(),
         handoff: None,
+        logging: LoggingPlan::default(),
         labels: IndexMap::new(),
     }
 }

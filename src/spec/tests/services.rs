@@ -1,5 +1,6 @@
 //! What the keys of a `stack.yaml` mean.
 
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use super::{codes, good};
@@ -172,6 +173,30 @@ fn a_deferred_setting_knows_how_to_read_its_text() {
     };
     assert_eq!(parse("5s"), Ok(Duration::from_secs(5)));
     assert_eq!(parse("5").unwrap_err().code, code::BAD_VALUE);
+}
+
+#[test]
+fn how_much_of_a_log_is_kept_is_said_directly_or_as_in_compose() {
+    for text in [
+        "{max-size: 512k, max-file: 3}",
+        "{driver: local, options: {max-size: '512K', max-file: '3'}}",
+    ] {
+        let logging = service(&format!("logging: {text}")).logging;
+        assert_eq!(known(logging.max_size.as_ref()), NonZeroU64::new(512 << 10));
+        assert_eq!(known(logging.max_file.as_ref()), NonZeroU32::new(3));
+    }
+    for (text, expected) in [
+        ("{max-size: 0}", code::BAD_VALUE),
+        ("{max-size: 10x}", code::BAD_VALUE),
+        ("{max-file: 0}", code::BAD_VALUE),
+        ("{driver: syslog}", code::BAD_VALUE),
+        ("{max_size: 10m}", code::UNKNOWN_KEY),
+        ("{options: {compress: true}}", code::NEEDS_CONTAINER),
+        ("10m", code::WRONG_TYPE),
+    ] {
+        let yaml = format!("services: {{a: {{command: x, logging: {text}}}}}");
+        assert_eq!(codes(yaml), [expected], "{text}");
+    }
 }
 
 #[test]

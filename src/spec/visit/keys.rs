@@ -7,7 +7,8 @@
 use super::table::{Key, KeyDoc, Keys, Others, Section, State, keys};
 use super::values as v;
 use crate::spec::model::{
-    DependencySpec, DotenvSpec, HttpProbeSpec, RestartPolicySpec, ServiceSpec, StackSpec,
+    DependencySpec, DotenvSpec, HttpProbeSpec, LoggingSpec, RestartPolicySpec, ServiceSpec,
+    StackSpec,
 };
 use crate::spec::template::Template;
 use crate::spec::visit::healthcheck::Check;
@@ -129,6 +130,11 @@ keys! {
     "stop_grace_period", "duration", "10s", ["stop_timeout"],
     "How long it may take to stop before it is killed."
         => |r, service, field| service.stop_grace_period = r.setting(field, v::parse_duration);
+    "logging", "map", "{ max-size: 10m, max-file: 5 }", ["log logs log_rotation"],
+    "How much of what it prints is kept."
+        => |r, service, field| {
+            r.read_map(&LOGGING, &mut service.logging, field, "write `logging: {max-size: 10m}`");
+        };
     "labels", "map or list", "{ team: web }", [],
     "Kept and shown by `stack config`."
         => |r, service, field| service.labels = r.texts(field);
@@ -151,7 +157,7 @@ keys! {
     planned "a process asks for its ports where it uses them: `$<PORT:auto>`": "ports expose";
     planned "read it from a file, or from `env_file`": "configs";
     planned "remove it for now": "profiles user group_add ulimits tty stdin_open pre_start post_start
-        pre_stop watch develop logging extends attach init on_unhealthy annotations label_file
+        pre_stop watch develop extends attach init on_unhealthy annotations label_file
         oom_score_adj";
     container "remove it; a process sees your files as they are": "volumes tmpfs";
     container "remove it; processes reach each other on `localhost`": "networks network_mode links";
@@ -255,6 +261,39 @@ keys! {
 }
 
 keys! {
+    LOGGING: LoggingSpec, "in `logging`", "services.NAME.logging";
+
+    "max-size", "size", "10m", ["max_size"],
+    "A log file that would be larger is finished, and another one begun: `512k`, `10m`, `1g`."
+        => |r, logging, field| logging.max_size = r.setting(field, v::parse_size);
+    "max-file", "number", "5", ["max_file"],
+    "How many log files each replica keeps."
+        => |r, logging, field| logging.max_file = r.setting(field, v::parse_files);
+    "driver", "word", "json-file", [],
+    "Compose's word for files: `json-file` or `local`."
+        => |r, _, field| drop(r.setting(field, v::parse_log_driver));
+    "options", "map", "{ max-size: 10m }", [],
+    "Compose's place for `max-size` and `max-file`."
+        => |r, logging, field| {
+            let hint = "write `options: {max-size: 10m}`";
+            r.read_map(&LOGGING_OPTIONS, logging, field, hint);
+        };
+}
+
+keys! {
+    LOGGING_OPTIONS: LoggingSpec, "in `options` of `logging`", "services.NAME.logging.options";
+
+    "max-size", "size", "10m", [],
+    "The same as `max-size` of `logging`."
+        => |r, logging, field| logging.max_size = r.setting(field, v::parse_size);
+    "max-file", "number", "5", [],
+    "The same as `max-file` of `logging`."
+        => |r, logging, field| logging.max_file = r.setting(field, v::parse_files);
+
+    container "remove it": "compress env env-regex labels labels-regex max-buffer-size mode tag";
+}
+
+keys! {
     DEPLOY: ServiceSpec, "in `deploy`", "services.NAME.deploy";
 
     "replicas", "number", "1", [],
@@ -278,6 +317,8 @@ pub fn reference() -> Vec<Section> {
         HEALTHCHECK.section(),
         HTTP.section(),
         RESTART_POLICY.section(),
+        LOGGING.section(),
+        LOGGING_OPTIONS.section(),
         DEPLOY.section(),
     ]
 }

@@ -1,5 +1,6 @@
 //! Texts to typed values; the same functions serve now and, for deferred settings, in `plan`.
 
+use std::num::{NonZeroU32, NonZeroU64};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use nix::sys::signal::Signal;
 use super::suggest::{list, nearest};
 use crate::spec::code;
 use crate::spec::model::{Answerer, Handoff, MAX_REPLICAS, RestartSpec, SettingError};
-use crate::support::{duration, port_range};
+use crate::support::{duration, port_range, size};
 
 type Parsed<T> = Result<T, SettingError>;
 
@@ -74,6 +75,33 @@ pub(super) fn parse_duration(text: &str) -> Parsed<Duration> {
 
 pub(super) fn parse_count(text: &str) -> Parsed<u32> {
     number(text, "number", "write a whole number, 0 or more")
+}
+
+/// `max-size` of `logging`.
+pub(super) fn parse_size(text: &str) -> Parsed<NonZeroU64> {
+    let size = size::parse(text).and_then(NonZeroU64::new);
+    size.ok_or_else(|| {
+        bad(
+            format!("`{text}` is not a valid size"),
+            "write it as `10m`, `512k` or `1g`",
+        )
+    })
+}
+
+/// `max-file` of `logging`.
+pub(super) fn parse_files(text: &str) -> Parsed<NonZeroU32> {
+    number(text, "number of files", "write a whole number, 1 or more")
+}
+
+/// `driver` of `logging`: what is kept is kept in files, as these two of the engine do it.
+pub(super) fn parse_log_driver(text: &str) -> Parsed<()> {
+    match text {
+        "json-file" | "local" => Ok(()),
+        _ => Err(bad(
+            format!("`{text}` is not a log driver of a process"),
+            "remove it: output is kept in files, and `stack logs` shows it",
+        )),
+    }
 }
 
 pub(super) fn parse_replicas(text: &str) -> Parsed<u32> {

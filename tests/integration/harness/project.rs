@@ -286,9 +286,26 @@ impl TestStack {
         Some((status.parse().ok()?, body.trim_end().to_owned()))
     }
 
-    /// The log file of a service; nothing where it has printed nothing yet.
+    /// The log files of a service, one after the other; nothing where it has printed nothing yet.
     pub(crate) fn log(&self, service: &str) -> Vec<u8> {
-        fs::read(self.path(&format!(".stack/shop/logs/{service}.log"))).unwrap_or_default()
+        self.log_files(service).concat()
+    }
+
+    /// The log files of a service, the newest last.
+    pub(crate) fn log_files(&self, service: &str) -> Vec<Vec<u8>> {
+        let newest = format!("{service}.log");
+        let number = |name: &str| match name.strip_prefix(&newest)? {
+            "" => Some(u64::MAX),
+            number => number.strip_prefix('.')?.parse().ok(),
+        };
+        let entries = fs::read_dir(self.path(".stack/shop/logs"));
+        let entries = entries.into_iter().flatten().flatten();
+        let mut files: Vec<_> = entries
+            .filter_map(|entry| Some((number(entry.file_name().to_str()?)?, entry.path())))
+            .collect();
+        files.sort();
+        let read = |(_, path)| fs::read(path).unwrap_or_default();
+        files.into_iter().map(read).collect()
     }
 
     /// Waits until the log file of a service contains `part`.

@@ -17,7 +17,7 @@ fn nothing_is_written_through_a_link_to_a_file() {
         "shop/last.json",
         "shop/supervisor.log",
         "shop/logs/it.log",
-        "shop/logs/it.idx",
+        "shop/logs/it.idx.0",
     ] {
         for verb in [["down"].as_slice(), &["up", "-d"], &["up"]] {
             let stack = TestStack::new(ONE);

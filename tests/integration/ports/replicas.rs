@@ -197,7 +197,6 @@ fn the_shown_name_of_a_replica_leads_to_its_service() {
         &["stop", "web-2"][..],
         &["start", "web-2"],
         &["restart", "web-2"],
-        &["logs", "web-2"],
         &["port", "web-2"],
         &["run", "-s", "web-2", "env"],
         &["up", "web-2"],

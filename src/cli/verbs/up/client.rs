@@ -342,7 +342,7 @@ impl Watch<'_> {
         match piece {
             Followed::Block(block) => self.printer.page().logs(&block),
             Followed::Lost { unit, bytes } => self.printer.page().line_err(&format!(
-                "warning: {bytes} bytes of {} were not logged here",
+                "warning: {bytes} bytes of {} are missing here",
                 self.readiness
                     .latest(&unit)
                     .map_or_else(|| unit.label(1), ServiceSnapshot::label)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::api::client::{Client, ClientError, EventStream, FollowError, LogFollower};
 use crate::api::messages::{Update, code};
 use crate::cli::exit::Stop;
-use crate::run::logs::Start;
+use crate::run::logs::{Start, Wanted};
 
 /// How many changes are taken in at once.
 const BATCH: usize = 256;
@@ -41,10 +41,11 @@ impl Feed {
         let logs = match start {
             None => None,
             Some(start) => {
-                let opened = LogFollower::open(&client, log_dir.clone(), &[], start).await;
+                let all = Wanted::default();
+                let opened = LogFollower::open(&client, log_dir.clone(), &all, start).await;
                 Some(match opened {
                     Err(FollowError::Client(error)) if has_gone(&error) => {
-                        LogFollower::past(log_dir, &[], start)?
+                        LogFollower::past(log_dir, &all, start)?
                     }
                     opened => opened?,
                 })

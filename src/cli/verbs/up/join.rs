@@ -70,6 +70,7 @@ pub(super) fn join(
         messages,
         asked: Some(asked),
         child: None,
+        logs: None,
     }))
 }
 

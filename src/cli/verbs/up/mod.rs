@@ -12,6 +12,7 @@ mod strokes;
 mod supervise;
 mod verdict;
 
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use client::{Goal, Place};
@@ -23,6 +24,7 @@ use crate::api::client::{BlockingClient, ClientError};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::{Invocation, Ready, check_service};
+use crate::cli::logging::OwnLog;
 use crate::cli::printer::{self, Printer};
 use crate::cli::words;
 use crate::plan::model::UnitPlan;
@@ -30,8 +32,8 @@ use crate::run::Watch;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Holder, Instance, InstanceLock, LockAttempt};
 use crate::run::launch::{Child, Role, fork_roles};
+use crate::run::logs::announce_reader;
 use crate::run::supervisor::Options;
-use crate::support::fs::open_private_append;
 use crate::support::name::UnitId;
 
 pub(crate) use prepare::{choose_socket, owner, warn};
@@ -142,6 +144,8 @@ struct Arrival {
     asked: Option<Asked>,
     /// What it has started itself.
     child: Option<Child>,
+    /// What keeps the logs of its run until they are shown.
+    logs: Option<File>,
 }
 
 /// Attends to a stack that runs, until the goal of the arguments is reached.
@@ -156,6 +160,7 @@ fn attend(invocation: &Invocation, args: &UpArgs, arrival: Arrival) -> Result<Ex
         printer.page().line_err(message);
     }
     let goal = Goal::of(args, arrival.asked);
+    let _logs = arrival.logs;
     super::runtime()?.block_on(printer.run(async {
         if goal.is_nothing() {
             return Ok(ExitCode::Done);
@@ -174,7 +179,8 @@ fn start(
     args: &UpArgs,
 ) -> Result<ExitCode, Stop> {
     let prepared = prepare::prepare(invocation, ready, instance, lock, args)?;
-    let log = open_private_append(&prepared.instance.supervisor_log_path())?;
+    let own_log = OwnLog::new(prepared.instance.supervisor_log_path());
+    let log = own_log.open()?;
     // A pipe, a log and an index each for two streams, and some for everything else.
     let count = prepared.plan.units.len();
     let limit = crate::ports::ensure_descriptors(count * 6 + 64);
@@ -197,6 +203,10 @@ fn start(
         abort_on_failure: args.abort_on_failure,
         stop_with: args.exit_code_from.clone(),
     };
+    // Before anything can be printed.
+    let logs = (!options.is_detached)
+        .then(|| announce_reader(&prepared.instance.log_dir()))
+        .flatten();
     let role = fork_roles(&log, options.is_detached).map_err(|error| {
         Stop::new(
             ExitCode::Failed,
@@ -222,6 +232,7 @@ fn start(
                 messages: prepared.messages,
                 asked: None,
                 child: Some(child),
+                logs,
             };
             attend(invocation, args, arrival)
         }
@@ -230,7 +241,7 @@ fn start(
             // nothing else: with a copy of the listener nobody would learn that the supervisor is
             // dead, with copies of the holds no port could ever be given up.
             drop((prepared.listener, prepared.allocation.holds));
-            drop(copies);
+            drop((copies, logs));
             // Whoever looks for this stack finds the directory by it; nothing else depends on that.
             drop(std::env::set_current_dir(&prepared.instance.project_dir));
             let watch = guardian.watch(&|signal| {
@@ -245,6 +256,7 @@ fn start(
             }))
         }
         Role::Supervisor(seat) => {
+            drop(logs);
             supervise::supervise(prepared, seat, options, invocation.global.verbose)
         }
     }

@@ -10,7 +10,7 @@ use super::note::Note;
 use super::prepare::Prepared;
 use crate::api::server;
 use crate::cli::exit::{ExitCode, Stop};
-use crate::cli::logging;
+use crate::cli::logging::OwnLog;
 use crate::cli::printer::{self, Roster};
 use crate::cli::style::Palette;
 use crate::plan::model::UnitPlan;
@@ -34,13 +34,14 @@ pub(super) fn supervise(
     end_on_panic();
     // Whatever the directory is called later, what is in it is found.
     std::env::set_current_dir(&prepared.instance.project_dir)?;
-    logging::to_stderr(is_verbose);
+    let log = OwnLog::new(prepared.instance.from_within().supervisor_log_path());
+    log.trace(is_verbose);
     let client = seat.link();
     let outcome = super::super::runtime()
         .map_err(Stop::from)
         .and_then(|runtime| {
             let local = LocalSet::new();
-            local.block_on(&runtime, run(prepared, seat, options))
+            local.block_on(&runtime, run(prepared, seat, options, log))
         });
     let word = match &outcome {
         Ok(code) => LastWord::Ended(code.number()),
@@ -63,7 +64,12 @@ fn end_on_panic() {
     }));
 }
 
-async fn run(mut prepared: Prepared, seat: Seat, options: Options) -> Result<ExitCode, Stop> {
+async fn run(
+    mut prepared: Prepared,
+    seat: Seat,
+    options: Options,
+    log: OwnLog,
+) -> Result<ExitCode, Stop> {
     let instance = prepared.instance.from_within();
     let is_noted = prepared.allocation.noted.is_some() || prepared.allocation.holds.is_empty();
     let note = Note::new(&prepared.ledger, &prepared.owner, &prepared.plan);
@@ -120,7 +126,7 @@ async fn run(mut prepared: Prepared, seat: Seat, options: Options) -> Result<Exi
     }));
     // Before anything can happen, so that nothing is missed.
     let event_rx = controller.event_tx.subscribe();
-    let noting_down = tokio::task::spawn_local(note_down(event_rx, units));
+    let noting_down = tokio::task::spawn_local(note_down(event_rx, units, log));
     drop(controller);
     let outcome = supervisor.run().await?;
     if let Some(noting) = noting {
@@ -136,12 +142,13 @@ async fn run(mut prepared: Prepared, seat: Seat, options: Options) -> Result<Exi
 }
 
 /// Writes what the supervisor says of itself to its log, until it ends.
-async fn note_down(mut event_rx: Receiver<Event>, units: Vec<UnitId>) {
+async fn note_down(mut event_rx: Receiver<Event>, units: Vec<UnitId>, log: OwnLog) {
     let roster = Roster::new(&units);
     loop {
         match event_rx.recv().await {
             Ok(Event::Notice(notice)) => {
                 printer::say(&printer::notice(Palette::MONOCHROME, &roster, &notice));
+                log.was_written();
             }
             Ok(Event::Service(_)) | Err(RecvError::Lagged(_)) => {}
             Ok(Event::Ended { .. }) | Err(RecvError::Closed) => return,

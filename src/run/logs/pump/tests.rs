@@ -10,15 +10,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, spawn};
 
 use super::super::intake::{LINE_CAP, READ_LENGTH};
-use super::super::testing::{TestSink, noise, records, unit, with_pump};
-use super::super::{Followed, LogNews, LogReader, Start, pipe_pair};
+use super::super::testing::{TestSink, UNLIMITED, noise, records, unit, with_pump};
+use super::super::{Followed, LogNews, LogReader, Start, Wanted, pipe_pair};
+use crate::plan::model::LoggingPlan;
 use crate::run::snapshot::LogStream::{self, Stderr, Stdout};
 use crate::support::testing::alone_async;
 
 /// Registers a pipe and returns its write end.
 fn pipe(handle: &PumpHandle, name: &str, stream: LogStream, attempt: u32) -> File {
     let (read_end, write_end) = pipe_pair(1).unwrap();
-    handle.register(read_end, unit(name), stream, attempt);
+    handle.register(read_end, unit(name), stream, attempt, UNLIMITED);
     File::from(write_end)
 }
 
@@ -112,8 +113,8 @@ fn the_last_words_before_a_crash_are_kept() {
         with_pump(dir.path(), TestSink::default(), async |handle| {
             let (out, out_end) = pipe_pair(1).unwrap();
             let (err, err_end) = pipe_pair(1).unwrap();
-            handle.register(out, unit("api"), Stdout, 1);
-            handle.register(err, unit("api"), Stderr, 1);
+            handle.register(out, unit("api"), Stdout, 1, LoggingPlan::default());
+            handle.register(err, unit("api"), Stderr, 1, LoggingPlan::default());
             let mut child = Command::new("sh")
                 .args(["-c", "echo started; printf 'out of cheese' >&2; kill -9 $$"])
                 .stdin(Stdio::null())
@@ -291,7 +292,7 @@ async fn what_cannot_be_watched_is_said() {
     let sink = TestSink::default();
     with_pump(dir.path(), sink.clone(), async |handle| {
         let file: OwnedFd = tempfile::tempfile().unwrap().into();
-        handle.register(file, unit("api"), Stdout, 1);
+        handle.register(file, unit("api"), Stdout, 1, LoggingPlan::default());
         handle.drain(unit("api"), 1).await;
     })
     .await;
@@ -307,7 +308,13 @@ fn a_terminal_is_read_to_its_hangup() {
             let terminal = nix::pty::openpty(None, None).unwrap();
             let nonblocking = nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK);
             nix::fcntl::fcntl(&terminal.master, nonblocking).unwrap();
-            handle.register(terminal.master, unit("api"), Stdout, 1);
+            handle.register(
+                terminal.master,
+                unit("api"),
+                Stdout,
+                1,
+                LoggingPlan::default(),
+            );
             let mut slave = File::from(terminal.slave);
             slave.write_all(b"hello").unwrap();
             assert!(handle.drain(unit("api"), 1).await.is_leaky);
@@ -332,7 +339,8 @@ async fn a_reader_that_hears_the_feed_misses_and_repeats_nothing() {
         assert!(viewer.changed().await);
         let news = viewer.news();
         let start = Start::Run(1);
-        let mut reader = LogReader::open(dir.path().into(), &[], start, Some(news)).unwrap();
+        let mut reader =
+            LogReader::open(dir.path().into(), &Wanted::default(), start, Some(news)).unwrap();
         loop {
             while let Some(piece) = reader.next_piece().unwrap() {
                 match piece {

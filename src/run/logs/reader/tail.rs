@@ -10,43 +10,61 @@ use std::io;
 use memchr::memrchr;
 
 use super::super::index::Record;
-use super::unit_log::{Place, UnitLog};
+use super::segment::Place;
+use super::unit_log::UnitLog;
 use crate::run::snapshot::LogStream;
 
 /// How far back an attempt's blocks are looked for. Only a unit that floods the log while an
 /// older attempt's grandchild is asked about gets beyond it.
 const ATTEMPT_SCAN: u64 = 65_536;
 
-/// Which blocks of a unit are meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Scope {
-    /// All of them.
-    All,
-    /// Those of one run, and those of which the run is not known.
-    Run(u64),
-    /// Those of one attempt of one run.
-    Attempt(u64, u32),
+/// Which blocks of a unit are meant; without any limit all of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(in super::super) struct Scope {
+    /// Those of this run and later ones, and those of which the run is not known.
+    pub(in super::super) run: Option<u64>,
+    /// Those of this attempt of exactly that run.
+    pub(in super::super) attempt: Option<u32>,
+    /// Those of this stream.
+    pub(in super::super) stream: Option<LogStream>,
+    /// Those from this time on, in nanoseconds since the Unix epoch.
+    pub(in super::super) since: Option<u64>,
+    /// Those up to this time.
+    pub(in super::super) until: Option<u64>,
 }
 
 impl Scope {
-    /// The first record that can be in it. Runs follow one another, attempts may overlap.
-    pub(super) fn start(self, log: &mut UnitLog) -> io::Result<u64> {
-        match self {
-            Self::All => Ok(0),
-            Self::Run(run) => log.start_of_run(run),
-            Self::Attempt(run, _) => {
-                let near = log.count().saturating_sub(ATTEMPT_SCAN);
-                Ok(log.start_of_run(run)?.max(near))
-            }
+    /// The first record that can be in it. Runs and times follow one another, attempts may overlap.
+    pub(super) fn start(self, log: &mut UnitLog) -> io::Result<Place> {
+        let mut start = log.start();
+        if let Some(run) = self.run {
+            start = start.max(log.first_not(|record| record.run != run)?);
+        }
+        if let Some(since) = self.since {
+            start = start.max(log.first_not(|record| record.time < since)?);
+        }
+        Ok(start)
+    }
+
+    /// The place behind the last record that can be in it.
+    fn end(self, log: &mut UnitLog) -> io::Result<Place> {
+        match self.until {
+            Some(until) => log.first_not(|record| record.time <= until),
+            None => Ok(log.end()?.0),
         }
     }
 
-    /// Whether a block at or after the start is in scope.
+    /// Whether a block between these two is in scope.
     pub(super) fn contains(self, record: &Record) -> bool {
-        match self {
-            Self::All | Self::Run(_) => true,
-            Self::Attempt(run, attempt) => record.run == run && record.attempt == attempt,
-        }
+        let is_attempt = self
+            .attempt
+            .is_none_or(|it| it == record.attempt && self.run == Some(record.run));
+        is_attempt && self.stream.is_none_or(|it| it == record.stream)
+    }
+
+    /// Whether a block, and with it all later ones, comes too late to be in scope.
+    pub(super) fn is_behind(self, record: &Record) -> bool {
+        self.until.is_some_and(|until| record.time > until)
     }
 }
 
@@ -57,13 +75,14 @@ type StreamKey = (u64, u32, LogStream);
 /// then the place from which everything belongs to them.
 pub(super) fn select(
     log: &mut UnitLog,
-    start: u64,
+    start: Place,
     scope: Scope,
     lines: usize,
 ) -> io::Result<(VecDeque<(Place, usize)>, Place)> {
     let mut heads = VecDeque::new();
-    let mut from = Place::record(log.count());
+    let mut from = scope.end(log)?;
     let mut at = from;
+    let mut scanned = 0;
     let mut missing = lines;
     // The streams of which the first line found so far began in an earlier block.
     let mut open: Vec<StreamKey> = Vec::new();
@@ -72,6 +91,10 @@ pub(super) fn select(
             break;
         };
         at = before;
+        scanned += 1;
+        if scope.attempt.is_some() && scanned > ATTEMPT_SCAN {
+            break;
+        }
         let Some(record) = log.piece(at)?.filter(|record| scope.contains(record)) else {
             continue;
         };

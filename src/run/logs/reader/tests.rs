@@ -2,22 +2,27 @@ use super::*;
 
 use proptest::prelude::*;
 
+use super::super::segments::{index_path, log_path};
 use super::super::testing::{info, replica, unit};
-use super::super::writer::{BlockInfo, LogFiles, log_path};
-use super::unit_log::PIECE_LENGTH;
+use super::super::writer::{BlockInfo, LogFiles};
+use super::segment::PIECE_LENGTH;
 use crate::run::logs::Position;
 use crate::run::snapshot::LogStream;
 
 /// A reader of the last run, of all of it or its last lines.
 fn open(dir: &Path, services: &[&str], tail: Option<usize>) -> LogReader {
-    let services: Vec<_> = services.iter().map(|name| unit(name).service).collect();
-    LogReader::open(
-        dir.into(),
-        &services,
-        Start::LastRun { run: None, tail },
-        None,
-    )
-    .unwrap()
+    let units = services.iter().map(|name| (unit(name).service, None));
+    let wanted = Wanted {
+        units: units.collect(),
+        ..Wanted::default()
+    };
+    let start = Start::LastRun { run: None, tail };
+    LogReader::open(dir.into(), &wanted, start, None).unwrap()
+}
+
+/// No limit.
+fn all() -> Wanted {
+    Wanted::default()
 }
 
 fn pieces(reader: &mut LogReader) -> Vec<Followed> {
@@ -93,7 +98,13 @@ fn each_replica_has_a_log_of_its_own() {
             files.append(unit, info(time + later), text.as_bytes());
         }
     }
-    for name in ["web.log", "web.idx", "web@2.log", "web@2.idx", "web@10.log"] {
+    for name in [
+        "web.log",
+        "web.idx.0",
+        "web@2.log",
+        "web@2.idx.0",
+        "web@10.log",
+    ] {
         assert!(dir.join(name).exists(), "{name}");
     }
     // What stands beside them and is not a log of a unit.
@@ -133,7 +144,7 @@ fn the_last_run_is_that_of_the_latest_block_of_any_service() {
     second.append(&unit("api"), info(20), b"new\n");
     assert_eq!(shown(open(dir, &[], None)), ["api: new\n"]);
     assert_eq!(shown(open(dir, &["gone"], None)), [""; 0]);
-    let of_run = |run| shown(LogReader::open(dir.into(), &[], Start::Run(run), None).unwrap());
+    let of_run = |run| shown(LogReader::open(dir.into(), &all(), Start::Run(run), None).unwrap());
     // Only the beginning of a run is looked for: what came after it is shown as well.
     assert_eq!(of_run(2), ["api: new\n"]);
     assert_eq!(of_run(3), [""; 0]);
@@ -175,7 +186,7 @@ fn a_torn_record_and_bytes_without_one_are_not_there_yet() {
         std::io::Write::write_all(&mut file, bytes).unwrap();
     };
     append(log_path(dir, &unit("api")), b"two\n");
-    append(index_path(dir, &unit("api")), &[7; 30]);
+    append(index_path(dir, &unit("api"), 0), &[7; 30]);
     assert_eq!(shown(open(dir, &[], None)), ["api: one\n"]);
 }
 
@@ -268,7 +279,7 @@ fn unwritten(offset: u64, text: &'static str) -> LogNews {
 fn a_reader_goes_on_with_files_that_grow() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path().join("logs");
-    let mut reader = LogReader::open(dir.clone(), &[], Start::Run(2), Some(Vec::new())).unwrap();
+    let mut reader = LogReader::open(dir.clone(), &all(), Start::Run(2), Some(Vec::new())).unwrap();
     let mut files = LogFiles::new(dir.clone(), 2);
     files.append(&unit("api"), info(1), b"one\n");
     assert_eq!(text(&mut reader), "", "nobody told");
@@ -281,12 +292,22 @@ fn a_reader_goes_on_with_files_that_grow() {
             assert!(text(&mut reader).len().is_multiple_of(5));
         }
     }
-    // Emptied by somebody, and begun again by the writer.
-    for name in ["api.log", "api.idx"] {
+    reader.look_at(&unit("api")).unwrap();
+    assert_eq!(text(&mut reader).len(), 15);
+    // Emptied by somebody; the writer begins another one.
+    for name in ["api.log", "api.idx.0"] {
         fs_err::write(dir.join(name), "").unwrap();
     }
-    files.append(&unit("api"), info(10_000_000_000), b"again\n");
-    reader.hear(grown(6)).unwrap();
+    let end = files
+        .append(&unit("api"), info(10_000_000_000), b"again\n")
+        .end;
+    assert_eq!((end.segment, end.offset), (4 + 200 * 5, 6));
+    reader
+        .hear(LogNews::Grown {
+            unit: unit("api"),
+            position: end,
+        })
+        .unwrap();
     assert_eq!(text(&mut reader), "again\n");
     fs_err::remove_dir_all(&dir).unwrap();
     files.append(&unit("api"), info(20_000_000_000), b"anew\n");
@@ -306,7 +327,7 @@ fn who_shows_a_run_keeps_its_files() {
     };
     let other = open(dir, &[], None);
     assert!(may_go());
-    let run = LogReader::open(dir.into(), &[], Start::Run(1), None).unwrap();
+    let run = LogReader::open(dir.into(), &all(), Start::Run(1), None).unwrap();
     assert!(!may_go());
     drop(run);
     // Closed, but for a copy in a child that another test has just started.
@@ -323,7 +344,7 @@ fn from_now_on_is_without_the_past() {
     let mut files = LogFiles::new(dir.into(), 1);
     files.append(&unit("api"), info(1), b"old\n");
     let news = Some(vec![unwritten(4, "lost\n"), grown(4)]);
-    let mut reader = LogReader::open(dir.into(), &[], Start::Now, news).unwrap();
+    let mut reader = LogReader::open(dir.into(), &all(), Start::Now, news).unwrap();
     assert_eq!(text(&mut reader), "");
     files.append(&unit("api"), info(2), b"new\n");
     files.append(&unit("web"), info(3), b"hello\n");
@@ -337,7 +358,7 @@ fn gap(dir: &Path) -> LogFiles {
     let mut files = LogFiles::new(dir.into(), 1);
     files.append(&unit("api"), info(1), b"one\n");
     files.close(&unit("api"));
-    let (index, aside) = (dir.join("api.idx"), dir.join("aside"));
+    let (index, aside) = (dir.join("api.idx.0"), dir.join("aside"));
     fs_err::rename(&index, &aside).unwrap();
     std::os::unix::fs::symlink("/dev/full", &index).unwrap();
     for text in ["two\n", "three\n"] {
@@ -353,7 +374,7 @@ fn what_no_file_took_is_shown_at_its_place() {
     let dir = directory.path();
     let mut files = gap(dir);
     let told = || vec![unwritten(4, "two\n"), unwritten(4, "three\n"), grown(4)];
-    let begin = |start| LogReader::open(dir.into(), &[], start, Some(told())).unwrap();
+    let begin = |start| LogReader::open(dir.into(), &all(), start, Some(told())).unwrap();
     let tail = |lines| {
         text(&mut begin(Start::LastRun {
             run: None,
@@ -363,7 +384,7 @@ fn what_no_file_took_is_shown_at_its_place() {
     assert_eq!(tail(0), "");
     assert_eq!(tail(1), "three\n");
     assert_eq!(tail(3), "one\ntwo\nthree\n");
-    let mut early = LogReader::open(dir.into(), &[], Start::Run(1), Some(Vec::new())).unwrap();
+    let mut early = LogReader::open(dir.into(), &all(), Start::Run(1), Some(Vec::new())).unwrap();
     let mut now = begin(Start::Now);
     files.append(&unit("api"), info(3), b"four\n");
     // A gap is not passed before it is told what was in it.
@@ -398,7 +419,7 @@ fn what_is_lost_is_counted_at_its_place() {
         pieces.into_iter().map(text).collect()
     };
     // Without the supervisor that had it.
-    let mut reader = LogReader::open(dir.into(), &[], Start::Run(1), None).unwrap();
+    let mut reader = LogReader::open(dir.into(), &all(), Start::Run(1), None).unwrap();
     assert_eq!(texts(pieces(&mut reader)), ["one\n", "10", "four\n"]);
     // It has forgotten the beginning.
     let lost = LogNews::Lost {
@@ -407,7 +428,7 @@ fn what_is_lost_is_counted_at_its_place() {
         bytes: 4,
     };
     let news = vec![lost, unwritten(4, "three\n"), grown(9)];
-    let mut reader = LogReader::open(dir.into(), &[], Start::Run(1), Some(news)).unwrap();
+    let mut reader = LogReader::open(dir.into(), &all(), Start::Run(1), Some(news)).unwrap();
     let expected = ["one\n", "4", "three\n", "four\n"];
     assert_eq!(texts(pieces(&mut reader)), expected);
 }

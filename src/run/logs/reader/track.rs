@@ -7,8 +7,9 @@ use std::path::Path;
 use super::super::index::Record;
 use super::super::{LogBlock, Position};
 use super::Followed;
+use super::segment::Place;
 use super::tail::{self, Scope, first_kept};
-use super::unit_log::{Place, UnitLog};
+use super::unit_log::UnitLog;
 use crate::support::name::UnitId;
 
 /// The way through one unit's output.
@@ -20,6 +21,8 @@ pub(in super::super) struct Track {
     /// `None` while the unit has no log.
     log: Option<UnitLog>,
     scope: Scope,
+    /// Only what was logged before this is returned, in bytes.
+    limit: u64,
     /// Blocks to begin with, each from a byte on: where a tail starts within a line's parts.
     heads: VecDeque<(Place, usize)>,
     /// From here on everything in scope.
@@ -42,14 +45,15 @@ pub(in super::super) struct Track {
 
 impl Track {
     /// The track of a unit, as if it had no log.
-    pub(in super::super) fn new(unit: UnitId, keeps: bool) -> Self {
+    pub(in super::super) fn new(unit: UnitId, scope: Scope, keeps: bool) -> Self {
         Self {
             unit,
             keeps,
             log: None,
-            scope: Scope::All,
+            scope,
+            limit: u64::MAX,
             heads: VecDeque::new(),
-            next: Place::record(0),
+            next: Place::default(),
             record: None,
             reached: 0,
             unwritten: VecDeque::new(),
@@ -64,26 +68,40 @@ impl Track {
     pub(in super::super) fn begin(
         &mut self,
         dir: &Path,
-        scope: Scope,
+        bases: Vec<u64>,
         mut tail: Option<usize>,
     ) -> io::Result<()> {
-        self.log = UnitLog::open(dir, &self.unit, self.keeps)?;
-        let end = match &mut self.log {
-            Some(log) => log.last()?.map_or(0, |last| last.end()),
-            None => 0,
-        };
+        let mut log = UnitLog::new(dir, &self.unit, bases, self.keeps);
         if let Some(missing) = &mut tail {
-            self.cut_unwritten(end, missing);
+            self.cut_unwritten(log.end()?.1, missing);
         }
-        if let Some(log) = &mut self.log {
-            let start = scope.start(log)?;
-            self.scope = scope;
-            (self.heads, self.next) = match tail {
-                None => (VecDeque::new(), Place::record(start)),
-                Some(lines) => tail::select(log, start, scope, lines)?,
-            };
-        }
+        let start = self.scope.start(&mut log)?;
+        log.begin_at(start)?;
+        (self.heads, self.next) = match tail {
+            None => (VecDeque::new(), start),
+            Some(lines) => tail::select(&mut log, start, self.scope, lines)?,
+        };
+        self.log = Some(log);
         Ok(())
+    }
+
+    /// The same without a log.
+    pub(super) fn begin_without(&mut self, mut tail: Option<usize>) {
+        if let Some(missing) = &mut tail {
+            self.cut_unwritten(0, missing);
+        }
+    }
+
+    /// Whose it is.
+    pub(super) fn unit(&self) -> &UnitId {
+        &self.unit
+    }
+
+    /// Ends with what has been told so far, if anything has.
+    pub(super) fn end_here(&mut self) {
+        if self.told > 0 {
+            self.limit = self.told;
+        }
     }
 
     /// Leaves of what no file took the last lines behind the `end` of the file, and takes their
@@ -92,7 +110,7 @@ impl Track {
         for (position, piece) in std::mem::take(&mut self.unwritten).into_iter().rev() {
             match piece {
                 Followed::Block(mut block) => {
-                    let first = if position.offset < end {
+                    let first = if position.absolute() < end {
                         block.bytes.len()
                     } else {
                         first_kept(&block.bytes, false, missing)
@@ -111,35 +129,33 @@ impl Track {
 
     /// Looks what the file has by now.
     pub(super) fn refresh(&mut self, dir: &Path) -> io::Result<()> {
-        let is_same = match &mut self.log {
-            Some(log) => log.refresh(dir, &self.unit)?,
-            None => false,
-        };
-        if !is_same {
-            self.restart(dir)?;
+        if let Some(log) = &mut self.log {
+            return log.refresh();
         }
-        Ok(())
-    }
-
-    /// Begins with a file that is new, or was emptied.
-    fn restart(&mut self, dir: &Path) -> io::Result<()> {
-        self.log = UnitLog::open(dir, &self.unit, self.keeps)?;
-        self.scope = Scope::All;
-        self.heads.clear();
-        self.next = Place::record(0);
-        self.record = None;
-        self.reached = 0;
+        self.log = UnitLog::find(dir, &self.unit, self.keeps)?;
+        if let Some(log) = &self.log
+            && !self.keeps
+        {
+            // Who shows a whole run has had the beginning to show.
+            self.next = log.start();
+        }
         Ok(())
     }
 
     /// Adds output that no file took.
     pub(super) fn add_unwritten(&mut self, position: Position, piece: Followed) {
-        self.unwritten.push_back((position, piece));
+        let is_wanted = match &piece {
+            Followed::Block(block) => self.scope.stream.is_none_or(|it| it == block.stream),
+            Followed::Lost { .. } => true,
+        };
+        if is_wanted {
+            self.unwritten.push_back((position, piece));
+        }
     }
 
     /// Everything before this place has been told.
     pub(super) fn told_until(&mut self, position: Position) {
-        self.told = position.offset;
+        self.told = position.absolute();
     }
 
     /// When what comes next was printed; `None` when there is nothing. Of a running stack (`is_live`)
@@ -207,14 +223,19 @@ impl Track {
         while self.record.is_none() {
             if let Some((place, skip)) = self.heads.pop_front() {
                 self.record = log.piece(place)?.map(|record| (record, skip));
-            } else if self.next.is_before(log.count()) {
-                let piece = log.piece(self.next)?;
-                self.record = piece
-                    .filter(|record| self.scope.contains(record))
-                    .map(|record| (record, 0));
-                self.next = log.after(self.next)?;
-            } else {
+                continue;
+            }
+            let Some(place) = log.settle(self.next)? else {
                 return Ok(None);
+            };
+            let piece = log.piece(place)?;
+            if piece.is_some_and(|it| self.scope.is_behind(&it) || it.offset >= self.limit) {
+                return Ok(None);
+            }
+            self.next = log.after(place)?;
+            if let Some(mut record) = piece.filter(|record| self.scope.contains(record)) {
+                record.dropped += log.take_lost();
+                self.record = Some((record, 0));
             }
         }
         Ok(self.record.map(|(record, _)| record))
@@ -225,7 +246,7 @@ impl Track {
         let (position, piece) = self.unwritten.front()?;
         let is_first = self
             .record
-            .is_none_or(|(record, _)| position.offset <= record.offset);
+            .is_none_or(|(record, _)| position.absolute() <= record.offset);
         is_first.then_some(piece)
     }
 }

@@ -1,195 +1,239 @@
-//! One unit's log with its index, as a row of pieces.
-//!
-//! A piece is a block, or a part of one that is too large to be held in memory (what was
-//! recovered, or a log whose index is gone, is one block however long it is).
+//! One unit's log: its segments, of which one at a time is open, as one row of pieces.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::buffer::spare_capacity;
-
-use super::super::index::{Index, Record};
-use super::super::writer::{index_path, log_path};
+use super::super::index::Record;
+use super::super::segments::{index_path, log_path, segments_of};
+use super::segment::{Place, Segment};
 use crate::support::name::UnitId;
-
-/// The longest piece. Blocks that the pump wrote are shorter, so each of them is one piece.
-pub(super) const PIECE_LENGTH: u64 = 512 * 1024;
-
-/// The place of a piece: the number of its record, and its own within that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    record: u64,
-    piece: u64,
-}
-
-impl Place {
-    /// The first piece of a record.
-    pub(super) fn record(record: u64) -> Self {
-        Self { record, piece: 0 }
-    }
-
-    /// Whether it lies in one of the first `count` records.
-    pub(super) fn is_before(self, count: u64) -> bool {
-        self.record < count
-    }
-}
-
-/// Where the records come from.
-#[derive(Debug)]
-enum Records {
-    Index(Index),
-    /// The index is missing: the log is one block.
-    Alone(Record),
-}
 
 /// One unit's log.
 #[derive(Debug)]
 pub(super) struct UnitLog {
-    log: File,
-    records: Records,
+    dir: PathBuf,
+    unit: UnitId,
+    /// Whether its files must stay until they have been read.
+    keeps: bool,
+    /// Where the segments begin that are known, oldest first.
+    bases: Vec<u64>,
+    open: Option<Segment>,
+    /// Whether the open segment may still grow, or be followed by one that begins at its end.
+    is_alive: bool,
+    /// How many bytes were logged up to the end of the last piece that was seen.
+    seen: u64,
+    /// How many bytes were gone between segments that were read.
+    lost: u64,
 }
 
 impl UnitLog {
-    /// Opens a log; `None` where there is none, or none yet. With `keeps`, it is locked until it is
-    /// closed, which says that it must stay.
-    pub(super) fn open(dir: &Path, unit: &UnitId, keeps: bool) -> io::Result<Option<Self>> {
-        let Some(log) = open_if_exists(&log_path(dir, unit))? else {
-            return Ok(None);
-        };
-        if keeps {
-            // Without locks, which some file systems do not have, it may go too early.
-            let _ = log.try_lock_shared();
-        }
-        let records = match open_if_exists(&index_path(dir, unit))? {
-            Some(file) => Records::Index(Index::new(file)?),
-            None => match Record::found(&log.metadata()?) {
-                Record { length: 0, .. } => return Ok(None),
-                whole => Records::Alone(whole),
-            },
-        };
-        Ok(Some(Self { log, records }))
-    }
-
-    /// Looks what has been added. `false` where somebody emptied or removed the log meanwhile.
-    pub(super) fn refresh(&mut self, dir: &Path, unit: &UnitId) -> io::Result<bool> {
-        match &mut self.records {
-            Records::Index(index) => {
-                let before = index.count();
-                index.refresh()?;
-                Ok(index.count() >= before && self.log.metadata()?.nlink() > 0)
-            }
-            // A supervisor makes an index, in which the whole log up to then is the first record.
-            Records::Alone(_) => {
-                if let Some(file) = open_if_exists(&index_path(dir, unit))? {
-                    self.records = Records::Index(Index::new(file)?);
-                }
-                Ok(true)
-            }
+    /// The log of a unit that has these segments.
+    pub(super) fn new(dir: &Path, unit: &UnitId, bases: Vec<u64>, keeps: bool) -> Self {
+        Self {
+            dir: dir.to_path_buf(),
+            unit: unit.clone(),
+            keeps,
+            bases,
+            open: None,
+            is_alive: true,
+            seen: 0,
+            lost: 0,
         }
     }
 
-    /// How many records there are.
-    pub(super) fn count(&self) -> u64 {
-        match &self.records {
-            Records::Index(index) => index.count(),
-            Records::Alone(_) => 1,
-        }
-    }
-
-    /// The first of the last records that are of `run`; all records where runs are not known.
-    pub(super) fn start_of_run(&mut self, run: u64) -> io::Result<u64> {
-        match &mut self.records {
-            Records::Index(index) => index.partition_point(|record| record.run != run),
-            Records::Alone(_) => Ok(0),
-        }
-    }
-
-    /// The last record.
-    pub(super) fn last(&mut self) -> io::Result<Option<Record>> {
-        match &mut self.records {
-            Records::Index(index) => index.last(),
-            Records::Alone(record) => Ok(Some(*record)),
-        }
-    }
-
-    fn get(&mut self, number: u64) -> io::Result<Option<Record>> {
-        match &mut self.records {
-            Records::Index(index) => index.get(number),
-            Records::Alone(record) => Ok((number == 0).then_some(*record)),
-        }
-    }
-
-    /// The piece at `place`, as a record of its own; `None` past the end.
-    pub(super) fn piece(&mut self, place: Place) -> io::Result<Option<Record>> {
-        let Some(mut record) = self.get(place.record)? else {
-            return Ok(None);
-        };
-        let skipped = place.piece * PIECE_LENGTH;
-        record.offset = record.offset.saturating_add(skipped);
-        record.length = record.length.saturating_sub(skipped).min(PIECE_LENGTH);
-        if place.piece > 0 {
-            // Whether it really does is seen at the end of the piece before.
-            record.continues = true;
-            record.dropped = 0;
-        }
-        Ok(Some(record))
-    }
-
-    /// The piece after this one; past the end after the last.
-    pub(super) fn after(&mut self, place: Place) -> io::Result<Place> {
-        let pieces = self.pieces(place.record)?;
-        Ok(if place.piece + 1 < pieces {
-            Place {
-                record: place.record,
-                piece: place.piece + 1,
-            }
+    /// The log of a unit that had none before, if it has one by now.
+    pub(super) fn find(dir: &Path, unit: &UnitId, keeps: bool) -> io::Result<Option<Self>> {
+        // Without a look at the whole directory, which has files of a thousand others.
+        let bases = if index_path(dir, unit, 0).exists() {
+            vec![0]
+        } else if log_path(dir, unit).exists() {
+            segments_of(dir, unit)?.bases()
         } else {
-            Place::record(place.record + 1)
+            Vec::new()
+        };
+        let is_there = !bases.is_empty();
+        Ok(is_there.then(|| Self::new(dir, unit, bases, keeps)))
+    }
+
+    /// Where its oldest segment begins.
+    pub(super) fn start(&self) -> Place {
+        Place::record(self.bases.first().copied().unwrap_or(0), 0)
+    }
+
+    /// Takes everything before a place for seen.
+    pub(super) fn begin_at(&mut self, place: Place) -> io::Result<()> {
+        if let Some(segment) = self.at(place.base)? {
+            self.seen = match segment.piece(place)? {
+                Some(piece) => piece.offset,
+                None => segment.end()?,
+            };
+        }
+        Ok(())
+    }
+
+    /// The place behind everything that is there, and how many bytes were logged up to it.
+    pub(super) fn end(&mut self) -> io::Result<(Place, u64)> {
+        while let Some(&base) = self.bases.last() {
+            if let Some(segment) = self.at(base)? {
+                return Ok((Place::record(base, segment.count()), segment.end()?));
+            }
+        }
+        Ok((Place::default(), 0))
+    }
+
+    /// The first place that is not before something, given that all that are come first.
+    pub(super) fn first_not(&mut self, is_before: impl Fn(&Record) -> bool) -> io::Result<Place> {
+        let bases = self.bases.clone();
+        let (mut low, mut high) = (0, bases.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            // Only the oldest are removed.
+            let is_low = match self.at(bases[middle])? {
+                Some(segment) => segment.get(0)?.is_some_and(|first| is_before(&first)),
+                None => true,
+            };
+            (low, high) = if is_low {
+                (middle + 1, high)
+            } else {
+                (low, middle)
+            };
+        }
+        let Some(&base) = bases.get(low.saturating_sub(1)) else {
+            return Ok(Place::default());
+        };
+        Ok(match self.at(base)? {
+            Some(segment) => Place::record(base, segment.first_not(is_before)?),
+            None => self.start(),
+        })
+    }
+
+    /// Looks what has been added to the open segment.
+    pub(super) fn refresh(&mut self) -> io::Result<()> {
+        if let Some(segment) = &mut self.open {
+            self.is_alive = segment.refresh(&self.dir, &self.unit)?;
+        }
+        Ok(())
+    }
+
+    /// The first piece at or after a place; `None` where there is nothing yet.
+    pub(super) fn settle(&mut self, mut place: Place) -> io::Result<Option<Place>> {
+        loop {
+            let end = match self.at(place.base)? {
+                Some(segment) if place.record < segment.count() => return Ok(Some(place)),
+                // Somebody may have emptied it.
+                Some(segment) => segment.end()?.max(self.seen),
+                None => {
+                    self.is_alive = false;
+                    place.base.max(self.seen)
+                }
+            };
+            let Some(next) = self.follow(place.base, end)? else {
+                return Ok(None);
+            };
+            self.lost += next.saturating_sub(end);
+            place = Place::record(next, 0);
+        }
+    }
+
+    /// Opens the segment after the one that begins at `base` and ends at `end`, or the first later one
+    /// that is left; where it begins.
+    fn follow(&mut self, base: u64, end: u64) -> io::Result<Option<u64>> {
+        // Its name says where the one before it ends.
+        let is_known = self.bases.contains(&end);
+        if end > base && (is_known || index_path(&self.dir, &self.unit, end).exists()) {
+            if !is_known {
+                self.bases.push(end);
+                self.bases.sort_unstable();
+            }
+            if self.at(end)?.is_some() {
+                return Ok(Some(end));
+            }
+        }
+        let is_later = |next: &u64| *next > base;
+        if !self.is_alive && !self.bases.iter().any(is_later) {
+            self.bases = segments_of(&self.dir, &self.unit)?.bases();
+        }
+        while let Some(next) = self.bases.iter().copied().find(is_later) {
+            if self.at(next)?.is_some() {
+                return Ok(Some(next));
+            }
+        }
+        Ok(None)
+    }
+
+    /// How many bytes were gone between what was read since the last time.
+    pub(super) fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
+    }
+
+    /// The piece at `place`, as a record of its own, with its place in all that was logged; `None` past
+    /// the end of the segment.
+    pub(super) fn piece(&mut self, place: Place) -> io::Result<Option<Record>> {
+        let piece = match self.at(place.base)? {
+            Some(segment) => segment.piece(place)?,
+            None => None,
+        };
+        self.seen = self.seen.max(piece.map_or(0, |piece| piece.end()));
+        Ok(piece)
+    }
+
+    /// The place after this one, perhaps at the end of the segment.
+    pub(super) fn after(&mut self, place: Place) -> io::Result<Place> {
+        let pieces = match self.at(place.base)? {
+            Some(segment) => segment.pieces(place.record)?,
+            None => 0,
+        };
+        let piece = place.piece + 1;
+        Ok(if piece < pieces {
+            Place { piece, ..place }
+        } else {
+            Place::record(place.base, place.record + 1)
         })
     }
 
     /// The piece before this one; `None` at the record `start`.
-    pub(super) fn before(&mut self, place: Place, start: u64) -> io::Result<Option<Place>> {
+    pub(super) fn before(&mut self, place: Place, start: Place) -> io::Result<Option<Place>> {
         if let Some(piece) = place.piece.checked_sub(1) {
             return Ok(Some(Place { piece, ..place }));
         }
-        if place.record <= start {
+        let mut before = place;
+        while before.record == 0 {
+            let older = |base: &&u64| **base < before.base;
+            let Some(&base) = self.bases.iter().rev().find(older) else {
+                return Ok(None);
+            };
+            let count = self.at(base)?.map_or(0, |segment| segment.count());
+            before = Place::record(base, count);
+        }
+        before.record -= 1;
+        if before < Place::record(start.base, start.record) {
             return Ok(None);
         }
-        let record = place.record - 1;
-        let piece = self.pieces(record)? - 1;
-        Ok(Some(Place { record, piece }))
-    }
-
-    /// How many pieces a record has, at least 1.
-    fn pieces(&mut self, number: u64) -> io::Result<u64> {
-        let length = self.get(number)?.map_or(0, |record| record.length);
-        Ok(length.div_ceil(PIECE_LENGTH).max(1))
-    }
-
-    /// The bytes of a piece from its byte `skip` on; fewer where the log has been cut since.
-    pub(super) fn read(&self, piece: &Record, skip: usize) -> io::Result<Vec<u8>> {
-        let length = usize::try_from(piece.length.min(PIECE_LENGTH)).unwrap_or(0);
-        let mut bytes = Vec::with_capacity(length.saturating_sub(skip));
-        while skip + bytes.len() < length {
-            let offset = piece.offset + (skip + bytes.len()) as u64;
-            // Not cleared first, as everything that is printed comes this way.
-            match rustix::io::pread(&self.log, spare_capacity(&mut bytes), offset) {
-                Ok(0) => break,
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
+        if let Some(segment) = self.at(before.base)? {
+            before.piece = segment.pieces(before.record)? - 1;
         }
-        Ok(bytes)
+        Ok(Some(before))
     }
-}
 
-fn open_if_exists(path: &Path) -> io::Result<Option<File>> {
-    match fs_err::File::open(path) {
-        Ok(file) => Ok(Some(file.into_parts().0)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
+    /// The bytes of a piece that was just looked up, from its byte `skip` on.
+    pub(super) fn read(&self, piece: &Record, skip: usize) -> io::Result<Vec<u8>> {
+        match &self.open {
+            Some(segment) => segment.read(piece, skip),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The segment that begins at `base`; `None` where it is gone. One that is locked is let go of only
+    /// when the other one is.
+    fn at(&mut self, base: u64) -> io::Result<Option<&mut Segment>> {
+        if self.open.as_ref().is_none_or(|open| open.base() != base) {
+            let Some(other) = Segment::open(&self.dir, &self.unit, base, self.keeps)? else {
+                self.bases.retain(|known| *known != base);
+                return Ok(None);
+            };
+            self.open = Some(other);
+            self.is_alive = true;
+        }
+        Ok(self.open.as_mut())
     }
 }

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
+use crate::run::news::News;
+
+use super::super::segments::index_path;
 use super::super::testing::{info, records, unit};
 
 const SECOND: u64 = 1_000_000_000;
@@ -25,7 +28,7 @@ fn files_are_private_and_appear_with_the_first_byte() {
     let mode = |path: &Path| fs_err::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&dir), 0o700);
     assert_eq!(mode(&log_path(&dir, &unit("api"))), 0o600);
-    assert_eq!(mode(&index_path(&dir, &unit("api"))), 0o600);
+    assert_eq!(mode(&index_path(&dir, &unit("api"), 0)), 0o600);
 }
 
 #[test]
@@ -114,7 +117,7 @@ fn fill(dir: &Path) -> PathBuf {
 }
 
 fn index_length(dir: &Path) -> u64 {
-    fs_err::metadata(index_path(dir, &unit("api")))
+    fs_err::metadata(index_path(dir, &unit("api"), 0))
         .unwrap()
         .len()
 }
@@ -202,24 +205,4 @@ fn a_log_that_somebody_removed_or_emptied_is_begun_again() {
     let appended = files.append(&unit("api"), info(13 * SECOND), b"four\n");
     assert!(appended.notice.is_none());
     assert_eq!(read_log(dir), b"four\n");
-}
-
-#[test]
-fn a_clock_that_is_set_back_does_not_silence_the_notices() {
-    let mut losses = Losses::default();
-    let full = io::ErrorKind::StorageFull.into();
-    losses.note(&unit("api"), 5, &full);
-    assert_eq!(
-        losses.due(1_000 * SECOND).unwrap().unit(),
-        Some(unit("api"))
-    );
-    losses.note(&unit("api"), 5, &full);
-    losses.note(&unit("web"), 5, &full);
-    losses.note(&unit("api"), 5, &full);
-    let notice = losses.due(900 * SECOND).unwrap();
-    assert_eq!(notice.service, None, "about several services");
-    assert!(matches!(
-        notice.news,
-        News::LogNotWritten { lost_bytes: 15, .. }
-    ));
 }

@@ -1,0 +1,265 @@
+//! Lines that match a pattern, out of the blocks of all units.
+//!
+//! The pattern is looked for in a whole block at once, and only what it finds is looked at line by
+//! line: output without a match costs one search.
+
+use std::collections::{HashMap, VecDeque};
+
+use bytes::Bytes;
+use memchr::{memchr, memchr_iter, memrchr};
+use regex::bytes::{Regex, RegexBuilder};
+
+use super::LogBlock;
+use crate::run::snapshot::LogStream;
+use crate::support::name::UnitId;
+
+/// How much of a line is put together before it is looked at, in bytes.
+const LINE_LIMIT: usize = 1024 * 1024;
+
+/// What a line must match: a regular expression over its bytes.
+#[derive(Debug, Clone)]
+pub struct Pattern(Regex);
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+impl Eq for Pattern {}
+
+impl Pattern {
+    /// Reads a regular expression; the error is the library's, with the place of the mistake.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let regex = RegexBuilder::new(text).multi_line(true).build();
+        regex.map(Self).map_err(|error| error.to_string())
+    }
+
+    /// The lines of `text` that match, with their ends.
+    fn lines_of(&self, text: &[u8]) -> Vec<u8> {
+        let mut found = Vec::new();
+        let mut next = 0;
+        while next < text.len()
+            && let Some(hit) = self.0.find_at(text, next)
+            && hit.start() < text.len()
+        {
+            let start = memrchr(b'\n', &text[next..hit.start()]).map_or(next, |at| next + at + 1);
+            let end = memchr(b'\n', &text[hit.start()..]).map_or(text.len(), |at| hit.start() + at);
+            let line = &text[start..end];
+            // A match that goes on in the next line is none, unless there is another one.
+            let is_within = hit.end() <= end || self.0.is_match(line);
+            next = (end + 1).min(text.len());
+            if is_within {
+                found.extend_from_slice(&text[start..next]);
+            }
+        }
+        found
+    }
+}
+
+/// Whose a line is.
+type Origin = (UnitId, LogStream, u32);
+
+/// Leaves the lines that match of what units print.
+#[derive(Debug)]
+pub struct Grep {
+    pattern: Pattern,
+    /// Lines without an end so far, each as the block that it will be.
+    unfinished: HashMap<Origin, (LogBlock, Vec<u8>)>,
+}
+
+impl Grep {
+    /// A filter for lines that match `pattern`.
+    pub fn new(pattern: Pattern) -> Self {
+        Self {
+            pattern,
+            unfinished: HashMap::new(),
+        }
+    }
+
+    /// What matches of a block, and of the line with which the one before it ended. A line that has no
+    /// end yet waits for it, up to 1 MiB.
+    pub fn take(&mut self, mut block: LogBlock) -> Option<LogBlock> {
+        let is_whole = block.bytes.last() == Some(&b'\n');
+        let mut text = block.bytes.clone();
+        if !is_whole || !self.unfinished.is_empty() {
+            let origin = (block.unit.clone(), block.stream, block.attempt);
+            let mut joined = self
+                .unfinished
+                .remove(&origin)
+                .map_or_else(Vec::new, |it| it.1);
+            joined.extend_from_slice(&text);
+            let whole = memrchr(b'\n', &joined).map_or(0, |at| at + 1);
+            if joined.len() - whole < LINE_LIMIT {
+                let rest = joined.split_off(whole);
+                if !rest.is_empty() {
+                    block.bytes = Bytes::new();
+                    self.unfinished.insert(origin, (block.clone(), rest));
+                }
+            }
+            text = joined.into();
+        }
+        block.bytes = self.pattern.lines_of(&text).into();
+        block.is_partial = block.bytes.last().is_some_and(|last| *last != b'\n');
+        (!block.bytes.is_empty()).then_some(block)
+    }
+
+    /// What matches of the lines that have no end, now that nothing more comes.
+    pub fn finish(&mut self) -> Vec<LogBlock> {
+        let unfinished = std::mem::take(&mut self.unfinished).into_values();
+        let matching = unfinished.filter_map(|(mut block, text)| {
+            block.bytes = self.pattern.lines_of(&text).into();
+            (!block.bytes.is_empty()).then_some(block)
+        });
+        let mut blocks: Vec<_> = matching.collect();
+        blocks.sort_by_key(|block| block.time);
+        blocks
+    }
+}
+
+/// The last lines of each unit, while it is not known yet which they are.
+#[derive(Debug)]
+pub struct LastLines {
+    count: usize,
+    taken: usize,
+    /// Of each unit its last blocks with the order in which they came, and how many lines they have.
+    units: HashMap<UnitId, (VecDeque<(usize, LogBlock)>, usize)>,
+}
+
+impl LastLines {
+    /// Keeps `count` lines of each unit.
+    pub fn new(count: usize) -> Self {
+        Self {
+            count,
+            taken: 0,
+            units: HashMap::new(),
+        }
+    }
+
+    /// Takes a block of whole lines.
+    pub fn take(&mut self, block: LogBlock) {
+        self.taken += 1;
+        let (blocks, lines) = self.units.entry(block.unit.clone()).or_default();
+        *lines += count_lines(&block.bytes);
+        blocks.push_back((self.taken, block));
+        while let Some((_, oldest)) = blocks.front_mut()
+            && *lines > self.count
+        {
+            let surplus = *lines - self.count;
+            let there = count_lines(&oldest.bytes);
+            *lines -= there.min(surplus);
+            if there <= surplus {
+                blocks.pop_front();
+            } else {
+                let end = memchr_iter(b'\n', &oldest.bytes).nth(surplus - 1);
+                // Copied, so that what is left out is not kept in memory.
+                let rest = &oldest.bytes[end.map_or(0, |end| end + 1)..];
+                oldest.bytes = Bytes::copy_from_slice(rest);
+            }
+        }
+    }
+
+    /// What there is now, in the order in which it came.
+    pub fn finish(self) -> Vec<LogBlock> {
+        let mut blocks: Vec<_> = self.units.into_values().flat_map(|unit| unit.0).collect();
+        blocks.sort_by_key(|(number, _)| *number);
+        blocks.into_iter().map(|(_, block)| block).collect()
+    }
+}
+
+fn count_lines(bytes: &[u8]) -> usize {
+    let unfinished = bytes.last().is_some_and(|last| *last != b'\n');
+    memchr_iter(b'\n', bytes).count() + usize::from(unfinished)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::logs::testing::unit;
+    use proptest::prelude::*;
+
+    fn block(stream: LogStream, text: &str) -> LogBlock {
+        LogBlock {
+            unit: unit("web"),
+            stream,
+            time: 1,
+            attempt: 1,
+            bytes: text.to_owned().into(),
+            is_partial: !text.ends_with('\n'),
+        }
+    }
+
+    fn text(blocks: impl IntoIterator<Item = LogBlock>) -> String {
+        let text = |block: LogBlock| String::from_utf8(block.bytes.to_vec()).unwrap();
+        blocks.into_iter().map(text).collect()
+    }
+
+    /// What is left of some blocks of stdout.
+    fn left(pattern: &str, blocks: &[&str]) -> String {
+        let mut grep = Grep::new(Pattern::new(pattern).unwrap());
+        let mut found: Vec<_> = blocks
+            .iter()
+            .filter_map(|text| grep.take(block(LogStream::Stdout, text)))
+            .collect();
+        found.extend(grep.finish());
+        text(found)
+    }
+
+    #[test]
+    fn lines_are_matched_whole_however_they_came() {
+        let blocks = ["one\ntwo er", "ror three\nfour\nerr", "or at the end"];
+        assert_eq!(left("error", &blocks), "two error three\nerror at the end");
+        assert_eq!(left("^f.*r$", &blocks), "four\n");
+        assert_eq!(left("(?i)ONE|FOUR", &blocks), "one\nfour\n");
+        assert_eq!(left("nothing", &blocks), "");
+    }
+
+    #[test]
+    fn the_parts_of_two_streams_are_not_mixed() {
+        let mut grep = Grep::new(Pattern::new("ab").unwrap());
+        assert_eq!(grep.take(block(LogStream::Stdout, "a")), None);
+        assert_eq!(grep.take(block(LogStream::Stderr, "b\n")), None);
+        assert_eq!(text(grep.take(block(LogStream::Stdout, "b\n"))), "ab\n");
+    }
+
+    #[test]
+    fn a_line_without_an_end_does_not_fill_the_memory() {
+        let mut grep = Grep::new(Pattern::new("x").unwrap());
+        let part = "y".repeat(100_000);
+        for _ in 0..50 {
+            assert_eq!(grep.take(block(LogStream::Stdout, &part)), None);
+            let kept = grep.unfinished.values().map(|it| it.1.len()).sum::<usize>();
+            assert!(kept < LINE_LIMIT);
+        }
+    }
+
+    #[test]
+    fn the_last_lines_are_kept_in_order() {
+        let mut last = LastLines::new(3);
+        for text in ["1\n2\n", "3\n", "4\n5\n6\n7\n", "8\n"] {
+            last.take(block(LogStream::Stdout, text));
+        }
+        assert_eq!(text(last.finish()), "6\n7\n8\n");
+        let mut none = LastLines::new(0);
+        none.take(block(LogStream::Stdout, "1\n2\n"));
+        assert_eq!(text(none.finish()), "");
+    }
+
+    proptest! {
+        #[test]
+        fn a_block_at_once_is_as_line_by_line(
+            lines in "[ab\n]{0,40}",
+            pattern in prop::sample::select(vec![
+                "a", "^a", "a$", "^$", "", "b\\s*a", "[^a]b", "a\nb", "^b|a$", "\\b",
+            ]),
+        ) {
+            let regex = Pattern::new(pattern).unwrap();
+            let expected: String = lines
+                .split_inclusive('\n')
+                .filter(|line| regex.0.is_match(line.trim_end_matches('\n').as_bytes()))
+                .collect();
+            let found = String::from_utf8(regex.lines_of(lines.as_bytes())).unwrap();
+            prop_assert_eq!(found, expected, "{}", pattern);
+        }
+    }
+}
