@@ -2,31 +2,27 @@
 //! socket, the directory of the logs, and the generated `.env`.
 //!
 //! `git clean -fdx` and `rm -rf .stack` remove them while the stack runs, and a stack that nobody
-//! finds is started a second time. The kernel tells of it (inotify(7)); a second later, when all is
+//! finds is started a second time. The kernel tells of it (`process::Removals`); a second later, when all is
 //! quiet, what is gone is put back. Where the whole directory has gone for good, everything ends.
 //! Who cannot wait asks for it: by SIGUSR1, or by `up`.
 //!
 //! The supervisor works in the project directory and has relative paths, so a directory that was
 //! renamed is none of its business.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
 use super::control::{Controller, Request};
 use super::instance::{Holder, Instance, InstanceLock};
 use super::news::News;
+use super::process::Removals;
 use super::socket;
 use crate::dotenv;
 use crate::plan::model::DotenvPlan;
@@ -57,7 +53,9 @@ pub struct Home {
     dotenv: Option<DotenvPlan>,
     /// Takes a control socket that was made anew.
     listener_tx: mpsc::UnboundedSender<UnixListener>,
-    watch: Option<AsyncFd<Watch>>,
+    removals: Option<Removals>,
+    /// When something was removed last.
+    removed_at: Instant,
     /// When it is looked whether everything is there.
     look_at: Option<Instant>,
     /// Since when the directory has no name.
@@ -89,7 +87,8 @@ impl Home {
             lock,
             holder,
             listener_tx,
-            watch: None,
+            removals: None,
+            removed_at: Instant::now(),
             look_at: None,
             gone_since: None,
             is_told: false,
@@ -102,7 +101,7 @@ impl Home {
         mut wanted_rx: mpsc::UnboundedReceiver<Wanted>,
         controller: Controller,
     ) -> Self {
-        self.watch = Watch::new().ok();
+        self.removals = Removals::new().ok();
         self.watch_all();
         loop {
             let look_at = self.look_at;
@@ -115,8 +114,10 @@ impl Home {
                     }
                     None => return self,
                 },
-                () = removed(self.watch.as_mut(), &self.instance, self.dotenv.as_ref()) => {
-                    self.look_at = Some(Instant::now() + QUIET);
+                () = removed(self.removals.as_mut()) => {
+                    let now = Instant::now();
+                    self.removed_at = now;
+                    self.look_at.get_or_insert(now + QUIET);
                 }
                 () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {
                     self.look(&controller).await;
@@ -150,8 +151,9 @@ impl Home {
         }
         self.gone_since = None;
         if self.is_whole() {
-            self.watch_all();
-        } else if self.file.exists() {
+            return;
+        }
+        if self.file.exists() && now >= self.removed_at + QUIET {
             self.put_back(controller).await;
         } else {
             self.look_at = Some(now + QUIET);
@@ -227,17 +229,10 @@ impl Home {
     }
 
     /// Watches the directories that are there now. What cannot be watched is put back when somebody asks.
-    fn watch_all(&self) {
-        let Some(watch) = &self.watch else { return };
-        for directory in [
-            Some(self.instance.project_dir.as_path()),
-            self.instance.dir.parent(),
-            Some(&self.instance.dir),
-        ] {
-            let flags =
-                AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM | AddWatchFlags::IN_ONLYDIR;
-            // One that is missing is somebody's to put back, which watches it.
-            let _ = directory.map(|directory| watch.get_ref().0.add_watch(directory, flags));
+    fn watch_all(&mut self) {
+        if let Some(removals) = &mut self.removals {
+            let own = [self.instance.project_dir.as_path(), &self.instance.dir];
+            removals.watch(own.into_iter().chain(self.instance.dir.parent()));
         }
     }
 }
@@ -247,56 +242,10 @@ fn tell(controller: &Controller, news: News) {
     let _ = controller.request_tx.send(Request::Home(news));
 }
 
-/// Returns when one of the files of `instance` was removed or moved away.
-async fn removed(
-    watch: Option<&mut AsyncFd<Watch>>,
-    instance: &Instance,
-    dotenv: Option<&DotenvPlan>,
-) {
-    let Some(watch) = watch else {
-        return std::future::pending().await;
-    };
-    let own = [".stack", "lock", "leases", "logs", "control.sock"];
-    let is_own = |name: &OsStr| {
-        own.iter().any(|own| name == *own)
-            || name == instance.project.as_str()
-            || dotenv.is_some_and(|dotenv| dotenv.path.file_name() == Some(name))
-    };
-    loop {
-        let Ok(mut ready) = watch.readable_mut().await else {
-            return std::future::pending().await;
-        };
-        let events = ready.get_inner().0.read_events();
-        let Ok(events) = events else {
-            ready.clear_ready();
-            continue;
-        };
-        // One without a name says that some were lost.
-        let concerns = |name: Option<&OsStr>| name.is_none_or(is_own);
-        if events.iter().any(|event| concerns(event.name.as_deref())) {
-            return;
-        }
-    }
-}
-
-/// What tells of removed files.
-#[derive(Debug)]
-struct Watch(Inotify);
-
-impl Watch {
-    #[expect(
-        deprecated,
-        reason = "the replacement is unsafe for the sake of types whose descriptor may change or be \
-                  closed; `Inotify` owns one and keeps it"
-    )]
-    fn new() -> io::Result<AsyncFd<Self>> {
-        let inotify = Inotify::init(InitFlags::IN_NONBLOCK | InitFlags::IN_CLOEXEC)?;
-        AsyncFd::with_interest(Self(inotify), Interest::READABLE)
-    }
-}
-
-impl AsRawFd for Watch {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
+/// Returns when something was removed from one of the directories that are watched.
+async fn removed(removals: Option<&mut Removals>) {
+    match removals {
+        Some(removals) => removals.next().await,
+        None => std::future::pending().await,
     }
 }

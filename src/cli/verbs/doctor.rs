@@ -150,8 +150,7 @@ fn exhausted() -> Vec<Finding> {
     };
     if let Err(Errno::EMFILE) = Inotify::init(InitFlags::IN_CLOEXEC) {
         short(
-            "no further inotify instance can be had: removed files are put back only when somebody asks"
-                .to_owned(),
+            "no further inotify instance can be had: services that watch files may fail".to_owned(),
             "raise fs.inotify.max_user_instances (sysctl), or end programs that watch files",
         );
     }

@@ -7,6 +7,7 @@ mod facts;
 mod fork;
 mod kill;
 mod reap;
+mod removals;
 mod signals;
 mod spawn;
 mod table;
@@ -22,6 +23,7 @@ pub(crate) use fork::{
 };
 pub(crate) use kill::{signal_group, signal_process};
 pub(crate) use reap::reap_all;
+pub(crate) use removals::Removals;
 pub use signals::{Signals, can_be_continued, is_ignored, stop_self, unblock_all};
 pub(crate) use signals::{block_for_waiting, wait_for_signal};
 pub(crate) use spawn::{LeaseLine, SpawnError, SpawnStep, Spawner, Stdio, Target};
