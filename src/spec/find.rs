@@ -1,6 +1,7 @@
 //! Which file is meant: `-f`, `STACK_FILE`, or the nearest `stack.yaml`.
 
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::code;
 use super::problem::Problem;
 use super::text::{MAX_BYTES, too_large};
+use nix::unistd::geteuid;
+
 use crate::support::fs::read_limited;
 
 /// The file names that are looked for, in this order, in each directory.
@@ -90,6 +93,9 @@ fn locate(request: &Request<'_>) -> Result<Found, Problem> {
             if file.is_file() {
                 // As short as it can be said.
                 let is_here = directory == request.working_dir;
+                if !is_here {
+                    check_owner(&file, request.working_dir)?;
+                }
                 let shown = if is_here { name.into() } else { file.clone() };
                 return Ok(found(file, shown));
             }
@@ -103,6 +109,24 @@ fn locate(request: &Request<'_>) -> Result<Found, Problem> {
         ),
     )
     .hint(format!("write one to begin with:\n\n{STARTER}")))
+}
+
+/// Whoever stands in a directory below `/tmp` does not mean the file that somebody else has put there: of
+/// a file above, the owner must be the caller, root, or the owner of the working directory.
+fn check_owner(file: &Path, working_dir: &Path) -> Result<(), Problem> {
+    let owner = |path: &Path| fs_err::metadata(path).map(|metadata| metadata.uid()).ok();
+    let trusted = [Some(geteuid().as_raw()), Some(0), owner(working_dir)];
+    match owner(file) {
+        Some(uid) if !trusted.contains(&Some(uid)) => {
+            let shown = file.display();
+            Err(Problem::without_place(
+                code::NO_FILE,
+                format!("`{shown}` belongs to another user (uid {uid}), and nobody has named it"),
+            )
+            .hint(format!("`-f {shown}` uses it all the same")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads the file that was found. `stdin` is standard input, or what stands for it.

@@ -11,6 +11,7 @@ use crate::api::client::{ANSWER_DEADLINE, Client, ClientError};
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Invocation;
 use crate::cli::printer;
+use crate::dotenv::quote;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Holder, Instance, holders_in};
 use crate::run::leftovers;
@@ -171,7 +172,14 @@ impl Context<'_> {
 pub(super) fn left_behind(instance: &Instance) -> io::Result<Option<StackSnapshot>> {
     match fs_err::read(instance.last_path()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        read => Ok(Some(serde_json::from_slice(&read?)?)),
+        read => {
+            let mut stack: StackSnapshot = serde_json::from_slice(&read?)?;
+            // A repository that was cloned may have brought the file: nothing that a loader or a shell obeys.
+            stack
+                .values
+                .retain(|(key, value)| quote::line(key, value).is_ok());
+            Ok(Some(stack))
+        }
     }
 }
 

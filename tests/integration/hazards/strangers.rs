@@ -44,6 +44,10 @@ impl Shared {
     }
 
     fn as_nobody(&self, arguments: &[&str], home: Option<&str>) -> Output {
+        Up::start(self.stack.world(), self.command(arguments, home)).wait()
+    }
+
+    fn command(&self, arguments: &[&str], home: Option<&str>) -> Command {
         let inner = self.stack.command(arguments);
         let mut command = Command::new(misbehave());
         command
@@ -62,7 +66,7 @@ impl Shared {
             Some(home) => command.env("HOME", home),
             None => command.env_remove("HOME"),
         };
-        Up::start(self.stack.world(), command).wait()
+        command
     }
 
     fn nobody(&self, arguments: &[&str]) -> Output {
@@ -200,4 +204,43 @@ fn a_directory_that_somebody_else_has_made_is_not_used() {
     let mut left: Vec<_> = left.map(|entry| entry.file_name()).collect();
     left.sort();
     assert_eq!(left, ["stack-65534", "stack-state-65534"]);
+}
+
+#[test]
+fn a_file_above_that_somebody_else_has_put_there_is_not_followed() {
+    let Some(shared) = Shared::new() else { return };
+    let below = shared.stack.path("below");
+    fs::create_dir(&below).expect("it is new");
+    chown(&below, Some(65534), Some(65534)).expect("root may");
+    chown(shared.stack.path("stack.yaml"), Some(65533), None).expect("root may");
+    let in_there = |arguments: &[&str]| {
+        let mut command = shared.command(arguments, shared.home.to_str());
+        command.current_dir(&below);
+        Up::start(shared.stack.world(), command).wait()
+    };
+    in_there(&["config"])
+        .expect(2)
+        .says(&["belongs to another user (uid 65533)", "hint: `-f "]);
+    let named = shared.stack.path("stack.yaml").display().to_string();
+    in_there(&["-f", &named, "config"]).ok();
+    // One's own, root's, and that of whoever owns the directory are followed.
+    for owner in [65534, 0] {
+        chown(shared.stack.path("stack.yaml"), Some(owner), None).expect("root may");
+        in_there(&["config"]).ok();
+    }
+}
+
+#[test]
+fn values_that_a_repository_brings_along_steer_no_loader() {
+    let stack = TestStack::new(ONE);
+    stack.run(&["up", "-d"]).ok();
+    stack.down();
+    let last = stack.path(".stack/shop/last.json");
+    let text = fs::read_to_string(&last).expect("it is there");
+    let mut word: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    word["values"] = serde_json::json!([["LD_PRELOAD", "/evil.so"], ["A_PORT", "8000"]]);
+    fs::write(&last, word.to_string()).expect("it is ours");
+    let output = stack.run(&["run", "--", "env"]).ok();
+    assert!(output.stdout.contains("A_PORT=8000"), "{output}");
+    assert!(!output.stdout.contains("LD_PRELOAD"), "{output}");
 }
