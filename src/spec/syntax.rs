@@ -107,8 +107,13 @@ pub(super) fn problem(source: &Arc<Source>, info: &str, at: usize) -> Problem {
     }
     let near_tab = source.text[..at].ends_with('\t') || source.text[at..].starts_with('\t');
     if info.contains("tab") || (near_tab && info.contains("valid YAML whitespace")) {
-        let back = usize::from(source.text[..at].ends_with('\t'));
-        let span = Span::new(source, at - back..at - back + 1);
+        // The parser may mean one that is further on.
+        let range = match source.text[at..].chars().next() {
+            _ if source.text[..at].ends_with('\t') => at - 1..at,
+            Some(first) => at..at + first.len_utf8(),
+            None => at..at,
+        };
+        let span = Span::new(source, range);
         return Problem::error(code::SYNTAX, "a tab where YAML allows only spaces", &span)
             .hint("replace the tab by a space");
     }

@@ -191,6 +191,37 @@ services:
     depends_on: {db: {condition: service_healthy}}
 ";
 
+/// That what is said of [`VALID`] with some wounds points at whole characters: at which byte, how many
+/// are taken away, and what comes in their place.
+fn check_wounded(wounds: &[(usize, usize, &str)]) {
+    let mut text = VALID.to_owned();
+    for &(at, removed, inserted) in wounds {
+        let floor = |at: usize| {
+            (0..=at.min(text.len()))
+                .rev()
+                .find(|&at| text.is_char_boundary(at))
+                .unwrap_or(0)
+        };
+        let range = floor(at)..floor(at + removed);
+        text.replace_range(range, inserted);
+    }
+    for problem in load_text(text).problems {
+        for label in problem.labels {
+            let text = &label.span.source.text;
+            assert!(
+                text.get(label.span.start..label.span.end).is_some(),
+                "{}",
+                problem.code
+            );
+        }
+    }
+}
+
+#[test]
+fn a_tab_behind_a_long_character_is_shown_whole() {
+    check_wounded(&[(6, 0, "\u{1ee49}"), (15, 0, "\t")]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -208,19 +239,7 @@ proptest! {
     fn a_valid_file_with_wounds_never_panics(
         wounds in proptest::collection::vec((0usize..VALID.len(), 0usize..4, "\\PC{0,3}|[\\n\\t$<>{}&*\"'|]"), 1..6)
     ) {
-        let mut text = VALID.to_owned();
-        for (at, removed, inserted) in wounds {
-            let floor = |at: usize| {
-                (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0)
-            };
-            let range = floor(at)..floor(at + removed);
-            text.replace_range(range, &inserted);
-        }
-        for problem in load_text(text).problems {
-            for label in problem.labels {
-                let text = &label.span.source.text;
-                prop_assert!(text.get(label.span.start..label.span.end).is_some(), "{problem:?}", problem = problem.code);
-            }
-        }
+        let wounds: Vec<_> = wounds.iter().map(|(at, removed, text)| (*at, *removed, text.as_str())).collect();
+        check_wounded(&wounds);
     }
 }
