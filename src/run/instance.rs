@@ -146,7 +146,7 @@ impl Instance {
         let holder = self.hidden_holder()?;
         let supervisor = holder.supervisor()?;
         let deadline = Instant::now() + HOME_LIMIT;
-        signal_process(supervisor.pid, libc::SIGUSR1);
+        holder.send(supervisor, libc::SIGUSR1);
         while !self.is_locked() {
             if Instant::now() >= deadline || !supervisor.is_alive() {
                 return Some(holder);
@@ -409,7 +409,17 @@ impl Holder {
     /// Asks for everything to be stopped by a signal, as `kill` would.
     pub fn ask_to_stop(&self) {
         if let Some(process) = self.guardian().or_else(|| self.supervisor()) {
-            signal_process(process.pid, libc::SIGTERM);
+            self.send(process, libc::SIGTERM);
+        }
+    }
+
+    /// Sends a signal to a process that is named here and has this very lock open. What a lock file says
+    /// is another user's word where root reads it, and may name any process.
+    fn send(&self, process: ProcessId, signal: i32) {
+        let locks = presence::open_locks_of(process.pid).into_iter();
+        let mut holders = locks.filter_map(|text| serde_json::from_str::<Self>(&text).ok());
+        if holders.any(|holder| holder.run == self.run) {
+            signal_process(process.pid, signal);
         }
     }
 
@@ -460,6 +470,8 @@ impl Holder {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
     use super::*;
     use crate::support::testing::alone;
 
@@ -490,6 +502,31 @@ mod tests {
             assert_eq!(seen, Some(holder));
             drop(lock);
             assert!(!instance.is_locked());
+        });
+    }
+
+    #[test]
+    fn no_signal_goes_to_a_process_that_does_not_hold_the_lock() {
+        alone(|| {
+            let directory = tempfile::tempdir().unwrap();
+            let instance = instance(directory.path());
+            instance.create().unwrap();
+            let LockAttempt::Acquired(mut lock) = instance.lock().unwrap() else {
+                panic!("busy")
+            };
+            let mut other = std::process::Command::new("sleep")
+                .arg("60")
+                .spawn()
+                .unwrap();
+            let pid = i32::try_from(other.id()).unwrap();
+            let file = directory.path().join("stack.yaml");
+            let socket = instance.dir.join("control.sock");
+            let named = Holder::new(&instance, (&file, false), "0011", &socket, (pid, pid));
+            lock.describe(&named).unwrap();
+            named.ask_to_stop();
+            // The signal that comes first is the one that ends it.
+            other.kill().unwrap();
+            assert_eq!(other.wait().unwrap().signal(), Some(libc::SIGKILL));
         });
     }
 }

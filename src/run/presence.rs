@@ -50,11 +50,8 @@ pub(super) fn open_locks(directory: Option<&Path>) -> Vec<String> {
     let there = directory.map(|directory| std::fs::metadata(directory).ok());
     let mut texts = Vec::new();
     for_each_pid(|pid| {
-        let files = std::fs::read_dir(format!("/proc/{pid}/fd"));
-        let files = files.into_iter().flatten().flatten();
-        let paths: Vec<PathBuf> = files.map(|file| file.path()).collect();
-        let mut locks = paths.iter().filter(|path| is_lock(path)).peekable();
-        if locks.peek().is_none() {
+        let paths = descriptors(pid);
+        if !paths.iter().any(|path| is_lock(path)) {
             return;
         }
         let is_there = there.as_ref().is_none_or(|there| {
@@ -62,14 +59,31 @@ pub(super) fn open_locks(directory: Option<&Path>) -> Vec<String> {
             opened.any(|file| there.as_ref().is_some_and(|there| is_same(there, &file)))
         });
         if is_there {
-            texts.extend(locks.filter_map(|path| {
-                let mut text = String::new();
-                File::open(path).ok()?.read_to_string(&mut text).ok()?;
-                Some(text)
-            }));
+            texts.extend(lock_texts(&paths));
         }
     });
     texts
+}
+
+/// What the lock files say that one process has open.
+pub(super) fn open_locks_of(pid: i32) -> Vec<String> {
+    lock_texts(&descriptors(pid)).collect()
+}
+
+/// The open files of a process, as far as this user may see them.
+fn descriptors(pid: i32) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd"));
+    let files = files.into_iter().flatten().flatten();
+    files.map(|file| file.path()).collect()
+}
+
+fn lock_texts(descriptors: &[PathBuf]) -> impl Iterator<Item = String> {
+    let locks = descriptors.iter().filter(|path| is_lock(path));
+    locks.filter_map(|path| {
+        let mut text = String::new();
+        File::open(path).ok()?.read_to_string(&mut text).ok()?;
+        Some(text)
+    })
 }
 
 /// Whether an open file is a lock file, as far as its name tells.
