@@ -38,6 +38,9 @@ const GONE_AFTER: Duration = Duration::from_secs(10);
 /// How long it takes until it is tried again to put back what could not be.
 const AGAIN: Duration = Duration::from_secs(10);
 
+/// The same where another command was in the way, which is gone in a moment.
+const SOON: Duration = Duration::from_millis(20);
+
 /// Whoever wants the files to be there now; answered when it was tried.
 pub type Wanted = oneshot::Sender<()>;
 
@@ -153,7 +156,9 @@ impl Home {
         if self.is_whole() {
             return;
         }
-        if self.file.exists() && now >= self.removed_at + QUIET {
+        // A file from standard input has never been there.
+        let has_file = self.file == Path::new("-") || self.file.exists();
+        if has_file && now >= self.removed_at + QUIET {
             self.put_back(controller).await;
         } else {
             self.look_at = Some(now + QUIET);
@@ -181,6 +186,10 @@ impl Home {
                 self.is_told = false;
                 tell(controller, News::FilesPutBack);
             }
+            // Somebody looks at a lock that has just been made.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.look_at = Some(Instant::now() + SOON);
+            }
             Err(error) => {
                 self.look_at = Some(Instant::now() + AGAIN);
                 if !std::mem::replace(&mut self.is_told, true) {
@@ -207,24 +216,23 @@ impl Home {
     }
 
     /// Puts back what is missing. The `.env` is also looked at where nothing is: somebody may have
-    /// changed the block in it.
+    /// changed the block in it. It comes last, as nobody finds the stack by it.
     fn try_put_back(&mut self, was_whole: bool) -> io::Result<()> {
+        if !was_whole {
+            self.instance.create()?;
+            self.lock.put_back(&self.instance, &self.holder)?;
+            if !self.socket.exists() {
+                let listener = socket::bind_listener(&self.socket).map_err(io::Error::other)?;
+                // A server that has ended takes nobody in.
+                let _ = self.listener_tx.send(listener);
+            }
+            let log = open_private_append(&self.instance.supervisor_log_path())?;
+            nix::unistd::dup2_stdout(&log)?;
+            nix::unistd::dup2_stderr(&log)?;
+        }
         if let Some(dotenv) = &self.dotenv {
             dotenv::write(&dotenv.path, &dotenv.entries).map_err(io::Error::other)?;
         }
-        if was_whole {
-            return Ok(());
-        }
-        self.instance.create()?;
-        self.lock.put_back(&self.instance, &self.holder)?;
-        if !self.socket.exists() {
-            let listener = socket::bind_listener(&self.socket).map_err(io::Error::other)?;
-            // A server that has ended takes nobody in.
-            let _ = self.listener_tx.send(listener);
-        }
-        let log = open_private_append(&self.instance.supervisor_log_path())?;
-        nix::unistd::dup2_stdout(&log)?;
-        nix::unistd::dup2_stderr(&log)?;
         Ok(())
     }
 

@@ -69,6 +69,33 @@ fn files_that_cannot_be_put_back_leave_the_stack_to_be_stopped() {
 }
 
 #[test]
+fn a_dotenv_that_cannot_be_written_keeps_nobody_from_finding_the_stack() {
+    let stack = TestStack::new(WITH_PORT);
+    stack.run(&["up", "--wait"]).ok();
+    fs::remove_file(stack.path(".env")).expect("it is ours");
+    fs::create_dir(stack.path(".env")).expect("it is new");
+    fs::remove_dir_all(stack.path(".stack")).expect("it is ours");
+    let output = stack.run(&["ps"]).ok();
+    assert!(output.stdout.contains("healthy"), "{output}");
+    let log = fs::read_to_string(stack.path(".stack/shop/supervisor.log")).expect("it is there");
+    assert!(log.contains("`./.env` is not a regular file"), "{log}");
+    stack.down();
+}
+
+#[test]
+fn a_stack_from_standard_input_puts_its_files_back_too() {
+    let stack = TestStack::new(ONE);
+    let up = "\"$0\" -f - up -d < stack.yaml";
+    let wrapped = stack.wrapped(&["sh", "-c", up], &[]);
+    stack.run_command(wrapped).ok();
+    fs::remove_dir_all(stack.path(".stack")).expect("it is ours");
+    wait_until("the lock", || {
+        stack.path(".stack/shop/lock").exists().then_some(())
+    });
+    stack.down();
+}
+
+#[test]
 fn a_guardian_at_work_is_found_though_the_files_were_put_back() {
     let stack = TestStack::new(
         "services: { it: { command: MISBEHAVE ignore-term, stop_grace_period: 2s } }",

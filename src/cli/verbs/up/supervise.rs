@@ -32,17 +32,18 @@ pub(super) fn supervise(
     is_verbose: bool,
 ) -> Result<ExitCode, Stop> {
     end_on_panic();
-    // Whatever the directory is called later, what is in it is found.
-    std::env::set_current_dir(&prepared.instance.project_dir)?;
-    let log = OwnLog::new(prepared.instance.from_within().supervisor_log_path());
-    log.trace(is_verbose);
     let client = seat.link();
-    let outcome = super::super::runtime()
-        .map_err(Stop::from)
-        .and_then(|runtime| {
-            let local = LocalSet::new();
-            local.block_on(&runtime, run(prepared, seat, options, log))
-        });
+    let begin = || {
+        // Whatever the directory is called later, what is in it is found.
+        std::env::set_current_dir(&prepared.instance.project_dir)?;
+        super::super::runtime()
+    };
+    let outcome = begin().map_err(Stop::from).and_then(|runtime| {
+        let log = OwnLog::new(prepared.instance.from_within().supervisor_log_path());
+        log.trace(is_verbose);
+        let local = LocalSet::new();
+        local.block_on(&runtime, run(prepared, seat, options, log))
+    });
     let word = match &outcome {
         Ok(code) => LastWord::Ended(code.number()),
         Err(stop) => LastWord::Failed(stop.message.clone()),
