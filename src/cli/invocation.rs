@@ -187,7 +187,7 @@ impl Invocation {
             holders.retain(|holder| holder.project.as_str() == name);
         }
         match holders.as_slice() {
-            [holder] => holder.instance(),
+            [holder] => Instance::of(holder),
             _ => None,
         }
     }

@@ -1,21 +1,25 @@
 //! One running copy: where its files are, and the lock that keeps it the only one.
 //!
-//! An instance is a canonical project directory and a project name. Everything about a running
-//! stack is found from these two; nothing depends on the caller's environment.
+//! An instance is a canonical project directory and a project name. A running stack is found from
+//! these two, and by the directory itself where its files or its name are others by now
+//! (`docs/design/supervision.md`); nothing depends on the caller's environment.
+
+mod holder;
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::libc;
-use serde::{Deserialize, Serialize};
+
+pub use holder::{Holder, all_holders, holders_in};
+use holder::{open_to_read, read_holder, start_of};
 
 use super::lease::LeaseFile;
 use super::presence;
-use super::process::{ProcessId, is_suspended, signal_process};
 use crate::plan::instance_id;
 use crate::support::fs::{below, create_private_dir, name_file, open_private};
 use crate::support::name::ProjectName;
@@ -33,35 +37,6 @@ pub struct Instance {
     /// Where its files are: `.stack/<name>/`, or below the state directory when the project
     /// directory cannot be written.
     pub dir: PathBuf,
-}
-
-/// What the lock file says of whoever holds the lock.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// The project's name.
-    pub project: ProjectName,
-    /// The file that it was started from; relative to the project directory where it lies in there.
-    pub file: PathBuf,
-    /// Whether its name was given by the caller, not by the file or its directory.
-    pub is_named: bool,
-    /// Where its files are; relative to the project directory where they lie in there.
-    pub dir: PathBuf,
-    /// The guardian.
-    pub guardian_pid: i32,
-    /// When the guardian started, in clock ticks since boot.
-    pub guardian_start: u64,
-    /// The supervisor.
-    pub supervisor_pid: i32,
-    /// When the supervisor started, likewise.
-    pub supervisor_start: u64,
-    /// The boot in which these pids mean something.
-    pub boot_id: String,
-    /// The control socket as it was called at the start. Where one lies beside the lock, that is it.
-    pub socket: PathBuf,
-    /// The instance's id.
-    pub instance: String,
-    /// The random id of this supervisor.
-    pub run: String,
 }
 
 /// The lock of an instance, held as long as the file is open in any process.
@@ -109,6 +84,43 @@ impl Instance {
             project_dir,
             id,
             dir,
+        }
+    }
+
+    /// The instance that somebody runs, wherever its directory is now. `None` if that cannot be told, as
+    /// its processes have ended.
+    pub fn of(holder: &Holder) -> Option<Self> {
+        let project_dir = holder.project_dir()?;
+        Some(Self {
+            project: holder.project.clone(),
+            dir: project_dir.join(&holder.dir),
+            id: holder.instance.clone(),
+            project_dir,
+        })
+    }
+
+    /// What the lock file is to say while the guardian and supervisor with these pids run what is in
+    /// `file`.
+    pub fn holder_of(
+        &self,
+        (file, is_named): (&Path, bool),
+        run: &str,
+        socket: &Path,
+        (guardian, supervisor): (i32, i32),
+    ) -> Holder {
+        Holder {
+            project: self.project.clone(),
+            file: below(file, &self.project_dir),
+            is_named,
+            dir: below(&self.dir, &self.project_dir),
+            socket: socket.to_path_buf(),
+            instance: self.id.clone(),
+            run: run.to_owned(),
+            guardian_pid: guardian,
+            guardian_start: start_of(guardian),
+            supervisor_pid: supervisor,
+            supervisor_start: start_of(supervisor),
+            boot_id: boot_id().to_owned(),
         }
     }
 
@@ -279,59 +291,6 @@ impl Instance {
     }
 }
 
-fn open_to_read(path: &Path) -> io::Result<File> {
-    open_private(path, OpenOptions::new().read(true))
-}
-
-fn read_holder(path: &Path) -> Option<Holder> {
-    let mut text = String::new();
-    open_to_read(path).ok()?.read_to_string(&mut text).ok()?;
-    let mut holder: Holder = serde_json::from_str(&text).ok()?;
-    // The directory may have been renamed, and another stack be at its old path.
-    let beside = path.with_file_name(holder.socket.file_name().unwrap_or_default());
-    if beside.exists() {
-        holder.socket = beside;
-    }
-    Some(holder)
-}
-
-/// Who runs stacks in a directory, under whatever names and wherever their files are now.
-pub fn holders_in(directory: &Path) -> Vec<Holder> {
-    if presence::is_announced(directory) {
-        living(&presence::open_locks(Some(directory)))
-    } else {
-        Vec::new()
-    }
-}
-
-/// Who runs any stack of this user on this machine.
-pub fn all_holders() -> Vec<Holder> {
-    let own = nix::unistd::geteuid().as_raw();
-    let is_own = |holder: &Holder| {
-        let process = holder.supervisor().or_else(|| holder.guardian());
-        let process = process.and_then(|it| fs_err::metadata(format!("/proc/{}", it.pid)).ok());
-        process.is_some_and(|process| process.uid() == own)
-    };
-    let mut holders = living(&presence::open_locks(None));
-    holders.retain(is_own);
-    holders
-}
-
-/// Those that still run, each once although several processes have its lock.
-fn living(texts: &[String]) -> Vec<Holder> {
-    let mut holders: Vec<Holder> = Vec::new();
-    for holder in texts
-        .iter()
-        .filter_map(|text| serde_json::from_str(text).ok())
-    {
-        let holder: Holder = holder;
-        if holder.is_alive() && holders.iter().all(|known| known.run != holder.run) {
-            holders.push(holder);
-        }
-    }
-    holders
-}
-
 impl InstanceLock {
     /// Writes who holds the lock, over what was there.
     pub fn describe(&mut self, holder: &Holder) -> io::Result<()> {
@@ -381,93 +340,6 @@ const HOME_LIMIT: Duration = Duration::from_secs(2);
 /// How often it is looked whether they are there.
 const HOME_PAUSE: Duration = Duration::from_millis(5);
 
-impl Holder {
-    fn guardian(&self) -> Option<ProcessId> {
-        self.process(self.guardian_pid, self.guardian_start)
-    }
-
-    fn supervisor(&self) -> Option<ProcessId> {
-        self.process(self.supervisor_pid, self.supervisor_start)
-    }
-
-    /// A process that is named here, if it still runs.
-    fn process(&self, pid: i32, start_time: u64) -> Option<ProcessId> {
-        let process = ProcessId { pid, start_time };
-        (self.boot_id == boot_id() && process.is_alive()).then_some(process)
-    }
-
-    /// Whether guardian or supervisor still runs.
-    pub fn is_alive(&self) -> bool {
-        self.guardian().or_else(|| self.supervisor()).is_some()
-    }
-
-    /// Whether the supervisor has gone while its guardian goes on: it is stopping everything.
-    pub fn is_being_cleaned_up(&self) -> bool {
-        self.supervisor().is_none() && self.guardian().is_some()
-    }
-
-    /// Asks for everything to be stopped by a signal, as `kill` would.
-    pub fn ask_to_stop(&self) {
-        if let Some(process) = self.guardian().or_else(|| self.supervisor()) {
-            self.send(process, libc::SIGTERM);
-        }
-    }
-
-    /// Sends a signal to a process that is named here and has this very lock open. What a lock file says
-    /// is another user's word where root reads it, and may name any process.
-    fn send(&self, process: ProcessId, signal: i32) {
-        let locks = presence::open_locks_of(process.pid).into_iter();
-        let mut holders = locks.filter_map(|text| serde_json::from_str::<Self>(&text).ok());
-        if holders.any(|holder| holder.run == self.run) {
-            signal_process(process.pid, signal);
-        }
-    }
-
-    /// Whether the guardian is suspended, so that it does nothing until somebody continues it.
-    pub fn is_guardian_suspended(&self) -> bool {
-        is_suspended(self.guardian_pid)
-    }
-
-    /// The instance that this one runs, wherever its directory is now. `None` if that cannot be
-    /// told, as both processes have ended.
-    pub fn instance(&self) -> Option<Instance> {
-        let process = self.supervisor().or_else(|| self.guardian())?;
-        // Both work in the project directory.
-        let project_dir = std::fs::read_link(format!("/proc/{}/cwd", process.pid)).ok()?;
-        Some(Instance {
-            project: self.project.clone(),
-            dir: project_dir.join(&self.dir),
-            id: self.instance.clone(),
-            project_dir,
-        })
-    }
-
-    /// A description of the two processes of an instance, which was started from `file`.
-    pub fn new(
-        instance: &Instance,
-        (file, is_named): (&Path, bool),
-        run: &str,
-        socket: &Path,
-        (guardian, supervisor): (i32, i32),
-    ) -> Self {
-        let start = |pid| ProcessId::of(pid).map_or(0, |process| process.start_time);
-        Self {
-            project: instance.project.clone(),
-            file: below(file, &instance.project_dir),
-            is_named,
-            dir: below(&instance.dir, &instance.project_dir),
-            guardian_pid: guardian,
-            guardian_start: start(guardian),
-            supervisor_pid: supervisor,
-            supervisor_start: start(supervisor),
-            boot_id: boot_id().to_owned(),
-            socket: socket.to_path_buf(),
-            instance: instance.id.clone(),
-            run: run.to_owned(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::process::ExitStatusExt;
@@ -493,7 +365,7 @@ mod tests {
             let file = directory.path().join("stack.yaml");
             let socket = instance.dir.join("control.sock");
             let origin = (file.as_path(), false);
-            let holder = Holder::new(&instance, origin, "0011", &socket, (1, 2));
+            let holder = instance.holder_of(origin, "0011", &socket, (1, 2));
             assert_eq!(holder.file, Path::new("./stack.yaml"));
             lock.describe(&holder).unwrap();
             let LockAttempt::Busy(seen) = instance.lock().unwrap() else {
@@ -521,7 +393,7 @@ mod tests {
             let pid = i32::try_from(other.id()).unwrap();
             let file = directory.path().join("stack.yaml");
             let socket = instance.dir.join("control.sock");
-            let named = Holder::new(&instance, (&file, false), "0011", &socket, (pid, pid));
+            let named = instance.holder_of((&file, false), "0011", &socket, (pid, pid));
             lock.describe(&named).unwrap();
             named.ask_to_stop();
             // The signal that comes first is the one that ends it.

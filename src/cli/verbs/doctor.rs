@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::inotify::{InitFlags, Inotify};
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::ground::waiting_for_leftovers;
+use super::ground::reap;
 use crate::cli::args::DoctorArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Invocation;
@@ -211,16 +211,8 @@ fn mend(invocation: &Invocation, fix: &Fix) -> Result<String, String> {
     }
 }
 
-fn ended(mut reaper: Reaper) -> Result<String, String> {
-    let Leftovers { ended, remaining } = loop {
-        if let Some(leftovers) = reaper.step() {
-            break leftovers;
-        }
-        if let Some(waiting) = reaper.wait_to_tell() {
-            printer::say(&waiting_for_leftovers(waiting));
-        }
-        std::thread::sleep(leftovers::PAUSE);
-    };
+fn ended(reaper: Reaper) -> Result<String, String> {
+    let Leftovers { ended, remaining } = reap(reaper);
     let count = |number| text::count_of(number, "process", "processes");
     if remaining.is_empty() {
         Ok(format!("ended {}", count(ended)))

@@ -19,7 +19,7 @@ use crate::support::name::UnitId;
 pub fn run(invocation: &Invocation, arguments: &DownArgs) -> Result<ExitCode, Stop> {
     let holders = all_holders().into_iter();
     let stacks: Vec<(Holder, Instance)> = holders
-        .filter_map(|holder| holder.instance().map(|instance| (holder, instance)))
+        .filter_map(|holder| Instance::of(&holder).map(|instance| (holder, instance)))
         .collect();
     let printer = Printer::new(invocation.printer_options(&[]))?;
     if stacks.is_empty() {

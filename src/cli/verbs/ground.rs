@@ -14,7 +14,7 @@ use crate::cli::printer;
 use crate::dotenv::quote;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Holder, Instance, holders_in};
-use crate::run::leftovers;
+use crate::run::leftovers::{self, Leftovers, Reaper};
 use crate::run::reason::Reason;
 use crate::run::snapshot::Phase;
 use crate::support::duration;
@@ -234,6 +234,19 @@ pub(super) fn unreachable(holder: &Holder) -> String {
     }
 }
 
+/// Ends what is left, and says so if that takes longer. Blocks.
+pub(super) fn reap(mut reaper: Reaper) -> Leftovers {
+    loop {
+        if let Some(leftovers) = reaper.step() {
+            return leftovers;
+        }
+        if let Some(waiting) = reaper.wait_to_tell() {
+            printer::say(&waiting_for_leftovers(waiting));
+        }
+        std::thread::sleep(leftovers::PAUSE);
+    }
+}
+
 /// That processes of an earlier run are waited for.
 pub(super) fn waiting_for_leftovers((count, longest): (usize, Duration)) -> String {
     format!(
@@ -289,7 +302,7 @@ fn renamed<'h>(
     let file = below(&invocation.find().ok()?.file, &instance.project_dir);
     let mut holders = holders.iter();
     let holder = holders.find(|holder| !holder.is_named && holder.file == file)?;
-    Some((holder, holder.instance()?))
+    Some((holder, Instance::of(holder)?))
 }
 
 /// The state that a supervisor left, as it is now that it has gone: one that was killed could not

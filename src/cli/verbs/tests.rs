@@ -17,7 +17,7 @@ use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::style::Palette;
 use crate::cli::table::services;
 use crate::run::control::{Command, StackSnapshot};
-use crate::run::instance::{Holder, Instance, InstanceLock, LockAttempt};
+use crate::run::instance::{Instance, InstanceLock, LockAttempt};
 use crate::run::logs::LogBlock;
 use crate::run::logs::testing::TestLog;
 use crate::run::news::Event;
@@ -102,7 +102,9 @@ impl Project {
         };
         let file = project.instance.project_dir.join("stack.yaml");
         let origin = (file.as_path(), false);
-        let holder = Holder::new(&project.instance, origin, "0011", &fake.path(), (0, 0));
+        let holder = project
+            .instance
+            .holder_of(origin, "0011", &fake.path(), (0, 0));
         lock.describe(&holder).unwrap();
         project.lock = Some(lock);
         project

@@ -6,19 +6,18 @@
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use super::super::ground::{others, user_name, waiting_for_leftovers};
+use super::super::ground::{others, reap, user_name};
 use crate::api::socket_path;
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Ready, Stop, shown};
-use crate::cli::printer;
 use crate::dotenv;
 use crate::plan::{Assignment, Draft, Plan};
 use crate::ports::request::Owner;
 use crate::ports::{Allocation, Batch, Ledger, allocate};
 use crate::run::LeaseFile;
 use crate::run::instance::{Instance, InstanceLock};
-use crate::run::leftovers::{self, Reaper};
+use crate::run::leftovers::Reaper;
 use crate::run::socket::{self, SocketError};
 use crate::spec::problem::Problem;
 use crate::support::escape::plain;
@@ -101,18 +100,10 @@ pub(super) fn prepare(
 
 /// Ends what a supervisor that was killed together with its guardian has left.
 fn reap_leftovers(instance: &Instance, messages: &mut Vec<String>) -> Result<(), Stop> {
-    let Some(mut reaper) = Reaper::new(&instance.id, &instance.lease_path(), None) else {
+    let Some(reaper) = Reaper::new(&instance.id, &instance.lease_path(), None) else {
         return Ok(());
     };
-    let leftovers = loop {
-        if let Some(leftovers) = reaper.step() {
-            break leftovers;
-        }
-        if let Some(waiting) = reaper.wait_to_tell() {
-            printer::say(&waiting_for_leftovers(waiting));
-        }
-        std::thread::sleep(leftovers::PAUSE);
-    };
+    let leftovers = reap(reaper);
     if !leftovers.remaining.is_empty() {
         let pids = text::list(&leftovers.remaining);
         return Err(Stop::new(

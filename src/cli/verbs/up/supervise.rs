@@ -16,7 +16,6 @@ use crate::cli::style::Palette;
 use crate::plan::model::UnitPlan;
 use crate::ports::original_soft_limit;
 use crate::run::home::Home;
-use crate::run::instance::Holder;
 use crate::run::launch::Seat;
 use crate::run::link::LastWord;
 use crate::run::news::Event;
@@ -99,8 +98,7 @@ async fn run(
         wanted_tx,
     })?;
     let own_pid = nix::unistd::getpid().as_raw();
-    let holder = Holder::new(
-        &prepared.instance,
+    let holder = prepared.instance.holder_of(
         (&file, prepared.is_named),
         &format!("{:016x}", prepared.run),
         &prepared.socket,
