@@ -459,3 +459,22 @@ fn a_line_that_is_not_finished_and_a_message_do_not_share_one_where_both_streams
     stack.down();
     up.wait().ok();
 }
+
+#[test]
+fn a_failure_is_told_whatever_another_service_does_at_that_moment() {
+    // The other one begins anew all the time.
+    let stack = TestStack::new(
+        "
+services:
+  bad: { command: 'exit 1' }
+  one: { command: 'true', restart_policy: { condition: any, delay: 0s } }
+",
+    );
+    for _ in 0..5 {
+        stack
+            .run(&["up", "--wait"])
+            .expect(1)
+            .says(&["service `bad` failed"]);
+        stack.down();
+    }
+}

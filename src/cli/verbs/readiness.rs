@@ -152,16 +152,17 @@ impl Readiness {
     /// nothing before everybody who is waited for has been seen.
     pub(super) fn settled(&self) -> Option<Vec<(&ServiceSnapshot, Verdict)>> {
         let awaited = self.asked.as_ref().map_or(1, HashMap::len);
-        let (mut seen, mut failed) = (0, Vec::new());
-        for (service, verdict) in self.standings() {
-            seen += 1;
-            match verdict {
-                Verdict::Pending => return None,
-                Verdict::Reached => {}
-                Verdict::Failed | Verdict::Superseded(_) => failed.push((service, verdict)),
-            }
-        }
-        (seen >= awaited).then_some(failed)
+        let has_all = self.standings().count() >= awaited;
+        (has_all && self.on_their_way().next().is_none()).then(|| self.failed())
+    }
+
+    /// Those that will not get there, in the order of the file, whatever is still on its way: one that was
+    /// there when the wait ended may have begun anew by the time of its verdict.
+    pub(super) fn failed(&self) -> Vec<(&ServiceSnapshot, Verdict)> {
+        let is_lost = |verdict| matches!(verdict, Verdict::Failed | Verdict::Superseded(_));
+        self.standings()
+            .filter(|&(_, verdict)| is_lost(verdict))
+            .collect()
     }
 }
 
@@ -224,6 +225,19 @@ mod tests {
             ..service
         });
         assert_eq!(failed(Target::Ready, &services), Some(vec![]));
+    }
+
+    #[test]
+    fn one_that_begins_anew_after_the_wait_hides_no_failure_of_another() {
+        let mut readiness = Readiness::new(Target::Ready, None);
+        readiness.see(&service("bad", Phase::Failed));
+        readiness.see(&service("one", Phase::Running));
+        assert!(readiness.settled().is_some());
+        readiness.see(&service("one", Phase::Backoff));
+        assert_eq!(readiness.settled(), None);
+        let failed = readiness.failed();
+        assert_eq!(failed.len(), 1, "{failed:?}");
+        assert_eq!(failed[0].0.label(), "bad");
     }
 
     #[test]

@@ -67,8 +67,8 @@ impl Watch<'_> {
         for line in lines {
             self.printer.page().line_err(&line);
         }
-        let settled = self.readiness.settled().unwrap_or_default();
-        let has = |wanted: fn(Verdict) -> bool| settled.iter().any(|&(_, it)| wanted(it));
+        let failed = self.readiness.failed();
+        let has = |wanted: fn(Verdict) -> bool| failed.iter().any(|&(_, it)| wanted(it));
         let is_late = matches!(end, End::TimedOut | End::Misplaced);
         Ok(if is_late || has(|verdict| verdict == Verdict::Failed) {
             ExitCode::Failed
@@ -82,9 +82,9 @@ impl Watch<'_> {
     /// What is to be said of those that have not got there, beside why services failed.
     fn complaints(&self, end: End, is_aborted: bool) -> Vec<String> {
         let mut lines = Vec::new();
-        let settled = self.readiness.settled().unwrap_or_default();
-        let has_failed = settled.iter().any(|(_, it)| *it == Verdict::Failed);
-        for (service, verdict) in settled {
+        let failed = self.readiness.failed();
+        let has_failed = failed.iter().any(|(_, it)| *it == Verdict::Failed);
+        for (service, verdict) in failed {
             let (name, phase) = (service.label(), service.phase);
             match verdict {
                 Verdict::Failed if phase != Phase::Failed => {
