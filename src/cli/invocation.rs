@@ -16,7 +16,7 @@ use super::printer::{self, PrinterOptions, Progress, Terminals};
 use super::table::Table;
 use crate::plan::{Arguments, Caller, Draft, PortArgument, Sources};
 use crate::ports::{Ledger, state_dir};
-use crate::run::instance::{Instance, holders_in};
+use crate::run::instance::{Holder, Instance, holders_in};
 use crate::run::socket::prepare_directory;
 use crate::spec::find::{Found, Request, find};
 use crate::spec::problem::{Problem, Severity};
@@ -57,7 +57,7 @@ impl Invocation {
                     "cannot find the working directory: {}",
                     crate::support::text::io_reason(&error)
                 ),
-                None,
+                Some("it may have been removed; `stack down --all`, called elsewhere, stops what ran in it"),
             )
         })?;
         let terminals = Terminals::detect(|name| std::env::var(name).ok());
@@ -173,23 +173,20 @@ impl Invocation {
         )
     }
 
-    /// The one instance that runs in the project's directory, whatever its file says now; without a file
-    /// in the nearest directory where one runs.
-    pub fn running_instance(&self) -> Option<Instance> {
+    /// Who runs stacks in the project's directory, whatever its file says now; without a file in the
+    /// nearest directory where one runs. With a name from the caller only the one of that name.
+    pub fn running(&self) -> Vec<Holder> {
         let found = self.find().map(|found| found.project_dir);
         let directories = match &found {
             Ok(project_dir) => vec![project_dir.as_path()],
             Err(_) => self.working_dir.ancestors().collect(),
         };
-        let holders = directories.into_iter().map(holders_in);
-        let mut holders = holders.into_iter().find(|holders| !holders.is_empty())?;
+        let mut holders = directories.into_iter().map(holders_in);
+        let mut holders = holders.find(|it| !it.is_empty()).unwrap_or_default();
         if let Some(name) = self.project_name() {
             holders.retain(|holder| holder.project.as_str() == name);
         }
-        match holders.as_slice() {
-            [holder] => Instance::of(holder),
-            _ => None,
-        }
+        holders
     }
 
     /// The ledger of the user's ports.

@@ -4,7 +4,7 @@
 //! `git clean -fdx` and `rm -rf .stack` remove them while the stack runs, and a stack that nobody
 //! finds is started a second time. The kernel tells of it (`process::Removals`); a second later, when all is
 //! quiet, what is gone is put back. Where the whole directory has gone for good, everything ends.
-//! Who cannot wait asks for it: by SIGUSR1, or by `up`.
+//! Who cannot wait asks for it: by SIGURG, which ends nobody who does not know it, or by `up`.
 //!
 //! The supervisor works in the project directory and has relative paths, so a directory that was
 //! renamed is none of its business.
@@ -16,6 +16,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until};
 
@@ -57,6 +58,8 @@ pub struct Home {
     /// Takes a control socket that was made anew.
     listener_tx: mpsc::UnboundedSender<UnixListener>,
     removals: Option<Removals>,
+    /// Somebody wants the files to be there now.
+    called: Option<Signal>,
     /// When something was removed last.
     removed_at: Instant,
     /// When it is looked whether everything is there.
@@ -91,6 +94,7 @@ impl Home {
             holder,
             listener_tx,
             removals: None,
+            called: None,
             removed_at: Instant::now(),
             look_at: None,
             gone_since: None,
@@ -105,6 +109,7 @@ impl Home {
         controller: Controller,
     ) -> Self {
         self.removals = Removals::new().ok();
+        self.called = signal(SignalKind::from_raw(nix::libc::SIGURG)).ok();
         self.watch_all();
         loop {
             let look_at = self.look_at;
@@ -117,7 +122,8 @@ impl Home {
                     }
                     None => return self,
                 },
-                () = removed(self.removals.as_mut()) => {
+                Some(()) = next(self.called.as_mut()) => self.put_back(&controller).await,
+                Some(()) = next(self.removals.as_mut().map(Removals::signal)) => {
                     let now = Instant::now();
                     self.removed_at = now;
                     self.look_at.get_or_insert(now + QUIET);
@@ -250,10 +256,10 @@ fn tell(controller: &Controller, news: News) {
     let _ = controller.request_tx.send(Request::Home(news));
 }
 
-/// Returns when something was removed from one of the directories that are watched.
-async fn removed(removals: Option<&mut Removals>) {
-    match removals {
-        Some(removals) => removals.next().await,
+/// The next of these signals, if they can come at all.
+async fn next(signal: Option<&mut Signal>) -> Option<()> {
+    match signal {
+        Some(signal) => signal.recv().await,
         None => std::future::pending().await,
     }
 }

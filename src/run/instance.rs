@@ -158,7 +158,7 @@ impl Instance {
         let holder = self.hidden_holder()?;
         let supervisor = holder.supervisor()?;
         let deadline = Instant::now() + HOME_LIMIT;
-        holder.send(supervisor, libc::SIGUSR1);
+        holder.send(supervisor, libc::SIGURG);
         while !self.is_locked() {
             if Instant::now() >= deadline || !supervisor.is_alive() {
                 return Some(holder);

@@ -93,15 +93,21 @@ impl Reaper {
         })
     }
 
-    /// For what a supervisor has started that is known by its random id alone, as nobody knows where its
-    /// files are.
-    pub fn of_run(run: &str) -> Self {
-        let own = geteuid().as_raw();
+    /// For what is known by its marks alone. Where the leases are still in a directory above one of the
+    /// processes, they tell how each is to be ended.
+    pub fn of(orphans: &Orphans) -> Self {
+        let beside = Path::new(".stack").join(&orphans.project).join("leases");
+        let directories = orphans.pids.iter().filter_map(|pid| {
+            let directory = std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?;
+            let mut above = directory.ancestors().map(|above| above.join(&beside));
+            above.find(|path| path.exists())
+        });
+        let leases = directories.into_iter().next().unwrap_or_default();
         Self {
             search: Search {
-                mark: format!("STACK_RUN={run}").into_bytes(),
-                only_user: Some(own),
-                ..Search::new("", Path::new(""))
+                mark: format!("STACK_RUN={}", orphans.run).into_bytes(),
+                only_user: Some(geteuid().as_raw()),
+                ..Search::new(&orphans.instance, &leases)
             },
             grace: None,
             seen: HashMap::new(),
@@ -175,6 +181,8 @@ struct Search {
 pub struct Orphans {
     /// The project's name.
     pub project: String,
+    /// The instance's id.
+    pub instance: String,
     /// The random id of the supervisor that has started them.
     pub run: String,
     /// Their pids.
@@ -197,12 +205,17 @@ pub fn orphans() -> Vec<Orphans> {
             let value = entries.find_map(|entry| entry.strip_prefix(key.as_bytes()))?;
             Some(String::from_utf8_lossy(value).into_owned())
         };
-        let (Some(run), Some(project)) = (value("STACK_RUN="), value("STACK_PROJECT=")) else {
+        let (Some(run), Some(instance), Some(project)) = (
+            value("STACK_RUN="),
+            value("STACK_INSTANCE="),
+            value("STACK_PROJECT="),
+        ) else {
             return;
         };
         if Stat::of(pid).is_some_and(|stat| !stat.has_ended()) {
             let orphans = by_run.entry(run.clone()).or_insert(Orphans {
                 project,
+                instance,
                 run,
                 pids: Vec::new(),
             });

@@ -18,6 +18,7 @@ use crate::run::instance::{Holder, Instance};
 use crate::run::logs::LogBlock;
 use crate::support::clock::unix_millis;
 use crate::support::name::{ServiceName, UnitId};
+use crate::support::text;
 
 /// Runs one of the verbs that speak to a supervisor.
 pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
@@ -103,7 +104,21 @@ pub(super) fn find(invocation: &Invocation) -> Result<(Instance, Vec<ServiceName
                 services,
             )
         }
-        Err(stop) => (invocation.running_instance().ok_or(stop)?, Vec::new()),
+        Err(stop) => match invocation.running().as_slice() {
+            [] => return Err(stop),
+            [holder] => (Instance::of(holder).ok_or(stop)?, Vec::new()),
+            several => {
+                let names = several.iter().map(|holder| format!("`{}`", holder.project));
+                return Err(Stop::new(
+                    ExitCode::Busy,
+                    format!(
+                        "several stacks run in this directory: {}",
+                        text::list(names)
+                    ),
+                    Some("`-p NAME` says which one is meant"),
+                ));
+            }
+        },
     };
     // If that fails, whoever finds nothing there says why.
     instance.call_home();

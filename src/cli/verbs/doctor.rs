@@ -12,6 +12,7 @@ use crate::cli::args::DoctorArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Invocation;
 use crate::cli::printer;
+use crate::ports::LedgerWarning;
 use crate::ports::request::Owner;
 use crate::run::instance::{Instance, LockAttempt};
 use crate::run::leftovers::{self, Leftovers, Orphans, Reaper};
@@ -44,13 +45,14 @@ enum Fix {
 
 /// Looks, and mends. Exits 1 if something is wrong and stays so.
 pub fn doctor(invocation: &Invocation, args: &DoctorArgs) -> Result<ExitCode, Stop> {
-    let mut findings: Vec<Finding> = leftovers::orphans().into_iter().map(orphaned).collect();
     let (stacks, warnings) = invocation.ledger().stacks();
+    // Before the leases are removed, which tell how each process is to be ended.
+    let mut findings: Vec<Finding> = leftovers::orphans().into_iter().map(orphaned).collect();
     findings.extend(stale(invocation, &stacks));
     findings.extend(warnings.into_iter().map(|warning| Finding {
         what: warning.to_string(),
         hint: Some(warning.hint().to_owned()),
-        fix: matches!(warning, crate::ports::LedgerWarning::Damaged { .. }).then_some(Fix::Ledger),
+        fix: matches!(warning, LedgerWarning::Damaged { .. }).then_some(Fix::Ledger),
     }));
     findings.extend(exhausted());
     let mut is_wrong = false;
@@ -87,14 +89,13 @@ pub fn doctor(invocation: &Invocation, args: &DoctorArgs) -> Result<ExitCode, St
 
 fn orphaned(orphans: Orphans) -> Finding {
     let count = text::count_of(orphans.pids.len(), "process", "processes");
-    let runs = if orphans.pids.len() == 1 {
-        "runs"
-    } else {
-        "run"
+    let (runs, them) = match orphans.pids.len() {
+        1 => ("runs", "it"),
+        _ => ("run", "them"),
     };
     Finding {
         what: format!(
-            "{count} of stack `{}` {runs} on, and nobody supervises: pid {}",
+            "{count} of stack `{}` {runs} on, and nobody supervises {them}: pid {}",
             orphans.project,
             text::list(&orphans.pids)
         ),
@@ -125,12 +126,12 @@ fn stale(invocation: &Invocation, stacks: &[(Owner, bool)]) -> Vec<Finding> {
     }
     let gone = stacks.iter().filter(|(_, is_there)| !is_there).count();
     if gone > 0 {
-        let (stacks, are) = match gone {
-            1 => ("1 stack".to_owned(), "is"),
-            _ => (format!("{gone} stacks"), "are"),
+        let stacks = match gone {
+            1 => "1 stack whose directory is".to_owned(),
+            _ => format!("{gone} stacks whose directories are"),
         };
         findings.push(Finding {
-            what: format!("ports are remembered for {stacks} whose directory {are} gone"),
+            what: format!("ports are remembered for {stacks} gone"),
             hint: None,
             fix: Some(Fix::Ledger),
         });
@@ -184,7 +185,7 @@ fn open_files(path: &Path) -> Option<(u64, u64)> {
 /// Mends something: what was done, or why not.
 fn mend(invocation: &Invocation, fix: &Fix) -> Result<String, String> {
     match fix {
-        Fix::End(orphans) => ended(Reaper::of_run(&orphans.run)),
+        Fix::End(orphans) => ended(Reaper::of(orphans)),
         Fix::Tidy(instance) => match instance.lock() {
             Err(error) => Err(error.to_string()),
             Ok(LockAttempt::Busy(_) | LockAttempt::Hidden(_)) => {
@@ -204,7 +205,7 @@ fn mend(invocation: &Invocation, fix: &Fix) -> Result<String, String> {
         Fix::Ledger => {
             let warnings = invocation.ledger().clean();
             match warnings.first() {
-                None => Ok("left out".to_owned()),
+                None => Ok("forgot what is of no use".to_owned()),
                 Some(warning) => Err(warning.to_string()),
             }
         }
@@ -214,7 +215,9 @@ fn mend(invocation: &Invocation, fix: &Fix) -> Result<String, String> {
 fn ended(reaper: Reaper) -> Result<String, String> {
     let Leftovers { ended, remaining } = reap(reaper);
     let count = |number| text::count_of(number, "process", "processes");
-    if remaining.is_empty() {
+    if remaining.is_empty() && ended == 0 {
+        Ok("nothing of that is left".to_owned())
+    } else if remaining.is_empty() {
         Ok(format!("ended {}", count(ended)))
     } else {
         let pids = text::list(&remaining);

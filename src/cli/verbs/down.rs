@@ -226,20 +226,28 @@ async fn look_for_leftovers(
 ) -> Result<Leftovers, Stop> {
     let instance = context.instance;
     if !instance.lock_path().exists() {
-        return Ok(Leftovers::default());
+        return Ok(orphans(context).await);
     }
     match instance.lock()? {
         // Somebody has just started it anew: what is there now is theirs.
         LockAttempt::Busy(_) | LockAttempt::Hidden(_) => Ok(Leftovers::default()),
         LockAttempt::Acquired(lock) => {
-            let leases = instance.lease_path();
+            let (id, leases) = (instance.id.clone(), instance.lease_path());
             let found = if has_ended {
                 Leftovers {
                     ended: 0,
                     remaining: leftovers::left(&leases),
                 }
             } else {
-                reap(context, grace).await
+                let found = match Reaper::new(&id, &leases, grace) {
+                    Some(reaper) => reap(context, reaper).await,
+                    None => orphans(context).await,
+                };
+                if found.remaining.is_empty() {
+                    // Nobody shall take this for a stack that was killed.
+                    drop(fs_err::remove_file(&leases));
+                }
+                found
             };
             drop(lock);
             Ok(found)
@@ -247,12 +255,21 @@ async fn look_for_leftovers(
     }
 }
 
-/// Ends what a killed supervisor has left. The caller holds the lock.
-async fn reap(context: &mut Context<'_>, grace: Option<Duration>) -> Leftovers {
-    let instance = context.instance;
-    let Some(mut reaper) = Reaper::new(&instance.id, &instance.lease_path(), grace) else {
-        return Leftovers::default();
-    };
+/// Ends what has the marks of this instance although its leases are gone.
+async fn orphans(context: &mut Context<'_>) -> Leftovers {
+    let mut found = Leftovers::default();
+    for orphans in leftovers::orphans() {
+        if orphans.instance == context.instance.id {
+            let more = reap(context, Reaper::of(&orphans)).await;
+            found.ended += more.ended;
+            found.remaining.extend(more.remaining);
+        }
+    }
+    found
+}
+
+/// Ends what a killed supervisor has left.
+pub(super) async fn reap(context: &mut Context<'_>, mut reaper: Reaper) -> Leftovers {
     loop {
         if let Some(leftovers) = reaper.step() {
             return leftovers;

@@ -5,6 +5,7 @@ use std::pin::Pin;
 
 use futures_util::future::join_all;
 
+use super::ground::reap;
 use super::{Context, Output, down};
 use crate::api::messages::Update;
 use crate::cli::args::DownArgs;
@@ -12,8 +13,10 @@ use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Invocation;
 use crate::cli::printer::Printer;
 use crate::run::instance::{Holder, Instance, all_holders};
+use crate::run::leftovers::{self, Reaper};
 use crate::run::logs::LogBlock;
 use crate::support::name::UnitId;
+use crate::support::text;
 
 /// Stops them. Exits 0 even if nothing runs; where one cannot be stopped, with the code of the first.
 pub fn run(invocation: &Invocation, arguments: &DownArgs) -> Result<ExitCode, Stop> {
@@ -22,13 +25,14 @@ pub fn run(invocation: &Invocation, arguments: &DownArgs) -> Result<ExitCode, St
         .filter_map(|holder| Instance::of(&holder).map(|instance| (holder, instance)))
         .collect();
     let printer = Printer::new(invocation.printer_options(&[]))?;
-    if stacks.is_empty() {
+    let orphans = leftovers::orphans();
+    if stacks.is_empty() && orphans.is_empty() {
         printer.page().line_err("no stack of yours is running");
     }
     let stop = async |(holder, instance): &(Holder, Instance)| {
         instance.call_home();
         let mut output = Labelled {
-            label: format!("{} in {}", instance.project, instance.project_dir.display()),
+            label: format!("{} in {}", instance.project, place(instance)),
             printer: &printer,
         };
         let mut context = Context {
@@ -48,9 +52,26 @@ pub fn run(invocation: &Invocation, arguments: &DownArgs) -> Result<ExitCode, St
     };
     super::runtime()?.block_on(printer.run(async {
         let codes = join_all(stacks.iter().map(stop)).await;
+        // What nobody supervises: its guardian was killed as well.
+        let mut codes = codes;
+        for orphans in &orphans {
+            let left = reap(Reaper::of(orphans));
+            let count = text::count_of(left.ended, "process", "processes");
+            let line = format!("{}: ended {count} that nobody supervised", orphans.project);
+            printer.page().line_err(&line);
+            if !left.remaining.is_empty() {
+                codes.push(ExitCode::Failed);
+            }
+        }
         let failed = codes.into_iter().find(|&code| code != ExitCode::Done);
         Ok(failed.unwrap_or(ExitCode::Done))
     }))
+}
+
+/// Where it runs, or ran until the directory was removed.
+fn place(instance: &Instance) -> String {
+    let place = instance.project_dir.display().to_string();
+    place.trim_end_matches(" (deleted)").to_owned()
 }
 
 /// Says of each stack only what became of it, and which one it is.

@@ -306,16 +306,19 @@ impl Session {
     /// Every other stack that is known, each with whether its directory is still there; and whether any line
     /// was damaged.
     pub(crate) fn owners(&self) -> (Vec<(Owner, bool)>, bool) {
-        let rows: Vec<_> = self.others().collect();
-        let rows = rows
-            .into_iter()
-            .map(|(_, line)| line.and_then(|line| line.row()));
-        let (rows, damaged): (Vec<_>, Vec<_>) = rows.partition(Option::is_some);
-        let owners = rows.into_iter().flatten().map(|row| {
-            let is_there = (self.here.present)(&row.owner.project_dir);
-            (row.owner, is_there)
-        });
-        (owners.collect(), !damaged.is_empty())
+        let mut is_damaged = false;
+        let mut owners = Vec::new();
+        for (place, line) in self.others() {
+            let Some(row) = line.and_then(|line| line.row()) else {
+                is_damaged = true;
+                continue;
+            };
+            // The directory of one that runs may have been renamed.
+            let is_running = self.running.contains(&place);
+            let is_there = is_running || (self.here.present)(&row.owner.project_dir);
+            owners.push((row.owner, is_there));
+        }
+        (owners, is_damaged)
     }
 
     /// Forgets damaged lines, and stacks that do not run and whose directories are gone.

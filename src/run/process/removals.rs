@@ -37,9 +37,9 @@ impl Removals {
         self.directories = opened.filter(|it| ask(it).is_ok()).collect();
     }
 
-    /// Returns when something was removed since the last time, from any of them.
-    pub(crate) async fn next(&mut self) {
-        self.signal.recv().await;
+    /// What comes when something was removed since the last time, from any of them.
+    pub(crate) fn signal(&mut self) -> &mut Signal {
+        &mut self.signal
     }
 }
 
@@ -71,7 +71,9 @@ mod tests {
             removals.watch([directory.path(), Path::new("/nonexistent")]);
             let is_told = async |removals: &mut Removals| {
                 let limit = std::time::Duration::from_millis(50);
-                tokio::time::timeout(limit, removals.next()).await.is_ok()
+                tokio::time::timeout(limit, removals.signal().recv())
+                    .await
+                    .is_ok()
             };
             fs_err::write(path("file"), "x").unwrap();
             fs_err::create_dir(path("sub")).unwrap();

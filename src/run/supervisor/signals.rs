@@ -44,10 +44,7 @@ impl Supervisor {
                 self.signal.get_or_insert(Signal::SIGTERM as i32);
                 self.end_everything(Cause::Down, self.options.grace);
             }
-            Signal::SIGUSR1 => {
-                self.tell_state();
-                drop(self.want_files());
-            }
+            Signal::SIGUSR1 => self.tell_state(),
             _ => {}
         }
     }

@@ -71,7 +71,7 @@ stack doctor; echo code $?; stack doctor --fix; echo code $?; stack doctor; echo
         };
         let output = output.ok();
         let expected = [
-            "2 processes of stack `shop` run on, and nobody supervises",
+            "2 processes of stack `shop` run on, and nobody supervises them",
             "hint: `stack doctor --fix` mends it",
             "code 1",
             "ended 2 processes",
@@ -124,4 +124,38 @@ fn stale_entries_of_the_ledger_are_left_out() {
     assert!(output.stdout.contains("is damaged"), "{output}");
     assert!(output.stdout.ends_with("nothing is wrong\n"), "{output}");
     fs::create_dir_all(two.path("")).expect("it is new");
+}
+
+#[test]
+fn what_has_lost_its_files_as_well_is_ended_by_down_too() {
+    let stack = TestStack::new("services: { it: { command: sleep 1000 } }");
+    for down in ["cd \"$dir\"; stack down", "cd /; stack down --all"] {
+        let script = format!(
+            "dir=$PWD; stack up -d; kill_both; rm -rf .stack; {down} || echo failed; stack doctor"
+        );
+        let Some(output) = alone(&stack, &script) else {
+            return;
+        };
+        let output = output.ok();
+        assert!(output.stderr.contains("ended 1 process"), "{output}");
+        assert_eq!(output.stdout, "nothing is wrong\n", "{output}");
+    }
+}
+
+#[test]
+fn the_doctor_ends_each_as_its_service_wants_it_and_down_leaves_him_nothing() {
+    let stack = TestStack::new(
+        "services: { it: { command: 'MISBEHAVE record INT,TERM heard', stop_signal: SIGINT, stop_grace_period: 5m } }",
+    );
+    let wait = "until grep -q recording .stack/shop/logs/it.log; do :; done";
+    let script = format!(
+        "stack up -d; {wait}; kill_both; stack doctor --fix
+stack up -d; {wait}; kill_both; stack down; stack doctor"
+    );
+    let Some(output) = alone(&stack, &script) else {
+        return;
+    };
+    let output = output.ok();
+    assert!(output.stdout.ends_with("nothing is wrong\n"), "{output}");
+    assert_eq!(stack.read("heard"), "SIGINT\nSIGINT\n");
 }

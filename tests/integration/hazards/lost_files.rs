@@ -31,6 +31,9 @@ fn files_that_are_gone_are_put_back_and_the_stack_is_found_meanwhile() {
         lose();
         let output = stack.run(&["ps"]).ok();
         assert!(output.stdout.contains("healthy"), "{output}");
+        // Nobody has asked it for its state.
+        let log = fs::read_to_string(stack.path(".stack/shop/supervisor.log"));
+        assert!(!log.expect("it is there").contains("attempt"));
         fs::remove_dir_all(stack.path("old")).ok();
         // It comes back by itself as well.
         lose();
@@ -186,6 +189,23 @@ fn a_stack_without_files_that_lost_its_guardian_is_stopped_too() {
     fs::remove_dir_all(stack.path(".stack")).expect("it is ours");
     guardian.signal(Signal::SIGKILL);
     stack.down();
+}
+
+#[test]
+fn of_several_stacks_without_a_file_each_is_named() {
+    let stack = TestStack::new(ONE);
+    stack.run(&["up", "-d"]).ok();
+    stack.run(&["-p", "second", "up", "-d"]).ok();
+    fs::remove_file(stack.path("stack.yaml")).expect("it is ours");
+    for verb in ["ps", "down"] {
+        let output = stack.run(&[verb]).expect(3);
+        assert!(output.stderr.contains("several stacks run"), "{output}");
+        assert!(output.stderr.contains("`second`"), "{output}");
+    }
+    for name in ["shop", "second"] {
+        stack.run(&["-p", name, "down"]).ok();
+    }
+    assert_eq!(stack.service_processes().len(), 0);
 }
 
 #[test]
