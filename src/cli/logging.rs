@@ -72,8 +72,10 @@ fn set_aside(path: &Path, limit: u64) -> io::Result<()> {
     }
     let mut log = open_private(path, OpenOptions::new().read(true).write(true))?;
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create(true);
     let mut aside = open_private(&path.with_extension("log.1"), &mut options)?;
+    // Not while it is opened: it may be somebody else's, which is seen only then.
+    aside.set_len(0)?;
     io::copy(&mut log, &mut aside)?;
     log.set_len(0)
 }
@@ -102,7 +104,6 @@ impl Drop for Bounded {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -138,16 +139,14 @@ mod tests {
         let precious = directory.path().join("precious");
         fs_err::write(&precious, "precious").unwrap();
         let aside = directory.path().join("supervisor.log.1");
-        std::os::unix::fs::symlink(&precious, aside).unwrap();
         fs_err::write(&path, "long enough").unwrap();
-        let mut log = OwnLog::new(path).open().unwrap();
-        set_aside(&directory.path().join("supervisor.log"), 5).unwrap_err();
-        let mut text = String::new();
-        File::open(&precious)
-            .unwrap()
-            .read_to_string(&mut text)
-            .unwrap();
-        assert_eq!(text, "precious");
+        let mut log = OwnLog::new(path.clone()).open().unwrap();
+        std::os::unix::fs::symlink(&precious, &aside).unwrap();
+        set_aside(&path, 5).unwrap_err();
+        fs_err::remove_file(&aside).unwrap();
+        fs_err::hard_link(&precious, &aside).unwrap();
+        set_aside(&path, 5).unwrap_err();
+        assert_eq!(fs_err::read_to_string(&precious).unwrap(), "precious");
         writeln!(log, "more").unwrap();
     }
 }

@@ -96,7 +96,12 @@ impl PumpHandle {
     ) -> impl Future<Output = io::Result<()>> + Send + 'static {
         let (done_tx, done_rx) = oneshot::channel();
         self.tell(Message::Clear { units, done_tx });
-        async move { done_rx.await.unwrap_or(Ok(())) }
+        // Without a pump nothing was removed.
+        async move {
+            done_rx
+                .await
+                .unwrap_or_else(|_| Err(io::ErrorKind::BrokenPipe.into()))
+        }
     }
 
     /// Logs what the unit's pipes hold now, then closes them and its files. Who still writes

@@ -234,6 +234,36 @@ fn a_reader_follows_over_rotations() {
 }
 
 #[test]
+fn the_last_lines_and_what_comes_after_them_go_over_all_segments() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    let mut files = files(dir, 1, limits(30, 9));
+    write(&mut files, 0..9);
+    let mut reader = follow(dir, tail(None, 8));
+    // The newest segment was full.
+    let end = write(&mut files, 9..10);
+    reader.hear(grown(end)).unwrap();
+    assert_eq!(text(&mut reader), lines(1..10));
+}
+
+#[test]
+fn a_reader_that_a_flood_overtakes_counts_what_it_missed_and_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    let mut files = files(dir, 1, limits(30, 3));
+    write(&mut files, 0..9);
+    let start = Start::LastRun {
+        run: None,
+        tail: None,
+    };
+    let mut reader = open(dir, start);
+    assert!(reader.next_piece().unwrap().is_some());
+    write(&mut files, 9..30);
+    let expected = format!("{}<180>{}", lines(1..3), lines(21..30));
+    assert_eq!(text(&mut reader), expected);
+}
+
+#[test]
 fn who_holds_an_old_segment_reads_it_to_its_end_and_learns_what_is_gone() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path();

@@ -76,11 +76,12 @@ impl Track {
             self.cut_unwritten(log.end()?.1, missing);
         }
         let start = self.scope.start(&mut log)?;
-        log.begin_at(start)?;
         (self.heads, self.next) = match tail {
             None => (VecDeque::new(), start),
             Some(lines) => tail::select(&mut log, start, self.scope, lines)?,
         };
+        // The search for the last lines has seen more than what is to be shown from here on.
+        log.begin_at(self.next)?;
         self.log = Some(log);
         Ok(())
     }
@@ -229,7 +230,17 @@ impl Track {
                 return Ok(None);
             };
             let piece = log.piece(place)?;
-            if piece.is_some_and(|it| self.scope.is_behind(&it) || it.offset >= self.limit) {
+            if let Some(first) = piece.filter(|it| it.offset >= self.limit) {
+                // What was gone before the limit is told all the same, once.
+                let beyond = first.offset - self.limit;
+                if let bytes @ 1.. = log.take_lost().saturating_sub(beyond) {
+                    let unit = self.unit.clone();
+                    let piece = Followed::Lost { unit, bytes };
+                    self.unwritten.push_back((Position::default(), piece));
+                }
+                return Ok(None);
+            }
+            if piece.is_some_and(|it| self.scope.is_behind(&it)) {
                 return Ok(None);
             }
             self.next = log.after(place)?;

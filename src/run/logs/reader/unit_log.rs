@@ -150,15 +150,21 @@ impl UnitLog {
             }
         }
         let is_later = |next: &u64| *next > base;
-        if !self.is_alive && !self.bases.iter().any(is_later) {
-            self.bases = segments_of(&self.dir, &self.unit)?.bases();
-        }
-        while let Some(next) = self.bases.iter().copied().find(is_later) {
-            if self.at(next)?.is_some() {
-                return Ok(Some(next));
+        let mut has_listed = false;
+        loop {
+            while let Some(next) = self.bases.iter().copied().find(is_later) {
+                if self.at(next)?.is_some() {
+                    return Ok(Some(next));
+                }
+                // The oldest are removed first, so this one has been finished as well.
+                self.is_alive = false;
             }
+            if self.is_alive || has_listed {
+                return Ok(None);
+            }
+            self.bases = segments_of(&self.dir, &self.unit)?.bases();
+            has_listed = true;
         }
-        Ok(None)
     }
 
     /// How many bytes were gone between what was read since the last time.
