@@ -32,7 +32,7 @@ fn a_service_with_a_check_that_puts_itself_in_the_background_has_failed() {
 #[test]
 fn a_server_that_goes_to_the_background_once_it_listens_has_failed() {
     let stack = TestStack::new(
-        "services: { db: { command: 'MISBEHAVE bind $<PORT:auto> & until test -e go; do sleep 0.01; done' } }",
+        "services: { db: { command: 'MISBEHAVE bind $<PORT:auto> & MISBEHAVE wait-file go' } }",
     );
     let up = stack.up();
     stack.wait_for("db", "healthy", phase_is("healthy"));

@@ -384,7 +384,7 @@ fn nobody_waits_for_a_stack_that_is_suspended() {
 #[test]
 fn who_starts_what_is_on_its_way_waits_for_it_as_well() {
     let stack = TestStack::new(
-        "services: { dep: { command: 'until test -e go; do sleep 0.01; done' }, \
+        "services: { dep: { command: 'MISBEHAVE wait-file go' }, \
          srv: { command: sleep 100, depends_on: { dep: { condition: service_completed_successfully } } } }",
     );
     let up = stack.start(&["up", "-d"]);
@@ -445,7 +445,7 @@ fn what_a_service_prints_while_it_stops_comes_before_the_news_of_its_end() {
 fn a_line_that_is_not_finished_and_a_message_do_not_share_one_where_both_streams_meet() {
     let stack = TestStack::new(
         "services: { a: { command: 'printf unfinished; sleep 100' }, \
-         b: { command: 'until test -e go; do sleep 0.01; done' } }",
+         b: { command: 'MISBEHAVE wait-file go' } }",
     );
     let up = up_with_one_stream(&stack);
     wait_until("the unfinished line", || {

@@ -83,7 +83,7 @@ fn a_time_leaves_what_was_printed_in_it_in_whatever_run() {
 #[test]
 fn who_follows_gets_only_what_matches_until_a_time() {
     let stack = TestStack::new(
-        "services: { a: { command: 'echo early error; until test -e go; do sleep 0.01; done; echo fine; echo an error; sleep 100' } }",
+        "services: { a: { command: 'echo early error; MISBEHAVE wait-file go; echo fine; echo an error; sleep 100' } }",
     );
     stack.run(&["up", "-d"]).ok();
     stack.wait_for_log("a", "early");
@@ -124,7 +124,7 @@ fn no_colour_is_used_where_none_is_wanted() {
 #[test]
 fn logs_are_removed_while_the_stack_runs_and_after_it() {
     let stack = TestStack::new(
-        "services: { a: { command: 'echo before; until test -e go; do sleep 0.01; done; echo after; sleep 100' }, b: { command: echo of b } }",
+        "services: { a: { command: 'echo before; MISBEHAVE wait-file go; echo after; sleep 100' }, b: { command: echo of b } }",
     );
     stack.run(&["up", "-d"]).ok();
     stack.wait_for_log("a", "before");

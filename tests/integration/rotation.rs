@@ -82,7 +82,7 @@ fn how_much_is_kept_is_said_in_the_file_in_either_way() {
 #[test]
 fn a_follower_sees_every_line_while_files_come_and_go() {
     let stack = TestStack::new(
-        "services: { it: { command: 'until test -e go; do sleep 0.01; done; MISBEHAVE spam 30000000', logging: { max-size: 1m, max-file: 200 } } }",
+        "services: { it: { command: 'MISBEHAVE wait-file go; MISBEHAVE spam 30000000', logging: { max-size: 1m, max-file: 200 } } }",
     );
     stack.run(&["up", "-d"]).ok();
     let follower = stack.start(&["logs", "-f", "--no-log-prefix"]);

@@ -13,7 +13,7 @@ use super::ground::Seen;
 use crate::api::client::{ClientError, FollowError, Followed, LogFollower, Start, Wanted};
 use crate::cli::args::{LogsArgs, Tail};
 use crate::cli::exit::{ExitCode, Stop};
-use crate::run::logs::{Grep, LastLines, logged_units};
+use crate::run::logs::{Grep, LastLines, LogBlock, logged_units};
 use crate::run::snapshot::ServiceSnapshot;
 use crate::support::clock::unix_nanos;
 use crate::support::name::{ServiceName, UnitId};
@@ -81,6 +81,9 @@ pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<Exit
     while let Some(piece) = follower.next_ready()? {
         view.show(piece).await;
     }
+    if !arguments.follow {
+        view.finish().await;
+    }
     view.show_last().await;
     let mut until = std::pin::pin!(passed(arguments.until));
     let mut is_over = !arguments.follow;
@@ -130,14 +133,21 @@ impl View<'_, '_> {
                 ));
             }
         };
-        let block = match &mut self.grep {
-            Some(grep) => grep.take(block),
-            None => Some(block),
-        };
-        match (block, &mut self.last) {
-            (Some(block), Some(last)) => last.take(block),
-            (Some(block), None) => self.context.output.block(block).await,
-            (None, _) => {}
+        match &mut self.grep {
+            Some(grep) => {
+                for block in grep.take(block) {
+                    self.keep(block).await;
+                }
+            }
+            None => self.keep(block).await,
+        }
+    }
+
+    /// Shows a block, or keeps it while it is not known whether it is among the last lines.
+    async fn keep(&mut self, block: LogBlock) {
+        match &mut self.last {
+            Some(last) => last.take(block),
+            None => self.context.output.block(block).await,
         }
     }
 
@@ -150,8 +160,9 @@ impl View<'_, '_> {
 
     /// Shows what had no end.
     async fn finish(&mut self) {
-        for block in self.grep.iter_mut().flat_map(Grep::finish) {
-            self.context.output.block(block).await;
+        let rest: Vec<LogBlock> = self.grep.iter_mut().flat_map(Grep::finish).collect();
+        for block in rest {
+            self.keep(block).await;
         }
     }
 }

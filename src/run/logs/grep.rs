@@ -57,15 +57,12 @@ impl Pattern {
     }
 }
 
-/// Whose a line is.
-type Origin = (UnitId, LogStream, u32);
-
 /// Leaves the lines that match of what units print.
 #[derive(Debug)]
 pub struct Grep {
     pattern: Pattern,
-    /// Lines without an end so far, each as the block that it will be.
-    unfinished: HashMap<Origin, (LogBlock, Vec<u8>)>,
+    /// Of each stream the line without an end so far, as the block that it will be.
+    unfinished: HashMap<(UnitId, LogStream), (LogBlock, Vec<u8>)>,
 }
 
 impl Grep {
@@ -78,16 +75,19 @@ impl Grep {
     }
 
     /// What matches of a block, and of the line with which the one before it ended. A line that has no
-    /// end yet waits for it, up to 1 MiB.
-    pub fn take(&mut self, mut block: LogBlock) -> Option<LogBlock> {
+    /// end yet waits for it, up to 1 MiB and as long as its attempt prints.
+    pub fn take(&mut self, mut block: LogBlock) -> Vec<LogBlock> {
         let is_whole = block.bytes.last() == Some(&b'\n');
         let mut text = block.bytes.clone();
+        let mut found = Vec::new();
         if !is_whole || !self.unfinished.is_empty() {
-            let origin = (block.unit.clone(), block.stream, block.attempt);
-            let mut joined = self
-                .unfinished
-                .remove(&origin)
-                .map_or_else(Vec::new, |it| it.1);
+            let origin = (block.unit.clone(), block.stream);
+            let mut joined = Vec::new();
+            match self.unfinished.remove(&origin) {
+                Some((before, text)) if before.attempt == block.attempt => joined = text,
+                Some((before, text)) => found.extend(self.matching(before, &text)),
+                None => {}
+            }
             joined.extend_from_slice(&text);
             let whole = memrchr(b'\n', &joined).map_or(0, |at| at + 1);
             if joined.len() - whole < LINE_LIMIT {
@@ -99,7 +99,13 @@ impl Grep {
             }
             text = joined.into();
         }
-        block.bytes = self.pattern.lines_of(&text).into();
+        found.extend(self.matching(block, &text));
+        found
+    }
+
+    /// The lines of a text that match, as the block.
+    fn matching(&self, mut block: LogBlock, text: &[u8]) -> Option<LogBlock> {
+        block.bytes = self.pattern.lines_of(text).into();
         block.is_partial = block.bytes.last().is_some_and(|last| *last != b'\n');
         (!block.bytes.is_empty()).then_some(block)
     }
@@ -107,10 +113,7 @@ impl Grep {
     /// What matches of the lines that have no end, now that nothing more comes.
     pub fn finish(&mut self) -> Vec<LogBlock> {
         let unfinished = std::mem::take(&mut self.unfinished).into_values();
-        let matching = unfinished.filter_map(|(mut block, text)| {
-            block.bytes = self.pattern.lines_of(&text).into();
-            (!block.bytes.is_empty()).then_some(block)
-        });
+        let matching = unfinished.filter_map(|(block, text)| self.matching(block, &text));
         let mut blocks: Vec<_> = matching.collect();
         blocks.sort_by_key(|block| block.time);
         blocks
@@ -199,7 +202,7 @@ mod tests {
         let mut grep = Grep::new(Pattern::new(pattern).unwrap());
         let mut found: Vec<_> = blocks
             .iter()
-            .filter_map(|text| grep.take(block(LogStream::Stdout, text)))
+            .flat_map(|text| grep.take(block(LogStream::Stdout, text)))
             .collect();
         found.extend(grep.finish());
         text(found)
@@ -217,9 +220,21 @@ mod tests {
     #[test]
     fn the_parts_of_two_streams_are_not_mixed() {
         let mut grep = Grep::new(Pattern::new("ab").unwrap());
-        assert_eq!(grep.take(block(LogStream::Stdout, "a")), None);
-        assert_eq!(grep.take(block(LogStream::Stderr, "b\n")), None);
+        assert_eq!(grep.take(block(LogStream::Stdout, "a")), []);
+        assert_eq!(grep.take(block(LogStream::Stderr, "b\n")), []);
         assert_eq!(text(grep.take(block(LogStream::Stdout, "b\n"))), "ab\n");
+    }
+
+    #[test]
+    fn the_last_word_of_an_attempt_waits_for_nothing_but_the_next_one() {
+        let mut grep = Grep::new(Pattern::new("a").unwrap());
+        assert_eq!(grep.take(block(LogStream::Stdout, "panic: a")), []);
+        let next = LogBlock {
+            attempt: 2,
+            ..block(LogStream::Stdout, "b\n")
+        };
+        assert_eq!(text(grep.take(next)), "panic: a");
+        assert_eq!(grep.unfinished.len(), 0);
     }
 
     #[test]
@@ -227,7 +242,7 @@ mod tests {
         let mut grep = Grep::new(Pattern::new("x").unwrap());
         let part = "y".repeat(100_000);
         for _ in 0..50 {
-            assert_eq!(grep.take(block(LogStream::Stdout, &part)), None);
+            assert_eq!(grep.take(block(LogStream::Stdout, &part)), []);
             let kept = grep.unfinished.values().map(|it| it.1.len()).sum::<usize>();
             assert!(kept < LINE_LIMIT);
         }

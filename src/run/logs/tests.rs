@@ -144,6 +144,25 @@ fn one_file_is_kept_where_one_is_asked_for() {
 }
 
 #[test]
+fn the_line_that_an_attempt_left_without_an_end_keeps_no_file_from_ending() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut files = files(directory.path(), 1, limits(30, 5));
+    let mut part = |text: &str, attempt| {
+        let info = BlockInfo {
+            is_partial: !text.ends_with('\n'),
+            attempt,
+            ..info(1)
+        };
+        files.append(&unit("api"), info, text.as_bytes());
+    };
+    let last_word = "a line of twenty-four by";
+    part(last_word, 1);
+    part("next attempt\n", 2);
+    let expected = [(0, last_word.to_owned()), (24, "next attempt\n".to_owned())];
+    assert_eq!(on_disk(directory.path()), expected);
+}
+
+#[test]
 fn a_line_is_not_torn_between_two_segments() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path();

@@ -165,6 +165,8 @@ struct Log {
     dropped: u64,
     /// Whether the last line of stdout, and that of stderr, has no end yet.
     is_within_line: [bool; 2],
+    /// Whose output came last.
+    attempt: u32,
 }
 
 impl Log {
@@ -176,6 +178,10 @@ impl Log {
         info: BlockInfo,
         bytes: &[u8],
     ) -> (usize, Option<io::Error>) {
+        if std::mem::replace(&mut self.attempt, info.attempt) != info.attempt {
+            // What the one before it has left without an end gets none any more.
+            self.is_within_line = [false; 2];
+        }
         let (kept, error) = match self.open(shelf, unit, info.time, bytes.len() as u64) {
             Ok(mut files) => {
                 let record = Record {
