@@ -29,6 +29,10 @@ use crate::run::news::Event;
 /// not many messages.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// From how many bytes on a piece of events is sent though there are more: many events in one piece
+/// cost a client far less than each in its own.
+const PIECE: usize = 64 * 1024;
+
 /// One of the places for streams, given back when dropped.
 pub(super) type StreamPlace = OwnedSemaphorePermit;
 
@@ -100,11 +104,16 @@ where
 fn lines<T: Serialize>(messages: &[T]) -> Bytes {
     let mut bytes = Vec::new();
     for message in messages {
-        // Only a path that is not UTF-8 fails; the endpoint for the snapshot then says so.
-        bytes.extend(serde_json::to_vec(message).unwrap_or_default());
-        bytes.push(b'\n');
+        say(&mut bytes, message);
     }
     bytes.into()
+}
+
+/// Appends a message as a line of JSON.
+fn say<T: Serialize>(bytes: &mut Vec<u8>, message: &T) {
+    // Only a path that is not UTF-8 fails; the endpoint for the snapshot then says so.
+    bytes.extend(serde_json::to_vec(message).unwrap_or_default());
+    bytes.push(b'\n');
 }
 
 /// Waits until the supervisor goes.
@@ -127,22 +136,26 @@ struct EventSource {
 }
 
 impl EventSource {
+    /// All that there is to tell by now, in one piece; waits until there is something.
     async fn next(mut self) -> Option<(Bytes, Self)> {
-        while !self.is_over {
-            match self.receive().await {
-                Err(RecvError::Closed) => return None,
-                Err(RecvError::Lagged(missed)) => {
-                    let bytes = self.catch_up(missed).await;
-                    return Some((bytes, self));
-                }
+        let mut piece = Vec::new();
+        while !self.is_over && piece.len() < PIECE {
+            let received = if piece.is_empty() {
+                self.receive().await
+            } else {
+                self.receive_ready()
+            };
+            match received {
+                Err(RecvError::Closed) => break,
+                Err(RecvError::Lagged(missed)) => self.catch_up(missed, &mut piece).await,
                 Ok(event) if self.is_stale(&event) => {}
                 Ok(event) => {
                     self.is_over = matches!(event, Event::Ended { .. });
-                    return Some((lines(&[Update::from(event)]), self));
+                    say(&mut piece, &Update::from(event));
                 }
             }
         }
-        None
+        (!piece.is_empty()).then(|| (piece.into(), self))
     }
 
     /// The next event; the end once the supervisor goes and nothing is queued any more.
@@ -150,11 +163,16 @@ impl EventSource {
         tokio::select! {
             biased;
             received = self.events.recv() => received,
-            () = closed(&mut self.closing) => self.events.try_recv().map_err(|error| match error {
-                TryRecvError::Empty | TryRecvError::Closed => RecvError::Closed,
-                TryRecvError::Lagged(missed) => RecvError::Lagged(missed),
-            }),
+            () = closed(&mut self.closing) => self.receive_ready(),
         }
+    }
+
+    /// The next event that is queued already; the end where none is.
+    fn receive_ready(&mut self) -> Result<Event, RecvError> {
+        self.events.try_recv().map_err(|error| match error {
+            TryRecvError::Empty | TryRecvError::Closed => RecvError::Closed,
+            TryRecvError::Lagged(missed) => RecvError::Lagged(missed),
+        })
     }
 
     /// Whether the snapshot that was sent is ahead of this event.
@@ -173,16 +191,14 @@ impl EventSource {
     }
 
     /// Says what was missed, and how things stand now.
-    async fn catch_up(&mut self, missed: u64) -> Bytes {
-        let mut updates = vec![Update::Lagged { missed }];
+    async fn catch_up(&mut self, missed: u64, piece: &mut Vec<u8>) {
+        say(piece, &Update::Lagged { missed });
         if let Ok(snapshot) = self.controller.snapshot().await {
             self.older = self.events.len();
-            updates.push(Update::Snapshot {
-                stack: Box::new(snapshot.clone()),
-            });
-            self.snapshot = Some(snapshot);
+            self.snapshot = Some(snapshot.clone());
+            let stack = Box::new(snapshot);
+            say(piece, &Update::Snapshot { stack });
         }
-        lines(&updates)
     }
 }
 

@@ -50,9 +50,21 @@ pub(super) fn asked(targets: &[UnitTarget]) -> Asked {
 pub(super) struct Readiness {
     target: Target,
     /// Who is waited for; `None` is everything that the start of the stack has wanted.
-    pub(super) asked: Option<Asked>,
-    /// The last that is known of every unit, in the order of the file.
-    latest: IndexMap<UnitId, ServiceSnapshot>,
+    asked: Option<Asked>,
+    /// Every unit, in the order of the file.
+    latest: IndexMap<UnitId, Known>,
+    /// How many of those that are waited for have been seen.
+    seen: usize,
+    /// How many of these are on their way.
+    pending: usize,
+}
+
+/// The last that is known of a unit.
+#[derive(Debug)]
+struct Known {
+    service: ServiceSnapshot,
+    /// How it stands, if it is waited for.
+    verdict: Option<Verdict>,
 }
 
 impl Readiness {
@@ -61,19 +73,45 @@ impl Readiness {
             target,
             asked,
             latest: IndexMap::new(),
+            seen: 0,
+            pending: 0,
+        }
+    }
+
+    /// Waits for these units from now on.
+    pub(super) fn ask(&mut self, asked: Asked) {
+        self.asked = Some(asked);
+        (self.seen, self.pending) = (0, 0);
+        for known in std::mem::take(&mut self.latest).into_values() {
+            self.see(&known.service);
         }
     }
 
     /// Takes in the state of a unit. Whether anybody could tell it from the one before: what is wanted
     /// is for waits alone.
     pub(super) fn see(&mut self, service: &ServiceSnapshot) -> bool {
-        let before = self.latest.insert(service.unit(), service.clone());
+        let unit = service.unit();
+        let generation = match &self.asked {
+            Some(asked) => asked.get(&unit).copied(),
+            // The first is that of the start; one that nobody asked for is not waited for.
+            None => (service.desired.wanted != Wanted::Nothing).then_some(1),
+        };
+        let verdict = generation.map(|generation| standing(self.target, generation, service));
+        self.seen += usize::from(verdict.is_some());
+        self.pending += usize::from(verdict == Some(Verdict::Pending));
+        let known = Known {
+            service: service.clone(),
+            verdict,
+        };
+        let before = self.latest.insert(unit, known);
         before.is_none_or(|before| {
+            self.seen -= usize::from(before.verdict.is_some());
+            self.pending -= usize::from(before.verdict == Some(Verdict::Pending));
             let like_it = ServiceSnapshot {
                 desired: service.desired,
                 generation: service.generation,
                 is_executed: service.is_executed,
-                ..before
+                ..before.service
             };
             like_it != *service
         })
@@ -97,24 +135,18 @@ impl Readiness {
 
     /// The last that is known of a unit.
     pub(super) fn latest(&self, unit: &UnitId) -> Option<&ServiceSnapshot> {
-        self.latest.get(unit)
+        self.latest.get(unit).map(|known| &known.service)
     }
 
     /// The last that is known of every unit, in the order of the file.
     pub(super) fn services(&self) -> impl Iterator<Item = &ServiceSnapshot> {
-        self.latest.values()
+        self.latest.values().map(|known| &known.service)
     }
 
     /// How those that are waited for and have been seen stand.
     pub(super) fn standings(&self) -> impl Iterator<Item = (&ServiceSnapshot, Verdict)> {
-        self.latest.iter().filter_map(|(unit, service)| {
-            let generation = match &self.asked {
-                Some(asked) => *asked.get(unit)?,
-                // The first is that of the start; one that nobody asked for is not waited for.
-                None => (service.desired.wanted != Wanted::Nothing).then_some(1)?,
-            };
-            Some((service, standing(self.target, generation, service)))
-        })
+        let all = self.latest.values();
+        all.filter_map(|known| Some((&known.service, known.verdict?)))
     }
 
     fn on_their_way(&self) -> impl Iterator<Item = &ServiceSnapshot> {
@@ -148,12 +180,9 @@ impl Readiness {
             .filter(|service| service.ports.iter().any(|port| port.trouble().is_some()))
     }
 
-    /// Those that will not get there, in the order of the file, once nothing is on its way any more;
-    /// nothing before everybody who is waited for has been seen.
-    pub(super) fn settled(&self) -> Option<Vec<(&ServiceSnapshot, Verdict)>> {
-        let awaited = self.asked.as_ref().map_or(1, HashMap::len);
-        let has_all = self.standings().count() >= awaited;
-        (has_all && self.on_their_way().next().is_none()).then(|| self.failed())
+    /// Whether nothing is on its way any more, and everybody who is waited for has been seen.
+    pub(super) fn is_settled(&self) -> bool {
+        self.pending == 0 && self.seen >= self.asked.as_ref().map_or(1, HashMap::len)
     }
 
     /// Those that will not get there, in the order of the file, whatever is still on its way: one that was
@@ -208,7 +237,10 @@ mod tests {
         for service in services {
             readiness.see(service);
         }
-        let failed = readiness.settled()?;
+        if !readiness.is_settled() {
+            return None;
+        }
+        let failed = readiness.failed();
         Some(failed.iter().map(|(service, _)| service.label()).collect())
     }
 
@@ -232,9 +264,9 @@ mod tests {
         let mut readiness = Readiness::new(Target::Ready, None);
         readiness.see(&service("bad", Phase::Failed));
         readiness.see(&service("one", Phase::Running));
-        assert!(readiness.settled().is_some());
+        assert!(readiness.is_settled());
         readiness.see(&service("one", Phase::Backoff));
-        assert_eq!(readiness.settled(), None);
+        assert!(!readiness.is_settled());
         let failed = readiness.failed();
         assert_eq!(failed.len(), 1, "{failed:?}");
         assert_eq!(failed[0].0.label(), "bad");
@@ -261,7 +293,7 @@ mod tests {
         let mut readiness = Readiness::new(Target::Told, None);
         readiness.see(&service("web", Phase::Healthy));
         readiness.see(&again);
-        assert_eq!(readiness.settled(), None);
+        assert!(!readiness.is_settled());
         assert!(readiness.is_only_retrying());
     }
 
@@ -288,7 +320,8 @@ mod tests {
         let mut readiness = Readiness::new(Target::Ready, None);
         readiness.see(&stopped);
         let superseded = Verdict::Superseded(Cause::Stop);
-        assert_eq!(readiness.settled(), Some(vec![(&stopped, superseded)]));
+        assert!(readiness.is_settled());
+        assert_eq!(readiness.failed(), [(&stopped, superseded)]);
     }
 
     #[test]
@@ -302,7 +335,7 @@ mod tests {
         let mut readiness = Readiness::new(Target::Ready, Some(units.into()));
         readiness.see(&service("api", Phase::Starting));
         readiness.see(&replica(1, Phase::Healthy));
-        assert_eq!(readiness.settled(), None, "one is not seen");
+        assert!(!readiness.is_settled(), "one is not seen");
         readiness.see(&replica(2, Phase::Starting));
         assert_eq!(readiness.pending(), ["web-2"]);
         readiness.see(&ServiceSnapshot {
@@ -322,8 +355,8 @@ mod tests {
         );
         readiness.see(&replica(2, Phase::Failed));
         let failed = replica(2, Phase::Failed);
-        let expected = vec![(&failed, Verdict::Failed)];
-        assert_eq!(readiness.settled(), Some(expected));
+        assert!(readiness.is_settled());
+        assert_eq!(readiness.failed(), [(&failed, Verdict::Failed)]);
     }
 
     #[test]

@@ -71,8 +71,8 @@ pub(super) async fn carry_out(
         context.output.message("nothing to do");
         return Ok(ExitCode::Done);
     }
-    watch.readiness.asked = Some(asked(&targets));
-    while watch.readiness.settled().is_none() {
+    watch.readiness.ask(asked(&targets));
+    while !watch.readiness.is_settled() {
         match watch.next().await {
             Ok(Some((update, true))) => context.output.update(&update),
             Ok(Some((_, false))) => {}

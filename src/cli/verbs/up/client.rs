@@ -314,7 +314,7 @@ impl Watch<'_> {
         for update in updates {
             self.take_in(update);
         }
-        let is_settled = self.readiness.settled().is_some();
+        let is_settled = self.readiness.is_settled();
         if !self.stays {
             // Restarts and retries may bring it back, so the clock starts anew with each case.
             self.misplaced_until = match (self.readiness.misplaced().next(), self.misplaced_until) {
@@ -404,7 +404,7 @@ impl Watch<'_> {
             self.drain(false);
         }
         // Nothing is on its way any more, or it is hard to say.
-        let is_told = self.readiness.settled().is_some() || self.readiness.is_only_retrying();
+        let is_told = self.readiness.is_settled() || self.readiness.is_only_retrying();
         if is_told && !self.is_summed_up {
             self.sum_up(stack.filter(|stack| !stack.is_draining).as_ref());
         }
