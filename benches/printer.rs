@@ -81,7 +81,7 @@ fn print(bencher: Bencher, count: usize, line: usize, is_terminal: bool) {
                         time: 1_795_000_000_123_456_789,
                         attempt: 1,
                         bytes: bytes.clone(),
-                        is_partial: false,
+                        continues: false,
                     });
                     printer.room().await;
                 }

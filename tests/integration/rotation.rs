@@ -80,7 +80,7 @@ fn how_much_is_kept_is_said_in_the_file_in_either_way() {
 }
 
 #[test]
-fn a_follower_sees_every_line_while_files_come_and_go() {
+fn a_follower_sees_every_line_of_one_file_after_another() {
     let stack = TestStack::new(
         "services: { it: { command: 'MISBEHAVE wait-file go; MISBEHAVE spam 30000000', logging: { max-size: 1m, max-file: 200 } } }",
     );

@@ -285,7 +285,7 @@ fn every_line_about_output_still_reads_and_is_still_written_so() {
         time: 1_796_000_000_123_456_789,
         attempt: 3,
         bytes: b"caf\xc3\xa9\n"[..].into(),
-        is_partial: false,
+        continues: false,
     };
     for (file, news) in [
         (

@@ -72,7 +72,7 @@ impl Painter {
             return;
         }
         let origin = (block.unit.clone(), block.stream, block.attempt);
-        let is_continued = self.open.as_ref() == Some(&origin);
+        let is_continued = block.continues && self.open.as_ref() == Some(&origin);
         if !is_continued {
             self.close_line(out);
         }

@@ -20,9 +20,9 @@ pub struct LogBlock {
     /// The bytes as they came, line ends included. In JSON each is the character with its number.
     #[serde(with = "one_character_a_byte")]
     pub bytes: Bytes,
-    /// Whether the last line has no end yet: it waited too long, grew too long, or was the last
-    /// before the stream ended. The next block of the same stream goes on with it.
-    pub is_partial: bool,
+    /// Whether it goes on with the line that the block before it of the same stream and attempt has
+    /// left without an end, as that waited too long or grew too long.
+    pub continues: bool,
 }
 
 /// A place in the output of a unit. Later output has a greater one.

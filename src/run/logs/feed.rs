@@ -241,7 +241,7 @@ mod tests {
             time: 1,
             attempt: 1,
             bytes: bytes.into(),
-            is_partial: false,
+            continues: false,
         }
     }
 

@@ -84,7 +84,10 @@ impl Grep {
             let origin = (block.unit.clone(), block.stream);
             let mut joined = Vec::new();
             match self.unfinished.remove(&origin) {
-                Some((before, text)) if before.attempt == block.attempt => joined = text,
+                Some((before, text)) if block.continues && before.attempt == block.attempt => {
+                    joined = text;
+                    block.continues = false;
+                }
                 Some((before, text)) => found.extend(self.matching(before, &text)),
                 None => {}
             }
@@ -106,7 +109,6 @@ impl Grep {
     /// The lines of a text that match, as the block.
     fn matching(&self, mut block: LogBlock, text: &[u8]) -> Option<LogBlock> {
         block.bytes = self.pattern.lines_of(text).into();
-        block.is_partial = block.bytes.last().is_some_and(|last| *last != b'\n');
         (!block.bytes.is_empty()).then_some(block)
     }
 
@@ -188,7 +190,7 @@ mod tests {
             time: 1,
             attempt: 1,
             bytes: text.to_owned().into(),
-            is_partial: !text.ends_with('\n'),
+            continues: true,
         }
     }
 
@@ -229,11 +231,14 @@ mod tests {
     fn the_last_word_of_an_attempt_waits_for_nothing_but_the_next_one() {
         let mut grep = Grep::new(Pattern::new("a").unwrap());
         assert_eq!(grep.take(block(LogStream::Stdout, "panic: a")), []);
-        let next = LogBlock {
-            attempt: 2,
-            ..block(LogStream::Stdout, "b\n")
-        };
+        let mut next = block(LogStream::Stdout, "b\n");
+        next.attempt = 2;
         assert_eq!(text(grep.take(next)), "panic: a");
+        assert_eq!(grep.take(block(LogStream::Stdout, "a")), []);
+        // The first attempt of the next run.
+        let mut next = block(LogStream::Stdout, "b\n");
+        next.continues = false;
+        assert_eq!(text(grep.take(next)), "a");
         assert_eq!(grep.unfinished.len(), 0);
     }
 

@@ -189,8 +189,8 @@ impl<S: LogSink> Intake<S> {
         }
     }
 
-    /// Puts out the unfinished lines that have waited long enough, but for those whose pipes have more: where this
-    /// process had to wait for its turn, the rest of a line is there.
+    /// Puts out the unfinished lines that have waited long enough, but for those whose pipes have more:
+    /// where this process had to wait for its turn, the rest of a line is there.
     pub(super) fn flush_due(&mut self, epoll: &Epoll, now: Instant) {
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return;
@@ -345,7 +345,7 @@ impl<S: LogSink> Output<S> {
                 time: info.time,
                 attempt: info.attempt,
                 bytes: Bytes::copy_from_slice(&bytes[appended.kept..]),
-                is_partial,
+                continues: info.continues || appended.kept > 0,
             };
             self.announcer.unwritten(appended.end, block);
         } else {

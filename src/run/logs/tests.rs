@@ -343,6 +343,16 @@ fn what_the_client_of_up_has_yet_to_begin_with_is_kept_too() {
 }
 
 #[test]
+fn no_reader_keeps_more_segments_than_can_be_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    let _announced = announce_reader(dir).unwrap();
+    write(&mut files(dir, 1, limits(10, 2)), 0..100);
+    // What is usual, what is kept beyond it, and the one that is written.
+    assert_eq!(on_disk(dir).len(), 1 + 64 + 1);
+}
+
+#[test]
 fn what_went_before_the_client_of_up_came_to_a_service_is_counted() {
     let directory = tempfile::tempdir().unwrap();
     let dir = directory.path();
@@ -394,10 +404,11 @@ fn cleared_logs_are_gone_and_readers_go_on_with_what_comes() {
         let end = write(&mut files, numbers.clone());
         assert_eq!(end.absolute(), numbers.end * 10);
         reader.hear(grown(end)).unwrap();
-        assert_eq!(text(&mut reader), lines(numbers));
+        assert_eq!(text(&mut reader), lines(numbers.clone()));
         // It reads what it has open to its end.
         up.hear(grown(end)).unwrap();
-        text(&mut up);
+        let shown = text(&mut up);
+        assert!(shown.ends_with(&lines(numbers)), "{shown}");
     }
     clear_logs(dir, &[]).unwrap();
     assert_eq!(fs::read_dir(dir).unwrap().count(), 0);

@@ -29,6 +29,9 @@ const LINE_ROOM: u64 = 1024 * 1024;
 /// How much of a unit is kept beyond its limit for whoever has yet to read it, in bytes.
 const KEPT_FOR_READERS: u64 = if cfg!(test) { 1024 } else { 256 * 1024 * 1024 };
 
+/// The same in segments, as each is looked at whenever one is finished.
+const MOST_KEPT_FOR_READERS: u64 = if cfg!(test) { 64 } else { 1024 };
+
 /// What the pump knows of a block besides its bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BlockInfo {
@@ -309,7 +312,8 @@ impl Log {
             && let Some(&oldest) = self.finished.first()
         {
             let usual = self.limits.max_size.saturating_mul(before);
-            let is_too_much = self.base - oldest > usual.saturating_add(KEPT_FOR_READERS);
+            let is_too_much = self.base - oldest > usual.saturating_add(KEPT_FOR_READERS)
+                || self.finished.len() as u64 > before + MOST_KEPT_FOR_READERS;
             if !is_too_much && self.is_needed(dir, unit, oldest) {
                 break;
             }

@@ -4,9 +4,10 @@
 //! misbehave MODE [ARGUMENT…] [--option…] [-- MODE…]
 //! ```
 //!
-//! The end-to-end tests run it as services, as squatters on ports and as probes. Each module lists
-//! its modes. Nothing started here can leak for long: every process, whatever its mode and whoever
-//! its parent, is ended by an alarm after [`LIFE_SECONDS`], but what it becomes by executing another program.
+//! The end-to-end tests run it as services, as squatters on ports and as probes. Each module lists its
+//! modes. Nothing started here can leak for long: every process, whatever its mode and whoever its
+//! parent, is ended by an alarm after [`LIFE_SECONDS`], but what it becomes by executing another
+//! program.
 
 mod adversary;
 mod handoff;

@@ -38,8 +38,8 @@ pub(crate) fn run(mode: &str, words: &mut Words) -> Option<Outcome> {
     Some(printed.map(|()| ExitCode::SUCCESS))
 }
 
-/// How much of `spam` is written at once: so little that the kernel takes all of it or nothing (pipe(7), `PIPE_BUF`), and
-/// a reader never finds a part of a line.
+/// How much of `spam` is written at once: so little that the kernel takes all of it or nothing (pipe(7),
+/// `PIPE_BUF`), and a reader never finds a part of a line.
 const WHOLE: usize = 4000;
 
 fn spam(words: &mut Words) -> Result<(), Failure> {

@@ -5,8 +5,9 @@
 //! their own. Sockets stay where they were made, and children are where their parent's thread was,
 //! so nothing has to run between fork and exec.
 //!
-//! For ordinary users: a range of ports that no other test has, for as long as the socket lives
-//! that claims it; a socket, since that is what users share without sharing files. (`unshare --user --map-root-user cargo test` gives them namespaces as well.)
+//! For ordinary users: a range of ports that no other test has, for as long as the socket lives that
+//! claims it; a socket, since that is what users share without sharing files. (`unshare --user
+//! --map-root-user cargo test` gives them namespaces as well.)
 
 use std::fs::File;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};

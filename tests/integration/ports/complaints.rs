@@ -2,7 +2,8 @@
 
 use crate::harness::{TestStack, require};
 
-/// A stack whose `api` runs `command`, with a port of its own that this does not ask for, beside one that stays.
+/// A stack whose `api` runs `command`, with a port of its own that this does not ask for, beside one
+/// that stays.
 fn stack_of(command: &str) -> TestStack {
     TestStack::new(&format!(
         "services: {{ api: {{ command: {command}, environment: {{ PORT: $<PORT:auto> }} }}, on: {{ command: MISBEHAVE sleep }} }}",

@@ -113,7 +113,7 @@ fn block(service: &str, text: impl Into<bytes::Bytes>) -> LogBlock {
         time: 0,
         attempt: 1,
         bytes: text.into(),
-        is_partial: false,
+        continues: true,
     }
 }
 

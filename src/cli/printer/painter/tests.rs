@@ -19,14 +19,21 @@ fn terminal() -> PrinterOptions {
 }
 
 fn block(service: &str, bytes: impl Into<Bytes>) -> LogBlock {
-    let bytes = bytes.into();
     LogBlock {
         unit: unit(service),
         stream: LogStream::Stdout,
         time: 1_795_000_000_123_456_789,
         attempt: 1,
-        is_partial: bytes.last() != Some(&b'\n'),
-        bytes,
+        bytes: bytes.into(),
+        continues: false,
+    }
+}
+
+/// One that goes on with the line before it.
+fn rest(service: &str, bytes: impl Into<Bytes>) -> LogBlock {
+    LogBlock {
+        continues: true,
+        ..block(service, bytes)
     }
 }
 
@@ -82,12 +89,12 @@ fn names_are_coloured_and_times_follow_them() {
 
 #[test]
 fn a_line_in_parts_stays_one_line_unless_somebody_else_prints() {
-    let alone = [block("api", "Build"), block("api", "ing\nnext")];
+    let alone = [block("api", "Build"), rest("api", "ing\nnext")];
     assert_eq!(painted(&pipe(), &alone), "api    | Building\napi    | next");
     let disturbed = [
         block("api", "Build"),
         block("worker", "x\n"),
-        block("api", "ing\n"),
+        rest("api", "ing\n"),
     ];
     assert_eq!(
         painted(&pipe(), &disturbed),
@@ -96,7 +103,7 @@ fn a_line_in_parts_stays_one_line_unless_somebody_else_prints() {
 }
 
 #[test]
-fn the_other_stream_and_the_next_attempt_are_somebody_else() {
+fn the_other_stream_and_the_next_attempt_or_run_are_somebody_else() {
     let stderr = LogBlock {
         stream: LogStream::Stderr,
         ..block("api", "err\n")
@@ -111,6 +118,11 @@ fn the_other_stream_and_the_next_attempt_are_somebody_else() {
     };
     assert_eq!(
         painted(&pipe(), &[block("api", "last"), again]),
+        "api    | last\napi    | again\n"
+    );
+    // The first attempt of the next run.
+    assert_eq!(
+        painted(&pipe(), &[block("api", "last"), block("api", "again\n")]),
         "api    | last\napi    | again\n"
     );
 }
@@ -131,9 +143,9 @@ fn a_terminal_gets_colour_but_no_cursor_movement() {
     let blocks = [
         block("api", "\x1b[2J\x1b[31mred\nplain\r\n"),
         block("api", "\x1b[1mbo"),
-        block("api", "ld\x1b]0;x"),
+        rest("api", "ld\x1b]0;x"),
         block("worker", "x\n"),
-        block("api", "y\n"),
+        rest("api", "y\n"),
     ];
     assert_eq!(
         painted(&style, &blocks),
@@ -161,7 +173,7 @@ fn blocks() -> impl Strategy<Value = Vec<LogBlock>> {
         };
         LogBlock {
             stream,
-            ..block(if is_api { "api" } else { "worker" }, bytes)
+            ..rest(if is_api { "api" } else { "worker" }, bytes)
         }
     });
     prop::collection::vec(one, 0..20)
@@ -180,7 +192,7 @@ proptest! {
         let mut roster = Roster::new(&[unit("api")]);
         let mut out = Vec::new();
         for part in &parts {
-            painter.paint(&block("api", part.clone()), &mut roster, &mut out);
+            painter.paint(&rest("api", part.clone()), &mut roster, &mut out);
         }
         let mut lines: Vec<&[u8]> = out.split_inclusive(|&byte| byte == b'\n').collect();
         for line in &mut lines {

@@ -85,7 +85,11 @@ impl Segment {
             None if is_finished || segments_of(dir, unit)?.newest == Some(base) => {
                 match Record::found(&log.metadata()?) {
                     Record { length: 0, .. } => return Ok(None),
-                    whole => Records::Alone(whole),
+                    // It may have been begun just now: an index is there before the first byte.
+                    whole => match open_if_exists(&index_path(dir, unit, base))? {
+                        Some(index) => Records::Index(Index::new(index)?),
+                        None => Records::Alone(whole),
+                    },
                 }
             }
             Some(_) | None => return Ok(None),
@@ -181,6 +185,8 @@ impl Segment {
                 Err(error) => return Err(error.into()),
             }
         }
+        // There may have been room for more.
+        bytes.truncate(length.saturating_sub(skip));
         Ok(bytes)
     }
 }

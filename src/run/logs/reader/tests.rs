@@ -270,7 +270,7 @@ fn unwritten(offset: u64, text: &'static str) -> LogNews {
             time: 1,
             attempt: 1,
             bytes: text.into(),
-            is_partial: false,
+            continues: false,
         },
     }
 }

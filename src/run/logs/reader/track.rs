@@ -203,14 +203,14 @@ impl Track {
         self.reached = record.end();
         let bytes = log.read(&record, skip)?;
         // Nothing is left of it where somebody has just emptied the log.
-        if let Some(last) = bytes.last() {
+        if !bytes.is_empty() {
             ready.push_back(Followed::Block(LogBlock {
                 unit: self.unit.clone(),
                 stream: record.stream,
                 time: record.time,
                 attempt: record.attempt,
-                is_partial: *last != b'\n',
                 bytes: bytes.into(),
+                continues: record.continues,
             }));
         }
         Ok(())
