@@ -1,11 +1,12 @@
 //! What verification costs, and how long a port is not hard between a death and the next hold.
 //!
-//! `cargo bench --bench verification [-- ROUNDS]` prints medians. The sweep is compared with what it cannot be
-//! faster than: one reading of the kernel's table. The gap is measured on a real stack, whose
-//! service is killed while the supervisor's own socket is watched (`pidfd_getfd(2)`); once on a
-//! quiet machine and once beside a service that floods its log. The stack has the first processor
-//! and who watches the second one, so that neither keeps the other waiting: a watcher on the same
-//! processor makes the gap longer, and one that gives way does not see when it began. Ports 21000 to 28999 should be free.
+//! `cargo bench --bench verification [-- ROUNDS]` prints medians. The sweep is compared with what it
+//! cannot be faster than: one reading of the kernel's table. The gap is measured on a real stack, whose
+//! service is killed while the supervisor's own socket is watched (`pidfd_getfd(2)`); once on a quiet
+//! machine and once beside a service that floods its log. The stack has the first processor and who
+//! watches the second one, so that neither keeps the other waiting: a watcher on the same processor
+//! makes the gap longer, and one that gives way does not see when it began. Ports 21000 to 28999 should
+//! be free.
 
 #![expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 

@@ -124,7 +124,8 @@ impl Client {
         self.stream("/v1/events").await
     }
 
-    /// The same for a command that waits for what it does: a supervisor that does not answer any more is an error.
+    /// The same for a command that waits for what it does: a supervisor that does not answer any more is
+    /// an error.
     pub async fn outcome(&self) -> Result<EventStream, ClientError> {
         let stream = self.clone().for_command().events().await?;
         // However long the answer to the first question may have taken.

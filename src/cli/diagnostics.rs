@@ -26,8 +26,8 @@ const MAX_TEXT: usize = 500;
 
 /// Draws every problem, and below those of a file a last line that counts them.
 ///
-/// It is wrapped at `width` columns; no colour carries a meaning alone. The text ends in a newline and, without colour, holds no control character but newlines,
-/// whatever the user's file holds.
+/// It is wrapped at `width` columns; no colour carries a meaning alone. The text ends in a newline and,
+/// without colour, holds no control character but newlines, whatever the user's file holds.
 pub fn render(problems: &[Problem], palette: Palette, width: usize) -> String {
     let theme = if palette == Palette::COLORED {
         GraphicalTheme::unicode()

@@ -12,7 +12,8 @@ pub struct UnsetVariable {
 /// Something wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadError {
-    /// At which byte of the text, without its byte order mark, and with a replacement character for what is not UTF-8.
+    /// At which byte of the text, without its byte order mark, and with a replacement character for what
+    /// is not UTF-8.
     pub at: usize,
     /// What is wrong.
     pub kind: ReadErrorKind,

@@ -43,8 +43,8 @@ pub struct Allocation {
     pub holds: IndexMap<PortKey, Hold>,
     /// The ports whose servers need their hold to be released, as earlier runs have learned.
     pub released: HashSet<PortKey>,
-    /// The mark in the ledger that the stack runs, to be kept for as long as it does; nothing where it could not be
-    /// written.
+    /// The mark in the ledger that the stack runs, to be kept for as long as it does; nothing where it
+    /// could not be written.
     pub noted: Option<Noted>,
     /// What the user should know.
     pub warnings: Vec<PortWarning>,

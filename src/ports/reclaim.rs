@@ -35,8 +35,8 @@ pub fn take_or_reclaim(protocol: Protocol, port: u16) -> Result<Hold, HoldError>
 /// How often a port is tried that is taken by nobody.
 const LOOKS: usize = 4;
 
-/// A kernel that does not show bound sockets (before 6.8) has only leftovers to show beside a soft hold, too; that is
-/// why the allocator asks the ledger for live holders first.
+/// A kernel that does not show bound sockets (before 6.8) has only leftovers to show beside a soft hold,
+/// too; that is why the allocator asks the ledger for live holders first.
 fn take_tcp(port: u16) -> Result<Hold, HoldError> {
     for _ in 0..LOOKS {
         match Hold::take(port) {
@@ -51,8 +51,8 @@ fn take_tcp(port: u16) -> Result<Hold, HoldError> {
         if !sockets.is_empty() {
             return reclaim(port);
         }
-        // A connection on its way to TIME_WAIT keeps the port, and for a moment it is in no table (seen with
-        // Linux 6.18, once in a hundred times on a busy machine).
+        // A connection on its way to TIME_WAIT keeps the port, and for a moment it is in no table (seen
+        // with Linux 6.18, once in a hundred times on a busy machine).
         std::thread::yield_now();
     }
     Err(HoldError::Taken)

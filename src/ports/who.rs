@@ -2,8 +2,9 @@
 //! whoever the port was given to.
 //!
 //! [`sockets_on`] tells everything about one number, [`holder`] as much as fits in a message. For a
-//! service that runs [`observe`] gives the [state](PortState) of its ports; [`seen_from_outside`] does so for a
-//! stack whose supervisor does not answer. Whose a port should be is the [ledger](super::ledger)'s business.
+//! service that runs [`observe`] gives the [state](PortState) of its ports; [`seen_from_outside`] does
+//! so for a stack whose supervisor does not answer. Whose a port should be is the
+//! [ledger](super::ledger)'s business.
 
 mod holder;
 mod outside;

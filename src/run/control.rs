@@ -258,8 +258,9 @@ impl Early {
 }
 
 impl Controller {
-    /// How things stand, the events from then on, and how many of these are older all the same. For the first one who
-    /// asks, which is the client that has started the stack, it begins at the very beginning.
+    /// How things stand, the events from then on, and how many of these are older all the same. For the
+    /// first one who asks, which is the client that has started the stack, it begins at the very
+    /// beginning.
     pub async fn events(
         &self,
     ) -> Result<(StackSnapshot, broadcast::Receiver<Event>, usize), CommandError> {

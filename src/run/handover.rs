@@ -1,9 +1,9 @@
 //! How a port passes between its hold and its service: one pure machine.
 //!
-//! The note with the same tables in words is `docs/design/handoff.md`. [`Handover`] is the machine of one port: what
-//! happened comes in as an [`Event`], what is to be done to the hold goes out as [`Action`]s, which `unit_ports`
-//! carries out. [`judge`] looks at all ports of a unit together, and says what an attempt's complaint about an address
-//! comes to.
+//! The note with the same tables in words is `docs/design/handoff.md`. [`Handover`] is the machine of
+//! one port: what happened comes in as an [`Event`], what is to be done to the hold goes out as
+//! [`Action`]s, which `unit_ports` carries out. [`judge`] looks at all ports of a unit together, and
+//! says what an attempt's complaint about an address comes to.
 
 mod judge;
 
@@ -89,7 +89,8 @@ pub(crate) enum Event {
     Regained,
     /// It was looked at.
     Seen(PortState),
-    /// The socket on which the service listens was asked whether it has `SO_REUSEADDR`; nothing where it could not be.
+    /// The socket on which the service listens was asked whether it has `SO_REUSEADDR`; nothing where it
+    /// could not be.
     Asked(Option<bool>),
     /// Its hold is in the way: the next attempt finds it released.
     InTheWay,
@@ -133,8 +134,8 @@ pub(crate) struct Handover {
 }
 
 impl Handover {
-    /// `handoff` is what the file says; `is_remembered`, whether an earlier run has learned that the hold is to be
-    /// released.
+    /// `handoff` is what the file says; `is_remembered`, whether an earlier run has learned that the
+    /// hold is to be released.
     pub(crate) fn new(handoff: Option<Handoff>, is_remembered: bool, is_held: bool) -> Self {
         Self {
             way: match handoff {
@@ -175,7 +176,8 @@ impl Handover {
         self.attempt().has_listened
     }
 
-    /// Whether the port is of no use to its service, as it could not bind it though nobody was in the way. Told once.
+    /// Whether the port is of no use to its service, as it could not bind it though nobody was in the
+    /// way. Told once.
     pub(crate) fn take_useless(&mut self) -> bool {
         std::mem::take(&mut self.is_useless)
     }
@@ -332,8 +334,8 @@ impl Handover {
         }
     }
 
-    /// Nothing of the service runs: what is to be told is whether it is held, but for a theft, which stays in view
-    /// until it is over.
+    /// Nothing of the service runs: what is to be told is whether it is held, but for a theft, which
+    /// stays in view until it is over.
     fn rest(&mut self) {
         if !self.is_stolen() {
             self.seen = if self.is_held {

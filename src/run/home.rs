@@ -1,10 +1,10 @@
 //! What a running stack has in the file system, kept whole: the lock, the leases, the control
 //! socket, the directory of the logs, and the generated `.env`.
 //!
-//! `git clean -fdx` and `rm -rf .stack` remove them while the stack runs, and a stack that nobody
-//! finds is started a second time. The kernel tells of it (`process::Removals`); a second later, when all is
-//! quiet, what is gone is put back. Where the whole directory has gone for good, everything ends.
-//! Who cannot wait asks for it: by SIGURG, which ends nobody who does not know it, or by `up`.
+//! `git clean -fdx` and `rm -rf .stack` remove them while the stack runs, and a stack that nobody finds
+//! is started a second time. The kernel tells of it (`process::Removals`); a second later, when all is
+//! quiet, what is gone is put back. Where the whole directory has gone for good, everything ends. Who
+//! cannot wait asks for it: by SIGURG, which ends nobody who does not know it, or by `up`.
 //!
 //! The supervisor works in the project directory and has relative paths, so a directory that was
 //! renamed is none of its business.

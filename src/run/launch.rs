@@ -89,8 +89,8 @@ const COPIES_LIMIT: u16 = 1000;
 const BEGIN_LIMIT: u16 = 20;
 
 impl Seat {
-    /// Waits until nobody has copies of what this process was forked with. A port whose hold somebody else has as well
-    /// cannot be given up for its server.
+    /// Waits until nobody has copies of what this process was forked with. A port whose hold somebody
+    /// else has as well cannot be given up for its server.
     pub(crate) fn await_copies_gone(&self) {
         await_end(self.copies.as_fd(), COPIES_LIMIT);
     }

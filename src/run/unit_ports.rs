@@ -1,7 +1,7 @@
 //! The ports of a unit: their holds, and the machines that say what to do to them.
 //!
-//! The shell around [`handover`](super::handover): it hands the machines what happens, and does to the sockets what
-//! they ask for. `supervisor::ports` looks at the kernel's tables.
+//! The shell around [`handover`](super::handover): it hands the machines what happens, and does to the
+//! sockets what they ask for. `supervisor::ports` looks at the kernel's tables.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -65,8 +65,8 @@ impl Port {
         self.handover.state()
     }
 
-    /// Tells the machine what happened and does what it asks for. Fails where the hold cannot be made to listen: a
-    /// socket that cannot be changed otherwise keeps its port merely less well.
+    /// Tells the machine what happened and does what it asks for. Fails where the hold cannot be made to
+    /// listen: a socket that cannot be changed otherwise keeps its port merely less well.
     fn happen(&mut self, event: Event) -> Result<(), PortTrouble> {
         for action in self.handover.on(event) {
             let changed = match (action, &self.hold) {
@@ -282,8 +282,8 @@ impl UnitPorts {
         }
     }
 
-    /// Nothing of the service runs, and its ports were looked at: what is not held, or has somebody else beside it, is
-    /// looked at again later.
+    /// Nothing of the service runs, and its ports were looked at: what is not held, or has somebody else
+    /// beside it, is looked at again later.
     pub(crate) fn settle(&mut self, now: Instant) {
         let is_well = |port: &Port| port.handover.is_held() && !port.handover.is_stolen();
         let pause = self.care.map_or(FIRST_CARE, |(_, pause)| pause);
@@ -398,7 +398,8 @@ impl UnitPorts {
         self.ports.iter().map(|port| port.number).collect()
     }
 
-    /// The holds at these places are in the way: the next attempt finds them released. Gives back their numbers.
+    /// The holds at these places are in the way: the next attempt finds them released. Gives back their
+    /// numbers.
     pub(crate) fn release(&mut self, places: &[usize]) -> Vec<u16> {
         let mut numbers = Vec::new();
         for &place in places {
@@ -418,8 +419,8 @@ impl UnitPorts {
         }
     }
 
-    /// What is wrong where a server could not have an address. Looks at every process of the machine for who has it;
-    /// this one holds what its services are to have, and is in nobody's way.
+    /// What is wrong where a server could not have an address. Looks at every process of the machine for
+    /// who has it; this one holds what its services are to have, and is in nobody's way.
     pub(crate) fn in_use(&self, NamedAddress { address, port }: NamedAddress) -> PortTrouble {
         let (pid, command) = name_of(holder(Protocol::Tcp, port));
         let (pid, command) = if pid.unsigned_abs() == std::process::id() {

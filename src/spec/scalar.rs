@@ -141,8 +141,8 @@ fn token(raw: &str, style: Style) -> Option<(Option<char>, usize)> {
     }
 }
 
-/// An escape of a double-quoted scalar, which the parser has checked already: a space, or any character that stands for
-/// another one than a space.
+/// An escape of a double-quoted scalar, which the parser has checked already: a space, or any character
+/// that stands for another one than a space.
 fn escape(raw: &str) -> (Option<char>, usize) {
     let letter = raw[1..].chars().next();
     let digits = match letter {

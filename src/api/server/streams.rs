@@ -48,7 +48,8 @@ pub(super) fn take_place(places: &Arc<Semaphore>) -> Result<StreamPlace, Failure
     })
 }
 
-/// The answer of `GET /v1/events`: `snapshot`, then everything from `events`, of which so many may be older.
+/// The answer of `GET /v1/events`: `snapshot`, then everything from `events`, of which so many may be
+/// older.
 ///
 /// What was queued before the snapshot was taken is told as well, but not the states that the
 /// snapshot is ahead of: nobody sees a service go backwards.

@@ -187,7 +187,8 @@ pub struct LogsArgs {
     )]
     pub tail: Tail,
 
-    /// Show what was printed since then, in any run: 10m ago, as a time like 2026-11-27T15:04:05Z, or in seconds since 1970
+    /// Show what was printed since then, in any run: 10m ago, as a time like 2026-11-27T15:04:05Z, or in
+    /// seconds since 1970
     #[arg(long, value_name = "TIME", value_parser = parse_moment)]
     pub since: Option<u64>,
 

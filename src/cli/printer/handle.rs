@@ -17,8 +17,8 @@ use super::outlet::Target;
 use super::page::{Page, World};
 use crate::support::clock::unix_millis;
 
-/// Once a stack has ended, a reader that takes nothing for this long is given up: whoever has started it waits for
-/// its end. Any write that is taken begins it anew.
+/// Once a stack has ended, a reader that takes nothing for this long is given up: whoever has started it
+/// waits for its end. Any write that is taken begins it anew.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Prints everything that a verb says. Saying something does not wait; it is written while
@@ -79,8 +79,8 @@ impl Printer {
         self.until(|page| page.has_room(Target::Err)).await;
     }
 
-    /// Gives up whoever has taken nothing for `patience` while something waits, from `since` on. Returns once
-    /// that is somebody.
+    /// Gives up whoever has taken nothing for `patience` while something waits, from `since` on. Returns
+    /// once that is somebody.
     pub async fn give_up_stalled(&self, since: Instant, patience: Duration) {
         loop {
             let now = Instant::now();
@@ -184,9 +184,9 @@ impl Printer {
         .await;
     }
 
-    /// Prints what is left. Waits for a slow reader, but not for one that takes nothing for
-    /// `patience`, if there is a limit; what is not shown because of that is said on stderr. Nothing is lost when the future
-    /// is dropped.
+    /// Prints what is left. Waits for a slow reader, but not for one that takes nothing for `patience`,
+    /// if there is a limit; what is not shown because of that is said on stderr. Nothing is lost when
+    /// the future is dropped.
     pub async fn finish(&self, patience: Option<Duration>) {
         let since = Instant::now();
         let stalled = async || match patience {

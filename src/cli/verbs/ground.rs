@@ -174,7 +174,8 @@ pub(super) fn left_behind(instance: &Instance) -> io::Result<Option<StackSnapsho
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         read => {
             let mut stack: StackSnapshot = serde_json::from_slice(&read?)?;
-            // A repository that was cloned may have brought the file: nothing that a loader or a shell obeys.
+            // A repository that was cloned may have brought the file: nothing that a loader or a shell
+            // obeys.
             stack
                 .values
                 .retain(|(key, value)| quote::line(key, value).is_ok());

@@ -1,9 +1,9 @@
 //! The verbs that speak to a running supervisor, or read what one has left: one file each.
 //!
-//! A verb gets a [`Context`] and its arguments, and returns the exit code or a [`Stop`](crate::cli::exit::Stop) for the
-//! caller to print. It says what it has to say through [`Output`]; nothing here prints. What
-//! several of them need is in `ground` (is there a supervisor, and what is known without one) and
-//! `watch` (follow events until a goal is reached).
+//! A verb gets a [`Context`] and its arguments, and returns the exit code or a
+//! [`Stop`](crate::cli::exit::Stop) for the caller to print. It says what it has to say through
+//! [`Output`]; nothing here prints. What several of them need is in `ground` (is there a supervisor, and
+//! what is known without one) and `watch` (follow events until a goal is reached).
 
 pub mod client;
 pub mod config;

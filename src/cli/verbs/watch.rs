@@ -43,8 +43,8 @@ impl Watch {
     }
 }
 
-/// What came instead of what a command has asked for. A signal, or the failure of another service, stops the whole
-/// stack as `stack down` does.
+/// What came instead of what a command has asked for. A signal, or the failure of another service, stops
+/// the whole stack as `stack down` does.
 pub(super) fn overtaken(cause: Cause) -> &'static str {
     match cause {
         Cause::Up => "a later `stack up` took over",

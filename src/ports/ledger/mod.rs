@@ -1,14 +1,15 @@
-//! Who has which port, over all stacks of a user: one file of rows, and a lock that says of each whether it runs.
+//! Who has which port, over all stacks of a user: one file of rows, and a lock that says of each whether
+//! it runs.
 //!
 //! The sockets decide who has a port. The ledger makes that fast (numbers that others hold are not
 //! tried), sticky (what a stack had last), and explainable (a held port shows in no other tool).
 //! So it is never worth a failure: what goes wrong with it is a [`LedgerWarning`], and the
 //! allocation goes on without.
 //!
-//! The directory `ports` has the rows of all stacks, `stacks`; the numbers that were printed for somebody,
-//! `grants`; and `lock`, which orders choice and grants as a whole, and by one byte for each stack says which of them
-//! run. Nothing is synced to the disk: a power cut may cost the last entries, and each start of a stack
-//! would wait for the disk.
+//! The directory `ports` has the rows of all stacks, `stacks`; the numbers that were printed for
+//! somebody, `grants`; and `lock`, which orders choice and grants as a whole, and by one byte for each
+//! stack says which of them run. Nothing is synced to the disk: a power cut may cost the last entries,
+//! and each start of a stack would wait for the disk.
 
 mod kept;
 mod lock;
@@ -179,8 +180,8 @@ impl Ledger {
         &self.directory
     }
 
-    /// Everything at once, so that the parts fit together. Where the lock is not free soon, or the directory not be
-    /// written, a warning says so, as stacks may run that could not be noted.
+    /// Everything at once, so that the parts fit together. Where the lock is not free soon, or the
+    /// directory not be written, a warning says so, as stacks may run that could not be noted.
     pub fn overview(&self) -> LedgerOverview {
         let session = Session::look(self);
         let (sticky, is_damaged) = session.sticky_ports();
@@ -207,7 +208,8 @@ impl Ledger {
         (owners, warnings)
     }
 
-    /// Leaves out what is damaged, and stacks whose directories are gone. Returns why that was not possible.
+    /// Leaves out what is damaged, and stacks whose directories are gone. Returns why that was not
+    /// possible.
     pub fn clean(&self) -> Vec<LedgerWarning> {
         let mut session = Session::begin(self, None);
         session.clean();
@@ -224,8 +226,8 @@ impl Ledger {
         }
     }
 
-    /// Notes that this process holds `ports` for `owner`, which could not be noted when they were allocated. What is
-    /// given back is to be kept for as long as the stack runs.
+    /// Notes that this process holds `ports` for `owner`, which could not be noted when they were
+    /// allocated. What is given back is to be kept for as long as the stack runs.
     pub fn note(
         &self,
         owner: &Owner,

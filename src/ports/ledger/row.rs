@@ -4,9 +4,10 @@
 //! +1 8000-8001/8053 8000-8002/8053 1f2e3d4c-… 4026531840 1798000000000⇥{"owner":{…},"sticky":[…]}
 //! ```
 //!
-//! A start wants to know of most stacks only which numbers they have, so these stand in front: the stack's own number,
-//! what it holds while it runs, everything that it had, boot and network namespace of its last start, and when the first
-//! part is to be forgotten. What follows is read by who wants names.
+//! A start wants to know of most stacks only which numbers they have, so these stand in front: the
+//! stack's own number, what it holds while it runs, everything that it had, boot and network namespace
+//! of its last start, and when the first part is to be forgotten. What follows is read by who wants
+//! names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -75,8 +76,8 @@ impl Row {
         }
     }
 
-    /// Drops what is past its time. A time stamp from the future was written under a clock that was wrong, then or
-    /// now; it is kept, since it says nothing about age.
+    /// Drops what is past its time. A time stamp from the future was written under a clock that was
+    /// wrong, then or now; it is kept, since it says nothing about age.
     pub(crate) fn prune(&mut self, here: &Here) {
         let is_young = |stamp, limit| here.unix_millis.saturating_sub(stamp) <= limit;
         self.sticky.retain(|row| is_young(row.used, STICKY_MILLIS));
@@ -88,8 +89,8 @@ impl Row {
         self.sticky.is_empty() && self.bad.is_empty() && self.release.is_empty()
     }
 
-    /// Notes that the stack starts with `ports`, which become its sticky ones. Those of other keys stay, so that
-    /// scaling up finds them again. `fresh` forgets all earlier ones and the bad ones first.
+    /// Notes that the stack starts with `ports`, which become its sticky ones. Those of other keys stay,
+    /// so that scaling up finds them again. `fresh` forgets all earlier ones and the bad ones first.
     pub(crate) fn record(&mut self, owner: &Owner, ports: &[PortRow], fresh: bool, here: &Here) {
         self.owner = owner.clone();
         if fresh {
@@ -238,8 +239,8 @@ impl<'a> Line<'a> {
         held
     }
 
-    /// Tells the numbers that it had, as far as they count here: those of another network namespace are somebody's
-    /// there. (The numbers of namespaces mean nothing after a boot.)
+    /// Tells the numbers that it had, as far as they count here: those of another network namespace are
+    /// somebody's there. (The numbers of namespaces mean nothing after a boot.)
     pub(crate) fn kept(&self, here: &Here, mut tell: impl FnMut(u16)) {
         if !self.counts(here) {
             return;

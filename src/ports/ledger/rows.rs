@@ -1,8 +1,9 @@
 //! The file of rows: a [line](super::row) for each stack, those that run and those that have ended.
 //!
-//! The first byte of a line says what it is: `+` of a stack that runs, as far as is known, `-` of one that has ended,
-//! `#` superseded. Lines are only added, and of the others only that byte is changed, so a writer that is killed costs
-//! at most its own line, and who reads without the lock never sees half of anything. Now and then it is written anew.
+//! The first byte of a line says what it is: `+` of a stack that runs, as far as is known, `-` of one
+//! that has ended, `#` superseded. Lines are only added, and of the others only that byte is changed, so
+//! a writer that is killed costs at most its own line, and who reads without the lock never sees half of
+//! anything. Now and then it is written anew.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -55,8 +56,8 @@ impl RowsFile {
         }
     }
 
-    /// Its lines, each with its place; those that are superseded are left out. What is damaged is given back as its
-    /// place alone.
+    /// Its lines, each with its place; those that are superseded are left out. What is damaged is given
+    /// back as its place alone.
     pub(super) fn lines(&self) -> impl Iterator<Item = (Place, Option<Line<'_>>)> {
         let ends = memchr::memchr_iter(b'\n', &self.bytes).map(|end| end + 1);
         let last = self.is_unfinished().then_some(self.bytes.len());
@@ -126,8 +127,8 @@ impl RowsFile {
         Ok(())
     }
 
-    /// Whether it is time to look through all of it: it is large, and half of it is of no use, or nobody has done so
-    /// for a day.
+    /// Whether it is time to look through all of it: it is large, and half of it is of no use, or nobody
+    /// has done so for a day.
     pub(super) fn is_due(&self, unix_millis: u64) -> bool {
         if self.bytes.len() <= SMALL {
             return false;

@@ -1,8 +1,9 @@
 //! Which stacks run: each has a byte of the lock file locked.
 //!
-//! Such a lock (`F_OFD_SETLK`, `fcntl(2)`) belongs to the open file, which the processes of a stack share by their
-//! forks. It ends with the last of them, however that happens, exactly as their holds do; and whether it is there can
-//! be asked without taking it, so that a look is never in the way of a start.
+//! Such a lock (`F_OFD_SETLK`, `fcntl(2)`) belongs to the open file, which the processes of a stack
+//! share by their forks. It ends with the last of them, however that happens, exactly as their holds do;
+//! and whether it is there can be asked without taking it, so that a look is never in the way of a
+//! start.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -36,8 +37,8 @@ pub(super) fn is_running(file: impl AsFd, slot: u32) -> bool {
     asked.is_ok() && i32::from(lock.l_type) != libc::F_UNLCK
 }
 
-/// Takes the first number from 1 on that is not among `known` and that nobody has, for as long as what is given back
-/// lives. `file` is the lock file.
+/// Takes the first number from 1 on that is not among `known` and that nobody has, for as long as what
+/// is given back lives. `file` is the lock file.
 pub(super) fn take_slot(file: &File, known: &[u32]) -> std::io::Result<(u32, Noted)> {
     let file = file.try_clone()?;
     for slot in (1..u32::MAX).filter(|slot| !known.contains(slot)) {

@@ -57,8 +57,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Locks and reads, for whom it may concern or for one stack, which is not among the others then. Whatever fails
-    /// becomes a warning and is as if it were not there.
+    /// Locks and reads, for whom it may concern or for one stack, which is not among the others then.
+    /// Whatever fails becomes a warning and is as if it were not there.
     pub(crate) fn begin(ledger: &Ledger, instance: Option<&str>) -> Self {
         let here = Here::now();
         let locked = lock(ledger);
@@ -67,8 +67,8 @@ impl Session {
         session
     }
 
-    /// Reads, to look something up. Where the lock is not free in a moment, or the directory not be written, a
-    /// warning says so, as stacks may run that could not be noted.
+    /// Reads, to look something up. Where the lock is not free in a moment, or the directory not be
+    /// written, a warning says so, as stacks may run that could not be noted.
     pub(crate) fn look(ledger: &Ledger) -> Self {
         let directory = ledger.path();
         let locked = if directory.is_dir() {
@@ -248,8 +248,8 @@ impl Session {
         Kept::new(self.others(), &self.running, &self.here)
     }
 
-    /// Takes in what turned out while [`Self::kept`] was asked: the places of lines that say nothing, as they are
-    /// damaged or their directories are gone.
+    /// Takes in what turned out while [`Self::kept`] was asked: the places of lines that say nothing, as
+    /// they are damaged or their directories are gone.
     pub(crate) fn forget(&mut self, (damaged, gone): (Vec<Place>, Vec<Place>)) {
         // Without the lock somebody may be writing at this moment.
         if self.lock.is_some() {
@@ -286,7 +286,8 @@ impl Session {
         rows.flat_map(|row| row.stack_ports(true)).collect()
     }
 
-    /// Every port that another stack had last whose directory is still there; and whether any line was damaged.
+    /// Every port that another stack had last whose directory is still there; and whether any line was
+    /// damaged.
     pub(crate) fn sticky_ports(&self) -> (Vec<StackPort>, bool) {
         let mut is_damaged = false;
         let mut ports = Vec::new();
@@ -303,8 +304,8 @@ impl Session {
         (ports, is_damaged)
     }
 
-    /// Every other stack that is known, each with whether its directory is still there; and whether any line
-    /// was damaged.
+    /// Every other stack that is known, each with whether its directory is still there; and whether any
+    /// line was damaged.
     pub(crate) fn owners(&self) -> (Vec<(Owner, bool)>, bool) {
         let mut is_damaged = false;
         let mut owners = Vec::new();
@@ -400,8 +401,8 @@ impl Session {
         });
     }
 
-    /// Notes that the stack that asks, `owner`, starts with `ports`; nothing where that could not be written. `fresh` forgets what
-    /// it had before.
+    /// Notes that the stack that asks, `owner`, starts with `ports`; nothing where that could not be
+    /// written. `fresh` forgets what it had before.
     pub(crate) fn start(&mut self, owner: &Owner, ports: &[PortRow], fresh: bool) -> Option<Noted> {
         let is_taken = |port: &u16| ports.iter().any(|row| row.port == *port);
         if self.granted().any(|port| is_taken(&port)) {
@@ -446,7 +447,8 @@ impl Session {
         }
     }
 
-    /// Writes what has changed, and unlocks; says whether that was possible. What was known can still be looked at.
+    /// Writes what has changed, and unlocks; says whether that was possible. What was known can still be
+    /// looked at.
     pub(crate) fn commit(&mut self) -> bool {
         if self.lock.is_none() {
             return false;

@@ -29,7 +29,8 @@ fn stack(index: usize, state: &Path) -> Result<Allocation, PortError> {
     allocate(&batch, &Ledger::at(state).with_lock_wait(lock_wait()))
 }
 
-/// As many as may queue here wait longer than one start of a stack would; but not where the lock never comes.
+/// As many as may queue here wait longer than one start of a stack would; but not where the lock never
+/// comes.
 fn lock_wait() -> Duration {
     match std::env::var_os("STACK_TEST_LOCKED") {
         Some(_) => Duration::from_millis(200),

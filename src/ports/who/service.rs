@@ -72,8 +72,8 @@ enum Whose {
 
 impl Whose {
     /// Whether that is still so: a process may end and leave its socket to another one, and one that
-    /// seemed to be somebody else's may turn out to be the service's. Costs a fraction of a microsecond for the service's
-    /// own sockets.
+    /// seemed to be somebody else's may turn out to be the service's. Costs a fraction of a microsecond
+    /// for the service's own sockets.
     fn still_has(self, inode: u64, is_own: impl Fn(i32) -> bool) -> bool {
         match self {
             Self::Service(pid) => exists(pid),

@@ -36,7 +36,8 @@ impl Complaint {
         self.named.extend(named);
     }
 
-    /// What all of it comes to: of servers that print an error twice, only one of the lines may have the number.
+    /// What all of it comes to: of servers that print an error twice, only one of the lines may have the
+    /// number.
     fn about(&self, own: &[u16]) -> About {
         match (self.own(own), self.named.first()) {
             (ports, Some(_)) if !ports.is_empty() => About::Own(ports),
@@ -63,14 +64,15 @@ pub(crate) enum Verdict {
     InTheWay(Vec<usize>),
     /// The hold of the port at this place is in the way, and the file wants it so.
     KeptOut(usize),
-    /// It could not have an address. Nobody but the server knows why it wants it, or its own port is of no use to it.
+    /// It could not have an address. Nobody but the server knows why it wants it, or its own port is of
+    /// no use to it.
     InUse(NamedAddress),
     /// It could not have an address that it did not name, and nobody was in the way on its own ports.
     InUseSomewhere,
 }
 
-/// Judges an attempt by all its ports, each with its number. `is_alone` says whether no other socket is on the port at
-/// a place, and is asked only if that matters.
+/// Judges an attempt by all its ports, each with its number. `is_alone` says whether no other socket is
+/// on the port at a place, and is asked only if that matters.
 pub(crate) fn judge(
     ports: &[(u16, &Handover)],
     complaint: Option<&Complaint>,

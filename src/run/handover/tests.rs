@@ -277,8 +277,8 @@ fn act(port: &mut Handover, hold: &mut Option<Socket>, event: Event, is_free: bo
 }
 
 proptest! {
-    /// A hold is soft only while its service may bind, gone only for a service that needs that, and nobody's port is
-    /// released more than once on suspicion.
+    /// A hold is soft only while its service may bind, gone only for a service that needs that, and
+    /// nobody's port is released more than once on suspicion.
     #[test]
     fn a_hold_is_never_open_without_a_service(
         way in 0..WAYS.len(),

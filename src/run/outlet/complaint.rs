@@ -31,8 +31,8 @@ const SOURCE_ENDINGS: [&str; 31] = [
     "ts", "tsx",
 ];
 
-/// What the lines of `bytes` name that complain about an address: those of `ports`, the unit's own, that a line
-/// names, else others, else nothing.
+/// What the lines of `bytes` name that complain about an address: those of `ports`, the unit's own, that
+/// a line names, else others, else nothing.
 pub(super) fn find(bytes: &[u8], ports: &[u16]) -> Vec<Vec<NamedAddress>> {
     // Every phrase has "in use", "inuse", "one usage", or the number 98 behind "errno" or "error".
     // This look at the raw bytes costs next to nothing, and leaves hardly a line to read.

@@ -1,7 +1,7 @@
 //! What is to be done about one unit now: the one place that compares what is wanted with what is.
 //!
-//! Pure. The table is in `docs/design/desired-state.md`. It is asked for units that something
-//! happened to and for their neighbours, until nothing is to be done any more. Every step moves a unit towards
+//! Pure. The table is in `docs/design/desired-state.md`. It is asked for units that something happened
+//! to and for their neighbours, until nothing is to be done any more. Every step moves a unit towards
 //! what is wanted of it, so that this ends.
 
 use std::time::Duration;

@@ -7,7 +7,8 @@
 //! Nothing here walks over all units but what concerns them all.
 //!
 //! Its parts: `commands` moves what is wanted, `settle` does what that asks for, `execute` what the
-//! units' machines ask for, `checks` looks after health and `answers` knows whose they are, `ports` looks after ports, `telling` says what has changed, `ending` knows when it is over.
+//! units' machines ask for, `checks` looks after health and `answers` knows whose they are, `ports`
+//! looks after ports, `telling` says what has changed, `ending` knows when it is over.
 
 mod answers;
 mod checks;
@@ -150,7 +151,8 @@ pub struct Supervisor {
 
 impl Supervisor {
     /// Runs the stack until nothing of it runs or will run. `seat` is this process's place beside the
-    /// guardian, `early` what is kept for the client that has not asked yet, `pump` the task that writes the logs, which ends after everything else.
+    /// guardian, `early` what is kept for the client that has not asked yet, `pump` the task that writes
+    /// the logs, which ends after everything else.
     async fn run(
         mut self,
         mut seat: Seat,

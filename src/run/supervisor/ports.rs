@@ -252,8 +252,8 @@ impl Supervisor {
         }
     }
 
-    /// A unit that runs has ended by itself: looks whether somebody has its port, or its own hold was in its way, before
-    /// the end is judged. `is_success` is what its code says.
+    /// A unit that runs has ended by itself: looks whether somebody has its port, or its own hold was in
+    /// its way, before the end is judged. `is_success` is what its code says.
     pub(super) fn look_after_end(&mut self, id: &UnitId, is_success: bool) {
         let unit = &self.units[id];
         let has_run = unit.phase().is_alive() && unit.phase() != Phase::Stopping;

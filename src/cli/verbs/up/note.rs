@@ -1,4 +1,5 @@
-//! Noting in the ledger which ports this process holds, where that was not possible when they were allocated.
+//! Noting in the ledger which ports this process holds, where that was not possible when they were
+//! allocated.
 //!
 //! The ledger may be locked, or its directory read-only, while a stack starts. The stack runs all the
 //! same, and once the ledger can be written again others should learn whose its ports are.

@@ -1,6 +1,7 @@
 use super::*;
 
-/// What servers print when their port, 8003, is taken: whole outputs, and what each of the lines names that say so.
+/// What servers print when their port, 8003, is taken: whole outputs, and what each of the lines names
+/// that say so.
 const MESSAGES: &[(&str, &str, &[&str])] = &[
     (
         "python",
