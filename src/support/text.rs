@@ -33,7 +33,7 @@ pub fn replica_of(word: &str, service: &str) -> Option<u32> {
 /// The hint about a service that there is not, where `near` is the [`nearest`] one.
 pub fn meant_service(word: &str, near: &str) -> String {
     match replica_of(word, near) {
-        Some(_) => format!("`{word}` is a replica of `{near}`: write `{near}`"),
+        Some(_) => format!("`{word}` names a replica of `{near}`: write `{near}`"),
         None => format!("did you mean `{near}`?"),
     }
 }
@@ -146,7 +146,7 @@ mod tests {
         ] {
             assert_eq!(replica_of(word, "web"), expected, "{word}");
         }
-        let hint = "`web-2` is a replica of `web`: write `web`";
+        let hint = "`web-2` names a replica of `web`: write `web`";
         assert_eq!(meant_service("web-2", "web"), hint);
         assert_eq!(meant_service("wbe", "web"), "did you mean `web`?");
     }

@@ -292,6 +292,21 @@ fn ctrl_c_continues_a_suspended_guardian() {
 }
 
 #[test]
+fn ctrl_c_says_why_nothing_stops_where_the_supervisor_is_suspended() {
+    let stack = TestStack::new("services: { it: { command: MISBEHAVE record TERM heard } }");
+    let mut up = stack.up();
+    up.wait_for_line("recording");
+    let supervisor = stack.own_process("supervisor_pid");
+    supervisor.signal(Signal::SIGSTOP);
+    up.signal(Signal::SIGINT);
+    let hint = format!("`kill -CONT {}` lets it go on", supervisor.pid);
+    up.wait_for_line(&hint);
+    supervisor.signal(Signal::SIGCONT);
+    up.wait().expect(130);
+    assert_eq!(stack.read("heard"), "SIGTERM\n");
+}
+
+#[test]
 fn what_stands_still_can_be_stopped_and_outlives_no_client() {
     if !(require("setsid") && require("bash")) {
         return;

@@ -360,3 +360,30 @@ fn no_pid_of_an_intruders_is_ever_harmed() {
     assert!(!foreign.has_ended());
     assert!(!foreign.stdout().contains("heard"));
 }
+
+#[test]
+fn who_changes_the_names_of_services_is_told_which() {
+    let stack = TestStack::new("services: { old: { command: MISBEHAVE sleep } }");
+    stack.run(&["up", "-d"]).ok();
+    stack.write("stack.yaml", "services: { new: { command: sleep 1 } }");
+    let output = stack.run(&["up", "-d"]).expect(3);
+    output.says(&["(added: `new`; removed: `old`)"]);
+    let output = stack.run(&["logs", "new"]).expect(2);
+    output.says(&["`new` is in the file, but not in this stack"]);
+    stack.run(&["stop", "old"]).ok();
+    stack.down();
+}
+
+#[test]
+fn up_without_its_file_says_what_runs() {
+    let stack = TestStack::new("services: { it: { command: MISBEHAVE sleep } }");
+    stack.run(&["up", "-d"]).ok();
+    fs_err::rename(stack.path("stack.yaml"), stack.path("old.yaml")).expect("it is ours");
+    let output = stack.run(&["up", "-d"]).expect(2);
+    output.says(&[
+        "there is no `stack.yaml`",
+        "but stack `shop` runs here",
+        "`stack down` stops it",
+    ]);
+    stack.down();
+}

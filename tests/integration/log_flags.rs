@@ -150,3 +150,13 @@ fn logs_are_removed_while_the_stack_runs_and_after_it() {
     );
     stack.run(&["logs", "--clear", "nobody"]).expect(2);
 }
+
+#[test]
+fn a_time_before_which_nothing_can_be_is_a_mistake() {
+    let stack = TestStack::new("services: { it: { command: echo hello } }");
+    stack.run(&["up", "-d"]).ok();
+    let output = stack
+        .run(&["logs", "--since", "1m", "--until", "5m"])
+        .expect(2);
+    output.says(&["`--since` is later than `--until`"]);
+}

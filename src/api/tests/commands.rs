@@ -97,7 +97,7 @@ async fn refusals_are_typed_and_carry_their_hint() {
     let error = replica.client().command(&command).await.unwrap_err();
     assert_eq!(
         refusal(&error).1,
-        Some("`web-2` is a replica of `web`: write `web`")
+        Some("`web-2` names a replica of `web`: write `web`")
     );
 
     let draining = Fake::with_script(1, |_| Act::Refuse(CommandError::Draining));

@@ -10,7 +10,7 @@ use crate::cli::style::{Palette, Tone, phase_tone, state_word};
 use crate::cli::table::{Cell, Table};
 use crate::cli::words::behind;
 use crate::run::control::StackSnapshot;
-use crate::run::snapshot::{Phase, ServiceSnapshot};
+use crate::run::snapshot::{Phase, ServiceSnapshot, Wanted};
 use crate::support::escape::{plain, plain_line};
 
 /// A service that failed, with what there is to know about it.
@@ -75,7 +75,16 @@ fn headline(stack: &StackSnapshot, shown: &[&ServiceSnapshot]) -> String {
     let count =
         |wanted: fn(Phase) -> bool| shown.iter().filter(|service| wanted(service.phase)).count();
     let failed = count(|phase| phase == Phase::Failed);
-    let coming = count(|phase| matches!(phase, Phase::Waiting | Phase::Starting));
+    let is_between_attempts = |service: &ServiceSnapshot| {
+        service.phase == Phase::Stopping && service.desired.wanted == Wanted::Running
+    };
+    let coming = shown
+        .iter()
+        .filter(|service| {
+            matches!(service.phase, Phase::Waiting | Phase::Starting)
+                || is_between_attempts(service)
+        })
+        .count();
     let is_bad = |phase| matches!(phase, Phase::Unhealthy | Phase::Backoff);
     let bad = count(is_bad);
     let stopped = count(|phase| matches!(phase, Phase::Stopping | Phase::Stopped));
@@ -225,6 +234,18 @@ mod tests {
             attempt: 1,
             ..service("build")
         }
+    }
+
+    #[test]
+    fn what_ends_before_another_attempt_is_not_stopped() {
+        let ending = ServiceSnapshot {
+            phase: Phase::Stopping,
+            attempt: 1,
+            ..service("web")
+        };
+        let text = ready(&stack(vec![ending]));
+        let expected = "shop has started; 1 of 1 service not ready yet";
+        assert!(text.starts_with(expected), "{text}");
     }
 
     #[test]

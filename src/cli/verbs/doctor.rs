@@ -14,7 +14,7 @@ use crate::cli::invocation::Invocation;
 use crate::cli::printer;
 use crate::ports::LedgerWarning;
 use crate::ports::request::Owner;
-use crate::run::instance::{Instance, LockAttempt};
+use crate::run::instance::{Holder, Instance, LockAttempt, all_holders};
 use crate::run::leftovers::{self, Leftovers, Orphans, Reaper};
 use crate::run::socket;
 use crate::support::name::ProjectName;
@@ -48,6 +48,7 @@ pub fn doctor(invocation: &Invocation, args: &DoctorArgs) -> Result<ExitCode, St
     let (stacks, warnings) = invocation.ledger().stacks();
     // Before the leases are removed, which tell how each process is to be ended.
     let mut findings: Vec<Finding> = leftovers::orphans().into_iter().map(orphaned).collect();
+    findings.extend(all_holders().iter().flat_map(suspended));
     findings.extend(stale(invocation, &stacks));
     findings.extend(warnings.into_iter().map(|warning| Finding {
         what: warning.to_string(),
@@ -102,6 +103,23 @@ fn orphaned(orphans: Orphans) -> Finding {
         hint: None,
         fix: Some(Fix::End(orphans)),
     }
+}
+
+/// Who does nothing for a stack that runs.
+fn suspended(holder: &Holder) -> impl Iterator<Item = Finding> {
+    let supervisor = ("supervisor", holder.supervisor_pid);
+    let guardian = ("guardian", holder.guardian_pid);
+    let is_supervisor = holder.is_supervisor_suspended().then_some(supervisor);
+    let is_guardian = holder.is_guardian_suspended().then_some(guardian);
+    let both = is_supervisor.into_iter().chain(is_guardian);
+    both.map(|(who, pid)| Finding {
+        what: format!(
+            "the {who} of stack `{}` (pid {pid}) is suspended",
+            holder.project
+        ),
+        hint: Some(format!("`kill -CONT {pid}` lets it go on")),
+        fix: None,
+    })
 }
 
 /// What killed supervisors have left in directories, and stacks whose directories are gone.

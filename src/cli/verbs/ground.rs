@@ -155,8 +155,8 @@ impl Context<'_> {
     ) -> Stop {
         if self.in_file.contains(name) {
             return Stop::usage(
-                format!("service `{name}` has no replica in this stack"),
-                "`replicas` or `stack up --scale` gives it some, after `stack down`",
+                format!("service `{name}` is in the file, but not in this stack"),
+                "`stack down`, then `stack up` takes it in, unless its `replicas` is 0",
             );
         }
         let known = known.into_iter().map(ServiceName::as_str);

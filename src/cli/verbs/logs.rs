@@ -20,6 +20,14 @@ use crate::support::name::{ServiceName, UnitId};
 
 /// Carries out `stack logs`. Exit code 4 where nothing runs and nothing was ever printed.
 pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<ExitCode, Stop> {
+    if let (Some(since), Some(until)) = (arguments.since, arguments.until)
+        && since > until
+    {
+        return Err(Stop::usage(
+            "`--since` is later than `--until`",
+            "`--since 5m --until 1m` shows what was printed between these",
+        ));
+    }
     let log_dir = context.instance.log_dir();
     let Found {
         units,

@@ -76,7 +76,7 @@ fn unknown(context: &Context<'_>, stack: &StackSnapshot, arguments: &PortArgs) -
             Stop::usage(
                 format!("there is no service `{service}`"),
                 format!(
-                    "`{service}` is a replica of `{known}`: write \
+                    "`{service}` names a replica of `{known}`: write \
                      `stack port {known}{name} --index {replica}`"
                 ),
             )

@@ -345,7 +345,7 @@ fn a_service_of_the_file_without_replicas_is_not_said_to_be_unknown() {
     let mut project = Project::idle();
     project.in_file = vec![name("web")];
     let stop = project.context().unknown_service(&name("web"), &[]);
-    let expected = "error: service `web` has no replica in this stack\n";
+    let expected = "error: service `web` is in the file, but not in this stack\n";
     assert!(stop.message.starts_with(expected), "{}", stop.message);
 }
 

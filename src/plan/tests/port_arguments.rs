@@ -63,7 +63,7 @@ fn what_it_cannot_mean_is_told_with_the_way_out() {
         (
             "web-2.PORT",
             "there is no service `web-2`",
-            "`web-2` is a replica of `web`: write `web`",
+            "`web-2` names a replica of `web`: write `web`",
         ),
         (
             "wbe.PORT",

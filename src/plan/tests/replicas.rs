@@ -110,7 +110,7 @@ fn a_scale_that_cannot_be_followed_is_told_without_a_place() {
     assert_eq!(unknown.code, code::SCALE_ARGUMENT);
     assert_eq!(unknown.hint.as_deref(), Some("did you mean `a`?"));
     let replica = Project::service("").scaled("a-2", 2).problem();
-    let hint = "`a-2` is a replica of `a`: write `a`";
+    let hint = "`a-2` names a replica of `a`: write `a`";
     assert_eq!(replica.hint.as_deref(), Some(hint));
     let far = Project::service("").scaled("something", 2).problem();
     assert_eq!(far.hint.as_deref(), Some("the services are: a"));

@@ -149,6 +149,11 @@ impl Holder {
         is_suspended(self.guardian_pid)
     }
 
+    /// Whether the supervisor is suspended, so that nothing is started, stopped or answered.
+    pub fn is_supervisor_suspended(&self) -> bool {
+        is_suspended(self.supervisor_pid)
+    }
+
     /// The project directory, wherever it is now. `None` if that cannot be told, as both processes have
     /// ended.
     pub(super) fn project_dir(&self) -> Option<PathBuf> {

@@ -69,9 +69,9 @@ impl Supervisor {
                 let _ = done_tx.send(());
             }
             Request::Home(news) => {
-                let is_gone = news == News::DirectoryGone;
+                self.is_homeless |= news == News::DirectoryGone;
                 self.notice(None, NoticeLevel::Warning, news);
-                if is_gone {
+                if self.is_homeless {
                     self.end_everything(Cause::Down, self.options.grace);
                 }
             }

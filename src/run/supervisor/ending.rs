@@ -91,6 +91,7 @@ impl Supervisor {
             exit: self.stop_exit,
             signal: self.signal,
             is_anything_left: self.is_anything_left,
+            is_homeless: self.is_homeless,
         }
     }
 

@@ -87,6 +87,8 @@ pub struct Outcome {
     pub signal: Option<i32>,
     /// Whether anything could not be ended.
     pub is_anything_left: bool,
+    /// Whether it ended since the project directory was removed.
+    pub is_homeless: bool,
 }
 
 /// A main process that ended, with its output in the files.
@@ -143,6 +145,7 @@ pub struct Supervisor {
     frozen_at: Option<Instant>,
     stop_exit: Option<Exit>,
     is_anything_left: bool,
+    is_homeless: bool,
     /// Where the last word is left.
     last_path: Option<PathBuf>,
     /// Takes those who want the stack's files to be there.

@@ -229,6 +229,7 @@ impl Supervisor {
             frozen_at: None,
             stop_exit: None,
             is_anything_left: false,
+            is_homeless: false,
             last_path: None,
             wanted_tx: None,
         };

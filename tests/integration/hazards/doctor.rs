@@ -89,6 +89,27 @@ stack doctor; echo code $?; stack doctor --fix; echo code $?; stack doctor; echo
 }
 
 #[test]
+fn who_is_suspended_is_found() {
+    let stack = TestStack::new("services: { it: { command: sleep 1000 } }");
+    let script =
+        "stack up -d; pid=$(grep -o 'supervisor_pid\": *[0-9]*' .stack/*/lock | grep -o '[0-9]*$')
+kill -STOP $pid; cd /; stack doctor; echo code $?; kill -CONT $pid; stack doctor; stack down --all";
+    let Some(output) = alone(&stack, script) else {
+        return;
+    };
+    let output = output.ok();
+    for part in [
+        "the supervisor of stack `shop` (pid",
+        "is suspended",
+        "hint: `kill -CONT",
+        "code 1",
+        "nothing is wrong",
+    ] {
+        assert!(output.stdout.contains(part), "no `{part}` in {output}");
+    }
+}
+
+#[test]
 fn stale_entries_of_the_ledger_are_left_out() {
     let world = World::new();
     let one = TestStack::in_world(

@@ -156,7 +156,8 @@ fn a_stack_ends_when_its_directory_is_gone_for_good() {
     let mut up = stack.up();
     up.wait_for_line("started");
     fs::remove_dir_all(stack.path("")).expect("it is ours");
-    let output = up.wait().expect(0);
+    // Nobody has asked for its end.
+    let output = up.wait().expect(1);
     assert!(
         output.stderr.contains("the project directory was removed"),
         "{output}"

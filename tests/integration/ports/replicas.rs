@@ -192,7 +192,7 @@ fn a_scale_to_one_joins_a_stack_that_has_one() {
 fn the_shown_name_of_a_replica_leads_to_its_service() {
     let stack = TestStack::new(SCALABLE);
     stack.run(&["up", "--wait", "--scale", "web=2"]).ok();
-    let hint = "`web-2` is a replica of `web`: write ";
+    let hint = "`web-2` names a replica of `web`: write ";
     for arguments in [
         &["stop", "web-2"][..],
         &["start", "web-2"],

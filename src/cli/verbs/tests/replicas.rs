@@ -125,12 +125,12 @@ async fn the_shown_name_of_a_replica_is_no_service_and_the_way_is_told() {
     let error = port::run(&mut project.context(), &arguments).await;
     assert_hint(
         &error.unwrap_err(),
-        "`web-2` is a replica of `web`: write `stack port web --index 2`",
+        "`web-2` names a replica of `web`: write `stack port web --index 2`",
     );
     arguments.name = Some(PortName::new("ADMIN").unwrap());
     let error = port::run(&mut project.context(), &arguments).await;
     assert_hint(
         &error.unwrap_err(),
-        "`web-2` is a replica of `web`: write `stack port web ADMIN --index 2`",
+        "`web-2` names a replica of `web`: write `stack port web ADMIN --index 2`",
     );
 }

@@ -113,6 +113,7 @@ pub(super) async fn watch(
         failures: Failures::new(log_dir.clone(), place.run),
         readiness: Readiness::new(goal.target, goal.asked),
         client,
+        instance: place.instance.clone(),
         printer,
         stays,
         lead,
@@ -131,7 +132,7 @@ pub(super) async fn watch(
     let opening = Feed::open(opener, log_dir, start);
     let outcome = match watch.until_end(opening, &mut signals).await {
         Ok(_) if stays => watch.farewell(),
-        Ok(end) => watch.verdict(end, &place.instance, place.run).await,
+        Ok(end) => watch.verdict(end, place.run).await,
         Err(stop) => Err(stop),
     };
     Ok(watch.show_rest(outcome, &mut signals).await)
@@ -154,6 +155,7 @@ pub(super) enum End {
 /// What is known, and what has been said.
 pub(super) struct Watch<'a> {
     pub(super) client: Client,
+    pub(super) instance: Instance,
     pub(super) printer: &'a Printer,
     /// Whether it stays to the end and shows what services print.
     pub(super) stays: bool,

@@ -12,6 +12,7 @@ use crate::plan::Draft;
 use crate::run::control::{Command, StackSnapshot};
 use crate::run::instance::Instance;
 use crate::run::snapshot::{ServiceSnapshot, Wanted};
+use crate::support::name::ServiceName;
 use crate::support::text;
 
 /// Joins a stack that runs, as it was a moment ago. `None` if it has just ended, so that it can be
@@ -24,16 +25,7 @@ pub(super) fn join(
     args: &UpArgs,
 ) -> Result<Option<Arrival>, Stop> {
     if stack.fingerprint != ready.draft.fingerprint() {
-        return Err(scaled(&ready.draft, stack).unwrap_or_else(|| {
-            Stop::new(
-                ExitCode::Busy,
-                "the stack runs with another configuration than the file has now",
-                Some(
-                    "run `stack down`, then `stack up`; taking changes over while it runs is not \
-                     supported yet",
-                ),
-            )
-        }));
+        return Err(scaled(&ready.draft, stack).unwrap_or_else(|| changed(&ready.draft, stack)));
     }
     let command = Command::Up {
         services: args.services.clone(),
@@ -74,12 +66,45 @@ pub(super) fn join(
     }))
 }
 
+/// Why a stack cannot be joined whose file has changed.
+fn changed(draft: &Draft, stack: &StackSnapshot) -> Stop {
+    let in_file = &draft.spec().services;
+    let mut removed: Vec<_> = stack.services.iter().map(|row| &row.service).collect();
+    removed.dedup();
+    let is_new = |name: &&ServiceName| !removed.contains(name) && draft.replica_count(name) > 0;
+    let added: Vec<_> = in_file.keys().filter(is_new).collect();
+    removed.retain(|name| !in_file.contains_key(*name));
+    let changes: Vec<String> = [("added", added), ("removed", removed)]
+        .into_iter()
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(how, names)| {
+            format!(
+                "{how}: {}",
+                text::list(names.iter().map(|name| format!("`{name}`")))
+            )
+        })
+        .collect();
+    let mut message = "the stack runs with another configuration than the file has now".to_owned();
+    if !changes.is_empty() {
+        message = format!("{message} ({})", changes.join("; "));
+    }
+    Stop::new(
+        ExitCode::Busy,
+        message,
+        Some(
+            "run `stack down`, then `stack up`; taking changes over while it runs is not \
+             supported yet",
+        ),
+    )
+}
+
 /// Why a stack with another number of replicas cannot be joined, if that is what differs.
 fn scaled(draft: &Draft, stack: &StackSnapshot) -> Option<Stop> {
-    let row = stack
-        .services
-        .iter()
-        .find(|row| row.replicas != draft.replica_count(&row.service))?;
+    let mut rows = stack.services.iter();
+    let row = rows.find(|row| {
+        let is_there = draft.spec().services.contains_key(&row.service);
+        is_there && row.replicas != draft.replica_count(&row.service)
+    })?;
     let (service, running) = (&row.service, row.replicas);
     Some(Stop::new(
         ExitCode::Busy,

@@ -46,7 +46,9 @@ const WINNER_PAUSE: Duration = Duration::from_millis(10);
 
 /// Runs the verb.
 pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
-    let ready = invocation.draft_with(&args.scale, &args.ports)?;
+    let ready = invocation
+        .draft_with(&args.scale, &args.ports)
+        .map_err(|stop| without_file(invocation).unwrap_or(stop))?;
     for name in args.services.iter().chain(&args.exit_code_from) {
         check_service(&ready.draft, name)?;
     }
@@ -83,6 +85,16 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
         }
     };
     start(invocation, &ready, instance, lock, args)
+}
+
+/// That a stack runs whose file is gone, if so.
+fn without_file(invocation: &Invocation) -> Option<Stop> {
+    let error = invocation.find().err()?;
+    let running = invocation.running();
+    let project = &running.first()?.project;
+    let message = format!("{}, but stack `{project}` runs here", error.message);
+    let hint = "`stack down` stops it; with the file back in its place, `stack up` joins it";
+    Some(Stop::usage(message, hint))
 }
 
 /// Somebody else holds the lock: a client for it with the state of its stack, once it answers;

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 use super::client::{End, Watch};
 use crate::run::STROKE;
 use crate::run::control::Command;
+use crate::run::instance::Holder;
 use crate::run::launch::{can_be_continued, stop_self};
 
 impl Watch<'_> {
@@ -32,6 +33,9 @@ impl Watch<'_> {
                     return None;
                 }
                 self.drain(signal == Signal::SIGINT);
+                if !is_echo {
+                    self.warn_if_suspended();
+                }
                 if !self.pass_on(signal) && !is_echo {
                     self.command(self.ended_by.is_some());
                 }
@@ -39,6 +43,18 @@ impl Watch<'_> {
             }
         }
         None
+    }
+
+    /// Says why nothing stops, where the supervisor is suspended.
+    fn warn_if_suspended(&self) {
+        let holder = self.instance.holder();
+        if let Some(holder) = holder.filter(Holder::is_supervisor_suspended) {
+            let pid = holder.supervisor_pid;
+            self.printer.page().line_err(&format!(
+                "warning: the supervisor (pid {pid}) is suspended, so nothing stops; \
+                 `kill -CONT {pid}` lets it go on"
+            ));
+        }
     }
 
     /// Gives a signal to the guardian of the own stack.

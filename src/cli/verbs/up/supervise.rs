@@ -156,7 +156,7 @@ async fn note_down(mut event_rx: Receiver<Event>, units: Vec<UnitId>, log: OwnLo
 }
 
 fn exit_code(outcome: &Outcome) -> ExitCode {
-    if outcome.is_anything_left {
+    if outcome.is_anything_left || outcome.is_homeless {
         return ExitCode::Failed;
     }
     if let Some(exit) = outcome.exit {

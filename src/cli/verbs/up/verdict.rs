@@ -23,12 +23,7 @@ const LAST_WORD_LIMIT: Duration = Duration::from_secs(1);
 
 impl Watch<'_> {
     /// The end of a client that has waited for a target: what it has come to, and the exit code.
-    pub(super) async fn verdict(
-        &mut self,
-        end: End,
-        instance: &Instance,
-        run: u64,
-    ) -> Result<ExitCode, Stop> {
+    pub(super) async fn verdict(&mut self, end: End, run: u64) -> Result<ExitCode, Stop> {
         if let End::Left(signal) = end {
             self.printer.page().line_err(
                 "not waiting any longer; the stack goes on in the background (`stack ps` shows it, \
@@ -39,7 +34,7 @@ impl Watch<'_> {
                 _ => ExitCode::Terminated,
             });
         }
-        let last = || last_word(instance, run);
+        let last = || last_word(&self.instance, run);
         let stack = match end {
             End::Over => last(),
             End::Settled => self.client.stack().await.ok().or_else(last),
