@@ -283,7 +283,7 @@ impl Search {
         if let Some(lease) = self.leases.iter().find(by_pid) {
             return lease.manner;
         }
-        let unit = unit_mark(process.pid, &self.instance);
+        let unit = unit_mark(process.pid, &self.instance).map(|(unit, _)| unit);
         let by_mark = |lease: &&lease::Lease| unit.as_ref() == Some(&lease.unit);
         let lease = self.leases.iter().find(by_mark);
         lease.map_or_else(Manner::default, |lease| lease.manner)

@@ -194,14 +194,10 @@ pub(crate) struct Marks<'a> {
 impl<'a> Marks<'a> {
     /// The marks among the entries of an environment, each of which ends with a NUL.
     pub(crate) fn in_environment(bytes: &'a [u8]) -> Option<Self> {
-        let value = |key: &[u8]| {
-            let mut entries = bytes.split(|&byte| byte == 0);
-            entries.find_map(|entry| entry.strip_prefix(key)?.strip_prefix(b"="))
-        };
         Some(Self {
-            instance: value(b"STACK_INSTANCE")?,
-            service: value(b"STACK_SERVICE")?,
-            replica: value(b"STACK_REPLICA")?,
+            instance: value(bytes, b"STACK_INSTANCE")?,
+            service: value(bytes, b"STACK_SERVICE")?,
+            replica: value(bytes, b"STACK_REPLICA")?,
         })
     }
 
@@ -215,11 +211,26 @@ impl<'a> Marks<'a> {
     }
 }
 
-/// The unit of `instance` that a process was started for, by the marks in its environment.
-pub(crate) fn unit_mark(pid: i32, instance: &str) -> Option<UnitId> {
+/// What marks the processes of a command that runs beside a unit, with its number: a check.
+pub(crate) const COMMAND_MARK: &str = "STACK_COMMAND";
+
+/// The unit of `instance` that a process was started for, by the marks in its environment; and which
+/// command beside that unit, if any.
+pub(crate) fn unit_mark(pid: i32, instance: &str) -> Option<(UnitId, Option<u64>)> {
     let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
     let marks = Marks::in_environment(&bytes)?;
-    (marks.instance == instance.as_bytes()).then(|| marks.unit())?
+    if marks.instance != instance.as_bytes() {
+        return None;
+    }
+    let command = value(&bytes, COMMAND_MARK.as_bytes());
+    let command = command.and_then(|number| std::str::from_utf8(number).ok()?.parse().ok());
+    Some((marks.unit()?, command))
+}
+
+/// The value of a variable in an environment, each entry of which ends with a NUL.
+fn value<'a>(environment: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    let mut entries = environment.split(|&byte| byte == 0);
+    entries.find_map(|entry| entry.strip_prefix(key)?.strip_prefix(b"="))
 }
 
 #[cfg(test)]

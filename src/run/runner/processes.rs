@@ -1,6 +1,7 @@
 //! Units as processes of this machine.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -19,8 +20,9 @@ use crate::plan::model::{Execution, UnitPlan};
 use crate::run::lease::{LeaseFile, Manner};
 use crate::run::logs::{PumpHandle, pipe_pair};
 use crate::run::process::{
-    ProcessId, ProcessTree, Row, SharedTable, Slot, SpawnError, Spawner, Stdio, Target, UnitKey,
-    ancestors, has_children, now_ticks, own_children, reap_all, signal_group, signal_process,
+    COMMAND_MARK, ProcessId, ProcessTree, Row, SharedTable, Slot, SpawnError, Spawner, Stdio,
+    Target, UnitKey, ancestors, has_children, now_ticks, own_children, reap_all, signal_group,
+    signal_process,
 };
 use crate::run::reason::{StartError, StartStep};
 use crate::run::snapshot::LogStream;
@@ -103,7 +105,7 @@ impl Processes {
         let slot = self.slot(&id);
         let executed_ticks = now_ticks();
         let pid = self
-            .spawn(plan, &plan.execution, &program, stdio, slot)
+            .spawn(plan, (&plan.execution, None), &program, stdio, slot)
             .map_err(|error| {
                 let is_temporary = error.is_temporary();
                 (spawn_error(&error, plan, &program), is_temporary)
@@ -135,12 +137,17 @@ impl Processes {
     fn spawn(
         &mut self,
         plan: &UnitPlan,
-        execution: &Execution,
+        (execution, command): (&Execution, Option<&CommandId>),
         program: &Path,
         stdio: Stdio<'_>,
         slot: Option<Slot>,
     ) -> Result<i32, SpawnError> {
-        let environment = plan.environment.entries();
+        let mut environment = plan.environment.entries();
+        let number = command.map(|command| command.number.to_string());
+        let mark = number
+            .as_ref()
+            .map(|number| (OsStr::new(COMMAND_MARK), OsStr::new(number)));
+        environment.extend(mark);
         let mut target = Target {
             program,
             argv: &execution.argv,
@@ -213,9 +220,12 @@ impl Processes {
     }
 
     fn find_strays(&mut self, ended: Option<&UnitId>) {
-        let children = &self.children;
-        self.trees
-            .find_strays(ended, |pid| children.contains_key(&pid));
+        let (children, commands) = (&self.children, &self.commands);
+        self.trees.find_strays(
+            ended,
+            |pid| children.contains_key(&pid),
+            |command| commands.contains_key(command),
+        );
     }
 }
 
@@ -325,7 +335,7 @@ impl Runner for Processes {
             passed: &[],
         };
         let pid = self
-            .spawn(plan, execution, &program, stdio, None)
+            .spawn(plan, (execution, Some(&command)), &program, stdio, None)
             .map_err(|error| spawn_error(&error, plan, &program))?;
         self.children.insert(pid, Child::Command(command.clone()));
         self.commands.insert(command, pid);
@@ -355,8 +365,9 @@ impl Runner for Processes {
                     });
                 }
                 Some(Child::Command(command)) => {
-                    // Whatever it left in its group is of no use to anybody.
+                    // Whatever it left in its group, or outside of it, is of no use to anybody.
                     signal_group(reaped.pid, libc::SIGKILL);
+                    are_orphans_possible = true;
                     if self.commands.remove(&command).is_some() {
                         news.push(Happened::CommandEnded {
                             command,

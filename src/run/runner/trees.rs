@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::CommandId;
 use crate::run::process::{
     ProcessId, descendants, group_of, own_children, session_of, signal_group, signal_process,
     unit_mark,
@@ -92,14 +93,32 @@ impl Trees {
     /// `is_known` says who is a main process or a command. One that has neither mark nor session (some
     /// servers write their title over their environment) is taken to be of `ended`, unless it is
     /// older than that: then it is of another unit, whose end will find it.
-    pub(super) fn find_strays(&mut self, ended: Option<&UnitId>, is_known: impl Fn(i32) -> bool) {
+    ///
+    /// What a command has left behind is killed once that is not running (`is_running`) any more: a
+    /// check that leaves something leaves it again and again.
+    pub(super) fn find_strays(
+        &mut self,
+        ended: Option<&UnitId>,
+        is_known: impl Fn(i32) -> bool,
+        is_running: impl Fn(&CommandId) -> bool,
+    ) {
         let unknown: Vec<i32> = own_children()
             .into_iter()
             .filter(|pid| !is_known(*pid) && !self.strays.contains_key(pid))
             .collect();
         for pid in unknown {
-            let marked =
-                unit_mark(pid, &self.instance).filter(|unit| self.units.contains_key(unit));
+            let mark = unit_mark(pid, &self.instance);
+            if let Some((unit, Some(number))) = mark {
+                if !is_running(&CommandId { unit, number }) {
+                    for pid in descendants(pid) {
+                        signal_process(pid, nix::libc::SIGKILL);
+                    }
+                }
+                continue;
+            }
+            let marked = mark
+                .map(|(unit, _)| unit)
+                .filter(|unit| self.units.contains_key(unit));
             let by_end = || {
                 let since = self.units.get(ended?)?.executed_ticks;
                 let is_younger = ProcessId::of(pid).is_none_or(|it| it.start_time + 1 >= since);

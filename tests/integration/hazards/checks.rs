@@ -51,3 +51,22 @@ fn a_check_that_floods_its_output_holds_nobody_up() {
     stack.wait_for("it", "unhealthy", phase_is("unhealthy"));
     stack.down();
 }
+
+#[test]
+fn what_a_check_leaves_in_the_background_ends_before_long() {
+    let stack = TestStack::new(
+        "services: { it: { command: MISBEHAVE double-fork --stay, healthcheck: { test: 'echo x >> checks; MISBEHAVE double-fork --deaf', interval: 20ms } } }",
+    );
+    stack.run(&["up", "-d"]).ok();
+    wait_until("20 checks", || {
+        (stack.read("checks").len() >= 40).then_some(())
+    });
+    // The service, its daemon, and of the check itself and what it left at most two at a time.
+    let processes = stack.service_processes();
+    assert!(processes.len() <= 8, "{processes:?}");
+    let of_service = processes
+        .iter()
+        .filter(|process| process.variable("STACK_COMMAND").is_none());
+    assert_eq!(of_service.count(), 2, "{processes:?}");
+    stack.down();
+}
