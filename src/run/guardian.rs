@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM};
 use nix::sys::signal::{SigSet, Signal};
 
-use super::process::{SharedTable, has_children, reap_all, signal_process, wait_for_signal};
+use super::process::{Group, SharedTable, has_children, reap_all, signal_process, wait_for_signal};
 use super::snapshot::Exit;
 use stop::{KILL_LIMIT, SHORT_LIMIT, Stopper};
 
@@ -43,12 +43,12 @@ pub enum Watch {
     },
 }
 
-/// Watches over a supervisor until it ends. `on_loss` is told when it was killed, before the
-/// stopping begins.
+/// Watches over a supervisor until it ends. `what` is to be stopped then: what the table names, and what
+/// is in the group. `on_loss` is told when it was killed, before the stopping begins.
 pub(crate) fn watch(
     supervisor: i32,
     signals: &SigSet,
-    table: &SharedTable,
+    what: (&SharedTable, Option<&Group>),
     ignores_hangup: bool,
     on_loss: &dyn Fn(i32),
 ) -> Watch {
@@ -65,7 +65,7 @@ pub(crate) fn watch(
                     Some(Exit::Code(code)) => {
                         // Nothing can be left here, unless the supervisor's own sweep was beaten.
                         if has_children() {
-                            stopper.stop(signals, table, Duration::ZERO, SHORT_LIMIT);
+                            stopper.stop(signals, what, Duration::ZERO, SHORT_LIMIT);
                         }
                         return Watch::Ended(code);
                     }
@@ -77,7 +77,7 @@ pub(crate) fn watch(
                         } else {
                             Duration::MAX
                         };
-                        let is_anything_left = stopper.stop(signals, table, limit, KILL_LIMIT);
+                        let is_anything_left = stopper.stop(signals, what, limit, KILL_LIMIT);
                         return Watch::Lost { is_anything_left };
                     }
                     None => {}

@@ -18,8 +18,8 @@ use nix::unistd::{Pid, pipe2};
 
 use super::guardian::{self, SIGNALS, Watch};
 use super::process::{
-    Forked, SharedTable, become_subreaper, block_for_waiting, check_alone, close_inherited, detach,
-    fork, signal_process,
+    Forked, Group, SharedTable, become_subreaper, block_for_waiting, check_alone, close_inherited,
+    detach, fork, signal_process,
 };
 
 pub use super::process::{
@@ -218,16 +218,18 @@ impl Child {
 
 impl Guardian {
     /// Watches until the supervisor ends. `on_loss` is told the signal that killed it, before
-    /// everything that it started is stopped.
-    pub fn watch(self, on_loss: &dyn Fn(i32)) -> Watch {
+    /// everything that it started is stopped. Then the `group` of all that is removed.
+    pub(crate) fn watch(self, group: Option<&Group>, on_loss: &dyn Fn(i32)) -> Watch {
         close_inherited();
-        guardian::watch(
+        let watch = guardian::watch(
             self.supervisor_pid,
             &self.signals,
-            &self.table,
+            (&self.table, group),
             self.ignores_hangup,
             on_loss,
-        )
+        );
+        group.inspect(|group| group.remove());
+        watch
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::libc::{SIGCONT, SIGKILL};
@@ -15,7 +15,10 @@ use nix::unistd::geteuid;
 
 use super::instance::all_holders;
 use super::lease::{self, Manner};
-use super::process::{ProcessId, ProcessTree, ancestors, session_of, signal_process, unit_mark};
+use super::process::{
+    Group, ProcessId, ProcessTree, ancestors, members, remove_group, session_of, signal_process,
+    unit_mark,
+};
 use crate::support::name::UnitId;
 use crate::support::proc::{Stat, for_each_pid, read_file};
 
@@ -80,11 +83,13 @@ pub struct Reaper {
 
 impl Reaper {
     /// `None` where there is nothing to be ended: a supervisor that ended in good order has removed its
-    /// leases. `/proc` is searched only where one did not, as that costs more than the whole rest of a
+    /// leases and its group. `/proc` is searched only where one did not, as that costs more than the whole rest of a
     /// start.
     pub fn new(instance: &str, lease_path: &Path, grace: Option<Duration>) -> Option<Self> {
-        lease_path.exists().then(|| Self {
-            search: Search::new(instance, lease_path),
+        let search = || Search::new(instance, lease_path);
+        let has_group = || Group::place(instance).is_some_and(|group| group.exists());
+        (lease_path.exists() || has_group()).then(|| Self {
+            search: search(),
             grace,
             seen: HashMap::new(),
             count: 0,
@@ -124,6 +129,10 @@ impl Reaper {
         let waited = self.begun.elapsed();
         self.count = found.len();
         if found.is_empty() || !self.seen.is_empty() && waited > self.longest() + KILL_LIMIT {
+            self.search
+                .group
+                .as_deref()
+                .inspect(|group| remove_group(group));
             return Some(Leftovers {
                 ended: self.seen.len().saturating_sub(found.len()),
                 remaining: found.iter().map(|process| process.pid).collect(),
@@ -169,6 +178,8 @@ struct Search {
     mark: Vec<u8>,
     /// This process and those it descends from: none of them is ever ended.
     above: Vec<i32>,
+    /// In which group they were born.
+    group: Option<PathBuf>,
     /// Whose processes may be ended, where that is not for the kernel to say: what a user's file
     /// names is not for root to kill unless it is that user's.
     only_user: Option<u32>,
@@ -241,6 +252,7 @@ impl Search {
             leases: lease::read(lease_path),
             mark: format!("STACK_INSTANCE={instance}").into_bytes(),
             above: ancestors(nix::unistd::getpid().as_raw()).collect(),
+            group: Group::place(instance),
             only_user: (is_root && file_owner != 0).then_some(file_owner),
             environment: vec![0; ENVIRONMENT],
         }
@@ -258,9 +270,12 @@ impl Search {
             .filter(|lease| self.may_be_ended(lease.pid))
             .map(|lease| lease.pid)
             .collect();
+        let group = self.group.as_deref().map(members).unwrap_or_default();
+        let group: HashSet<i32> = group.into_iter().collect();
         let mut roots = Vec::new();
         for stat in tree.all() {
             let is_known = leased.contains(&stat.pid)
+                || group.contains(&stat.pid)
                 || leased.contains(&stat.session)
                 || seen.contains_key(&stat.into());
             if is_known || self.is_marked(stat.pid) {

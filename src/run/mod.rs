@@ -32,3 +32,4 @@ pub mod waits;
 
 pub use guardian::{STROKE, Watch};
 pub use lease::LeaseFile;
+pub use process::Group;

@@ -5,6 +5,7 @@ mod crowds;
 mod deaths;
 mod doctor;
 mod endurance;
+mod groups;
 mod inheritance;
 mod links;
 mod lost_files;

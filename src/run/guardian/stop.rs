@@ -11,8 +11,8 @@ use nix::libc::{SIGCONT, SIGINT, SIGKILL, SIGTERM};
 use nix::sys::signal::SigSet;
 
 use crate::run::process::{
-    Marks, ProcessTree, Row, SharedTable, UnitKey, has_children, push, reap_all, signal_group,
-    signal_process, wait_for_signal,
+    Group, Marks, ProcessTree, Row, SharedTable, UnitKey, has_children, push, reap_all,
+    signal_group, signal_process, wait_for_signal,
 };
 use crate::support::proc::{Stat, read_file};
 
@@ -86,7 +86,7 @@ impl Stopper {
     pub(super) fn stop(
         &mut self,
         signals: &SigSet,
-        table: &SharedTable,
+        (table, group): (&SharedTable, Option<&Group>),
         mut limit: Duration,
         kill_limit: Duration,
     ) -> bool {
@@ -117,6 +117,8 @@ impl Stopper {
                     Some(due) if has_killed => due.min(again),
                     Some(due) => due.max(again),
                     None => {
+                        // Who starts others faster than they are looked at is caught by this.
+                        group.inspect(|group| group.kill());
                         all_due_since.get_or_insert(now);
                         again
                     }
@@ -276,7 +278,7 @@ mod tests {
             let mut stopper = Stopper::new();
             let room = |it: &Stopper| (it.below.capacity(), it.services.rows.capacity());
             let before = room(&stopper);
-            assert!(!stopper.stop(&signals, &table, Duration::MAX, KILL_LIMIT));
+            assert!(!stopper.stop(&signals, (&table, None), Duration::MAX, KILL_LIMIT));
             assert!(stopper.looks <= 10, "{} looks", stopper.looks);
             assert_eq!(room(&stopper), before);
         });

@@ -5,6 +5,7 @@
 
 mod facts;
 mod fork;
+mod group;
 mod kill;
 mod reap;
 mod removals;
@@ -21,6 +22,8 @@ pub use fork::ForkError;
 pub(crate) use fork::{
     Forked, become_subreaper, check_alone, close_inherited, detach, fork, runtime,
 };
+pub use group::Group;
+pub(crate) use group::{members, remove as remove_group};
 pub(crate) use kill::{signal_group, signal_process};
 pub(crate) use reap::reap_all;
 pub(crate) use removals::Removals;

@@ -10,13 +10,14 @@
 mod child;
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::libc;
 
+use super::group::Group;
 use child::{ChildPlan, changed_signals, clone_and_exec};
 
 /// What is executed.
@@ -88,6 +89,8 @@ pub(crate) struct Spawner {
     file_limit: (u64, u64),
     /// The signals whose disposition is not the default here.
     changed_signals: Vec<i32>,
+    /// In which group processes are born, if not in ours.
+    group: Option<Group>,
 }
 
 /// glibc's own `posix_spawn` uses 32 KiB and more for deep `PATH`s; the child below needs a
@@ -117,7 +120,7 @@ const LEASE_MAX: usize = 256;
 impl Spawner {
     /// Prepares for starting processes. `file_limit` is what children get back. Call
     /// [`Self::note_signals`] once the signal handlers stand.
-    pub(crate) fn new(file_limit: (u64, u64)) -> std::io::Result<Self> {
+    pub(crate) fn new(file_limit: (u64, u64), group: Option<Group>) -> std::io::Result<Self> {
         let null = std::fs::OpenOptions::new()
             .read(true)
             .write(true)
@@ -127,7 +130,13 @@ impl Spawner {
             stack: vec![0; CHILD_STACK].into_boxed_slice(),
             file_limit,
             changed_signals: Vec::new(),
+            group,
         })
+    }
+
+    /// In which group processes are born, if not in ours.
+    pub(crate) fn group(&self) -> Option<&Group> {
+        self.group.as_ref()
     }
 
     /// Notes which signals are ignored or handled here, and must be set back in a child.
@@ -207,7 +216,17 @@ impl Spawner {
             changed_signals: &self.changed_signals,
             lease: lease.filter(|line| line.text.len() <= LEASE_MAX),
         };
-        clone_and_exec(&plan, &mut self.stack)
+        let group = self.group.as_ref().map(AsFd::as_fd);
+        match clone_and_exec(&plan, &mut self.stack, group) {
+            // A filter of system calls may not know the call, the group may have been removed.
+            Err(error) if error.step == SpawnStep::Clone && self.group.is_some() => {
+                if !error.is_temporary() {
+                    self.group = None;
+                }
+                clone_and_exec(&plan, &mut self.stack, None)
+            }
+            cloned => cloned,
+        }
     }
 }
 

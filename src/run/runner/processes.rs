@@ -20,9 +20,9 @@ use crate::plan::model::{Execution, UnitPlan};
 use crate::run::lease::{LeaseFile, Manner};
 use crate::run::logs::{PumpHandle, pipe_pair};
 use crate::run::process::{
-    COMMAND_MARK, ProcessId, ProcessTree, Row, SharedTable, Slot, SpawnError, Spawner, Stdio,
-    Target, UnitKey, ancestors, has_children, now_ticks, own_children, reap_all, signal_group,
-    signal_process,
+    COMMAND_MARK, Group, ProcessId, ProcessTree, Row, SharedTable, Slot, SpawnError, Spawner,
+    Stdio, Target, UnitKey, ancestors, has_children, now_ticks, own_children, reap_all,
+    signal_group, signal_process,
 };
 use crate::run::reason::{StartError, StartStep};
 use crate::run::snapshot::LogStream;
@@ -412,9 +412,10 @@ impl Runner for Processes {
             } else {
                 LAST_LIMIT
             };
-            let left = end_everything_below(limit).await;
+            let left = end_everything_below(limit, self.spawner.group()).await;
             if left.is_empty() {
                 self.leases.remove();
+                self.spawner.group().inspect(|group| group.remove());
             } else {
                 self.leave_leases(&left);
             }
@@ -425,7 +426,7 @@ impl Runner for Processes {
 
 /// Ends whatever is left below this process within `limit`. What that is had no mark and no parent of
 /// ours, or SIGKILL did not end it. Returns what is left all the same.
-async fn end_everything_below(limit: Duration) -> Vec<ProcessId> {
+async fn end_everything_below(limit: Duration, group: Option<&Group>) -> Vec<ProcessId> {
     let begun = Instant::now();
     reap_all().for_each(drop);
     if has_children() {
@@ -438,6 +439,9 @@ async fn end_everything_below(limit: Duration) -> Vec<ProcessId> {
         for process in ProcessTree::read().with_descendants(own_children()) {
             signal_process(process.pid, signal);
             signal_process(process.pid, libc::SIGCONT);
+        }
+        if signal == libc::SIGKILL {
+            group.inspect(|group| group.kill());
         }
         // The ends of these are nobody's news, so they are waited for here.
         let pause = if signal == libc::SIGTERM { 100 } else { 20 };

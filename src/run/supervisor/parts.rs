@@ -22,7 +22,7 @@ use crate::run::lease::LeaseFile;
 use crate::run::logs::Pump;
 use crate::run::news::Event;
 use crate::run::outlet::{Finding, Outlet};
-use crate::run::process::Spawner;
+use crate::run::process::{Group, Spawner};
 use crate::run::runner::{Happened, Processes, Runner};
 use crate::run::unit::Unit;
 use crate::run::unit_ports::UnitPorts;
@@ -46,6 +46,8 @@ pub struct Parts {
     pub instance: Instance,
     /// Where what it starts is noted for the next `stack`.
     pub leases: LeaseFile,
+    /// Where what it starts is to be born, if there is such a place.
+    pub group: Option<Group>,
     /// This process's place beside the guardian.
     pub seat: Seat,
     /// How to run it.
@@ -102,6 +104,7 @@ impl Supervisor {
             owner,
             instance,
             leases,
+            group,
             seat,
             options,
             run,
@@ -128,7 +131,7 @@ impl Supervisor {
         let (pump_handle, feed, task) = Pump::new(instance.log_dir(), run, outlet)?;
         let pump = tokio::task::spawn_local(task.run());
         let runner = Processes::new(
-            Spawner::new(file_limit)?,
+            Spawner::new(file_limit, group)?,
             seat.table.clone(),
             leases,
             pump_handle,

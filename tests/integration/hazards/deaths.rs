@@ -47,7 +47,7 @@ fn signal_number(pid: i32, number: i32) {
 
 /// Kills supervisor and guardian so that neither learns of the other's death.
 #[track_caller]
-fn kill_both(stack: &TestStack) {
+pub(super) fn kill_both(stack: &TestStack) {
     let guardian = stack.own_process("guardian_pid");
     let supervisor = stack.own_process("supervisor_pid");
     stack.world().processes();

@@ -28,12 +28,12 @@ use crate::cli::logging::OwnLog;
 use crate::cli::printer::{self, Printer};
 use crate::cli::words;
 use crate::plan::model::UnitPlan;
-use crate::run::Watch;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Holder, Instance, InstanceLock, LockAttempt};
 use crate::run::launch::{Child, Role, fork_roles};
 use crate::run::logs::announce_reader;
 use crate::run::supervisor::Options;
+use crate::run::{Group, Watch};
 use crate::support::name::UnitId;
 
 pub(crate) use prepare::{choose_socket, owner, warn};
@@ -219,7 +219,9 @@ fn start(
     let logs = (!options.is_detached)
         .then(|| announce_reader(&prepared.instance.log_dir()))
         .flatten();
+    let group = Group::make(&prepared.instance.id);
     let role = fork_roles(&log, options.is_detached).map_err(|error| {
+        group.as_ref().inspect(|group| group.remove());
         Stop::new(
             ExitCode::Failed,
             format!("no process could be made: {error}"),
@@ -256,7 +258,7 @@ fn start(
             drop((copies, logs));
             // Whoever looks for this stack finds the directory by it; nothing else depends on that.
             drop(std::env::set_current_dir(&prepared.instance.project_dir));
-            let watch = guardian.watch(&|signal| {
+            let watch = guardian.watch(group.as_ref(), &|signal| {
                 printer::say(&format!(
                     "error: the supervisor was killed by signal {signal}; stopping all services"
                 ));
@@ -269,7 +271,7 @@ fn start(
         }
         Role::Supervisor(seat) => {
             drop(logs);
-            supervise::supervise(prepared, seat, options, invocation.global.verbose)
+            supervise::supervise(prepared, (seat, group), options, invocation.global.verbose)
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::cli::printer::{self, Roster};
 use crate::cli::style::Palette;
 use crate::plan::model::UnitPlan;
 use crate::ports::original_soft_limit;
+use crate::run::Group;
 use crate::run::home::Home;
 use crate::run::launch::Seat;
 use crate::run::link::LastWord;
@@ -26,7 +27,7 @@ use crate::support::name::UnitId;
 /// Runs the supervisor to its end, and tells the client how it ended.
 pub(super) fn supervise(
     prepared: Prepared,
-    seat: Seat,
+    (seat, group): (Seat, Option<Group>),
     options: Options,
     is_verbose: bool,
 ) -> Result<ExitCode, Stop> {
@@ -41,7 +42,7 @@ pub(super) fn supervise(
         let log = OwnLog::new(prepared.instance.from_within().supervisor_log_path());
         log.trace(is_verbose);
         let local = LocalSet::new();
-        local.block_on(&runtime, run(prepared, seat, options, log))
+        local.block_on(&runtime, run(prepared, (seat, group), options, log))
     });
     let word = match &outcome {
         Ok(code) => LastWord::Ended(code.number()),
@@ -66,7 +67,7 @@ fn end_on_panic() {
 
 async fn run(
     mut prepared: Prepared,
-    seat: Seat,
+    (seat, group): (Seat, Option<Group>),
     options: Options,
     log: OwnLog,
 ) -> Result<ExitCode, Stop> {
@@ -91,6 +92,7 @@ async fn run(
         owner: prepared.owner,
         instance: instance.clone(),
         leases: prepared.leases,
+        group,
         seat,
         options,
         run: prepared.run,

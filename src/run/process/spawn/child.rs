@@ -3,12 +3,13 @@
 //! It makes system calls on what was prepared before, and allocates, locks and unwinds nothing.
 
 use std::ffi::CStr;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::sched::CloneFlags;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::unistd::Pid;
 
 use super::{LEASE_MAX, LeaseLine, PID_ROOM, SpawnError, SpawnStep};
 
@@ -30,9 +31,13 @@ pub(super) struct ChildPlan<'a> {
 /// Runs the child in a new process, and waits until it has executed its program or failed.
 ///
 /// `clone(CLONE_VM | CLONE_VFORK)` on `stack`: the child shares our memory, and we are suspended
-/// until it executes or exits.
+/// until it executes or exits. With a `group`, that is the control group in which it is born.
 #[expect(unsafe_code, reason = "clone(2) with CLONE_VM")]
-pub(super) fn clone_and_exec(plan: &ChildPlan<'_>, stack: &mut [u8]) -> Result<i32, SpawnError> {
+pub(super) fn clone_and_exec(
+    plan: &ChildPlan<'_>,
+    stack: &mut [u8],
+    group: Option<BorrowedFd<'_>>,
+) -> Result<i32, SpawnError> {
     let cannot_clone = |errno| SpawnError {
         step: SpawnStep::Clone,
         errno,
@@ -48,18 +53,23 @@ pub(super) fn clone_and_exec(plan: &ChildPlan<'_>, stack: &mut [u8]) -> Result<i
     .map_err(cannot_clone)?;
     let mut failure: Option<SpawnError> = None;
     let place = &raw mut failure;
-    let child = Box::new(move || {
+    let mut child = move || {
         // SAFETY: `plan` and `failure` outlive the child's time in our memory, since CLONE_VFORK
         // suspends us until it executes or exits; the child makes nothing but system calls.
         unsafe {
             *place = Some(run_child(plan));
             libc::_exit(127)
         }
-    });
+    };
     let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
     // SAFETY: the child runs on `stack`, which nobody else uses meanwhile, and every signal is
     // blocked. Without CLONE_SIGHAND and CLONE_FILES its dispositions and descriptors are its own.
-    let cloned = unsafe { nix::sched::clone(child, stack, flags, Some(libc::SIGCHLD)) };
+    let cloned = unsafe {
+        match group {
+            Some(group) => clone_into(group, stack, flags, &mut child),
+            None => nix::sched::clone(Box::new(child), stack, flags, Some(libc::SIGCHLD)),
+        }
+    };
     // Failing to set the mask back cannot happen with a valid set; there is nothing to do if it did.
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&old_mask), None);
     let pid = cloned.map_err(cannot_clone)?;
@@ -69,6 +79,98 @@ pub(super) fn clone_and_exec(plan: &ChildPlan<'_>, stack: &mut [u8]) -> Result<i
     // The child has ended already; its status is ours to take, so that the reaper never sees it.
     let _ = nix::sys::wait::waitpid(pid, None);
     Err(failure)
+}
+
+/// clone(2) into a control group, which takes clone3(2): glibc has no function for a child of that
+/// which has a stack of its own.
+///
+/// # Safety
+///
+/// As for `nix::sched::clone`; `child` must not return.
+#[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "clone3(2) with a stack for the child")]
+unsafe fn clone_into<F: FnMut() -> isize>(
+    group: BorrowedFd<'_>,
+    stack: &mut [u8],
+    flags: CloneFlags,
+    child: &mut F,
+) -> nix::Result<Pid> {
+    /// What the child calls on its new stack.
+    unsafe extern "C" fn enter<F: FnMut() -> isize>(child: *mut F) -> ! {
+        // SAFETY: the pointer is the one that `clone_into` was given.
+        unsafe {
+            (*child)();
+            libc::_exit(127)
+        }
+    }
+    /// `CLONE_INTO_CGROUP` (Linux 5.7).
+    const INTO_GROUP: u64 = 1 << 33;
+    /// `struct clone_args` up to the field for the group.
+    #[repr(C, align(8))]
+    #[derive(Default)]
+    struct Arguments {
+        flags: u64,
+        pidfd: u64,
+        child_tid: u64,
+        parent_tid: u64,
+        exit_signal: u64,
+        stack: u64,
+        stack_size: u64,
+        tls: u64,
+        set_tid: u64,
+        set_tid_size: u64,
+        cgroup: u64,
+    }
+    let bottom = stack.as_mut_ptr().expose_provenance() as u64;
+    // What calls finds it aligned to 16 bytes, as the psABI wants it.
+    let top = (bottom + stack.len() as u64) & !15;
+    let arguments = Arguments {
+        flags: u64::from(flags.bits().cast_unsigned()) | INTO_GROUP,
+        exit_signal: u64::from(libc::SIGCHLD.cast_unsigned()),
+        stack: bottom,
+        stack_size: top - bottom,
+        cgroup: u64::from(group.as_raw_fd().cast_unsigned()),
+        ..Arguments::default()
+    };
+    let result: i64;
+    // SAFETY: the parent comes back with its own registers and stack, but for those that the call
+    // changes. The child, with 0 and the other stack, calls `enter` and does not come back.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r9",
+            "call r8",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone3 => result,
+            in("rdi") &raw const arguments,
+            in("rsi") size_of::<Arguments>(),
+            in("r8") enter::<F> as unsafe extern "C" fn(*mut F) -> !,
+            in("r9") std::ptr::from_mut(child),
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    match i32::try_from(result) {
+        Ok(pid) if pid > 0 => Ok(Pid::from_raw(pid)),
+        Ok(errno) => Err(Errno::from_raw(-errno)),
+        Err(_) => Err(Errno::EINVAL),
+    }
+}
+
+/// The same where nobody has written it: there is no such call.
+#[cfg(not(target_arch = "x86_64"))]
+#[expect(unsafe_code, reason = "the same as where there is one")]
+unsafe fn clone_into<F: FnMut() -> isize>(
+    _group: BorrowedFd<'_>,
+    _stack: &mut [u8],
+    _flags: CloneFlags,
+    _child: &mut F,
+) -> nix::Result<Pid> {
+    Err(Errno::ENOSYS)
 }
 
 /// The child's part. Returns only on failure.

@@ -49,7 +49,7 @@ fn output_with(
 
 #[test]
 fn a_child_leads_its_own_session_with_three_descriptors_and_a_clean_mask() {
-    let mut spawner = Spawner::new((256, 256)).unwrap();
+    let mut spawner = Spawner::new((256, 256), None).unwrap();
     spawner.note_signals();
     let text = output(
         &mut spawner,
@@ -69,7 +69,7 @@ fn a_child_leads_its_own_session_with_three_descriptors_and_a_clean_mask() {
 
 #[test]
 fn a_failed_exec_is_told_with_its_step_and_leaves_no_child() {
-    let mut spawner = Spawner::new((256, 256)).unwrap();
+    let mut spawner = Spawner::new((256, 256), None).unwrap();
     let missing = output(&mut spawner, "/no/such/program", &["x"]).unwrap_err();
     assert_eq!(
         (missing.step, missing.errno),
@@ -92,7 +92,7 @@ const LISTEN: [&str; 3] = [
 
 #[test]
 fn sockets_are_passed_as_socket_activation_has_it() {
-    let mut spawner = Spawner::new((256, 256)).unwrap();
+    let mut spawner = Spawner::new((256, 256), None).unwrap();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let datagrams = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let link = |descriptor: BorrowedFd<'_>| {
@@ -116,7 +116,7 @@ fn sockets_are_passed_as_socket_activation_has_it() {
 
 #[test]
 fn what_the_caller_was_given_is_not_said_to_a_child_that_gets_nothing() {
-    let mut spawner = Spawner::new((256, 256)).unwrap();
+    let mut spawner = Spawner::new((256, 256), None).unwrap();
     let text = output(&mut spawner, "/bin/sh", &["sh", "-c", "env"]).unwrap();
     assert!(!text.contains("LISTEN_"), "{text}");
 }
