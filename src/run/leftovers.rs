@@ -83,8 +83,8 @@ pub struct Reaper {
 
 impl Reaper {
     /// `None` where there is nothing to be ended: a supervisor that ended in good order has removed its
-    /// leases and its group. `/proc` is searched only where one did not, as that costs more than the whole rest of a
-    /// start.
+    /// leases and its group. `/proc` is searched only where one did not, as that costs more than the
+    /// whole rest of a start.
     pub fn new(instance: &str, lease_path: &Path, grace: Option<Duration>) -> Option<Self> {
         let search = || Search::new(instance, lease_path);
         let has_group = || Group::place(instance).is_some_and(|group| group.exists());

@@ -8,6 +8,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use fs_err as fs;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 
 /// The variable that names the project of a round.
 pub(crate) const MARK: &str = "STACK_CHAOS";
@@ -55,6 +57,13 @@ fn started(pid: i32) -> Option<String> {
         return None;
     }
     fields.nth(18).map(str::to_owned)
+}
+
+/// Has this program see mounts of its own from now on; only root may. Whether it does.
+pub(crate) fn own_mounts() -> bool {
+    let none = None::<&str>;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    unshare(CloneFlags::CLONE_NEWNS).is_ok() && mount(none, "/", none, private, none).is_ok()
 }
 
 /// All processes of all rounds.

@@ -5,11 +5,11 @@
 //! target/debug/examples/chaos [--rounds N] [--jobs N] [--seed N]
 //! ```
 //!
-//! A round is a project of its own: some services, some clients that call `stack` at the same time,
-//! and somebody who kills services, supervisors, guardians and clients. At its end comes `stack down`,
-//! and then nothing may be wrong (see `round`). Meanwhile the whole machine is looked at: no two
-//! supervisors' services may ever run in one project. A failure names its seed; `--seed N --rounds 1`
-//! runs that round again, as far as times allow.
+//! A round is a project of its own: some services, some clients that call `stack` at the same time, and
+//! somebody who kills services, supervisors, guardians and clients, and fills the disk (as root). At its
+//! end comes `stack down`, and then nothing may be wrong (see `round`). Meanwhile the whole machine is
+//! looked at: no two supervisors' services may ever run in one project. A failure names its seed;
+//! `--seed N --rounds 1` runs that round again, as far as times allow.
 
 mod machine;
 mod project;
@@ -48,6 +48,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let first = arguments.seed.unwrap_or_else(Random::seed);
     println!("seeds {first} to {}", first + arguments.rounds - 1);
+    // Before there is a second thread.
+    let own_mounts = machine::own_mounts();
     let watcher = Watcher::start();
     let next = AtomicU64::new(0);
     let failures = Mutex::new(Vec::new());
@@ -61,7 +63,7 @@ fn main() -> ExitCode {
                         return;
                     }
                     let seed = first + number;
-                    let (counted, outcome) = round::run(seed, &watcher);
+                    let (counted, outcome) = round::run(seed, &watcher, own_mounts);
                     if let Ok(mut tally) = tally.lock() {
                         tally.add(&counted);
                     }

@@ -1,11 +1,13 @@
 //! The project of a round: a random `stack.yaml`, and `stack` called in it.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use fs_err as fs;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use tempfile::TempDir;
 
 use crate::machine::MARK;
@@ -29,8 +31,13 @@ const MODES: [(&str, &str); 11] = [
     ),
 ];
 
+/// How large a disk is that may fill up.
+const DISK: &str = "size=4m";
+
 pub(crate) struct Project {
     directory: TempDir,
+    /// Whether it lies on a disk of its own.
+    has_disk: bool,
     /// The names of its services.
     pub(crate) services: Vec<String>,
     /// The sum of all grace periods: what a stop takes if each waits for the one before.
@@ -38,8 +45,21 @@ pub(crate) struct Project {
 }
 
 impl Project {
-    pub(crate) fn new(random: &mut Random) -> std::io::Result<Self> {
+    /// One that may lie on a disk of its own where this program has `own_mounts`.
+    pub(crate) fn new(random: &mut Random, own_mounts: bool) -> std::io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("stack-chaos-").tempdir()?;
+        let disk = directory.path().join("disk");
+        fs::create_dir(&disk)?;
+        let has_disk = random.once_in(3) && own_mounts;
+        if has_disk {
+            mount(
+                Some("tmpfs"),
+                &disk,
+                Some("tmpfs"),
+                MsFlags::empty(),
+                Some(DISK),
+            )?;
+        }
         let misbehave = beside("examples/misbehave")?;
         let mut yaml = String::from("ports: { range: 21000-23999 }\nservices:\n");
         let (mut services, mut graces): (Vec<String>, _) = (Vec::new(), Duration::ZERO);
@@ -61,18 +81,40 @@ impl Project {
             graces += Duration::from_millis(grace);
             services.push(name);
         }
-        fs::create_dir(directory.path().join("p"))?;
-        fs::write(directory.path().join("p/stack.yaml"), yaml)?;
-        fs::write(directory.path().join("p/.env"), "MINE=1\n")?;
+        fs::create_dir(disk.join("p"))?;
+        fs::write(disk.join("p/stack.yaml"), yaml)?;
+        fs::write(disk.join("p/.env"), "MINE=1\n")?;
         Ok(Self {
             directory,
+            has_disk,
             services,
             graces,
         })
     }
 
     pub(crate) fn path(&self) -> PathBuf {
-        self.directory.path().join("p")
+        self.disk().join("p")
+    }
+
+    fn disk(&self) -> PathBuf {
+        self.directory.path().join("disk")
+    }
+
+    /// Fills its disk to the last byte, or makes room on it again. Whether it has one.
+    pub(crate) fn fill(&self, is_full: bool) -> bool {
+        if !self.has_disk {
+            return false;
+        }
+        let ballast = self.disk().join("ballast");
+        if is_full {
+            if let Ok(mut file) = fs::File::create(ballast) {
+                while file.write_all(&[0; 4096]).is_ok() {}
+            }
+        } else {
+            // Nobody may have filled it.
+            drop(fs::remove_file(ballast));
+        }
+        true
     }
 
     /// Calls `stack`, without waiting.
@@ -86,7 +128,7 @@ impl Project {
             .args(arguments)
             .current_dir(self.path())
             .env(MARK, self.path())
-            .env("XDG_STATE_HOME", self.directory.path().join("state"))
+            .env("XDG_STATE_HOME", self.disk().join("state"))
             .stdin(Stdio::null())
             .stdout(output.file().try_clone()?)
             .stderr(output.file().try_clone()?);
@@ -100,9 +142,24 @@ impl Project {
 
     /// A number that the lock file gives, while there is one.
     pub(crate) fn holder(&self, key: &str) -> Option<i32> {
+        self.lock()?[key].as_i64()?.try_into().ok()
+    }
+
+    fn lock(&self) -> Option<serde_json::Value> {
         let text = fs::read_to_string(self.path().join(".stack/p/lock")).ok()?;
-        let value: serde_json::Value = serde_json::from_str(&text).ok()?;
-        value[key].as_i64()?.try_into().ok()
+        serde_json::from_str(&text).ok()
+    }
+
+    /// The control group of its processes, if there is one.
+    pub(crate) fn group(&self) -> Option<PathBuf> {
+        let instance = self.lock()?["instance"].as_str()?.to_owned();
+        let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+        let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+        let mut groups = roots
+            .map(|root| Path::new(root).join(own).join(format!("stack-{instance}")))
+            .into_iter();
+        groups.find(|group| group.exists())
     }
 
     /// What is wrong with `.env`, should it not be whole.
@@ -117,9 +174,19 @@ impl Project {
         (!is_whole).then(|| format!(".env is not whole: {text}"))
     }
 
-    /// Keeps the directory, for somebody who wants to look.
-    pub(crate) fn keep(self) -> PathBuf {
-        self.directory.keep()
+    /// Keeps the directory, for somebody who wants to look. A disk of its own ends with this program.
+    pub(crate) fn keep(mut self) -> PathBuf {
+        self.directory.disable_cleanup(true);
+        self.directory.path().to_path_buf()
+    }
+}
+
+impl Drop for Project {
+    fn drop(&mut self) {
+        if self.has_disk {
+            // What is mounted in a namespace of our own is in nobody's way.
+            let _ = umount2(&self.disk(), MntFlags::MNT_DETACH);
+        }
     }
 }
 

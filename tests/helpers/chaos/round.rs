@@ -49,10 +49,10 @@ impl fmt::Display for Tally {
 }
 
 /// Runs a round; what was wrong with it. The directory of one that failed stays.
-pub(crate) fn run(seed: u64, watcher: &Watcher) -> (Tally, Result<(), String>) {
+pub(crate) fn run(seed: u64, watcher: &Watcher, own_mounts: bool) -> (Tally, Result<(), String>) {
     let mut random = Random::new(seed);
     let mut tally = Tally::default();
-    let outcome = Project::new(&mut random)
+    let outcome = Project::new(&mut random, own_mounts)
         .map_err(|error| error.to_string())
         .and_then(|project| {
             let outcome = disturb(&project, &mut random, &mut tally)
@@ -70,6 +70,7 @@ pub(crate) fn run(seed: u64, watcher: &Watcher) -> (Tally, Result<(), String>) {
 /// Commands and kills.
 fn disturb(project: &Project, random: &mut Random, tally: &mut Tally) -> Result<(), String> {
     let mut clients: Vec<Child> = Vec::new();
+    let mut is_full = true;
     for _ in 0..6 + random.below(8) {
         match random.below(10) {
             0..=6 => {
@@ -87,6 +88,14 @@ fn disturb(project: &Project, random: &mut Random, tally: &mut Tally) -> Result<
                 tally.count("commands");
                 clients.push(project.stack(words).map_err(|error| error.to_string())?);
             }
+            7 if project.fill(is_full) => {
+                tally.count(if is_full {
+                    "full disks"
+                } else {
+                    "disks with room again"
+                });
+                is_full = !is_full;
+            }
             _ => strike(project, random, &clients, tally),
         }
         std::thread::sleep(Duration::from_millis(random.below(150)));
@@ -101,6 +110,7 @@ fn disturb(project: &Project, random: &mut Random, tally: &mut Tally) -> Result<
             }
         }
     }
+    project.fill(false);
     // Whatever still waits hears of the end.
     let down = project
         .stack(&["down"])
@@ -168,6 +178,9 @@ fn settle(project: &Project, tally: &mut Tally) -> Result<(), String> {
             let left = machine::of(&project.path());
             if !left.is_empty() {
                 return Err(format!("left after `stack down`: {left:?}"));
+            }
+            if let Some(group) = project.group() {
+                return Err(format!("left after `stack down`: {}", group.display()));
             }
         }
         if let Some(fault) = project.fault_in_dotenv() {
