@@ -187,16 +187,17 @@ struct Search {
     environment: Vec<u8>,
 }
 
-/// What runs of a stack that nobody supervises any more, known by the marks of its processes alone.
+/// What is left of a stack that nobody supervises any more, known by the marks of its processes and by
+/// its control group alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphans {
     /// The project's name.
     pub project: String,
     /// The instance's id.
     pub instance: String,
-    /// The random id of the supervisor that has started them.
+    /// The random id of the supervisor that has started them; empty where none of them says it.
     pub run: String,
-    /// Their pids.
+    /// Their pids; none where only the group is left.
     pub pids: Vec<i32>,
 }
 
@@ -233,11 +234,35 @@ pub fn orphans() -> Vec<Orphans> {
             orphans.pids.push(pid);
         }
     });
+    let groups = Group::all();
     // Looked at last: what was started meanwhile is somebody's.
-    for holder in all_holders() {
+    let holders = all_holders();
+    for holder in &holders {
         by_run.remove(&holder.run);
     }
-    by_run.into_values().collect()
+    let mut orphans: Vec<Orphans> = by_run.into_values().collect();
+    for (instance, mut members) in groups {
+        if holders.iter().any(|holder| holder.instance == instance) {
+            continue;
+        }
+        match orphans.iter_mut().find(|known| known.instance == instance) {
+            Some(known) => {
+                members.retain(|pid| !known.pids.contains(pid));
+                known.pids.extend(members);
+            }
+            // Without any mark, or nothing but the group.
+            None => orphans.push(Orphans {
+                project: instance
+                    .rsplit_once('-')
+                    .map_or("", |(project, _)| project)
+                    .to_owned(),
+                instance,
+                run: String::new(),
+                pids: members,
+            }),
+        }
+    }
+    orphans
 }
 
 /// How much of an environment is searched for the mark.

@@ -89,6 +89,16 @@ pub fn doctor(invocation: &Invocation, args: &DoctorArgs) -> Result<ExitCode, St
 }
 
 fn orphaned(orphans: Orphans) -> Finding {
+    if orphans.pids.is_empty() {
+        return Finding {
+            what: format!(
+                "stack `{}` was killed, and its control group is left",
+                orphans.project
+            ),
+            hint: None,
+            fix: Some(Fix::End(orphans)),
+        };
+    }
     let count = text::count_of(orphans.pids.len(), "process", "processes");
     let (runs, them) = match orphans.pids.len() {
         1 => ("runs", "it"),

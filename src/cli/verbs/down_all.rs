@@ -13,7 +13,7 @@ use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Invocation;
 use crate::cli::printer::Printer;
 use crate::run::instance::{Holder, Instance, all_holders};
-use crate::run::leftovers::{self, Reaper};
+use crate::run::leftovers::{self, Leftovers, Reaper};
 use crate::run::logs::LogBlock;
 use crate::support::name::UnitId;
 use crate::support::text;
@@ -56,6 +56,9 @@ pub fn run(invocation: &Invocation, arguments: &DownArgs) -> Result<ExitCode, St
         let mut codes = codes;
         for orphans in &orphans {
             let left = reap(Reaper::of(orphans));
+            if left == Leftovers::default() {
+                continue;
+            }
             let count = text::count_of(left.ended, "process", "processes");
             let line = format!("{}: ended {count} that nobody supervised", orphans.project);
             printer.page().line_err(&line);

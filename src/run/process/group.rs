@@ -12,6 +12,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+/// What the name of a stack's group begins with; the instance's id follows.
+const NAME: &str = "stack-";
+
 /// A group that this user may use.
 #[derive(Debug)]
 pub struct Group {
@@ -26,7 +29,20 @@ impl Group {
     pub(crate) fn place(instance: &str) -> Option<PathBuf> {
         static OWN: OnceLock<Option<PathBuf>> = OnceLock::new();
         let own = OWN.get_or_init(own).as_ref()?;
-        Some(own.join(format!("stack-{instance}")))
+        Some(own.join(format!("{NAME}{instance}")))
+    }
+
+    /// The instances that have a group below that of this process, and who is in it; but for those whose
+    /// processes are out of sight, in another pid namespace.
+    pub(crate) fn all() -> Vec<(String, Vec<i32>)> {
+        let groups = own().map(|own| below(&own)).unwrap_or_default();
+        let groups = groups.into_iter().filter_map(|group| {
+            let instance = group.file_name()?.to_str()?.strip_prefix(NAME)?.to_owned();
+            let members = members(&group);
+            let is_seen = !members.is_empty() || is_empty(&group);
+            is_seen.then_some((instance, members))
+        });
+        groups.collect()
     }
 
     /// Makes the group of an instance, or takes the one that is there. `None` where this user may not,
@@ -87,9 +103,19 @@ fn own() -> Option<PathBuf> {
 /// The processes in a group and those below it, which a service may have made.
 pub(crate) fn members(group: &Path) -> Vec<i32> {
     let text = fs_err::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-    let own = text.lines().filter_map(|pid| pid.parse().ok());
+    // 0 is one in another pid namespace.
+    let own = text
+        .lines()
+        .filter_map(|pid| pid.parse().ok())
+        .filter(|&pid| pid > 0);
     own.chain(below(group).iter().flat_map(|group| members(group)))
         .collect()
+}
+
+/// Whether nothing is left in a group and those below it.
+fn is_empty(group: &Path) -> bool {
+    let events = fs_err::read_to_string(group.join("cgroup.events"));
+    events.is_ok_and(|events| events.lines().any(|event| event == "populated 0"))
 }
 
 /// Removes a group with those below it, if nothing is left in them.

@@ -5,10 +5,11 @@ use nix::unistd::geteuid;
 
 use crate::harness::{TestStack, World, lacks, require};
 
-/// Runs a script among processes of its own, as the doctor looks at all of the user's. In it `stack`
+/// Runs a script among processes, and in a control group, of its own, as the doctor looks at all of the
+/// user's. In it `stack`
 /// is the program, and `kill_both` what ends guardian and supervisor at once.
 #[track_caller]
-fn alone(stack: &TestStack, script: &str) -> Option<crate::harness::Output> {
+pub(super) fn alone(stack: &TestStack, script: &str) -> Option<crate::harness::Output> {
     if !geteuid().is_root() {
         lacks("a pid namespace, which needs root");
         return None;
@@ -18,6 +19,9 @@ fn alone(stack: &TestStack, script: &str) -> Option<crate::harness::Output> {
     }
     let script = format!(
         "stack() {{ \"$0\" \"$@\"; }}
+groups=/sys/fs/cgroup; [ -e $groups/cgroup.procs ] || groups=$groups/unified
+own=$groups/alone-$(basename $(dirname $PWD))
+mkdir $own 2>/dev/null && echo 0 > $own/cgroup.procs && trap 'echo 0 > $groups/cgroup.procs; rmdir $own' EXIT
 kill_both() {{
   pids=$(grep -o '_pid\": *[0-9]*' .stack/*/lock | grep -o '[0-9]*$')
   kill -STOP $pids; kill -KILL $pids
@@ -179,4 +183,36 @@ stack up -d; {wait}; kill_both; stack down; stack doctor"
     let output = output.ok();
     assert!(output.stdout.ends_with("nothing is wrong\n"), "{output}");
     assert_eq!(stack.read("heard"), "SIGINT\nSIGINT\n");
+}
+
+#[test]
+fn what_has_nothing_but_a_control_group_is_found() {
+    let stack = TestStack::new(
+        "services: { it: { command: 'env -i setsid sleep 1000 & exec env -i sleep 1000' } }",
+    );
+    let script = "stack up -d; [ -e $own/stack-shop-* ] || { echo none; stack down; exit; }
+kill_both; rm -r .stack; cd /; stack doctor; stack doctor --fix; stack doctor
+cd - >/dev/null; stack up -d; kill_both; rm -r .stack; echo 1 > $(echo $own/stack-shop-*)/cgroup.kill
+until grep -q 'populated 0' $own/stack-shop-*/cgroup.events; do :; done
+stack doctor; stack doctor --fix; stack doctor";
+    let Some(output) = alone(&stack, script) else {
+        return;
+    };
+    if output.stdout.contains("none") {
+        return;
+    }
+    let mut rest = output.stdout.as_str();
+    for part in [
+        "2 processes of stack `shop` run on, and nobody supervises them",
+        "ended 2 processes",
+        "nothing is wrong",
+        "stack `shop` was killed, and its control group is left",
+        "nothing of that is left",
+        "nothing is wrong",
+    ] {
+        let at = rest
+            .find(part)
+            .unwrap_or_else(|| panic!("no `{part}` in {output}"));
+        rest = &rest[at + part.len()..];
+    }
 }

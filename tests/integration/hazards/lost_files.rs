@@ -4,9 +4,9 @@ use std::os::unix::fs::PermissionsExt;
 
 use fs_err as fs;
 use nix::sys::signal::Signal;
-use nix::unistd::geteuid;
 
-use crate::harness::{TestStack, World, lacks, misbehave, require, wait_until};
+use super::doctor::alone;
+use crate::harness::{TestStack, World, misbehave, wait_until};
 
 const WITH_PORT: &str = "services: { it: { command: MISBEHAVE bind $<PORT:auto> } }";
 
@@ -258,32 +258,17 @@ fn the_reason_why_a_file_cannot_be_written_reaches_whoever_called() {
 
 #[test]
 fn every_stack_of_the_user_is_stopped_at_once() {
-    // Among processes of its own: other tests have stacks as well.
-    if !geteuid().is_root() {
-        lacks("a pid namespace, which needs root");
-        return;
-    }
-    if !require("unshare") {
-        return;
-    }
     let world = World::new();
     let [one, two] = ["one", "two"].map(|copy| TestStack::in_world(&world, copy, ONE));
     let script = format!(
-        "\"$0\" up -d; cd {}; \"$0\" up -d; rm -rf \"$PWD\"; cd /; exec \"$0\" \"$@\"",
+        "stack up -d; cd {}; stack up -d; rm -rf \"$PWD\"; cd /; stack down --all",
         two.path("").display()
     );
-    let namespace = [
-        "unshare",
-        "--pid",
-        "--fork",
-        "--mount-proc",
-        "sh",
-        "-c",
-        &script,
-    ];
-    let output = one
-        .run_command(one.wrapped(&namespace, &["down", "--all"]))
-        .ok();
+    // Other tests have stacks as well.
+    let Some(output) = alone(&one, &script) else {
+        return;
+    };
+    let output = output.ok();
     let stopped = output.stderr.matches(": stopped everything").count();
     assert_eq!(stopped, 2, "{output}");
     fs::create_dir_all(two.path("")).expect("it is new");
