@@ -264,14 +264,26 @@ fn start(
                 ));
             });
             drop(prepared.lock);
-            Ok(ExitCode::Own(match watch {
-                Watch::Ended(code) => u8::try_from(code).unwrap_or(1),
-                Watch::Lost { is_anything_left } => u8::from(is_anything_left),
-            }))
+            end(match watch {
+                Watch::Ended(code) => ExitCode::Own(u8::try_from(code).unwrap_or(1)),
+                Watch::Lost { is_anything_left } => ExitCode::Own(u8::from(is_anything_left)),
+            })
         }
         Role::Supervisor(seat) => {
             drop(logs);
-            supervise::supervise(prepared, (seat, group), options, invocation.global.verbose)
+            end(supervise::supervise(
+                prepared,
+                (seat, group),
+                options,
+                invocation.global.verbose,
+            )?)
         }
     }
+}
+
+/// Ends a process that was forked, at once: to free what it has from before would only copy it, page by
+/// page, and whoever waits for its end waits for that as well.
+#[expect(clippy::exit, reason = "the end of a process that nothing comes after")]
+fn end(code: ExitCode) -> ! {
+    std::process::exit(code.number().into())
 }
