@@ -6,6 +6,7 @@
 
 mod stop;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::libc::{SIGCHLD, SIGHUP, SIGINT, SIGKILL, SIGTERM};
@@ -43,12 +44,12 @@ pub enum Watch {
     },
 }
 
-/// Watches over a supervisor until it ends. `what` is to be stopped then: what the table names, and what
-/// is in the group. `on_loss` is told when it was killed, before the stopping begins.
+/// Watches over a supervisor until it ends. What the table names is to be stopped then, and what
+/// is in the group, which may not be there. `on_loss` is told when it was killed, before the stopping begins.
 pub(crate) fn watch(
     supervisor: i32,
     signals: &SigSet,
-    what: (&SharedTable, Option<&Group>),
+    (table, group): (&SharedTable, Option<&Path>),
     ignores_hangup: bool,
     on_loss: &dyn Fn(i32),
 ) -> Watch {
@@ -60,12 +61,17 @@ pub(crate) fn watch(
         };
         match signal {
             SIGCHLD => {
+                let stop = |stopper: &mut Stopper, limit, kill_limit| {
+                    // The supervisor has made it, if anybody has.
+                    let group = group.and_then(Group::open);
+                    stopper.stop(signals, (table, group.as_ref()), limit, kill_limit)
+                };
                 let end = reap_all().find(|reaped| reaped.pid == supervisor);
                 match end.map(|reaped| reaped.exit) {
                     Some(Exit::Code(code)) => {
                         // Nothing can be left here, unless the supervisor's own sweep was beaten.
                         if has_children() {
-                            stopper.stop(signals, what, Duration::ZERO, SHORT_LIMIT);
+                            stop(&mut stopper, Duration::ZERO, SHORT_LIMIT);
                         }
                         return Watch::Ended(code);
                     }
@@ -77,7 +83,7 @@ pub(crate) fn watch(
                         } else {
                             Duration::MAX
                         };
-                        let is_anything_left = stopper.stop(signals, what, limit, KILL_LIMIT);
+                        let is_anything_left = stop(&mut stopper, limit, KILL_LIMIT);
                         return Watch::Lost { is_anything_left };
                     }
                     None => {}

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -18,8 +19,8 @@ use nix::unistd::{Pid, pipe2};
 
 use super::guardian::{self, SIGNALS, Watch};
 use super::process::{
-    Forked, Group, SharedTable, become_subreaper, block_for_waiting, check_alone, close_inherited,
-    detach, fork, signal_process,
+    Forked, SharedTable, become_subreaper, block_for_waiting, check_alone, close_inherited, detach,
+    fork, remove_group, signal_process,
 };
 
 pub use super::process::{
@@ -219,7 +220,7 @@ impl Child {
 impl Guardian {
     /// Watches until the supervisor ends. `on_loss` is told the signal that killed it, before
     /// everything that it started is stopped. Then the `group` of all that is removed.
-    pub(crate) fn watch(self, group: Option<&Group>, on_loss: &dyn Fn(i32)) -> Watch {
+    pub(crate) fn watch(self, group: Option<&Path>, on_loss: &dyn Fn(i32)) -> Watch {
         close_inherited();
         let watch = guardian::watch(
             self.supervisor_pid,
@@ -228,7 +229,7 @@ impl Guardian {
             self.ignores_hangup,
             on_loss,
         );
-        group.inspect(|group| group.remove());
+        group.inspect(|group| remove_group(group));
         watch
     }
 }

@@ -1,13 +1,14 @@
 //! Ending what a killed supervisor and guardian left behind: reap, never adopt.
 //!
-//! What belongs to the instance is known by three things: the leases, the sessions they lead, and
-//! the mark in every service's environment; and it is all that descends from these. One reading of
-//! `/proc` answers for all of them. It is repeated until nothing is found, since a dying process may
-//! start others.
+//! What belongs to the instance is known by four things: the leases, the sessions they lead, the mark
+//! in every service's environment, and the control groups of its runs; and it is all that descends from
+//! these. One reading of `/proc` answers for all of them. It is repeated until nothing is found, since a
+//! dying process may start others. What has the mark, or the group, of a run whose supervisor or
+//! guardian lives is never meant: a stack whose directory was renamed keeps its instance's id.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::libc::{SIGCONT, SIGKILL};
@@ -16,8 +17,8 @@ use nix::unistd::geteuid;
 use super::instance::all_holders;
 use super::lease::{self, Manner};
 use super::process::{
-    Group, ProcessId, ProcessTree, ancestors, members, remove_group, session_of, signal_process,
-    unit_mark,
+    FoundGroup, Group, ProcessId, ProcessTree, ancestors, is_in_our_pid_namespace, session_of,
+    signal_process, unit_mark,
 };
 use crate::support::name::UnitId;
 use crate::support::proc::{Stat, for_each_pid, read_file};
@@ -86,10 +87,9 @@ impl Reaper {
     /// leases and its group. `/proc` is searched only where one did not, as that costs more than the
     /// whole rest of a start.
     pub fn new(instance: &str, lease_path: &Path, grace: Option<Duration>) -> Option<Self> {
-        let search = || Search::new(instance, lease_path);
-        let has_group = || Group::place(instance).is_some_and(|group| group.exists());
-        (lease_path.exists() || has_group()).then(|| Self {
-            search: search(),
+        let groups = FoundGroup::of(instance);
+        (lease_path.exists() || !groups.is_empty()).then(|| Self {
+            search: Search::new(instance, lease_path, groups),
             grace,
             seen: HashMap::new(),
             count: 0,
@@ -108,11 +108,15 @@ impl Reaper {
             above.find(|path| path.exists())
         });
         let leases = directories.into_iter().next().unwrap_or_default();
+        let mut groups = FoundGroup::of(&orphans.instance);
+        groups.retain(|group| group.run == orphans.run);
+        let mut holders = all_holders().into_iter();
         Self {
             search: Search {
                 mark: format!("STACK_RUN={}", orphans.run).into_bytes(),
                 only_user: Some(geteuid().as_raw()),
-                ..Search::new(&orphans.instance, &leases)
+                follows_leases: !holders.any(|holder| holder.instance == orphans.instance),
+                ..Search::new(&orphans.instance, &leases, groups)
             },
             grace: None,
             seen: HashMap::new(),
@@ -128,15 +132,18 @@ impl Reaper {
         let found = self.search.find(&self.seen);
         let waited = self.begun.elapsed();
         self.count = found.len();
-        if found.is_empty() || !self.seen.is_empty() && waited > self.longest() + KILL_LIMIT {
-            self.search
-                .group
-                .as_deref()
-                .inspect(|group| remove_group(group));
+        let is_over = found.is_empty() && self.search.groups.iter().all(FoundGroup::is_empty);
+        if is_over || waited > self.longest() + KILL_LIMIT {
+            self.search.groups.iter().for_each(FoundGroup::remove);
             return Some(Leftovers {
                 ended: self.seen.len().saturating_sub(found.len()),
                 remaining: found.iter().map(|process| process.pid).collect(),
             });
+        }
+        // Everybody who was asked has had its time; nobody was, where all of them are too quick to be found.
+        let is_due = !self.seen.is_empty() || waited > TOLD_AFTER;
+        if is_due && waited > self.longest() {
+            self.search.kill_groups();
         }
         for process in found {
             match self.seen.get(&process) {
@@ -174,12 +181,17 @@ impl Reaper {
 struct Search {
     instance: String,
     leases: Vec<lease::Lease>,
+    /// Whether what the leases name is meant. Else they are those of a run that goes on, and only tell how
+    /// a process is to be ended.
+    follows_leases: bool,
     /// What the environment of each has.
     mark: Vec<u8>,
     /// This process and those it descends from: none of them is ever ended.
     above: Vec<i32>,
-    /// In which group they were born.
-    group: Option<PathBuf>,
+    /// In which groups they were born.
+    groups: Vec<FoundGroup>,
+    /// The runs that go on.
+    living: HashSet<Vec<u8>>,
     /// Whose processes may be ended, where that is not for the kernel to say: what a user's file
     /// names is not for root to kill unless it is that user's.
     only_user: Option<u32>,
@@ -195,7 +207,7 @@ pub struct Orphans {
     pub project: String,
     /// The instance's id.
     pub instance: String,
-    /// The random id of the supervisor that has started them; empty where none of them says it.
+    /// The random id of the supervisor that has started them.
     pub run: String,
     /// Their pids; none where only the group is left.
     pub pids: Vec<i32>,
@@ -208,7 +220,7 @@ pub fn orphans() -> Vec<Orphans> {
     let mut environment = vec![0; ENVIRONMENT];
     for_each_pid(|pid| {
         let owner = fs_err::metadata(format!("/proc/{pid}")).map(|process| process.uid());
-        if !owner.is_ok_and(|owner| owner == own) {
+        if !owner.is_ok_and(|owner| owner == own) || !is_in_our_pid_namespace(pid) {
             return;
         }
         let length = read_file(pid, "environ", &mut environment).unwrap_or(0);
@@ -234,50 +246,52 @@ pub fn orphans() -> Vec<Orphans> {
             orphans.pids.push(pid);
         }
     });
-    let groups = Group::all();
+    for group in FoundGroup::all() {
+        let mut members = group.members();
+        // It may have no process, or none with a mark.
+        let orphans = by_run.entry(group.run.clone()).or_insert(Orphans {
+            project: group.project,
+            instance: group.instance,
+            run: group.run,
+            pids: Vec::new(),
+        });
+        members.retain(|pid| !orphans.pids.contains(pid));
+        orphans.pids.extend(members);
+    }
     // Looked at last: what was started meanwhile is somebody's.
-    let holders = all_holders();
-    for holder in &holders {
+    for holder in all_holders() {
         by_run.remove(&holder.run);
     }
-    let mut orphans: Vec<Orphans> = by_run.into_values().collect();
-    for (instance, mut members) in groups {
-        if holders.iter().any(|holder| holder.instance == instance) {
-            continue;
-        }
-        match orphans.iter_mut().find(|known| known.instance == instance) {
-            Some(known) => {
-                members.retain(|pid| !known.pids.contains(pid));
-                known.pids.extend(members);
-            }
-            // Without any mark, or nothing but the group.
-            None => orphans.push(Orphans {
-                project: instance
-                    .rsplit_once('-')
-                    .map_or("", |(project, _)| project)
-                    .to_owned(),
-                instance,
-                run: String::new(),
-                pids: members,
-            }),
-        }
+    by_run.into_values().collect()
+}
+
+impl Orphans {
+    /// Whether their control group is still there.
+    pub fn is_group_left(&self) -> bool {
+        Group::place(&self.instance, &self.run).is_some_and(|group| group.exists())
     }
-    orphans
 }
 
 /// How much of an environment is searched for the mark.
 const ENVIRONMENT: usize = 256 * 1024;
 
 impl Search {
-    fn new(instance: &str, lease_path: &Path) -> Self {
+    fn new(instance: &str, lease_path: &Path, mut groups: Vec<FoundGroup>) -> Self {
+        let living: HashSet<Vec<u8>> = all_holders()
+            .into_iter()
+            .map(|holder| holder.run.into_bytes())
+            .collect();
+        groups.retain(|group| !living.contains(group.run.as_bytes()));
         let file_owner = fs_err::symlink_metadata(lease_path).map_or(0, |file| file.uid());
         let is_root = geteuid().is_root();
         Self {
             instance: instance.to_owned(),
             leases: lease::read(lease_path),
+            follows_leases: true,
             mark: format!("STACK_INSTANCE={instance}").into_bytes(),
             above: ancestors(nix::unistd::getpid().as_raw()).collect(),
-            group: Group::place(instance),
+            groups,
+            living,
             only_user: (is_root && file_owner != 0).then_some(file_owner),
             environment: vec![0; ENVIRONMENT],
         }
@@ -291,12 +305,12 @@ impl Search {
         let leased: HashSet<i32> = self
             .leases
             .iter()
+            .filter(|_| self.follows_leases)
             .filter(|lease| living(lease.pid).is_some_and(|stat| lease.names(stat.into())))
             .filter(|lease| self.may_be_ended(lease.pid))
             .map(|lease| lease.pid)
             .collect();
-        let group = self.group.as_deref().map(members).unwrap_or_default();
-        let group: HashSet<i32> = group.into_iter().collect();
+        let group: HashSet<i32> = self.groups.iter().flat_map(FoundGroup::members).collect();
         let mut roots = Vec::new();
         for stat in tree.all() {
             let is_known = leased.contains(&stat.pid)
@@ -333,6 +347,7 @@ impl Search {
         let owner = || fs_err::metadata(format!("/proc/{pid}")).map(|process| process.uid());
         pid > 1
             && !self.above.contains(&pid)
+            && is_in_our_pid_namespace(pid)
             && self
                 .only_user
                 .is_none_or(|user| owner().is_ok_and(|owner| owner == user))
@@ -340,9 +355,19 @@ impl Search {
 
     fn is_marked(&mut self, pid: i32) -> bool {
         let length = read_file(pid, "environ", &mut self.environment).unwrap_or(0);
-        self.environment[..length]
-            .split(|&byte| byte == 0)
-            .any(|entry| entry == self.mark)
+        let entries = || self.environment[..length].split(|&byte| byte == 0);
+        let mut runs = entries().filter_map(|entry| entry.strip_prefix(b"STACK_RUN="));
+        entries().any(|entry| entry == self.mark) && !runs.any(|run| self.living.contains(run))
+    }
+
+    /// Kills what is in the groups, unless this process was called by somebody in there.
+    fn kill_groups(&self) {
+        for group in &self.groups {
+            let members = group.members();
+            if members.iter().all(|pid| !self.above.contains(pid)) {
+                group.kill();
+            }
+        }
     }
 }
 

@@ -32,4 +32,4 @@ pub mod waits;
 
 pub use guardian::{STROKE, Watch};
 pub use lease::LeaseFile;
-pub use process::Group;
+pub(crate) use process::Group;

@@ -213,7 +213,14 @@ fn open_files(path: &Path) -> Option<(u64, u64)> {
 /// Mends something: what was done, or why not.
 fn mend(invocation: &Invocation, fix: &Fix) -> Result<String, String> {
     match fix {
-        Fix::End(orphans) => ended(Reaper::of(orphans)),
+        Fix::End(orphans) => {
+            let done = ended(Reaper::of(orphans))?;
+            if orphans.is_group_left() {
+                return Err("its control group cannot be removed".to_owned());
+            }
+            Ok(done)
+        }
+
         Fix::Tidy(instance) => match instance.lock() {
             Err(error) => Err(error.to_string()),
             Ok(LockAttempt::Busy(_) | LockAttempt::Hidden(_)) => {

@@ -48,6 +48,13 @@ pub(crate) fn pid_namespace() -> u64 {
     fs::metadata("/proc/self/ns/pid").map_or(0, |file| file.ino())
 }
 
+/// Whether a pid means the same to a process as to this one. One that cannot be asked has ended, or is
+/// another user's.
+pub(crate) fn is_in_our_pid_namespace(pid: i32) -> bool {
+    let theirs = fs::metadata(format!("/proc/{pid}/ns/pid"));
+    theirs.map_or(true, |file| file.ino() == pid_namespace())
+}
+
 /// How many clock ticks a second has; start times count in them.
 pub(crate) fn clock_ticks() -> u64 {
     let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten();

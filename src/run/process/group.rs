@@ -1,71 +1,62 @@
-//! The control group of a stack (cgroups(7), version 2), where this user may make one.
+//! The control group of a run (cgroups(7), version 2), where this user may make one.
 //!
 //! Whoever is born in it stays in it, whatever becomes of its parents, its session and its
-//! environment. So it names what two killed processes have left, and it kills all at once what starts
-//! others faster than they can be looked at. There is one for each stack and not one for each service,
-//! as a group costs as much to make and remove as a tenth of a process. It lies below the group of
-//! whoever has called, so that no limit of that is escaped.
+//! environment. So it names what two killed processes have left, and what is in it can be killed all at
+//! once. It is named by the instance and the run, so that no two supervisors ever share one. There is
+//! one for a whole run and not one for each service, as a group costs as much to make and remove as a
+//! tenth of a process. It lies below the group of whoever has called, so that no limit of that is
+//! escaped.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// What the name of a stack's group begins with; the instance's id follows.
+use nix::unistd::geteuid;
+
+use super::facts::is_in_our_pid_namespace;
+use crate::support::name::ProjectName;
+
+/// What the name of a group begins with; the instance's id and the run's follow.
 const NAME: &str = "stack-";
 
-/// A group that this user may use.
+/// A group that this user may use, open.
 #[derive(Debug)]
-pub struct Group {
+pub(crate) struct Group {
     path: PathBuf,
     directory: File,
     kill: File,
 }
 
 impl Group {
-    /// Where the group of an instance is, if it has one; made or not. `None` where this process's own
-    /// is not known.
-    pub(crate) fn place(instance: &str) -> Option<PathBuf> {
-        static OWN: OnceLock<Option<PathBuf>> = OnceLock::new();
-        let own = OWN.get_or_init(own).as_ref()?;
-        Some(own.join(format!("{NAME}{instance}")))
+    /// Where the group of a run is, if it has one; made or not. `None` where this process's own is not
+    /// known.
+    pub(crate) fn place(instance: &str, run: &str) -> Option<PathBuf> {
+        Some(base(instance)?.join(format!("{NAME}{instance}-{run}")))
     }
 
-    /// The instances that have a group below that of this process, and who is in it; but for those whose
-    /// processes are out of sight, in another pid namespace.
-    pub(crate) fn all() -> Vec<(String, Vec<i32>)> {
-        let groups = own().map(|own| below(&own)).unwrap_or_default();
-        let groups = groups.into_iter().filter_map(|group| {
-            let instance = group.file_name()?.to_str()?.strip_prefix(NAME)?.to_owned();
-            let members = members(&group);
-            let is_seen = !members.is_empty() || is_empty(&group);
-            is_seen.then_some((instance, members))
-        });
-        groups.collect()
-    }
-
-    /// Makes the group of an instance, or takes the one that is there. `None` where this user may not,
-    /// or the kernel cannot kill all of a group (Linux 5.14).
-    pub fn make(instance: &str) -> Option<Self> {
-        let path = Self::place(instance)?;
-        match std::fs::create_dir(&path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => return None,
-            Ok(()) | Err(_) => {}
-        }
-        let open = || {
-            let directory = File::open(&path)?;
-            let kill = File::options().write(true).open(path.join("cgroup.kill"))?;
-            io::Result::Ok((directory, kill))
-        };
-        let Ok((directory, kill)) = open() else {
+    /// Makes the group of a run. `None` where this user may not, where the kernel cannot kill all of a
+    /// group (Linux 5.14), and on processors for which nobody has written how a process is born in one.
+    pub(crate) fn make(instance: &str, run: &str) -> Option<Self> {
+        let path = Self::place(instance, run)?;
+        let is_ours = cfg!(target_arch = "x86_64") && path.parent().is_some_and(has_us);
+        (is_ours && std::fs::create_dir(&path).is_ok()).then_some(())?;
+        let group = Self::open(&path);
+        if group.is_none() {
             remove(&path);
-            return None;
-        };
+        }
+        group
+    }
+
+    /// The one at a path, if there is one.
+    pub(crate) fn open(path: &Path) -> Option<Self> {
+        let kill = File::options().write(true).open(path.join("cgroup.kill"));
         Some(Self {
-            path,
-            directory,
-            kill,
+            path: path.to_path_buf(),
+            directory: File::open(path).ok()?,
+            kill: kill.ok()?,
         })
     }
 
@@ -87,35 +78,119 @@ impl AsFd for Group {
     }
 }
 
-/// The group of this process.
-fn own() -> Option<PathBuf> {
-    let text = fs_err::read_to_string("/proc/self/cgroup").ok()?;
-    let own = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    // Alone, or beside the first version.
-    let mut roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
-        .map(Path::new)
-        .into_iter();
-    let root = roots.find(|root| root.join("cgroup.procs").exists())?;
-    // One outside of what this process may see begins with `..`.
-    (!own.starts_with("..")).then(|| root.join(own))
+/// A group that was found by its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FoundGroup {
+    /// The project's name.
+    pub(crate) project: String,
+    /// The instance's id.
+    pub(crate) instance: String,
+    /// The random id of the run.
+    pub(crate) run: String,
+    path: PathBuf,
 }
 
-/// The processes in a group and those below it, which a service may have made.
-pub(crate) fn members(group: &Path) -> Vec<i32> {
+impl FoundGroup {
+    /// The groups of runs below that of this process, of this user and in this pid namespace.
+    pub(crate) fn all() -> Vec<Self> {
+        let groups = own().map(below).unwrap_or_default().into_iter();
+        let groups = groups.filter_map(|path| Self::at(&path));
+        groups.filter(Self::is_seen).collect()
+    }
+
+    /// Those of one instance.
+    pub(crate) fn of(instance: &str) -> Vec<Self> {
+        let groups = base(instance).map(|base| below(&base)).unwrap_or_default();
+        let own = groups.iter().filter_map(Self::at);
+        own.filter(|group| group.instance == instance && group.is_seen())
+            .collect()
+    }
+
+    fn at(path: &PathBuf) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.strip_prefix(NAME)?;
+        let (instance, run) = name.rsplit_once('-')?;
+        let (project, hash) = instance.rsplit_once('-')?;
+        let is_number = |text: &str| text.len() == 16 && u64::from_str_radix(text, 16).is_ok();
+        let is_ours = is_number(run) && is_number(hash) && ProjectName::new(project).is_ok();
+        let owner = fs_err::symlink_metadata(path).ok()?.uid();
+        (is_ours && owner == geteuid().as_raw()).then(|| Self {
+            project: project.to_owned(),
+            instance: instance.to_owned(),
+            run: run.to_owned(),
+            path: path.clone(),
+        })
+    }
+
+    /// Whether anybody who is in it is one of this pid namespace, or nobody is.
+    fn is_seen(&self) -> bool {
+        self.is_empty() || !self.members().is_empty()
+    }
+
+    /// Who is in it, or in one below it that a service has made.
+    pub(crate) fn members(&self) -> Vec<i32> {
+        members(&self.path)
+    }
+
+    /// Whether nobody is.
+    pub(crate) fn is_empty(&self) -> bool {
+        let events = fs_err::read_to_string(self.path.join("cgroup.events"));
+        events.map_or(true, |events| events.lines().any(|it| it == "populated 0"))
+    }
+
+    /// Kills everything in it.
+    pub(crate) fn kill(&self) {
+        Group::open(&self.path).inspect(Group::kill);
+    }
+
+    /// Removes it, if nothing is left in it.
+    pub(crate) fn remove(&self) {
+        remove(&self.path);
+    }
+}
+
+/// The group of this process.
+fn own() -> Option<&'static Path> {
+    static OWN: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let find = || {
+        let text = fs_err::read_to_string("/proc/self/cgroup").ok()?;
+        let own = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+        // Alone, or beside the first version.
+        let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(Path::new);
+        let mut roots = roots.into_iter();
+        let root = roots.find(|root| root.join("cgroup.procs").exists())?;
+        // One outside of what this process may see begins with `..`.
+        (!own.starts_with("..")).then(|| root.join(own))
+    };
+    OWN.get_or_init(find).as_deref()
+}
+
+/// Where the groups of an instance are: below the group of this process, or of whoever has called,
+/// where this process is one of that instance itself.
+fn base(instance: &str) -> Option<PathBuf> {
+    let own = own()?;
+    let prefix = format!("{NAME}{instance}-");
+    let is_group = |path: &&Path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(&prefix))
+    };
+    let base = own.ancestors().filter(is_group).last();
+    Some(base.and_then(Path::parent).unwrap_or(own).to_path_buf())
+}
+
+/// Whether this process is in a group. A mount of another namespace has others by the same names.
+fn has_us(group: &Path) -> bool {
     let text = fs_err::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-    // 0 is one in another pid namespace.
-    let own = text
-        .lines()
-        .filter_map(|pid| pid.parse().ok())
-        .filter(|&pid| pid > 0);
+    let own = std::process::id().to_string();
+    text.lines().any(|pid| pid == own)
+}
+
+fn members(group: &Path) -> Vec<i32> {
+    let text = fs_err::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    let own = text.lines().filter_map(|pid| pid.parse().ok());
+    // 0 is one whose pid namespace cannot be seen from here.
+    let own = own.filter(|&pid| pid > 0 && is_in_our_pid_namespace(pid));
     own.chain(below(group).iter().flat_map(|group| members(group)))
         .collect()
-}
-
-/// Whether nothing is left in a group and those below it.
-fn is_empty(group: &Path) -> bool {
-    let events = fs_err::read_to_string(group.join("cgroup.events"));
-    events.is_ok_and(|events| events.lines().any(|event| event == "populated 0"))
 }
 
 /// Removes a group with those below it, if nothing is left in them.

@@ -16,14 +16,14 @@ mod tree;
 
 pub(crate) use facts::{
     COMMAND_MARK, Marks, ProcessId, ancestors, clock_ticks, descendants, group_of, has_children,
-    is_suspended, now_ticks, own_children, pid_namespace, session_of, unit_mark,
+    is_in_our_pid_namespace, is_suspended, now_ticks, own_children, pid_namespace, session_of,
+    unit_mark,
 };
 pub use fork::ForkError;
 pub(crate) use fork::{
     Forked, become_subreaper, check_alone, close_inherited, detach, fork, runtime,
 };
-pub use group::Group;
-pub(crate) use group::{members, remove as remove_group};
+pub(crate) use group::{FoundGroup, Group, remove as remove_group};
 pub(crate) use kill::{signal_group, signal_process};
 pub(crate) use reap::reap_all;
 pub(crate) use removals::Removals;

@@ -219,10 +219,12 @@ impl Spawner {
         let group = self.group.as_ref().map(AsFd::as_fd);
         match clone_and_exec(&plan, &mut self.stack, group) {
             // A filter of system calls may not know the call, the group may have been removed.
-            Err(error) if error.step == SpawnStep::Clone && self.group.is_some() => {
-                if !error.is_temporary() {
-                    self.group = None;
-                }
+            Err(error)
+                if error.step == SpawnStep::Clone
+                    && !error.is_temporary()
+                    && self.group.take().is_some() =>
+            {
+                tracing::warn!(%error, "no process can be started in the control group");
                 clone_and_exec(&plan, &mut self.stack, None)
             }
             cloned => cloned,

@@ -143,6 +143,8 @@ impl Processes {
         slot: Option<Slot>,
     ) -> Result<i32, SpawnError> {
         let mut environment = plan.environment.entries();
+        // It may be that of a check which has called us.
+        environment.retain(|(key, _)| *key != COMMAND_MARK);
         let number = command.map(|command| command.number.to_string());
         let mark = number
             .as_ref()
@@ -365,7 +367,9 @@ impl Runner for Processes {
                     });
                 }
                 Some(Child::Command(command)) => {
-                    // Whatever it left in its group, or outside of it, is of no use to anybody.
+                    // Whatever it left in its group is of no use to anybody, and what left its group is
+                    // looked for below.
+
                     signal_group(reaped.pid, libc::SIGKILL);
                     are_orphans_possible = true;
                     if self.commands.remove(&command).is_some() {

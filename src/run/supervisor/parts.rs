@@ -47,7 +47,7 @@ pub struct Parts {
     /// Where what it starts is noted for the next `stack`.
     pub leases: LeaseFile,
     /// Where what it starts is to be born, if there is such a place.
-    pub group: Option<Group>,
+    pub(crate) group: Option<Group>,
     /// This process's place beside the guardian.
     pub seat: Seat,
     /// How to run it.

@@ -156,10 +156,14 @@ impl Project {
         let own = fs::read_to_string("/proc/self/cgroup").ok()?;
         let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
         let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
-        let mut groups = roots
-            .map(|root| Path::new(root).join(own).join(format!("stack-{instance}")))
-            .into_iter();
-        groups.find(|group| group.exists())
+        let places = roots.map(|root| Path::new(root).join(own)).into_iter();
+        let groups = places.flat_map(|place| fs::read_dir(place).into_iter().flatten().flatten());
+        let mut groups = groups.map(|group| group.path());
+        let prefix = format!("stack-{instance}-");
+        groups.find(|group| {
+            let name = group.file_name().unwrap_or_default().to_string_lossy();
+            name.starts_with(&prefix)
+        })
     }
 
     /// What is wrong with `.env`, should it not be whole.
@@ -174,9 +178,15 @@ impl Project {
         (!is_whole).then(|| format!(".env is not whole: {text}"))
     }
 
-    /// Keeps the directory, for somebody who wants to look. A disk of its own ends with this program.
+    /// Keeps the directory, for somebody who wants to look; of a disk of its own, which ends with this
+    /// program, a copy.
     pub(crate) fn keep(mut self) -> PathBuf {
         self.directory.disable_cleanup(true);
+        if self.has_disk {
+            let mut copy = Command::new("cp");
+            copy.arg("-a").arg(self.path()).arg(self.directory.path());
+            drop(copy.status());
+        }
         self.directory.path().to_path_buf()
     }
 }

@@ -70,3 +70,18 @@ fn what_a_check_leaves_in_the_background_ends_before_long() {
     assert_eq!(of_service.count(), 2, "{processes:?}");
     stack.down();
 }
+
+#[test]
+fn the_mark_of_a_check_is_nothing_to_the_services_of_a_stack_that_it_calls() {
+    let stack = TestStack::new(
+        "services: { it: { command: MISBEHAVE double-fork --stay, healthcheck: { test: 'echo x >> checks', interval: 20ms } } }",
+    );
+    let mut command = stack.command(&["up", "-d"]);
+    command.env("STACK_COMMAND", "1");
+    stack.run_command(command).ok();
+    wait_until("5 checks", || {
+        (stack.read("checks").len() >= 10).then_some(())
+    });
+    assert_eq!(stack.service_processes().len(), 2);
+    stack.down();
+}

@@ -20,8 +20,7 @@ pub(super) fn alone(stack: &TestStack, script: &str) -> Option<crate::harness::O
     let script = format!(
         "stack() {{ \"$0\" \"$@\"; }}
 groups=/sys/fs/cgroup; [ -e $groups/cgroup.procs ] || groups=$groups/unified
-own=$groups/alone-$(basename $(dirname $PWD))
-mkdir $own 2>/dev/null && echo 0 > $own/cgroup.procs && trap 'echo 0 > $groups/cgroup.procs; rmdir $own' EXIT
+own=$(mktemp -d $groups/alone-XXXXXX 2>/dev/null) && echo 0 > $own/cgroup.procs && trap 'echo 0 > $groups/cgroup.procs; rmdir $own' EXIT
 kill_both() {{
   pids=$(grep -o '_pid\": *[0-9]*' .stack/*/lock | grep -o '[0-9]*$')
   kill -STOP $pids; kill -KILL $pids
@@ -97,7 +96,7 @@ fn who_is_suspended_is_found() {
     let stack = TestStack::new("services: { it: { command: sleep 1000 } }");
     let script =
         "stack up -d; pid=$(grep -o 'supervisor_pid\": *[0-9]*' .stack/*/lock | grep -o '[0-9]*$')
-kill -STOP $pid; cd /; stack doctor; echo code $?; kill -CONT $pid; stack doctor; stack down --all";
+kill -STOP $pid; until grep -q '^State:.T' /proc/$pid/status; do sleep 0.01; done; cd /; stack doctor; echo code $?; kill -CONT $pid; stack doctor; stack down --all";
     let Some(output) = alone(&stack, script) else {
         return;
     };
@@ -193,7 +192,7 @@ fn what_has_nothing_but_a_control_group_is_found() {
     let script = "stack up -d; [ -e $own/stack-shop-* ] || { echo none; stack down; exit; }
 kill_both; rm -r .stack; cd /; stack doctor; stack doctor --fix; stack doctor
 cd - >/dev/null; stack up -d; kill_both; rm -r .stack; echo 1 > $(echo $own/stack-shop-*)/cgroup.kill
-until grep -q 'populated 0' $own/stack-shop-*/cgroup.events; do :; done
+until grep -q 'populated 0' $own/stack-shop-*/cgroup.events; do sleep 0.01; done
 stack doctor; stack doctor --fix; stack doctor";
     let Some(output) = alone(&stack, script) else {
         return;
@@ -215,4 +214,22 @@ stack doctor; stack doctor --fix; stack doctor";
             .unwrap_or_else(|| panic!("no `{part}` in {output}"));
         rest = &rest[at + part.len()..];
     }
+}
+
+#[test]
+fn a_living_run_is_not_ended_with_a_dead_one_of_the_same_stack() {
+    let stack = TestStack::new("services: { it: { command: sleep 1000 } }");
+    let script =
+        "stack up -d; id=$(grep -o 'instance\": *\"[^\"]*' .stack/shop/lock | grep -o '[^\"]*$')
+STACK_RUN=0123456789abcdef STACK_INSTANCE=$id STACK_PROJECT=shop setsid sleep 2000 &
+until tr '\\0' '\n' < /proc/$!/environ | grep -q STACK_RUN=0123456789abcdef; do sleep 0.01; done
+stack doctor; stack doctor --fix; stack ps; stack down";
+    let Some(output) = alone(&stack, script) else {
+        return;
+    };
+    let output = output.ok();
+    let found = "1 process of stack `shop` runs on, and nobody supervises it";
+    assert_eq!(output.stdout.matches(found).count(), 2, "{output}");
+    assert!(output.stdout.contains("ended 1 process\n"), "{output}");
+    assert!(output.stdout.contains("running"), "{output}");
 }

@@ -6,7 +6,7 @@ use fs_err as fs;
 use nix::sys::signal::Signal;
 
 use super::doctor::alone;
-use crate::harness::{TestStack, World, misbehave, wait_until};
+use crate::harness::{Process, TestStack, World, misbehave, wait_until};
 
 const WITH_PORT: &str = "services: { it: { command: MISBEHAVE bind $<PORT:auto> } }";
 
@@ -272,4 +272,26 @@ fn every_stack_of_the_user_is_stopped_at_once() {
     let stopped = output.stderr.matches(": stopped everything").count();
     assert_eq!(stopped, 2, "{output}");
     fs::create_dir_all(two.path("")).expect("it is new");
+}
+
+#[test]
+fn a_stack_whose_directory_was_renamed_is_not_left_over_from_the_one_at_its_old_place() {
+    let stack = TestStack::new(ONE);
+    stack.run(&["up", "-d"]).ok();
+    let old = stack.service_processes();
+    let moved = stack.path("").with_file_name("moved");
+    fs::rename(stack.path(""), &moved).expect("it is ours");
+    fs::create_dir(stack.path("")).expect("it is new");
+    fs::copy(moved.join("stack.yaml"), stack.path("stack.yaml")).expect("it is ours");
+    // Once by its group, and once by the leases of a killed run as well.
+    stack.run(&["up", "-d"]).ok();
+    super::deaths::kill_both(&stack);
+    let output = stack.run(&["up", "-d"]).ok();
+    assert!(output.stderr.contains("left over"), "{output}");
+    assert!(old.iter().all(Process::is_alive));
+    stack.run(&["down"]).ok();
+    assert!(old.iter().all(Process::is_alive));
+    let mut command = stack.command(&["down"]);
+    command.current_dir(&moved);
+    stack.run_command(command).ok();
 }

@@ -219,9 +219,8 @@ fn start(
     let logs = (!options.is_detached)
         .then(|| announce_reader(&prepared.instance.log_dir()))
         .flatten();
-    let group = Group::make(&prepared.instance.id);
+    let group = Group::place(&prepared.instance.id, &prepared.run_id());
     let role = fork_roles(&log, options.is_detached).map_err(|error| {
-        group.as_ref().inspect(|group| group.remove());
         Stop::new(
             ExitCode::Failed,
             format!("no process could be made: {error}"),
@@ -258,7 +257,7 @@ fn start(
             drop((copies, logs));
             // Whoever looks for this stack finds the directory by it; nothing else depends on that.
             drop(std::env::set_current_dir(&prepared.instance.project_dir));
-            let watch = guardian.watch(group.as_ref(), &|signal| {
+            let watch = guardian.watch(group.as_deref(), &|signal| {
                 printer::say(&format!(
                     "error: the supervisor was killed by signal {signal}; stopping all services"
                 ));
@@ -273,7 +272,7 @@ fn start(
             drop(logs);
             end(supervise::supervise(
                 prepared,
-                (seat, group),
+                seat,
                 options,
                 invocation.global.verbose,
             )?)

@@ -44,6 +44,17 @@ pub(super) struct Prepared {
     pub(super) messages: Vec<String>,
 }
 
+impl Prepared {
+    /// The random id of the run, as everybody is told it.
+    pub(super) fn run_id(&self) -> String {
+        run_id(self.run)
+    }
+}
+
+fn run_id(run: u64) -> String {
+    format!("{run:016x}")
+}
+
 /// Prepares a stack whose lock is held.
 pub(super) fn prepare(
     invocation: &Invocation,
@@ -74,7 +85,7 @@ pub(super) fn prepare(
     }
     let run = hash::random();
     for unit in &mut plan.units {
-        let value = Some(format!("{run:016x}"));
+        let value = Some(run_id(run));
         unit.environment
             .changes
             .insert("STACK_RUN".to_owned(), value);

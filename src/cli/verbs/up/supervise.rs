@@ -27,7 +27,7 @@ use crate::support::name::UnitId;
 /// Runs the supervisor to its end, and tells the client how it ended.
 pub(super) fn supervise(
     prepared: Prepared,
-    (seat, group): (Seat, Option<Group>),
+    seat: Seat,
     options: Options,
     is_verbose: bool,
 ) -> Result<ExitCode, Stop> {
@@ -42,7 +42,7 @@ pub(super) fn supervise(
         let log = OwnLog::new(prepared.instance.from_within().supervisor_log_path());
         log.trace(is_verbose);
         let local = LocalSet::new();
-        local.block_on(&runtime, run(prepared, (seat, group), options, log))
+        local.block_on(&runtime, run(prepared, seat, options, log))
     });
     let word = match &outcome {
         Ok(code) => LastWord::Ended(code.number()),
@@ -67,7 +67,7 @@ fn end_on_panic() {
 
 async fn run(
     mut prepared: Prepared,
-    (seat, group): (Seat, Option<Group>),
+    seat: Seat,
     options: Options,
     log: OwnLog,
 ) -> Result<ExitCode, Stop> {
@@ -83,6 +83,15 @@ async fn run(
         prepared.plan.dotenv.clone(),
     );
     let file = prepared.plan.file.clone();
+    let run_id = prepared.run_id();
+    let holder = prepared.instance.holder_of(
+        (&file, prepared.is_named),
+        &run_id,
+        &prepared.socket,
+        (guardian_pid, nix::unistd::getpid().as_raw()),
+    );
+    // Before there is anything that is to be found by it: a process, or a control group.
+    prepared.lock.describe(&holder)?;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     let (supervisor, controller) = Supervisor::prepare(Parts {
         plan: prepared.plan,
@@ -92,22 +101,13 @@ async fn run(
         owner: prepared.owner,
         instance: instance.clone(),
         leases: prepared.leases,
-        group,
+        group: Group::make(&instance.id, &run_id),
         seat,
         options,
         run: prepared.run,
         file_limit: (original_soft_limit().unwrap_or(soft), hard),
         wanted_tx,
     })?;
-    let own_pid = nix::unistd::getpid().as_raw();
-    let holder = prepared.instance.holder_of(
-        (&file, prepared.is_named),
-        &format!("{:016x}", prepared.run),
-        &prepared.socket,
-        (guardian_pid, own_pid),
-    );
-    prepared.lock.describe(&holder)?;
-
     let (end_tx, end_rx) = oneshot::channel::<()>();
     let (listener_tx, listener_rx) = mpsc::unbounded_channel();
     // The server has the other end.

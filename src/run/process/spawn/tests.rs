@@ -5,6 +5,7 @@ use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::Path;
 
+use super::super::group::FoundGroup;
 use super::*;
 
 /// Runs a program and returns what it printed.
@@ -119,4 +120,45 @@ fn what_the_caller_was_given_is_not_said_to_a_child_that_gets_nothing() {
     let mut spawner = Spawner::new((256, 256), None).unwrap();
     let text = output(&mut spawner, "/bin/sh", &["sh", "-c", "env"]).unwrap();
     assert!(!text.contains("LISTEN_"), "{text}");
+}
+
+#[test]
+fn a_child_is_born_in_the_group_and_outside_of_it_once_that_is_gone() {
+    let (instance, run) = ("unit-00000000000000ab", "00000000000000cd");
+    let Some(place) = Group::place(instance, run) else {
+        return;
+    };
+    // Where one cannot be made, there is nothing to be shown.
+    let Some(group) = Group::make(instance, run) else {
+        let is_refused = std::fs::create_dir(&place).is_err();
+        assert!(
+            is_refused || !place.join("cgroup.kill").exists() || cfg!(not(target_arch = "x86_64"))
+        );
+        return;
+    };
+    let mut spawner = Spawner::new((256, 256), Some(group)).unwrap();
+    let show = [
+        "sh",
+        "-c",
+        "grep ^0:: /proc/self/cgroup; ulimit -n; echo $$; cut -d' ' -f6 /proc/$$/stat",
+    ];
+    let text = output(&mut spawner, "/bin/sh", &show).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(
+        lines[0].ends_with("stack-unit-00000000000000ab-00000000000000cd"),
+        "{text}"
+    );
+    assert_eq!((lines[1], lines[2]), ("256", lines[3]));
+    let missing = output(&mut spawner, "/no/such/program", &["x"]).unwrap_err();
+    assert_eq!(
+        (missing.step, missing.errno),
+        (SpawnStep::Exec, Errno::ENOENT)
+    );
+    assert!(spawner.group().is_some());
+    assert_eq!(FoundGroup::of(instance).len(), 1);
+    spawner.group().unwrap().remove();
+    assert_eq!(FoundGroup::of(instance), []);
+    let text = output(&mut spawner, "/bin/sh", &show).unwrap();
+    assert!(!text.contains("stack-unit-"), "{text}");
+    assert!(spawner.group().is_none());
 }
