@@ -137,6 +137,7 @@ impl Stage {
     async fn turn(&mut self) {
         loop {
             self.supervisor.settle();
+            self.world.borrow_mut().deeds.clear();
             self.supervisor.children_ended();
             for _ in 0..4 {
                 tokio::task::yield_now().await;
@@ -403,11 +404,9 @@ fn a_start_that_takes_time_shows_how_far_it_is_and_can_be_cancelled() {
         assert_eq!(stage.phase("db"), Phase::Stopped);
 
         stage.start(&["db"]).await;
-        stage.world.borrow_mut().start(&id("db"));
-        stage.world.borrow_mut().news.push(Happened::Started {
-            unit: id("db"),
-            start: Start::Executed,
-        });
+        let mut world = stage.world.borrow_mut();
+        world.finish_start(&id("db"), Start::Executed);
+        drop(world);
         stage.turn().await;
         assert_eq!(stage.phase("db"), Phase::Running);
     });
