@@ -120,7 +120,8 @@ pub(crate) fn reconcile<K>(
             Wanted::Stopped | Wanted::Running,
             Phase::Starting | Phase::Running | Phase::Healthy | Phase::Unhealthy,
         ) if desired.wanted == Wanted::Stopped || unit.is_old() => {
-            if is_held_up() {
+            // A start that is given up is still there until its runner says what came of it.
+            if is_told || is_held_up() {
                 Step::NOTHING
             } else {
                 Step::Stop {

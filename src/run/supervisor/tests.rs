@@ -2,6 +2,7 @@
 //! everything converges and every wait ends.
 
 mod answers;
+mod overlaps;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
