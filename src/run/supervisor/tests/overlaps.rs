@@ -15,3 +15,32 @@ fn a_start_under_way_is_given_up_once_for_a_restart() {
         assert_eq!(stage.verdicts(Goal::Executed, &restart), [Verdict::Reached]);
     });
 }
+
+#[test]
+fn a_short_grace_period_does_not_give_up_what_is_being_killed() {
+    on_stage(async {
+        let mut stage = Stage::new(vec![plan("a", &[])]);
+        stage.up().await;
+        let lingering = Duration::from_millis(500);
+        stage
+            .world
+            .borrow_mut()
+            .lingering
+            .insert(id("a"), lingering);
+        let at_once = Command::Restart {
+            services: Vec::new(),
+            grace: Some(Duration::ZERO),
+        };
+        stage.command(at_once.clone()).await;
+        stage.pass(Duration::from_millis(100)).await;
+        let again = stage.command(at_once).await;
+        stage.pass(Duration::from_millis(300)).await;
+        assert_eq!(stage.phase("a"), Phase::Stopping);
+        assert_eq!(stage.verdicts(Goal::Executed, &again), [Verdict::Pending]);
+        stage.pass(Duration::from_millis(100)).await;
+        stage.world.borrow_mut().bury();
+        stage.turn().await;
+        assert_eq!(stage.phase("a"), Phase::Running);
+        assert_eq!(stage.verdicts(Goal::Executed, &again), [Verdict::Reached]);
+    });
+}
