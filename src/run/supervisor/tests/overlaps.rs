@@ -3,6 +3,17 @@
 
 use super::*;
 
+/// A stack that runs, and of which one unit neither hears a stop signal nor ends by SIGKILL.
+async fn with_unkillable(units: Vec<UnitPlan>, name: &str) -> Stage {
+    let mut stage = Stage::new(units);
+    stage.up().await;
+    let mut world = stage.world.borrow_mut();
+    world.stubborn.insert(id(name));
+    world.unkillable.insert(id(name));
+    drop(world);
+    stage
+}
+
 #[test]
 fn a_start_under_way_is_given_up_once_for_a_restart() {
     on_stage(async {
@@ -42,5 +53,16 @@ fn a_short_grace_period_does_not_give_up_what_is_being_killed() {
         stage.turn().await;
         assert_eq!(stage.phase("a"), Phase::Running);
         assert_eq!(stage.verdicts(Goal::Executed, &again), [Verdict::Reached]);
+    });
+}
+
+#[test]
+fn a_wait_for_readiness_ends_where_sigkill_ends_nothing() {
+    on_stage(async {
+        let mut stage = with_unkillable(vec![plan("a", &[])], "a").await;
+        stage.stop(&["a"]).await;
+        let start = stage.start(&["a"]).await;
+        stage.pass(Duration::from_secs(20)).await;
+        assert_eq!(stage.verdicts(Goal::Ready, &start), [Verdict::Failed]);
     });
 }
