@@ -66,3 +66,16 @@ fn a_wait_for_readiness_ends_where_sigkill_ends_nothing() {
         assert_eq!(stage.verdicts(Goal::Ready, &start), [Verdict::Failed]);
     });
 }
+
+#[test]
+fn what_sigkill_does_not_end_meets_no_condition_of_a_new_start() {
+    on_stage(async {
+        let units = vec![plan("db", &[]), plan("api", &[("db", Condition::Started)])];
+        let mut stage = with_unkillable(units, "db").await;
+        let restart = stage.restart(&[]).await;
+        stage.pass(Duration::from_secs(20)).await;
+        assert_eq!(stage.phase("api"), Phase::Failed);
+        let failed = [Verdict::Failed, Verdict::Failed];
+        assert_eq!(stage.verdicts(Goal::Executed, &restart), failed);
+    });
+}
