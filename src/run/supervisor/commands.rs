@@ -234,7 +234,7 @@ impl Supervisor {
 
     /// Wants units stopped. Returns those that were not down.
     fn stop(&mut self, named: Vec<UnitId>, grace: Option<Duration>) -> Vec<UnitId> {
-        let is_up = |id: &UnitId| !self.units[id].seen().is_settled();
+        let is_up = |id: &UnitId| !self.units[id].seen().is_down_for_good();
         let moved: Vec<UnitId> = named.into_iter().filter(is_up).collect();
         self.move_all(&moved, Wanted::Stopped, Cause::Stop, grace);
         moved
@@ -284,7 +284,7 @@ impl Supervisor {
         };
         // What is being killed stays so.
         let is_moved = |(_, unit): &(&UnitId, &Unit)| {
-            !unit.seen().is_settled()
+            !unit.seen().is_down_for_good()
                 && (unit.desired.wanted != Wanted::Killed || wanted == Wanted::Killed)
         };
         let rest = self.units.iter().filter(is_moved);

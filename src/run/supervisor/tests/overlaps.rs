@@ -79,3 +79,33 @@ fn what_sigkill_does_not_end_meets_no_condition_of_a_new_start() {
         assert_eq!(stage.verdicts(Goal::Executed, &restart), failed);
     });
 }
+
+#[test]
+fn what_sigkill_does_not_end_does_not_begin_anew_after_a_stop_or_down() {
+    for is_down in [false, true] {
+        on_stage(async {
+            let units = vec![plan("a", &[]), plan("other", &[])];
+            let mut stage = with_unkillable(units, "a").await;
+            stage.restart(&["a"]).await;
+            stage.pass(Duration::from_secs(20)).await;
+            assert_eq!(stage.phase("a"), Phase::Failed);
+            stage.world.borrow_mut().stubborn.insert(id("other"));
+            let stop = stage
+                .command(if is_down {
+                    Command::Down { grace: None }
+                } else {
+                    Command::Stop {
+                        services: Vec::new(),
+                        grace: None,
+                    }
+                })
+                .await;
+            stage.world.borrow_mut().relent(&id("a"));
+            stage.pass(Duration::from_secs(20)).await;
+            let running = &stage.world.borrow().running;
+            assert!(running.is_empty(), "{running:?}");
+            let reached = [Verdict::Reached, Verdict::Reached];
+            assert_eq!(stage.verdicts(Goal::Stopped, &stop), reached);
+        });
+    }
+}
