@@ -245,7 +245,9 @@ impl Supervisor {
         let follows = |dependent: &&UnitId, id: &UnitId| {
             let dependent = &self.units[*dependent];
             let mut edges = dependent.plan.depends_on.iter();
-            dependent.phase().is_alive() && edges.any(|edge| edge.unit == *id && edge.restart)
+            // What somebody is stopping stays down, however long it takes.
+            let is_up = dependent.desired.wanted == Wanted::Running && dependent.phase().is_alive();
+            is_up && edges.any(|edge| edge.unit == *id && edge.restart)
         };
         let moved = self.closure(named, |id| {
             let dependents = self.dependents.get(id).into_iter().flatten();

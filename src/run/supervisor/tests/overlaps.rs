@@ -109,3 +109,22 @@ fn what_sigkill_does_not_end_does_not_begin_anew_after_a_stop_or_down() {
         });
     }
 }
+
+#[test]
+fn a_restart_leaves_down_who_follows_and_is_being_stopped() {
+    on_stage(async {
+        let mut web = plan("web", &[("db", Condition::Started)]);
+        web.depends_on[0].restart = true;
+        let mut stage = Stage::new(vec![plan("db", &[]), web]);
+        stage.up().await;
+        stage.world.borrow_mut().stubborn.insert(id("web"));
+        let stop = stage.stop(&["web"]).await;
+        assert_eq!(stage.phase("web"), Phase::Stopping);
+        let restart = stage.restart(&["db"]).await;
+        assert_eq!(restart.affected, [service("db")]);
+        stage.pass(Duration::from_secs(20)).await;
+        assert_eq!(stage.phase("web"), Phase::Stopped);
+        assert_eq!(stage.verdicts(Goal::Stopped, &stop), [Verdict::Reached]);
+        assert_eq!(stage.verdicts(Goal::Executed, &restart), [Verdict::Reached]);
+    });
+}
