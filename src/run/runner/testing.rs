@@ -131,6 +131,11 @@ impl World {
         }
     }
 
+    /// When the next process ends of those that somebody has ended.
+    pub(crate) fn next_end(&self) -> Option<Instant> {
+        self.dying.iter().map(|(at, ..)| *at).min()
+    }
+
     /// Ends the processes whose time has come.
     pub(crate) fn bury(&mut self) {
         let now = Instant::now();
