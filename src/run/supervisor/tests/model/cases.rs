@@ -30,6 +30,8 @@ struct Sketch {
     when: RestartWhen,
     max_attempts: Option<u32>,
     is_checked: bool,
+    /// Whether its checks may fail for longer than anybody waits.
+    is_patient: bool,
     grace: u64,
 }
 
@@ -193,6 +195,9 @@ impl Case {
         if let Some(health) = &mut plan.health {
             health.interval = Duration::from_secs(20);
             health.retries = 2;
+            if sketch.is_patient {
+                health.start_period = Duration::from_secs(1000);
+            }
         }
         plan
     }
@@ -280,16 +285,17 @@ fn sketches() -> impl Strategy<Value = Sketch> {
         prop_oneof![4 => Just(1_u32), 1 => Just(2_u32)],
         proptest::collection::vec(edge, 0..3),
         (when, proptest::option::of(0..4_u32)),
-        any::<bool>(),
+        any::<(bool, bool)>(),
         prop_oneof![Just(0_u64), Just(1), Just(10)],
     )
         .prop_map(
-            |(replicas, edges, (when, max_attempts), is_checked, grace)| Sketch {
+            |(replicas, edges, (when, max_attempts), (is_checked, is_patient), grace)| Sketch {
                 replicas,
                 edges,
                 when,
                 max_attempts,
                 is_checked,
+                is_patient,
                 grace,
             },
         )
@@ -303,7 +309,7 @@ fn commands() -> impl Strategy<Value = CommandSketch> {
         40 => Just(Verb::Stop),
         40 => Just(Verb::Restart),
         2 => Just(Verb::ClearLogs),
-        2 => Just(Verb::Down),
+        3 => Just(Verb::Down),
         1 => Just(Verb::Kill),
         3 => Just(Verb::Stranger),
     ];
@@ -333,7 +339,7 @@ fn behaviours() -> impl Strategy<Value = Behaviour> {
     let code = prop_oneof![3 => Just(Some(0)), 2 => Just(Some(1)), 1 => Just(None)];
     prop_oneof![
         4 => any::<bool>().prop_map(Behaviour::Deaf),
-        1 => any::<bool>().prop_map(Behaviour::Unkillable),
+        2 => any::<bool>().prop_map(Behaviour::Unkillable),
         3 => (0..2500_u64).prop_map(Behaviour::Lingers),
         4 => execution.prop_map(Behaviour::Executes),
         4 => code.prop_map(Behaviour::Checks),
@@ -346,7 +352,7 @@ fn steps() -> impl Strategy<Value = Step> {
         4 => 0..20_u64,
         4 => 20..1500_u64,
         3 => 1500..15_000_u64,
-        1 => 15_000..400_000_u64,
+        2 => 15_000..400_000_u64,
     ];
     prop_oneof![
         8 => commands().prop_map(Step::Send),

@@ -1,5 +1,5 @@
-//! Clients: each follows the events, sends one command and waits for what it has set, as `stack start`
-//! and its like do. One can vanish at any moment.
+//! Clients. Each follows the events, sends one command and waits for what that has set, as `stack start` does.
+//! One can vanish at any moment.
 
 use std::cell::{Ref, RefCell};
 use std::collections::HashMap;

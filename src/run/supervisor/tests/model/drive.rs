@@ -122,7 +122,8 @@ impl Drive {
             tokio::time::advance(until.saturating_duration_since(Instant::now())).await;
             self.world.borrow_mut().bury();
             if next.is_none_or(|next| next > end) {
-                return Ok(());
+                // What nobody was woken for has not fallen due either.
+                return self.settle();
             }
         }
     }
