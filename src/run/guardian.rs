@@ -44,8 +44,8 @@ pub enum Watch {
     },
 }
 
-/// Watches over a supervisor until it ends. What the table names is to be stopped then, and what
-/// is in the group, which may not be there. `on_loss` is told when it was killed, before the stopping begins.
+/// Watches over a supervisor until it ends. What the table names is to be stopped then, and what is in
+/// the group, which may not be there. `on_loss` is told when it was killed, before the stopping begins.
 pub(crate) fn watch(
     supervisor: i32,
     signals: &SigSet,

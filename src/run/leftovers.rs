@@ -140,7 +140,8 @@ impl Reaper {
                 remaining: found.iter().map(|process| process.pid).collect(),
             });
         }
-        // Everybody who was asked has had its time; nobody was, where all of them are too quick to be found.
+        // Everybody who was asked has had its time; nobody was, where all of them are too quick to be
+        // found.
         let is_due = !self.seen.is_empty() || waited > TOLD_AFTER;
         if is_due && waited > self.longest() {
             self.search.kill_groups();

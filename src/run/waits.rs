@@ -66,6 +66,8 @@ pub fn verdict(goal: Goal, generation: u64, now: &ServiceSnapshot) -> Verdict {
         }
         Goal::Ready => match desired.wanted {
             Wanted::Nothing | Wanted::Stopped | Wanted::Killed => superseded,
+            // Nothing is begun beside what may still run.
+            Wanted::Running if is_failed && is_unkillable => Verdict::Failed,
             Wanted::Running if now.generation < generation => Verdict::Pending,
             Wanted::Running => match now.phase {
                 Phase::Healthy | Phase::Completed => Verdict::Reached,

@@ -10,5 +10,6 @@ mod inheritance;
 mod links;
 mod lost_files;
 mod meetings;
+mod rivals;
 mod strangers;
 mod table;

@@ -24,6 +24,7 @@ use crate::api::messages::{Update, code};
 use crate::run::control::{Controller, StackSnapshot};
 use crate::run::logs::{LogNews, Viewer};
 use crate::run::news::Event;
+use crate::run::snapshot::ServiceSnapshot;
 
 /// How long a viewer is told nothing after it was told something, so that many single lines are
 /// not many messages.
@@ -184,9 +185,10 @@ impl EventSource {
         }
         self.older -= 1;
         match (event, &self.snapshot) {
-            (Event::Service(old), Some(snapshot)) => snapshot.services.iter().any(|new| {
-                new.service == old.service && new.replica == old.replica && old.since < new.since
-            }),
+            (Event::Service(old), Some(snapshot)) => {
+                let mut all = snapshot.services.iter();
+                all.any(|new| new.unit() == old.unit() && is_before(old, new))
+            }
             (Event::Service(_) | Event::Notice(_) | Event::Ended { .. }, _) => false,
         }
     }
@@ -201,6 +203,15 @@ impl EventSource {
             say(piece, &Update::Snapshot { stack });
         }
     }
+}
+
+/// Whether one state of a unit is surely older than another. Where its phase is the same, or has changed
+/// within a millisecond, the numbers tell, which only grow.
+fn is_before(old: &ServiceSnapshot, new: &ServiceSnapshot) -> bool {
+    old.since < new.since
+        || old.desired.generation < new.desired.generation
+        || old.generation < new.generation
+        || old.attempt < new.attempt
 }
 
 struct LogSource {
@@ -238,5 +249,28 @@ impl LogSource {
             news = self.viewer.news();
         }
         Some((lines(&news), self))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::tests::fake::service;
+    use crate::run::snapshot::Phase;
+
+    #[test]
+    fn of_two_states_of_the_same_time_the_numbers_tell_which_is_older() {
+        let old = service("web", Phase::Running, 40);
+        assert!(!is_before(&old, &old));
+        let mut wanted = old.clone();
+        wanted.desired.generation += 1;
+        let mut begun = old.clone();
+        begun.generation += 1;
+        let mut executed = old.clone();
+        executed.attempt += 1;
+        for new in [wanted, begun, executed, service("web", Phase::Running, 41)] {
+            assert!(is_before(&old, &new), "{new:?}");
+            assert!(!is_before(&new, &old), "{new:?}");
+        }
     }
 }

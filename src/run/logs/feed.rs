@@ -187,6 +187,12 @@ impl LogFeed {
             seen: BTreeMap::new(),
         }
     }
+
+    /// A feed of a stack that prints nothing.
+    #[cfg(test)]
+    pub(crate) fn silent() -> Self {
+        Self(watch::channel(State::default()).1)
+    }
 }
 
 /// One viewer's place in the feed.

@@ -6,8 +6,10 @@ use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::net::unix::pipe::Receiver;
+use tokio::time::Instant;
 
 use super::{CommandId, Happened, Runner, Start, Whom};
 use crate::plan::model::{Execution, UnitPlan};
@@ -15,6 +17,26 @@ use crate::run::logs::pipe_pair;
 use crate::run::reason::{StartError, StartStep};
 use crate::run::snapshot::Exit;
 use crate::support::name::UnitId;
+
+/// The most that a runner is asked for in one turn. More is a supervisor that goes round in circles.
+const MANY: usize = 1000;
+
+/// What was asked of the runner, and what it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deed {
+    /// The program runs.
+    Executed,
+    /// It could not be executed; whether trying again may help.
+    Refused { is_temporary: bool },
+    /// Its start takes time.
+    Underway,
+    /// A start that takes time was given up.
+    Cancelled,
+    /// It was told to stop.
+    Signalled,
+    /// It was killed.
+    Killed,
+}
 
 /// What the units of a test do.
 #[derive(Debug, Default)]
@@ -25,20 +47,46 @@ pub(crate) struct World {
     pub(crate) stubborn: HashSet<UnitId>,
     /// Units that not even SIGKILL ends.
     pub(crate) unkillable: HashSet<UnitId>,
+    /// Those of them that were sent SIGKILL, with their processes.
+    condemned: HashMap<UnitId, i32>,
     /// Units whose start takes time, until the test says what came of it.
     pub(crate) slow: HashSet<UnitId>,
+    /// Units whose start is under way.
+    pub(crate) underway: HashSet<UnitId>,
+    /// Units that cannot be executed; whether trying again may help.
+    pub(crate) refused: HashMap<UnitId, bool>,
+    /// Units that take this long to end, whoever ends them.
+    pub(crate) lingering: HashMap<UnitId, Duration>,
+    /// Processes that end at this time.
+    pub(crate) dying: Vec<(Instant, UnitId, i32, Exit)>,
+    /// Units whose checks end at once, with this code.
+    pub(crate) checks: HashMap<UnitId, i32>,
     /// Commands under way.
     pub(crate) commands: Vec<CommandId>,
     /// What was executed, signalled and killed, in order: `execute web`.
     pub(crate) said: Vec<String>,
+    /// The same as deeds, until somebody takes them.
+    pub(crate) deeds: Vec<(UnitId, Deed)>,
     /// What the runner has not told yet.
     pub(crate) news: Vec<Happened>,
     last_pid: i32,
 }
 
 impl World {
-    fn say(&mut self, verb: &str, unit: &UnitId) {
+    fn note(&mut self, unit: &UnitId, deed: Deed) {
+        let verb = match deed {
+            Deed::Executed | Deed::Refused { .. } | Deed::Underway => "execute",
+            Deed::Cancelled => "cancel",
+            Deed::Signalled => "signal",
+            Deed::Killed => "kill",
+        };
         self.said.push(format!("{verb} {}", unit.label(1)));
+        self.deeds.push((unit.clone(), deed));
+        assert!(
+            self.deeds.len() < MANY,
+            "no end of it: {:?}",
+            &self.deeds[MANY - 10..]
+        );
     }
 
     /// Lets a unit's main process run from now on.
@@ -49,6 +97,59 @@ impl World {
         );
         self.last_pid += 1;
         self.running.insert(unit.clone(), self.last_pid);
+    }
+
+    /// What came of a start that takes time, if one is under way.
+    pub(crate) fn finish_start(&mut self, unit: &UnitId, start: Start) {
+        if !self.underway.remove(unit) {
+            return;
+        }
+        if start == Start::Executed {
+            self.start(unit);
+        }
+        let unit = unit.clone();
+        self.news.push(Happened::Started { unit, start });
+    }
+
+    /// Somebody ends a unit's main process.
+    fn die(&mut self, unit: &UnitId, exit: Exit) {
+        match (self.lingering.get(unit), self.running.get(unit)) {
+            (Some(&time), Some(&pid)) => {
+                let end = (Instant::now() + time, unit.clone(), pid, exit);
+                self.dying.push(end);
+            }
+            (None, _) | (_, None) => self.end(unit, exit),
+        }
+    }
+
+    /// SIGKILL ends a unit from now on, also one that it was sent before.
+    pub(crate) fn relent(&mut self, unit: &UnitId) {
+        self.unkillable.remove(unit);
+        let condemned = self.condemned.remove(unit);
+        if condemned.is_some() && condemned.as_ref() == self.running.get(unit) {
+            self.end(unit, Exit::Signal(9));
+        }
+    }
+
+    /// When the next process ends of those that somebody has ended.
+    pub(crate) fn next_end(&self) -> Option<Instant> {
+        self.dying.iter().map(|(at, ..)| *at).min()
+    }
+
+    /// Ends the processes whose time has come.
+    pub(crate) fn bury(&mut self) {
+        let now = Instant::now();
+        let (due, later) = std::mem::take(&mut self.dying)
+            .into_iter()
+            .partition(|(at, ..)| *at <= now);
+        self.dying = later;
+        let due: Vec<(Instant, UnitId, i32, Exit)> = due;
+        for (_, unit, pid, exit) in due {
+            // It may have ended by itself, and another one be in its place.
+            if self.running.get(&unit) == Some(&pid) {
+                self.end(&unit, exit);
+            }
+        }
     }
 
     /// Ends a unit's main process, if it runs.
@@ -68,6 +169,18 @@ impl World {
     }
 }
 
+/// A start that has failed.
+pub(crate) fn refusal(is_temporary: bool) -> Start {
+    Start::Failed {
+        error: StartError::Refused {
+            step: StartStep::Process,
+            path: String::new(),
+            error: "refused".to_owned(),
+        },
+        is_temporary,
+    }
+}
+
 /// The runner of a [`World`].
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fake(pub(crate) Rc<RefCell<World>>);
@@ -83,34 +196,32 @@ impl Runner for Fake {
     ) -> Start {
         let mut world = self.0.borrow_mut();
         let id = plan.id();
-        world.say("execute", &id);
+        if let Some(&is_temporary) = world.refused.get(&id) {
+            world.note(&id, Deed::Refused { is_temporary });
+            return refusal(is_temporary);
+        }
         if world.slow.contains(&id) {
+            world.note(&id, Deed::Underway);
+            world.underway.insert(id);
             return Start::Underway;
         }
+        world.note(&id, Deed::Executed);
         world.start(&id);
         Start::Executed
     }
 
     fn cancel(&mut self, unit: &UnitId) {
         let mut world = self.0.borrow_mut();
-        world.say("cancel", unit);
-        let start = Start::Failed {
-            error: StartError::Refused {
-                step: StartStep::Process,
-                path: String::new(),
-                error: "cancelled".to_owned(),
-            },
-            is_temporary: false,
-        };
-        let unit = unit.clone();
-        world.news.push(Happened::Started { unit, start });
+        world.note(unit, Deed::Cancelled);
+        // Its outcome may be on its way already.
+        world.finish_start(unit, refusal(false));
     }
 
     fn signal(&mut self, unit: &UnitId, signal: i32) {
         let mut world = self.0.borrow_mut();
-        world.say("signal", unit);
+        world.note(unit, Deed::Signalled);
         if !world.stubborn.contains(unit) {
-            world.end(unit, Exit::Signal(signal));
+            world.die(unit, Exit::Signal(signal));
         }
     }
 
@@ -119,9 +230,11 @@ impl Runner for Fake {
     fn kill(&mut self, units: &[UnitId]) {
         let mut world = self.0.borrow_mut();
         for unit in units {
-            world.say("kill", unit);
+            world.note(unit, Deed::Killed);
             if !world.unkillable.contains(unit) {
-                world.end(unit, Exit::Signal(9));
+                world.die(unit, Exit::Signal(9));
+            } else if let Some(pid) = world.running.get(unit).copied() {
+                world.condemned.insert(unit.clone(), pid);
             }
         }
     }
@@ -152,7 +265,14 @@ impl Runner for Fake {
         _plan: &UnitPlan,
         _execution: &Execution,
     ) -> Result<Receiver, StartError> {
-        self.0.borrow_mut().commands.push(command);
+        let mut world = self.0.borrow_mut();
+        match world.checks.get(&command.unit) {
+            Some(&code) => world.news.push(Happened::CommandEnded {
+                command,
+                exit: Exit::Code(code),
+            }),
+            None => world.commands.push(command),
+        }
         let (reader, _) = pipe_pair(1).unwrap();
         Ok(Receiver::from_owned_fd(reader).unwrap())
     }

@@ -103,6 +103,12 @@ impl Seen {
         }
     }
 
+    /// Whether nothing of it is there, nor will be unless somebody asks. What SIGKILL could not end may
+    /// end after all, and what was to begin anew does so then.
+    pub(crate) fn is_down_for_good(&self) -> bool {
+        self.observed.phase.is_at_rest() && !self.is_old()
+    }
+
     /// Whether nothing more happens to it by itself.
     pub(crate) fn is_settled(&self) -> bool {
         self.observed.phase.is_at_rest() && (!self.is_old() || self.observed.is_unkillable)

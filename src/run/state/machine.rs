@@ -316,11 +316,10 @@ impl Machine {
                         return vec![Action::SignalRest];
                     }
                     // One that is shorter than what is left wins.
-                    Pressure::Asked { until: left } | Pressure::Killed { until: left }
-                        if grace.is_some() =>
-                    {
+                    Pressure::Asked { until: left } if grace.is_some() => {
                         *left = until.min(*left);
                     }
+                    // What was killed needs its moment all the same: it is not given up sooner.
                     Pressure::Asked { .. } | Pressure::Killed { .. } => {}
                 }
                 vec![]

@@ -67,8 +67,13 @@ pub(crate) fn judge(condition: Condition, seen: &Seen, now: Instant) -> Judgemen
         return Judgement::Met;
     }
     // What there is of it says nothing of the generation that is to come.
-    if seen.is_old() && !observed.is_unkillable {
-        return Judgement::Unmet { until: None };
+    if seen.is_old() {
+        // Nothing comes beside what SIGKILL could not end.
+        return if observed.is_unkillable {
+            Judgement::Hopeless
+        } else {
+            Judgement::Unmet { until: None }
+        };
     }
     let is_met = match condition {
         Condition::Started => observed.is_executed,
@@ -120,7 +125,8 @@ pub(crate) fn reconcile<K>(
             Wanted::Stopped | Wanted::Running,
             Phase::Starting | Phase::Running | Phase::Healthy | Phase::Unhealthy,
         ) if desired.wanted == Wanted::Stopped || unit.is_old() => {
-            if is_held_up() {
+            // A start that is given up is still there until its runner says what came of it.
+            if is_told || is_held_up() {
                 Step::NOTHING
             } else {
                 Step::Stop {

@@ -234,7 +234,7 @@ impl Supervisor {
 
     /// Wants units stopped. Returns those that were not down.
     fn stop(&mut self, named: Vec<UnitId>, grace: Option<Duration>) -> Vec<UnitId> {
-        let is_up = |id: &UnitId| !self.units[id].seen().is_settled();
+        let is_up = |id: &UnitId| !self.units[id].seen().is_down_for_good();
         let moved: Vec<UnitId> = named.into_iter().filter(is_up).collect();
         self.move_all(&moved, Wanted::Stopped, Cause::Stop, grace);
         moved
@@ -245,7 +245,9 @@ impl Supervisor {
         let follows = |dependent: &&UnitId, id: &UnitId| {
             let dependent = &self.units[*dependent];
             let mut edges = dependent.plan.depends_on.iter();
-            dependent.phase().is_alive() && edges.any(|edge| edge.unit == *id && edge.restart)
+            // What somebody is stopping stays down, however long it takes.
+            let is_up = dependent.desired.wanted == Wanted::Running && dependent.phase().is_alive();
+            is_up && edges.any(|edge| edge.unit == *id && edge.restart)
         };
         let moved = self.closure(named, |id| {
             let dependents = self.dependents.get(id).into_iter().flatten();
@@ -284,7 +286,7 @@ impl Supervisor {
         };
         // What is being killed stays so.
         let is_moved = |(_, unit): &(&UnitId, &Unit)| {
-            !unit.seen().is_settled()
+            !unit.seen().is_down_for_good()
                 && (unit.desired.wanted != Wanted::Killed || wanted == Wanted::Killed)
         };
         let rest = self.units.iter().filter(is_moved);

@@ -6,15 +6,17 @@
 //! is asked about the units that something happened to and their neighbours, and what changed is told.
 //! Nothing here walks over all units but what concerns them all.
 //!
-//! Its parts: `commands` moves what is wanted, `settle` does what that asks for, `execute` what the
-//! units' machines ask for, `checks` looks after health and `answers` knows whose they are, `ports`
-//! looks after ports, `telling` says what has changed, `ending` knows when it is over.
+//! Its parts: `messages` is what the loop waits for, `commands` moves what is wanted, `settle` does what
+//! that asks for, `execute` what the units' machines ask for, `checks` looks after health and `answers`
+//! knows whose they are, `ports` looks after ports, `telling` says what has changed, `ending` knows when
+//! it is over.
 
 mod answers;
 mod checks;
 mod commands;
 mod ending;
 mod execute;
+mod messages;
 mod parts;
 mod ports;
 mod settle;
@@ -186,12 +188,6 @@ impl Supervisor {
             if self.is_over() {
                 break;
             }
-            let deadline = self.deadline();
-            // The runtime's timer counts in milliseconds: what is due already must not wait for it.
-            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                self.due();
-                continue;
-            }
             tokio::select! {
                 biased;
                 signal = signals.next() => self.signalled(signal, &seat, &mut strokes),
@@ -199,22 +195,13 @@ impl Supervisor {
                     is_led = wish != Wish::Gone;
                     self.wished(wish, &link);
                 }
-                Some(ended) = self.ended_rx.recv() => self.ended(ended),
-                // While everything stands still an answer says nothing of a service.
-                Some(answer) = self.answer_rx.recv(), if self.frozen_at.is_none() => {
-                    self.answered(answer);
-                }
-                Some(happened) = self.happened_rx.recv() => self.happened(happened),
-                Some(request) = self.request_rx.recv() => self.requested(request),
-                Some(finding) = self.finding_rx.recv() => self.found(finding),
+                message = self.next_message() => self.receive(message),
                 _ = lifeline.readable(), if is_guarded => {
                     // Only an end of file is ever to be read: the guardian has gone.
                     is_guarded = false;
                     self.notice(None, NoticeLevel::Error, News::GuardianEnded);
                     self.end_everything(Cause::Down, self.options.grace);
                 }
-                () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)),
-                    if deadline.is_some() => self.due(),
             }
         }
         self.await_client(&mut link, &early).await;

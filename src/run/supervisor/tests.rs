@@ -2,6 +2,8 @@
 //! everything converges and every wait ends.
 
 mod answers;
+mod model;
+mod overlaps;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,7 +20,8 @@ use crate::plan::model::{
     DependencyPlan, Environment, Execution, HealthPlan, LoggingPlan, ProbePlan, RestartPolicy,
     RestartWhen, UnitPlan,
 };
-use crate::run::control::{Command, CommandReply};
+use crate::run::control::{Command, CommandReply, Controller};
+use crate::run::logs::LogFeed;
 use crate::run::runner::Start;
 use crate::run::runner::testing::{Fake, World};
 use crate::run::snapshot::{Phase, ServiceSnapshot, Wanted};
@@ -88,21 +91,31 @@ fn checked(plan: UnitPlan) -> UnitPlan {
     }
 }
 
-/// A supervisor with the world that it acts on.
+/// A supervisor with the world that it acts on, and the way to speak to it.
 struct Stage {
     supervisor: Supervisor,
     world: Rc<RefCell<World>>,
+    controller: Controller,
 }
 
 impl Stage {
     fn new(units: Vec<UnitPlan>) -> Self {
         let fake = Fake::default();
         let world = Rc::clone(&fake.0);
+        let (request_tx, request_rx) = mpsc::unbounded_channel();
+        let event_tx = broadcast::channel(256).0;
+        let controller = Controller {
+            request_tx,
+            event_tx: event_tx.clone(),
+            early: Arc::default(),
+            feed: LogFeed::silent(),
+            log_dir: "/logs".into(),
+        };
         let wires = Wires {
             happened_rx: mpsc::unbounded_channel().1,
             finding_rx: mpsc::unbounded_channel().1,
-            request_rx: mpsc::unbounded_channel().1,
-            event_tx: broadcast::channel(16).0,
+            request_rx,
+            event_tx,
         };
         let about = StackSnapshot {
             project: ProjectName::new("shop").unwrap(),
@@ -130,13 +143,18 @@ impl Stage {
             ..Options::default()
         };
         let supervisor = Supervisor::with(units.collect(), Box::new(fake), wires, options, about);
-        Self { supervisor, world }
+        Self {
+            supervisor,
+            world,
+            controller,
+        }
     }
 
     /// Takes in what has happened until nothing more has.
     async fn turn(&mut self) {
         loop {
             self.supervisor.settle();
+            self.world.borrow_mut().deeds.clear();
             self.supervisor.children_ended();
             for _ in 0..4 {
                 tokio::task::yield_now().await;
@@ -403,11 +421,8 @@ fn a_start_that_takes_time_shows_how_far_it_is_and_can_be_cancelled() {
         assert_eq!(stage.phase("db"), Phase::Stopped);
 
         stage.start(&["db"]).await;
-        stage.world.borrow_mut().start(&id("db"));
-        stage.world.borrow_mut().news.push(Happened::Started {
-            unit: id("db"),
-            start: Start::Executed,
-        });
+        let db = id("db");
+        stage.world.borrow_mut().finish_start(&db, Start::Executed);
         stage.turn().await;
         assert_eq!(stage.phase("db"), Phase::Running);
     });

@@ -1,0 +1,62 @@
+//! What the loop waits for, besides signals, the client that has started it and the guardian: what comes
+//! from tasks of this process, and the next deadline.
+
+use tokio::time::Instant;
+
+use super::{Ended, Supervisor};
+use crate::run::control::Request;
+use crate::run::outlet::Finding;
+use crate::run::probe::Answer;
+use crate::run::runner::Happened;
+
+/// Something for the loop.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// A main process has ended.
+    Ended(Ended),
+    /// A check has an answer.
+    Answer(Answer),
+    /// Something happened later than it was asked for.
+    Happened(Happened),
+    /// Somebody asks for something.
+    Request(Request),
+    /// Something was found in the output of a unit.
+    Finding(Finding),
+    /// A deadline has come.
+    Due,
+}
+
+impl Supervisor {
+    /// The next message. What is not awaited to its end takes nothing.
+    pub(super) async fn next_message(&mut self) -> Message {
+        let deadline = self.deadline();
+        // The runtime's timer counts in milliseconds: what is due already must not wait for it.
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Message::Due;
+        }
+        tokio::select! {
+            biased;
+            Some(ended) = self.ended_rx.recv() => Message::Ended(ended),
+            // While everything stands still an answer says nothing of a service.
+            Some(answer) = self.answer_rx.recv(), if self.frozen_at.is_none() => {
+                Message::Answer(answer)
+            }
+            Some(happened) = self.happened_rx.recv() => Message::Happened(happened),
+            Some(request) = self.request_rx.recv() => Message::Request(request),
+            Some(finding) = self.finding_rx.recv() => Message::Finding(finding),
+            () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)),
+                if deadline.is_some() => Message::Due,
+        }
+    }
+
+    pub(super) fn receive(&mut self, message: Message) {
+        match message {
+            Message::Ended(ended) => self.ended(ended),
+            Message::Answer(answer) => self.answered(answer),
+            Message::Happened(happened) => self.happened(happened),
+            Message::Request(request) => self.requested(request),
+            Message::Finding(finding) => self.found(finding),
+            Message::Due => self.due(),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! What must be so: a second, simpler telling of `docs/design/desired-state.md`.
+//!
+//! It is told the commands in the order in which they are carried out, what happened, and what the runner
+//! was asked for. It knows no queue, no steps and no machine: it keeps what follows from these for good,
+//! and says of every unit where it has to be once everything that could be done was done.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::plan::model::UnitPlan;
+use crate::run::snapshot::{Cause, DesiredSnapshot, Phase, Wanted};
+use crate::support::name::UnitId;
+
+/// A main process.
+#[derive(Debug, Clone, Copy)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a record of facts, each by itself"
+)]
+pub(super) struct Process {
+    pub(super) since: Instant,
+    /// Where it stands while nobody has told it to stop: starting, running, healthy or unhealthy. Health
+    /// is taken as it is told.
+    pub(super) standing: Phase,
+    /// Whether one of its checks has passed.
+    pub(super) has_passed: bool,
+    pub(super) was_ready: bool,
+    /// Until when it may end in peace, once it was told to.
+    pub(super) told: Option<Instant>,
+    pub(super) killed: Option<Instant>,
+    pub(super) is_given_up: bool,
+    /// Whether it runs though its start was given up.
+    pub(super) was_cancelled: bool,
+}
+
+/// Where a unit is of which nothing runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Without {
+    Pending,
+    Waiting,
+    /// It is executed between these two times.
+    Backoff(Instant, Instant),
+    Completed,
+    Failed,
+    Stopped,
+}
+
+/// A start that takes time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Underway {
+    No,
+    Yes,
+    Cancelled,
+}
+
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a record of facts, each by itself"
+)]
+pub(super) struct Life {
+    pub(super) plan: UnitPlan,
+    /// What is wanted, moved by commands alone.
+    pub(super) desired: DesiredSnapshot,
+    pub(super) grace: Option<Duration>,
+    /// Whether the command that is being carried out has moved it.
+    pub(super) is_moved: bool,
+    pub(super) is_alone: bool,
+    /// The generation of its row of attempts, and what came of that.
+    pub(super) begun: u64,
+    pub(super) is_executed: bool,
+    pub(super) has_completed: bool,
+    pub(super) first_executed: Option<Instant>,
+    pub(super) failures: u32,
+    pub(super) blocked: Option<(Instant, u32)>,
+    pub(super) process: Option<Process>,
+    pub(super) underway: Underway,
+    pub(super) without: Without,
+}
+
+impl fmt::Debug for Life {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let DesiredSnapshot {
+            wanted,
+            generation,
+            cause,
+        } = self.desired;
+        let name = self.plan.id().label(self.plan.replicas);
+        write!(
+            to,
+            "{name} {:?}, {wanted:?} since {generation} ({cause:?})",
+            self.phase()
+        )?;
+        let (begun, is_executed) = (self.begun, self.is_executed);
+        write!(to, ", begun for {begun}, executed: {is_executed}")?;
+        write!(
+            to,
+            ", {:?} {:?} {:?}",
+            self.process, self.underway, self.without
+        )
+    }
+}
+
+impl Life {
+    pub(super) fn is_old(&self) -> bool {
+        self.desired.wanted == Wanted::Running && self.begun < self.desired.generation
+    }
+
+    pub(super) fn has_nothing(&self) -> bool {
+        self.process.is_none() && self.underway == Underway::No
+    }
+
+    pub(super) fn is_given_up(&self) -> bool {
+        self.process.is_some_and(|process| process.is_given_up)
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        match (&self.process, self.underway, self.without) {
+            (Some(process), ..) if process.is_given_up => Phase::Failed,
+            (Some(process), ..) if process.told.or(process.killed).is_some() => Phase::Stopping,
+            (Some(process), ..) => process.standing,
+            (None, Underway::Yes | Underway::Cancelled, _) => Phase::Starting,
+            (None, Underway::No, Without::Pending) => Phase::Pending,
+            (None, Underway::No, Without::Waiting) => Phase::Waiting,
+            (None, Underway::No, Without::Backoff(..)) => Phase::Backoff,
+            (None, Underway::No, Without::Completed) => Phase::Completed,
+            (None, Underway::No, Without::Failed) => Phase::Failed,
+            (None, Underway::No, Without::Stopped) => Phase::Stopped,
+        }
+    }
+
+    /// Whether nothing of it is there, nor is to come.
+    pub(super) fn is_down_for_good(&self) -> bool {
+        self.phase().is_at_rest() && !self.is_old()
+    }
+
+    /// Whether nothing more happens to it by itself.
+    pub(super) fn is_settled(&self) -> bool {
+        self.phase().is_at_rest() && (!self.is_old() || self.is_given_up())
+    }
+
+    /// Whether what there is of it has to end, whoever it is that has to wait for that.
+    pub(super) fn is_to_come_down(&self) -> bool {
+        match self.desired.wanted {
+            Wanted::Nothing => false,
+            Wanted::Running => self.is_old(),
+            Wanted::Stopped | Wanted::Killed => true,
+        }
+    }
+
+    /// Whether what it depends on may not be stopped yet.
+    pub(super) fn holds_up(&self) -> bool {
+        match self.phase() {
+            Phase::Stopping => true,
+            Phase::Starting | Phase::Running | Phase::Healthy | Phase::Unhealthy => {
+                self.is_to_come_down()
+            }
+            Phase::Pending
+            | Phase::Waiting
+            | Phase::Backoff
+            | Phase::Completed
+            | Phase::Failed
+            | Phase::Stopped => false,
+        }
+    }
+}
+
+/// A whole stack as it has to be.
+#[derive(Debug)]
+pub(super) struct Ideal {
+    /// In the order of the file.
+    pub(super) lives: Vec<Life>,
+    pub(super) places: HashMap<UnitId, usize>,
+    pub(super) ending: Option<Cause>,
+}
+
+impl Ideal {
+    pub(super) fn new(plans: &[UnitPlan]) -> Self {
+        let life = |plan: &UnitPlan| Life {
+            plan: plan.clone(),
+            desired: DesiredSnapshot {
+                wanted: Wanted::Nothing,
+                generation: 0,
+                cause: Cause::Up,
+            },
+            grace: None,
+            is_moved: false,
+            is_alone: false,
+            begun: 0,
+            is_executed: false,
+            has_completed: false,
+            first_executed: None,
+            failures: 0,
+            blocked: None,
+            process: None,
+            underway: Underway::No,
+            without: Without::Pending,
+        };
+        let places = plans.iter().map(UnitPlan::id).zip(0..).collect();
+        Self {
+            lives: plans.iter().map(life).collect(),
+            places,
+            ending: None,
+        }
+    }
+
+    pub(super) fn life(&self, unit: &UnitId) -> &Life {
+        &self.lives[self.places[unit]]
+    }
+
+    pub(super) fn life_mut(&mut self, unit: &UnitId) -> &mut Life {
+        &mut self.lives[self.places[unit]]
+    }
+
+    /// Whether the supervisor goes: one in the background stays for what somebody has stopped.
+    pub(super) fn is_over(&self) -> bool {
+        let is_stopped = |life: &Life| life.phase() == Phase::Stopped;
+        self.lives.iter().all(Life::is_settled)
+            && (self.ending.is_some() || !self.lives.iter().any(is_stopped))
+    }
+}
