@@ -65,6 +65,8 @@ pub(crate) struct Unit {
     pub(crate) strangers: Vec<Stranger>,
     /// What the present or last attempt left when its main process had ended.
     pub(crate) left: Option<LeftBehind>,
+    /// The same, as long as the machine has not been told of it.
+    pub(crate) left_at_end: Option<LeftBehind>,
     /// How far an execution that takes time is.
     pub(crate) progress: Option<(String, Option<u8>)>,
     /// Whether it is in the queue of those to be reconciled.
@@ -110,6 +112,7 @@ impl Unit {
             is_doubted: false,
             strangers: Vec::new(),
             left: None,
+            left_at_end: None,
             progress: None,
             is_queued: false,
             is_dirty: false,

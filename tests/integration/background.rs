@@ -113,3 +113,12 @@ fn what_is_put_in_the_background_has_the_grace_of_its_service() {
     stack.run(&["down", "-t", "0"]).ok();
     up.wait();
 }
+
+#[test]
+fn what_is_gone_by_the_time_that_everything_is_logged_was_in_the_background_all_the_same() {
+    // It has the output of the service, which is over only when it ends.
+    let stack =
+        TestStack::new("services: { it: { command: 'PORT=$<PORT:auto> sleep 0.2 & exit 0' } }");
+    let output = stack.run(&["up", "--wait"]).expect(1);
+    output.says(&["put itself in the background", "(sleep 0.2)"]);
+}

@@ -34,12 +34,10 @@ impl Supervisor {
             }
             Action::SignalRest => {
                 // They are named while they are there.
-                let pids = self.runner.processes(id);
-                let named = pids.iter().take(NAMED);
-                let left = LeftBehind {
-                    processes: pids.len(),
-                    named: named.map(|&pid| ProcessName::of(pid)).collect(),
-                };
+                let mut left = self.left_behind(id);
+                if left.processes == 0 {
+                    left = self.units[id].left.take().unwrap_or(left);
+                }
                 self.runner.ask_rest(id, Whom::All);
                 self.units[id].left = Some(left.clone());
                 self.notice(Some(id), NoticeLevel::Warning, News::LeftBehind(left));
@@ -47,6 +45,16 @@ impl Supervisor {
             Action::SignalStrays => self.runner.ask_rest(id, Whom::OutsideGroup),
             Action::KillTree => self.doomed.push(id.clone()),
             Action::CheckTree => self.check_tree(id),
+        }
+    }
+
+    /// What runs of a unit, for people.
+    pub(super) fn left_behind(&mut self, id: &UnitId) -> LeftBehind {
+        let pids = self.runner.processes(id);
+        let named = pids.iter().take(NAMED);
+        LeftBehind {
+            processes: pids.len(),
+            named: named.map(|&pid| ProcessName::of(pid)).collect(),
         }
     }
 
@@ -91,13 +99,16 @@ impl Supervisor {
 
     /// Tells a unit whose main process has ended whether anything of it is left.
     pub(super) fn check_tree(&mut self, id: &UnitId) {
-        let occurrence = if self.runner.is_empty(id) {
-            Occurrence::TreeEmpty
-        } else {
+        let is_empty = self.runner.is_empty(id);
+        let left = self.units[id].left_at_end.take();
+        if left.is_some() || !is_empty {
+            self.units[id].left = left;
             let is_awaited = self.is_one_shot(id);
-            Occurrence::TreeLeft { is_awaited }
-        };
-        self.happen(id, occurrence);
+            self.happen(id, Occurrence::TreeLeft { is_awaited });
+        }
+        if is_empty {
+            self.happen(id, Occurrence::TreeEmpty);
+        }
     }
 
     /// What follows from a unit's new state for the stack.

@@ -48,7 +48,7 @@ use super::news::{Event, NoticeLevel};
 use super::outlet::Finding;
 use super::probe::Answer;
 use super::process::Signals;
-use super::reason::Reason;
+use super::reason::{LeftBehind, Reason};
 use super::runner::{CommandId, Happened, Runner};
 use super::snapshot::{Cause, Exit};
 use super::state::{Moment, Occurrence, State};
@@ -99,6 +99,8 @@ struct Ended {
     unit: UnitId,
     pid: i32,
     exit: Exit,
+    /// What else of the unit was there when it ended, if anything was.
+    left: Option<LeftBehind>,
 }
 
 /// The supervisor of one instance.
@@ -293,6 +295,9 @@ impl Supervisor {
                 // At once, before anything else is done: a free port is a lost port.
                 unit.ports.keep();
                 let drained = self.runner.drained(&id, unit.machine.attempt());
+                // By the time its output is in the files it may be gone: what binds the port only now is
+                // kept off by us.
+                let left = (!self.runner.is_empty(&id)).then(|| self.left_behind(&id));
                 let ended_tx = self.ended_tx.clone();
                 // Nobody learns of the end before the last line is in the file.
                 tokio::task::spawn_local(async move {
@@ -302,6 +307,7 @@ impl Supervisor {
                         unit: id,
                         pid,
                         exit,
+                        left,
                     });
                 });
             }
@@ -356,7 +362,9 @@ impl Supervisor {
             }
             let is_success = unit.machine.is_success(ended.exit);
             self.look_after_end(&ended.unit, is_success);
-            self.units[&ended.unit].ports.note_ended(Instant::now());
+            let unit = &mut self.units[&ended.unit];
+            unit.ports.note_ended(Instant::now());
+            unit.left_at_end = ended.left;
             self.happen(&ended.unit, Occurrence::Exited(ended.exit));
         }
     }
