@@ -1,0 +1,3 @@
+def tables(r):
+    import json
+    return json.dumps(r["faults"])
