@@ -159,6 +159,7 @@ def measure(given):
             measured.speed_round(turn, given.mb)
         return results | {"faults": measured.faults, "speed": measured.speed, "notes": measured.notes}
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         # Nothing is left: neither below this program nor in the directories that it used.
         machine.end(lambda: machine.descendants(os.getpid()))
         shutil.rmtree(base, ignore_errors=True)
@@ -169,6 +170,8 @@ def measure(given):
 
 def main():
     given = arguments()
+    # Also where a shell without job control has it ignored, since it is started in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     path = given.json or os.path.join(ROOT, "docs/comparison.json")
     if not given.render:

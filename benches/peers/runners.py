@@ -13,13 +13,13 @@ import subprocess
 import machine
 
 GRACE = 2  # seconds that every service has between the stop signal and SIGKILL
-FOLDERS = [os.path.join(os.environ.get("PEERS", os.path.expanduser("~/stack-peers")), part)
-           for part in ("bin", "venv/bin", "npm/node_modules/.bin")]
+PEERS = os.environ.get("PEERS", os.path.expanduser("~/stack-peers"))  # where `setup` puts them
+FOLDERS = [os.path.join(PEERS, part) for part in ("bin", "venv/bin", "npm/node_modules/.bin")]
 
 
 class Runner:
     name = program = ""
-    version_words = ["--version"]  # or the name of a Debian package
+    version_words = ["--version"]  # the name of a Debian package; None for a crate
     signal = signal.SIGTERM
     restarts = True     # whether it can start again what has ended
     takes_output = True
@@ -31,6 +31,8 @@ class Runner:
         return shutil.which(self.program or self.name, path=os.pathsep.join([*FOLDERS, os.environ["PATH"]]))
 
     def version(self, environment):
+        if self.version_words is None:
+            return self.version_of_crate()
         if isinstance(self.version_words, str):
             command = ["dpkg-query", "-W", "-f", "${Version}", self.version_words]
         else:
@@ -38,6 +40,11 @@ class Runner:
         said = subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment)
         words = (said.stdout or said.stderr).split()
         return next((word.strip("v,") for word in words if word.strip("v,")[:1].isdigit()), "?")
+
+    def version_of_crate(self):
+        """What cargo has noted, for a program that cannot tell."""
+        words = machine.read(os.path.join(PEERS, ".crates.toml")).decode().replace('"', "").split()
+        return words[words.index(self.name) + 1] if self.name in words else "?"
 
     def environment(self, job):
         return {}
@@ -212,6 +219,7 @@ class ProcessCompose(Runner):
 
 class Horust(Runner):
     name = "horust"
+    version_words = None
     takes_output = False
     settings = f"backoff 0s, termination.wait {GRACE}s; takes no output"
 
@@ -229,7 +237,7 @@ class Runit(Runner):
     name, program = "runit", "runsvdir"
     version_words = "runit"
     own_logs = "log"
-    settings = f"sv -w {GRACE} force-shutdown, then SIGHUP to runsvdir"
+    settings = f"SIGHUP to runsvdir, then sv -w {GRACE} force-shutdown"
 
     def prepare(self, job):
         for name, argv in job.services:
@@ -243,10 +251,10 @@ class Runit(Runner):
         return [self.path(), job.path("sv")]
 
     def stop(self, job, pid):
+        machine.kill(pid, signal.SIGHUP)
         services = [job.path(f"sv/{name}") for name, _ in job.services]
         subprocess.run(["sv", "-w", str(GRACE), "force-shutdown", *services], stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL)
-        machine.kill(pid, signal.SIGHUP)
 
 
 class S6(Runner):
