@@ -2,6 +2,7 @@
 
 Six processes in three services: one that lives, with a child in its group, one in a session of its own
 and a double-forked daemon; one that is deaf to SIGTERM; one that fails at first and is started again."""
+import os
 import signal
 import time
 
@@ -26,7 +27,7 @@ def job_of_six(job):
 
 def start(runner, job):
     pid = job.start(runner.prepare(job), runner.environment(job))
-    if not machine.wait_for(lambda: set(job.roles()) >= set(ROLES), 20):
+    if not machine.wait_for(lambda: set(job.roles()) >= set(ROLES) and os.path.exists(job.path("was-here.lives")), 20):
         raise Failed(f"only {sorted(job.roles())} run; {machine.read(job.path('errors'))[-200:].decode(errors='replace')}")
     time.sleep(0.3)
     return pid
@@ -65,8 +66,11 @@ def killed(runner, job, part):
     job_of_six(job)
     open(job.path("was-here"), "w").close()
     pid = start(runner, job)
-    for victim in runner.parts(job, pid)[part]:
-        machine.kill(victim, signal.SIGKILL)
+    victims = runner.parts(job, pid)[part]
+    # Several are suspended first, so that none of them can act on the death of another.
+    for number in [signal.SIGSTOP, signal.SIGKILL] if len(victims) > 1 else [signal.SIGKILL]:
+        for victim in victims:
+            machine.kill(victim, number)
     left = left_after(job, GRACE + MORE)
     old = set(job.living())
     again = job.start(runner.prepare(job), runner.environment(job))

@@ -3,7 +3,8 @@
  *   helper tree              lives; with a child in its group, one in a session of its own and a
  *                            double-forked daemon, none of which it passes a signal on to
  *   helper deaf              ignores SIGTERM, SIGINT and SIGHUP
- *   helper again FILE        exits 1 if FILE is not there yet, and makes it; else lives
+ *   helper again FILE        makes FILE if it is not there yet, and exits 1 after 0.2 s; else makes
+ *                            FILE.lives, and lives
  *   helper stamp FILE        notes in FILE that it runs, and lives
  *   helper crash FILE MS     does so; the first one then exits 1 after MS, and notes that
  *   helper flood FILE MB     does so; on SIGUSR1 prints MB of lines of 100 bytes, and notes the end
@@ -164,6 +165,7 @@ static int run_floor(const char *plan) {
 
 int main(int argc, char **argv) {
     const char *role = argc > 1 ? argv[1] : "";
+    char path[4096];
     if (!strcmp(role, "exec") && argc > 3) {
         note(argv[2], "begins");
         execvp(argv[3], argv + 3);
@@ -180,7 +182,12 @@ int main(int argc, char **argv) {
         live();
     }
     if (!strcmp(role, "again") && argc > 2) {
-        if (is_first(argv[2])) return 1;
+        if (is_first(argv[2])) {
+            usleep(200000);
+            return 1;
+        }
+        snprintf(path, sizeof path, "%s.lives", argv[2]);
+        is_first(path);
         live();
     }
     if (!strcmp(role, "stamp") && argc > 2) {
@@ -188,10 +195,9 @@ int main(int argc, char **argv) {
         live();
     }
     if (!strcmp(role, "crash") && argc > 3) {
-        char mark[4096];
         note(argv[2], "runs");
-        snprintf(mark, sizeof mark, "%s.crashed", argv[2]);
-        if (!is_first(mark)) live();
+        snprintf(path, sizeof path, "%s.crashed", argv[2]);
+        if (!is_first(path)) live();
         usleep(atoi(argv[3]) * 1000);
         note(argv[2], "ends");
         return 1;

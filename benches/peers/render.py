@@ -109,16 +109,16 @@ def claims(results):
     lines = [
         f"`stack` and {many} other runners looked after the same {PROCESSES} processes, one of them deaf to SIGTERM, one double-forked,"
         " one in a session of its own.",
-        f"A polite stop left processes behind with {polite} of the {many}, SIGKILL to the runner with {killed}.",
-        f"A new start then ran services twice with {twice} of the {many}"
+        f"{polite} of the {many} left processes behind after a polite stop, and {killed} after SIGKILL.",
+        f"After a new start {twice} of the {many} ran services twice"
         + (f"; {listed(refused)} refused to start until somebody removes a file." if refused else "."),
     ]
     if any(ours):
         lines.append(f"`stack` is not clean: its counts add up to {sum(ours)}.")
     else:
         lines.append("`stack` left none and ran none twice, whichever one of its processes was killed.")
-    lines.append(f"If its supervisor and its guardian are killed in the same moment, {both[1]} processes stay until the next `stack up`;"
-                 f" then {both[2]} ran twice, and {both[3]} were left in the end.")
+    lines.append(f"If its supervisor and its guardian are killed in the same moment, {both[1]} of the {PROCESSES} stay until the next"
+                 f" `stack up`; then {both[2]} ran twice, and {both[3]} were left in the end.")
     return lines
 
 
@@ -171,7 +171,7 @@ def page(results):
     if results["not installed"]:
         text += f"\nNot installed, and so not measured: {', '.join(results['not installed'])}.\n"
     if results["notes"]:
-        text += "\nNot measured:\n\n" + "".join(f"- {note}\n" for note in results["notes"])
+        text += "\nWhat failed in some round, and is not in the medians:\n\n" + "".join(f"- {note}\n" for note in results["notes"])
     return text
 
 

@@ -101,7 +101,7 @@ class Stack(Runner):
         guardian = next(one for one in runners if machine.parent_of(one) == pid)
         supervisor = next(one for one in runners if machine.parent_of(one) == guardian)
         return {"supervisor": [supervisor], "guardian": [guardian], "client": [pid],
-                "supervisor and guardian": [supervisor, guardian]}
+                "supervisor and guardian": [guardian, supervisor]}
 
 
 class Supervisor(Runner):
@@ -206,12 +206,15 @@ class ProcessCompose(Runner):
     name = "process-compose"
     version_words = ["version"]
     signal = signal.SIGINT
-    settings = f"headless, shutdown.timeout_seconds {GRACE}, backoff_seconds 1 (its least)"
+    settings = f"headless, backoff_seconds 1 (its least), shutdown.timeout_seconds {GRACE} (but for 100 services, whose stop it delays)"
 
     def prepare(self, job):
-        processes = {name: {"command": "exec " + shlex.join(argv), "shutdown": {"timeout_seconds": GRACE},
+        processes = {name: {"command": "exec " + shlex.join(argv),
                             "availability": {"restart": "always" if job.restart else "no", "backoff_seconds": 1}}
                      for name, argv in job.services}
+        if len(processes) < 100:
+            for process in processes.values():
+                process["shutdown"] = {"timeout_seconds": GRACE}
         text = json.dumps({"version": "0.5", "processes": processes})
         return [self.path(), "up", "-t=false", "--no-server", "--keep-project", "-L", job.path("pc.log"),
                 "-f", job.write("process-compose.json", text)]
