@@ -127,6 +127,7 @@ def arguments():
     parser.add_argument("--faults", type=int, default=3, metavar="N", help="rounds of faults (3)")
     parser.add_argument("--speed", type=int, default=5, metavar="N", help="rounds of everything else (5)")
     parser.add_argument("--mb", type=int, default=100, help="how much is logged (100)")
+    parser.add_argument("--remark", default="", help="what else a reader should know, such as other work on the machine")
     parser.add_argument("--quick", action="store_true", help="the same as --faults 1 --speed 0")
     parser.add_argument("--json", metavar="FILE", help="write results here, and nothing to docs")
     parser.add_argument("--render", action="store_true", help="write the documents from docs/comparison.json")
@@ -151,7 +152,7 @@ def measure(given):
     try:
         measured = Measured(base, chosen)
         results = {"date": datetime.date.today().isoformat(), "machine": this_machine(),
-                   "rounds": {"faults": given.faults, "speed": given.speed}, "megabytes": given.mb,
+                   "rounds": {"faults": given.faults, "speed": given.speed}, "megabytes": given.mb, "remark": given.remark,
                    "runners": measured.versions(), "not installed": [runner.name for runner in wanted if runner not in chosen]}
         for _ in range(given.faults):
             measured.fault_round()

@@ -13,8 +13,15 @@ import subprocess
 import machine
 
 GRACE = 2  # seconds that every service has between the stop signal and SIGKILL
+# What a stop needs after a fault (deaf services, a first process that was killed) takes time of its own,
+# so that it is left out where the stop of many services is measured.
+FEW = 10
 PEERS = os.environ.get("PEERS", os.path.expanduser("~/stack-peers"))  # where `setup` puts them
 FOLDERS = [os.path.join(PEERS, part) for part in ("bin", "venv/bin", "npm/node_modules/.bin")]
+
+
+def ask(command):
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 class Runner:
@@ -206,13 +213,13 @@ class ProcessCompose(Runner):
     name = "process-compose"
     version_words = ["version"]
     signal = signal.SIGINT
-    settings = f"headless, backoff_seconds 1 (its least), shutdown.timeout_seconds {GRACE} (but for 100 services, whose stop it delays)"
+    settings = f"headless, backoff_seconds 1 (its least), shutdown.timeout_seconds {GRACE} (not for 10 and more services, whose stop it delays)"
 
     def prepare(self, job):
         processes = {name: {"command": "exec " + shlex.join(argv),
                             "availability": {"restart": "always" if job.restart else "no", "backoff_seconds": 1}}
                      for name, argv in job.services}
-        if len(processes) < 100:
+        if len(processes) < FEW:
             for process in processes.values():
                 process["shutdown"] = {"timeout_seconds": GRACE}
         text = json.dumps({"version": "0.5", "processes": processes})
@@ -240,7 +247,7 @@ class Runit(Runner):
     name, program = "runit", "runsvdir"
     version_words = "runit"
     own_logs = "log"
-    settings = f"SIGHUP to runsvdir, then sv -w {GRACE} force-shutdown"
+    settings = f"SIGHUP to runsvdir, then sv -w {GRACE} force-shutdown (not for 10 and more services)"
 
     def prepare(self, job):
         for name, argv in job.services:
@@ -255,9 +262,9 @@ class Runit(Runner):
 
     def stop(self, job, pid):
         machine.kill(pid, signal.SIGHUP)
-        services = [job.path(f"sv/{name}") for name, _ in job.services]
-        subprocess.run(["sv", "-w", str(GRACE), "force-shutdown", *services], stdout=subprocess.DEVNULL,
-                       stderr=subprocess.DEVNULL)
+        if len(job.services) < FEW:
+            services = [job.path(f"sv/{name}") for name, _ in job.services]
+            ask(["sv", "-w", str(GRACE), "force-shutdown", *services])
 
 
 class S6(Runner):
@@ -276,9 +283,9 @@ class S6(Runner):
         return [self.path(), "-c", "400", job.path("sv")]
 
     def stop(self, job, pid):
-        if len(job.services) < 10:  # so that those hear it, too, whom a killed s6-svscan has left
+        if len(job.services) < FEW:
             for name, _ in job.services:
-                subprocess.run(["s6-svc", "-dx", job.path(f"sv/{name}")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                ask(["s6-svc", "-dx", job.path(f"sv/{name}")])
         machine.kill(pid, signal.SIGTERM)
 
 
