@@ -12,6 +12,7 @@ mod background;
 mod browser;
 mod client;
 mod commands;
+mod comparison;
 mod dotenv;
 mod early;
 mod foreign;

@@ -1,0 +1,98 @@
+//! The comparison with other runners, `benches/peers`: what README and docs say of it is what was
+//! measured, and what was measured of `stack` holds for the binary of today.
+//!
+//! `STACK_UPDATE_GENERATED=1 cargo test --test integration generated` writes the documents anew from
+//! `docs/comparison.json`; `benches/peers/run.py` measures.
+
+use std::path::Path;
+use std::process::Command;
+
+use fs_err as fs;
+use serde_json::Value;
+
+use crate::harness::{binary, require};
+
+/// The one fault that nobody of `stack` outlives, so that what is left waits for the next command.
+const BOTH: &str = "supervisor and guardian";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs the script, and says what it printed; it must succeed.
+#[track_caller]
+fn run_script(arguments: &[&str]) -> String {
+    let output = Command::new("python3")
+        .arg(root().join("benches/peers/run.py"))
+        .args(arguments)
+        .output()
+        .expect("python3 runs");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{printed}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    printed
+}
+
+/// No process of `stack`'s services is left, none runs twice, and nothing needs a hand.
+#[track_caller]
+fn assert_stack_leaves_nothing(path: &Path) {
+    let text = fs::read_to_string(path).expect("there are results");
+    let results: Value = serde_json::from_str(&text).expect("they are JSON");
+    let rows = results["faults"].as_array().expect("there are faults");
+    let mut parts = Vec::new();
+    for row in rows.iter().filter(|row| row["runner"] == "stack") {
+        let rounds = row["found"].as_array().expect("there are rounds");
+        assert!(!rounds.is_empty(), "nothing was found out: {results:#}");
+        for (key, count) in rounds
+            .iter()
+            .flat_map(|round| round.as_object().expect("counts"))
+        {
+            let is_expected = row["part"] == BOTH && key == "left";
+            assert!(is_expected || *count == 0, "{key}: {row}");
+        }
+        parts.push(row["part"].as_str().unwrap_or("polite stop"));
+    }
+    parts.sort_unstable();
+    assert_eq!(
+        parts,
+        ["client", "guardian", "polite stop", "supervisor", BOTH]
+    );
+}
+
+#[test]
+fn the_generated_comparison_is_what_was_measured() {
+    if !require("python3") {
+        return;
+    }
+    if std::env::var_os("STACK_UPDATE_GENERATED").is_some() {
+        run_script(&["--render"]);
+    } else {
+        run_script(&["--render", "--check"]);
+    }
+    assert_stack_leaves_nothing(&root().join("docs/comparison.json"));
+}
+
+#[test]
+fn the_comparison_finds_nothing_that_stack_leaves() {
+    if !require("python3") || !require("cc") {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory for the results");
+    let results = directory.path().join("results.json");
+    let results_text = results.to_str().expect("its path is text");
+    let stack = binary();
+    let stack = stack.to_str().expect("its path is text");
+    run_script(&[
+        "--quick",
+        "--only",
+        "stack",
+        "--stack",
+        stack,
+        "--json",
+        results_text,
+    ]);
+    assert_stack_leaves_nothing(&results);
+}
