@@ -111,7 +111,7 @@ def claims(results):
         " one in a session of its own.",
         f"{polite} of the {many} left processes behind after a polite stop, and {killed} after SIGKILL.",
         f"After a new start {twice} of the {many} ran services twice"
-        + (f"; {listed(refused)} refused to start until somebody removes a file." if refused else "."),
+        + (f"; {listed(refused)} refused to start until a file was removed by hand." if refused else "."),
     ]
     if any(ours):
         lines.append(f"`stack` is not clean: its counts add up to {sum(ours)}.")
