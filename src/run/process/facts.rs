@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::Duration;
 
 use fs_err as fs;
 use nix::errno::Errno;
@@ -224,7 +225,7 @@ pub(crate) const COMMAND_MARK: &str = "STACK_COMMAND";
 /// The unit of `instance` that a process was started for, by the marks in its environment; and which
 /// command beside that unit, if any.
 pub(crate) fn unit_mark(pid: i32, instance: &str) -> Option<(UnitId, Option<u64>)> {
-    let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let bytes = environment_of(pid)?;
     let marks = Marks::in_environment(&bytes)?;
     if marks.instance != instance.as_bytes() {
         return None;
@@ -233,6 +234,31 @@ pub(crate) fn unit_mark(pid: i32, instance: &str) -> Option<(UnitId, Option<u64>
     let command = command.and_then(|number| std::str::from_utf8(number).ok()?.parse().ok());
     Some((marks.unit()?, command))
 }
+
+/// The environment of a process, as it was at exec. In the middle of exec it has neither that nor any
+/// words (`mm->env_end`, `mm->arg_end` in fs/proc/base.c), and is looked at again.
+fn environment_of(pid: i32) -> Option<Vec<u8>> {
+    for _ in 0..LOOKS {
+        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let is_there = || fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|it| !it.is_empty());
+        if !environment.is_empty() {
+            return Some(environment);
+        }
+        if is_there() {
+            // It has come this far since, or has none.
+            return fs::read(format!("/proc/{pid}/environ")).ok();
+        }
+        if Stat::of(pid).is_none_or(|stat| stat.has_ended()) {
+            return None;
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+    None
+}
+
+/// How often, and after which pauses, a process in the middle of exec is looked at.
+const LOOKS: usize = 40;
+const LOOK_AGAIN: Duration = Duration::from_micros(50);
 
 /// The value of a variable in an environment, each entry of which ends with a NUL.
 fn value<'a>(environment: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {

@@ -60,6 +60,42 @@ pub(super) fn kill_both(stack: &TestStack) {
 }
 
 #[test]
+fn what_leaves_its_tree_in_the_middle_of_exec_is_not_taken_for_another_services() {
+    if !require("perl") {
+        return;
+    }
+    let stack = TestStack::new(
+        "
+services:
+  plain:
+    command: |
+      exec perl -MPOSIX -e '
+        for (1..1000) {
+          if (!fork) {
+            exit if fork;
+            setsid();
+            exec qw(sh -c), \"sleep 0.1; echo x >> alive\";
+          }
+          wait;
+        }
+        print \"all of them\\n\"; $|++; sleep 1000'
+  again: { command: exit 1, replicas: 3, restart_policy: { condition: any, delay: 0s } }
+",
+    );
+    let up = stack.start(&["up"]);
+    wait_until("what all of them say", || {
+        let said = fs::read_to_string(stack.path("alive")).unwrap_or_default();
+        (said.len() >= 2 * 1000).then_some(())
+    });
+    stack.down();
+    let output = up.wait();
+    assert!(
+        !output.stderr.contains("behind in the background"),
+        "{output}"
+    );
+}
+
+#[test]
 fn down_ends_what_is_left_when_both_are_killed() {
     let stack = tree_started();
     kill_both(&stack);
