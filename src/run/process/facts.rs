@@ -238,7 +238,7 @@ pub(crate) fn unit_mark(pid: i32, instance: &str) -> Option<(UnitId, Option<u64>
 /// The environment of a process, as it was at exec. In the middle of exec it has neither that nor any
 /// words (`mm->env_end`, `mm->arg_end` in fs/proc/base.c), and is looked at again.
 fn environment_of(pid: i32) -> Option<Vec<u8>> {
-    for _ in 0..LOOKS {
+    for look in 1..=LOOKS {
         let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
         let is_there = || fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|it| !it.is_empty());
         if !environment.is_empty() {
@@ -251,13 +251,14 @@ fn environment_of(pid: i32) -> Option<Vec<u8>> {
         if Stat::of(pid).is_none_or(|stat| stat.has_ended()) {
             return None;
         }
-        std::thread::sleep(LOOK_AGAIN);
+        std::thread::sleep(LOOK_AGAIN * look);
     }
     None
 }
 
-/// How often, and after which pauses, a process in the middle of exec is looked at.
-const LOOKS: usize = 40;
+/// How often a process in the middle of exec is looked at, and the first of the pauses, each of which is
+/// longer by that much than the one before: 90 ms in all, as it may wait for a processor.
+const LOOKS: u32 = 60;
 const LOOK_AGAIN: Duration = Duration::from_micros(50);
 
 /// The value of a variable in an environment, each entry of which ends with a NUL.
