@@ -235,17 +235,21 @@ pub(crate) fn unit_mark(pid: i32, instance: &str) -> Option<(UnitId, Option<u64>
     Some((marks.unit()?, command))
 }
 
-/// The environment of a process, as it was at exec. In the middle of exec it has neither that nor any
-/// words (`mm->env_end`, `mm->arg_end` in fs/proc/base.c), and is looked at again.
+/// The environment of a process, as it was at exec. In the middle of exec it is empty, and has no end
+/// yet (`env_end`, the 51st field of proc(5)'s stat): then it is looked at again.
 fn environment_of(pid: i32) -> Option<Vec<u8>> {
+    let has_end = || {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let fields = stat.rsplit_once(')')?.1;
+        Some(fields.split_ascii_whitespace().nth(48)? != "0")
+    };
     for look in 1..=LOOKS {
         let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-        let is_there = || fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|it| !it.is_empty());
         if !environment.is_empty() {
             return Some(environment);
         }
-        if is_there() {
-            // It has come this far since, or has none.
+        if has_end()? {
+            // It has come this far since, or is empty.
             return fs::read(format!("/proc/{pid}/environ")).ok();
         }
         if Stat::of(pid).is_none_or(|stat| stat.has_ended()) {
