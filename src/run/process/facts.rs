@@ -225,7 +225,7 @@ pub(crate) const COMMAND_MARK: &str = "STACK_COMMAND";
 /// The unit of `instance` that a process was started for, by the marks in its environment; and which
 /// command beside that unit, if any.
 pub(crate) fn unit_mark(pid: i32, instance: &str) -> Option<(UnitId, Option<u64>)> {
-    let bytes = environment_of(pid)?;
+    let bytes = fs::read(format!("/proc/{pid}/environ")).ok()?;
     let marks = Marks::in_environment(&bytes)?;
     if marks.instance != instance.as_bytes() {
         return None;
@@ -235,29 +235,25 @@ pub(crate) fn unit_mark(pid: i32, instance: &str) -> Option<(UnitId, Option<u64>
     Some((marks.unit()?, command))
 }
 
-/// The environment of a process, as it was at exec. In the middle of exec it is empty, and has no end
-/// yet (`env_end`, the 51st field of proc(5)'s stat): then it is looked at again.
-fn environment_of(pid: i32) -> Option<Vec<u8>> {
-    let has_end = || {
+/// Waits while a process is in the middle of exec: until then its environment is empty and has no end
+/// yet (`env_end`, the 51st field of proc(5)'s stat), and whose it is cannot be told. Whether that can be
+/// told now; one whose environment may not be read, or that has ended, is not waited for.
+pub(crate) fn await_exec(pid: i32) -> bool {
+    let is_in_exec = || {
+        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let fields = stat.rsplit_once(')')?.1;
-        Some(fields.split_ascii_whitespace().nth(48)? != "0")
+        let end = fields.split_ascii_whitespace().nth(48)?;
+        let has_ended = Stat::of(pid).is_none_or(|stat| stat.has_ended());
+        Some(environment.is_empty() && end == "0" && !has_ended)
     };
     for look in 1..=LOOKS {
-        let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
-        if !environment.is_empty() {
-            return Some(environment);
-        }
-        if has_end()? {
-            // It has come this far since, or is empty.
-            return fs::read(format!("/proc/{pid}/environ")).ok();
-        }
-        if Stat::of(pid).is_none_or(|stat| stat.has_ended()) {
-            return None;
+        if is_in_exec() != Some(true) {
+            return true;
         }
         std::thread::sleep(LOOK_AGAIN * look);
     }
-    None
+    false
 }
 
 /// How often a process in the middle of exec is looked at, and the first of the pauses, each of which is

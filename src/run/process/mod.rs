@@ -15,9 +15,9 @@ mod table;
 mod tree;
 
 pub(crate) use facts::{
-    COMMAND_MARK, Marks, ProcessId, ancestors, clock_ticks, descendants, group_of, has_children,
-    is_in_our_pid_namespace, is_suspended, now_ticks, own_children, pid_namespace, session_of,
-    unit_mark,
+    COMMAND_MARK, Marks, ProcessId, ancestors, await_exec, clock_ticks, descendants, group_of,
+    has_children, is_in_our_pid_namespace, is_suspended, now_ticks, own_children, pid_namespace,
+    session_of, unit_mark,
 };
 pub use fork::ForkError;
 pub(crate) use fork::{

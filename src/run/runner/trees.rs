@@ -8,8 +8,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::CommandId;
 use crate::run::process::{
-    ProcessId, descendants, group_of, own_children, session_of, signal_group, signal_process,
-    unit_mark,
+    ProcessId, await_exec, descendants, group_of, own_children, session_of, signal_group,
+    signal_process, unit_mark,
 };
 use crate::support::name::UnitId;
 
@@ -107,7 +107,14 @@ impl Trees {
             .filter(|pid| !is_known(*pid) && !self.strays.contains_key(pid))
             .collect();
         for pid in unknown {
-            let mark = unit_mark(pid, &self.instance);
+            let mut mark = unit_mark(pid, &self.instance);
+            if mark.is_none() {
+                if !await_exec(pid) {
+                    // The next look, or its end, finds it.
+                    continue;
+                }
+                mark = unit_mark(pid, &self.instance);
+            }
             if let Some((unit, Some(number))) = mark {
                 if !is_running(&CommandId { unit, number }) {
                     for pid in descendants(pid) {
@@ -199,5 +206,60 @@ impl Trees {
     /// The groups of everything that runs.
     pub(super) fn groups(&self) -> impl Iterator<Item = i32> {
         self.units.values().filter_map(|tree| tree.main)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use nix::libc::SIGKILL;
+
+    use super::*;
+    use crate::run::process::become_subreaper;
+    use crate::support::name::ServiceName;
+    use crate::support::testing::alone;
+
+    fn unit(service: &str) -> UnitId {
+        UnitId {
+            service: ServiceName::new(service).unwrap(),
+            replica: 1,
+        }
+    }
+
+    /// Starts a process of `web` that is no child of its shell any more. So many arguments make its
+    /// exec take long enough to be seen in the middle.
+    const ORPHAN: &str = "{ words=$(seq 100000); exec sleep $words; } >/dev/null & echo $!";
+
+    #[test]
+    fn whose_a_process_in_the_middle_of_exec_is_is_said_after_it() {
+        alone(|| {
+            become_subreaper().unwrap();
+            let is_seen = || {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", ORPHAN]).env("STACK_INSTANCE", "shop-1");
+                shell.env("STACK_SERVICE", "web").env("STACK_REPLICA", "1");
+                let output = shell.stderr(Stdio::null()).output().unwrap();
+                let pid = String::from_utf8(output.stdout).unwrap();
+                let pid: i32 = pid.trim().parse().unwrap();
+                let read = |file| fs_err::read(format!("/proc/{pid}/{file}")).unwrap();
+                while !read("environ").is_empty() {
+                    if read("comm") == b"sleep\n" {
+                        // It was too quick for us.
+                        signal_process(pid, SIGKILL);
+                        return false;
+                    }
+                }
+                let mut trees = Trees::new("shop-1".to_owned());
+                trees.executed(&unit("web"), i32::MAX, 0);
+                trees.executed(&unit("other"), i32::MAX - 1, 0);
+                trees.find_strays(Some(&unit("other")), |_| false, |_| false);
+                let whose = trees.unit_of(pid);
+                signal_process(pid, SIGKILL);
+                assert_eq!(whose, Some(unit("web")));
+                true
+            };
+            while !is_seen() {}
+        });
     }
 }
