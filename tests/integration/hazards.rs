@@ -7,6 +7,7 @@ mod doctor;
 mod endurance;
 mod groups;
 mod inheritance;
+mod leftovers;
 mod links;
 mod lost_files;
 mod meetings;

@@ -1,7 +1,6 @@
 //! Each kind of death at each moment: supervisor, guardian, both, a service, an orphan.
 
 use std::collections::HashSet;
-use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 use std::time::Instant;
 
@@ -20,7 +19,7 @@ services:
 ";
 
 #[track_caller]
-fn tree_started() -> TestStack {
+pub(super) fn tree_started() -> TestStack {
     let stack = TestStack::new(TREE);
     stack.run(&["up", "-d"]).ok();
     for (service, says) in [
@@ -57,104 +56,6 @@ pub(super) fn kill_both(stack: &TestStack) {
         process.signal(Signal::SIGKILL);
         wait_until("its end", || (!process.is_alive()).then_some(()));
     }
-}
-
-#[test]
-fn what_leaves_its_tree_in_the_middle_of_exec_is_not_taken_for_another_services() {
-    if !require("perl") {
-        return;
-    }
-    let stack = TestStack::new(
-        "
-services:
-  plain:
-    command: |
-      exec perl -MPOSIX -e '
-        for (1..1000) {
-          if (!fork) {
-            exit if fork;
-            setsid();
-            exec qw(sh -c), \"sleep 0.1; echo x >> alive\";
-          }
-          wait;
-        }
-        print \"all of them\\n\"; $|++; sleep 1000'
-  again: { command: exit 1, replicas: 3, restart_policy: { condition: any, delay: 0s } }
-",
-    );
-    let up = stack.start(&["up"]);
-    wait_until("what all of them say", || {
-        let said = fs::read_to_string(stack.path("alive")).unwrap_or_default();
-        (said.len() >= 2 * 1000).then_some(())
-    });
-    stack.down();
-    let output = up.wait();
-    assert!(
-        !output.stderr.contains("behind in the background"),
-        "{output}"
-    );
-}
-
-#[test]
-fn down_ends_what_is_left_when_both_are_killed() {
-    let stack = tree_started();
-    kill_both(&stack);
-    assert!(!stack.service_processes().is_empty());
-    let output = stack.down();
-    assert!(output.stderr.contains("ended 6 processes"), "{output}");
-    assert_eq!(stack.read("clean"), "SIGTERM\n");
-}
-
-#[test]
-fn what_is_left_ends_as_its_own_service_wants_it() {
-    // Longer than anybody's patience; the last one has a session and a lease of nobody.
-    let yaml = "
-services:
-  int: { command: 'MISBEHAVE record INT,TERM int', stop_signal: SIGINT, stop_grace_period: 5m }
-  slow: { command: 'MISBEHAVE record TERM slow --takes 2500', stop_grace_period: 5m }
-  deaf: { command: MISBEHAVE ignore-term, stop_grace_period: 1s }
-  child: { command: MISBEHAVE gc-setsid --deaf, stop_grace_period: 1s }
-";
-    let started = |stack: &TestStack| {
-        stack.run(&["up", "-d"]).ok();
-        for (service, says) in [
-            ("int", "recording"),
-            ("slow", "recording"),
-            ("deaf", "deaf"),
-            ("child", "deaf"),
-        ] {
-            stack.wait_for_log(service, says);
-        }
-        kill_both(stack);
-    };
-    let stack = TestStack::new(yaml);
-    started(&stack);
-    let output = stack.down();
-    let said = "of an earlier run to end, for 5 m 0 s at most";
-    assert!(output.stderr.contains(said), "{output}");
-    assert_eq!(
-        (stack.read("int"), stack.read("slow")),
-        ("SIGINT\n".to_owned(), "SIGTERM\n".to_owned())
-    );
-    // Whoever says how long counts.
-    let stack = TestStack::new(&yaml.replace("1s", "5m"));
-    started(&stack);
-    stack.run(&["down", "-t", "1"]).ok();
-    stack.world().wait_until_nothing_is_left();
-}
-
-#[test]
-fn up_after_both_are_killed_runs_one_copy() {
-    let stack = TestStack::new("services: { it: { command: MISBEHAVE bind $<PORT:auto> --http } }");
-    stack.up_detached();
-    let (port, old) = (stack.port_of("it"), stack.service("it").expect("it runs"));
-    kill_both(&stack);
-    stack.up_detached();
-    let new = stack.service("it").expect("it runs");
-    assert_ne!(old.pid(), new.pid());
-    assert_eq!(stack.port_of("it"), port);
-    assert_eq!(stack.service_processes().len(), 1);
-    stack.down();
 }
 
 #[test]
@@ -450,55 +351,6 @@ services:
     });
     guardian.signal(Signal::SIGTERM);
     stack.world().wait_until_nothing_is_left();
-}
-
-/// The first line of a lease file that is good for processes of this boot and in the pid namespace
-/// of `pid`.
-pub(super) fn lease_heading(pid: i32) -> String {
-    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("Linux has it");
-    let namespace = fs::metadata(format!("/proc/{pid}/ns/pid")).expect("it runs");
-    format!("boot {} pids {}", boot.trim(), namespace.ino())
-}
-
-#[test]
-fn a_lease_names_one_process_and_harms_nobody_else() {
-    let stack = TestStack::new("services: { it: { command: MISBEHAVE sleep } }");
-    let mut foreign = stack.helper(&["ignore-term"]);
-    foreign.wait_for_line("deaf");
-    stack.run(&["up", "-d"]).ok();
-    stack.down();
-    let pid = foreign.pid();
-    let heading = lease_heading(pid);
-    let started = Process::of(pid).expect("it runs").started();
-    let down_with = |heading: &str, (from, to): (u64, u64)| {
-        let lease = format!("{pid:>10} {from:>14} {to:>14} it@1");
-        stack.write(".stack/shop/leases", &format!("{heading}\n{lease}\n"));
-        stack.run(&["down"]).ok();
-    };
-    // Another start, a window that fits every start, another boot.
-    down_with(&heading, (started - 2, started - 1));
-    down_with(&heading, (0, u64::MAX));
-    down_with("boot another pids 1", (started, started));
-    assert!(!foreign.has_ended());
-    assert!(!foreign.stdout().contains("heard"), "{}", foreign.stdout());
-    // What it does name is ended.
-    down_with(&heading, (started, started));
-    assert!(foreign.has_ended());
-}
-
-#[test]
-fn a_lease_that_names_whoever_called_is_not_followed() {
-    let stack = TestStack::new("services: { it: { command: MISBEHAVE sleep } }");
-    stack.run(&["up", "-d"]).ok();
-    stack.down();
-    let pid = i32::try_from(std::process::id()).expect("a pid");
-    stack.write(".stack/shop/leases", &format!("{}\n", lease_heading(pid)));
-    let script = r#"
-        set -- "$@"; started=$(cut -d' ' -f22 /proc/$$/stat)
-        printf '%10d %14d %14d it@1\n' $$ "$started" "$started" >> .stack/shop/leases
-        "$@"; echo "it ended with $?""#;
-    let output = stack.run_command(stack.wrapped(&["sh", "-c", script, "sh"], &["down"]));
-    assert!(output.stdout.contains("it ended with 0"), "{output}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use fs_err as fs;
 use nix::sys::signal::Signal;
 use nix::unistd::geteuid;
 
-use super::deaths::lease_heading;
+use super::leftovers::lease_heading;
 use crate::harness::{Output, Process, TestStack, Up, World, binary, lacks, misbehave};
 
 const ONE: &str = "services: { it: { command: sleep 1000 } }";
