@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use nix::libc::{SIGCONT, SIGKILL};
 use nix::unistd::geteuid;
 
-use super::instance::all_holders;
+use super::instance::{Holder, all_holders};
 use super::lease::{self, Manner};
 use super::process::{
     FoundGroup, Group, ProcessId, ProcessTree, ancestors, is_in_our_pid_namespace, session_of,
@@ -89,7 +89,7 @@ impl Reaper {
     pub fn new(instance: &str, lease_path: &Path, grace: Option<Duration>) -> Option<Self> {
         let groups = FoundGroup::of(instance);
         (lease_path.exists() || !groups.is_empty()).then(|| Self {
-            search: Search::new(instance, lease_path, groups),
+            search: Search::new(instance, lease_path, groups, &all_holders()),
             grace,
             seen: HashMap::new(),
             count: 0,
@@ -110,13 +110,14 @@ impl Reaper {
         let leases = directories.into_iter().next().unwrap_or_default();
         let mut groups = FoundGroup::of(&orphans.instance);
         groups.retain(|group| group.run == orphans.run);
-        let mut holders = all_holders().into_iter();
+        let holders = all_holders();
+        let is_running = holders.iter().any(|it| it.instance == orphans.instance);
         Self {
             search: Search {
                 mark: format!("STACK_RUN={}", orphans.run).into_bytes(),
                 only_user: Some(geteuid().as_raw()),
-                follows_leases: !holders.any(|holder| holder.instance == orphans.instance),
-                ..Search::new(&orphans.instance, &leases, groups)
+                follows_leases: !is_running,
+                ..Search::new(&orphans.instance, &leases, groups, &holders)
             },
             grace: None,
             seen: HashMap::new(),
@@ -277,11 +278,14 @@ impl Orphans {
 const ENVIRONMENT: usize = 256 * 1024;
 
 impl Search {
-    fn new(instance: &str, lease_path: &Path, mut groups: Vec<FoundGroup>) -> Self {
-        let living: HashSet<Vec<u8>> = all_holders()
-            .into_iter()
-            .map(|holder| holder.run.into_bytes())
-            .collect();
+    fn new(
+        instance: &str,
+        lease_path: &Path,
+        mut groups: Vec<FoundGroup>,
+        holders: &[Holder],
+    ) -> Self {
+        let living = holders.iter().map(|holder| holder.run.clone().into_bytes());
+        let living: HashSet<Vec<u8>> = living.collect();
         groups.retain(|group| !living.contains(group.run.as_bytes()));
         let file_owner = fs_err::symlink_metadata(lease_path).map_or(0, |file| file.uid());
         let is_root = geteuid().is_root();

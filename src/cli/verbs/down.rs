@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::Context;
 use super::ground::{
     TOLD_AFTER, foreign, others, suspended, waiting_for_guardian, waiting_for_leftovers,
 };
 use super::watch::Watch;
+use super::{Context, Output};
 use crate::api::client::{Client, ClientError};
 use crate::api::messages::{Update, code};
 use crate::cli::args::DownArgs;
@@ -71,13 +71,9 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
             .message(&format!("ended {count} that a killed supervisor had left"));
     }
     if !found.remaining.is_empty() {
-        let count = text::count_of(found.remaining.len(), "process", "processes");
         return Err(Stop::new(
             ExitCode::Failed,
-            format!(
-                "{count} could not be ended: pid {}",
-                text::list(&found.remaining)
-            ),
+            not_ended(&found.remaining),
             Some("end what is left by hand; it may belong to another user"),
         ));
     }
@@ -94,6 +90,12 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
         context.output.message(&others);
     }
     Ok(ExitCode::Done)
+}
+
+/// Which processes could not be ended.
+pub(super) fn not_ended(pids: &[i32]) -> String {
+    let count = text::count_of(pids.len(), "process", "processes");
+    format!("{count} could not be ended: pid {}", text::list(pids))
 }
 
 /// Stops a stack whose socket is gone with its other files, by a signal.
@@ -240,7 +242,7 @@ async fn look_for_leftovers(
                 }
             } else {
                 let found = match Reaper::new(&id, &leases, grace) {
-                    Some(reaper) => reap(context, reaper).await,
+                    Some(reaper) => reap(context.output, reaper).await,
                     None => orphans(context).await,
                 };
                 if found.remaining.is_empty() {
@@ -260,7 +262,7 @@ async fn orphans(context: &mut Context<'_>) -> Leftovers {
     let mut found = Leftovers::default();
     for orphans in leftovers::orphans() {
         if orphans.instance == context.instance.id {
-            let more = reap(context, Reaper::of(&orphans)).await;
+            let more = reap(context.output, Reaper::of(&orphans)).await;
             found.ended += more.ended;
             found.remaining.extend(more.remaining);
         }
@@ -269,13 +271,13 @@ async fn orphans(context: &mut Context<'_>) -> Leftovers {
 }
 
 /// Ends what a killed supervisor has left.
-pub(super) async fn reap(context: &mut Context<'_>, mut reaper: Reaper) -> Leftovers {
+pub(super) async fn reap(output: &mut dyn Output, mut reaper: Reaper) -> Leftovers {
     loop {
         if let Some(leftovers) = reaper.step() {
             return leftovers;
         }
         if let Some(waiting) = reaper.wait_to_tell() {
-            context.output.message(&waiting_for_leftovers(waiting));
+            output.message(&waiting_for_leftovers(waiting));
         }
         sleep(leftovers::PAUSE).await;
     }

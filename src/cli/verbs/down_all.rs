@@ -5,7 +5,6 @@ use std::pin::Pin;
 
 use futures_util::future::join_all;
 
-use super::ground::reap;
 use super::{Context, Output, down};
 use crate::api::messages::Update;
 use crate::cli::args::DownArgs;
@@ -13,7 +12,7 @@ use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Invocation;
 use crate::cli::printer::Printer;
 use crate::run::instance::{Holder, Instance, all_holders};
-use crate::run::leftovers::{self, Leftovers, Reaper};
+use crate::run::leftovers::{self, Reaper};
 use crate::run::logs::LogBlock;
 use crate::support::name::UnitId;
 use crate::support::text;
@@ -51,18 +50,20 @@ pub fn run(invocation: &Invocation, arguments: &DownArgs) -> Result<ExitCode, St
         })
     };
     super::runtime()?.block_on(printer.run(async {
-        let codes = join_all(stacks.iter().map(stop)).await;
+        let mut codes = join_all(stacks.iter().map(stop)).await;
         // What nobody supervises: its guardian was killed as well.
-        let mut codes = codes;
         for orphans in &orphans {
-            let left = reap(Reaper::of(orphans));
-            if left == Leftovers::default() {
-                continue;
+            let mut output = Labelled {
+                label: orphans.project.clone(),
+                printer: &printer,
+            };
+            let left = down::reap(&mut output, Reaper::of(orphans)).await;
+            if left.ended > 0 {
+                let count = text::count_of(left.ended, "process", "processes");
+                output.message(&format!("ended {count} that nobody supervised"));
             }
-            let count = text::count_of(left.ended, "process", "processes");
-            let line = format!("{}: ended {count} that nobody supervised", orphans.project);
-            printer.page().line_err(&line);
             if !left.remaining.is_empty() {
+                output.message(&down::not_ended(&left.remaining));
                 codes.push(ExitCode::Failed);
             }
         }
