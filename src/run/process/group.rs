@@ -207,3 +207,35 @@ fn below(group: &Path) -> Vec<PathBuf> {
     let groups = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     groups.map(|entry| entry.path()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_name_is_that_of_a_group() {
+        let directory = tempfile::tempdir().unwrap();
+        let found = |name: &str| {
+            let path = directory.path().join(name);
+            std::fs::create_dir(&path).unwrap();
+            let group = FoundGroup::at(&path)?;
+            Some((group.project, group.instance, group.run))
+        };
+        let (hash, run) = ("0123456789abcdef", "fedcba9876543210");
+        let instance = format!("my-shop-{hash}");
+        assert_eq!(
+            found(&format!("stack-{instance}-{run}")),
+            Some(("my-shop".to_owned(), instance.clone(), run.to_owned()))
+        );
+        for name in [
+            format!("stack-{instance}"),
+            format!("stack-{instance}-{}", &run[1..]),
+            format!("stack-shop-{}g-{run}", &hash[1..]),
+            format!("stack-{hash}-{run}"),
+            format!("stack-Shop-{hash}-{run}"),
+            format!("other-{instance}-{run}"),
+        ] {
+            assert_eq!(found(&name), None, "{name}");
+        }
+    }
+}

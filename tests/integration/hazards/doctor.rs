@@ -233,3 +233,31 @@ stack doctor; stack doctor --fix; stack ps; stack down";
     assert!(output.stdout.contains("ended 1 process\n"), "{output}");
     assert!(output.stdout.contains("running"), "{output}");
 }
+
+#[test]
+fn what_runs_in_another_pid_namespace_is_for_somebody_there() {
+    let stack = TestStack::new("services: { it: { command: sleep 1000 } }");
+    let script = r#"export -f kill_both stack
+unshare --pid --fork --mount-proc bash -c '
+  stack up -d; kill_both; : > killed
+  until [ -e seen ]; do sleep 0.01; done
+  stack doctor --fix; stack doctor' "$0" &
+until [ -e killed ]; do sleep 0.01; done
+stack doctor; stack doctor --fix; : > seen; wait"#;
+    let Some(output) = alone(&stack, script) else {
+        return;
+    };
+    let output = output.ok();
+    let lines = output.stdout.lines();
+    let told: Vec<&str> = lines
+        .filter(|line| line.starts_with("nothing") || line.contains("ended"))
+        .map(str::trim)
+        .collect();
+    let expected = [
+        "nothing is wrong",
+        "nothing is wrong",
+        "ended 1 process",
+        "nothing is wrong",
+    ];
+    assert_eq!(told, expected, "{output}");
+}

@@ -102,15 +102,18 @@ fn clients_that_command_at_once_and_die_leave_one_copy_of_each_service() {
     let mut random = random();
     let stack = TestStack::new(STACK);
     let mut clients = Vec::new();
+    let mut is_down_lost = false;
     for _ in 0..COMMANDS {
         if clients.len() == CLIENTS {
             end_one(&stack, &mut clients);
         }
-        let client = stack.start(&arguments(&mut random));
+        let arguments = arguments(&mut random);
+        let client = stack.start(&arguments);
         let is_killed = random.next_u64().is_multiple_of(4);
         if is_killed {
             sleep(Duration::from_micros(random.next_u64() % SHORT_LIFE));
             client.signal(Signal::SIGKILL);
+            is_down_lost |= arguments == ["down"];
         }
         clients.push((client, is_killed));
     }
@@ -118,6 +121,10 @@ fn clients_that_command_at_once_and_die_leave_one_copy_of_each_service() {
         end_one(&stack, &mut clients);
     }
 
+    // A `down` whose client was killed may still be under way, and nobody has waited for its end.
+    if is_down_lost {
+        stack.run(&["down"]).ok();
+    }
     // Nobody commands any more: what is wanted is so, and `ps` says what is.
     stack.run(&["up", "-d"]).ok();
     wait_until("everything to run, as `ps` says", || {
