@@ -285,7 +285,7 @@ fn ctrl_c_continues_a_suspended_guardian() {
     let stack = TestStack::new("services: { it: { command: MISBEHAVE record TERM heard } }");
     let mut up = stack.up();
     up.wait_for_line("recording");
-    stack.own_process("guardian_pid").signal(Signal::SIGSTOP);
+    stack.own_process("guardian_pid").suspend();
     up.signal(Signal::SIGINT);
     up.wait().expect(130);
     assert_eq!(stack.read("heard"), "SIGTERM\n");
@@ -297,7 +297,7 @@ fn ctrl_c_says_why_nothing_stops_where_the_supervisor_is_suspended() {
     let mut up = stack.up();
     up.wait_for_line("recording");
     let supervisor = stack.own_process("supervisor_pid");
-    supervisor.signal(Signal::SIGSTOP);
+    supervisor.suspend();
     up.signal(Signal::SIGINT);
     let hint = format!("`kill -CONT {}` lets it go on", supervisor.pid);
     up.wait_for_line(&hint);

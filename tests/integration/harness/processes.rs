@@ -8,6 +8,8 @@ use fs_err as fs;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::waiting::wait_until;
+
 /// A process that cannot be mistaken for a later one with the same pid.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Process {
@@ -44,6 +46,17 @@ impl Process {
             // It may end just now; then there is nothing left to be told.
             let _ = kill(Pid::from_raw(self.pid), signal);
         }
+    }
+
+    /// Suspends it, and waits until it stands still.
+    #[track_caller]
+    pub(crate) fn suspend(&self) {
+        self.signal(Signal::SIGSTOP);
+        wait_until("it to stand still", || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+            let state = stat.rsplit_once(')')?.1.trim_start().chars().next();
+            (state == Some('T')).then_some(())
+        });
     }
 
     /// Its parent; `None` when it is gone.

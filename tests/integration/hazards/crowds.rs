@@ -62,7 +62,7 @@ fn who_waits_for_a_supervisor_that_is_suspended_is_told() {
     let stop = stack.start(&["stop", "-t", "60s"]);
     stack.wait_for("slow", "stopping", phase_is("stopping"));
     let supervisor = stack.own_process("supervisor_pid");
-    supervisor.signal(Signal::SIGSTOP);
+    supervisor.suspend();
     let output = stop.wait().expect(5).says(&["did not answer"]);
     assert!(output.stderr.contains("suspended"), "{output}");
     supervisor.signal(Signal::SIGCONT);

@@ -50,8 +50,8 @@ pub(super) fn kill_both(stack: &TestStack) {
     let guardian = stack.own_process("guardian_pid");
     let supervisor = stack.own_process("supervisor_pid");
     stack.world().processes();
-    guardian.signal(Signal::SIGSTOP);
-    supervisor.signal(Signal::SIGSTOP);
+    guardian.suspend();
+    supervisor.suspend();
     for process in [&guardian, &supervisor] {
         process.signal(Signal::SIGKILL);
         wait_until("its end", || (!process.is_alive()).then_some(()));
@@ -272,7 +272,7 @@ fn who_comes_behind_a_suspended_guardian_ends_with_a_reason() {
     let stack = TestStack::new("services: { it: { command: MISBEHAVE sleep } }");
     stack.run(&["up", "-d"]).ok();
     let guardian = stack.own_process("guardian_pid");
-    guardian.signal(Signal::SIGSTOP);
+    guardian.suspend();
     let supervisor = stack.own_process("supervisor_pid");
     supervisor.signal(Signal::SIGKILL);
     wait_until("its end", || (!supervisor.is_alive()).then_some(()));

@@ -95,7 +95,7 @@ fn an_orphan_that_listens_is_ended_by_the_next_up_which_says_so_and_keeps_the_po
     let own = ["guardian_pid", "supervisor_pid"].map(|key| stack.own_process(key));
     stack.world().processes();
     for process in &own {
-        process.signal(Signal::SIGSTOP);
+        process.suspend();
     }
     for process in &own {
         process.signal(Signal::SIGKILL);
