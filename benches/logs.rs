@@ -32,6 +32,8 @@ const READ_LENGTH: usize = 64 * 1024;
 struct Blind;
 
 impl LogSink for Blind {
+    fn expect(&mut self, _unit: &UnitId, _ports: Vec<u16>) {}
+
     fn look(&mut self, _unit: &UnitId, _attempt: u32, _bytes: &[u8]) {}
 
     fn notice(&mut self, notice: Notice) {

@@ -34,6 +34,8 @@ const SEARCHED: usize = 100;
 struct Blind;
 
 impl LogSink for Blind {
+    fn expect(&mut self, _unit: &UnitId, _ports: Vec<u16>) {}
+
     fn look(&mut self, _unit: &UnitId, _attempt: u32, _bytes: &[u8]) {}
 
     fn notice(&mut self, notice: Notice) {

@@ -64,6 +64,7 @@ pub(crate) fn child() {
         owner: &owner,
         strict: false,
         fresh: false,
+        is_noted_later: false,
     };
     let ledger = Ledger::at(&state);
     say("ready");
@@ -195,6 +196,7 @@ fn one_more(state: &Path) -> Late {
         owner: &owner(STACKS, state),
         strict: false,
         fresh: false,
+        is_noted_later: false,
     };
     let ledger = Ledger::at(state);
     let start = Instant::now();

@@ -44,6 +44,7 @@ fn allocate_batch(bencher: Bencher, count: usize) {
         owner: &owner,
         strict: false,
         fresh: false,
+        is_noted_later: false,
     };
     bencher.bench(|| allocate(black_box(&batch), &ledger).map(|allocation| allocation.holds));
 }
@@ -115,6 +116,7 @@ fn beside_ended(bencher: Bencher, ended: usize, is_known: bool) {
             owner,
             strict: false,
             fresh: false,
+            is_noted_later: false,
         };
         allocate(black_box(&batch), &ledger).map(|allocation| allocation.holds)
     };

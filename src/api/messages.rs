@@ -107,6 +107,14 @@ pub mod code {
     pub const DRAINING: &str = "stack::api::draining";
     /// Everything stands still until its terminal continues it. Status 409.
     pub const SUSPENDED: &str = "stack::api::suspended";
+    /// Another command has changed the stack since this was proposed. Status 409.
+    pub const OVERTAKEN: &str = "stack::api::overtaken";
+    /// The files that were sent have mistakes. Status 422.
+    pub const MISTAKES: &str = "stack::api::mistakes";
+    /// Ports that are new cannot be had. Status 409.
+    pub const NO_PORTS: &str = "stack::api::no_ports";
+    /// The `.env` cannot be written, so that nothing was changed. Status 500.
+    pub const NOT_WRITTEN: &str = "stack::api::not_written";
     /// The logs could not be removed. Status 500.
     pub const LOGS_NOT_CLEARED: &str = "stack::api::logs_not_cleared";
     /// The supervisor has gone while the socket still answers. Status 503.

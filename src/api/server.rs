@@ -45,6 +45,8 @@ pub const MAX_VIEWERS: usize = 48;
 pub const MAX_WAITERS: usize = 256;
 /// The largest body of a command, in bytes.
 pub const MAX_COMMAND: usize = 1024 * 1024;
+/// The largest body of a request that carries files, in bytes.
+pub const MAX_SOURCES: usize = 64 * 1024 * 1024;
 /// How long the head of a request may take.
 pub const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 /// How long the body of a request may take.

@@ -16,6 +16,7 @@ use super::printer::{self, PrinterOptions, Progress, Terminals};
 use super::table::Table;
 use crate::plan::{Arguments, Caller, Draft, PortArgument, Sources};
 use crate::ports::{Ledger, state_dir};
+use crate::run::control::StackSnapshot;
 use crate::run::instance::{Holder, Instance, holders_in};
 use crate::run::socket::prepare_directory;
 use crate::spec::find::{Found, Request, find};
@@ -120,12 +121,23 @@ impl Invocation {
         scale: &[(ServiceName, u32)],
         ports: &[PortArgument],
     ) -> Result<Ready, Stop> {
-        let arguments = Arguments {
+        self.draft_by(Arguments {
             project_name: self.project_name(),
             // The last one of a service counts, as with other flags.
             scale: scale.iter().cloned().collect(),
             ports: ports.to_vec(),
-        };
+        })
+    }
+
+    /// Whether the file says something else now than when a stack was started, or took it over. One that
+    /// cannot be read says nothing.
+    pub fn has_changed_since(&self, stack: &StackSnapshot) -> bool {
+        let arguments = stack.arguments.clone();
+        self.draft_by(arguments)
+            .is_ok_and(|now| now.draft.fingerprint() != stack.fingerprint)
+    }
+
+    fn draft_by(&self, arguments: Arguments) -> Result<Ready, Stop> {
         let sources = self
             .with_request(|request| {
                 Sources::read(request, &mut io::stdin().lock(), &self.caller, arguments)

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::model::{Plan, UnitPlan};
+use super::model::{Changes, Plan, UnitPlan};
 use crate::support::fs::below;
 use crate::support::name::UnitId;
 
@@ -63,8 +63,8 @@ impl Difference {
 /// Generated keys that a unit does not refer to are not a change, nor is what it inherits from the
 /// caller; where it does refer to one, the text in which it does is another.
 pub fn diff(old: &Plan, new: &Plan) -> Vec<(UnitId, Difference)> {
-    let (common_before, common) = (Common::of(old), Common::of(new));
-    let moved = common_before.other_than(&common);
+    let common = Common::of(new);
+    let mut commons_before = Commons::new(old);
     let mut before: HashMap<UnitId, &UnitPlan> =
         old.units.iter().map(|unit| (unit.id(), unit)).collect();
     let mut differences = Vec::with_capacity(new.units.len());
@@ -73,9 +73,10 @@ pub fn diff(old: &Plan, new: &Plan) -> Vec<(UnitId, Difference)> {
             None => Difference::Added,
             Some(earlier) => {
                 let mut changes = changes((earlier, old), (unit, new));
+                let (common_before, moved) = commons_before.of(earlier, &common);
                 let own = [earlier, unit].map(|unit| unit.environment.changes.keys());
                 let mut keys: BTreeSet<String> = own.into_iter().flatten().cloned().collect();
-                keys.extend(moved.iter().map(|&key| key.to_owned()));
+                keys.extend(moved.iter().cloned());
                 keys.retain(|key| common_before.settled(earlier, key) != common.settled(unit, key));
                 changes.extend(keys.into_iter().map(|key| Change {
                     field: "environment",
@@ -118,8 +119,12 @@ pub(super) struct Common<'a>(BTreeMap<&'a str, Option<&'a str>>);
 
 impl<'a> Common<'a> {
     pub(super) fn of(plan: &'a Plan) -> Self {
-        let generated: HashSet<&str> = plan.values.iter().map(|(key, _)| key.as_str()).collect();
-        let common = plan.units.first().map(|unit| &unit.environment.common);
+        let common = plan.units.first().map(|unit| &*unit.environment.common);
+        Self::without(&generated(plan), common)
+    }
+
+    /// What there is in one beside the generated keys.
+    fn without(generated: &HashSet<&str>, common: Option<&'a Changes>) -> Self {
         let all = common.into_iter().flat_map(|common| common.iter());
         let settled = all.filter(|(key, _)| !generated.contains(key.as_str()));
         Self(
@@ -130,9 +135,10 @@ impl<'a> Common<'a> {
     }
 
     /// The keys that have another value there.
-    fn other_than<'b>(&'b self, other: &'b Self) -> Vec<&'b str> {
-        let keys = self.0.keys().chain(other.0.keys()).copied();
-        keys.filter(|key| self.0.get(key) != other.0.get(key))
+    fn other_than(&self, other: &Self) -> Vec<String> {
+        let keys = self.0.keys().chain(other.0.keys());
+        keys.filter(|key| self.0.get(*key) != other.0.get(*key))
+            .map(|&key| key.to_owned())
             .collect()
     }
 
@@ -145,6 +151,37 @@ impl<'a> Common<'a> {
         let own = unit.environment.changes.get(key).map(Option::as_deref);
         let own = own.filter(|value| !is_derived(unit, key, *value));
         own.or_else(|| self.0.get(key).copied())
+    }
+}
+
+fn generated(plan: &Plan) -> HashSet<&str> {
+    plan.values.iter().map(|(key, _)| key.as_str()).collect()
+}
+
+/// What the units of a plan have in common. That is one for all of them, except where some were left
+/// as an earlier plan had them.
+struct Commons<'a> {
+    generated: HashSet<&'a str>,
+    by_address: HashMap<*const Changes, (Common<'a>, Vec<String>)>,
+}
+
+impl<'a> Commons<'a> {
+    fn new(plan: &'a Plan) -> Self {
+        Self {
+            generated: generated(plan),
+            by_address: HashMap::new(),
+        }
+    }
+
+    /// What a unit has in common with others, and which keys of that differ from `other`.
+    fn of(&mut self, unit: &'a UnitPlan, other: &Common<'_>) -> &(Common<'a>, Vec<String>) {
+        let changes = &*unit.environment.common;
+        let entry = self.by_address.entry(std::ptr::from_ref(changes));
+        entry.or_insert_with(|| {
+            let common = Common::without(&self.generated, Some(changes));
+            let moved = common.other_than(other);
+            (common, moved)
+        })
     }
 }
 

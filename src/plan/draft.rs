@@ -46,8 +46,8 @@ pub struct Draft {
 impl Draft {
     /// Drafts a plan, and says all that is wrong, in the order in which one reads. Nothing comes
     /// back where the file cannot be read at all, or there is no name.
-    pub fn new(sources: Sources) -> (Option<Self>, Vec<Problem>) {
-        let sources = Arc::new(sources);
+    pub fn new(sources: impl Into<Arc<Sources>>) -> (Option<Self>, Vec<Problem>) {
+        let sources = sources.into();
         let first = sources.file.shown.clone();
         let mut problems = Vec::new();
         let mut variables = Variables::new(&sources, &mut problems);
@@ -103,7 +103,7 @@ impl Draft {
     }
 
     /// What it was made of: whoever drafts from this makes the same draft.
-    pub fn sources(&self) -> &Sources {
+    pub fn sources(&self) -> &Arc<Sources> {
         &self.sources
     }
 

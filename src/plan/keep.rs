@@ -17,40 +17,57 @@ pub struct Kept {
     pub wanted: Vec<PortRequest>,
 }
 
+/// How the ports of a plan were asked for: what there is to know of a draft when the next one comes.
+#[derive(Debug, Clone, Default)]
+pub struct Requested {
+    requests: HashMap<PortKey, PortRequest>,
+    pool: Pool,
+}
+
 impl Draft {
-    /// Sorts what this draft asks for by what is `held` since the plan of `before`.
+    /// How this draft asks for its ports.
+    pub fn requested(&self) -> Requested {
+        let requests = self.requests(&mut Vec::new()).into_iter();
+        Requested {
+            requests: requests
+                .map(|request| (request.key.clone(), request))
+                .collect(),
+            pool: self.pool().clone(),
+        }
+    }
+
+    /// Sorts what this draft asks for by what is `held` since the plan that asked as in `before`.
     ///
     /// A port stays if it is asked for in the same way, and also if its number fits what is asked
     /// for now: a changed range moves only what lies outside of it. A wish moves a port to another
-    /// number only where it is a new one.
+    /// number only where it is a new one. What `is_pinned` stays however it is asked for.
     pub fn requests_beside(
         &self,
-        before: &Self,
+        before: &Requested,
         held: &Assignment,
+        is_pinned: impl Fn(&PortKey) -> bool,
         problems: &mut Vec<Problem>,
     ) -> Kept {
-        let earlier: HashMap<PortKey, PortRequest> = before
-            .requests(&mut Vec::new())
-            .into_iter()
-            .map(|request| (request.key.clone(), request))
-            .collect();
-        let (pool, pool_before) = (self.pool(), before.pool());
+        let earlier = &before.requests;
+        let (pool, pool_before) = (self.pool(), &before.pool);
         let mut outcome = Kept {
             kept: Assignment::new(),
             wanted: Vec::new(),
         };
         for request in self.requests(problems) {
-            let pair = held.get(&request.key).zip(earlier.get(&request.key));
-            let stays = pair.is_some_and(|(&port, earlier)| {
-                let is_asked_alike = earlier.want == request.want && pool == pool_before;
-                let is_wish_met = earlier.wish == request.wish
-                    || request.wish.as_ref().is_none_or(|wish| wish.port == port);
-                earlier.protocol == request.protocol
-                    && is_wish_met
-                    && (is_asked_alike || fits(port, request.want, pool))
-            });
-            match pair.filter(|_| stays) {
-                Some((&port, _)) => {
+            let port = held.get(&request.key).copied();
+            let pair = port.zip(earlier.get(&request.key));
+            let stays = is_pinned(&request.key) && port.is_some()
+                || pair.is_some_and(|(port, earlier)| {
+                    let is_asked_alike = earlier.want == request.want && pool == pool_before;
+                    let is_wish_met = earlier.wish == request.wish
+                        || request.wish.as_ref().is_none_or(|wish| wish.port == port);
+                    earlier.protocol == request.protocol
+                        && is_wish_met
+                        && (is_asked_alike || fits(port, request.want, pool))
+                });
+            match port.filter(|_| stays) {
+                Some(port) => {
                     outcome.kept.insert(request.key, port);
                 }
                 None => outcome.wanted.push(request),

@@ -38,6 +38,7 @@ impl Draft {
             }),
             values,
             units,
+            arguments: self.sources().arguments.clone(),
             fingerprint: self.fingerprint().to_owned(),
         }
     }

@@ -35,7 +35,7 @@ pub use assignment::Assignment;
 pub use diff::{Change, Difference, Effect, diff};
 pub use draft::Draft;
 pub use identity::instance_id;
-pub use keep::Kept;
+pub use keep::{Kept, Requested};
 pub use model::{Plan, UnitPlan};
 pub use port_argument::PortArgument;
 pub use show::Shown;

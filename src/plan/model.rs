@@ -9,6 +9,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde::Serialize;
 
+use super::sources::Arguments;
 use crate::spec::model::{Answerer, Condition, Handoff};
 use crate::support::name::{PortName, ProjectName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
@@ -30,6 +31,8 @@ pub struct Plan {
     pub values: Vec<(String, String)>,
     /// The units, service by service in the order of the file, the replicas of each in theirs.
     pub units: Vec<UnitPlan>,
+    /// What the command line said.
+    pub arguments: Arguments,
     /// A fingerprint of what was configured, ports aside: two plans with the same one need no
     /// reconciling.
     pub fingerprint: String,

@@ -45,6 +45,7 @@ pub struct Sources {
 
 /// What a command line says about a plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Arguments {
     /// The project's name (`-p`, `STACK_PROJECT_NAME`).
     pub project_name: Option<String>,
@@ -52,6 +53,13 @@ pub struct Arguments {
     pub scale: IndexMap<ServiceName, u32>,
     /// Which ports should have which numbers (`--port`).
     pub ports: Vec<PortArgument>,
+}
+
+impl Arguments {
+    /// Whether nothing was said.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Any other file, as it was found.

@@ -34,6 +34,8 @@ pub struct Batch<'a> {
     pub strict: bool,
     /// Forget the ports of the last time.
     pub fresh: bool,
+    /// The ledger is not told: whoever asks does so later, should the ports be used.
+    pub is_noted_later: bool,
 }
 
 /// The ports of a batch.
@@ -91,9 +93,14 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
         })
         .collect();
     let lost = lost(batch, &plan, &own);
-    let noted = session.start(batch.owner, &rows, batch.fresh);
-    let is_written = session.commit();
-    let noted = noted.filter(|_| is_written);
+    let noted = if batch.is_noted_later {
+        session.unlock();
+        None
+    } else {
+        let noted = session.start(batch.owner, &rows, batch.fresh);
+        let is_written = session.commit();
+        noted.filter(|_| is_written)
+    };
 
     // The search for those who have the other numbers takes long, and nobody waits for it now.
     let mut warnings = standing_warnings(batch, &plan, &kernel);

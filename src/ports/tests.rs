@@ -36,6 +36,7 @@ fn a_clean_machine_gives_the_first_three_and_a_second_copy_the_next() {
                 owner: &owners[index],
                 strict: false,
                 fresh: false,
+                is_noted_later: false,
             };
             allocate(&batch, &ledger).unwrap()
         };
@@ -66,6 +67,7 @@ fn gaps_between_taken_ports_are_filled_lowest_first() {
             owner: &owner("shop", state.path()),
             strict: false,
             fresh: false,
+            is_noted_later: false,
         };
         let allocation = allocate(&batch, &Ledger::at(state.path())).unwrap();
         assert_eq!(ports_of(&allocation), [8005, 8010, 8015]);
@@ -86,6 +88,7 @@ fn one_batch<'a>(
         owner,
         strict,
         fresh: false,
+        is_noted_later: false,
     }
 }
 
@@ -217,6 +220,7 @@ fn a_port_that_turned_bad_is_not_preferred_again() {
         assert_eq!(ports_of(&allocate(&batch, &ledger).unwrap()), [8001]);
         let fresh = Batch {
             fresh: true,
+            is_noted_later: false,
             ..batch
         };
         assert_eq!(ports_of(&allocate(&fresh, &ledger).unwrap()), [8000]);

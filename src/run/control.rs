@@ -12,7 +12,9 @@ use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use super::logs::LogFeed;
 use super::news::{Event, News};
+use super::proposal::{Advice, Asking, Proposal};
 use super::snapshot::ServiceSnapshot;
+use crate::plan::Arguments;
 use crate::support::name::{ProjectName, ServiceName, UnitId};
 
 /// Something that a user asks of a running stack, and the body of `POST /v1/commands`. An empty or
@@ -25,7 +27,7 @@ use crate::support::name::{ProjectName, ServiceName, UnitId};
     tag = "command",
     rename_all = "snake_case",
     deny_unknown_fields,
-    expecting = "an object with `command`: up, start, stop, restart, clear_logs, down or kill"
+    expecting = "an object with `command`: up, apply, start, stop, restart, clear_logs, down or kill"
 )]
 pub enum Command {
     /// Starts what does not run (never started, stopped, failed; completed ones are left), with
@@ -61,6 +63,12 @@ pub enum Command {
         /// Overrides every grace period.
         #[serde(default, rename = "grace_ms", with = "milliseconds")]
         grace: Option<Duration>,
+    },
+    /// Carries out what was proposed: a running stack takes over changed files. Replied to when the
+    /// `.env` is written and everything is on its way.
+    Apply {
+        /// The id of the proposal.
+        proposal: u64,
     },
     /// Removes what was logged so far. Replied to when it is done.
     ClearLogs {
@@ -110,6 +118,9 @@ pub struct CommandReply {
     /// What to wait for: which of their replicas it concerns, and those that are on their way already.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub units: Vec<UnitTarget>,
+    /// What the user should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Advice>,
 }
 
 /// What a command has set for one unit.
@@ -152,6 +163,28 @@ pub enum CommandError {
     /// Everything stands still, as somebody has pressed Ctrl-Z.
     #[error("the stack is suspended")]
     Suspended,
+    /// What was proposed is about a stack that was: another command came in between.
+    #[error("the stack has changed meanwhile")]
+    Overtaken,
+    /// The files have mistakes.
+    #[error("the file has mistakes")]
+    Mistakes,
+    /// Ports that are new cannot be had.
+    #[error("{message}")]
+    NoPorts {
+        /// Why.
+        message: String,
+        /// The way out.
+        hint: String,
+    },
+    /// The `.env` cannot be written.
+    #[error("{message}")]
+    NotWritten {
+        /// Why.
+        message: String,
+        /// The way out.
+        hint: String,
+    },
     /// The logs could not be removed, or not all of them.
     #[error("the logs could not be removed: {reason}")]
     LogsNotCleared {
@@ -178,7 +211,11 @@ pub struct StackSnapshot {
     pub file: PathBuf,
     /// The generated `.env`, if one is written.
     pub dotenv: Option<PathBuf>,
-    /// A fingerprint of the configuration that runs.
+    /// What the command line of the `up` said that made the plan.
+    #[serde(default, skip_serializing_if = "Arguments::is_empty")]
+    pub arguments: Arguments,
+    /// A fingerprint of the configuration that runs; empty where only a part of what the files said was
+    /// carried out.
     pub fingerprint: String,
     /// The guardian's pid.
     pub guardian_pid: i32,
@@ -206,6 +243,8 @@ pub enum Request {
     Snapshot(oneshot::Sender<StackSnapshot>),
     /// Carries out a command. The reply comes when it has been accepted, not when it is done.
     Command(Command, oneshot::Sender<Result<CommandReply, CommandError>>),
+    /// Asks what would change if the stack were as these files say.
+    Propose(Box<Asking>, oneshot::Sender<Result<Proposal, CommandError>>),
     /// The leases at this path and the last state are to be put back, since they may have been removed.
     PutBack(PathBuf, oneshot::Sender<()>),
     /// Something has happened to the files of the stack.
@@ -281,6 +320,15 @@ impl Controller {
             .send(Request::Snapshot(reply_tx))
             .map_err(|_| CommandError::Gone)?;
         reply_rx.await.map_err(|_| CommandError::Gone)
+    }
+
+    /// What would change if the stack were as some files say.
+    pub async fn propose(&self, asking: Asking) -> Result<Proposal, CommandError> {
+        let (reply_tx, reply_rx) = oneshot::channel();
+        self.request_tx
+            .send(Request::Propose(Box::new(asking), reply_tx))
+            .map_err(|_| CommandError::Gone)?;
+        reply_rx.await.map_err(|_| CommandError::Gone)?
     }
 
     /// Carries out a command.

@@ -24,10 +24,12 @@ use super::control::{Controller, Request};
 use super::instance::{Holder, Instance, InstanceLock};
 use super::news::News;
 use super::process::Removals;
+use super::proposal::Advice;
 use super::socket;
 use crate::dotenv;
 use crate::plan::model::DotenvPlan;
 use crate::support::fs::{below, open_private_append};
+use crate::support::text;
 
 /// How long it must be quiet after something was removed: whoever removes a directory fails if
 /// something new appears in it meanwhile.
@@ -42,8 +44,32 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// The same where another command was in the way, which is gone in a moment.
 const SOON: Duration = Duration::from_millis(20);
 
-/// Whoever wants the files to be there now; answered when it was tried.
-pub type Wanted = oneshot::Sender<()>;
+/// Whoever wants the files to be there now.
+#[derive(Debug)]
+pub struct Wanted {
+    /// What is to be another than before.
+    pub change: Change,
+    /// Answered when it was tried.
+    pub done_tx: oneshot::Sender<Written>,
+}
+
+/// What is to be another than before.
+#[derive(Debug)]
+pub enum Change {
+    /// Nothing.
+    None,
+    /// The generated file.
+    Dotenv(Option<DotenvPlan>),
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub struct Written {
+    /// What the user should know.
+    pub warnings: Vec<Advice>,
+    /// Why the file is as it was before.
+    pub failure: Option<Advice>,
+}
 
 /// The files of a running stack.
 #[derive(Debug)]
@@ -54,6 +80,8 @@ pub struct Home {
     /// The stack's file: without it the directory is about to be removed, or another branch's.
     file: PathBuf,
     socket: PathBuf,
+    /// How others call the directory.
+    project_dir: PathBuf,
     dotenv: Option<DotenvPlan>,
     /// Takes a control socket that was made anew.
     listener_tx: mpsc::UnboundedSender<UnixListener>,
@@ -85,6 +113,7 @@ impl Home {
         Self {
             file: holder.file.clone(),
             socket: below(socket, project_dir),
+            project_dir: project_dir.to_path_buf(),
             dotenv: dotenv.map(|dotenv| DotenvPlan {
                 path: below(&dotenv.path, project_dir),
                 ..dotenv
@@ -116,9 +145,13 @@ impl Home {
             tokio::select! {
                 wanted = wanted_rx.recv() => match wanted {
                     Some(wanted) => {
+                        let written = match wanted.change {
+                            Change::None => Written::default(),
+                            Change::Dotenv(dotenv) => self.change_dotenv(dotenv),
+                        };
                         self.put_back(&controller).await;
                         // Who has lost interest has dropped the other end.
-                        let _ = wanted.send(());
+                        let _ = wanted.done_tx.send(written);
                     }
                     None => return self,
                 },
@@ -133,6 +166,45 @@ impl Home {
                 }
             }
         }
+    }
+
+    /// Writes another generated file. Where that cannot be, the old one stays.
+    fn change_dotenv(&mut self, dotenv: Option<DotenvPlan>) -> Written {
+        let dotenv = dotenv.map(|dotenv| DotenvPlan {
+            path: below(&dotenv.path, &self.project_dir),
+            ..dotenv
+        });
+        let mut written = Written::default();
+        if let Some(new) = &dotenv {
+            match dotenv::write(&new.path, &new.entries) {
+                Ok(done) => {
+                    written.warnings = done
+                        .warnings
+                        .iter()
+                        .map(|warning| Advice {
+                            message: format!("{}: {warning}", new.path.display()),
+                            hint: warning.hint().unwrap_or_default(),
+                        })
+                        .collect();
+                }
+                Err(error) => {
+                    written.failure = Some(Advice {
+                        hint: error.hint().to_owned(),
+                        message: text::chain(&error),
+                    });
+                    return written;
+                }
+            }
+        }
+        let old = self.dotenv.take();
+        let is_elsewhere =
+            |old: &DotenvPlan| dotenv.as_ref().is_none_or(|new| new.path != old.path);
+        if let Some(old) = old.filter(is_elsewhere) {
+            // What stays there is only out of date.
+            drop(dotenv::write(&old.path, &[]));
+        }
+        self.dotenv = dotenv.filter(|dotenv| !dotenv.entries.is_empty());
+        written
     }
 
     /// Gives the files up, as the stack has ended: the socket, then the lock.

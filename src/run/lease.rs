@@ -71,6 +71,13 @@ pub(crate) struct Manner {
     pub(crate) grace: Duration,
 }
 
+impl Manner {
+    /// The grace period as a line has it.
+    fn millis(self) -> u128 {
+        self.grace.as_millis().min(MAX_GRACE)
+    }
+}
+
 impl Default for Manner {
     fn default() -> Self {
         Self {
@@ -147,10 +154,6 @@ impl LeaseFile {
     }
 
     /// Takes the slot of a unit of which nothing is left, for another one.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for units that go while the stack runs")
-    )]
     pub(crate) fn release(&mut self, slot: Slot) {
         self.clear(slot);
         if self.units[slot.number()].take().is_some() {
@@ -163,7 +166,7 @@ impl LeaseFile {
         let name = shown(self.units[slot.number()].as_ref()?);
         let earliest = now_ticks().saturating_sub(1);
         let latest = earliest + WRITE_LIMIT * clock_ticks();
-        let millis = manner.grace.as_millis().min(MAX_GRACE);
+        let millis = manner.millis();
         self.line = padded(&format!(
             "{:>10} {earliest:>14} {latest:>14} {name} {} {millis}",
             "", manner.signal
@@ -183,14 +186,16 @@ impl LeaseFile {
     }
 
     /// Names a process in a slot's line, as its child does.
-    pub(crate) fn write(&self, slot: Slot, process: ProcessId) {
+    pub(crate) fn write(&self, slot: Slot, process: ProcessId, manner: Manner) {
         let Some(unit) = &self.units[slot.number()] else {
             return;
         };
         let ProcessId { pid, start_time } = process;
         let line = format!(
-            "{pid:>10} {start_time:>14} {start_time:>14} {}",
-            shown(unit)
+            "{pid:>10} {start_time:>14} {start_time:>14} {} {} {}",
+            shown(unit),
+            manner.signal,
+            manner.millis()
         );
         drop(self.file.write_all_at(&padded(&line), offset(slot)));
     }
@@ -304,7 +309,7 @@ mod tests {
         let (_directory, file, [_, api]) = leases();
         assert_eq!(read(&file.path), []);
         let own = ProcessId::of(nix::unistd::getpid().as_raw()).unwrap();
-        file.write(api, own);
+        file.write(api, own, Manner::default());
         let leases = read(&file.path);
         assert_eq!(leases.len(), 1);
         assert_eq!(leases[0].unit, unit("api"));
@@ -312,7 +317,7 @@ mod tests {
 
         // The same pid, started at another time, is somebody else's.
         let start_time = own.start_time - 1;
-        file.write(api, ProcessId { start_time, ..own });
+        file.write(api, ProcessId { start_time, ..own }, Manner::default());
         assert_eq!(read(&file.path)[0].process(), None);
         file.clear(api);
         assert_eq!(read(&file.path), []);
@@ -346,6 +351,7 @@ mod tests {
                 pid: 41,
                 start_time: 1,
             },
+            Manner::default(),
         );
         file.write(
             api,
@@ -353,6 +359,7 @@ mod tests {
                 pid: 42,
                 start_time: 1,
             },
+            Manner::default(),
         );
         file.release(db);
         let web = file.take(unit("web")).unwrap();
@@ -367,6 +374,7 @@ mod tests {
                 pid: 43,
                 start_time: 1,
             },
+            Manner::default(),
         );
         let named = read(&file.path);
         let named: Vec<(i32, &str)> = named

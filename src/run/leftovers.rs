@@ -65,7 +65,7 @@ pub fn left(lease_path: &Path) -> Vec<i32> {
 pub(crate) fn leave(lease_path: &Path, unit: &UnitId, pid: i32) {
     let mut file = lease::LeaseFile::create(lease_path).unwrap();
     let slot = file.take(unit.clone()).unwrap();
-    file.write(slot, ProcessId::of(pid).unwrap());
+    file.write(slot, ProcessId::of(pid).unwrap(), Manner::default());
 }
 
 /// Ends every process of an instance that has no supervisor any more: each as its service wants it, or
@@ -406,6 +406,7 @@ mod tests {
                     pid,
                     start_time: started,
                 },
+                Manner::default(),
             );
         }
         let found = std::iter::repeat_with({

@@ -20,6 +20,7 @@ mod outlet;
 mod presence;
 mod probe;
 mod process;
+pub mod proposal;
 pub mod reason;
 mod runner;
 pub mod snapshot;

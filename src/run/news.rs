@@ -82,6 +82,13 @@ pub enum News {
         /// Which, and why.
         because: Blocker,
     },
+    /// A service runs as it did before its file changed, since this one cannot be what it waits for.
+    NotApplied {
+        /// Which, and why.
+        because: Blocker,
+    },
+    /// A service is no part of the stack any more.
+    Removed,
     /// Everything is being stopped, since this one failed.
     StoppingAfterFailure {
         /// Which.

@@ -153,6 +153,15 @@ impl LogSink for Outlet {
         }
     }
 
+    fn expect(&mut self, unit: &UnitId, ports: Vec<u16>) {
+        let is_known = |search: &Search| search.ports == ports;
+        if ports.is_empty() {
+            self.searches.remove(unit);
+        } else if !self.searches.get(unit).is_some_and(is_known) {
+            self.searches.insert(unit.clone(), Search::new(ports));
+        }
+    }
+
     fn notice(&mut self, notice: Notice) {
         drop(self.event_tx.send(Event::Notice(notice)));
     }

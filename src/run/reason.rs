@@ -92,6 +92,12 @@ pub enum Reason {
         /// Which, and why; chains of them end at the one that failed by itself.
         because: Box<Blocker>,
     },
+    /// It runs as it did before its file changed, as a dependency of what was to come cannot meet its
+    /// condition.
+    NotApplied {
+        /// Which, and why.
+        because: Box<Blocker>,
+    },
     /// SIGKILL did not end it.
     Unkillable {
         /// The main process, if that is what is left.

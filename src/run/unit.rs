@@ -3,9 +3,12 @@
 //! What is wanted of it, its state machine, the schedule of its checks, its ports and what viewers are
 //! told. The supervisor's loop owns it and hands it what happened; its processes are the runner's.
 
+mod fate;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
+use fate::settings;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
@@ -13,13 +16,15 @@ use super::reason::{Blocker, BlockerState, CheckFailure, LeftBehind, Reason, Uni
 use super::snapshot::{DesiredSnapshot, Exit, Phase, PortSnapshot, ServiceSnapshot};
 use super::state::{
     Desired, Failure, Generation, HEALTHY_LIMIT, Health, Machine, Observed, Pressure, Rest, Seen,
-    Settings, Standing, State, WRONG_PORT_LIMIT,
+    Standing, State, WRONG_PORT_LIMIT,
 };
 use super::unit_ports::UnitPorts;
 use crate::plan::model::{ProbePlan, UnitPlan};
 use crate::ports::Stranger;
 use crate::support::clock::unix_millis;
 use crate::support::protocol::Protocol;
+
+pub(crate) use fate::{Fate, Next};
 
 /// A check that is under way.
 #[derive(Debug)]
@@ -34,6 +39,9 @@ pub(crate) enum RunningCheck {
 #[derive(Debug)]
 pub(crate) struct Unit {
     pub(crate) plan: UnitPlan,
+    pub(crate) fate: Fate,
+    /// Why it was left as it is though the files have changed.
+    pub(crate) spared: Option<Blocker>,
     /// What is wanted of it.
     pub(crate) desired: Desired,
     /// The generation for which it was begun the last time.
@@ -88,18 +96,13 @@ pub(crate) struct Unit {
 
 impl Unit {
     pub(crate) fn new(plan: UnitPlan, ports: UnitPorts) -> Self {
-        let machine = Machine::new(Settings {
-            policy: plan.restart,
-            success_exit_codes: plan.success_exit_codes.clone(),
-            grace: plan.grace,
-            has_readiness: plan.has_readiness(),
-            is_shell_line: plan.execution.is_shell_line,
-        });
         Self {
+            machine: Machine::new(settings(&plan)),
+            fate: Fate::Stays,
+            spared: None,
             desired: Desired::IDLE,
             begun: 0,
             told: 0,
-            machine,
             health: None,
             checks: HashMap::new(),
             last_check: 0,
@@ -194,6 +197,7 @@ impl Unit {
         self.ready_at = None;
         self.last_answer = None;
         self.left = None;
+        self.spared = None;
         self.is_doubted = false;
         self.progress = None;
         self.first_executed.get_or_insert(now);
@@ -301,6 +305,12 @@ impl Unit {
         match self.machine.state() {
             State::Resting(Rest::Failed(failure)) => Some(self.failure(failure)),
             State::Backoff { .. } => self.last_end(),
+            State::Up { .. } if self.spared.is_some() => {
+                let because = self.spared.clone()?;
+                Some(Reason::NotApplied {
+                    because: Box::new(because),
+                })
+            }
             State::Up {
                 standing: Standing::Unhealthy | Standing::Starting,
                 ..

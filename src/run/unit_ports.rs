@@ -3,6 +3,8 @@
 //! The shell around [`handover`](super::handover): it hands the machines what happens, and does to the
 //! sockets what they ask for. `supervisor::ports` looks at the kernel's tables.
 
+mod port;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
@@ -10,15 +12,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::handover::{Action, Complaint, Event, Handover, NamedAddress, Verdict, judge};
+use super::handover::{Complaint, Event, Handover, NamedAddress, Verdict, judge};
 use super::reason::PortTrouble;
 use super::snapshot::PortState;
 use crate::plan::model::UnitPlan;
 use crate::ports::request::PortKey;
-use crate::ports::who::{Holder, SocketRole, others_on, reuses_address};
-use crate::ports::{Hold, HoldError, Known, Lesson, holder, take_or_reclaim};
+use crate::ports::who::others_on;
+use crate::ports::{Hold, Known, Lesson, holder};
 use crate::support::protocol::Protocol;
-use crate::support::text;
+use port::name_of;
+
+pub(crate) use port::Port;
 
 /// How long a server that complained may take to listen all the same, before it is taken at its
 /// word.
@@ -29,18 +33,6 @@ const FIRST_CARE: Duration = Duration::from_secs(1);
 
 /// The longest pause between two tries.
 const LAST_CARE: Duration = Duration::from_secs(10);
-
-/// One port.
-#[derive(Debug)]
-pub(crate) struct Port {
-    pub(crate) key: PortKey,
-    pub(crate) protocol: Protocol,
-    pub(crate) number: u16,
-    hold: Option<Hold>,
-    handover: Handover,
-    /// What the ledger should know.
-    lessons: Vec<Lesson>,
-}
 
 /// The ports of one unit, in the order of the file.
 #[derive(Debug)]
@@ -59,130 +51,50 @@ pub(crate) struct UnitPorts {
     care: Option<(Instant, Duration)>,
 }
 
-impl Port {
-    /// How it stands with it.
-    pub(crate) fn state(&self) -> &PortState {
-        self.handover.state()
-    }
-
-    /// Tells the machine what happened and does what it asks for. Fails where the hold cannot be made to
-    /// listen: a socket that cannot be changed otherwise keeps its port merely less well.
-    fn happen(&mut self, event: Event) -> Result<(), PortTrouble> {
-        for action in self.handover.on(event) {
-            let changed = match (action, &self.hold) {
-                (Action::Soften, Some(hold)) => hold.soften(),
-                (Action::Harden, Some(hold)) => hold.harden(),
-                (Action::EndListening, Some(hold)) => hold.stop_listening(),
-                (Action::Listen, Some(hold)) => {
-                    hold.listen().map_err(|error| PortTrouble::NoListener {
-                        port: self.number,
-                        error: error.to_string(),
-                    })?;
-                    Ok(())
-                }
-                (Action::Soften | Action::Harden | Action::EndListening | Action::Listen, None) => {
-                    Ok(())
-                }
-                (Action::Drop, _) => {
-                    self.hold = None;
-                    Ok(())
-                }
-                (Action::TakeBack, _) => {
-                    self.take_back();
-                    Ok(())
-                }
-                (Action::Ask { pid }, _) => {
-                    let reuses = reuses_address(pid, self.protocol, self.number);
-                    self.happen(Event::Asked(reuses))?;
-                    Ok(())
-                }
-                (Action::Tell(lesson), _) => {
-                    self.lessons.push(lesson);
-                    Ok(())
-                }
-            };
-            if let Err(error) = changed {
-                tracing::warn!(port = self.number, ?action, %error, "the hold was not changed");
-            }
-        }
-        Ok(())
-    }
-
-    /// Holds it again, if that is possible.
-    fn take_back(&mut self) {
-        if self.hold.is_some() {
-            return;
-        }
-        match take_or_reclaim(self.protocol, self.number) {
-            Ok(hold) => {
-                self.hold = Some(hold);
-                // Nothing listens now that could not.
-                let _ = self.happen(Event::Regained);
-            }
-            Err(HoldError::Taken) => {}
-            Err(error) => {
-                let error = text::chain(&error);
-                tracing::warn!(port = self.number, error, "the port was not taken back");
-            }
-        }
-    }
-
-    /// Why it is not held. Whoever is there now is shown as the one who took it.
-    fn not_had(&mut self) -> PortTrouble {
-        let port = self.number;
-        let who = holder(self.protocol, port);
-        if who
-            .as_ref()
-            .is_some_and(|who| who.role == SocketRole::Leftover)
-        {
-            return PortTrouble::Leftover { port };
-        }
-        let bound_to = who
-            .as_ref()
-            .map_or_else(String::new, |who| who.address.to_string());
-        let (pid, command) = name_of(who);
-        if !bound_to.is_empty() {
-            let stolen = PortState::Stolen {
-                pid,
-                command: command.clone(),
-                bound_to: bound_to.clone(),
-            };
-            let _ = self.happen(Event::Seen(stolen));
-        }
-        PortTrouble::Taken {
-            port,
-            pid,
-            command,
-            bound_to,
-        }
-    }
-
-    /// What is wrong with it while its service runs.
-    fn trouble(&self) -> Option<PortTrouble> {
-        PortTrouble::of(self.number, self.state())
-    }
-}
-
-/// The process of whoever has a port: 0 and empty where it cannot be seen.
-fn name_of(holder: Option<Holder>) -> (i32, String) {
-    let process = holder.and_then(|holder| holder.process);
-    process.map_or_else(Default::default, |process| (process.pid, process.command))
-}
-
 impl UnitPorts {
     /// The ports of a plan with their holds. `remembered` are the keys whose servers are known to
     /// need the hold to be released.
     pub(crate) fn new(
         plan: &UnitPlan,
-        mut take_hold: impl FnMut(&PortKey) -> Option<Hold>,
+        take_hold: impl FnMut(&PortKey) -> Option<Hold>,
         remembered: &HashSet<PortKey>,
     ) -> Self {
+        let mut ports = Self {
+            ports: Vec::new(),
+            known: Known::default(),
+            wrong_since: None,
+            complaint: None,
+            in_use: None,
+            care: None,
+        };
+        ports.become_those_of(plan, take_hold, remembered);
+        ports
+    }
+
+    /// Becomes the ports of another plan, as nothing of the service runs. What has the same number and
+    /// the same way of passing it on stays as it is; the holds of those that are not in the plan end.
+    pub(crate) fn become_those_of(
+        &mut self,
+        plan: &UnitPlan,
+        mut take_hold: impl FnMut(&PortKey) -> Option<Hold>,
+        remembered: &HashSet<PortKey>,
+    ) {
+        let mut old = std::mem::take(&mut self.ports);
         let ports = plan.ports.iter().map(|port| {
             let key = PortKey::new(&plan.service, plan.replica, &port.name);
-            let hold = take_hold(&key);
+            let is_same = |old: &Port| {
+                (&old.key, old.protocol, old.number) == (&key, port.protocol, port.port)
+            };
+            let same = old.iter().position(is_same).map(|place| old.remove(place));
+            let hold = match same {
+                Some(same) if same.handoff == plan.handoff => return same,
+                Some(same) => same.hold,
+                None => take_hold(&key),
+            };
             let is_remembered = remembered.contains(&key);
             Port {
                 handover: Handover::new(plan.handoff, is_remembered, hold.is_some()),
+                handoff: plan.handoff,
                 hold,
                 lessons: Vec::new(),
                 protocol: port.protocol,
@@ -190,14 +102,8 @@ impl UnitPorts {
                 key,
             }
         });
-        Self {
-            ports: ports.collect(),
-            known: Known::default(),
-            wrong_since: None,
-            complaint: None,
-            in_use: None,
-            care: None,
-        }
+        self.ports = ports.collect();
+        self.known.clear();
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -39,6 +39,11 @@ pub fn verdict(goal: Goal, generation: u64, now: &ServiceSnapshot) -> Verdict {
     }
     let superseded = Verdict::Superseded(desired.cause);
     let is_unkillable = matches!(now.reason, Some(Reason::Unkillable { .. }));
+    // What runs on as it was has not become what the command wanted.
+    let is_spared = matches!(now.reason, Some(Reason::NotApplied { .. }));
+    if is_spared && goal != Goal::Stopped && now.generation >= generation {
+        return Verdict::Failed;
+    }
     let is_failed = now.phase == Phase::Failed;
     match goal {
         Goal::Stopped => match desired.wanted {

@@ -10,6 +10,7 @@ mod harness;
 mod architecture;
 mod background;
 mod browser;
+mod changes;
 mod client;
 mod commands;
 mod comparison;

@@ -16,6 +16,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::{ANSWER_DEADLINE, ClientError, MAX_ANSWER, check_peer, refusal};
 use crate::api::messages::{API_VERSION, CommandReply, VERSION_HEADER};
 use crate::run::control::{Command, StackSnapshot};
+use crate::run::proposal::{Asking, Proposal};
 
 /// A supervisor, by the path of its socket. Nothing is connected before a call.
 #[derive(Debug, Clone)]
@@ -44,6 +45,13 @@ impl BlockingClient {
         let body = serde_json::to_vec(command)
             .map_err(|error| ClientError::Protocol(error.to_string()))?;
         self.ask("POST /v1/commands", &body)
+    }
+
+    /// What would change if the stack were as some files say.
+    pub fn propose(&self, asking: &Asking) -> Result<Proposal, ClientError> {
+        let body =
+            serde_json::to_vec(asking).map_err(|error| ClientError::Protocol(error.to_string()))?;
+        self.ask("POST /v1/proposals", &body)
     }
 
     fn ask<T: DeserializeOwned>(&self, what: &str, body: &[u8]) -> Result<T, ClientError> {

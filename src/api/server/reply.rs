@@ -62,6 +62,18 @@ impl From<CommandError> for Failure {
                 .with_hint("wait for `stack down` to end, then run `stack up`"),
             CommandError::Suspended => Self::new(StatusCode::CONFLICT, code::SUSPENDED, message)
                 .with_hint("`fg` in its terminal continues it, `stack down` stops it"),
+            CommandError::Overtaken => Self::new(StatusCode::CONFLICT, code::OVERTAKEN, message)
+                .with_hint("run the command again"),
+            CommandError::Mistakes => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, code::MISTAKES, message)
+            }
+            CommandError::NoPorts { hint, .. } => {
+                Self::new(StatusCode::CONFLICT, code::NO_PORTS, message).with_hint(hint)
+            }
+            CommandError::NotWritten { hint, .. } => {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                Self::new(status, code::NOT_WRITTEN, message).with_hint(hint)
+            }
             CommandError::LogsNotCleared { .. } => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 code::LOGS_NOT_CLEARED,

@@ -16,9 +16,10 @@ use tokio::time::timeout;
 
 use super::reply::{Failure, json};
 use super::streams::{self, StreamPlace, take_place};
-use super::{ANSWER_DEADLINE, BODY_DEADLINE, MAX_COMMAND, Shared, Step};
+use super::{ANSWER_DEADLINE, BODY_DEADLINE, MAX_COMMAND, MAX_SOURCES, Shared, Step};
 use crate::api::messages::{API_VERSION, VERSION_HEADER, VersionInfo, code};
 use crate::run::control::{Command, CommandError};
+use crate::run::proposal::Asking;
 
 /// Every endpoint of `/v1`; all else gets an error body too.
 pub(super) fn router(shared: Shared) -> Router {
@@ -26,6 +27,7 @@ pub(super) fn router(shared: Shared) -> Router {
         .route("/v1/version", get(version))
         .route("/v1/stack", get(stack))
         .route("/v1/commands", post(command))
+        .route("/v1/proposals", post(proposal))
         .route("/v1/events", get(events))
         .route("/v1/logs", get(logs))
         .fallback(unknown_endpoint)
@@ -55,6 +57,14 @@ async fn command(State(shared): State<Shared>, request: Request) -> Result<Respo
     let command: Command = serde_json::from_slice(&body)
         .map_err(|error| Failure::bad_request(format!("the command cannot be read: {error}")))?;
     let reply = answered(shared.controller.command(command)).await?;
+    Ok(json(StatusCode::OK, &reply))
+}
+
+async fn proposal(State(shared): State<Shared>, request: Request) -> Result<Response, Failure> {
+    let body = read_body(request.into_body(), MAX_SOURCES).await?;
+    let asking: Asking = serde_json::from_slice(&body)
+        .map_err(|error| Failure::bad_request(format!("the files cannot be read: {error}")))?;
+    let reply = answered(shared.controller.propose(asking)).await?;
     Ok(json(StatusCode::OK, &reply))
 }
 

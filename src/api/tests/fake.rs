@@ -16,6 +16,7 @@ use crate::run::control::{
 };
 use crate::run::logs::Announcer;
 use crate::run::news::Event;
+use crate::run::proposal::Proposal;
 use crate::run::snapshot::{Cause, DesiredSnapshot, Phase, ServiceSnapshot, Wanted};
 use crate::run::socket;
 use crate::support::name::{ProjectName, ServiceName, UnitId};
@@ -84,6 +85,7 @@ pub(crate) fn snapshot() -> StackSnapshot {
         project_dir: PathBuf::from("/p/shop"),
         file: PathBuf::from("/p/shop/stack.yaml"),
         dotenv: Some(PathBuf::from("/p/shop/.env")),
+        arguments: crate::plan::Arguments::default(),
         fingerprint: "f".to_owned(),
         guardian_pid: 10,
         supervisor_pid: 11,
@@ -189,6 +191,12 @@ impl Fake {
                     (Act::Answer | Act::Refuse(_), Request::Snapshot(reply)) => {
                         let _ = reply.send(snapshot());
                     }
+                    (Act::Refuse(error), Request::Propose(_, reply)) => {
+                        let _ = reply.send(Err(error));
+                    }
+                    (_, Request::Propose(_, reply)) => {
+                        let _ = reply.send(Ok(Proposal::default()));
+                    }
                     (Act::Refuse(error), Request::Command(_, reply)) => {
                         let _ = reply.send(Err(error));
                     }
@@ -204,7 +212,11 @@ impl Fake {
                     (Act::AnswerForSecond, Request::Command(command, reply)) => {
                         let affected = vec![name("web")];
                         let units = vec![target("web", 2)];
-                        let _ = reply.send(Ok(CommandReply { affected, units }));
+                        let _ = reply.send(Ok(CommandReply {
+                            affected,
+                            units,
+                            warnings: Vec::new(),
+                        }));
                         for event in consequences(&command) {
                             let _ = event_tx.send(event);
                         }
@@ -212,7 +224,11 @@ impl Fake {
                     (Act::Answer | Act::AnswerAtLength, Request::Command(command, reply)) => {
                         let affected = vec![name("web")];
                         let units = vec![target("web", 1)];
-                        let _ = reply.send(Ok(CommandReply { affected, units }));
+                        let _ = reply.send(Ok(CommandReply {
+                            affected,
+                            units,
+                            warnings: Vec::new(),
+                        }));
                         for event in consequences(&command) {
                             let _ = event_tx.send(event);
                         }

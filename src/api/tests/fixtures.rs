@@ -11,11 +11,15 @@ use serde::de::DeserializeOwned;
 use super::fake::{name, replica, service, snapshot, target};
 use crate::api::messages::{CommandReply, ErrorBody, Update, VersionInfo};
 use crate::ports::ProcessName;
+use crate::ports::request::PortKey;
 use crate::run::control::{Command, StackSnapshot};
 use crate::run::logs::{LogBlock, LogNews, Position};
 use crate::run::news::News;
 use crate::run::news::{Notice, NoticeLevel};
-use crate::run::reason::{CheckFailure, LeftBehind, Reason, UnitRef, WaitingFor};
+use crate::run::proposal::{Advice, ChangedField, Proposal, UnitChange, What};
+use crate::run::reason::{
+    Blocker, BlockerState, CheckFailure, LeftBehind, Reason, UnitRef, WaitingFor,
+};
 use crate::run::snapshot::{Exit, LogStream, Phase, PortSnapshot, PortState, ServiceSnapshot};
 use crate::spec::model::Condition;
 use crate::support::name::{PortName, ServiceName, UnitId};
@@ -161,6 +165,7 @@ fn every_message_still_reads_and_is_still_written_so() {
                 units: vec![replica("web", 2)],
             },
         ),
+        ("command-apply", Command::Apply { proposal: 7 }),
         ("command-down", Command::Down { grace }),
         ("command-kill", Command::Kill {}),
     ] {
@@ -176,6 +181,7 @@ fn every_message_still_reads_and_is_still_written_so() {
             &CommandReply {
                 affected: vec![name("web"), name("api")],
                 units,
+                warnings: Vec::new(),
             },
         );
     }
@@ -269,6 +275,63 @@ fn every_message_still_reads_and_is_still_written_so() {
         ("event-lagged", Update::Lagged { missed: 12 }),
     ] {
         holds(file, &update);
+    }
+}
+
+#[test]
+fn a_proposal_still_reads_and_is_still_written_so() {
+    let field = |field: &str, variable: Option<&str>| ChangedField {
+        field: field.to_owned(),
+        variable: variable.map(str::to_owned),
+    };
+    let fields = || vec![field("command", None), field("environment", Some("A"))];
+    let whats = [
+        What::Starts,
+        What::Stops,
+        What::Restarts { fields: fields() },
+        What::TakesOver { fields: fields() },
+        What::Stays { fields: fields() },
+    ];
+    let changes = whats
+        .into_iter()
+        .zip(1..)
+        .map(|(what, replica)| UnitChange {
+            service: name("web"),
+            replica,
+            what,
+        });
+    let port = PortName::new("PORT").unwrap();
+    holds(
+        "proposal",
+        &Proposal {
+            id: 7,
+            changes: changes.collect(),
+            ports: vec![(PortKey::new(&name("web"), 1, &port), 8000)],
+            warnings: vec![Advice {
+                message: "port 8000 is taken".to_owned(),
+                hint: "stop what has it".to_owned(),
+            }],
+        },
+    );
+    let because = || Blocker {
+        unit: unit_ref("db"),
+        state: BlockerState::Ended,
+    };
+    let mut spared = service("web", Phase::Running, 5);
+    spared.reason = Some(Reason::NotApplied {
+        because: Box::new(because()),
+    });
+    holds("event-service-spared", &Update::Service(Box::new(spared)));
+    for (file, news) in [
+        (
+            "event-notice-not-applied",
+            News::NotApplied { because: because() },
+        ),
+        ("event-notice-removed", News::Removed),
+    ] {
+        let unit = Some(replica("web", 2));
+        let notice = Notice::about(unit, NoticeLevel::Warning, news);
+        holds(file, &Update::Notice(notice));
     }
 }
 

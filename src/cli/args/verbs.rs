@@ -50,6 +50,26 @@ pub struct UpArgs {
     #[arg(long)]
     pub dry_run: bool,
 
+    /// Find ports and write the .env, and start nothing that does not run
+    #[arg(long, conflicts_with = "wait")]
+    pub no_start: bool,
+
+    /// Start everything anew, also what has not changed
+    #[arg(long, help_heading = "Changes", conflicts_with = "no_recreate")]
+    pub force_recreate: bool,
+
+    /// Leave what runs as it is, also what has changed
+    #[arg(long, help_heading = "Changes")]
+    pub no_recreate: bool,
+
+    /// Stop what another file has started, if it is not in these files
+    #[arg(long, help_heading = "Changes")]
+    pub remove_orphans: bool,
+
+    /// Does nothing, as nothing is asked
+    #[arg(short = 'y', long = "yes", hide = true)]
+    pub yes: bool,
+
     /// How many replicas of a service to start, whatever the file says; repeatable
     #[arg(long, value_name = "SERVICE=N", value_parser = parse_scale)]
     pub scale: Vec<(ServiceName, u32)>,

@@ -181,6 +181,7 @@ pub(crate) fn stack(services: Vec<ServiceSnapshot>) -> StackSnapshot {
         project_dir: "/home/me/shop".into(),
         file: "/home/me/shop/stack.yaml".into(),
         dotenv: Some("/home/me/shop/.env".into()),
+        arguments: crate::plan::Arguments::default(),
         fingerprint: String::new(),
         guardian_pid: 10,
         supervisor_pid: 11,

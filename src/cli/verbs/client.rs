@@ -48,6 +48,7 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
     let mut context = Context {
         instance: &instance,
         in_file: &names,
+        has_changed: &|stack| invocation.has_changed_since(stack),
         output: &mut &printer,
     };
     let table = |stack: &StackSnapshot| invocation.draw(&services(&stack.services, unix_millis()));

@@ -37,6 +37,7 @@ pub fn run(invocation: &Invocation, arguments: &DownArgs) -> Result<ExitCode, St
         let mut context = Context {
             instance,
             in_file: &[],
+            has_changed: &|_| false,
             output: &mut output,
         };
         let outcome = if instance.is_locked() {

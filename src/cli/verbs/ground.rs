@@ -106,6 +106,14 @@ impl Context<'_> {
         }
     }
 
+    /// Says that the file has changed since, if it has.
+    pub(super) fn tell_of_changes(&mut self, stack: &StackSnapshot) {
+        if !stack.is_draining && (self.has_changed)(stack) {
+            let message = "note: the file has changed; `stack up` applies it";
+            self.output.message(message);
+        }
+    }
+
     /// The last values, with a warning when nothing runs.
     pub(super) async fn look_with_warning(&mut self) -> Result<StackSnapshot, Stop> {
         match self.look().await? {
@@ -156,7 +164,7 @@ impl Context<'_> {
         if self.in_file.contains(name) {
             return Stop::usage(
                 format!("service `{name}` is in the file, but not in this stack"),
-                "`stack down`, then `stack up` takes it in, unless its `replicas` is 0",
+                "`stack up` takes it in, unless its `replicas` is 0",
             );
         }
         let known = known.into_iter().map(ServiceName::as_str);

@@ -32,6 +32,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use crate::api::messages::Update;
+use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
 pub(crate) use crate::run::launch::runtime;
 use crate::run::logs::LogBlock;
@@ -43,6 +44,8 @@ pub struct Context<'a> {
     pub instance: &'a Instance,
     /// The services of the file, of which a stack that runs may have no replica.
     pub in_file: &'a [ServiceName],
+    /// Whether the file says something else now than what a stack runs.
+    pub has_changed: &'a dyn Fn(&StackSnapshot) -> bool,
     /// Where it says what it has to say.
     pub output: &'a mut dyn Output,
 }

@@ -1,6 +1,7 @@
 //! `stack ps`: every service with its state, those that have ended too.
 
 use super::Context;
+use super::ground::Seen;
 use crate::cli::args::{ListFormat, PsArgs};
 use crate::cli::exit::{ExitCode, Stop};
 use crate::run::control::StackSnapshot;
@@ -12,6 +13,9 @@ pub async fn run(
     table: impl FnOnce(&StackSnapshot) -> String,
 ) -> Result<ExitCode, Stop> {
     let seen = context.look().await?;
+    if let Seen::Running(stack) = &seen {
+        context.tell_of_changes(stack);
+    }
     if seen.snapshot().services.is_empty() && matches!(arguments.format, ListFormat::Table) {
         context
             .output

@@ -1,7 +1,7 @@
 //! Is everything there that was asked for? Pure: what happens goes in, an answer comes out. How one unit
 //! stands is the business of [`crate::run::waits`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use indexmap::IndexMap;
 
@@ -87,6 +87,12 @@ impl Readiness {
         }
     }
 
+    /// Whether a unit is waited for, as far as that was said.
+    pub(super) fn is_asked(&self, unit: &UnitId) -> bool {
+        let asked = self.asked.as_ref();
+        asked.is_none_or(|asked| asked.contains_key(unit))
+    }
+
     /// Takes in the state of a unit. Whether anybody could tell it from the one before: what is wanted
     /// is for waits alone.
     pub(super) fn see(&mut self, service: &ServiceSnapshot) -> bool {
@@ -117,6 +123,17 @@ impl Readiness {
         })
     }
 
+    /// Takes in the state of all units that there are. Nobody waits for one that is gone from the stack.
+    pub(super) fn see_all(&mut self, services: &[ServiceSnapshot]) {
+        if let Some(asked) = &mut self.asked {
+            let units: HashSet<UnitId> = services.iter().map(ServiceSnapshot::unit).collect();
+            asked.retain(|unit, _| units.contains(unit));
+        }
+        for service in services {
+            self.see(service);
+        }
+    }
+
     /// Takes in what has happened. Whether that is worth a word: a snapshot of everything comes first,
     /// and again after a lag, and says all that matters of what was missed.
     pub(super) fn hear(&mut self, update: &Update) -> bool {
@@ -125,9 +142,7 @@ impl Readiness {
             Update::Notice(_) | Update::Ended { .. } => true,
             Update::Lagged { .. } => false,
             Update::Snapshot { stack } => {
-                for service in &stack.services {
-                    self.see(service);
-                }
+                self.see_all(&stack.services);
                 false
             }
         }
@@ -242,6 +257,17 @@ mod tests {
         }
         let failed = readiness.failed();
         Some(failed.iter().map(|(service, _)| service.label()).collect())
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_gone_from_the_stack() {
+        let asked = ["web", "gone"].map(|name| (service(name, Phase::Running).unit(), 1));
+        let mut readiness = Readiness::new(Target::Executed, Some(asked.into()));
+        let running = [service("web", Phase::Running)];
+        readiness.see(&running[0]);
+        assert!(!readiness.is_settled());
+        readiness.see_all(&running);
+        assert!(readiness.is_settled());
     }
 
     #[test]

@@ -85,6 +85,7 @@ fn values(invocation: &Invocation) -> Result<StackSnapshot, Stop> {
     let mut context = Context {
         instance: &instance,
         in_file: &names,
+        has_changed: &|_| false,
         output: &mut &printer,
     };
     super::runtime()?.block_on(printer.run(context.look_with_warning()))

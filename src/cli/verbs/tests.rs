@@ -123,6 +123,7 @@ impl Project {
         Context {
             instance: &self.instance,
             in_file: &self.in_file,
+            has_changed: &|_| false,
             output: &mut self.said,
         }
     }

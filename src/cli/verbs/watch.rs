@@ -66,6 +66,9 @@ pub(super) async fn carry_out(
 ) -> Result<ExitCode, Stop> {
     let client = context.supervisor().await?;
     let mut watch = Watch::open(&client, goal).await?;
+    if goal != Goal::Stopped {
+        context.tell_of_changes(&client.stack().await?);
+    }
     let targets = client.command(command).await?.units;
     if targets.is_empty() {
         context.output.message("nothing to do");

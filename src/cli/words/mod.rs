@@ -3,11 +3,13 @@
 //! Names of programs, paths, what checks and servers print: much in them is not ours. No sentence that
 //! leaves this room has an escape sequence in it, not even a colour.
 
+mod change;
 mod news;
 mod reason;
 
 use std::fmt::Display;
 
+pub(crate) use change::changes;
 pub(crate) use reason::{exit, signal_name, waiting_for};
 
 use crate::run::news::News;

@@ -19,6 +19,11 @@ pub(crate) fn news(news: &News) -> String {
                 blocker(because)
             )
         }
+        News::NotApplied { because } => format!(
+            "runs on as it was, as its changes need another service: {}",
+            blocker(because)
+        ),
+        News::Removed => "is no part of the stack any more".to_owned(),
         News::StoppingAfterFailure { unit } => {
             format!("stopping everything, as {} failed", unit.label())
         }

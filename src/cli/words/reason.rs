@@ -34,6 +34,9 @@ pub(crate) fn reason(reason: &Reason) -> String {
         ),
         Reason::NotExecuted { error } => start_error(error),
         Reason::NotStarted { because } => format!("not started: {}", blocker(because)),
+        Reason::NotApplied { because } => {
+            format!("its changes were not applied: {}", blocker(because))
+        }
         Reason::Unkillable { pid: Some(pid) } => format!("pid {pid} did not end after SIGKILL"),
         Reason::Unkillable { pid: None } => "a process of it did not end after SIGKILL".to_owned(),
         Reason::Killed => "did not stop in time and was killed".to_owned(),

@@ -258,7 +258,7 @@ fn kept(before: &Project, after: &Project, held: &[(&str, u16)]) -> Vec<(String,
         .map(|&(name, port)| (port_key("a", name), port))
         .collect();
     let (old, new) = (before.good(), after.good());
-    let outcome = new.requests_beside(&old, &held, &mut Vec::new());
+    let outcome = new.requests_beside(&old.requested(), &held, |_| false, &mut Vec::new());
     assert_eq!(
         outcome.kept.len() + outcome.wanted.len(),
         new.requests(&mut Vec::new()).len()

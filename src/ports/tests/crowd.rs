@@ -25,6 +25,7 @@ fn stack(index: usize, state: &Path) -> Result<Allocation, PortError> {
         owner: &owner(&format!("stack{index}"), state),
         strict: false,
         fresh: false,
+        is_noted_later: false,
     };
     allocate(&batch, &Ledger::at(state).with_lock_wait(lock_wait()))
 }
@@ -249,6 +250,7 @@ fn the_ports_of_a_stack_that_was_just_killed_are_free_for_who_wants_them() {
                 owner: &owner("other", state.path()),
                 strict: false,
                 fresh: false,
+                is_noted_later: false,
             };
             let allocation = allocate(&batch, &ledger).unwrap();
             assert_eq!(allocation.holds.len(), requests.len());

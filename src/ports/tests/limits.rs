@@ -25,6 +25,7 @@ fn helper_has_few_files() {
         owner: &owner("shop", state.path()),
         strict: false,
         fresh: false,
+        is_noted_later: false,
     };
     let ledger = Ledger::at(state.path());
     match allocate(&batch, &ledger) {
@@ -69,6 +70,7 @@ fn helper_wants_a_privileged_port() {
         owner: &owner("shop", state.path()),
         strict: false,
         fresh: false,
+        is_noted_later: false,
     };
     let error = allocate(&batch, &Ledger::at(state.path())).unwrap_err();
     println!("got:{error} / {}", error.hint());

@@ -152,6 +152,7 @@ fn a_port_that_moves_because_it_turned_bad_is_told_once() {
         learn(8500, Lesson::Useless);
         let fresh = Batch {
             fresh: true,
+            is_noted_later: false,
             ..batch
         };
         assert_eq!(said(&fresh), [""; 0]);

@@ -32,6 +32,11 @@ pub(super) enum Message {
         attempt: u32,
         limits: LoggingPlan,
     },
+    Change {
+        unit: UnitId,
+        ports: Vec<u16>,
+        limits: LoggingPlan,
+    },
     Drain {
         unit: UnitId,
         attempt: u32,
@@ -67,6 +72,15 @@ impl PumpHandle {
             unit,
             stream,
             attempt,
+            limits,
+        });
+    }
+
+    /// From now on a unit has these ports, and no more of its output is kept than `limits` says.
+    pub fn change(&self, unit: UnitId, ports: Vec<u16>, limits: LoggingPlan) {
+        self.tell(Message::Change {
+            unit,
+            ports,
             limits,
         });
     }

@@ -136,6 +136,11 @@ impl<S: LogSink> Intake<S> {
         self.output.files.limit(unit, limits);
     }
 
+    /// Says which ports a unit has from now on.
+    pub(super) fn expect(&mut self, unit: &UnitId, ports: Vec<u16>) {
+        self.output.sink.expect(unit, ports);
+    }
+
     /// Removes what some units have logged.
     pub(super) fn clear(&mut self, units: &[UnitId]) -> io::Result<()> {
         self.output.files.clear(units)

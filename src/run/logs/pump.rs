@@ -127,6 +127,14 @@ fn handle<S: LogSink>(intake: &mut Intake<S>, epoll: &Epoll, message: Message) {
                 ));
             }
         }
+        Message::Change {
+            unit,
+            ports,
+            limits,
+        } => {
+            intake.limit(&unit, limits);
+            intake.expect(&unit, ports);
+        }
         Message::Drain {
             unit,
             attempt,

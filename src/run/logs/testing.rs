@@ -160,6 +160,8 @@ impl LogSink for TestSink {
         self.0.changed.notify_waiters();
     }
 
+    fn expect(&mut self, _unit: &UnitId, _ports: Vec<u16>) {}
+
     fn notice(&mut self, notice: Notice) {
         self.0.notices.borrow_mut().push(notice);
     }

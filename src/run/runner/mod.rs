@@ -9,6 +9,7 @@
 
 mod processes;
 mod refusals;
+mod rest;
 #[cfg(test)]
 pub(crate) mod testing;
 mod trees;
@@ -93,6 +94,12 @@ pub(crate) trait Runner {
         attempt: u32,
         passed: &[(BorrowedFd<'_>, &str)],
     ) -> Start;
+
+    /// The plan of a unit is another one from now on, also for what runs of it already.
+    fn adopt(&mut self, plan: &UnitPlan);
+
+    /// A unit of which nothing is left is no part of the stack any more.
+    fn forget(&mut self, unit: &UnitId);
 
     /// Gives up a start that is under way. Its outcome is told all the same.
     fn cancel(&mut self, unit: &UnitId);

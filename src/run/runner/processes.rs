@@ -11,18 +11,17 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::libc;
 use tokio::net::unix::pipe::Receiver;
-use tokio::time::Instant;
 
 use super::refusals::{find, refused, spawn_error};
+use super::rest::end_everything_below;
 use super::trees::Trees;
 use super::{CommandId, Happened, Runner, Start, Whom};
 use crate::plan::model::{Execution, UnitPlan};
 use crate::run::lease::{LeaseFile, Manner};
 use crate::run::logs::{PumpHandle, pipe_pair};
 use crate::run::process::{
-    COMMAND_MARK, Group, ProcessId, ProcessTree, Row, SharedTable, Slot, SpawnError, Spawner,
-    Stdio, Target, UnitKey, ancestors, has_children, now_ticks, own_children, reap_all,
-    signal_group, signal_process,
+    COMMAND_MARK, ProcessId, Row, SharedTable, Slot, SpawnError, Spawner, Stdio, Target, UnitKey,
+    ancestors, now_ticks, reap_all, signal_group,
 };
 use crate::run::reason::{StartError, StartStep};
 use crate::run::snapshot::LogStream;
@@ -113,13 +112,7 @@ impl Processes {
         tracing::debug!(pid, program = %program.display(), words = ?plan.execution.argv, "executed");
         if let Some(slot) = slot {
             self.leases.note_started(slot);
-            let row = Row {
-                pid,
-                stop_signal: plan.stop_signal,
-                grace: self.grace.unwrap_or(plan.grace),
-                unit: UnitKey::of(self.trees.instance(), &id),
-            };
-            self.table.set(slot, row);
+            self.table.set(slot, self.row(plan, pid));
         }
         self.trees.executed(&id, pid, executed_ticks);
         self.children.insert(pid, Child::Main(id.clone()));
@@ -156,10 +149,7 @@ impl Processes {
             environment: &environment,
             directory: &below(&plan.directory, &self.project_dir),
         };
-        let manner = Manner {
-            signal: plan.stop_signal,
-            grace: self.grace.unwrap_or(plan.grace),
-        };
+        let manner = self.manner(plan);
         let mut spawn = |target: &Target<'_>| {
             let lease = slot.and_then(|slot| self.leases.line(slot, manner));
             self.spawner.spawn(target, stdio, lease)
@@ -177,6 +167,24 @@ impl Processes {
                 spawn(&target)
             }
             spawned => spawned,
+        }
+    }
+
+    /// How a unit is asked to end, should nobody be here to do it.
+    fn manner(&self, plan: &UnitPlan) -> Manner {
+        Manner {
+            signal: plan.stop_signal,
+            grace: self.grace.unwrap_or(plan.grace),
+        }
+    }
+
+    fn row(&self, plan: &UnitPlan, pid: i32) -> Row {
+        let Manner { signal, grace } = self.manner(plan);
+        Row {
+            pid,
+            stop_signal: signal,
+            grace,
+            unit: UnitKey::of(self.trees.instance(), &plan.id()),
         }
     }
 
@@ -215,7 +223,7 @@ impl Processes {
                 continue;
             };
             match self.leases.take(unit) {
-                Ok(slot) => self.leases.write(slot, *process),
+                Ok(slot) => self.leases.write(slot, *process, Manner::default()),
                 Err(error) => tracing::warn!(%error, "a process that is left has no lease"),
             }
         }
@@ -249,6 +257,26 @@ impl Runner for Processes {
                 }
             }
         }
+    }
+
+    fn adopt(&mut self, plan: &UnitPlan) {
+        let id = plan.id();
+        let ports = plan.ports.iter().map(|port| port.port).collect();
+        self.pump.change(id.clone(), ports, plan.logging);
+        let running = self.main_process(&id).and_then(ProcessId::of);
+        if let (Some(process), Some(&slot)) = (running, self.slots.get(&id)) {
+            self.table.set(slot, self.row(plan, process.pid));
+            self.leases.write(slot, process, self.manner(plan));
+        }
+    }
+
+    fn forget(&mut self, unit: &UnitId) {
+        if let Some(slot) = self.slots.remove(unit) {
+            self.table.clear(slot);
+            self.leases.release(slot);
+        }
+        self.trees.forget(unit);
+        self.pump.close(unit.clone());
     }
 
     fn note_signals(&mut self) {
@@ -426,37 +454,4 @@ impl Runner for Processes {
             !left.is_empty()
         })
     }
-}
-
-/// Ends whatever is left below this process within `limit`. What that is had no mark and no parent of
-/// ours, or SIGKILL did not end it. Returns what is left all the same.
-async fn end_everything_below(limit: Duration, group: Option<&Group>) -> Vec<ProcessId> {
-    let begun = Instant::now();
-    reap_all().for_each(drop);
-    if has_children() {
-        // A command that was killed with its unit, mostly; it needs a moment to be gone.
-        tokio::time::sleep(Duration::from_millis(2)).await;
-        reap_all().for_each(drop);
-    }
-    let mut signal = libc::SIGTERM;
-    while has_children() && begun.elapsed() < limit {
-        for process in ProcessTree::read().with_descendants(own_children()) {
-            signal_process(process.pid, signal);
-            signal_process(process.pid, libc::SIGCONT);
-        }
-        if signal == libc::SIGKILL {
-            group.inspect(|group| group.kill());
-        }
-        // The ends of these are nobody's news, so they are waited for here.
-        let pause = if signal == libc::SIGTERM { 100 } else { 20 };
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        reap_all().for_each(drop);
-        signal = libc::SIGKILL;
-    }
-    if !has_children() {
-        return Vec::new();
-    }
-    let below = ProcessTree::read().with_descendants(own_children());
-    let living = below.iter().filter(|process| !process.has_ended());
-    living.map(ProcessId::from).collect()
 }

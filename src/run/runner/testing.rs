@@ -188,6 +188,13 @@ pub(crate) struct Fake(pub(crate) Rc<RefCell<World>>);
 impl Runner for Fake {
     fn note_signals(&mut self) {}
 
+    fn adopt(&mut self, _plan: &UnitPlan) {}
+
+    fn forget(&mut self, unit: &UnitId) {
+        let world = self.0.borrow();
+        assert!(!world.running.contains_key(unit), "{unit:?} runs");
+    }
+
     fn execute(
         &mut self,
         plan: &UnitPlan,

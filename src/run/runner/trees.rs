@@ -73,6 +73,13 @@ impl Trees {
         tree.asked.clear();
     }
 
+    /// A unit of which nothing is left is gone.
+    pub(super) fn forget(&mut self, unit: &UnitId) {
+        if let Some(session) = self.units.remove(unit).and_then(|tree| tree.session) {
+            self.sessions.remove(&session);
+        }
+    }
+
     /// The main process of a unit was reaped.
     pub(super) fn main_ended(&mut self, unit: &UnitId) {
         if let Some(tree) = self.units.get_mut(unit) {

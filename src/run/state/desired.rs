@@ -22,6 +22,8 @@ pub(crate) struct Desired {
     pub(crate) grace: Option<Duration>,
     /// Whether its dependencies are as good as met, whatever they do (`--no-deps`).
     pub(crate) ignores_dependencies: bool,
+    /// Whether what runs of it stays until its dependencies are there for what comes.
+    pub(crate) is_rolling: bool,
 }
 
 impl Desired {
@@ -32,6 +34,7 @@ impl Desired {
         cause: Cause::Up,
         grace: None,
         ignores_dependencies: false,
+        is_rolling: false,
     };
 
     /// Wants something else from now on, or the same thing anew.
@@ -42,6 +45,7 @@ impl Desired {
             cause,
             grace,
             ignores_dependencies: false,
+            is_rolling: false,
         };
     }
 }
@@ -82,7 +86,8 @@ impl Seen {
     fn is_to_come_down(&self) -> bool {
         match self.desired.wanted {
             Wanted::Nothing => false,
-            Wanted::Running => self.is_old(),
+            // What is to stay for now keeps nobody waiting.
+            Wanted::Running => self.is_old() && !self.desired.is_rolling,
             Wanted::Stopped | Wanted::Killed => true,
         }
     }

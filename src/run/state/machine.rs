@@ -75,6 +75,11 @@ impl Machine {
         }
     }
 
+    /// What there is to know of its service is something else from now on.
+    pub(crate) fn adopt(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
     /// Moves every time by `gap`: the clock stood still for the user (Ctrl-Z, `fg`).
     pub(crate) fn shift(&mut self, gap: Duration) {
         if let Some((since, _)) = &mut self.blocked {

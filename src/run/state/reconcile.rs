@@ -33,6 +33,8 @@ pub(crate) enum Step<K> {
     Stop { grace: Option<Duration> },
     /// It is killed.
     Kill,
+    /// What runs of it stays, as this dependency of what was to come cannot meet its condition.
+    Spare { because: K },
 }
 
 impl<K> Step<K> {
@@ -121,6 +123,22 @@ pub(crate) fn reconcile<K>(
         (Wanted::Nothing, _) => Step::NOTHING,
         (Wanted::Killed | Wanted::Stopped, phase) if phase.is_at_rest() || is_told => Step::NOTHING,
         (Wanted::Killed, _) => Step::Kill,
+        (Wanted::Running, Phase::Starting | Phase::Running | Phase::Healthy | Phase::Unhealthy)
+            if unit.is_old() && desired.is_rolling && !is_told =>
+        {
+            match go_up(dependencies, desired.ignores_dependencies, now) {
+                Step::Fail { because } => Step::Spare { because },
+                Step::Nothing { until } => Step::Nothing { until },
+                // Everything is there for what comes.
+                Step::Execute { .. }
+                | Step::Begin
+                | Step::Stop { .. }
+                | Step::Kill
+                | Step::Spare { .. } => Step::Stop {
+                    grace: desired.grace,
+                },
+            }
+        }
         (
             Wanted::Stopped | Wanted::Running,
             Phase::Starting | Phase::Running | Phase::Healthy | Phase::Unhealthy,
@@ -155,10 +173,7 @@ pub(crate) fn reconcile<K>(
                 Step::Begin
             }
         }
-        (Wanted::Running, Phase::Waiting) if desired.ignores_dependencies => Step::Execute {
-            without: Vec::new(),
-        },
-        (Wanted::Running, Phase::Waiting) => go_up(dependencies, now),
+        (Wanted::Running, Phase::Waiting) => go_up(dependencies, desired.ignores_dependencies, now),
         (
             Wanted::Running,
             Phase::Pending
@@ -176,8 +191,15 @@ pub(crate) fn reconcile<K>(
 }
 
 /// What is to be done about a unit that waits.
-fn go_up<K>(dependencies: impl IntoIterator<Item = Dependency<K>>, now: Instant) -> Step<K> {
+fn go_up<K>(
+    dependencies: impl IntoIterator<Item = Dependency<K>>,
+    ignores_dependencies: bool,
+    now: Instant,
+) -> Step<K> {
     let mut without = Vec::new();
+    if ignores_dependencies {
+        return Step::Execute { without };
+    }
     let mut is_unmet = false;
     let mut next = None;
     for dependency in dependencies {

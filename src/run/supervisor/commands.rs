@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::Supervisor;
 use crate::run::control::{Command, CommandError, CommandReply, Request, UnitTarget};
+use crate::run::home::{Change, Written};
 use crate::run::news::{News, NoticeLevel};
 use crate::run::outlet::Finding;
 use crate::run::snapshot::{Cause, Phase, Wanted};
@@ -22,6 +23,21 @@ pub(super) struct Moves {
     moved: Vec<UnitId>,
     /// Those for which the client may wait.
     targets: Vec<UnitId>,
+}
+
+impl Moves {
+    /// Adds some that were moved, and that the client may wait for.
+    pub(super) fn add(&mut self, moved: &[UnitId], are_targets: bool) {
+        let is_new = |known: &[UnitId], id: &UnitId| !known.contains(id);
+        for id in moved {
+            if is_new(&self.moved, id) {
+                self.moved.push(id.clone());
+            }
+            if are_targets && is_new(&self.targets, id) {
+                self.targets.push(id.clone());
+            }
+        }
+    }
 }
 
 impl From<Vec<UnitId>> for Moves {
@@ -48,6 +64,10 @@ impl Supervisor {
                         })),
                     );
                 });
+            }
+            Request::Propose(asking, reply_tx) => self.propose(*asking, reply_tx),
+            Request::Command(Command::Apply { proposal }, reply_tx) => {
+                self.apply(proposal, reply_tx);
             }
             Request::Command(command, reply_tx) => {
                 let reply = self.command(&command);
@@ -79,9 +99,15 @@ impl Supervisor {
     }
 
     /// Wants the stack's files to be put back where they were removed; done once that was tried.
-    pub(super) fn want_files(&self) -> Option<oneshot::Receiver<()>> {
+    pub(super) fn want_files(&self) -> Option<oneshot::Receiver<Written>> {
+        self.change_files(Change::None)
+    }
+
+    /// Wants the stack's files to be there, and to be others.
+    pub(super) fn change_files(&self, change: Change) -> Option<oneshot::Receiver<Written>> {
         let (done_tx, done_rx) = oneshot::channel();
-        self.wanted_tx.as_ref()?.send(done_tx).ok()?;
+        let wanted = crate::run::home::Wanted { change, done_tx };
+        self.wanted_tx.as_ref()?.send(wanted).ok()?;
         Some(done_rx)
     }
 
@@ -95,8 +121,8 @@ impl Supervisor {
                 self.end_everything(Cause::Kill, None);
                 self.units.keys().cloned().collect::<Vec<_>>().into()
             }
-            // It is about files, and moves nothing.
-            Command::ClearLogs { .. } => Vec::new().into(),
+            // It is about files, and moves nothing; the other one takes time.
+            Command::ClearLogs { .. } | Command::Apply { .. } => Vec::new().into(),
             Command::Up { .. }
             | Command::Start { .. }
             | Command::Stop { .. }
@@ -133,7 +159,7 @@ impl Supervisor {
         Ok(self.reply(&moves))
     }
 
-    fn reply(&self, moves: &Moves) -> CommandReply {
+    pub(super) fn reply(&self, moves: &Moves) -> CommandReply {
         let mut affected: Vec<ServiceName> =
             moves.moved.iter().map(|id| id.service.clone()).collect();
         // The replicas of a service stand together.
@@ -146,13 +172,17 @@ impl Supervisor {
         CommandReply {
             affected,
             units: moves.targets.iter().map(target).collect(),
+            warnings: Vec::new(),
         }
     }
 
     /// The units of the services of these names, all replicas, in the order of the file; all of them
     /// for none.
     fn named(&self, services: &[ServiceName]) -> Result<Vec<UnitId>, CommandError> {
-        let known: HashSet<&ServiceName> = self.units.keys().map(|id| &id.service).collect();
+        // What is gone from the files is nobody's any more, though it may take time to end.
+        let staying = self.units.iter().filter(|(_, unit)| !unit.is_leaving());
+        let staying: Vec<&UnitId> = staying.map(|(id, _)| id).collect();
+        let known: HashSet<&ServiceName> = staying.iter().map(|id| &id.service).collect();
         if let Some(name) = services.iter().find(|name| !known.contains(name)) {
             let names = known.into_iter().map(ServiceName::as_str);
             let suggestion =
@@ -164,7 +194,7 @@ impl Supervisor {
         }
         let wanted: HashSet<&ServiceName> = services.iter().collect();
         let is_named = |id: &&UnitId| services.is_empty() || wanted.contains(&id.service);
-        Ok(self.units.keys().filter(is_named).cloned().collect())
+        Ok(staying.into_iter().filter(is_named).cloned().collect())
     }
 
     /// The units that can be reached from some by steps, with them, in the order of the file.
@@ -173,7 +203,8 @@ impl Supervisor {
         let mut next: Vec<UnitId> = from.to_vec();
         while let Some(id) = next.pop() {
             for further in step(&id) {
-                if self.units.contains_key(&further) && reached.insert(further.clone()) {
+                let is_there = self.units.get(&further).is_some_and(|it| !it.is_leaving());
+                if is_there && reached.insert(further.clone()) {
                     next.push(further);
                 }
             }
@@ -191,7 +222,7 @@ impl Supervisor {
             named.clone()
         } else {
             self.closure(&named, |id| {
-                let edges = self.units[id].plan.depends_on.iter();
+                let edges = self.units[id].dependencies().iter();
                 edges.map(|edge| edge.unit.clone()).collect()
             })
         };
@@ -244,7 +275,7 @@ impl Supervisor {
     fn restart(&mut self, named: &[UnitId], grace: Option<Duration>) -> Vec<UnitId> {
         let follows = |dependent: &&UnitId, id: &UnitId| {
             let dependent = &self.units[*dependent];
-            let mut edges = dependent.plan.depends_on.iter();
+            let mut edges = dependent.dependencies().iter();
             // What somebody is stopping stays down, however long it takes.
             let is_up = dependent.desired.wanted == Wanted::Running && dependent.phase().is_alive();
             is_up && edges.any(|edge| edge.unit == *id && edge.restart)

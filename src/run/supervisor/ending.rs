@@ -23,13 +23,13 @@ impl Supervisor {
         if !self.busy.is_empty() {
             return false;
         }
-        // What somebody stopped may be started again: in the background it waits for a `down`.
+        // What somebody stopped may be started again.
         let is_stopped = || {
             self.units
                 .values()
                 .any(|unit| unit.phase() == Phase::Stopped)
         };
-        self.ending.is_some() || !self.options.is_detached || !is_stopped()
+        self.ending.is_some() || !is_stopped()
     }
 
     /// Where everything was short, the client that has started it may not have asked yet what there
@@ -59,6 +59,7 @@ impl Supervisor {
         match request {
             Request::Snapshot(_) | Request::PutBack(..) => self.requested(request),
             Request::Home(_) => {}
+            Request::Propose(_, reply_tx) => drop(reply_tx.send(Err(CommandError::Gone))),
             // It is too late for anything to begin.
             Request::Command(_, reply_tx) => drop(reply_tx.send(Err(CommandError::Gone))),
         }

@@ -3,10 +3,14 @@
 
 use tokio::time::Instant;
 
+use super::propose::{Planned, ReplyTx};
 use super::{Ended, Supervisor};
-use crate::run::control::Request;
+use crate::ports::Noted;
+use crate::run::control::{CommandError, CommandReply, Request};
+use crate::run::home::Written;
 use crate::run::outlet::Finding;
 use crate::run::probe::Answer;
+use crate::run::proposal::Proposal;
 use crate::run::runner::Happened;
 
 /// Something for the loop.
@@ -22,8 +26,24 @@ pub(super) enum Message {
     Request(Request),
     /// Something was found in the output of a unit.
     Finding(Finding),
+    /// What takes time beside the loop is done.
+    Prepared(Prepared),
     /// A deadline has come.
     Due,
+}
+
+/// What was done beside the loop.
+#[derive(Debug)]
+pub(super) enum Prepared {
+    /// A plan was made; whether it can be carried out.
+    Planned(
+        Result<(Box<Planned>, bool), CommandError>,
+        ReplyTx<Proposal>,
+    ),
+    /// The files are as a plan wants them, or cannot be.
+    Written(Box<Planned>, Written, ReplyTx<CommandReply>),
+    /// The ledger knows the ports.
+    Noted(Noted),
 }
 
 impl Supervisor {
@@ -42,6 +62,7 @@ impl Supervisor {
                 Message::Answer(answer)
             }
             Some(happened) = self.happened_rx.recv() => Message::Happened(happened),
+            Some(prepared) = self.prepared_rx.recv() => Message::Prepared(prepared),
             Some(request) = self.request_rx.recv() => Message::Request(request),
             Some(finding) = self.finding_rx.recv() => Message::Finding(finding),
             () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)),
@@ -56,6 +77,13 @@ impl Supervisor {
             Message::Happened(happened) => self.happened(happened),
             Message::Request(request) => self.requested(request),
             Message::Finding(finding) => self.found(finding),
+            Message::Prepared(Prepared::Planned(planned, reply_tx)) => {
+                self.planned(planned, reply_tx);
+            }
+            Message::Prepared(Prepared::Written(planned, written, reply_tx)) => {
+                self.written(planned, written, reply_tx);
+            }
+            Message::Prepared(Prepared::Noted(noted)) => self.noted = Some(noted),
             Message::Due => self.due(),
         }
     }

@@ -12,6 +12,7 @@
 //! it is over.
 
 mod answers;
+mod apply;
 mod checks;
 mod commands;
 mod ending;
@@ -19,6 +20,7 @@ mod execute;
 mod messages;
 mod parts;
 mod ports;
+mod propose;
 mod settle;
 mod signals;
 mod telling;
@@ -32,6 +34,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
+use messages::Prepared;
+use propose::Planned;
 use signals::SIGNALS;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -53,8 +57,9 @@ use super::runner::{CommandId, Happened, Runner};
 use super::snapshot::{Cause, Exit};
 use super::state::{Moment, Occurrence, State};
 use super::unit::Unit;
-use crate::ports::Ledger;
+use crate::plan::Requested;
 use crate::ports::request::Owner;
+use crate::ports::{Ledger, Noted};
 use crate::support::beside::Beside;
 use crate::support::hash::random_unit;
 use crate::support::name::{ServiceName, UnitId};
@@ -132,6 +137,17 @@ pub struct Supervisor {
     answer_rx: mpsc::UnboundedReceiver<Answer>,
     finding_rx: mpsc::UnboundedReceiver<Finding>,
     request_rx: mpsc::UnboundedReceiver<Request>,
+    prepared_tx: mpsc::UnboundedSender<Prepared>,
+    prepared_rx: mpsc::UnboundedReceiver<Prepared>,
+    /// How the ports of the plan were asked for.
+    requested: Requested,
+    /// What was proposed last and may still be carried out.
+    proposal: Option<Box<Planned>>,
+    last_proposal: u64,
+    /// How often another plan was carried out.
+    edition: u64,
+    /// The mark in the ledger of the ports that the last plan brought.
+    noted: Option<Noted>,
     event_tx: broadcast::Sender<Event>,
     options: Options,
     about: StackSnapshot,

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::ports::{SWEEP_INTERVAL, Tables};
 use super::{Options, Outcome, Supervisor};
-use crate::plan::Plan;
+use crate::plan::{Plan, Requested};
 use crate::ports::request::{Owner, PortKey};
 use crate::ports::{Hold, Ledger};
 use crate::run::control::{Controller, Early, Request, StackSnapshot};
@@ -34,6 +34,8 @@ use crate::support::name::UnitId;
 pub struct Parts {
     /// What to run.
     pub plan: Plan,
+    /// How its ports were asked for.
+    pub requested: Requested,
     /// The sockets that keep its ports.
     pub holds: IndexMap<PortKey, Hold>,
     /// Ports whose servers need their hold to be released, as earlier runs have learned.
@@ -98,6 +100,7 @@ impl Supervisor {
     pub fn prepare(parts: Parts) -> io::Result<(Ready, Controller)> {
         let Parts {
             plan,
+            requested,
             mut holds,
             released,
             ledger,
@@ -149,6 +152,7 @@ impl Supervisor {
                 .as_ref()
                 .filter(|dotenv| !dotenv.entries.is_empty())
                 .map(|dotenv| dotenv.path.clone()),
+            arguments: plan.arguments.clone(),
             fingerprint: plan.fingerprint.clone(),
             guardian_pid: seat.guardian_pid,
             supervisor_pid: nix::unistd::getpid().as_raw(),
@@ -179,6 +183,7 @@ impl Supervisor {
         let units = units.collect();
         let supervisor = Self {
             memory: Some((ledger, owner)),
+            requested,
             last_path: Some(instance.last_path()),
             wanted_tx: Some(wanted_tx),
             ..Self::with(units, Box::new(runner), wires, options, about)
@@ -202,6 +207,7 @@ impl Supervisor {
     ) -> Self {
         let (ended_tx, ended_rx) = mpsc::unbounded_channel();
         let (answer_tx, answer_rx) = mpsc::unbounded_channel();
+        let (prepared_tx, prepared_rx) = mpsc::unbounded_channel();
         let mut supervisor = Self {
             units: IndexMap::new(),
             dependents: HashMap::new(),
@@ -220,6 +226,13 @@ impl Supervisor {
             answer_rx,
             finding_rx: wires.finding_rx,
             request_rx: wires.request_rx,
+            prepared_tx,
+            prepared_rx,
+            requested: Requested::default(),
+            proposal: None,
+            last_proposal: 0,
+            edition: 0,
+            noted: None,
             event_tx: wires.event_tx,
             options,
             about,
@@ -243,18 +256,23 @@ impl Supervisor {
     }
 
     /// Takes in a unit, of which nothing runs yet.
-    fn add(&mut self, unit: Unit) {
+    pub(super) fn add(&mut self, unit: Unit) {
         let id = unit.plan.id();
-        for (place, port) in unit.plan.ports.iter().enumerate() {
+        for edge in &unit.plan.depends_on {
+            let dependents = self.dependents.entry(edge.unit.clone()).or_default();
+            dependents.push(id.clone());
+        }
+        self.units.insert(id.clone(), unit);
+        self.own_ports(&id);
+    }
+
+    /// Notes which ports a unit has.
+    pub(super) fn own_ports(&mut self, id: &UnitId) {
+        for (place, port) in self.units[id].plan.ports.iter().enumerate() {
             // Health checks ask over TCP.
             if port.protocol.has_tcp() {
                 self.port_owners.insert(port.port, (id.clone(), place));
             }
         }
-        for edge in &unit.plan.depends_on {
-            let dependents = self.dependents.entry(edge.unit.clone()).or_default();
-            dependents.push(id.clone());
-        }
-        self.units.insert(id, unit);
     }
 }

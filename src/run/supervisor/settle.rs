@@ -16,7 +16,7 @@ impl Supervisor {
     /// Something happened to a unit: it and its neighbours are to be looked at.
     pub(super) fn touch(&mut self, id: &UnitId) {
         self.enqueue(id);
-        let dependencies = self.units[id].plan.depends_on.iter();
+        let dependencies = self.units[id].dependencies().iter();
         let dependencies: Vec<UnitId> = dependencies.map(|edge| edge.unit.clone()).collect();
         let dependents = self.dependents.get(id).cloned().unwrap_or_default();
         for neighbour in dependencies.iter().chain(&dependents) {
@@ -63,7 +63,7 @@ impl Supervisor {
 
     fn next_step(&self, id: &UnitId, now: Instant) -> Step<UnitId> {
         let unit = &self.units[id];
-        let dependencies = unit.plan.depends_on.iter().filter_map(|edge| {
+        let dependencies = unit.dependencies().iter().filter_map(|edge| {
             Some(Dependency {
                 id: edge.unit.clone(),
                 condition: edge.condition,
@@ -87,6 +87,8 @@ impl Supervisor {
         match step {
             Step::Nothing { until } => unit.look_again = until,
             Step::Begin => {
+                self.become_next(id);
+                let unit = &mut self.units[id];
                 unit.begun = generation;
                 unit.first_executed = None;
                 self.happen(id, Occurrence::Begin);
@@ -110,6 +112,11 @@ impl Supervisor {
                 unit.told = generation;
                 self.happen(id, Occurrence::Stop { grace });
             }
+            Step::Spare { because } => {
+                self.spare(id, &because);
+                let because = self.units[&because].blocker();
+                self.notice(Some(id), NoticeLevel::Warning, News::NotApplied { because });
+            }
             Step::Kill => {
                 unit.told = generation;
                 self.happen(id, Occurrence::Kill);
@@ -120,7 +127,7 @@ impl Supervisor {
     /// The conditions that a unit's dependencies have not met.
     pub(super) fn unmet(&self, id: &UnitId) -> Vec<WaitingFor> {
         let now = Instant::now();
-        let dependencies = self.units[id].plan.depends_on.iter();
+        let dependencies = self.units[id].dependencies().iter();
         dependencies
             .filter_map(|edge| {
                 let other = self.units.get(&edge.unit)?;
@@ -138,7 +145,7 @@ impl Supervisor {
         let dependents = self.dependents.get(id).into_iter().flatten();
         dependents
             .filter_map(|dependent| self.units.get(dependent))
-            .flat_map(|dependent| &dependent.plan.depends_on)
+            .flat_map(Unit::dependencies)
             .any(|edge| edge.unit == *id && edge.condition == Condition::CompletedSuccessfully)
     }
 }

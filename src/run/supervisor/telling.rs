@@ -22,9 +22,16 @@ impl Supervisor {
     /// Notes of every unit that something happened to when it is due next and whether more is to come,
     /// and tells of it if it looks different from before.
     pub(super) fn tell(&mut self) {
+        let mut gone = Vec::new();
         for id in std::mem::take(&mut self.dirty) {
-            let unit = &mut self.units[&id];
+            let Some(unit) = self.units.get_mut(&id) else {
+                continue;
+            };
             unit.is_dirty = false;
+            let seen = unit.seen();
+            if unit.is_leaving() && seen.is_settled() && !seen.observed.is_unkillable {
+                gone.push(id.clone());
+            }
             if unit.seen().is_settled() {
                 self.busy.remove(&id);
                 // It will not come up by itself: clients are refused from now on.
@@ -40,6 +47,7 @@ impl Supervisor {
                 drop(self.event_tx.send(Event::Service(Box::new(snapshot))));
             }
         }
+        self.let_go(gone);
     }
 
     fn schedule(&mut self, id: &UnitId) {

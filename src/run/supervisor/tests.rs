@@ -2,6 +2,7 @@
 //! everything converges and every wait ends.
 
 mod answers;
+mod changes;
 mod model;
 mod overlaps;
 
@@ -124,6 +125,7 @@ impl Stage {
             project_dir: "/".into(),
             file: "/stack.yaml".into(),
             dotenv: None,
+            arguments: crate::plan::Arguments::default(),
             fingerprint: String::new(),
             guardian_pid: 1,
             supervisor_pid: 2,

@@ -1,5 +1,6 @@
 //! The project of a round: a random `stack.yaml`, and `stack` called in it.
 
+use std::cell::Cell;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -41,25 +42,20 @@ pub(crate) struct Project {
     /// The names of its services.
     pub(crate) services: Vec<String>,
     /// The sum of all grace periods: what a stop takes if each waits for the one before.
-    pub(crate) graces: Duration,
+    pub(crate) graces: Cell<Duration>,
+    /// Whether the file was changed: then not every service is known to what runs.
+    pub(crate) is_edited: Cell<bool>,
 }
 
-impl Project {
-    /// One that may lie on a disk of its own where this program has `own_mounts`.
-    pub(crate) fn new(random: &mut Random, own_mounts: bool) -> std::io::Result<Self> {
-        let directory = tempfile::Builder::new().prefix("stack-chaos-").tempdir()?;
-        let disk = directory.path().join("disk");
-        fs::create_dir(&disk)?;
-        let has_disk = random.once_in(3) && own_mounts;
-        if has_disk {
-            mount(
-                Some("tmpfs"),
-                &disk,
-                Some("tmpfs"),
-                MsFlags::empty(),
-                Some(DISK),
-            )?;
-        }
+/// A random `stack.yaml`.
+struct File {
+    yaml: String,
+    services: Vec<String>,
+    graces: Duration,
+}
+
+impl File {
+    fn new(random: &mut Random) -> std::io::Result<Self> {
         let misbehave = beside("examples/misbehave")?;
         let mut yaml = String::from("ports: { range: 21000-23999 }\nservices:\n");
         let (mut services, mut graces): (Vec<String>, _) = (Vec::new(), Duration::ZERO);
@@ -81,15 +77,55 @@ impl Project {
             graces += Duration::from_millis(grace);
             services.push(name);
         }
+        Ok(Self {
+            yaml,
+            services,
+            graces,
+        })
+    }
+}
+
+impl Project {
+    /// One that may lie on a disk of its own where this program has `own_mounts`.
+    pub(crate) fn new(random: &mut Random, own_mounts: bool) -> std::io::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("stack-chaos-").tempdir()?;
+        let disk = directory.path().join("disk");
+        fs::create_dir(&disk)?;
+        let has_disk = random.once_in(3) && own_mounts;
+        if has_disk {
+            mount(
+                Some("tmpfs"),
+                &disk,
+                Some("tmpfs"),
+                MsFlags::empty(),
+                Some(DISK),
+            )?;
+        }
+        let file = File::new(random)?;
         fs::create_dir(disk.join("p"))?;
-        fs::write(disk.join("p/stack.yaml"), yaml)?;
+        fs::write(disk.join("p/stack.yaml"), &file.yaml)?;
         fs::write(disk.join("p/.env"), "MINE=1\n")?;
         Ok(Self {
             directory,
             has_disk,
-            services,
-            graces,
+            services: file.services,
+            graces: Cell::new(file.graces),
+            is_edited: Cell::new(false),
         })
+    }
+
+    /// Changes the file, in one step. Whether there was room for that.
+    pub(crate) fn edit(&self, random: &mut Random) -> std::io::Result<bool> {
+        let file = File::new(random)?;
+        let (new, place) = (self.path().join("new"), self.path().join("stack.yaml"));
+        let is_written = fs::write(&new, file.yaml).and_then(|()| fs::rename(&new, place));
+        if is_written.is_ok() {
+            self.is_edited.set(true);
+            self.graces.set(self.graces.get() + file.graces);
+        } else {
+            drop(fs::remove_file(new));
+        }
+        Ok(is_written.is_ok())
     }
 
     pub(crate) fn path(&self) -> PathBuf {

@@ -92,18 +92,6 @@ fn ctrl_c_is_130_also_with_exit_code_from() {
 }
 
 #[test]
-fn a_foreground_up_ends_when_everything_was_stopped() {
-    let stack = TestStack::new(
-        "services: { a: { command: MISBEHAVE sleep }, b: { command: MISBEHAVE sleep } }",
-    );
-    let up = stack.up();
-    stack.wait_for("b", "running", phase_is("running"));
-    stack.run(&["stop", "a"]).ok();
-    stack.run(&["stop", "b"]).ok();
-    up.wait().ok();
-}
-
-#[test]
 fn ups_and_downs_at_once_end_in_good_order() {
     let stack = TestStack::new("services: { it: { command: MISBEHAVE bind $<PORT:auto> --http } }");
     for _ in 0..3 {

@@ -364,7 +364,10 @@ impl Watch<'_> {
                 stack.started_at = 0;
                 self.sum_up(Some(&stack));
             }
-            Update::Snapshot { stack } => stack.services.iter().for_each(|it| self.see(it)),
+            Update::Snapshot { stack } => {
+                self.readiness.see_all(&stack.services);
+                stack.services.iter().for_each(|it| self.see(it));
+            }
             Update::Service(service) => self.see(&service),
             Update::Notice(_) | Update::Lagged { .. } => self.printer.page().update(&update),
             Update::Ended { ref failed } => {
@@ -376,7 +379,11 @@ impl Watch<'_> {
 
     fn see(&mut self, service: &ServiceSnapshot) {
         self.readiness.see(service);
-        self.printer.page().service(service);
+        // Who waits for what a command does wants to know nothing of the others.
+        let is_concerned = self.stays || self.lead.is_some();
+        if is_concerned || self.readiness.is_asked(&service.unit()) {
+            self.printer.page().service(service);
+        }
         if self.is_summed_up {
             self.failures.show(self.printer, service);
         }

@@ -3,13 +3,18 @@
 use std::collections::HashSet;
 use std::fmt::Write as _;
 
+use super::super::ground::actual;
+use super::join::propose;
+use crate::api::client::BlockingClient;
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Ready, Stop};
 use crate::cli::printer::{self, relative};
+use crate::cli::words::changes;
 use crate::plan::Plan;
 use crate::plan::model::UnitPlan;
 use crate::ports::request::Want;
+use crate::run::instance::Holder;
 use crate::spec::model::Condition;
 use crate::support::name::UnitId;
 use crate::support::text;
@@ -21,6 +26,10 @@ pub(super) fn dry_run(
     args: &UpArgs,
 ) -> Result<ExitCode, Stop> {
     printer::say(ready.warnings.trim_end());
+    let instance = actual(invocation, invocation.instance(&ready.draft));
+    if let Some(holder) = instance.holder().filter(Holder::is_alive) {
+        return changes_of_running(invocation, ready, &BlockingClient::new(holder.socket), args);
+    }
     let draft = &ready.draft;
     let mut problems = Vec::new();
     let requests = draft.requests(&mut problems);
@@ -94,6 +103,24 @@ pub(super) fn dry_run(
             relative(&dotenv.path, Some(&invocation.working_dir)),
             keys.join(", ")
         ))?;
+    }
+    Ok(ExitCode::Done)
+}
+
+/// Prints what would change of a stack that runs.
+fn changes_of_running(
+    invocation: &Invocation,
+    ready: &Ready,
+    client: &BlockingClient,
+    args: &UpArgs,
+) -> Result<ExitCode, Stop> {
+    let proposal = propose(invocation, ready, client, args, true)?;
+    let lines = changes(&proposal);
+    if lines.is_empty() {
+        printer::say_out("the stack is running already; nothing would change")?;
+    }
+    for line in lines {
+        printer::say_out(&format!("would happen: {line}"))?;
     }
     Ok(ExitCode::Done)
 }

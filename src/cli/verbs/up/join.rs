@@ -1,58 +1,129 @@
 //! `up` where the stack runs already: whether it can be joined, and who is started by that.
 
+use std::sync::Arc;
+
 use super::super::readiness::{Asked, asked};
 use super::client::Place;
 use super::feed::has_gone;
 use super::{Arrival, warn};
-use crate::api::client::BlockingClient;
+use crate::api::client::{BlockingClient, ClientError};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::{ExitCode, Stop};
-use crate::cli::invocation::Ready;
+use crate::cli::invocation::{Invocation, Ready};
+use crate::cli::printer;
+use crate::cli::words::changes;
 use crate::plan::Draft;
-use crate::run::control::{Command, StackSnapshot};
+use crate::run::control::{Command, CommandReply, StackSnapshot};
 use crate::run::instance::Instance;
+use crate::run::proposal::{Advice, Asking, Extent, Proposal, Recreate, UnitChange, What};
 use crate::run::snapshot::{ServiceSnapshot, Wanted};
-use crate::support::name::ServiceName;
+use crate::spec::problem::Problem;
 use crate::support::text;
 
-/// Joins a stack that runs, as it was a moment ago. `None` if it has just ended, so that it can be
-/// started anew.
+/// Joins a stack that runs, as it was a moment ago; where the file has changed, the stack takes that
+/// over. `None` if it has just ended, so that it can be started anew.
 pub(super) fn join(
+    invocation: &Invocation,
     ready: &Ready,
     instance: &Instance,
     client: &BlockingClient,
     stack: &StackSnapshot,
     args: &UpArgs,
 ) -> Result<Option<Arrival>, Stop> {
-    if stack.fingerprint != ready.draft.fingerprint() {
-        return Err(scaled(&ready.draft, stack).unwrap_or_else(|| changed(&ready.draft, stack)));
+    match try_join(invocation, ready, instance, client, stack, args) {
+        Ok(arrival) => Ok(Some(arrival)),
+        Err(Refusal::Client(error)) if has_gone(&error) => Ok(None),
+        Err(refusal) => Err(refusal.into()),
     }
-    let command = Command::Up {
-        services: args.services.clone(),
-        no_deps: args.no_deps,
-    };
-    let reply = match client.command(&command) {
-        Ok(reply) => reply,
-        Err(error) if has_gone(&error) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
+}
+
+/// Why a stack is not joined.
+pub(super) enum Refusal {
+    Client(ClientError),
+    Stop(Stop),
+}
+
+impl From<ClientError> for Refusal {
+    fn from(error: ClientError) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl From<Stop> for Refusal {
+    fn from(stop: Stop) -> Self {
+        Self::Stop(stop)
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Client(error) => error.into(),
+            Refusal::Stop(stop) => stop,
+        }
+    }
+}
+
+fn try_join(
+    invocation: &Invocation,
+    ready: &Ready,
+    instance: &Instance,
+    client: &BlockingClient,
+    stack: &StackSnapshot,
+    args: &UpArgs,
+) -> Result<Arrival, Refusal> {
+    let is_same = stack.fingerprint == ready.draft.fingerprint();
     let mut messages = vec![ready.warnings.trim_end().to_owned()];
-    messages.extend(ports_without_effect(&ready.draft, stack));
-    messages.push(if !(args.detach || args.wait) {
+    let proposal = if is_same && !args.force_recreate {
+        messages.extend(ports_without_effect(&ready.draft, stack));
+        None
+    } else {
+        let proposal = propose(invocation, ready, client, args, false)?;
+        refuse_to_orphan(ready, stack, args, &proposal)?;
+        Some(proposal)
+    };
+    for line in proposal.iter().flat_map(changes) {
+        messages.push(line);
+    }
+    // It is shown before it happens.
+    for message in std::mem::take(&mut messages) {
+        printer::say(&message);
+    }
+    let command = match &proposal {
+        Some(proposal) => Command::Apply {
+            proposal: proposal.id,
+        },
+        None => Command::Up {
+            services: args.services.clone(),
+            no_deps: args.no_deps,
+        },
+    };
+    let is_idle = is_same && args.no_start;
+    let reply = if is_idle {
+        CommandReply::default()
+    } else {
+        client.command(&command)?
+    };
+    messages.extend(reply.warnings.iter().map(advice));
+    messages.push(if !(args.detach || args.wait || args.no_start) {
         "the stack is running already; attached to it".to_owned()
+    } else if proposal.is_some_and(|proposal| !proposal.changes.is_empty()) {
+        // Each of them was named.
+        String::new()
     } else if reply.affected.is_empty() {
         "the stack is running already; nothing to start".to_owned()
     } else {
         let names = text::list(&reply.affected);
         format!("the stack is running already; starting {names}")
     });
+    let stack = if is_same { stack } else { &client.stack()? };
     let moved = asked(&reply.units);
     let asked = if args.wait {
         wanted(stack, args, &moved)
     } else {
         moved
     };
-    Ok(Some(Arrival {
+    Ok(Arrival {
         place: Place {
             instance: instance.clone(),
             socket: client.path().to_path_buf(),
@@ -63,68 +134,74 @@ pub(super) fn join(
         asked: Some(asked),
         child: None,
         logs: None,
-    }))
+    })
 }
 
-/// Why a stack cannot be joined whose file has changed.
-fn changed(draft: &Draft, stack: &StackSnapshot) -> Stop {
-    let in_file = &draft.spec().services;
-    let mut removed: Vec<_> = stack.services.iter().map(|row| &row.service).collect();
-    removed.dedup();
-    let is_new = |name: &&ServiceName| !removed.contains(name) && draft.replica_count(name) > 0;
-    let added: Vec<_> = in_file.keys().filter(is_new).collect();
-    removed.retain(|name| !in_file.contains_key(*name));
-    let changes: Vec<String> = [("added", added), ("removed", removed)]
-        .into_iter()
-        .filter(|(_, names)| !names.is_empty())
-        .map(|(how, names)| {
-            format!(
-                "{how}: {}",
-                text::list(names.iter().map(|name| format!("`{name}`")))
-            )
-        })
-        .collect();
-    let mut message = "the stack runs with another configuration than the file has now".to_owned();
-    if !changes.is_empty() {
-        message = format!("{message} ({})", changes.join("; "));
-    }
-    Stop::new(
-        ExitCode::Busy,
-        message,
-        Some(
-            "run `stack down`, then `stack up`; taking changes over while it runs is not \
-             supported yet",
-        ),
-    )
-}
-
-/// Why a stack with another number of replicas cannot be joined, if that is what differs.
-fn scaled(draft: &Draft, stack: &StackSnapshot) -> Option<Stop> {
-    let mut rows = stack.services.iter();
-    let row = rows.find(|row| {
-        let is_there = draft.spec().services.contains_key(&row.service);
-        is_there && row.replicas != draft.replica_count(&row.service)
+/// Asks the running stack what would change, and says it. An invalid file changes nothing.
+pub(super) fn propose(
+    invocation: &Invocation,
+    ready: &Ready,
+    client: &BlockingClient,
+    args: &UpArgs,
+    dry_run: bool,
+) -> Result<Proposal, Refusal> {
+    let recreate = match (args.force_recreate, args.no_recreate) {
+        (true, _) => Recreate::All,
+        (false, true) => Recreate::Nobody,
+        (false, false) => Recreate::Changed,
+    };
+    let proposal = client.propose(&Asking {
+        sources: Arc::clone(ready.draft.sources()),
+        extent: Extent {
+            services: args.services.clone(),
+            no_deps: args.no_deps,
+            recreate,
+            no_start: args.no_start,
+        },
+        strict_ports: args.strict_ports,
+        fresh_ports: args.fresh_ports,
+        dry_run,
     })?;
-    let (service, running) = (&row.service, row.replicas);
-    Some(Stop::new(
+    let ports = proposal.ports.iter().cloned().collect();
+    let mut late = Vec::new();
+    ready.draft.finish(&ports, &mut late);
+    late.retain(Problem::is_error);
+    if !late.is_empty() {
+        return Err(invocation.problems(&late).into());
+    }
+    for warning in &proposal.warnings {
+        printer::say(&advice(warning));
+    }
+    Ok(proposal)
+}
+
+/// Whoever comes with another file does not mean to stop what that one does not know.
+fn refuse_to_orphan(
+    ready: &Ready,
+    stack: &StackSnapshot,
+    args: &UpArgs,
+    proposal: &Proposal,
+) -> Result<(), Stop> {
+    let is_gone = |change: &&UnitChange| change.what == What::Stops;
+    let mut gone: Vec<_> = proposal.changes.iter().filter(is_gone).collect();
+    gone.dedup_by(|one, other| one.service == other.service);
+    if args.remove_orphans || gone.is_empty() || ready.draft.spec().file == stack.file {
+        return Ok(());
+    }
+    let names = gone.iter().map(|change| format!("`{}`", change.service));
+    Err(Stop::new(
         ExitCode::Busy,
         format!(
-            "the stack runs with {}, and {} asked for",
-            text::count_of(
-                running as usize,
-                &format!("replica of `{service}`"),
-                &format!("replicas of `{service}`")
-            ),
-            match draft.replica_count(service) {
-                1 => "1 is".to_owned(),
-                count => format!("{count} are"),
-            },
+            "the stack was started from `{}`, and this would stop what only that has: {}",
+            stack.file.display(),
+            text::list(names)
         ),
-        Some(&format!(
-            "`--scale {service}={running}` joins it as it is; for another number `stack down` \
-             first, as scaling while it runs is not supported yet"
-        )),
+        Some("`--remove-orphans` stops it"),
     ))
+}
+
+fn advice(advice: &Advice) -> String {
+    warn(&advice.message, Some(&advice.hint))
 }
 
 /// What `--port` asks for and a stack that runs already cannot follow, as warnings.
@@ -155,7 +232,7 @@ fn ports_without_effect(draft: &Draft, stack: &StackSnapshot) -> Vec<String> {
 fn wanted(stack: &StackSnapshot, args: &UpArgs, moved: &Asked) -> Asked {
     let services = stack.services.iter().filter(|service| {
         args.services.contains(&service.service)
-            || args.services.is_empty() && service.desired.wanted != Wanted::Nothing
+            || args.services.is_empty() && service.desired.wanted == Wanted::Running
     });
     let units = services.map(ServiceSnapshot::unit);
     let mut wanted: Asked = units.map(|unit| (unit, 0)).collect();

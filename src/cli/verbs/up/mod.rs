@@ -77,7 +77,8 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
             }
             LockAttempt::Busy(_) => {
                 if let Some((client, stack)) = wait_for_winner(invocation, &instance)?
-                    && let Some(arrival) = join::join(&ready, &instance, &client, &stack, args)?
+                    && let Some(arrival) =
+                        join::join(invocation, &ready, &instance, &client, &stack, args)?
                 {
                     return attend(invocation, args, arrival);
                 }
@@ -191,6 +192,9 @@ fn start(
     args: &UpArgs,
 ) -> Result<ExitCode, Stop> {
     let prepared = prepare::prepare(invocation, ready, instance, lock, args)?;
+    if args.no_start {
+        return Ok(prepared.put_away());
+    }
     let own_log = OwnLog::new(prepared.instance.supervisor_log_path());
     let log = own_log.open()?;
     // A pipe, a log and an index each for two streams, and some for everything else.

@@ -11,8 +11,9 @@ use crate::api::socket_path;
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Ready, Stop, shown};
+use crate::cli::printer;
 use crate::dotenv;
-use crate::plan::{Assignment, Draft, Plan};
+use crate::plan::{Assignment, Draft, Plan, Requested};
 use crate::ports::request::Owner;
 use crate::ports::{Allocation, Batch, Ledger, allocate};
 use crate::run::LeaseFile;
@@ -28,6 +29,8 @@ use crate::support::text;
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) plan: Plan,
+    /// How its ports were asked for.
+    pub(super) requested: Requested,
     pub(super) allocation: Allocation,
     pub(super) instance: Instance,
     pub(super) lock: InstanceLock,
@@ -45,6 +48,17 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
+    /// Starts nothing: the ports are remembered for the next time, and the `.env` has them.
+    pub(super) fn put_away(self) -> ExitCode {
+        for message in &self.messages {
+            printer::say(message);
+        }
+        drop(socket::remove(&self.socket));
+        self.leases.remove();
+        printer::say("the ports are found and nothing was started, as `--no-start` says");
+        ExitCode::Done
+    }
+
     /// The random id of the run, as everybody is told it.
     pub(super) fn run_id(&self) -> String {
         run_id(self.run)
@@ -95,6 +109,7 @@ pub(super) fn prepare(
     let (socket, listener) = listen(invocation, &instance)?;
     Ok(Prepared {
         plan,
+        requested: ready.draft.requested(),
         allocation,
         instance,
         lock,
@@ -148,6 +163,7 @@ fn plan(
         owner: &owner,
         strict: args.strict_ports,
         fresh: args.fresh_ports,
+        is_noted_later: false,
     };
     let allocation = allocate(&batch, &invocation.ledger())?;
     messages.extend(

@@ -95,6 +95,7 @@ async fn run(
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((1024, 1024));
     let (supervisor, controller) = Supervisor::prepare(Parts {
         plan: prepared.plan,
+        requested: prepared.requested,
         holds: prepared.allocation.holds,
         released: prepared.allocation.released,
         ledger: prepared.ledger,

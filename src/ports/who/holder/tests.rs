@@ -39,6 +39,7 @@ fn a_hold_of_another_stack_is_named_with_its_stack() {
             owner: &owner,
             strict: false,
             fresh: false,
+            is_noted_later: false,
         };
         let _allocation = allocate(&batch, &ledger).unwrap();
         let stack = Session::look(&ledger).stack_of(8000);

@@ -12,6 +12,11 @@ impl Machine {
         &self.state
     }
 
+    /// Whether it was executed and is not being stopped.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.state, State::Up { .. })
+    }
+
     pub(crate) fn attempt(&self) -> u32 {
         self.attempt
     }

@@ -34,6 +34,7 @@ fn seen(wanted: Wanted, phase: Phase) -> Seen {
             cause: Cause::Up,
             grace: None,
             ignores_dependencies: false,
+            is_rolling: false,
         },
         observed: Observed {
             phase,
@@ -75,6 +76,7 @@ fn word(step: &Step<&str>) -> &'static str {
         Step::Fail { .. } => "fail",
         Step::Stop { .. } => "stop",
         Step::Kill => "kill",
+        Step::Spare { .. } => "spare",
     }
 }
 
@@ -203,4 +205,40 @@ fn nothing_is_begun_beside_what_sigkill_did_not_end() {
     unit.observed.is_unkillable = true;
     assert_eq!(word(&alone(unit, Instant::now())), "·");
     assert!(unit.is_settled(), "nobody waits for it");
+}
+
+#[test]
+fn what_rolls_comes_down_once_everything_is_there_for_what_it_becomes() {
+    let now = Instant::now();
+    let mut rolling = old(seen(Wanted::Running, Phase::Healthy));
+    rolling.desired.is_rolling = true;
+    assert!(!rolling.holds_up(), "what it depends on goes first");
+    let edge = |seen| Dependency {
+        id: "db",
+        condition: Condition::Healthy,
+        is_required: true,
+        seen,
+    };
+    let step = |unit: &Seen, seen| word(&reconcile(unit, [edge(seen)], [], now));
+    assert_eq!(word(&alone(rolling, now)), "stop");
+    for (db, expected) in [
+        (seen(Wanted::Running, Phase::Healthy), "stop"),
+        (old(seen(Wanted::Running, Phase::Healthy)), "·"),
+        (seen(Wanted::Running, Phase::Starting), "·"),
+        (seen(Wanted::Running, Phase::Failed), "spare"),
+        (seen(Wanted::Stopped, Phase::Stopped), "spare"),
+    ] {
+        assert_eq!(step(&rolling, db), expected, "{db:?}");
+    }
+    let mut alone = rolling;
+    alone.desired.ignores_dependencies = true;
+    assert_eq!(step(&alone, seen(Wanted::Running, Phase::Failed)), "stop");
+    // Once it is on its way down, and where it is down, it is like any other.
+    rolling.observed.phase = Phase::Stopping;
+    assert!(rolling.holds_up());
+    rolling.observed.phase = Phase::Stopped;
+    assert_eq!(
+        step(&rolling, seen(Wanted::Running, Phase::Failed)),
+        "begin"
+    );
 }

@@ -36,7 +36,7 @@ impl Ideal {
         match command {
             Command::Down { grace } => Ok(self.end(Wanted::Stopped, Cause::Down, *grace)),
             Command::Kill {} => Ok(self.end(Wanted::Killed, Cause::Kill, None)),
-            Command::ClearLogs { .. } => Ok(CommandReply::default()),
+            Command::ClearLogs { .. } | Command::Apply { .. } => Ok(CommandReply::default()),
             Command::Up { services, no_deps } => {
                 let named = self.named(services)?;
                 Ok(self.want(&named, &Places::new(), Cause::Up, *no_deps))
@@ -180,6 +180,7 @@ impl Ideal {
             generation: self.lives[place].desired.generation,
         };
         CommandReply {
+            warnings: Vec::new(),
             affected,
             units: targets.iter().map(target).collect(),
         }

@@ -224,7 +224,10 @@ impl Drive {
                 self.ideal.time_came(now);
                 Message::Due
             }
-            other @ (Message::Request(_) | Message::Happened(_) | Message::Finding(_)) => other,
+            other @ (Message::Request(_)
+            | Message::Prepared(_)
+            | Message::Happened(_)
+            | Message::Finding(_)) => other,
         };
         if let Some(stage) = &mut self.stage {
             stage.supervisor.receive(message);

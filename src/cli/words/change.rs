@@ -1,0 +1,115 @@
+//! What an `up` changes of a running stack, in words: a line for each service.
+
+use crate::run::proposal::{ChangedField, Proposal, UnitChange, What};
+use crate::support::text::list;
+
+/// A line for each service that does not stay as it is. Replicas that share their fate share a line.
+pub(crate) fn changes(proposal: &Proposal) -> Vec<String> {
+    let mut rest = proposal.changes.as_slice();
+    let mut lines = Vec::new();
+    while let Some(first) = rest.first() {
+        let is_alike = |it: &&UnitChange| it.service == first.service && it.what == first.what;
+        let alike = rest.iter().take_while(is_alike).count();
+        // Where only some replicas share it, they are named one by one.
+        let all = proposal.changes.iter();
+        let of_service = all.filter(|it| it.service == first.service).count();
+        let who = if alike == of_service && first.replica == 1 {
+            format!("`{}`", first.service)
+        } else {
+            let labels = rest[..alike].iter();
+            list(labels.map(|it| format!("`{}-{}`", it.service, it.replica)))
+        };
+        lines.push(line(&who, &first.what));
+        rest = &rest[alike..];
+    }
+    lines
+}
+
+fn line(who: &str, what: &What) -> String {
+    match what {
+        What::Starts => format!("{who}: new; starting"),
+        What::Stops => format!("{who}: no longer in the file; stopping"),
+        What::Restarts { fields } if fields.is_empty() => format!("{who}: restarting"),
+        What::Restarts { fields } => format!("{who}: {} changed; restarting", named(fields)),
+        What::TakesOver { fields } => format!("{who}: {} changed; not restarted", named(fields)),
+        What::Stays { fields } => format!("{who}: {} changed; left as it is", named(fields)),
+    }
+}
+
+/// The names of keys, the variables of an environment behind it.
+fn named(fields: &[ChangedField]) -> String {
+    let variables = fields.iter().filter_map(|field| field.variable.as_ref());
+    let variables: Vec<String> = variables.map(|name| format!("`{name}`")).collect();
+    let others = fields.iter().filter(|field| field.variable.is_none());
+    let mut names: Vec<String> = others.map(|field| field.field.clone()).collect();
+    if !variables.is_empty() {
+        names.push(format!("environment {}", list(variables)));
+    }
+    list(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::support::name::ServiceName;
+
+    fn change(service: &str, replica: u32, what: What) -> UnitChange {
+        UnitChange {
+            service: ServiceName::new(service).unwrap(),
+            replica,
+            what,
+        }
+    }
+
+    fn field(field: &str, variable: Option<&str>) -> ChangedField {
+        ChangedField {
+            field: field.to_owned(),
+            variable: variable.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn each_service_has_a_line_with_what_has_changed() {
+        let level = || vec![field("environment", Some("LOG_LEVEL"))];
+        let proposal = Proposal {
+            changes: vec![
+                change("api", 1, What::Restarts { fields: level() }),
+                change("api", 2, What::Restarts { fields: level() }),
+                change(
+                    "db",
+                    1,
+                    What::Restarts {
+                        fields: vec![field("command", None), field("environment", Some("A"))],
+                    },
+                ),
+                change(
+                    "web",
+                    1,
+                    What::TakesOver {
+                        fields: vec![field("healthcheck", None), field("labels", None)],
+                    },
+                ),
+                change("queue", 1, What::Restarts { fields: vec![] }),
+                change("job", 1, What::Stays { fields: level() }),
+                change("worker", 2, What::Starts),
+                change("worker", 3, What::Starts),
+                change("cache", 3, What::Stops),
+                change("old", 1, What::Stops),
+            ],
+            ..Proposal::default()
+        };
+        assert_eq!(
+            changes(&proposal),
+            [
+                "`api`: environment `LOG_LEVEL` changed; restarting",
+                "`db`: command, environment `A` changed; restarting",
+                "`web`: healthcheck, labels changed; not restarted",
+                "`queue`: restarting",
+                "`job`: environment `LOG_LEVEL` changed; left as it is",
+                "`worker-2`, `worker-3`: new; starting",
+                "`cache-3`: no longer in the file; stopping",
+                "`old`: no longer in the file; stopping",
+            ]
+        );
+    }
+}

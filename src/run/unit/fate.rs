@@ -1,0 +1,109 @@
+//! What becomes of a unit by what the files say now: it stays, becomes another, or leaves
+//! (`docs/design/reconcile.md`).
+
+use std::collections::HashSet;
+
+use indexmap::IndexMap;
+
+use super::Unit;
+use crate::plan::model::{DependencyPlan, UnitPlan};
+use crate::ports::Hold;
+use crate::ports::request::PortKey;
+use crate::run::state::Settings;
+
+/// What a unit becomes once what runs of it has ended.
+#[derive(Debug)]
+pub(crate) struct Next {
+    pub(crate) plan: UnitPlan,
+    /// The holds of those ports that it does not have yet.
+    pub(crate) holds: IndexMap<PortKey, Hold>,
+    /// Ports whose servers need their hold to be released.
+    pub(crate) released: HashSet<PortKey>,
+}
+
+/// What becomes of a unit by what the files say now.
+#[derive(Debug)]
+pub(crate) enum Fate {
+    /// It is what they want it to be.
+    Stays,
+    /// It becomes another once it begins anew.
+    Becomes(Box<Next>),
+    /// It is gone from them, and goes once nothing of it runs.
+    Leaves,
+}
+
+impl Unit {
+    /// What it becomes once it begins anew, if that is another.
+    pub(crate) fn next(&self) -> Option<&Next> {
+        match &self.fate {
+            Fate::Becomes(next) => Some(next),
+            Fate::Stays | Fate::Leaves => None,
+        }
+    }
+
+    /// Whether it is gone from the files.
+    pub(crate) fn is_leaving(&self) -> bool {
+        matches!(self.fate, Fate::Leaves)
+    }
+
+    /// What it is, or becomes once it begins anew.
+    pub(crate) fn wanted_plan(&self) -> &UnitPlan {
+        self.next().map_or(&self.plan, |next| &next.plan)
+    }
+
+    /// What it depends on, or will once it begins anew.
+    pub(crate) fn dependencies(&self) -> &[DependencyPlan] {
+        &self.wanted_plan().depends_on
+    }
+
+    /// It becomes this once it begins anew. Holds that it was to get already stay its own.
+    pub(crate) fn become_later(&mut self, mut next: Next) {
+        if let Fate::Becomes(earlier) = std::mem::replace(&mut self.fate, Fate::Stays) {
+            for (key, hold) in earlier.holds {
+                next.holds.entry(key).or_insert(hold);
+            }
+        }
+        self.fate = Fate::Becomes(Box::new(next));
+    }
+
+    /// Its plan is another one from now on, which what runs of it takes over as it is.
+    pub(crate) fn adopt(&mut self, plan: UnitPlan) {
+        self.machine.adopt(settings(&plan));
+        self.plan = plan;
+    }
+
+    /// Becomes what comes next, as nothing of it runs. Whether there was anything to become.
+    pub(crate) fn become_next(&mut self) -> bool {
+        let Next {
+            plan,
+            mut holds,
+            released,
+        } = match std::mem::replace(&mut self.fate, Fate::Stays) {
+            Fate::Becomes(next) => *next,
+            fate @ (Fate::Stays | Fate::Leaves) => {
+                self.fate = fate;
+                return false;
+            }
+        };
+        self.ports
+            .become_those_of(&plan, |key| holds.shift_remove(key), &released);
+        let ports = self.plan.ports.iter().map(|port| port.port);
+        let gone: Vec<u16> = ports
+            .filter(|number| plan.ports.iter().all(|port| port.port != *number))
+            .collect();
+        self.urls.retain(|port, _| !gone.contains(port));
+        self.adopt(plan);
+        true
+    }
+}
+
+/// What a machine needs to know of a plan.
+pub(super) fn settings(plan: &UnitPlan) -> Settings {
+    Settings {
+        policy: plan.restart,
+        success_exit_codes: plan.success_exit_codes.clone(),
+        grace: plan.grace,
+        has_readiness: plan.has_readiness(),
+        is_shell_line: plan.execution.is_shell_line,
+    }
+}

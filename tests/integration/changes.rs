@@ -1,0 +1,388 @@
+//! A stack that runs takes over a changed file: `up` on what runs already, with real processes.
+
+use std::collections::BTreeMap;
+
+use nix::sys::signal::Signal;
+
+use crate::harness::{Occupied, Process, TestStack, phase_is, wait_until};
+
+const STACK: &str = "
+services:
+  db:
+    command: MISBEHAVE bind $<PORT:auto>
+  api:
+    command: MISBEHAVE bind $<PORT:auto>
+    environment: { LOG_LEVEL: info }
+    depends_on: { db: { condition: service_healthy } }
+  web: { command: 'MISBEHAVE record INT,TERM heard', depends_on: [api] }
+  old: { command: MISBEHAVE sleep }
+";
+
+/// Every service that runs, with its process.
+fn pids(stack: &TestStack) -> BTreeMap<String, i32> {
+    let rows = stack.ps().into_iter();
+    rows.filter_map(|row| Some((row.name().to_owned(), row.pid()?)))
+        .collect()
+}
+
+/// Starts a stack and waits until all of it is ready.
+#[track_caller]
+fn started(yaml: &str) -> TestStack {
+    let stack = TestStack::new(yaml);
+    stack.run(&["up", "--wait"]).ok();
+    stack
+}
+
+#[test]
+fn only_what_changed_restarts_and_everything_else_keeps_its_process_and_its_port() {
+    let stack = started(STACK);
+    let (before, ports) = (pids(&stack), ["db", "api"].map(|name| stack.port_of(name)));
+    let dotenv = stack.read(".env");
+    stack.write_yaml(
+        &STACK
+            .replace("LOG_LEVEL: info", "LOG_LEVEL: debug")
+            .replace(
+                "  old: { command: MISBEHAVE sleep }",
+                "  cache: { command: MISBEHAVE bind $<PORT:auto> }",
+            )
+            .replace(
+                "depends_on: [api]",
+                "depends_on: [api], labels: { team: web }",
+            ),
+    );
+    let lines = [
+        "`api`: environment `LOG_LEVEL` changed; restarting",
+        "`web`: labels changed; not restarted",
+        "`cache`: new; starting",
+        "`old`: no longer in the file; stopping",
+    ];
+    let told = "the file has changed; `stack up` applies it";
+    stack.run(&["ps"]).ok().says(&[told]);
+    // A look changes nothing.
+    let output = stack.run(&["up", "--dry-run"]).ok();
+    for line in lines {
+        assert!(output.stdout.contains(line), "{output}");
+    }
+    assert_eq!((pids(&stack), stack.read(".env")), (before.clone(), dotenv));
+
+    stack.run(&["up", "--wait"]).ok().says(&lines);
+    let after = pids(&stack);
+    assert_eq!((after["db"], after["web"]), (before["db"], before["web"]));
+    assert_ne!(after["api"], before["api"]);
+    wait_until("`old` to be gone", || {
+        (!pids(&stack).contains_key("old")).then_some(())
+    });
+    assert!(Process::of(before["old"]).is_none_or(|process| !process.is_alive()));
+    assert_eq!(["db", "api"].map(|name| stack.port_of(name)), ports);
+    let level = Process::of(after["api"]).and_then(|process| process.variable("LOG_LEVEL"));
+    assert_eq!(level.as_deref(), Some("debug"));
+    let keys: Vec<String> = stack.dotenv().into_keys().collect();
+    assert_eq!(keys, ["API_PORT", "CACHE_PORT", "DB_PORT"]);
+    let output = stack.run(&["ps"]).ok();
+    assert!(!output.stderr.contains(told), "{output}");
+    stack.run(&["up", "-d"]).ok().says(&["nothing to start"]);
+    assert_eq!(pids(&stack), after);
+    stack.down();
+}
+
+#[test]
+fn what_is_taken_over_live_counts_for_who_runs_already() {
+    for killed in [false, true] {
+        let stack = started(STACK);
+        stack.wait_for_log("web", "recording");
+        let before = pids(&stack);
+        let yaml = STACK.replace("depends_on: [api]", "depends_on: [api], stop_signal: INT");
+        stack.write_yaml(&yaml);
+        stack
+            .run(&["up", "-d"])
+            .ok()
+            .says(&["`web`: stop_signal changed; not restarted"]);
+        assert_eq!(pids(&stack), before);
+        if killed {
+            // The guardian knows of it, too.
+            stack.world().processes();
+            stack.own_process("supervisor_pid").signal(Signal::SIGKILL);
+            stack.world().wait_until_nothing_is_left();
+        } else {
+            stack.down();
+        }
+        assert_eq!(stack.read("heard"), "SIGINT\n");
+    }
+}
+
+#[test]
+fn a_check_that_changes_is_asked_from_then_on() {
+    let yaml = "
+services:
+  it: { command: MISBEHAVE sleep, healthcheck: { test: test -e one, interval: 50ms, retries: 1 } }
+";
+    let stack = TestStack::new(yaml);
+    stack.write("one", "");
+    stack.run(&["up", "--wait"]).ok();
+    let pid = pids(&stack)["it"];
+    stack.write_yaml(&yaml.replace("-e one", "-e two"));
+    stack
+        .run(&["up", "-d"])
+        .ok()
+        .says(&["healthcheck changed; not restarted"]);
+    stack.wait_for("it", "the new check", phase_is("unhealthy"));
+    stack.write("two", "");
+    stack.wait_for("it", "the new check", phase_is("healthy"));
+    assert_eq!(pids(&stack)["it"], pid);
+    stack.down();
+}
+
+#[test]
+fn a_file_with_a_mistake_or_a_port_that_is_taken_changes_nothing() {
+    let stack = started(STACK);
+    let (before, dotenv) = (pids(&stack), stack.read(".env"));
+    let taken = stack.port(8070);
+    let _occupied = stack.occupy(8070, Occupied::Loopback);
+    for (from, to, code, says) in [
+        (
+            "LOG_LEVEL: info",
+            "LOG_LEVEL: $<nobody.PORT>".to_owned(),
+            2,
+            "nobody",
+        ),
+        (
+            "old: { command: MISBEHAVE sleep }",
+            format!("old: {{ command: MISBEHAVE bind $<PORT:{taken}> }}"),
+            1,
+            "taken by pid",
+        ),
+    ] {
+        stack.write_yaml(&STACK.replace(from, &to));
+        for arguments in [&["up", "-d"][..], &["up", "--dry-run"]] {
+            stack.run(arguments).expect(code).says(&[says]);
+        }
+        assert_eq!(
+            (pids(&stack), stack.read(".env")),
+            (before.clone(), dotenv.clone())
+        );
+    }
+    stack.down();
+}
+
+#[test]
+fn a_change_that_fails_leaves_alone_what_it_has_not_reached() {
+    let stack = started(STACK);
+    let before = pids(&stack);
+    let yaml = STACK
+        .replace(
+            "  db:\n    command: MISBEHAVE bind $<PORT:auto>",
+            "  db:\n    command: ./no-such-program $<PORT:auto>",
+        )
+        .replace("LOG_LEVEL: info", "LOG_LEVEL: debug");
+    stack.write_yaml(&yaml);
+    stack
+        .run(&["up", "-d"])
+        .expect(1)
+        .says(&["db", "its changes were not applied"]);
+    let after = pids(&stack);
+    assert_eq!((after.get("db"), after["api"]), (None, before["api"]));
+    stack.run(&["ps"]).ok().says(&["the file has changed"]);
+    // Mended, it goes on where it stopped.
+    stack.write_yaml(&STACK.replace("LOG_LEVEL: info", "LOG_LEVEL: debug"));
+    stack.run(&["up", "--wait"]).ok();
+    assert_ne!(pids(&stack)["api"], before["api"]);
+    stack.down();
+}
+
+#[test]
+fn a_number_of_replicas_that_changes_leaves_the_others_alone() {
+    let stack = TestStack::new("services: { web: { command: MISBEHAVE bind $<PORT:auto> } }");
+    let up = |scale: &str| {
+        let arguments = ["up", "--wait", "--scale", scale];
+        stack.run(&arguments).ok();
+        let rows = stack.ps().into_iter();
+        let rows = rows.map(|row| {
+            let port = row.port_entry()["port"].as_u64();
+            (row.pid(), port)
+        });
+        rows.collect::<Vec<_>>()
+    };
+    let one = up("web=1");
+    let three = up("web=3");
+    assert_eq!((three.len(), three[0]), (3, one[0]));
+    let two = up("web=2");
+    wait_until("the third to be gone", || {
+        (stack.ps().len() == 2).then_some(())
+    });
+    assert_eq!(two[..2], three[..2]);
+    // As in Compose, without a word it is as the file says.
+    stack
+        .run(&["up", "--wait"])
+        .ok()
+        .says(&["`web-2`: no longer in the file; stopping"]);
+    wait_until("the second to be gone", || {
+        (stack.ps().len() == 1).then_some(())
+    });
+    assert_eq!(pids(&stack).into_values().next(), one[0].0);
+    stack.down();
+}
+
+#[test]
+fn who_is_started_anew_can_be_said() {
+    let stack = started(STACK);
+    let before = pids(&stack);
+    stack.write_yaml(&STACK.replace("LOG_LEVEL: info", "LOG_LEVEL: debug"));
+    stack
+        .run(&["up", "-d", "--no-recreate"])
+        .ok()
+        .says(&["`api`: environment `LOG_LEVEL` changed; left as it is"]);
+    // Neither is what was not named.
+    stack
+        .run(&["up", "-d", "old"])
+        .ok()
+        .says(&["left as it is"]);
+    assert_eq!(pids(&stack), before);
+    stack
+        .run(&["up", "--wait", "--force-recreate", "old"])
+        .ok()
+        .says(&["`old`: restarting"]);
+    let after = pids(&stack);
+    assert_ne!(after["old"], before["old"]);
+    assert_eq!((after["db"], after["api"]), (before["db"], before["api"]));
+    stack.run(&["up", "-d", "--no-start", "-y"]).ok();
+    assert_eq!(
+        stack.service("api").expect("it is there").phase(),
+        "stopped"
+    );
+    stack.down();
+}
+
+#[test]
+fn without_a_start_the_ports_are_found_and_nothing_runs() {
+    let stack = TestStack::new(STACK);
+    stack
+        .run(&["up", "--no-start"])
+        .ok()
+        .says(&["nothing was started"]);
+    let ports = ["db", "api"].map(|name| stack.port_of(name));
+    stack.run(&["ps"]).expect(4);
+    stack.run(&["up", "--wait"]).ok();
+    assert_eq!(["db", "api"].map(|name| stack.port_of(name)), ports);
+    stack.down();
+}
+
+#[test]
+fn another_file_stops_nothing_that_it_does_not_know_unless_that_is_said() {
+    let stack = started(STACK);
+    stack.write(
+        "other.yaml",
+        "name: shop\nservices: { job: { command: sleep 1000 } }\n",
+    );
+    let before = pids(&stack);
+    stack
+        .run(&["-f", "other.yaml", "up", "-d"])
+        .expect(3)
+        .says(&["`db`, `api`, `web`, `old`", "`--remove-orphans`"]);
+    assert_eq!(pids(&stack), before);
+    stack
+        .run(&["-f", "other.yaml", "up", "-d", "--remove-orphans"])
+        .ok();
+    wait_until("the others to be gone", || {
+        let names: Vec<String> = pids(&stack).into_keys().collect();
+        (names == ["job"]).then_some(())
+    });
+    stack.down();
+}
+
+#[test]
+fn a_restart_keeps_the_environment_of_the_up_that_started_it() {
+    let mut stack = TestStack::new("services: { it: { command: MISBEHAVE sleep } }");
+    let from_caller = |stack: &TestStack| {
+        let process = Process::of(pids(stack)["it"]).expect("it runs");
+        process.variable("FROM_CALLER").unwrap_or_default()
+    };
+    stack.set("FROM_CALLER", "one");
+    stack.run(&["up", "-d"]).ok();
+    stack.set("FROM_CALLER", "two");
+    stack.run(&["up", "-d"]).ok().says(&["nothing to start"]);
+    stack.run(&["restart", "it"]).ok();
+    assert_eq!(from_caller(&stack), "one");
+    stack.run(&["up", "-d", "--force-recreate"]).ok();
+    assert_eq!(from_caller(&stack), "two");
+    // It follows where the file refers to it.
+    stack.write_yaml(
+        "services: { it: { command: MISBEHAVE sleep, environment: { SEEN: '${FROM_CALLER}' } } }",
+    );
+    stack.run(&["up", "-d"]).ok();
+    stack.set("FROM_CALLER", "three");
+    stack
+        .run(&["up", "-d"])
+        .ok()
+        .says(&["environment `SEEN` changed"]);
+    assert_eq!(from_caller(&stack), "three");
+    stack.down();
+}
+
+#[test]
+fn a_stop_by_hand_does_not_end_a_foreground_stack() {
+    let stack = TestStack::new(
+        "services: { a: { command: MISBEHAVE sleep }, b: { command: MISBEHAVE sleep } }",
+    );
+    let mut up = stack.up();
+    wait_until("both of them", || {
+        (stack.service_processes().len() == 2).then_some(())
+    });
+    stack.run(&["stop", "a"]).ok();
+    stack.run(&["stop", "b"]).ok();
+    assert!(!up.has_ended());
+    stack.run(&["start", "a"]).ok();
+    assert_eq!(pids(&stack).len(), 1);
+    stack.down();
+    up.wait().ok();
+}
+
+#[test]
+fn a_foreground_stack_shows_what_changes_from_another_terminal() {
+    let stack = TestStack::new("services: { a: { command: 'echo one; exec sleep 1000' } }");
+    let mut up = stack.up();
+    up.wait_for_line("one");
+    stack.write_yaml("services: { a: { command: 'echo two; exec sleep 1000' }, new: { command: 'echo three; exec sleep 1000' } }");
+    stack.run(&["up", "-d"]).ok();
+    up.wait_for_line("two");
+    up.wait_for_line("three");
+    stack.down();
+    up.wait().ok();
+}
+
+#[test]
+fn a_hundred_edits_leak_nothing() {
+    let yaml = |number: u32| {
+        let extra = if number.is_multiple_of(2) {
+            "two: { command: MISBEHAVE bind $<PORT:auto> }"
+        } else {
+            ""
+        };
+        format!(
+            "services:\n  same: {{ command: MISBEHAVE bind $<PORT:auto> }}\n  one: {{ command: 'MISBEHAVE bind $<PORT:auto>', environment: {{ N: '{number}' }} }}\n  {extra}\n"
+        )
+    };
+    let stack = started(&yaml(0));
+    let same = pids(&stack)["same"];
+    let mut before = None;
+    for number in 1..=100 {
+        stack.write_yaml(&yaml(number));
+        stack.run(&["up", "-d"]).ok();
+        if number == 20 || number == 100 {
+            stack.run(&["up", "--wait"]).ok();
+            wait_until("nothing to be on its way", || {
+                let rows = stack.ps();
+                let are_ready = rows.iter().all(|row| row.phase() == "healthy");
+                (rows.len() == 3 && are_ready).then_some(())
+            });
+            let supervisor = stack.own_process("supervisor_pid");
+            let now = (supervisor.open_files().len(), supervisor.memory("VmRSS"));
+            let (files, memory) = *before.get_or_insert(now);
+            assert!(now.0 <= files + 2, "{now:?} {before:?}");
+            assert!(now.1 <= memory + 2048, "{now:?} {before:?}");
+        }
+    }
+    assert_eq!(pids(&stack)["same"], same);
+    let keys: Vec<String> = stack.dotenv().into_keys().collect();
+    assert_eq!(keys, ["ONE_PORT", "SAME_PORT", "TWO_PORT"]);
+    stack.down();
+}
