@@ -1,6 +1,6 @@
 //! Which ports stay when a plan is made again: what runs keeps its number wherever it can.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::assignment::Assignment;
 use super::draft::Draft;
@@ -10,7 +10,8 @@ use crate::spec::problem::Problem;
 /// The ports of a plan that is made again.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// Those that stay: their holds are there and are not asked for again.
+    /// Those that stay: their holds are there and are not asked for again. Also fixed ones that another
+    /// one gives up: they are had once it has.
     pub kept: Assignment,
     /// Those that must be allocated, as a batch of their own. The number of a port that moves is in
     /// nobody's way: its hold is given back only once the new one is there.
@@ -73,6 +74,16 @@ impl Draft {
                 None => outcome.wanted.push(request),
             }
         }
+        let is_given_up = |(key, _): &(&PortKey, &u16)| !outcome.kept.contains_key(*key);
+        let given_up = held.iter().filter(is_given_up);
+        let given_up: HashSet<u16> = given_up.map(|(_, port)| *port).collect();
+        outcome.wanted.retain(|request| match request.want {
+            Want::Fixed(port) if given_up.contains(&port) => {
+                outcome.kept.insert(request.key.clone(), port);
+                false
+            }
+            Want::Fixed(_) | Want::Prefer(_) | Want::Within(_) | Want::Auto => true,
+        });
         outcome
     }
 }

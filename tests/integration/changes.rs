@@ -386,3 +386,26 @@ fn a_hundred_edits_leak_nothing() {
     assert_eq!(keys, ["ONE_PORT", "SAME_PORT", "TWO_PORT"]);
     stack.down();
 }
+
+#[test]
+fn a_fixed_port_goes_over_to_the_service_that_has_it_now() {
+    let stack = TestStack::new("services: {}");
+    let (one, two) = (stack.port(8080), stack.port(8081));
+    let yaml = |a: u16, name: &str, b: u16| {
+        format!(
+            "services:\n  a: {{ command: 'MISBEHAVE bind $<PORT:{a}>' }}\n  {name}: {{ command: 'MISBEHAVE bind $<PORT:{b}>' }}\n"
+        )
+    };
+    stack.write_yaml(&yaml(one, "b", two));
+    stack.run(&["up", "--wait"]).ok();
+    for (a, name, b) in [(two, "b", one), (two, "renamed", one)] {
+        stack.write_yaml(&yaml(a, name, b));
+        stack.run(&["up", "--wait"]).ok();
+        let port = |name: &str| {
+            let row = stack.wait_for(name, "its port", phase_is("healthy"));
+            row.port_entry()["port"].as_u64()
+        };
+        assert_eq!((port("a"), port(name)), (Some(a.into()), Some(b.into())));
+    }
+    stack.down();
+}

@@ -316,6 +316,27 @@ fn a_port_stays_wherever_its_number_still_fits() {
 }
 
 #[test]
+fn a_fixed_port_that_another_service_gives_up_is_passed_on() {
+    let yaml = |a: &str, b: &str| {
+        Project::new(&format!(
+            "services: {{ {a}: {{ command: x $<PORT:8080> }}, {b}: {{ command: x $<PORT:8081> }} }}"
+        ))
+    };
+    let held = [("a", 8080), ("b", 8081)];
+    let held: Assignment = held
+        .map(|(service, port)| (port_key(service, "PORT"), port))
+        .into();
+    let before = yaml("a", "b").good().requested();
+    for (a, b) in [("b", "a"), ("renamed", "b")] {
+        let after = yaml(a, b).good();
+        let outcome = after.requests_beside(&before, &held, |_| false, &mut Vec::new());
+        assert_eq!(outcome.wanted, []);
+        assert_eq!(outcome.kept[&port_key(a, "PORT")], 8080);
+        assert_eq!(outcome.kept[&port_key(b, "PORT")], 8081);
+    }
+}
+
+#[test]
 fn only_a_new_wish_moves_a_port() {
     let project = || Project::service("command: x $<PORT:auto>");
     let wishing = |port: &'static str| project().caller(&[("A_PORT", port)]);

@@ -300,17 +300,17 @@ impl Supervisor {
         let Some((ledger, owner)) = self.memory.clone() else {
             return;
         };
-        let mut ports = Vec::new();
-        for unit in self.units.values() {
-            let own = unit.ports.iter();
-            ports.extend(own.map(|port| (port.key.clone(), port.protocol, port.number)));
-            let next = unit.next().into_iter().flat_map(|next| &next.holds);
-            ports.extend(next.filter_map(|(key, hold)| {
-                let mut wanted = unit.wanted_plan().ports.iter();
-                let port = wanted.find(|port| port.name == key.name)?;
-                Some((key.clone(), port.protocol, hold.port()))
-            }));
-        }
+        let ports: Vec<_> = self
+            .units
+            .values()
+            .map(Unit::wanted_plan)
+            .flat_map(|plan| {
+                plan.ports.iter().map(|port| {
+                    let key = PortKey::new(&plan.service, plan.replica, &port.name);
+                    (key, port.protocol, port.port)
+                })
+            })
+            .collect();
         let prepared_tx = self.prepared_tx.clone();
         self.beside.run(move || match ledger.note(&owner, &ports) {
             Ok(noted) => drop(prepared_tx.send(Prepared::Noted(noted))),
