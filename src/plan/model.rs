@@ -298,6 +298,13 @@ impl UnitPlan {
 }
 
 impl Plan {
+    /// Where the generated file is, if there is anything in it.
+    pub fn written_dotenv(&self) -> Option<PathBuf> {
+        let dotenv = self.dotenv.as_ref();
+        let dotenv = dotenv.filter(|dotenv| !dotenv.entries.is_empty());
+        dotenv.map(|dotenv| dotenv.path.clone())
+    }
+
     /// The index of a service's first replica; `None` where it has none, or does not exist.
     pub fn unit_of(&self, service: &str) -> Option<usize> {
         self.units

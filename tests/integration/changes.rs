@@ -409,3 +409,28 @@ fn a_fixed_port_goes_over_to_the_service_that_has_it_now() {
     }
     stack.down();
 }
+
+#[test]
+fn the_generated_file_follows_where_it_is_to_be() {
+    let yaml = "services: { it: { command: MISBEHAVE bind $<PORT:auto> } }";
+    let stack = started(yaml);
+    let block = stack.read(".env");
+    stack.write_yaml(&format!("dotenv: {{ path: other.env }}\n{yaml}"));
+    stack.run(&["up", "-d"]).ok();
+    assert_eq!(stack.read("other.env"), block);
+    assert!(!stack.path(".env").exists(), "what is out of date is gone");
+    stack.run(&["ps"]).ok();
+    stack.write_yaml(&format!("dotenv: false\n{yaml}"));
+    stack.run(&["up", "-d"]).ok();
+    assert!(!stack.path("other.env").exists());
+    // One that cannot be written changes nothing.
+    let pid = pids(&stack)["it"];
+    fs_err::create_dir(stack.path("dir.env")).expect("it is new");
+    stack.write_yaml(&format!(
+        "dotenv: {{ path: dir.env }}\n{}",
+        yaml.replace("auto>", "auto> --late 1")
+    ));
+    stack.run(&["up", "-d"]).expect(1).says(&["dir.env"]);
+    assert_eq!(pids(&stack)["it"], pid);
+    stack.down();
+}

@@ -33,12 +33,12 @@ impl Supervisor {
         }
         let is_current =
             |it: &mut Box<Planned>| it.proposal.id == proposal && it.edition == self.edition;
-        let Some(mut planned) = self.proposal.take_if(is_current) else {
+        let Some(planned) = self.proposal.take_if(is_current) else {
             return drop(reply_tx.send(Err(CommandError::Overtaken)));
         };
         // From now on every other proposal is about a stack that was.
         self.edition += 1;
-        let dotenv = planned.plan.dotenv.take();
+        let dotenv = planned.plan.dotenv.clone();
         let prepared_tx = self.prepared_tx.clone();
         let written = self.change_files(Change::Dotenv(dotenv));
         tokio::task::spawn_local(async move {
@@ -155,6 +155,7 @@ impl Supervisor {
     /// What is told of the whole stack is that of another plan.
     fn note_plan(&mut self, plan: &Plan, fingerprint: Option<String>) {
         self.about.values.clone_from(&plan.values);
+        self.about.dotenv = plan.written_dotenv();
         self.about.arguments.clone_from(&plan.arguments);
         // A part of it is as another file had it, so that the next `up` looks again.
         self.about.fingerprint = fingerprint.unwrap_or_default();

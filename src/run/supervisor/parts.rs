@@ -147,11 +147,7 @@ impl Supervisor {
             run: format!("{run:016x}"),
             project_dir: plan.project_dir.clone(),
             file: plan.file.clone(),
-            dotenv: plan
-                .dotenv
-                .as_ref()
-                .filter(|dotenv| !dotenv.entries.is_empty())
-                .map(|dotenv| dotenv.path.clone()),
+            dotenv: plan.written_dotenv(),
             arguments: plan.arguments.clone(),
             fingerprint: plan.fingerprint.clone(),
             guardian_pid: seat.guardian_pid,
