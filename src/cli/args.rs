@@ -57,7 +57,7 @@ Options:
 
 const AFTER_HELP: &str = "\
 Environment:
-  STACK_FILE           The stack.yaml to use, as -f does
+  STACK_FILE           The files to use, as -f does, with `:` between them
   STACK_PROJECT_NAME   The project's name, as -p does
   NO_COLOR             Turns colours off, if set
 
@@ -88,9 +88,9 @@ pub struct Cli {
 /// the help lists them last.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Global {
-    /// Use this stack.yaml; `-` reads standard input
+    /// Use this stack.yaml; a further one is merged over it; `-` reads standard input
     #[arg(short, long, value_name = "FILE")]
-    pub file: Option<PathBuf>,
+    pub file: Vec<PathBuf>,
 
     /// Use this name for the project
     #[arg(short, long, value_name = "NAME", value_parser = ProjectName::new, global = true, display_order = 100)]

@@ -98,7 +98,7 @@ impl Invocation {
     /// Does something with what tells which file is meant.
     fn with_request<R>(&self, work: impl FnOnce(&Request<'_>) -> R) -> R {
         work(&Request {
-            files: self.global.file.as_slice(),
+            files: &self.global.file,
             stack_file: self.variable("STACK_FILE").as_deref(),
             working_dir: &self.working_dir,
         })

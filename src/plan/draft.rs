@@ -51,8 +51,8 @@ impl Draft {
         let first = sources.file.shown.clone();
         let mut problems = Vec::new();
         let mut variables = Variables::new(&sources, &mut problems);
-        let file = sources.file.clone();
-        let loaded = load(file, sources.bytes.0.clone(), &mut variables);
+        let texts = sources.bytes.iter().map(|bytes| bytes.0.clone()).collect();
+        let loaded = load(sources.file.clone(), texts, &mut variables);
         problems.extend(loaded.problems);
         let draft = loaded
             .spec

@@ -8,7 +8,7 @@ use super::sources::{Content, FileText};
 use crate::dotenv;
 use crate::spec::code as spec_code;
 use crate::spec::model::EnvFileSpec;
-use crate::spec::problem::{Problem, Report, Severity, Source, Span};
+use crate::spec::problem::{Home, Problem, Report, Severity, Source, Span};
 
 /// How many mistakes of one file are told; each costs a walk to its line, and nobody reads more.
 const MAX_TOLD: usize = 100;
@@ -110,6 +110,7 @@ fn source(path: &Path, bytes: &[u8]) -> Arc<Source> {
         path: path.to_path_buf(),
         // As the reader has it, so that the columns of the first line agree.
         text: text.strip_prefix('\u{feff}').unwrap_or(&text).to_owned(),
+        home: Home::default(),
     })
 }
 

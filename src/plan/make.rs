@@ -71,7 +71,7 @@ impl Draft {
     /// `environment`, and every generated key.
     fn common(&self, outside: &Resolver<'_>, values: &[(String, String)]) -> Arc<Changes> {
         let spec = self.spec();
-        let mut common = self.variables.files().clone();
+        let mut common = self.variables.files(0).clone();
         layer(&spec.environment, outside, &mut common);
         let generated = values.iter().cloned();
         common.extend(generated.map(|(key, value)| (key, Some(value))));

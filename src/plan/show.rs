@@ -80,7 +80,7 @@ impl Draft {
             "name": self.project(),
             "ports": said(json!({"range": ranges(&pool.ranges), "exclude": ranges(&pool.exclude)})),
             "dotenv": self.show_dotenv(&outside),
-            "env_file": outside.env_files(&spec.env_file),
+            "env_file": outside.env_files(spec.env_file.iter()),
             "environment": outside.environment(&spec.environment),
             "shell": shell.map(|words| texts(words.iter().map(|word| double(word)))),
         }));
@@ -110,7 +110,15 @@ fn show_service(
     view: &View<'_>,
 ) -> Value {
     let command = |command: &Option<_>| command.as_ref().map(|it| view.command(it));
-    let directory = service.working_dir.as_ref();
+    // Without one it is the directory of its file, which is another one if that is included.
+    let place = service.name_span.dir();
+    let directory = match &service.working_dir {
+        Some(text) => Some(view.path(text)),
+        None if place == view.project_dir() => None,
+        None => Some(double(&view.relative(place).to_string_lossy())),
+    };
+    let environment = view.all_environment(service);
+    let env_files = view.all_env_files(service);
     let health = service.healthcheck.as_ref().zip(unit.health.as_ref());
     let signal = || match nix::sys::signal::Signal::try_from(unit.stop_signal) {
         Ok(signal) => signal.as_str().into(),
@@ -126,9 +134,9 @@ fn show_service(
     said(json!({
         "entrypoint": command(&service.entrypoint),
         "command": command(&service.command),
-        "working_dir": directory.map(|text| view.text(text)),
-        "environment": view.environment(&service.environment),
-        "env_file": view.env_files(&service.env_file),
+        "working_dir": directory,
+        "environment": environment,
+        "env_file": env_files,
         "depends_on": show_dependencies(service),
         "healthcheck": health.map(|(spec, plan)| show_health(spec, plan, view)),
         "restart": show_restart(service, &unit.restart, view),

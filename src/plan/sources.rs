@@ -2,7 +2,7 @@
 //!
 //! A client reads them, since it alone has the caller's standard input and environment. They can be
 //! sent as they are, and whoever has them can make the same plan again, anywhere: each file that
-//! drafting asks for is read once and kept, whether it is there or not. Only an `env_file` whose
+//! drafting asks for, the included ones among them, is read once and kept, whether it is there or not. Only an `env_file` whose
 //! path depends on a port is read later, when the plan is finished; it is not known earlier.
 
 use std::collections::BTreeMap;
@@ -33,9 +33,10 @@ const MAX_BYTES: u64 = 64 << 20;
 /// What a plan is made of, ports aside.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Sources {
-    /// The `stack.yaml`.
+    /// The `stack.yaml`, and what is merged over it.
     pub(super) file: Found,
-    pub(super) bytes: Bytes,
+    /// The text of each of them.
+    pub(super) bytes: Vec<Bytes>,
     environment: Vec<(Bytes, Bytes)>,
     /// What the command line says.
     pub arguments: Arguments,
@@ -80,7 +81,7 @@ pub(super) enum Content {
 }
 
 impl Sources {
-    /// Finds and reads the `stack.yaml` that is meant. `stdin` is standard input, or what stands for
+    /// Finds and reads the `stack.yaml` that is meant, and what is merged over it. `stdin` is standard input, or what stands for
     /// it; `caller` the caller's environment.
     pub fn read(
         request: &Request<'_>,
@@ -93,7 +94,7 @@ impl Sources {
         let environment = caller.iter();
         Ok(Self {
             file: found,
-            bytes: Bytes(bytes),
+            bytes: bytes.into_iter().map(Bytes).collect(),
             environment: environment
                 .map(|(key, value)| (key.clone().into(), value.clone().into()))
                 .collect(),

@@ -32,10 +32,9 @@ pub(super) fn unit_plan(
     common: &Arc<Changes>,
 ) -> UnitPlan {
     let Inside { service, replica } = inside;
-    let project_dir = resolver.draft.project_dir();
     let directory = match &service.working_dir {
-        Some(directory) => project_dir.join(resolver.text(directory)),
-        None => project_dir.to_path_buf(),
+        Some(directory) => directory.span.dir().join(resolver.text(directory)),
+        None => service.name_span.dir().to_path_buf(),
     };
     let directory: PathBuf = directory.components().collect();
     let port = |(name, declaration): (&PortName, &PortDeclaration)| {
@@ -47,7 +46,7 @@ pub(super) fn unit_plan(
     };
     let ports: Vec<PortPlan> = service.ports.iter().filter_map(port).collect();
     let execution = execution(service, resolver);
-    let changes = changes(inside, resolver, &ports, &directory);
+    let changes = changes(inside, resolver, &ports, &directory, common);
     for word in &execution.argv {
         let what = || format!("a word of the command of `{}`", service.name);
         check_length(what, word.len(), &service.name_span, resolver);
@@ -120,9 +119,10 @@ fn changes(
     resolver: &Resolver<'_>,
     ports: &[PortPlan],
     directory: &Path,
+    common: &Changes,
 ) -> Changes {
     let Inside { service, replica } = inside;
-    let mut changes = Changes::new();
+    let mut changes = included(service, resolver, common);
     if let Some(port) = ports.iter().find(|port| port.name.as_str() == "PORT") {
         changes.insert("PORT".to_owned(), Some(port.port.to_string()));
     }
@@ -138,6 +138,28 @@ fn changes(
         ("STACK_REPLICA", replica.to_string()),
     ];
     changes.extend(marks.map(|(key, value)| (key.to_owned(), Some(value))));
+    changes
+}
+
+/// What the file of a service that is included says for all of its services. What the including file
+/// says, and every generated key, is stronger.
+fn included(service: &ServiceSpec, resolver: &Resolver<'_>, common: &Changes) -> Changes {
+    let draft = resolver.draft;
+    let mut changes = Changes::new();
+    for realm in draft
+        .variables
+        .outwards(service.name_span.source.home.realm)
+    {
+        // The project's own is what is common to all.
+        let Some(index) = realm.checked_sub(1) else {
+            break;
+        };
+        changes.extend(draft.variables.files(realm).clone());
+        if let Some(included) = draft.spec().included.get(index) {
+            layer(&included.environment, resolver, &mut changes);
+        }
+    }
+    changes.retain(|key, _| !common.contains_key(key));
     changes
 }
 

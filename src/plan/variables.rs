@@ -3,6 +3,9 @@
 //!
 //! The user's part is that of the generated file and, where that one is elsewhere or turned off, of
 //! the `.env` beside it, which is then the user's alone.
+//!
+//! The files of an `include` are a realm of their own: they see all that the including file sees, and
+//! after that their own `env_file`s.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -25,14 +28,23 @@ const DEFAULT_DOTENV: &str = ".env";
 pub(super) struct Variables {
     sources: Arc<Sources>,
     caller: HashMap<String, String>,
-    /// The top-level `env_file`s, later ones over earlier ones.
-    files: IndexMap<String, Option<String>>,
-    /// What is the user's in `.env`; the first one that has a key counts.
-    own: Vec<OwnPart>,
+    /// The project's own, then one for each `include`.
+    realms: Vec<Realm>,
     /// The generated file, as far as it is known; what `stack` wrote there is no `env_file`.
     generated: PathBuf,
     /// Whether it is going to be written, if it is not there yet.
     is_written: bool,
+}
+
+/// What one set of files sees.
+#[derive(Debug, Clone, Default)]
+struct Realm {
+    /// The realm of the file that includes these.
+    outer: Option<usize>,
+    /// The top-level `env_file`s, later ones over earlier ones.
+    files: IndexMap<String, Option<String>>,
+    /// What is the user's in `.env`; the first one that has a key counts.
+    own: Vec<OwnPart>,
 }
 
 /// The user's part of one file.
@@ -44,8 +56,8 @@ struct OwnPart {
 }
 
 impl Scope for Variables {
-    fn variable(&self, _: &Source, name: &str) -> Option<String> {
-        self.get(name)
+    fn variable(&self, source: &Source, name: &str) -> Option<String> {
+        self.get(source.home.realm, name)
     }
 
     fn on_dotenv(&mut self, path: Option<&str>, problems: &mut Vec<Problem>) {
@@ -60,7 +72,43 @@ impl Scope for Variables {
     fn on_env_file(&mut self, file: &EnvFileSpec, problems: &mut Vec<Problem>) {
         let path = file.path.as_literal().unwrap_or_default();
         let entries = self.read_env_file(file, &path, problems);
-        self.files.extend(entries);
+        let realm = file.path.span.source.home.realm;
+        self.realms[realm].files.extend(entries);
+    }
+
+    fn enter(
+        &mut self,
+        outer: usize,
+        dir: &Path,
+        env_files: Option<&[EnvFileSpec]>,
+        problems: &mut Vec<Problem>,
+    ) -> usize {
+        let mut own = Vec::new();
+        for file in env_files.unwrap_or_default() {
+            let shown = file.path.as_literal().unwrap_or_default();
+            let values = self.read_env_file(file, &shown, problems).into_iter();
+            let values = values
+                .filter_map(|(key, value)| Some((key, value?)))
+                .collect();
+            own.insert(0, OwnPart { shown, values });
+        }
+        if env_files.is_none() {
+            own.extend(self.own_part(outer, &dir.join(DEFAULT_DOTENV), problems));
+        }
+        self.realms.push(Realm {
+            outer: Some(outer),
+            files: IndexMap::new(),
+            own,
+        });
+        self.realms.len() - 1
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        match &self.sources.text(path).content {
+            Content::Bytes(bytes) => Ok(bytes.0.clone()),
+            Content::Missing => Err("it does not exist".to_owned()),
+            Content::Unreadable(reason) => Err(reason.clone()),
+        }
     }
 }
 
@@ -76,8 +124,7 @@ impl Variables {
         let mut variables = Self {
             sources: Arc::clone(sources),
             caller,
-            files: IndexMap::new(),
-            own: Vec::new(),
+            realms: vec![Realm::default()],
             generated: usual.clone(),
             is_written: true,
         };
@@ -85,18 +132,26 @@ impl Variables {
         variables
     }
 
-    /// The value of a variable.
-    fn get(&self, name: &str) -> Option<String> {
-        self.caller
-            .get(name)
-            .cloned()
-            .or_else(|| self.files.get(name).cloned().flatten())
-            .or_else(|| self.of_own_dotenv(name).map(|(value, _)| value.to_owned()))
+    /// The value of a variable in the files of a realm.
+    fn get(&self, realm: usize, name: &str) -> Option<String> {
+        let realm = self.realms.get(realm)?;
+        let before = match realm.outer {
+            Some(outer) => self.get(outer, name),
+            None => self.caller.get(name).cloned(),
+        };
+        before
+            .or_else(|| realm.files.get(name).cloned().flatten())
+            .or_else(|| realm.of_own(name).map(|(value, _)| value.to_owned()))
     }
 
-    /// The entries of the top-level `env_file`s; `None` removes a key.
-    pub(super) fn files(&self) -> &IndexMap<String, Option<String>> {
-        &self.files
+    /// The entries of the top-level `env_file`s of a realm; `None` removes a key.
+    pub(super) fn files(&self, realm: usize) -> &IndexMap<String, Option<String>> {
+        &self.realms[realm].files
+    }
+
+    /// The realms from one outwards to the project's own.
+    pub(super) fn outwards(&self, realm: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(Some(realm), |&realm| self.realms[realm].outer)
     }
 
     /// The value that the caller's environment gives a key.
@@ -106,23 +161,30 @@ impl Variables {
 
     /// The value that the user's own part of `.env` gives a key, and the path of that file.
     pub(super) fn of_own_dotenv(&self, key: &str) -> Option<(&str, &str)> {
-        self.own
-            .iter()
-            .find_map(|part| Some((part.values.get(key)?.as_str(), part.shown.as_str())))
+        self.realms[0].of_own(key)
     }
 
     /// Adds the user's part of a file, over those that were added before.
     pub(super) fn read_own(&mut self, path: &Path, problems: &mut Vec<Problem>) {
+        if let Some(part) = self.own_part(0, path, problems) {
+            self.realms[0].own.insert(0, part);
+        }
+    }
+
+    fn own_part(&self, realm: usize, path: &Path, problems: &mut Vec<Problem>) -> Option<OwnPart> {
         let text = self.sources.text(path);
         // Whatever keeps it from being read keeps it from being written, and is told there.
         let Content::Bytes(bytes) = &text.content else {
-            return;
+            return None;
         };
         let user = dotenv::user_part(&bytes.0);
         let shown = path
             .strip_prefix(&self.sources.file.project_dir)
             .unwrap_or(path);
-        let lookup = |name: &str| self.caller.get(name).cloned();
+        let lookup = |name: &str| match realm {
+            0 => self.caller.get(name).cloned(),
+            outer => self.get(outer, name),
+        };
         let contents = env_file::read(&user, shown, Severity::Warning, &lookup, problems);
         let values = contents
             .entries
@@ -130,7 +192,7 @@ impl Variables {
             .filter_map(|entry| Some((entry.key, entry.value?)))
             .collect();
         let shown = shown.display().to_string();
-        self.own.insert(0, OwnPart { shown, values });
+        Some(OwnPart { shown, values })
     }
 
     /// The entries of an `env_file` whose path is `shown`; a key alone has the caller's value, or
@@ -141,12 +203,13 @@ impl Variables {
         shown: &str,
         problems: &mut Vec<Problem>,
     ) -> Entries {
-        let path = self.sources.file.project_dir.join(shown);
+        let home = &file.path.span.source.home;
+        let path = home.dir.join(shown);
         let text = self.sources.text(&path);
         let is_ours = self.is_generated(&path);
         let is_awaited = self.is_written && normal(&path) == normal(&self.generated);
         let rules = (is_ours, is_awaited || !file.is_required);
-        let lookup = |name: &str| self.get(name);
+        let lookup = |name: &str| self.get(home.realm, name);
         env_file::entries(file, shown, &text, rules, &lookup, problems)
     }
 
@@ -169,6 +232,13 @@ impl Variables {
             real.is_some() && real == self.sources.text(&generated).real
         };
         path == generated || is_beside || is_same()
+    }
+}
+
+impl Realm {
+    fn of_own(&self, key: &str) -> Option<(&str, &str)> {
+        let mut own = self.own.iter();
+        own.find_map(|part| Some((part.values.get(key)?.as_str(), part.shown.as_str())))
     }
 }
 

@@ -31,6 +31,11 @@ codes! {
     DUPLICATE_KEY = "stack::spec::duplicate_key";
     /// `<<` with something that cannot be merged.
     BAD_MERGE = "stack::spec::bad_merge";
+    /// `include` of a file that cannot be read, that includes the file in which it stands, or that has
+    /// what only the including file can have.
+    BAD_INCLUDE = "stack::spec::bad_include";
+    /// `extends` of what is not there, or of a service that extends this one.
+    BAD_EXTENDS = "stack::spec::bad_extends";
     /// A file of the Haskell tool of the same name.
     OTHER_TOOL = "stack::spec::other_tool";
     /// A map where a list belongs, and the like.

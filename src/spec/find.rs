@@ -1,4 +1,4 @@
-//! Which file is meant: `-f`, `STACK_FILE`, or the nearest `stack.yaml`.
+//! Which files are meant: those of `-f` or `STACK_FILE`, or the nearest `stack.yaml` and its override.
 
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -16,6 +16,9 @@ use crate::support::fs::read_limited;
 /// The file names that are looked for, in this order, in each directory.
 pub const FILE_NAMES: [&str; 2] = ["stack.yaml", "stack.yml"];
 
+/// What is merged over a file that was found beside it, under the same ending or the other one.
+const OVERRIDE_NAMES: [&str; 2] = ["stack.override.yaml", "stack.override.yml"];
+
 /// A `stack.yaml` to begin with.
 pub const STARTER: &str = "\
 services:
@@ -30,13 +33,13 @@ services:
 pub struct Request<'a> {
     /// The values of `-f`, in order.
     pub files: &'a [PathBuf],
-    /// The value of `STACK_FILE` in the caller's environment.
+    /// The value of `STACK_FILE` in the caller's environment: paths with `:` between them.
     pub stack_file: Option<&'a str>,
     /// The working directory, absolute.
     pub working_dir: &'a Path,
 }
 
-/// The file that is meant.
+/// The files that are meant: one, and those that are merged over it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Found {
     /// Its path, absolute; `-` is standard input.
@@ -46,46 +49,63 @@ pub struct Found {
     /// Where relative paths start, canonical: its directory; with standard input the working
     /// directory.
     pub project_dir: PathBuf,
+    /// The files that are merged over it, in this order.
+    pub over: Vec<FilePath>,
+}
+
+/// A file that is merged over another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilePath {
+    /// Its path, absolute; `-` is standard input.
+    pub file: PathBuf,
+    /// Its path as the user knows it.
+    pub shown: PathBuf,
 }
 
 /// What stands for standard input.
 const STDIN: &str = "-";
 
-/// Finds the file: the one of `-f`, else of `STACK_FILE`, else the nearest `stack.yaml` or
-/// `stack.yml`, from the working directory upwards.
+/// Finds the files: those of `-f`, else of `STACK_FILE`, else the nearest `stack.yaml` or
+/// `stack.yml`, from the working directory upwards, with the override beside it.
 ///
 /// Fails as well where the path is not text: it goes into variables, messages between processes and
 /// the ledger, and all of them hold text.
 pub fn find(request: &Request<'_>) -> Result<Found, Problem> {
     let found = locate(request)?;
-    let is_stdin = found.file == Path::new(STDIN);
-    let path = if is_stdin {
-        &found.project_dir
-    } else {
-        &found.file
+    let first = match &*found.file {
+        stdin if stdin == Path::new(STDIN) => found.project_dir.as_path(),
+        file => file,
     };
-    if path.to_str().is_none() {
-        let message = format!("the path `{}` is not valid UTF-8", path.display());
-        return Err(Problem::without_place(code::UNREADABLE, message)
-            .hint("rename the file or the directory"));
+    let over = found.over.iter().map(|over| over.file.as_path());
+    match std::iter::once(first)
+        .chain(over)
+        .find(|path| path.to_str().is_none())
+    {
+        None => Ok(found),
+        Some(path) => {
+            let message = format!("the path `{}` is not valid UTF-8", path.display());
+            let hint = "rename the file or the directory";
+            Err(Problem::without_place(code::UNREADABLE, message).hint(hint))
+        }
     }
-    Ok(found)
 }
 
 fn locate(request: &Request<'_>) -> Result<Found, Problem> {
-    match request.files {
-        [] => {}
-        [file] => return named(file, request.working_dir, "-f"),
-        [_, second, ..] => {
-            return Err(Problem::without_place(
-                code::NOT_SUPPORTED_YET,
-                "more than one `-f` is not supported yet",
-            )
-            .hint(format!("leave out `-f {}`", second.display())));
-        }
+    if let [first, over @ ..] = request.files {
+        return all_named(
+            first,
+            over.iter().map(PathBuf::as_path),
+            request.working_dir,
+            "-f",
+        );
     }
-    if let Some(file) = request.stack_file.filter(|file| !file.is_empty()) {
-        return named(Path::new(file), request.working_dir, "STACK_FILE");
+    let listed = request.stack_file.unwrap_or_default();
+    let mut listed = listed
+        .split(':')
+        .filter(|path| !path.is_empty())
+        .map(Path::new);
+    if let Some(first) = listed.next() {
+        return all_named(first, listed, request.working_dir, "STACK_FILE");
     }
     for directory in request.working_dir.ancestors() {
         for name in FILE_NAMES {
@@ -96,8 +116,23 @@ fn locate(request: &Request<'_>) -> Result<Found, Problem> {
                 if !is_here {
                     check_owner(&file, request.working_dir)?;
                 }
-                let shown = if is_here { name.into() } else { file.clone() };
-                return Ok(found(file, shown));
+                let shown = |file: &Path, name: &str| {
+                    let is_said = is_here.then(|| name.into());
+                    is_said.unwrap_or_else(|| file.to_path_buf())
+                };
+                let mut found = found(file.clone(), shown(&file, name));
+                for name in OVERRIDE_NAMES {
+                    let file = directory.join(name);
+                    if file.is_file() {
+                        if !is_here {
+                            check_owner(&file, request.working_dir)?;
+                        }
+                        let shown = shown(&file, name);
+                        let file = found.project_dir.join(name);
+                        found.over.push(FilePath { file, shown });
+                    }
+                }
+                return Ok(found);
             }
         }
     }
@@ -129,15 +164,23 @@ fn check_owner(file: &Path, working_dir: &Path) -> Result<(), Problem> {
     }
 }
 
-/// Reads the file that was found. `stdin` is standard input, or what stands for it.
-pub fn read(found: &Found, stdin: &mut dyn Read) -> Result<Vec<u8>, Problem> {
+/// Reads the files that were found, in their order. `stdin` is standard input, or what stands for it.
+pub fn read(found: &Found, stdin: &mut dyn Read) -> Result<Vec<Vec<u8>>, Problem> {
+    let first = (&found.file, &found.shown);
+    let over = found.over.iter().map(|over| (&over.file, &over.shown));
+    let all = std::iter::once(first).chain(over);
+    all.map(|(file, shown)| read_one(file, shown, stdin))
+        .collect()
+}
+
+fn read_one(file: &Path, shown: &Path, stdin: &mut dyn Read) -> Result<Vec<u8>, Problem> {
     let limit = MAX_BYTES as u64;
-    let read = if found.file == Path::new(STDIN) {
+    let read = if file == Path::new(STDIN) {
         read_limited(stdin, limit)
     } else {
-        std::fs::File::open(&found.file).and_then(|file| read_limited(file, limit))
+        std::fs::File::open(file).and_then(|file| read_limited(file, limit))
     };
-    let shown = found.shown.display().to_string();
+    let shown = shown.display().to_string();
     read.map_err(|error| match error.kind() {
         io::ErrorKind::FileTooLarge => too_large(&shown),
         _ => Problem::without_place(
@@ -148,6 +191,26 @@ pub fn read(found: &Found, stdin: &mut dyn Read) -> Result<Vec<u8>, Problem> {
     })
 }
 
+/// Files that were asked for by name. Standard input can be one of them, and no second one.
+fn all_named<'p>(
+    first: &Path,
+    over: impl Iterator<Item = &'p Path>,
+    working_dir: &Path,
+    origin: &str,
+) -> Result<Found, Problem> {
+    let mut found = named(first, working_dir, origin)?;
+    for path in over {
+        let Found { file, shown, .. } = named(path, working_dir, origin)?;
+        found.over.push(FilePath { file, shown });
+    }
+    let files = std::iter::once(&found.file).chain(found.over.iter().map(|over| &over.file));
+    if files.filter(|file| **file == Path::new(STDIN)).count() > 1 {
+        let message = format!("standard input is named twice ({origin})");
+        return Err(Problem::without_place(code::NO_FILE, message).hint("keep one `-`"));
+    }
+    Ok(found)
+}
+
 /// A file that was asked for by name.
 fn named(file: &Path, working_dir: &Path, origin: &str) -> Result<Found, Problem> {
     if file == Path::new(STDIN) {
@@ -155,6 +218,7 @@ fn named(file: &Path, working_dir: &Path, origin: &str) -> Result<Found, Problem
             file: STDIN.into(),
             shown: "stdin".into(),
             project_dir: canonical(working_dir),
+            over: Vec::new(),
         });
     }
     let path = working_dir.join(file);
@@ -190,6 +254,7 @@ fn found(file: PathBuf, shown: PathBuf) -> Found {
         file,
         shown,
         project_dir,
+        over: Vec::new(),
     }
 }
 
@@ -254,11 +319,54 @@ mod tests {
                 file,
                 shown,
                 project_dir,
+                over,
             } = find(&request).unwrap();
+            assert!(over.is_empty());
             assert_eq!(file, root.join("sub/x.yaml"));
             assert_eq!(shown, Path::new("sub/x.yaml"));
             assert_eq!(project_dir, root.join("sub"));
         }
+    }
+
+    #[test]
+    fn later_files_are_merged_over_the_first_which_has_the_directory() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = canonical(directory.path());
+        fs_err::create_dir_all(root.join("a")).unwrap();
+        for name in ["a/one.yaml", "two.yaml"] {
+            fs_err::write(root.join(name), name).unwrap();
+        }
+        let files = ["a/one.yaml", "two.yaml", "-"].map(PathBuf::from);
+        for request in [
+            request(&files, Some("nope"), &root),
+            request(&[], Some("a/one.yaml:two.yaml:-"), &root),
+        ] {
+            let found = find(&request).unwrap();
+            assert_eq!(found.project_dir, root.join("a"));
+            let over: Vec<_> = found.over.iter().map(|over| over.file.clone()).collect();
+            assert_eq!(over, [root.join("two.yaml"), "-".into()]);
+            let texts = read(&found, &mut "stdin".as_bytes()).unwrap();
+            assert_eq!(texts, [&b"a/one.yaml"[..], b"two.yaml", b"stdin"]);
+        }
+    }
+
+    #[test]
+    fn an_override_beside_the_file_counts_unless_files_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = canonical(directory.path());
+        fs_err::create_dir_all(root.join("below")).unwrap();
+        fs_err::write(root.join("stack.yaml"), "").unwrap();
+        fs_err::write(root.join("stack.override.yml"), "").unwrap();
+        // One that is nearer belongs to no file.
+        fs_err::write(root.join("below/stack.override.yaml"), "").unwrap();
+        let found = find(&request(&[], None, &root.join("below"))).unwrap();
+        let over = root.join("stack.override.yml");
+        assert_eq!(found.over.len(), 1);
+        assert_eq!((&found.over[0].file, &found.over[0].shown), (&over, &over));
+        let found = find(&request(&[], None, &root)).unwrap();
+        assert_eq!(found.over[0].shown, Path::new("stack.override.yml"));
+        let named = ["stack.yaml".into()];
+        assert_eq!(find(&request(&named, None, &root)).unwrap().over, []);
     }
 
     #[test]
@@ -267,7 +375,7 @@ mod tests {
         let found = find(&request(&["-".into()], None, directory.path())).unwrap();
         assert_eq!(found.project_dir, canonical(directory.path()));
         let bytes = read(&found, &mut "services:".as_bytes()).unwrap();
-        assert_eq!(bytes, b"services:");
+        assert_eq!(bytes, [b"services:"]);
         let endless = read(&found, &mut std::io::repeat(b'#'));
         assert_eq!(endless.unwrap_err().code, code::TOO_LARGE);
     }
@@ -276,11 +384,15 @@ mod tests {
     fn what_cannot_be_found_or_read_is_said_with_a_way_out() {
         let directory = tempfile::tempdir().unwrap();
         let root = directory.path();
+        fs_err::write(root.join("a"), "").unwrap();
         let two = ["a".into(), "b".into()];
+        let twice = ["-".into(), "-".into()];
         for (request, code) in [
             (request(&["nope".into()], None, root), code::NO_FILE),
             (request(&[".".into()], None, root), code::NO_FILE),
-            (request(&two, None, root), code::NOT_SUPPORTED_YET),
+            (request(&two, None, root), code::NO_FILE),
+            (request(&[], Some("a:b"), root), code::NO_FILE),
+            (request(&twice, None, root), code::NO_FILE),
         ] {
             let problem = find(&request).unwrap_err();
             assert_eq!(problem.code, code);
@@ -290,6 +402,7 @@ mod tests {
             file: root.join("gone"),
             shown: "gone".into(),
             project_dir: root.to_path_buf(),
+            over: Vec::new(),
         };
         let problem = read(&gone, &mut std::io::empty()).unwrap_err();
         assert_eq!(problem.code, code::UNREADABLE);

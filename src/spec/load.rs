@@ -5,6 +5,7 @@
 //! that only one value is to blame for is collected; what breaks the whole text ends the pass.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -13,11 +14,14 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 use super::find::Found;
 use super::model::{EnvFileSpec, Loaded};
 use super::position::CharIndex;
+#[cfg(doc)]
+use super::problem::Home;
 use super::problem::{Problem, Report, Source, Span, in_order};
 
 use super::syntax;
-use super::tree::{Kind, Node, Style};
-use super::{code, extent, merge_keys, text, visit};
+use super::texts::Texts;
+use super::tree::{Kind, Mark, Node, Style};
+use super::{code, extent, merge_keys, visit};
 
 /// How deep collections may nest.
 pub(crate) const MAX_DEPTH: usize = 64;
@@ -25,10 +29,10 @@ pub(crate) const MAX_DEPTH: usize = 64;
 /// How many nodes there may be once aliases are expanded.
 pub(crate) const MAX_NODES: u64 = 2_000_000;
 
-/// Where `${VAR}` gets its value while a file is read.
+/// What a stack is read with: where `${VAR}` gets its value, and the files that it names.
 ///
 /// It grows with the files that the file itself names, so those keys are read first. A text is
-/// looked up by the file in which it stands.
+/// looked up by the file in which it stands, which has its [`Home`].
 pub trait Scope {
     /// The value of a variable in a text of a file; `None` when it is unset.
     fn variable(&self, source: &Source, name: &str) -> Option<String>;
@@ -36,36 +40,36 @@ pub trait Scope {
     /// The file has said how its generated file is called; `None` where there is none.
     fn on_dotenv(&mut self, path: Option<&str>, problems: &mut Vec<Problem>);
 
-    /// The file has named an `env_file` for itself and for all services.
+    /// A file has named an `env_file` for itself and for all of its services.
     fn on_env_file(&mut self, file: &EnvFileSpec, problems: &mut Vec<Problem>);
+
+    /// A file of the realm `outer` includes another one, whose relative paths start at `dir`.
+    /// Variables that `outer` does not have are those of `env_files`; without these, of the `.env` of
+    /// the directory. Returns the number of the new realm.
+    fn enter(
+        &mut self,
+        outer: usize,
+        dir: &Path,
+        env_files: Option<&[EnvFileSpec]>,
+        problems: &mut Vec<Problem>,
+    ) -> usize;
+
+    /// The bytes of a file that another one includes or extends; else why they cannot be read.
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String>;
 }
 
-/// Reads a `stack.yaml`, of which these are the bytes: as much of the spec as can be read, and all
-/// that is wrong with it.
+/// Reads a `stack.yaml` and what is merged over it, of which these are the bytes: as much of the spec
+/// as can be read, and all that is wrong with it.
 ///
 /// Every `${VAR}` is replaced here, once, by its value in `scope`. Never panics, and takes time in
 /// proportion to the bytes and the expanded nodes, which are limited.
-pub fn load(found: Found, bytes: Vec<u8>, scope: &mut dyn Scope) -> Loaded {
-    let source = match text::decode(bytes, found.shown.clone()) {
-        Ok(source) => source,
-        Err(problem) => {
-            return Loaded {
-                spec: None,
-                problems: vec![problem],
-            };
-        }
-    };
+pub fn load(found: Found, texts: Vec<Vec<u8>>, scope: &mut dyn Scope) -> Loaded {
+    let first = found.shown.clone();
     let mut problems = Vec::new();
-    let spec = match tree(&source, &mut problems) {
-        Ok(root) => visit::stack(root.as_deref(), &source, found, scope, &mut problems),
-        Err(problem) => {
-            problems.report(problem);
-            None
-        }
-    };
+    let spec = visit::stack(&Texts::default(), found, texts, scope, &mut problems);
     Loaded {
         spec,
-        problems: in_order(problems, &source.path),
+        problems: in_order(problems, &first),
     }
 }
 
@@ -101,6 +105,7 @@ struct Open<'s> {
     start: usize,
     anchor: usize,
     is_mapping: bool,
+    mark: Mark,
     /// Its items so far; of a map the keys and values in turn.
     items: Vec<Rc<Node<'s>>>,
 }
@@ -120,6 +125,25 @@ struct Builder<'s, 'p> {
 
 type Step = Result<(), Problem>;
 
+/// What a tag says about a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tagged {
+    Nothing,
+    /// It is a text.
+    Text,
+    /// How it is merged.
+    Merge(Mark),
+}
+
+impl Tagged {
+    fn mark(self) -> Mark {
+        match self {
+            Self::Merge(mark) => mark,
+            Self::Nothing | Self::Text => Mark::None,
+        }
+    }
+}
+
 impl<'s> Builder<'s, '_> {
     fn on_event(&mut self, event: Event<'s>, at: &Span) -> Step {
         match event {
@@ -136,7 +160,7 @@ impl<'s> Builder<'s, '_> {
             Event::Alias(anchor) => self.on_alias(anchor, at),
             Event::Scalar(text, style, anchor, tag) => {
                 let has_properties = anchor != 0 || tag.is_some();
-                let is_tagged_string = self.check_tag(tag.as_deref(), "scalar", at);
+                let tagged = self.check_tag(tag.as_deref(), "scalar", at);
                 let style = match style {
                     ScalarStyle::Plain => Style::Plain,
                     ScalarStyle::SingleQuoted => Style::SingleQuoted,
@@ -155,7 +179,10 @@ impl<'s> Builder<'s, '_> {
                     source: self.source,
                     range,
                     kind: Kind::Scalar { text, style },
-                    is_tagged_string,
+                    is_tagged_string: tagged == Tagged::Text,
+                    mark: tagged.mark(),
+                    has_marks: tagged.mark() != Mark::None,
+                    under: None,
                     expanded: 1,
                     height: 0,
                 };
@@ -164,12 +191,12 @@ impl<'s> Builder<'s, '_> {
                 Ok(())
             }
             Event::SequenceStart(anchor, tag) => {
-                self.check_tag(tag.as_deref(), "sequence", at);
-                self.enter(anchor, false, at)
+                let mark = self.check_tag(tag.as_deref(), "sequence", at).mark();
+                self.enter(anchor, false, mark, at)
             }
             Event::MappingStart(anchor, tag) => {
-                self.check_tag(tag.as_deref(), "mapping", at);
-                self.enter(anchor, true, at)
+                let mark = self.check_tag(tag.as_deref(), "mapping", at).mark();
+                self.enter(anchor, true, mark, at)
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 self.leave(at.end);
@@ -191,13 +218,14 @@ impl<'s> Builder<'s, '_> {
         Ok(())
     }
 
-    fn enter(&mut self, anchor: usize, is_mapping: bool, at: &Span) -> Step {
+    fn enter(&mut self, anchor: usize, is_mapping: bool, mark: Mark, at: &Span) -> Step {
         self.count(1, at)?;
         check_depth(self.open.len() + 1, at)?;
         self.open.push(Open {
             start: at.start,
             anchor,
             is_mapping,
+            mark,
             items: Vec::new(),
         });
         Ok(())
@@ -209,6 +237,7 @@ impl<'s> Builder<'s, '_> {
         };
         let sum: u64 = open.items.iter().map(|item| item.expanded).sum();
         let height = open.items.iter().map(|item| item.height).max().unwrap_or(0);
+        let has_marks = open.items.iter().any(|item| item.has_marks);
         let kind = if open.is_mapping {
             Kind::Mapping(merge_keys::entries(&open.items, self.problems))
         } else {
@@ -222,6 +251,9 @@ impl<'s> Builder<'s, '_> {
             range: open.start..open.start + text[..line].trim_end().len(),
             kind,
             is_tagged_string: false,
+            mark: open.mark,
+            has_marks: has_marks || open.mark != Mark::None,
+            under: None,
             expanded: sum + 1,
             height: height + 1,
         };
@@ -249,19 +281,25 @@ impl<'s> Builder<'s, '_> {
             .hint("use fewer aliases of aliases"))
     }
 
-    /// Reports a tag that means nothing here; returns whether it says "a string".
-    fn check_tag(&mut self, tag: Option<&Tag>, kind: &str, at: &Span) -> bool {
+    /// What a tag says; one that means nothing here is reported.
+    fn check_tag(&mut self, tag: Option<&Tag>, kind: &str, at: &Span) -> Tagged {
         let Some(tag) = tag else {
-            return false;
+            return Tagged::Nothing;
         };
         let core = tag.is_yaml_core_schema().then_some(tag.suffix.as_str());
         let is_bare = tag.handle.is_empty() && tag.suffix == "!";
         match (core, kind) {
-            (Some("str"), "scalar") => return true,
+            (Some("str"), "scalar") => return Tagged::Text,
             (Some("int" | "float" | "bool" | "null"), "scalar")
             | (Some("map"), "mapping")
-            | (Some("seq"), "sequence") => return false,
-            _ if is_bare => return kind == "scalar",
+            | (Some("seq"), "sequence") => return Tagged::Nothing,
+            _ if is_bare && kind == "scalar" => return Tagged::Text,
+            _ if is_bare => return Tagged::Nothing,
+            _ => {}
+        }
+        match (tag.handle.as_str(), tag.suffix.as_str()) {
+            ("!", "reset") => return Tagged::Merge(Mark::Reset),
+            ("!", "override") => return Tagged::Merge(Mark::Override),
             _ => {}
         }
         let raw = at.text();
@@ -270,17 +308,10 @@ impl<'s> Builder<'s, '_> {
         let start = at.start + from;
         let span = Span::new(self.source, start..start + length);
         let written = span.text();
-        if tag.handle == "!" && matches!(tag.suffix.as_str(), "reset" | "override") {
-            let message = format!("`{written}` is not supported yet");
-            let hint = "it belongs to merging several files, which is not built yet";
-            self.problems
-                .error(code::NOT_SUPPORTED_YET, &span, message, hint);
-        } else {
-            let message = format!("the tag `{written}` means nothing here");
-            let hint = "remove it; a text that starts with `!` needs quotes";
-            self.problems.error(code::UNKNOWN_TAG, &span, message, hint);
-        }
-        false
+        let message = format!("the tag `{written}` means nothing here");
+        let hint = "remove it; a text that starts with `!` needs quotes";
+        self.problems.error(code::UNKNOWN_TAG, &span, message, hint);
+        Tagged::Nothing
     }
 
     fn on_error(&self, error: &ScanError) -> Problem {

@@ -1,12 +1,13 @@
 //! WHAT THE USER WROTE: find, read and check `stack.yaml`.
 //!
-//! [`find`] says which file is meant. [`load()`] turns its bytes into a [`StackSpec`] in which every
+//! [`find`] says which files are meant. [`load()`] turns their bytes into a [`StackSpec`] in which every
 //! value knows its place, and collects every problem on the way instead of stopping at the first.
 //! Nothing is started here. Variables get their values from a [`Scope`], each text by the file in
 //! which it stands; placeholders stay in their [`template::Template`]s until `plan`.
 //!
 //! The way of a file: bytes → `text` (encoding, size) → `load` (YAML events to a `tree` with
-//! places, aliases and `<<`) → `visit` (tree to spec, key by key, by the table in `visit/keys.rs`).
+//! places, aliases and `<<`) → `visit/files.rs` and `merge` (all files to one tree) → `visit` (tree
+//! to spec, key by key, by the table in `visit/keys.rs`).
 
 pub mod find;
 pub mod model;
@@ -16,11 +17,13 @@ pub mod template;
 pub(crate) mod code;
 mod extent;
 mod load;
+mod merge;
 mod merge_keys;
 mod position;
 mod scalar;
 mod syntax;
 mod text;
+mod texts;
 mod tree;
 mod visit;
 
@@ -31,5 +34,5 @@ mod tests;
 
 pub use load::{Scope, load};
 pub use model::{Loaded, StackSpec};
-pub use problem::{Problem, Severity, Source, Span, Spanned};
+pub use problem::{Home, Problem, Severity, Source, Span, Spanned};
 pub use visit::{KeyDoc, Section, reference};

@@ -35,10 +35,21 @@ pub struct StackSpec {
     pub env_file: Vec<EnvFileSpec>,
     /// Top-level `environment:`.
     pub environment: EnvironmentSpec,
+    /// What the files of every other realm say for all of their services, by its number less one.
+    pub included: Vec<IncludedSpec>,
     /// `shell:`, the words that come before a shell line; `None` is the default.
     pub shell: Option<Vec<String>>,
     /// The services, in the order of the file.
     pub services: IndexMap<ServiceName, ServiceSpec>,
+}
+
+/// What a file that is included says for all of its services.
+#[derive(Debug, Clone, Default)]
+pub struct IncludedSpec {
+    /// Top-level `env_file:`.
+    pub env_file: Vec<EnvFileSpec>,
+    /// Top-level `environment:`.
+    pub environment: EnvironmentSpec,
 }
 
 /// `dotenv:`, the generated file.
@@ -66,10 +77,30 @@ pub type EnvironmentSpec = IndexMap<String, VariableSpec>;
 /// One entry of `env_file:`.
 #[derive(Debug, Clone)]
 pub struct EnvFileSpec {
-    /// The path, relative to the project directory.
+    /// The path, relative to the directory of the text in which it stands.
     pub path: Template,
     /// Whether a missing file is an error.
     pub is_required: bool,
+}
+
+/// One entry of `include:`.
+#[derive(Debug, Default)]
+pub(super) struct IncludeSpec {
+    /// `path:`; the later ones are merged over the first.
+    pub(super) paths: Vec<Spanned<String>>,
+    /// `project_directory:`; default the directory of the first path.
+    pub(super) project_directory: Option<Spanned<String>>,
+    /// `env_file:`, for the variables of the included files; default the `.env` of that directory.
+    pub(super) env_file: Option<Vec<EnvFileSpec>>,
+}
+
+/// `extends:`.
+#[derive(Debug, Default)]
+pub(super) struct ExtendsSpec {
+    /// `service:`.
+    pub(super) service: Option<Spanned<String>>,
+    /// `file:`; default the same file.
+    pub(super) file: Option<Spanned<String>>,
 }
 
 /// A typed value: known at load, or waiting for placeholders.
@@ -130,7 +161,7 @@ pub struct ServiceSpec {
     pub command: Option<CommandSpec>,
     /// `entrypoint:`.
     pub entrypoint: Option<CommandSpec>,
-    /// `working_dir:`, relative to the project directory.
+    /// `working_dir:`, relative to the directory of the text in which it stands.
     pub working_dir: Option<Template>,
     /// `environment:`.
     pub environment: EnvironmentSpec,

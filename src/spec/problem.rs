@@ -17,6 +17,17 @@ pub struct Source {
     pub path: PathBuf,
     /// The whole text, without its byte order mark.
     pub text: String,
+    /// To what it belongs.
+    pub home: Home,
+}
+
+/// What relative paths and variables of a text mean.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Home {
+    /// Where its relative paths start, absolute.
+    pub dir: PathBuf,
+    /// Whose variables it sees: 0 is the project, every other number one `include`.
+    pub realm: usize,
 }
 
 /// A range of bytes in a [`Source`].
@@ -109,6 +120,11 @@ impl Span {
     /// The path of the text.
     pub fn path(&self) -> &Path {
         &self.source.path
+    }
+
+    /// Where relative paths that stand here start.
+    pub fn dir(&self) -> &Path {
+        &self.source.home.dir
     }
 }
 

@@ -1,5 +1,6 @@
 use std::ffi::OsString;
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::CommandFactory;
@@ -77,7 +78,7 @@ fn bare_stack_has_no_verb() {
 #[test]
 fn flags_before_the_verb_hold_for_all_of_it() {
     let cli = read("-f a/stack.yaml -p shop --progress json --color never -v logs -f").unwrap();
-    assert_eq!(cli.global.file.as_deref(), Some("a/stack.yaml".as_ref()));
+    assert_eq!(cli.global.file, ["a/stack.yaml"].map(PathBuf::from));
     assert_eq!(
         cli.global.project_name.map(|n| n.to_string()),
         Some("shop".into())
@@ -89,10 +90,8 @@ fn flags_before_the_verb_hold_for_all_of_it() {
         cli.verb,
         Some(Verb::Logs(LogsArgs { follow: true, .. }))
     ));
-    assert_eq!(
-        read("-f - config").unwrap().global.file.as_deref(),
-        Some("-".as_ref())
-    );
+    let several = read("-f a --file b -f - config").unwrap().global.file;
+    assert_eq!(several, ["a", "b", "-"].map(PathBuf::from));
 }
 
 #[test]

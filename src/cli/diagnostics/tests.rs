@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::spec::testing::load_text;
-use crate::spec::{Source, Span};
+use crate::spec::{Home, Source, Span};
 
 /// The report without colour.
 fn plain(problems: &[Problem]) -> String {
@@ -25,6 +25,7 @@ fn a_problem_at_the_end_of_a_large_file_is_drawn_at_once() {
     let source = Arc::new(Source {
         path: PathBuf::from("stack.yaml"),
         text,
+        home: Home::default(),
     });
     let span = Span {
         source,
@@ -44,6 +45,7 @@ fn a_long_line_is_cut_around_the_label_and_keeps_its_column() {
     let source = Arc::new(Source {
         path: PathBuf::from("stack.yaml"),
         text,
+        home: Home::default(),
     });
     let span = Span {
         source,
@@ -65,6 +67,7 @@ fn distant_labels_are_both_drawn() {
     let source = Arc::new(Source {
         path: PathBuf::from("stack.yaml"),
         text,
+        home: Home::default(),
     });
     let at = |start| Span {
         source: Arc::clone(&source),
@@ -86,6 +89,7 @@ fn labels_in_two_files_are_both_drawn() {
         Arc::new(Source {
             path: PathBuf::from(path),
             text: text.to_owned(),
+            home: Home::default(),
         })
     };
     let (base, over) = (
@@ -161,7 +165,7 @@ proptest::proptest! {
         let text = format!("{}{text}", "é".repeat(fill));
         let floor = |at: usize| (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at));
         let places: Vec<usize> = places.into_iter().filter_map(floor).collect();
-        let source = Arc::new(Source { path: PathBuf::from("f"), text });
+        let source = Arc::new(Source { path: PathBuf::from("f"), text, home: Home::default() });
         let span = |a: usize, b: usize| Span::new(&source, a.min(b)..a.max(b));
         let problem = Problem::error("stack::x", "no", &span(places[0], places[1])).label("here");
         plain(&[problem.also(&span(places[2], places[3]), "there")]);

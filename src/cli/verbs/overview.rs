@@ -25,7 +25,7 @@ pub fn overview(invocation: &Invocation) -> Result<ExitCode, Stop> {
     let is_missing = invocation
         .find()
         .is_err_and(|problem| problem.code == code::NO_FILE);
-    if is_missing && invocation.global.file.is_none() {
+    if is_missing && invocation.global.file.is_empty() {
         printer::say_out(&format!(
             "There is no stack.yaml here or in a directory above. Here is one to begin with:\n\n{}\n\
              Save it as stack.yaml, then run `stack up`.",

@@ -1,12 +1,15 @@
 //! Texts and settings, written so that the loader reads the same again.
 
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::secret::mask;
 use crate::plan::resolver::Resolver;
-use crate::spec::model::{CommandSpec, EnvFileSpec, EnvironmentSpec, Setting};
+use crate::spec::model::{
+    CommandSpec, EnvFileSpec, EnvironmentSpec, IncludedSpec, ServiceSpec, Setting,
+};
 use crate::spec::template::{Lookup, Piece, Placeholder, Template, TemplateKind, Word};
 use crate::support::duration;
 
@@ -53,10 +56,61 @@ impl View<'_> {
         self.setting(setting, || duration::format(settled).into())
     }
 
-    pub(super) fn env_files(&self, files: &[EnvFileSpec]) -> Value {
-        let files = files.iter();
-        let show = |file: &EnvFileSpec| json!({"path": self.text(&file.path), "required": file.is_required});
+    pub(super) fn env_files<'f>(&self, files: impl Iterator<Item = &'f EnvFileSpec>) -> Value {
+        let show = |file: &EnvFileSpec| json!({"path": self.path(&file.path), "required": file.is_required});
         files.map(show).collect()
+    }
+
+    /// The environment of a service, over that of the files that are included with it.
+    pub(super) fn all_environment(&self, service: &ServiceSpec) -> Value {
+        let mut all = EnvironmentSpec::new();
+        for included in self.included(service) {
+            all.extend(included.environment.clone());
+        }
+        all.extend(service.environment.clone());
+        self.environment(&all)
+    }
+
+    /// The `env_file`s of a service, after those of the files that are included with it.
+    pub(super) fn all_env_files(&self, service: &ServiceSpec) -> Value {
+        let included = self.included(service).into_iter();
+        let files = included.flat_map(|included| &included.env_file);
+        self.env_files(files.chain(&service.env_file))
+    }
+
+    /// What the files say for all of their services that are included with a service, the weakest
+    /// first.
+    fn included(&self, service: &ServiceSpec) -> Vec<&IncludedSpec> {
+        let draft = self.0.draft;
+        let realms = draft
+            .variables
+            .outwards(service.name_span.source.home.realm);
+        let indices = realms.filter_map(|realm| realm.checked_sub(1));
+        indices
+            .filter_map(|index| draft.spec().included.get(index))
+            .collect()
+    }
+
+    pub(super) fn project_dir(&self) -> &Path {
+        self.0.draft.project_dir()
+    }
+
+    /// A directory as it is seen from the project's.
+    pub(super) fn relative<'p>(&self, directory: &'p Path) -> &'p Path {
+        directory
+            .strip_prefix(self.project_dir())
+            .unwrap_or(directory)
+    }
+
+    /// A path that stands in one of the files, seen from the project directory.
+    pub(super) fn path(&self, template: &Template) -> String {
+        let text = self.text(template);
+        let place = template.span.dir();
+        if place == self.project_dir() || text.starts_with('/') {
+            return text;
+        }
+        let place = self.relative(place).to_string_lossy();
+        format!("{}/{}", double(&place), text.trim_start_matches("./"))
     }
 
     /// As [`Self::setting`], for a value that has no default and may be absent.

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-use crate::spec::Source;
+use crate::spec::{Home, Source};
 
 use crate::spec::scalar::Text;
-use crate::spec::tree::{Kind, Node, Style};
+use crate::spec::tree::{Kind, Mark, Node, Style};
 use crate::support::protocol::Protocol;
 
 /// Reads a text as if it stood in a file as it is, with a table of variables.
@@ -18,6 +18,7 @@ fn parsed(text: &str, kind: TemplateKind) -> (Template, Vec<Problem>) {
     let source = Arc::new(Source {
         path: PathBuf::from("t"),
         text: text.to_owned(),
+        home: Home::default(),
     });
     let node = Rc::new(Node {
         source: &source,
@@ -27,6 +28,9 @@ fn parsed(text: &str, kind: TemplateKind) -> (Template, Vec<Problem>) {
             style: Style::Block,
         },
         is_tagged_string: false,
+        mark: Mark::None,
+        has_marks: false,
+        under: None,
         expanded: 1,
         height: 0,
     });

@@ -1,6 +1,7 @@
 //! Tests of the room as a whole; what one file does is tested beside it.
 
 mod agreement;
+mod files;
 mod limits;
 mod places;
 mod services;
@@ -8,8 +9,8 @@ mod services;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::testing::load_text;
-use super::{Source, StackSpec};
+use super::testing::{load_files, load_text};
+use super::{Home, Source, StackSpec};
 
 /// The spec of a text in which nothing is wrong.
 fn good(text: &str) -> StackSpec {
@@ -28,6 +29,7 @@ fn source(text: &str) -> Arc<Source> {
     Arc::new(Source {
         path: PathBuf::from("stack.yaml"),
         text: text.to_owned(),
+        home: Home::default(),
     })
 }
 

@@ -12,20 +12,32 @@ use crate::spec::template::{Piece, Template, TemplateKind};
 use crate::spec::tree::{Kind, Node};
 use crate::support::text::is_variable;
 
-/// A key, where it stands, and its value; none for nothing, and for a key that stands alone.
-type Item = (String, Span, Option<Template>);
+/// A key, where it stands, and its value.
+type Item = (String, Span, Given);
+
+/// What stands at a key.
+enum Given {
+    Text(Template),
+    /// Nothing, in a map.
+    Nothing,
+    /// Nothing, in a list: the key alone.
+    Alone,
+}
 
 impl Reader<'_> {
     /// `environment:` as a map or a list.
     pub(super) fn environment(&mut self, field: &Field<'_, '_>) -> EnvironmentSpec {
-        let is_list = matches!(field.value.kind, Kind::Sequence(_));
         let mut environment = EnvironmentSpec::new();
-        for (key, key_span, mut value) in self.pairs(field) {
-            if is_list && value.is_none() {
+        for (key, key_span, given) in self.pairs(field) {
+            let value = match given {
+                Given::Text(value) => Some(value),
+                Given::Nothing => None,
                 // A key alone takes its value from where `${KEY}` would.
-                let found = self.scope.variable(&key_span.source, &key);
-                value = found.map(|value| Template::literal(value, key_span.clone()));
-            }
+                Given::Alone => {
+                    let found = self.scope.variable(&key_span.source, &key);
+                    found.map(|value| Template::literal(value, key_span.clone()))
+                }
+            };
             if self.check_key(&key, &key_span) {
                 environment.insert(key, VariableSpec { key_span, value });
             }
@@ -37,26 +49,47 @@ impl Reader<'_> {
     pub(super) fn texts(&mut self, field: &Field<'_, '_>) -> IndexMap<String, Template> {
         let pairs = self.pairs(field).into_iter();
         pairs
-            .map(|(key, span, value)| {
-                let value = value.unwrap_or_else(|| Template::literal("", span));
-                (key, value)
+            .map(|(key, span, given)| match given {
+                Given::Text(value) => (key, value),
+                Given::Nothing | Given::Alone => (key, Template::literal("", span)),
             })
             .collect()
     }
 
-    /// The texts of a map, or of a list of `KEY=value`.
+    /// The texts of a map, or of a list of `KEY=value`; those of a later file over those of an earlier.
     fn pairs(&mut self, field: &Field<'_, '_>) -> Vec<Item> {
+        let own = self.own_pairs(field);
+        let Some(value) = &field.value.under else {
+            return own;
+        };
+        let mut pairs = self.pairs(&Field { value, ..*field });
+        let places = pairs.iter().enumerate();
+        let places: IndexMap<String, usize> = places
+            .map(|(place, (key, ..))| (key.clone(), place))
+            .collect();
+        for item in own {
+            match places.get(&item.0) {
+                Some(&place) => pairs[place] = item,
+                None => pairs.push(item),
+            }
+        }
+        pairs
+    }
+
+    fn own_pairs(&mut self, field: &Field<'_, '_>) -> Vec<Item> {
         let mut pairs = Vec::new();
         match &field.value.kind {
             Kind::Mapping(_) => {
                 for Field { name, key, value } in self.fields(field.value) {
                     let what = format!("the value of `{name}`");
-                    let text = (!value.is_null())
-                        .then(|| self.template(&what, value, TemplateKind::Plain));
+                    let given = if value.is_null() {
+                        Some(Given::Nothing)
+                    } else {
+                        let text = self.template(&what, value, TemplateKind::Plain);
+                        text.map(Given::Text)
+                    };
                     // What is not a text was reported.
-                    if text != Some(None) {
-                        pairs.push((name.to_owned(), key.span(), text.flatten()));
-                    }
+                    pairs.extend(given.map(|given| (name.to_owned(), key.span(), given)));
                 }
             }
             Kind::Sequence(items) => {
@@ -99,7 +132,13 @@ impl Reader<'_> {
         }
         if !key.contains('$') {
             let key = key.to_owned();
-            let value = equals.map(|at| self.template_of(&text.after(at + 1), TemplateKind::Plain));
+            let value = match equals {
+                None => Given::Alone,
+                Some(at) => {
+                    let text = text.after(at + 1);
+                    Given::Text(self.template_of(&text, TemplateKind::Plain))
+                }
+            };
             return Some((key, key_span, value));
         }
         let mut template = self.template_of(&text, TemplateKind::Plain);
@@ -111,9 +150,9 @@ impl Reader<'_> {
             Some((key, rest)) => {
                 let (key, rest) = (key.to_owned(), rest.to_owned());
                 *start = rest;
-                Some((key, key_span, Some(template)))
+                Some((key, key_span, Given::Text(template)))
             }
-            None if is_alone => Some((start.clone(), key_span, None)),
+            None if is_alone => Some((start.clone(), key_span, Given::Alone)),
             None => {
                 self.placeholder_in_key(&key_span, "KEY=$<PORT>");
                 None
@@ -141,8 +180,24 @@ impl Reader<'_> {
 
     /// `env_file:` as a path, a map or a list of them.
     pub(super) fn env_files(&mut self, field: &Field<'_, '_>) -> Vec<EnvFileSpec> {
-        let items = field.value.items().into_iter();
-        items.filter_map(|item| self.env_file(item)).collect()
+        let mut files: Vec<EnvFileSpec> = Vec::new();
+        for file in field
+            .value
+            .items()
+            .into_iter()
+            .filter_map(|item| self.env_file(item))
+        {
+            let is_same = |other: &EnvFileSpec| {
+                other.path.pieces == file.path.pieces
+                    && other.path.span.dir() == file.path.span.dir()
+            };
+            // Of one that is named twice the later one counts, in the place of the earlier.
+            match files.iter().position(is_same) {
+                Some(place) => files[place] = file,
+                None => files.push(file),
+            }
+        }
+        files
     }
 
     /// One entry of `env_file:`.

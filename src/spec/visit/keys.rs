@@ -7,8 +7,8 @@
 use super::table::{Key, KeyDoc, Keys, Others, Section, State, keys};
 use super::values as v;
 use crate::spec::model::{
-    DependencySpec, DotenvSpec, HttpProbeSpec, LoggingSpec, RestartPolicySpec, ServiceSpec,
-    StackSpec,
+    DependencySpec, DotenvSpec, ExtendsSpec, HttpProbeSpec, IncludeSpec, LoggingSpec,
+    RestartPolicySpec, ServiceSpec, StackSpec,
 };
 use crate::spec::template::Template;
 use crate::spec::visit::healthcheck::Check;
@@ -42,15 +42,45 @@ keys! {
     "shell", "list", "[/bin/sh, -c]", [],
     "What runs commands and tests that are strings."
         => |r, stack, field| stack.shell = r.shell(field);
+    "include", "path or list", "[api/stack.yaml]", [],
+    "Files with further services, each with its own directory and variables."
+        // Brought in before anything is read.
+        => |_, _, _| {};
     "version", "text", "'3'", [],
     "Ignored, with a warning."
         => |r, _, field| r.version(field);
 
     planned "read it from a file, or from `env_file`": "configs secrets";
-    planned "write everything into one file for now": "include";
     container "remove it; processes reach each other on `localhost`": "networks";
     container "remove it; a process sees your files as they are": "volumes";
     container "remove it": "models";
+}
+
+keys! {
+    INCLUDE: IncludeSpec, "in `include`", "include";
+
+    "path", "path or list", "api/stack.yaml", [],
+    "The file; the later ones of a list are merged over the first."
+        => |r, include, field| include.paths = r.literals(field);
+    "project_directory", "path", "api", [],
+    "Where its relative paths start; without it the directory of the file."
+        => |r, include, field| include.project_directory = r.literal("`project_directory`", field.value);
+    "env_file", "path or list", "api/.env", [],
+    "Files of `KEY=value` lines for its `${…}`; without it the `.env` of its directory."
+        => |r, include, field| {
+            include.env_file = Some(r.without_placeholders("`env_file`", |r| r.env_files(field)));
+        };
+}
+
+keys! {
+    EXTENDS: ExtendsSpec, "in `extends`", "services.NAME.extends";
+
+    "service", "name", "base", [],
+    "The service whose keys this one has, too."
+        => |r, extends, field| extends.service = r.literal("`service`", field.value);
+    "file", "path", "common.yaml", [],
+    "The file in which it is; without it this one."
+        => |r, extends, field| extends.file = r.literal("`file`", field.value);
 }
 
 keys! {
@@ -138,6 +168,10 @@ keys! {
     "labels", "map or list", "{ team: web }", [],
     "Kept and shown by `stack config`."
         => |r, service, field| service.labels = r.texts(field);
+    "extends", "name or map", "{ service: base, file: common.yaml }", ["inherits"],
+    "Another service whose keys this one has, too, as far as it does not say otherwise."
+        // Brought in before anything is read.
+        => |_, _, _| {};
     "replicas", "number", "1", ["instances numprocs"],
     "How many of it run, each with ports of its own."
         => |r, service, field| service.replicas.extend(r.replicas(field));
@@ -157,7 +191,7 @@ keys! {
     planned "a process asks for its ports where it uses them: `$<PORT:auto>`": "ports expose";
     planned "read it from a file, or from `env_file`": "configs";
     planned "remove it for now": "profiles user group_add ulimits tty stdin_open pre_start post_start
-        pre_stop watch develop extends attach init on_unhealthy annotations label_file
+        pre_stop watch develop attach init on_unhealthy annotations label_file
         oom_score_adj";
     container "remove it; a process sees your files as they are": "volumes tmpfs";
     container "remove it; processes reach each other on `localhost`": "networks network_mode links";
@@ -309,10 +343,12 @@ keys! {
 pub fn reference() -> Vec<Section> {
     vec![
         TOP.section(),
+        INCLUDE.section(),
         PORTS.section(),
         DOTENV.section(),
         SERVICE.section(),
         ENV_FILE.section(),
+        EXTENDS.section(),
         DEPENDENCY.section(),
         HEALTHCHECK.section(),
         HTTP.section(),

@@ -5,6 +5,8 @@
 //! once, by the file in which they stand; placeholders stay in their templates for `plan`.
 
 mod environment;
+mod extends;
+mod files;
 mod healthcheck;
 mod keys;
 mod scope;

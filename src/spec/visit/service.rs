@@ -163,14 +163,16 @@ impl Reader<'_> {
         let Some(given) = is_given("command").or_else(|| is_given("entrypoint")) else {
             // A `comand` or an `image` was reported as what it is; that nothing else is there
             // follows from it.
-            let runs = ["command", "entrypoint", "image", "build"];
+            let runs = ["command", "entrypoint", "image", "build", "extends"];
             let is_told = |field: &Field<'_, '_>| {
                 runs.contains(&field.name)
                     || SERVICE
                         .suggest(field.name)
                         .is_some_and(|it| runs.contains(&it))
             };
-            let mut others = fields.iter().filter(|field| !SERVICE.knows(field.name));
+            let mut others = fields
+                .iter()
+                .filter(|field| field.name == "extends" || !SERVICE.knows(field.name));
             if !self.is_full() && !others.any(is_told) {
                 self.error(
                     code::NO_COMMAND,
@@ -232,6 +234,11 @@ impl Reader<'_> {
         &mut self,
         field: &Field<'_, '_>,
     ) -> IndexMap<ServiceName, DependencySpec> {
+        // Those of an earlier file stay, where this one says nothing else of them.
+        let earlier = match &field.value.under {
+            Some(value) => self.depends_on(&Field { value, ..*field }),
+            None => IndexMap::new(),
+        };
         let mut dependencies: IndexMap<ServiceName, DependencySpec> = IndexMap::new();
         let plain = |span| DependencySpec {
             span,
@@ -244,7 +251,15 @@ impl Reader<'_> {
                 for entry in self.fields(field.value) {
                     let name = self.service_name(entry.name, entry.key);
                     let mut dependency = plain(entry.key.span());
-                    self.dependency(&entry, &mut dependency);
+                    let before = name.as_ref().and_then(|name| earlier.get(name));
+                    let is_new = before.is_none();
+                    if let Some(before) = before {
+                        dependency = DependencySpec {
+                            span: dependency.span,
+                            ..before.clone()
+                        };
+                    }
+                    self.dependency(&entry, &mut dependency, is_new);
                     dependencies.extend(name.map(|name| (name, dependency)));
                 }
             }
@@ -261,7 +276,12 @@ impl Reader<'_> {
                         self.report(Problem::twice(&what, &text.span, &first.span));
                         continue;
                     }
-                    dependencies.insert(name, plain(text.span));
+                    let restart = earlier.get(&name).is_some_and(|before| before.restart);
+                    let dependency = DependencySpec {
+                        restart,
+                        ..plain(text.span)
+                    };
+                    dependencies.insert(name, dependency);
                 }
             }
             Kind::Scalar { .. } if field.value.is_null() => {}
@@ -270,18 +290,20 @@ impl Reader<'_> {
                 self.wrong_type("a list or a map", field, &hint);
             }
         }
-        dependencies
+        let mut all = earlier;
+        all.extend(dependencies);
+        all
     }
 
-    /// The long form of a dependency.
-    fn dependency(&mut self, field: &Field<'_, '_>, dependency: &mut DependencySpec) {
+    /// The long form of a dependency, which says its condition unless an earlier file does.
+    fn dependency(&mut self, field: &Field<'_, '_>, dependency: &mut DependencySpec, is_new: bool) {
         let forms = format!("write `{}: {{condition: service_healthy}}`", field.name);
         if !matches!(field.value.kind, Kind::Mapping(_)) {
             let what = format!("the dependency `{}`", field.name);
             return self.wrong_value(&what, "a map", field, &forms);
         }
         let fields = self.read(&DEPENDENCY, dependency, field.value);
-        if !fields.iter().any(|entry| entry.name == "condition") {
+        if is_new && !fields.iter().any(|entry| entry.name == "condition") {
             let message = format!("the dependency `{}` has no `condition`", field.name);
             self.error(code::WRONG_TYPE, &dependency.span, message, forms);
         }

@@ -1,20 +1,23 @@
 //! The top level.
 
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use indexmap::IndexMap;
 
+use super::files::Assembly;
 use super::keys::{DOTENV, TOP};
 use super::scope::{Declared, Place};
 use super::{Field, Reader, known, values};
 use crate::spec::code;
 use crate::spec::find::Found;
 use crate::spec::load::Scope;
-use crate::spec::model::{DotenvSpec, EnvironmentSpec, ServiceSpec, StackSpec};
-use crate::spec::problem::{Problem, Report, Source, Span};
-
+use crate::spec::merge::{merge, strip};
+use crate::spec::model::{DotenvSpec, EnvironmentSpec, IncludedSpec, ServiceSpec, StackSpec};
+use crate::spec::problem::{Home, Problem, Report, Span};
 use crate::spec::template::Template;
-use crate::spec::tree::{Kind, Node};
+use crate::spec::texts::Texts;
+use crate::spec::tree::{Entry, Kind, Node};
 use crate::support::name::{ProjectName, ServiceName};
 use crate::support::port_range::{Pool, PortRange};
 
@@ -24,43 +27,20 @@ const HASKELL_KEYS: [&str; 4] = ["resolver", "snapshot", "packages", "extra-deps
 /// The default path of the generated file.
 const DEFAULT_DOTENV: &str = ".env";
 
-/// Reads the whole file, of which the path and the project directory are given. `None` when there
-/// is nothing to build a spec of.
+/// Reads all files into one spec. `None` when there is nothing to build a spec of.
 pub(in crate::spec) fn stack(
-    root: Option<&Node<'_>>,
-    source: &Arc<Source>,
+    texts: &Texts,
     found: Found,
+    bytes: Vec<Vec<u8>>,
     scope: &mut dyn Scope,
     problems: &mut Vec<Problem>,
 ) -> Option<StackSpec> {
-    let Some(root) = root.filter(|root| !root.is_null()) else {
-        let span = Span::new(source, 0..0);
-        let hint = format!("write at least:\n\n{}", crate::spec::find::STARTER);
-        problems.error(code::EMPTY_FILE, &span, "the file is empty", hint);
-        return None;
-    };
     let mut reader = Reader {
         problems,
         scope,
         declared: Declared::default(),
         place: Place::Nowhere(String::new()),
     };
-    if !matches!(root.kind, Kind::Mapping(_)) {
-        let hint = "it begins with `services:`, and below it one entry for each process";
-        reader.wrong_item("a `stack.yaml`", "a map", root, hint);
-        return None;
-    }
-    let fields = reader.own_fields(root);
-    let mut keys = fields.iter();
-    let is_ours = keys.clone().any(|field| field.name == "services");
-    let theirs = keys.find(|field| HASKELL_KEYS.contains(&field.name));
-    // `stack.yaml` is also the file of the Haskell tool Stack.
-    if let Some(theirs) = theirs.filter(|_| !is_ours) {
-        let message = "this is a file of the Haskell tool Stack, not of this `stack`";
-        let hint = "keep ours under another name, and use `stack -f FILE` or `STACK_FILE`";
-        reader.error(code::OTHER_TOOL, &theirs.key.span(), message, hint);
-        return None;
-    }
     let mut stack = StackSpec {
         file: found.file,
         project_dir: found.project_dir,
@@ -69,20 +49,77 @@ pub(in crate::spec) fn stack(
         dotenv: Some(empty_dotenv()),
         env_file: Vec::new(),
         environment: IndexMap::new(),
+        included: Vec::new(),
         shell: None,
         services: IndexMap::new(),
     };
-    reader.read_files(&mut stack, &fields);
+    let shown_dir = found.shown.parent().unwrap_or(Path::new(""));
+    let project = (stack.project_dir.clone(), shown_dir.to_path_buf());
+    let mut assembly = Assembly::new(&mut reader, texts, project);
+    let home = Home {
+        dir: stack.project_dir.clone(),
+        realm: 0,
+    };
+    let over = found.over.iter().map(|over| (&over.file, &over.shown));
+    let all = std::iter::once((&stack.file, &found.shown)).chain(over);
+    let mut roots = Vec::new();
+    let mut sources = Vec::new();
+    let mut is_readable = true;
+    for ((file, shown), bytes) in all.zip(bytes) {
+        match assembly.parse(bytes, shown.clone(), home.clone()) {
+            Some((source, root)) => {
+                sources.push(source);
+                roots.extend(root.map(|root| (file.clone(), root)));
+            }
+            None => is_readable = false,
+        }
+    }
+    if !is_readable {
+        return None;
+    }
+    let Some((_, first)) = roots.first() else {
+        let hint = format!("write at least:\n\n{}", crate::spec::find::STARTER);
+        let span = Span::new(sources.first()?, 0..0);
+        reader.error(code::EMPTY_FILE, &span, "the file is empty", hint);
+        return None;
+    };
+    let is_ours = first.get("services").is_some();
+    let mut keys = first.entries().iter().map(|entry| &entry.key);
+    let theirs = keys.find(|key| key.text().is_some_and(|key| HASKELL_KEYS.contains(&key)));
+    // `stack.yaml` is also the file of the Haskell tool Stack.
+    if let Some(theirs) = theirs.filter(|_| !is_ours) {
+        let message = "this is a file of the Haskell tool Stack, not of this `stack`";
+        let hint = "keep ours under another name, and use `stack -f FILE` or `STACK_FILE`";
+        reader.error(code::OTHER_TOOL, &theirs.span(), message, hint);
+        return None;
+    }
+    // What all other texts may use comes first.
+    assembly.reader.read_files(&mut stack, &roots);
+    let root = assembly.all(&roots)?;
+    let included = std::mem::take(&mut assembly.included);
+    let fields = reader.own_fields(&root);
     for field in &fields {
         reader.place = Place::Nowhere(format!("`{}`", field.name));
         reader.read_key(&TOP, &mut stack, field);
+    }
+    for (realm, env_file, environment) in included {
+        let environment = environment.map(|Entry { key, value }| {
+            let (name, key, value) = ("environment", &*key, &*value);
+            reader.top_environment(&Field { name, key, value })
+        });
+        let before = stack.included.len().max(realm);
+        stack.included.resize_with(before, IncludedSpec::default);
+        stack.included[realm - 1] = IncludedSpec {
+            env_file,
+            environment: environment.unwrap_or_default(),
+        };
     }
     reader.check_references();
     let is_given = |field: &Field<'_, '_>| {
         field.name == "services" || TOP.suggest(field.name) == Some("services")
     };
     if !fields.iter().any(is_given) {
-        reader.no_services("there is no `services`", &root.span());
+        reader.no_services("there is no `services`", &first.span());
     }
     Some(stack)
 }
@@ -90,30 +127,29 @@ pub(in crate::spec) fn stack(
 impl Reader<'_> {
     /// Reads the keys that name files with variables, in the order in which they count: what all
     /// other texts may use.
-    fn read_files(&mut self, stack: &mut StackSpec, fields: &[Field<'_, '_>]) {
+    fn read_files<'t>(&mut self, stack: &mut StackSpec, roots: &[(PathBuf, Rc<Node<'t>>)]) {
         let find = |name| {
-            fields
-                .iter()
-                .find(move |field: &&Field<'_, '_>| field.name == name)
+            let mut found: Option<(Rc<Node<'t>>, Rc<Node<'t>>)> = None;
+            for entry in roots.iter().filter_map(|(_, root)| root.entry(name)) {
+                let value = match &found {
+                    Some((_, earlier)) => merge(earlier, &entry.value, &[name]),
+                    None => Rc::clone(&entry.value),
+                };
+                found = strip(&value).map(|value| (Rc::clone(&entry.key), value));
+            }
+            found
         };
-        if let Some(field) = find("dotenv") {
-            stack.dotenv = self.dotenv_path(field);
+        if let Some((key, value)) = find("dotenv") {
+            let (key, value) = (&key, &value);
+            let name = "dotenv";
+            stack.dotenv = self.dotenv_path(&Field { name, key, value });
         }
         let path = stack.dotenv.as_ref().map(|dotenv| dotenv.path.as_str());
         self.scope.on_dotenv(path, self.problems);
-        for item in find("env_file")
-            .into_iter()
-            .flat_map(|field| field.value.items())
-        {
-            let file = self.without_placeholders("`env_file`", |r| r.env_file(item));
-            // A path that could not be made has its problem already.
-            let Some(file) =
-                file.filter(|file| file.path.as_literal().is_some() && !file.path.is_broken)
-            else {
-                continue;
-            };
-            self.scope.on_env_file(&file, self.problems);
-            stack.env_file.push(file);
+        if let Some((_, files)) = find("env_file") {
+            let files = files.items().into_iter();
+            let read = files.filter_map(|item| self.top_env_file(item));
+            stack.env_file = read.collect();
         }
     }
 

@@ -134,6 +134,8 @@ fn problems_of(fixture: &Path) -> Vec<Problem> {
     let parent = parent.path().to_str().unwrap();
     for problem in &mut problems {
         problem.message = problem.message.replace(parent, "/home/me");
+        let hint = problem.hint.take();
+        problem.hint = hint.map(|hint| hint.replace(parent, "/home/me"));
     }
     problems
 }
