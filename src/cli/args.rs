@@ -59,6 +59,8 @@ const AFTER_HELP: &str = "\
 Environment:
   STACK_FILE           The files to use, as -f does, with `:` between them
   STACK_PROJECT_NAME   The project's name, as -p does
+  STACK_PROFILES       The active profiles, as --profile does, with `,` between them
+  STACK_ENV_FILES      The files in place of .env, as --env-file does, with `,` between them
   NO_COLOR             Turns colours off, if set
 
 `stack COMMAND --help` explains a command.";
@@ -91,6 +93,14 @@ pub struct Global {
     /// Use this stack.yaml; a further one is merged over it; `-` reads standard input
     #[arg(short, long, value_name = "FILE")]
     pub file: Vec<PathBuf>,
+
+    /// Let services of this profile take part, too; `*` is all
+    #[arg(long, value_name = "NAME", global = true, display_order = 99)]
+    pub profile: Vec<String>,
+
+    /// Use this file in place of .env for `${…}`; later ones win
+    #[arg(long, value_name = "FILE", global = true, display_order = 99)]
+    pub env_file: Vec<PathBuf>,
 
     /// Use this name for the project
     #[arg(short, long, value_name = "NAME", value_parser = ProjectName::new, global = true, display_order = 100)]

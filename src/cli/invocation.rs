@@ -19,7 +19,7 @@ use crate::ports::{Ledger, state_dir};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Holder, Instance, holders_in};
 use crate::run::socket::prepare_directory;
-use crate::spec::find::{Found, Request, find};
+use crate::spec::find::{FilePath, Found, Request, find};
 use crate::spec::problem::{Problem, Severity};
 use crate::support::name::{ServiceName, UnitId};
 
@@ -104,6 +104,26 @@ impl Invocation {
         })
     }
 
+    /// The files that `--env-file` or `STACK_ENV_FILES` puts in the place of `.env`.
+    fn env_files(&self) -> Vec<FilePath> {
+        let mut shown = self.global.env_file.clone();
+        if shown.is_empty() {
+            let listed = self.variable("STACK_ENV_FILES").unwrap_or_default();
+            let listed = listed
+                .split(',')
+                .map(str::trim)
+                .filter(|path| !path.is_empty());
+            shown.extend(listed.map(PathBuf::from));
+        }
+        let files = shown.into_iter();
+        files
+            .map(|shown| FilePath {
+                file: self.working_dir.join(&shown),
+                shown,
+            })
+            .collect()
+    }
+
     /// The name that the caller gives the stack, whatever its file says.
     pub fn project_name(&self) -> Option<String> {
         let given = self.global.project_name.as_ref().map(ToString::to_string);
@@ -112,20 +132,25 @@ impl Invocation {
 
     /// Reads and checks the file: a draft, or everything that is wrong.
     pub fn draft(&self) -> Result<Ready, Stop> {
-        self.draft_with(&[], &[])
+        self.draft_with(&[], &[], &[])
     }
 
-    /// As [`Self::draft`], with what `--scale` and `--port` say.
+    /// As [`Self::draft`], with what `--scale` and `--port` say, and the services that are named: they
+    /// take part whatever their profiles.
     pub fn draft_with(
         &self,
         scale: &[(ServiceName, u32)],
         ports: &[PortArgument],
+        services: &[ServiceName],
     ) -> Result<Ready, Stop> {
         self.draft_by(Arguments {
             project_name: self.project_name(),
             // The last one of a service counts, as with other flags.
             scale: scale.iter().cloned().collect(),
             ports: ports.to_vec(),
+            profiles: self.global.profile.clone(),
+            services: services.to_vec(),
+            env_files: self.env_files(),
         })
     }
 
@@ -257,7 +282,7 @@ pub fn check_service(draft: &Draft, name: &ServiceName) -> Result<(), Stop> {
         return Ok(());
     }
     let file = shown(draft.spec().file.as_path());
-    let hint = draft.spec().meant_service(name.as_str());
+    let hint = draft.spec().missing_service(name.as_str());
     Err(Stop::usage(
         format!("there is no service `{name}` in {file}"),
         hint,

@@ -16,6 +16,7 @@ pub mod git;
 mod interpolate;
 mod problem;
 pub mod quote;
+mod raw;
 pub mod read;
 pub mod write;
 
@@ -26,5 +27,6 @@ pub use fence::user_part;
 pub use format::Format;
 pub use git::would_git_track;
 pub use quote::EntryError;
+pub use raw::read_raw;
 pub use read::{Contents, read};
 pub use write::{DotenvError, Written, write};

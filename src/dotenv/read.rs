@@ -67,7 +67,7 @@ pub fn read(bytes: &[u8], lookup: impl Fn(&str) -> Option<String>) -> Contents {
 }
 
 /// The text, and at which of its bytes a replacement character stands for something else.
-fn decode(bytes: &[u8]) -> (Cow<'_, str>, Vec<usize>) {
+pub(super) fn decode(bytes: &[u8]) -> (Cow<'_, str>, Vec<usize>) {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return (Cow::Borrowed(text), Vec::new());
     }

@@ -9,6 +9,8 @@ codes! {
     SELF_DEPENDENCY = "stack::plan::self_dependency";
     /// A dependency that does not exist.
     UNKNOWN_DEPENDENCY = "stack::plan::unknown_dependency";
+    /// A dependency, or a reference, to a service of which no profile is active.
+    INACTIVE_SERVICE = "stack::plan::inactive_service";
     /// `service_healthy` of a service that has neither a check nor a port.
     NEVER_HEALTHY = "stack::plan::never_healthy";
     /// Two generated values with one key.

@@ -15,7 +15,8 @@ use super::fixed;
 use super::graph;
 use super::identity::{instance_id, project_name, stand_in_name};
 use super::model::Plan;
-use super::port_argument::asked;
+use super::port_argument::asked as asked_ports;
+use super::profiles::select;
 use super::replicas::{Replicas, replicas};
 use super::sources::{Caller, Sources};
 use super::variables::Variables;
@@ -24,6 +25,9 @@ use crate::spec::load;
 use crate::spec::model::StackSpec;
 use crate::spec::problem::{Problem, in_order};
 use crate::support::name::{ProjectName, ServiceName};
+
+/// The variable that names the project, unless a flag does.
+const PROJECT_NAME: &str = "STACK_PROJECT_NAME";
 
 /// A plan without its ports.
 #[derive(Debug, Clone)]
@@ -61,14 +65,20 @@ impl Draft {
     }
 
     fn of_spec(
-        spec: StackSpec,
+        mut spec: StackSpec,
         mut variables: Variables,
         sources: Arc<Sources>,
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
         let arguments = &sources.arguments;
+        select(&mut spec, arguments, &variables);
         graph::check(&spec, problems);
-        let name = project_name(arguments.project_name.as_deref(), &spec, problems);
+        let own = variables
+            .of_own_dotenv(PROJECT_NAME)
+            .map(|(name, _)| name.to_owned());
+        let asked = arguments.project_name.as_deref().or(own.as_deref());
+        let name = project_name(asked, &spec, problems);
+        let usual = project_name(own.as_deref(), &spec, &mut Vec::new());
         // Without a name everything else is checked all the same.
         let is_named = name.is_some();
         let project = name.unwrap_or_else(stand_in_name);
@@ -77,7 +87,7 @@ impl Draft {
             .as_ref()
             .map(|dotenv| spec.project_dir.join(&dotenv.path));
         if let Some(path) = &mut dotenv
-            && keep_apart(path, &project, &spec)
+            && keep_apart(path, &project, usual.as_ref())
         {
             variables.read_own(path, problems);
         }
@@ -86,7 +96,7 @@ impl Draft {
         let mut draft = Self {
             instance: instance_id(&project, &spec.project_dir),
             stand_ins: stand_ins(&spec, &replicas),
-            asked: asked(&arguments.ports, &spec, &replicas, problems),
+            asked: asked_ports(&arguments.ports, &spec, &replicas, problems),
             replicas,
             spec,
             variables,
@@ -218,10 +228,9 @@ impl Draft {
 
 /// A second copy in one directory (`-p other`) must not write into the first one's file: it gets
 /// one of its own beside it. Says whether it did.
-fn keep_apart(path: &mut PathBuf, project: &ProjectName, spec: &StackSpec) -> bool {
-    let usual = project_name(None, spec, &mut Vec::new());
+fn keep_apart(path: &mut PathBuf, project: &ProjectName, usual: Option<&ProjectName>) -> bool {
     match path.file_name() {
-        Some(name) if usual.as_ref() != Some(project) => {
+        Some(name) if usual != Some(project) => {
             let name = format!("{}.{project}", name.to_string_lossy());
             path.set_file_name(name);
             true

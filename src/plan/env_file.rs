@@ -53,7 +53,13 @@ pub(super) fn entries(
             return Vec::new();
         }
     };
-    let contents = read(&bytes, Path::new(shown), Severity::Error, lookup, problems);
+    let path = Path::new(shown);
+    let contents = if file.is_raw {
+        dotenv::read_raw(&bytes)
+    } else {
+        dotenv::read(&bytes, lookup)
+    };
+    tell(&contents, &bytes, path, Severity::Error, problems);
     let entries = contents.entries.into_iter();
     entries
         .map(|entry| {
@@ -63,16 +69,15 @@ pub(super) fn entries(
         .collect()
 }
 
-/// Reads the text of a file and tells what is wrong in it: with an `env_file` that is an error,
-/// with the user's part of `.env` a warning.
-pub(super) fn read(
+/// Tells what is wrong in the text of a file: with an `env_file` that is an error, with the user's
+/// part of `.env` a warning.
+pub(super) fn tell(
+    contents: &dotenv::Contents,
     bytes: &[u8],
     shown: &Path,
     severity: Severity,
-    lookup: &dyn Fn(&str) -> Option<String>,
     problems: &mut Vec<Problem>,
-) -> dotenv::read::Contents {
-    let contents = dotenv::read(bytes, lookup);
+) {
     let source = source(shown, bytes);
     for error in contents.errors.iter().take(MAX_TOLD) {
         let message = match severity {
@@ -100,7 +105,6 @@ pub(super) fn read(
             );
         }
     }
-    contents
 }
 
 /// The text of a file, for the places in it.

@@ -7,6 +7,7 @@ use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::code;
+use super::profiles::inactive;
 use crate::spec::model::{Condition, DependencySpec, ServiceSpec, StackSpec};
 use crate::spec::problem::{Problem, Report};
 use crate::support::name::ServiceName;
@@ -27,6 +28,12 @@ pub(super) fn check(spec: &StackSpec, problems: &mut Vec<Problem>) {
                     format!("service `{name}` depends on itself"),
                     "remove the line",
                 );
+                continue;
+            }
+            if let Some(other) = spec.inactive.get(name) {
+                let what = format!("service `{}` depends on", service.name);
+                let problem = inactive(&what, other, &dependency.span);
+                problems.extend(dependency.is_required.then_some(problem));
                 continue;
             }
             let Some(other) = spec.services.get(name) else {

@@ -21,6 +21,7 @@ mod keep;
 mod make;
 pub mod model;
 mod port_argument;
+mod profiles;
 mod replicas;
 mod resolver;
 mod restart;

@@ -58,7 +58,7 @@ pub(super) fn asked(
 fn named(text: &str, spec: &StackSpec, replicas: &[Replicas]) -> Result<PortKey, (String, String)> {
     let unknown = |name: &str| {
         let message = format!("there is no service `{name}`");
-        (message, spec.meant_service(name))
+        (message, spec.missing_service(name))
     };
     // A service's name may hold dots, a port's may not.
     let (service, name) = match (spec.services.get(text), text.rsplit_once('.')) {

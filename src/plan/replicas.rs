@@ -135,7 +135,7 @@ fn wrong_argument(spec: &StackSpec, name: &ServiceName, count: u32) -> Option<Pr
     if !spec.services.contains_key(name) {
         return problem(
             format!("`--scale {name}={count}`: there is no service `{name}`"),
-            spec.meant_service(name.as_str()),
+            spec.missing_service(name.as_str()),
         );
     }
     if count > MAX_REPLICAS {

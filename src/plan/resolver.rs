@@ -5,6 +5,7 @@ use std::cell::{RefCell, RefMut};
 use super::assignment::Ports;
 use super::code;
 use super::draft::Draft;
+use super::profiles::inactive;
 use super::replicas::Replicas;
 use crate::spec::model::{PortDeclaration, ServiceSpec, Setting, SettingError};
 use crate::spec::problem::{Problem, Report, Span};
@@ -157,10 +158,20 @@ impl Lookup for Resolver<'_> {
             (Placeholder::Declare(name, ..) | Placeholder::Own(name), Some(inside)) => {
                 self.port(&inside.service.name, inside.replica, name, span)
             }
-            (Placeholder::Other(service, name), _) => match self.plural(service, name) {
-                Some(one) => self.all(service, one, span),
-                None => self.first(service, name, span),
-            },
+            (Placeholder::Other(service, name), _) => {
+                if let Some(other) = self.draft.spec().inactive.get(service) {
+                    // Of no replica there are no ports, which is a value.
+                    let is_one = other.ports.contains_key(name);
+                    let what = format!("`{}` refers to", span.text());
+                    return (!is_one)
+                        .then(String::new)
+                        .ok_or_else(|| inactive(&what, other, span));
+                }
+                match self.plural(service, name) {
+                    Some(one) => self.all(service, one, span),
+                    None => self.first(service, name, span),
+                }
+            }
             (Placeholder::Word(word), inside) => Ok(match (word, inside) {
                 (Word::ProjectName, _) => self.draft.project().to_string(),
                 (Word::ProjectDir, _) => self.draft.project_dir().to_string_lossy().into_owned(),

@@ -2,8 +2,9 @@
 //! resolved, the ports as numbers where they are known and as placeholders where they are not.
 //!
 //! What is printed is a `stack.yaml` again, and one that means the same: a literal `$` comes out
-//! doubled where the loader would read it, and lists stay lists. Values of keys that look secret
-//! are masked, so those alone are lost. Where a service has several replicas, what differs between
+//! doubled where the loader would read it, and lists stay lists. What is in an `env_file` is shown as
+//! environment, as in Compose. Values of keys that look secret and passwords inside of URLs are masked,
+//! so those alone are lost. Where a service has several replicas, what differs between
 //! them stays as it was written.
 
 mod secret;
@@ -80,8 +81,7 @@ impl Draft {
             "name": self.project(),
             "ports": said(json!({"range": ranges(&pool.ranges), "exclude": ranges(&pool.exclude)})),
             "dotenv": self.show_dotenv(&outside),
-            "env_file": outside.env_files(spec.env_file.iter()),
-            "environment": outside.environment(&spec.environment),
+            "environment": outside.top_environment(),
             "shell": shell.map(|words| texts(words.iter().map(|word| double(word)))),
         }));
         // Moved in, where the others are copied.
@@ -118,7 +118,7 @@ fn show_service(
         None => Some(double(&view.relative(place).to_string_lossy())),
     };
     let environment = view.all_environment(service);
-    let env_files = view.all_env_files(service);
+    let env_files = view.open_env_files(service);
     let health = service.healthcheck.as_ref().zip(unit.health.as_ref());
     let signal = || match nix::sys::signal::Signal::try_from(unit.stop_signal) {
         Ok(signal) => signal.as_str().into(),
@@ -137,7 +137,8 @@ fn show_service(
         "working_dir": directory,
         "environment": environment,
         "env_file": env_files,
-        "depends_on": show_dependencies(service),
+        "profiles": texts(service.profiles.iter().map(|it| it.value.clone())),
+        "depends_on": show_dependencies(service, view),
         "healthcheck": health.map(|(spec, plan)| show_health(spec, plan, view)),
         "restart": show_restart(service, &unit.restart, view),
         "restart_policy": show_restart_policy(service, &unit.restart, view),
@@ -155,7 +156,7 @@ fn show_service(
     }))
 }
 
-fn show_dependencies(service: &ServiceSpec) -> Map {
+fn show_dependencies(service: &ServiceSpec, view: &View<'_>) -> Map {
     let edge = |(name, edge): (&ServiceName, &DependencySpec)| {
         let shown = said(json!({
             "condition": word_of(&Condition::WORDS, &edge.condition),
@@ -164,7 +165,14 @@ fn show_dependencies(service: &ServiceSpec) -> Map {
         }));
         (name.to_string(), shown)
     };
-    service.depends_on.iter().map(edge).collect()
+    // What takes no part is not there for whoever loads this.
+    let is_active = |(name, _): &(&ServiceName, &DependencySpec)| view.has(name);
+    service
+        .depends_on
+        .iter()
+        .filter(is_active)
+        .map(edge)
+        .collect()
 }
 
 fn show_health(spec: &HealthcheckSpec, plan: &HealthPlan, view: &View<'_>) -> Value {

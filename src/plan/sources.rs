@@ -19,7 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::port_argument::PortArgument;
 use crate::spec::Problem;
-use crate::spec::find::{Found, Request, find, read};
+use crate::spec::find::{FilePath, Found, Request, find, read};
 use crate::support::fs::read_limited;
 use crate::support::name::ServiceName;
 use crate::support::text;
@@ -54,6 +54,15 @@ pub struct Arguments {
     pub scale: IndexMap<ServiceName, u32>,
     /// Which ports should have which numbers (`--port`).
     pub ports: Vec<PortArgument>,
+    /// Which profiles are active (`--profile`); `*` is all. Without any, those of `STACK_PROFILES`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<String>,
+    /// The services that are named, which take part with their profiles.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub services: Vec<ServiceName>,
+    /// The files in place of `.env` (`--env-file`, `STACK_ENV_FILES`).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env_files: Vec<FilePath>,
 }
 
 impl Arguments {

@@ -13,10 +13,12 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::code;
 use super::env_file::{self, Entries};
 use super::sources::{Content, Sources};
 use crate::dotenv;
 use crate::spec::Scope;
+use crate::spec::find::FilePath;
 use crate::spec::model::EnvFileSpec;
 use crate::spec::problem::{Problem, Severity, Source};
 
@@ -45,6 +47,8 @@ struct Realm {
     files: IndexMap<String, Option<String>>,
     /// What is the user's in `.env`; the first one that has a key counts.
     own: Vec<OwnPart>,
+    /// What the command line puts in the place of `.env`, which is stronger than `files`.
+    given: Vec<OwnPart>,
 }
 
 /// The user's part of one file.
@@ -93,12 +97,13 @@ impl Scope for Variables {
             own.insert(0, OwnPart { shown, values });
         }
         if env_files.is_none() {
-            own.extend(self.own_part(outer, &dir.join(DEFAULT_DOTENV), problems));
+            let lookup = |name: &str| self.get(outer, name);
+            own.extend(self.own_part(&lookup, &dir.join(DEFAULT_DOTENV), problems));
         }
         self.realms.push(Realm {
             outer: Some(outer),
-            files: IndexMap::new(),
             own,
+            ..Realm::default()
         });
         self.realms.len() - 1
     }
@@ -128,8 +133,32 @@ impl Variables {
             generated: usual.clone(),
             is_written: true,
         };
+        for file in &sources.arguments.env_files {
+            variables.read_given(file, problems);
+        }
         variables.read_own(&usual, problems);
         variables
+    }
+
+    /// Adds a file that the command line names, over those that were added before.
+    fn read_given(&mut self, file: &FilePath, problems: &mut Vec<Problem>) {
+        let shown = file.shown.display().to_string();
+        let reason = match &self.sources.text(&file.file).content {
+            Content::Bytes(_) => None,
+            Content::Missing => Some("it does not exist".to_owned()),
+            Content::Unreadable(reason) => Some(reason.clone()),
+        };
+        if let Some(reason) = reason {
+            let message = format!("`{shown}` (`--env-file`) cannot be read: {reason}");
+            let hint = "it is a file with lines of `KEY=value`, in place of `.env`";
+            problems.push(Problem::without_place(code::ENV_FILE, message).hint(hint));
+            return;
+        }
+        let lookup = |name: &str| self.get(0, name);
+        if let Some(mut part) = self.own_part(&lookup, &file.file, problems) {
+            part.shown = shown;
+            self.realms[0].given.insert(0, part);
+        }
     }
 
     /// The value of a variable in the files of a realm.
@@ -139,9 +168,11 @@ impl Variables {
             Some(outer) => self.get(outer, name),
             None => self.caller.get(name).cloned(),
         };
+        let own = |parts| of_parts(parts, name).map(|(value, _)| value.to_owned());
         before
+            .or_else(|| own(&realm.given))
             .or_else(|| realm.files.get(name).cloned().flatten())
-            .or_else(|| realm.of_own(name).map(|(value, _)| value.to_owned()))
+            .or_else(|| own(&realm.own))
     }
 
     /// The entries of the top-level `env_file`s of a realm; `None` removes a key.
@@ -161,17 +192,33 @@ impl Variables {
 
     /// The value that the user's own part of `.env` gives a key, and the path of that file.
     pub(super) fn of_own_dotenv(&self, key: &str) -> Option<(&str, &str)> {
-        self.realms[0].of_own(key)
+        let realm = &self.realms[0];
+        of_parts(&realm.given, key).or_else(|| of_parts(&realm.own, key))
+    }
+
+    /// The value of a variable that steers `stack` itself: of the caller, else of the user's `.env`.
+    pub(super) fn of_user(&self, key: &str) -> Option<&str> {
+        let own = || self.of_own_dotenv(key).map(|(value, _)| value);
+        self.of_caller(key).or_else(own)
     }
 
     /// Adds the user's part of a file, over those that were added before.
     pub(super) fn read_own(&mut self, path: &Path, problems: &mut Vec<Problem>) {
-        if let Some(part) = self.own_part(0, path, problems) {
+        if !self.sources.arguments.env_files.is_empty() {
+            return;
+        }
+        let lookup = |name: &str| self.caller.get(name).cloned();
+        if let Some(part) = self.own_part(&lookup, path, problems) {
             self.realms[0].own.insert(0, part);
         }
     }
 
-    fn own_part(&self, realm: usize, path: &Path, problems: &mut Vec<Problem>) -> Option<OwnPart> {
+    fn own_part(
+        &self,
+        lookup: &dyn Fn(&str) -> Option<String>,
+        path: &Path,
+        problems: &mut Vec<Problem>,
+    ) -> Option<OwnPart> {
         let text = self.sources.text(path);
         // Whatever keeps it from being read keeps it from being written, and is told there.
         let Content::Bytes(bytes) = &text.content else {
@@ -181,11 +228,8 @@ impl Variables {
         let shown = path
             .strip_prefix(&self.sources.file.project_dir)
             .unwrap_or(path);
-        let lookup = |name: &str| match realm {
-            0 => self.caller.get(name).cloned(),
-            outer => self.get(outer, name),
-        };
-        let contents = env_file::read(&user, shown, Severity::Warning, &lookup, problems);
+        let contents = dotenv::read(&user, lookup);
+        env_file::tell(&contents, &user, shown, Severity::Warning, problems);
         let values = contents
             .entries
             .into_iter()
@@ -235,11 +279,10 @@ impl Variables {
     }
 }
 
-impl Realm {
-    fn of_own(&self, key: &str) -> Option<(&str, &str)> {
-        let mut own = self.own.iter();
-        own.find_map(|part| Some((part.values.get(key)?.as_str(), part.shown.as_str())))
-    }
+/// The value of a key in the first file that has it, and the path of that file.
+fn of_parts<'p>(parts: &'p [OwnPart], key: &str) -> Option<(&'p str, &'p str)> {
+    let mut parts = parts.iter();
+    parts.find_map(|part| Some((part.values.get(key)?.as_str(), part.shown.as_str())))
 }
 
 /// The path without `.` in it.

@@ -39,8 +39,10 @@ pub struct StackSpec {
     pub included: Vec<IncludedSpec>,
     /// `shell:`, the words that come before a shell line; `None` is the default.
     pub shell: Option<Vec<String>>,
-    /// The services, in the order of the file.
+    /// The services, in the order of the file. `plan` leaves those that take part.
     pub services: IndexMap<ServiceName, ServiceSpec>,
+    /// Those that take no part, since no profile of theirs is active.
+    pub inactive: IndexMap<ServiceName, ServiceSpec>,
 }
 
 /// What a file that is included says for all of its services.
@@ -81,6 +83,8 @@ pub struct EnvFileSpec {
     pub path: Template,
     /// Whether a missing file is an error.
     pub is_required: bool,
+    /// `format: raw`: values are taken as they are.
+    pub is_raw: bool,
 }
 
 /// One entry of `include:`.
@@ -167,6 +171,8 @@ pub struct ServiceSpec {
     pub environment: EnvironmentSpec,
     /// `env_file:`.
     pub env_file: Vec<EnvFileSpec>,
+    /// `profiles:`; without any it always takes part.
+    pub profiles: Vec<Spanned<String>>,
     /// `depends_on:`, by name.
     pub depends_on: IndexMap<ServiceName, DependencySpec>,
     /// `healthcheck:`; `None` when absent, `NONE` or `disable: true`.
@@ -414,6 +420,7 @@ impl ServiceSpec {
             working_dir: None,
             environment: IndexMap::new(),
             env_file: Vec::new(),
+            profiles: Vec::new(),
             depends_on: IndexMap::new(),
             healthcheck: None,
             restart: None,

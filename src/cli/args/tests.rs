@@ -90,6 +90,11 @@ fn flags_before_the_verb_hold_for_all_of_it() {
         cli.verb,
         Some(Verb::Logs(LogsArgs { follow: true, .. }))
     ));
+    let profiles = read("--profile a --profile b up --env-file x")
+        .unwrap()
+        .global;
+    assert_eq!(profiles.profile, ["a", "b"]);
+    assert_eq!(profiles.env_file, [PathBuf::from("x")]);
     let several = read("-f a --file b -f - config").unwrap().global.file;
     assert_eq!(several, ["a", "b", "-"].map(PathBuf::from));
 }
@@ -246,8 +251,7 @@ fn wrong_usage() {
         "ports whoo",
         "ports 8123",
         "ports -x",
-        "--profile frontend up",
-        "--env-file=.env.ci up",
+        "--profile",
         "up --scale web",
         "up --scale web=-1",
         "up --scale ../x=2",
@@ -258,7 +262,7 @@ fn wrong_usage() {
         "port web --index x",
         "up --watch",
         "up --attach web",
-        "up --profile x",
+        "up --env-file",
         "logs --since=soon",
         "logs --grep a(",
         "logs --stream both",

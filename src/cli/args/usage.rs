@@ -13,9 +13,7 @@ const LATER_VERBS: &str = "kill exec graph events wait attach top ls scale watch
                            tui web completions";
 
 /// The flags that are defined but not built yet, each with the verbs that will have it; none for all.
-const LATER_FLAGS: [(&str, &[&str]); 9] = [
-    ("--env-file", &[]),
-    ("--profile", &[]),
+const LATER_FLAGS: [(&str, &[&str]); 7] = [
     ("--web", &[]),
     ("--watch", &["up"]),
     ("--attach", &["up"]),

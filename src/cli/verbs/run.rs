@@ -38,7 +38,7 @@ pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
             command.envs(stack.values.iter().map(|(key, value)| (key, value)));
         }
         Some(service) => {
-            let ready = invocation.draft()?;
+            let ready = invocation.draft_with(&[], &[], std::slice::from_ref(service))?;
             check_service(&ready.draft, service)?;
             let mut problems = Vec::new();
             let draft = as_running(ready.draft, &stack);

@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use serde_json::{Value, json};
 
-use super::secret::mask;
+use super::Map;
+use super::secret::{mask, mask_text, mask_urls};
 use crate::plan::resolver::Resolver;
-use crate::spec::model::{
-    CommandSpec, EnvFileSpec, EnvironmentSpec, IncludedSpec, ServiceSpec, Setting,
-};
+use crate::spec::model::{CommandSpec, EnvFileSpec, EnvironmentSpec, ServiceSpec, Setting};
 use crate::spec::template::{Lookup, Piece, Placeholder, Template, TemplateKind, Word};
 use crate::support::duration;
+use crate::support::name::ServiceName;
 
 /// What a text is shown with.
 pub(super) struct View<'a>(pub(super) Resolver<'a>);
@@ -30,12 +31,28 @@ impl View<'_> {
     }
 
     pub(super) fn environment(&self, environment: &EnvironmentSpec) -> Value {
+        let mut all = Map::new();
+        self.lay(environment, &mut all);
+        Value::Object(all)
+    }
+
+    /// Puts an environment over what is there.
+    fn lay(&self, environment: &EnvironmentSpec, all: &mut Map) {
         let entries = environment.iter().map(|(key, variable)| {
             let value = variable.value.as_ref();
             let shown = value.map(|value| mask(key, value, self.text(value)));
             (key.clone(), shown.map_or(Value::Null, Value::from))
         });
-        Value::Object(entries.collect())
+        all.extend(entries);
+    }
+
+    /// The top-level environment, over what is in the top-level `env_file`s.
+    pub(super) fn top_environment(&self) -> Value {
+        let mut all = Map::new();
+        let draft = self.0.draft;
+        lay_entries(draft.variables.files(0), &mut all);
+        self.lay(&draft.spec().environment, &mut all);
+        Value::Object(all)
     }
 
     /// A typed value: as it was settled, or its text while that depends on a port without a number.
@@ -56,39 +73,57 @@ impl View<'_> {
         self.setting(setting, || duration::format(settled).into())
     }
 
-    pub(super) fn env_files<'f>(&self, files: impl Iterator<Item = &'f EnvFileSpec>) -> Value {
-        let show = |file: &EnvFileSpec| json!({"path": self.path(&file.path), "required": file.is_required});
-        files.map(show).collect()
-    }
-
-    /// The environment of a service, over that of the files that are included with it.
+    /// The environment of a service, over what is in its `env_file`s and what the files say for all of
+    /// their services that are included with it.
     pub(super) fn all_environment(&self, service: &ServiceSpec) -> Value {
-        let mut all = EnvironmentSpec::new();
-        for included in self.included(service) {
-            all.extend(included.environment.clone());
-        }
-        all.extend(service.environment.clone());
-        self.environment(&all)
-    }
-
-    /// The `env_file`s of a service, after those of the files that are included with it.
-    pub(super) fn all_env_files(&self, service: &ServiceSpec) -> Value {
-        let included = self.included(service).into_iter();
-        let files = included.flat_map(|included| &included.env_file);
-        self.env_files(files.chain(&service.env_file))
-    }
-
-    /// What the files say for all of their services that are included with a service, the weakest
-    /// first.
-    fn included(&self, service: &ServiceSpec) -> Vec<&IncludedSpec> {
+        let mut all = Map::new();
         let draft = self.0.draft;
         let realms = draft
             .variables
             .outwards(service.name_span.source.home.realm);
-        let indices = realms.filter_map(|realm| realm.checked_sub(1));
-        indices
-            .filter_map(|index| draft.spec().included.get(index))
-            .collect()
+        for (realm, index) in realms.filter_map(|realm| Some((realm, realm.checked_sub(1)?))) {
+            lay_entries(draft.variables.files(realm), &mut all);
+            if let Some(included) = draft.spec().included.get(index) {
+                self.lay(&included.environment, &mut all);
+            }
+        }
+        // What the project says of a key is stronger.
+        let (own, files) = (&draft.spec().environment, draft.variables.files(0));
+        all.retain(|key, _| !own.contains_key(key) && !files.contains_key(key));
+        for file in service
+            .env_file
+            .iter()
+            .filter(|file| !self.is_open(&file.path))
+        {
+            // What is wrong with it was told when the draft was made.
+            let path = self.0.text(&file.path);
+            let entries = draft.variables.read_env_file(file, &path, &mut Vec::new());
+            let entries: IndexMap<_, _> = entries.into_iter().collect();
+            lay_entries(&entries, &mut all);
+        }
+        self.lay(&service.environment, &mut all);
+        Value::Object(all)
+    }
+
+    /// The `env_file`s of a service that are not known before the ports are.
+    pub(super) fn open_env_files(&self, service: &ServiceSpec) -> Value {
+        let files = service
+            .env_file
+            .iter()
+            .filter(|file| self.is_open(&file.path));
+        let show = |file: &EnvFileSpec| {
+            let mut shown = json!({"path": self.path(&file.path), "required": file.is_required});
+            if file.is_raw {
+                shown["format"] = "raw".into();
+            }
+            shown
+        };
+        files.map(show).collect()
+    }
+
+    /// Whether a service takes part.
+    pub(super) fn has(&self, service: &ServiceName) -> bool {
+        self.0.draft.spec().services.contains_key(service)
     }
 
     pub(super) fn project_dir(&self) -> &Path {
@@ -172,8 +207,8 @@ impl View<'_> {
     /// A text with what is known of its placeholders.
     pub(super) fn text(&self, template: &Template) -> String {
         let literal = |text: &str| match template.kind {
-            TemplateKind::Plain => double(text),
-            TemplateKind::Shell => text.replace("$<", "$$<"),
+            TemplateKind::Plain => double(&mask_urls(text)),
+            TemplateKind::Shell => mask_urls(text).replace("$<", "$$<"),
         };
         let pieces = template.pieces.iter().map(|piece| match piece {
             Piece::Text(text) => literal(text),
@@ -192,4 +227,18 @@ impl View<'_> {
 /// A text in which every `$` stands for itself.
 pub(super) fn double(text: &str) -> String {
     text.replace('$', "$$")
+}
+
+/// Puts what a file says over what is there.
+fn lay_entries<'e>(
+    entries: impl IntoIterator<Item = (&'e String, &'e Option<String>)>,
+    all: &mut Map,
+) {
+    let entries = entries.into_iter().map(|(key, value)| {
+        let shown = value
+            .as_ref()
+            .map(|value| mask_text(key, double(&mask_urls(value))));
+        (key.clone(), shown.map_or(Value::Null, Value::from))
+    });
+    all.extend(entries);
 }

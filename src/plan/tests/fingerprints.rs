@@ -138,7 +138,8 @@ fn a_scale_counts_like_the_key() {
     let yaml = super::one_service("command: x $<PORT:auto>\nscale: 2");
     let said = Project {
         yaml,
-        scale: indexmap::IndexMap::new(),
+        arguments: crate::plan::Arguments::default(),
+        files: Vec::new(),
         ..scaled
     };
     assert_eq!(said.good().fingerprint(), fingerprint);
@@ -154,7 +155,8 @@ fn a_scale_to_the_one_that_there_is_counts_for_nothing() {
     let project = || Project::new(yaml);
     let same = |project: Project| {
         let plain = Project {
-            scale: indexmap::IndexMap::new(),
+            arguments: crate::plan::Arguments::default(),
+            files: Vec::new(),
             ..project
         };
         plain.good().fingerprint().to_owned()

@@ -5,11 +5,13 @@ mod corpus;
 mod dependencies;
 mod diff;
 mod environment;
+mod files;
 mod fingerprints;
 mod health;
 mod limits;
 mod names;
 mod port_arguments;
+mod profiles;
 mod protocols;
 mod replica_keys;
 mod replicas;
@@ -24,7 +26,6 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use indexmap::IndexMap;
 use tempfile::TempDir;
 
 use super::{Arguments, Assignment, Draft, Plan, PortArgument, Sources, UnitPlan};
@@ -40,9 +41,9 @@ struct Project {
     directory: PathBuf,
     yaml: String,
     caller: Vec<(OsString, OsString)>,
-    name: Option<String>,
-    scale: IndexMap<ServiceName, u32>,
-    ports: Vec<PortArgument>,
+    arguments: Arguments,
+    /// Those of `-f`.
+    files: Vec<PathBuf>,
 }
 
 impl Project {
@@ -64,9 +65,8 @@ impl Project {
             directory,
             yaml: yaml.to_owned(),
             caller: Vec::new(),
-            name: None,
-            scale: IndexMap::new(),
-            ports: Vec::new(),
+            arguments: Arguments::default(),
+            files: Vec::new(),
         }
     }
 
@@ -84,20 +84,21 @@ impl Project {
     }
 
     fn named(mut self, name: &str) -> Self {
-        self.name = Some(name.to_owned());
+        self.arguments.project_name = Some(name.to_owned());
         self
     }
 
     /// As with `--scale SERVICE=COUNT`.
     fn scaled(mut self, service: &str, count: u32) -> Self {
-        self.scale.insert(ServiceName::new(service).unwrap(), count);
+        let service = ServiceName::new(service).unwrap();
+        self.arguments.scale.insert(service, count);
         self
     }
 
     /// As with `--port PORT=NUMBER`.
     fn asking(mut self, port: &str, number: u16) -> Self {
         let port = port.to_owned();
-        self.ports.push(PortArgument { port, number });
+        self.arguments.ports.push(PortArgument { port, number });
         self
     }
 
@@ -105,15 +106,11 @@ impl Project {
     fn sources(&self) -> Sources {
         fs_err::write(self.path("stack.yaml"), &self.yaml).unwrap();
         let request = Request {
-            files: &[],
+            files: &self.files,
             stack_file: None,
             working_dir: &self.directory,
         };
-        let arguments = Arguments {
-            project_name: self.name.clone(),
-            scale: self.scale.clone(),
-            ports: self.ports.clone(),
-        };
+        let arguments = self.arguments.clone();
         let caller = Arc::new(self.caller.clone());
         Sources::read(&request, &mut std::io::empty(), &caller, arguments).unwrap()
     }

@@ -89,7 +89,8 @@ fn a_draft_takes_the_replicas_of_what_runs() {
     let scaled = project.scaled("a", 2).scaled("b", 1).scaled("new", 1);
     let running = numbered(&scaled.good());
     let project = Project {
-        scale: indexmap::IndexMap::new(),
+        arguments: crate::plan::Arguments::default(),
+        files: Vec::new(),
         ..scaled
     };
     let name = |text| crate::support::name::ServiceName::new(text).unwrap();

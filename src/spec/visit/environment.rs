@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::keys::ENV_FILE;
-use super::{Field, Reader};
+use super::{Field, Reader, known, values};
 use crate::spec::code;
 use crate::spec::model::{EnvFileSpec, EnvironmentSpec, VariableSpec};
 use crate::spec::problem::{Problem, Report, Span};
@@ -14,6 +14,14 @@ use crate::support::text::is_variable;
 
 /// A key, where it stands, and its value.
 type Item = (String, Span, Given);
+
+/// An entry of `env_file:` while it is read.
+#[derive(Default)]
+pub(super) struct EnvFile {
+    pub(super) path: Option<Template>,
+    pub(super) is_optional: bool,
+    pub(super) is_raw: bool,
+}
 
 /// What stands at a key.
 enum Given {
@@ -200,13 +208,20 @@ impl Reader<'_> {
         files
     }
 
+    /// `format:` of an `env_file`: whether it is the raw one.
+    pub(super) fn env_file_format(&mut self, field: &Field<'_, '_>) -> bool {
+        let parse = |text: &str| values::word(text, "format", &[("dotenv", false), ("raw", true)]);
+        let is_raw = self.without_placeholders("`format`", |r| r.setting(field, parse));
+        is_raw.and_then(known).is_some_and(|it| it.value)
+    }
+
     /// One entry of `env_file:`.
     pub(super) fn env_file(&mut self, item: &Node<'_>) -> Option<EnvFileSpec> {
         let hint = "write a path, or `{path: .env.local, required: false}`";
-        let mut file = (None, true);
+        let mut file = EnvFile::default();
         match &item.kind {
             Kind::Scalar { text, .. } if !item.is_null() && !text.is_empty() => {
-                file.0 = self.template("`env_file`", item, TemplateKind::Plain);
+                file.path = self.template("`env_file`", item, TemplateKind::Plain);
             }
             Kind::Scalar { .. } | Kind::Sequence(_) => {
                 self.wrong_item("an item of `env_file`", "a path", item, hint);
@@ -219,9 +234,10 @@ impl Reader<'_> {
                 }
             }
         }
-        file.0.map(|path| EnvFileSpec {
+        file.path.map(|path| EnvFileSpec {
             path,
-            is_required: file.1,
+            is_required: !file.is_optional,
+            is_raw: file.is_raw,
         })
     }
 }

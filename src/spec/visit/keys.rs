@@ -10,7 +10,7 @@ use crate::spec::model::{
     DependencySpec, DotenvSpec, ExtendsSpec, HttpProbeSpec, IncludeSpec, LoggingSpec,
     RestartPolicySpec, ServiceSpec, StackSpec,
 };
-use crate::spec::template::Template;
+use crate::spec::visit::environment::EnvFile;
 use crate::spec::visit::healthcheck::Check;
 use crate::support::port_range::Pool;
 
@@ -109,16 +109,17 @@ keys! {
 }
 
 keys! {
-    ENV_FILE: (Option<Template>, bool), "in `env_file`", "services.NAME.env_file";
+    ENV_FILE: EnvFile, "in `env_file`", "services.NAME.env_file";
 
     "path", "path", ".env.local", [],
     "The file, relative to the project directory."
-        => |r, file, field| file.0 = r.text(field);
+        => |r, file, field| file.path = r.text(field);
     "required", "flag", "true", [],
     "Whether it is an error that it is missing."
-        => |r, file, field| file.1 = r.flag(field).unwrap_or(true);
-
-    planned "remove it: values are read as in a `.env` file": "format";
+        => |r, file, field| file.is_optional = r.flag(field) == Some(false);
+    "format", "word", "dotenv", [],
+    "How it is read: `dotenv`, or `raw`, where all that stands after the `=` is the value."
+        => |r, file, field| file.is_raw = r.env_file_format(field);
 }
 
 keys! {
@@ -168,6 +169,9 @@ keys! {
     "labels", "map or list", "{ team: web }", [],
     "Kept and shown by `stack config`."
         => |r, service, field| service.labels = r.texts(field);
+    "profiles", "list", "[dev]", [],
+    "It takes part only with one of these: `--profile`, `STACK_PROFILES`, or by its own name."
+        => |r, service, field| service.profiles = r.profiles(field);
     "extends", "name or map", "{ service: base, file: common.yaml }", ["inherits"],
     "Another service whose keys this one has, too, as far as it does not say otherwise."
         // Brought in before anything is read.
@@ -190,7 +194,7 @@ keys! {
     planned "run it as a process with `command`, or beside the stack": "image build";
     planned "a process asks for its ports where it uses them: `$<PORT:auto>`": "ports expose";
     planned "read it from a file, or from `env_file`": "configs";
-    planned "remove it for now": "profiles user group_add ulimits tty stdin_open pre_start post_start
+    planned "remove it for now": "user group_add ulimits tty stdin_open pre_start post_start
         pre_stop watch develop attach init on_unhealthy annotations label_file
         oom_score_adj";
     container "remove it; a process sees your files as they are": "volumes tmpfs";

@@ -309,6 +309,24 @@ impl Reader<'_> {
         }
     }
 
+    /// `profiles:`, each once.
+    pub(super) fn profiles(&mut self, field: &Field<'_, '_>) -> Vec<Spanned<String>> {
+        let mut profiles: Vec<Spanned<String>> = Vec::new();
+        for profile in self.without_placeholders("`profiles`", |r| r.literals(field)) {
+            let name = &profile.value;
+            let is_usual = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+            if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(is_usual)
+            {
+                let message = format!("`{name}` is not a valid name for a profile");
+                let hint = "names are made of letters, digits, `_`, `-` and `.`";
+                self.error(code::BAD_NAME, &profile.span, message, hint);
+            } else if !profiles.iter().any(|other| other.value == *name) {
+                profiles.push(profile);
+            }
+        }
+        profiles
+    }
+
     pub(super) fn condition(&mut self, node: &Node<'_>) -> Option<Condition> {
         let text = self.literal("`condition`", node)?;
         values::word(&text.value, "condition", &Condition::WORDS)

@@ -52,6 +52,7 @@ pub(in crate::spec) fn stack(
         included: Vec::new(),
         shell: None,
         services: IndexMap::new(),
+        inactive: IndexMap::new(),
     };
     let shown_dir = found.shown.parent().unwrap_or(Path::new(""));
     let project = (stack.project_dir.clone(), shown_dir.to_path_buf());

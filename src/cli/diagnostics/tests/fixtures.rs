@@ -119,6 +119,7 @@ fn problems_of(fixture: &Path) -> Vec<Problem> {
         project_name: named.map(|(_, value)| value.to_str().unwrap().to_owned()),
         scale,
         ports,
+        ..Arguments::default()
     };
     let request = Request {
         files: &[],

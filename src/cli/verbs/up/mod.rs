@@ -47,7 +47,7 @@ const WINNER_PAUSE: Duration = Duration::from_millis(10);
 /// Runs the verb.
 pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
     let ready = invocation
-        .draft_with(&args.scale, &args.ports)
+        .draft_with(&args.scale, &args.ports, &args.services)
         .map_err(|stop| without_file(invocation).unwrap_or(stop))?;
     for name in args.services.iter().chain(&args.exit_code_from) {
         check_service(&ready.draft, name)?;

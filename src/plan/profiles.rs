@@ -1,0 +1,91 @@
+//! Which services take part: those without a profile, and those of an active one.
+
+use std::mem;
+
+use super::code;
+use super::sources::Arguments;
+use super::variables::Variables;
+use crate::spec::model::{EnvironmentSpec, ServiceSpec, StackSpec};
+use crate::spec::problem::{Problem, Span};
+use crate::spec::template::{Placeholder, Template};
+use crate::support::name::ServiceName;
+use crate::support::text::list;
+
+/// Stands for every profile.
+const ALL: &str = "*";
+
+/// Puts the services aside of which no profile is active, and the top-level lines that refer to them.
+///
+/// Active are those that the command line names, without any those of `STACK_PROFILES`; and those of a
+/// service that it names.
+pub(super) fn select(spec: &mut StackSpec, arguments: &Arguments, variables: &Variables) {
+    let mut active = arguments.profiles.clone();
+    if active.is_empty() {
+        let listed = variables.of_user("STACK_PROFILES").unwrap_or_default();
+        active.extend(listed.split(',').map(|name| name.trim().to_owned()));
+    }
+    let names = |service: &ServiceSpec| {
+        let profiles = service.profiles.iter();
+        profiles
+            .map(|profile| profile.value.clone())
+            .collect::<Vec<_>>()
+    };
+    let named = arguments.services.iter();
+    let named: Vec<String> = named
+        .filter_map(|name| spec.services.get(name))
+        .flat_map(names)
+        .collect();
+    active.extend(named);
+    let is_active = |service: &ServiceSpec| {
+        let mut profiles = service.profiles.iter().map(|profile| &profile.value);
+        service.profiles.is_empty()
+            || profiles.any(|name| active.iter().any(|it| it == ALL || it == name))
+    };
+    let all = mem::take(&mut spec.services).into_iter();
+    (spec.services, spec.inactive) = all.partition(|(_, service)| is_active(service));
+    let inactive = &spec.inactive;
+    let refers = |template: &Template| {
+        let mut placeholders = template.placeholders();
+        placeholders.any(|(it, _)| match it {
+            Placeholder::Other(service, _) => inactive.contains_key(service),
+            Placeholder::Declare(..) | Placeholder::Own(_) | Placeholder::Word(_) => false,
+        })
+    };
+    let keep = |lines: &mut EnvironmentSpec| {
+        lines.retain(|_, line| !line.value.as_ref().is_some_and(&refers));
+    };
+    keep(&mut spec.environment);
+    spec.included
+        .iter_mut()
+        .for_each(|it| keep(&mut it.environment));
+    spec.dotenv.iter_mut().for_each(|it| keep(&mut it.vars));
+}
+
+/// The problem with a service that one needs and that takes no part.
+pub(super) fn inactive(what: &str, service: &ServiceSpec, span: &Span) -> Problem {
+    let name = &service.name;
+    let profiles = service.profiles.iter();
+    let profiles = list(profiles.map(|profile| format!("`{}`", profile.value)));
+    let message = format!("{what} `{name}`, which is only in the profile {profiles}");
+    Problem::error(code::INACTIVE_SERVICE, message, span)
+        .also(&service.name_span, "this service")
+        .hint(turn_on(service))
+}
+
+/// How a service of an inactive profile takes part.
+fn turn_on(service: &ServiceSpec) -> String {
+    let first = service.profiles.first();
+    let first = first.map_or("", |profile| profile.value.as_str());
+    format!("`--profile {first}` turns it on")
+}
+
+impl StackSpec {
+    /// The hint about a service that takes no part, or does not exist.
+    pub fn missing_service(&self, word: &str) -> String {
+        let name = ServiceName::new(word).ok();
+        match name.and_then(|name| self.inactive.get(&name)) {
+            Some(service) => format!("no profile of it is active: {}", turn_on(service)),
+            None => self.meant_service(word),
+        }
+    }
+}
