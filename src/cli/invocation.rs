@@ -104,6 +104,17 @@ impl Invocation {
         })
     }
 
+    /// The profiles of `--profile` or `STACK_PROFILES`.
+    fn profiles(&self) -> Vec<String> {
+        let mut profiles = self.global.profile.clone();
+        if profiles.is_empty() {
+            let listed = self.variable("STACK_PROFILES").unwrap_or_default();
+            let listed = listed.split(',').map(str::trim).filter(|it| !it.is_empty());
+            profiles.extend(listed.map(str::to_owned));
+        }
+        profiles
+    }
+
     /// The files that `--env-file` or `STACK_ENV_FILES` puts in the place of `.env`.
     fn env_files(&self) -> Vec<FilePath> {
         let mut shown = self.global.env_file.clone();
@@ -143,15 +154,25 @@ impl Invocation {
         ports: &[PortArgument],
         services: &[ServiceName],
     ) -> Result<Ready, Stop> {
-        self.draft_by(Arguments {
+        self.draft_by(self.arguments(scale, ports, services))
+    }
+
+    /// What the command line says of a draft.
+    fn arguments(
+        &self,
+        scale: &[(ServiceName, u32)],
+        ports: &[PortArgument],
+        services: &[ServiceName],
+    ) -> Arguments {
+        Arguments {
             project_name: self.project_name(),
             // The last one of a service counts, as with other flags.
             scale: scale.iter().cloned().collect(),
             ports: ports.to_vec(),
-            profiles: self.global.profile.clone(),
+            profiles: self.profiles(),
             services: services.to_vec(),
             env_files: self.env_files(),
-        })
+        }
     }
 
     /// Whether the file says something else now than when a stack was started, or took it over. One that
@@ -163,12 +184,7 @@ impl Invocation {
     }
 
     fn draft_by(&self, arguments: Arguments) -> Result<Ready, Stop> {
-        let sources = self
-            .with_request(|request| {
-                Sources::read(request, &mut io::stdin().lock(), &self.caller, arguments)
-            })
-            .map_err(|problem| self.problems(&[problem]))?;
-        let (draft, problems) = Draft::new(sources);
+        let (draft, problems) = Draft::new(self.sources_by(arguments)?);
         match draft {
             Some(draft) if !problems.iter().any(Problem::is_error) => Ok(Ready {
                 draft,
@@ -176,6 +192,18 @@ impl Invocation {
             }),
             _ => Err(self.problems(&problems)),
         }
+    }
+
+    /// All that a draft is made of.
+    pub fn sources(&self) -> Result<Sources, Stop> {
+        self.sources_by(self.arguments(&[], &[], &[]))
+    }
+
+    fn sources_by(&self, arguments: Arguments) -> Result<Sources, Stop> {
+        self.with_request(|request| {
+            Sources::read(request, &mut io::stdin().lock(), &self.caller, arguments)
+        })
+        .map_err(|problem| self.problems(&[problem]))
     }
 
     /// Problems as the reason to stop, with exit code 2.

@@ -19,15 +19,12 @@ use super::port_argument::asked as asked_ports;
 use super::profiles::select;
 use super::replicas::{Replicas, replicas};
 use super::sources::{Caller, Sources};
-use super::variables::Variables;
+use super::variables::{PROJECT_NAME, Variables};
 use crate::ports::request::{Pool, PortKey};
-use crate::spec::load;
 use crate::spec::model::StackSpec;
 use crate::spec::problem::{Problem, in_order};
+use crate::spec::{VariableUse, load};
 use crate::support::name::{ProjectName, ServiceName};
-
-/// The variable that names the project, unless a flag does.
-const PROJECT_NAME: &str = "STACK_PROJECT_NAME";
 
 /// A plan without its ports.
 #[derive(Debug, Clone)]
@@ -45,6 +42,8 @@ pub struct Draft {
     asked: IndexMap<PortKey, u16>,
     stand_ins: Assignment,
     fingerprint: String,
+    /// Every `${…}` of the files.
+    pub(super) uses: Vec<VariableUse>,
 }
 
 impl Draft {
@@ -58,9 +57,12 @@ impl Draft {
         let texts = sources.bytes.iter().map(|bytes| bytes.0.clone()).collect();
         let loaded = load(sources.file.clone(), texts, &mut variables);
         problems.extend(loaded.problems);
-        let draft = loaded
+        let mut draft = loaded
             .spec
             .and_then(|spec| Self::of_spec(spec, variables, sources, &mut problems));
+        if let Some(draft) = &mut draft {
+            draft.uses = loaded.variables;
+        }
         (draft, in_order(problems, &first))
     }
 
@@ -104,6 +106,7 @@ impl Draft {
             project,
             dotenv,
             fingerprint: String::new(),
+            uses: Vec::new(),
             sources,
         };
         let preview = draft.make(draft.unallocated(), problems);

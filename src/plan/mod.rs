@@ -31,6 +31,7 @@ mod sources;
 mod tests;
 mod unit;
 mod variables;
+mod views;
 
 pub use assignment::Assignment;
 pub use diff::{Change, Difference, Effect, diff};
@@ -42,3 +43,4 @@ pub use port_argument::PortArgument;
 pub use show::Shown;
 pub use sources::{Arguments, Caller, Sources};
 pub use unit::DEFAULT_GRACE;
+pub use views::{UsedVariable, Variable, written};

@@ -7,7 +7,7 @@
 //! so those alone are lost. Where a service has several replicas, what differs between
 //! them stays as it was written.
 
-mod secret;
+pub(super) mod secret;
 mod view;
 
 use std::cell::RefCell;

@@ -7,7 +7,7 @@
 //! The files of an `include` are a realm of their own: they see all that the including file sees, and
 //! after that their own `env_file`s.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,15 +21,24 @@ use crate::spec::Scope;
 use crate::spec::find::FilePath;
 use crate::spec::model::EnvFileSpec;
 use crate::spec::problem::{Problem, Severity, Source};
+use crate::support::name::ProjectName;
 
 /// The default path of the generated file.
 const DEFAULT_DOTENV: &str = ".env";
+
+/// The variable that names the project, unless a flag does.
+pub(super) const PROJECT_NAME: &str = "STACK_PROJECT_NAME";
+
+/// Where what the caller's environment has is from.
+const CALLER: &str = "the environment";
 
 /// Every variable that the file may ask for.
 #[derive(Debug, Clone)]
 pub(super) struct Variables {
     sources: Arc<Sources>,
     caller: HashMap<String, String>,
+    /// What the files call the project.
+    name: Option<String>,
     /// The project's own, then one for each `include`.
     realms: Vec<Realm>,
     /// The generated file, as far as it is known; what `stack` wrote there is no `env_file`.
@@ -45,6 +54,8 @@ struct Realm {
     outer: Option<usize>,
     /// The top-level `env_file`s, later ones over earlier ones.
     files: IndexMap<String, Option<String>>,
+    /// Which of them has a key.
+    origins: HashMap<String, String>,
     /// What is the user's in `.env`; the first one that has a key counts.
     own: Vec<OwnPart>,
     /// What the command line puts in the place of `.env`, which is stronger than `files`.
@@ -73,11 +84,18 @@ impl Scope for Variables {
         }
     }
 
+    fn on_name(&mut self, name: &str) {
+        self.name = Some(name.to_owned());
+    }
+
     fn on_env_file(&mut self, file: &EnvFileSpec, problems: &mut Vec<Problem>) {
         let path = file.path.as_literal().unwrap_or_default();
         let entries = self.read_env_file(file, &path, problems);
         let realm = file.path.span.source.home.realm;
-        self.realms[realm].files.extend(entries);
+        let realm = &mut self.realms[realm];
+        let origins = entries.iter().map(|(key, _)| (key.clone(), path.clone()));
+        realm.origins.extend(origins);
+        realm.files.extend(entries);
     }
 
     fn enter(
@@ -129,6 +147,7 @@ impl Variables {
         let mut variables = Self {
             sources: Arc::clone(sources),
             caller,
+            name: None,
             realms: vec![Realm::default()],
             generated: usual.clone(),
             is_written: true,
@@ -163,6 +182,9 @@ impl Variables {
 
     /// The value of a variable in the files of a realm.
     fn get(&self, realm: usize, name: &str) -> Option<String> {
+        if name == PROJECT_NAME {
+            return self.project_name();
+        }
         let realm = self.realms.get(realm)?;
         let before = match realm.outer {
             Some(outer) => self.get(outer, name),
@@ -173,6 +195,59 @@ impl Variables {
             .or_else(|| own(&realm.given))
             .or_else(|| realm.files.get(name).cloned().flatten())
             .or_else(|| own(&realm.own))
+    }
+
+    /// The project's name, as far as it is known while the files are read.
+    fn project_name(&self) -> Option<String> {
+        let asked = self.sources.arguments.project_name.as_deref();
+        let own = || self.of_own_dotenv(PROJECT_NAME).map(|(name, _)| name);
+        let said = asked.or_else(own).or(self.name.as_deref());
+        let of_directory = || {
+            let name = self.sources.file.project_dir.file_name()?;
+            Some(ProjectName::normalised(&name.to_string_lossy())?.to_string())
+        };
+        said.map(str::to_owned).or_else(of_directory)
+    }
+
+    /// Every variable that the project's files see, with its value and where that is from, sorted.
+    pub(super) fn all(&self) -> BTreeMap<String, (String, String)> {
+        let realm = &self.realms[0];
+        let mut all = BTreeMap::new();
+        let mut add = |key: &str, value: &str, from: &str| {
+            all.insert(key.to_owned(), (value.to_owned(), from.to_owned()));
+        };
+        // The weakest first.
+        let lay = |parts: &[OwnPart], add: &mut dyn FnMut(&str, &str, &str)| {
+            for part in parts.iter().rev() {
+                for (key, value) in &part.values {
+                    add(key, value, &part.shown);
+                }
+            }
+        };
+        lay(&realm.own, &mut add);
+        for (key, value) in &realm.files {
+            let from = realm.origins.get(key).map_or("", String::as_str);
+            if let Some(value) = value {
+                add(key, value, from);
+            }
+        }
+        lay(&realm.given, &mut add);
+        for (key, value) in &self.caller {
+            add(key, value, CALLER);
+        }
+        if let Some(name) = self.project_name() {
+            let asked = &self.sources.arguments.project_name;
+            let is_callers = self.of_caller(PROJECT_NAME).map(str::to_owned) == *asked;
+            let from = match self.of_own_dotenv(PROJECT_NAME) {
+                _ if asked.is_some() && is_callers => CALLER,
+                _ if asked.is_some() => "-p",
+                Some((_, file)) => file,
+                None if self.name.is_some() => "name",
+                None => "the directory",
+            };
+            add(PROJECT_NAME, &name, from);
+        }
+        all
     }
 
     /// The entries of the top-level `env_file`s of a realm; `None` removes a key.

@@ -21,6 +21,7 @@ use super::problem::{Problem, Report, Source, Span, in_order};
 use super::syntax;
 use super::texts::Texts;
 use super::tree::{Kind, Mark, Node, Style};
+use super::written::{Mask, Written};
 use super::{code, extent, merge_keys, visit};
 
 /// How deep collections may nest.
@@ -39,6 +40,9 @@ pub trait Scope {
 
     /// The file has said how its generated file is called; `None` where there is none.
     fn on_dotenv(&mut self, path: Option<&str>, problems: &mut Vec<Problem>);
+
+    /// The files say how the project is called.
+    fn on_name(&mut self, name: &str);
 
     /// A file has named an `env_file` for itself and for all of its services.
     fn on_env_file(&mut self, file: &EnvFileSpec, problems: &mut Vec<Problem>);
@@ -66,11 +70,43 @@ pub trait Scope {
 pub fn load(found: Found, texts: Vec<Vec<u8>>, scope: &mut dyn Scope) -> Loaded {
     let first = found.shown.clone();
     let mut problems = Vec::new();
-    let spec = visit::stack(&Texts::default(), found, texts, scope, &mut problems);
+    let mut variables = Vec::new();
+    let mut whole = |whole: visit::Whole<'_, '_>| whole.read(&mut variables);
+    let spec = visit::stack(
+        &Texts::default(),
+        found,
+        texts,
+        scope,
+        &mut problems,
+        &mut whole,
+    );
     Loaded {
         spec,
+        variables,
         problems: in_order(problems, &first),
     }
+}
+
+/// All files as one, as they were written; else what keeps them from being put together. Their values
+/// are not judged.
+pub fn written(
+    found: Found,
+    texts: Vec<Vec<u8>>,
+    scope: &mut dyn Scope,
+    mask: Mask,
+) -> (Option<Written>, Vec<Problem>) {
+    let first = found.shown.clone();
+    let mut problems = Vec::new();
+    let mut whole = |whole: visit::Whole<'_, '_>| Written::of(whole.root, mask);
+    let written = visit::stack(
+        &Texts::default(),
+        found,
+        texts,
+        scope,
+        &mut problems,
+        &mut whole,
+    );
+    (written, in_order(problems, &first))
 }
 
 /// Reads a text into a tree; `None` when there is nothing in it but comments.

@@ -26,13 +26,16 @@ mod text;
 mod texts;
 mod tree;
 mod visit;
+mod written;
 
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use load::{Scope, load};
+pub use load::{Scope, load, written};
 pub use model::{Loaded, StackSpec};
 pub use problem::{Home, Problem, Severity, Source, Span, Spanned};
+pub use template::VariableUse;
 pub use visit::{KeyDoc, Section, reference};
+pub use written::{Written, WrittenLine};

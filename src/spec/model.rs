@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::problem::{Problem, Span, Spanned};
-use super::template::Template;
+use super::template::{Template, VariableUse};
 use crate::support::name::{PortName, ProjectName, ServiceName};
 use crate::support::port_range::Pool;
 pub use crate::support::port_range::PortWant;
@@ -394,6 +394,8 @@ pub struct Loaded {
     /// The spec; absent when the text itself could not be parsed. With errors among the problems
     /// it holds what was readable, so that later checks can add theirs to the same report.
     pub spec: Option<StackSpec>,
+    /// Every `${…}` that was met.
+    pub variables: Vec<VariableUse>,
     /// Errors and warnings, in the order of the file.
     pub problems: Vec<Problem>,
 }

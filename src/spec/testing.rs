@@ -25,6 +25,8 @@ impl Scope for OneVariable {
 
     fn on_dotenv(&mut self, _: Option<&str>, _: &mut Vec<Problem>) {}
 
+    fn on_name(&mut self, _: &str) {}
+
     fn on_env_file(&mut self, _: &EnvFileSpec, _: &mut Vec<Problem>) {}
 
     fn enter(

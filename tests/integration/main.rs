@@ -16,6 +16,7 @@ mod commands;
 mod comparison;
 mod dotenv;
 mod early;
+mod files;
 mod foreign;
 mod harness_checks;
 mod hazards;

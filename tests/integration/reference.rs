@@ -165,11 +165,19 @@ fn the_example_of_every_key_is_valid() {
                     format!("healthcheck: {{http: {{{entry}}}}}")
                 }
                 ("services.NAME.restart_policy", _) => format!("restart_policy: {{{entry}}}"),
+                ("services.NAME.extends", "file") => format!("extends: {{service: base, {entry}}}"),
+                ("services.NAME.extends", _) => {
+                    format!("extends: {{file: common.yaml, {entry}}}")
+                }
                 ("services.NAME.deploy", _) => format!("deploy: {{{entry}}}"),
                 (_, _) => String::new(),
             };
             let top = match section.path {
                 "" => format!("{name}: {example}\n"),
+                "include" if name == "path" => format!("include: {{{name}: {example}}}\n"),
+                "include" => {
+                    format!("include: {{path: api/stack.yaml, {name}: {example}}}\n")
+                }
                 "ports" | "dotenv" => format!("{}: {{{name}: {example}}}\n", section.path),
                 _ => String::new(),
             };
@@ -187,8 +195,12 @@ fn the_example_of_every_key_is_valid() {
                 format!("{top}{services}")
             };
             let stack = TestStack::new(&yaml);
-            for file in ["web.env", ".env.local"] {
-                fs::write(stack.path(file), "").expect("the directory is writable");
+            fs::create_dir(stack.path("api")).expect("the directory is writable");
+            for file in ["web.env", ".env.local", "api/.env"] {
+                stack.write(file, "");
+            }
+            for file in ["common.yaml", "api/stack.yaml"] {
+                stack.write(file, "services: { base: { command: x } }");
             }
             let output = stack.run(&["config", "-q"]);
             assert_eq!(output.code, 0, "{yaml}\n{}", output.stderr);

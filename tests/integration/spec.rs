@@ -146,8 +146,8 @@ fn a_file_of_the_haskell_tool_is_recognised() {
 
 #[test]
 fn keys_that_are_not_built_yet_say_so() {
-    refused("services: { a: { command: touch a, profiles: [dev] } }")
-        .says(&["profiles", "not supported yet"]);
+    refused("services: { a: { command: touch a, image: alpine } }")
+        .says(&["image", "not supported yet"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 )]
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum, value_parser};
@@ -269,14 +270,46 @@ pub struct PortArgs {
 
 // `stack config`.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub struct ConfigArgs {
     /// How to print it: yaml or json
     #[arg(long, value_enum, default_value_t, hide_possible_values = true)]
     pub format: ConfigFormat,
 
     /// Only check; print nothing if all is well
-    #[arg(short, long)]
+    #[arg(short, long, group = "look")]
     pub quiet: bool,
+
+    /// Print what is written, all files merged, but nothing replaced
+    #[arg(long, group = "look")]
+    pub no_resolve: bool,
+
+    /// Print which file and line each value comes from
+    #[arg(long, group = "look")]
+    pub sources: bool,
+
+    /// Print the names of the services
+    #[arg(long, group = "look")]
+    pub services: bool,
+
+    /// Print the names of all profiles
+    #[arg(long, group = "look")]
+    pub profiles: bool,
+
+    /// Print the variables that the files use
+    #[arg(long, group = "look")]
+    pub variables: bool,
+
+    /// Print the variables that there are, and where each comes from
+    #[arg(long, group = "look")]
+    pub environment: bool,
+
+    /// Write it to this file
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// How the configuration is printed.

@@ -42,7 +42,7 @@ pub(super) fn mask(key: &str, template: &Template, value: String) -> String {
 }
 
 /// A text that is the value of a key, or the mask.
-pub(super) fn mask_text(key: &str, value: String) -> String {
+pub(in crate::plan) fn mask_text(key: &str, value: String) -> String {
     if is_secret(key) {
         MASK.to_owned()
     } else {
@@ -52,7 +52,7 @@ pub(super) fn mask_text(key: &str, value: String) -> String {
 
 /// A text in which the password of every URL, `scheme://user:password@host`, is masked. One that is a
 /// variable of a shell stays.
-pub(super) fn mask_urls(text: &str) -> Cow<'_, str> {
+pub(in crate::plan) fn mask_urls(text: &str) -> Cow<'_, str> {
     if !text.contains("://") {
         return Cow::Borrowed(text);
     }

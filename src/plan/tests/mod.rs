@@ -19,6 +19,7 @@ mod settings;
 mod show;
 mod texts;
 mod variables;
+mod views;
 mod wishes;
 
 use std::ffi::OsString;

@@ -90,6 +90,21 @@ impl Word {
     ];
 }
 
+/// A `${…}`, as it stands in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VariableUse {
+    /// The variable.
+    pub name: String,
+    /// The text of `${NAME:-text}`.
+    pub default: Option<String>,
+    /// The text of `${NAME:+text}`.
+    pub alternate: Option<String>,
+    /// Whether it must be set: `${NAME:?message}`.
+    pub is_required: bool,
+    /// Where it stands.
+    pub span: Span,
+}
+
 /// What a template is resolved against.
 pub trait Lookup {
     /// The value of a placeholder. The error becomes a problem at `span`.

@@ -5,7 +5,7 @@
 //! show several.
 
 use super::placeholder;
-use super::{Piece, Placeholder, Template, TemplateKind};
+use super::{Piece, Placeholder, Template, TemplateKind, VariableUse};
 use crate::spec::code;
 use crate::spec::problem::{Problem, Report, Span};
 
@@ -18,15 +18,15 @@ const MAX_NESTING: usize = 32;
 /// How much of a wrong text a message quotes, in characters; the rest is in the source line.
 const MAX_SHOWN: usize = 40;
 
-/// A text as a template, and every placeholder in it, also in a default that is not used. A
-/// variable gets its value from `get`, once: what it held is never looked at again. Adds what is
+/// A text as a template, and every placeholder and variable in it, also in a default that is not used.
+/// A variable gets its value from `get`, once: what it held is never looked at again. Adds what is
 /// wrong to `problems`.
 pub(in crate::spec) fn read(
     text: &Text<'_>,
     kind: TemplateKind,
     get: &dyn Fn(&str) -> Option<String>,
     problems: &mut Vec<Problem>,
-) -> (Template, Vec<(Placeholder, Span)>) {
+) -> (Template, Found) {
     placeholder_typos(text, kind, problems);
     let mut reader = Reader {
         input: text,
@@ -41,7 +41,7 @@ pub(in crate::spec) fn read(
             had_variable: false,
             is_broken: false,
         },
-        found: Vec::new(),
+        found: Found::default(),
         get,
         problems,
     };
@@ -81,6 +81,13 @@ fn placeholder_typos(text: &Text<'_>, kind: TemplateKind, problems: &mut Vec<Pro
     }
 }
 
+/// What stands in a text.
+#[derive(Default)]
+pub(in crate::spec) struct Found {
+    pub(in crate::spec) placeholders: Vec<(Placeholder, Span)>,
+    pub(in crate::spec) variables: Vec<VariableUse>,
+}
+
 struct Reader<'a, 'p> {
     input: &'a Text<'a>,
     /// The next byte to read.
@@ -93,7 +100,7 @@ struct Reader<'a, 'p> {
     /// does not.
     is_used: bool,
     template: Template,
-    found: Vec<(Placeholder, Span)>,
+    found: Found,
     get: &'p dyn Fn(&str) -> Option<String>,
     problems: &'p mut Vec<Problem>,
 }
@@ -211,7 +218,9 @@ impl<'a> Reader<'a, '_> {
         };
         match parsed {
             Ok(placeholder) => {
-                self.found.push((placeholder.clone(), span.clone()));
+                self.found
+                    .placeholders
+                    .push((placeholder.clone(), span.clone()));
                 if self.is_used {
                     let piece = Piece::Placeholder(placeholder, span);
                     self.template.pieces.push(piece);
@@ -260,6 +269,15 @@ impl<'a> Reader<'a, '_> {
         if let Some(value) = value.filter(|_| sign != "+") {
             self.push(&value);
         }
+        let place = self.found.variables.len();
+        self.found.variables.push(VariableUse {
+            name: name.to_owned(),
+            default: None,
+            alternate: None,
+            is_required: sign == "?",
+            span: self.input.span_of(start..self.at),
+        });
+        let inside = self.at;
         if sign == "}" {
             if is_used && !is_set {
                 let span = self.input.span_of(start..self.at);
@@ -282,6 +300,13 @@ impl<'a> Reader<'a, '_> {
         let is_closed = self.read();
         self.depth -= 1;
         self.is_used = is_used;
+        let text = &self.input.value[inside..self.at - usize::from(is_closed)];
+        let found = &mut self.found.variables[place];
+        match sign {
+            "-" => found.default = Some(text.to_owned()),
+            "+" => found.alternate = Some(text.to_owned()),
+            _ => {}
+        }
         if !is_closed {
             self.template.is_broken |= is_used;
             // What would be worth a warning follows from it.

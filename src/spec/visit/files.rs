@@ -34,14 +34,17 @@ const MANY_FILES: &str = "use fewer files, or fewer services that extend large o
 /// A file, or a part of one.
 pub(super) type Tree<'t> = Rc<Node<'t>>;
 
+/// What a file that is included says for all of its services: its realm, `env_file`, `environment`.
+pub(super) type Included<'t> = (usize, Vec<EnvFileSpec>, Option<Entry<'t>>);
+
 /// Makes one tree of all files.
 pub(super) struct Assembly<'a, 's, 't> {
     pub(super) reader: &'a mut Reader<'s>,
     pub(super) texts: &'t Texts,
     /// The project directory, and how it is shown.
     pub(super) project: (PathBuf, PathBuf),
-    /// What every `include` says for all of its services: its realm, `env_file` and `environment`.
-    pub(super) included: Vec<(usize, Vec<EnvFileSpec>, Option<Entry<'t>>)>,
+    /// Of every `include`.
+    pub(super) included: Vec<Included<'t>>,
     pub(super) models: Vec<Model<'t>>,
     /// Files of which services were extended, by path and realm.
     pub(super) others: HashMap<(PathBuf, usize), Option<usize>>,

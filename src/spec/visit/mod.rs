@@ -23,11 +23,11 @@ use super::model::{Setting, SettingError};
 use super::problem::{Problem, Report, Span, Spanned};
 
 use super::scalar::Text;
-use super::template::{Template, TemplateKind, read};
+use super::template::{Template, TemplateKind, VariableUse, read};
 use super::tree::{Kind, Node};
 
 pub use keys::reference;
-pub(super) use stack::stack;
+pub(super) use stack::{Whole, stack};
 pub use table::{KeyDoc, Section};
 
 /// What all visitors share.
@@ -35,6 +35,8 @@ pub(super) struct Reader<'s> {
     problems: &'s mut Vec<Problem>,
     /// Where variables get their values.
     scope: &'s mut dyn Scope,
+    /// Every variable that was met.
+    variables: Vec<VariableUse>,
     /// Which ports every service declares, as far as it was read.
     declared: Declared,
     /// Where the reader is, which decides what a placeholder can mean.
@@ -174,8 +176,9 @@ impl Reader<'_> {
 
     fn template_of(&mut self, text: &Text<'_>, kind: TemplateKind) -> Template {
         let get = |name: &str| self.scope.variable(text.source, name);
-        let (template, placeholders) = read(text, kind, &get, self.problems);
-        for (placeholder, span) in &placeholders {
+        let (template, found) = read(text, kind, &get, self.problems);
+        self.variables.extend(found.variables);
+        for (placeholder, span) in &found.placeholders {
             if let Err(problem) = self.admit(placeholder, span) {
                 self.report(problem);
             }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use indexmap::IndexMap;
 
-use super::files::Assembly;
+use super::files::{Assembly, Included};
 use super::keys::{DOTENV, TOP};
 use super::scope::{Declared, Place};
 use super::{Field, Reader, known, values};
@@ -15,7 +15,7 @@ use crate::spec::load::Scope;
 use crate::spec::merge::{merge, strip};
 use crate::spec::model::{DotenvSpec, EnvironmentSpec, IncludedSpec, ServiceSpec, StackSpec};
 use crate::spec::problem::{Home, Problem, Report, Span};
-use crate::spec::template::Template;
+use crate::spec::template::{Template, VariableUse};
 use crate::spec::texts::Texts;
 use crate::spec::tree::{Entry, Kind, Node};
 use crate::support::name::{ProjectName, ServiceName};
@@ -27,17 +27,29 @@ const HASKELL_KEYS: [&str; 4] = ["resolver", "snapshot", "packages", "extra-deps
 /// The default path of the generated file.
 const DEFAULT_DOTENV: &str = ".env";
 
-/// Reads all files into one spec. `None` when there is nothing to build a spec of.
-pub(in crate::spec) fn stack(
+/// All files as one tree.
+pub(in crate::spec) struct Whole<'r, 't> {
+    pub(in crate::spec) root: &'r Node<'t>,
+    reader: Reader<'r>,
+    stack: StackSpec,
+    included: Vec<Included<'t>>,
+    /// The first line of the first file.
+    start: Span,
+}
+
+/// Puts all files together, and makes something of them. `None` when there is nothing to make it of.
+pub(in crate::spec) fn stack<T>(
     texts: &Texts,
     found: Found,
     bytes: Vec<Vec<u8>>,
     scope: &mut dyn Scope,
     problems: &mut Vec<Problem>,
-) -> Option<StackSpec> {
+    make: &mut dyn FnMut(Whole<'_, '_>) -> T,
+) -> Option<T> {
     let mut reader = Reader {
         problems,
         scope,
+        variables: Vec::new(),
         declared: Declared::default(),
         place: Place::Nowhere(String::new()),
     };
@@ -98,31 +110,53 @@ pub(in crate::spec) fn stack(
     assembly.reader.read_files(&mut stack, &roots);
     let root = assembly.all(&roots)?;
     let included = std::mem::take(&mut assembly.included);
-    let fields = reader.own_fields(&root);
-    for field in &fields {
-        reader.place = Place::Nowhere(format!("`{}`", field.name));
-        reader.read_key(&TOP, &mut stack, field);
-    }
-    for (realm, env_file, environment) in included {
-        let environment = environment.map(|Entry { key, value }| {
-            let (name, key, value) = ("environment", &*key, &*value);
-            reader.top_environment(&Field { name, key, value })
-        });
-        let before = stack.included.len().max(realm);
-        stack.included.resize_with(before, IncludedSpec::default);
-        stack.included[realm - 1] = IncludedSpec {
-            env_file,
-            environment: environment.unwrap_or_default(),
+    let start = first.span();
+    Some(make(Whole {
+        root: &root,
+        reader,
+        stack,
+        included,
+        start,
+    }))
+}
+
+impl Whole<'_, '_> {
+    /// Reads the tree into a spec.
+    pub(in crate::spec) fn read(self, variables: &mut Vec<VariableUse>) -> StackSpec {
+        let Self {
+            root,
+            mut reader,
+            mut stack,
+            included,
+            start,
+        } = self;
+        let fields = reader.own_fields(root);
+        for field in &fields {
+            reader.place = Place::Nowhere(format!("`{}`", field.name));
+            reader.read_key(&TOP, &mut stack, field);
+        }
+        for (realm, env_file, environment) in included {
+            let environment = environment.map(|Entry { key, value }| {
+                let (name, key, value) = ("environment", &*key, &*value);
+                reader.top_environment(&Field { name, key, value })
+            });
+            let before = stack.included.len().max(realm);
+            stack.included.resize_with(before, IncludedSpec::default);
+            stack.included[realm - 1] = IncludedSpec {
+                env_file,
+                environment: environment.unwrap_or_default(),
+            };
+        }
+        reader.check_references();
+        let is_given = |field: &Field<'_, '_>| {
+            field.name == "services" || TOP.suggest(field.name) == Some("services")
         };
+        if !fields.iter().any(is_given) {
+            reader.no_services("there is no `services`", &start);
+        }
+        *variables = reader.variables;
+        stack
     }
-    reader.check_references();
-    let is_given = |field: &Field<'_, '_>| {
-        field.name == "services" || TOP.suggest(field.name) == Some("services")
-    };
-    if !fields.iter().any(is_given) {
-        reader.no_services("there is no `services`", &first.span());
-    }
-    Some(stack)
 }
 
 impl Reader<'_> {
@@ -151,6 +185,13 @@ impl Reader<'_> {
             let files = files.items().into_iter();
             let read = files.filter_map(|item| self.top_env_file(item));
             stack.env_file = read.collect();
+        }
+        if let Some((_, value)) = find("name").filter(|(_, value)| !value.is_null()) {
+            let name = self.without_placeholders("`name`", |r| r.literal("`name`", &value));
+            let name = name.and_then(|name| ProjectName::normalised(&name.value));
+            if let Some(name) = name {
+                self.scope.on_name(name.as_str());
+            }
         }
     }
 

@@ -95,7 +95,7 @@ pub(super) fn prepare(
     let leases = instance.begin_leases()?;
     let (mut plan, allocation) = plan(invocation, &ready.draft, args, &mut messages)?;
     if plan.units.is_empty() {
-        messages.push("there is nothing to run: no service has a replica".to_owned());
+        messages.push(nothing_to_run(&ready.draft));
     }
     let run = hash::random();
     for unit in &mut plan.units {
@@ -122,6 +122,15 @@ pub(super) fn prepare(
         ledger,
         messages,
     })
+}
+
+/// Why there is nothing to run.
+fn nothing_to_run(draft: &Draft) -> String {
+    if draft.spec().inactive.is_empty() {
+        return "there is nothing to run: no service has a replica".to_owned();
+    }
+    let profiles = text::list(draft.profiles().iter().map(|name| format!("`{name}`")));
+    format!("there is nothing to run: no profile is active; there are {profiles}")
 }
 
 /// Ends what a supervisor that was killed together with its guardian has left.

@@ -1,0 +1,200 @@
+//! All files as one, as they were written: every value with its place, nothing replaced. For whoever
+//! asks which file says what.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+
+use super::problem::{Location, Source, Span};
+use super::tree::{Kind, Node, Style};
+
+/// Hides what must not be shown: the value of a key.
+pub(super) type Mask = fn(key: &str, text: &str) -> String;
+
+/// All files as one.
+#[derive(Debug)]
+pub struct Written {
+    /// As it would be written in one file.
+    pub value: Value,
+    /// Every text in it, in its order.
+    pub lines: Vec<WrittenLine>,
+}
+
+/// A value, and where it stands.
+#[derive(Debug)]
+pub struct WrittenLine {
+    /// Its keys, with dots between them: `services.web.command[0]`.
+    pub path: String,
+    /// What stands there.
+    pub text: String,
+    /// In which file.
+    pub file: PathBuf,
+    /// Where in it.
+    pub location: Location,
+}
+
+impl Written {
+    pub(super) fn of(root: &Node<'_>, mask: Mask) -> Self {
+        let mut writer = Writer {
+            mask,
+            lines: Vec::new(),
+            starts: HashMap::new(),
+        };
+        let value = writer.value(root, "", "");
+        Self {
+            value,
+            lines: writer.lines,
+        }
+    }
+}
+
+struct Writer {
+    mask: Mask,
+    lines: Vec<WrittenLine>,
+    /// Where the lines of each text start: whoever asks for every place must not count them each time.
+    starts: HashMap<*const Source, Vec<usize>>,
+}
+
+impl Writer {
+    /// The value of a key at a path.
+    fn value(&mut self, node: &Node<'_>, path: &str, key: &str) -> Value {
+        if node.under.is_some() {
+            return self.layers(node, path);
+        }
+        match &node.kind {
+            Kind::Scalar { text, style } => {
+                let shown = (self.mask)(key, text);
+                let is_masked = shown != *text;
+                self.line(path, &shown, &node.span());
+                if node.is_null() {
+                    Value::Null
+                } else if *style == Style::Plain && !node.is_tagged_string && !is_masked {
+                    plain(text)
+                } else {
+                    shown.into()
+                }
+            }
+            Kind::Sequence(items) => {
+                let items = items.iter().enumerate();
+                let items = items.map(|(place, item)| {
+                    let path = format!("{path}[{place}]");
+                    match item.text().and_then(|text| text.split_once('=')) {
+                        Some((name, text)) => {
+                            let shown = format!("{name}={}", (self.mask)(name, text));
+                            self.line(&path, &shown, &item.span());
+                            shown.into()
+                        }
+                        None => self.value(item, &path, key),
+                    }
+                });
+                items.collect()
+            }
+            Kind::Mapping(entries) => {
+                let entries = entries.iter().filter_map(|entry| {
+                    let key = entry.key.text()?;
+                    let value = self.value(&entry.value, &below(path, key), key);
+                    Some((key.to_owned(), value))
+                });
+                Value::Object(entries.collect())
+            }
+        }
+    }
+
+    /// A list of `KEY=value` over a map, or the other way round: a map.
+    fn layers(&mut self, node: &Node<'_>, path: &str) -> Value {
+        let (mut layers, mut at) = (vec![node], node);
+        while let Some(under) = &at.under {
+            layers.push(under);
+            at = under;
+        }
+        let mut all: IndexMap<String, Item<'_>> = IndexMap::new();
+        for layer in layers.iter().rev() {
+            match &layer.kind {
+                Kind::Scalar { .. } => {}
+                Kind::Sequence(items) => {
+                    for item in items {
+                        let text = item.text().unwrap_or_default();
+                        let (key, text) = match text.split_once('=') {
+                            Some((key, text)) => (key, Some(text)),
+                            None => (text, None),
+                        };
+                        all.insert(key.to_owned(), Item::Listed(text, item.span()));
+                    }
+                }
+                Kind::Mapping(entries) => {
+                    for entry in entries {
+                        let key = entry.key.text().unwrap_or_default();
+                        all.insert(key.to_owned(), Item::Mapped(&entry.value));
+                    }
+                }
+            }
+        }
+        let is_dependencies = path.ends_with(".depends_on");
+        let entries = all.into_iter().map(|(key, item)| {
+            let path = below(path, &key);
+            let value = match item {
+                Item::Mapped(node) => self.value(node, &path, &key),
+                Item::Listed(Some(text), span) => {
+                    let shown = (self.mask)(&key, text);
+                    self.line(&path, &shown, &span);
+                    shown.into()
+                }
+                Item::Listed(None, span) => {
+                    self.line(&path, "", &span);
+                    let started = [("condition".to_owned(), "service_started".into())];
+                    let long = || Value::Object(Map::from_iter(started));
+                    if is_dependencies { long() } else { Value::Null }
+                }
+            };
+            (key, value)
+        });
+        Value::Object(entries.collect())
+    }
+
+    fn line(&mut self, path: &str, text: &str, span: &Span) {
+        let source = &*span.source;
+        let starts = self.starts.entry(source).or_insert_with(|| {
+            let breaks = source.text.match_indices('\n').map(|(at, _)| at + 1);
+            std::iter::once(0).chain(breaks).collect()
+        });
+        let line = starts.partition_point(|&start| start <= span.start);
+        let start = starts[line - 1];
+        self.lines.push(WrittenLine {
+            path: path.to_owned(),
+            text: text.to_owned(),
+            file: source.path.clone(),
+            location: Location {
+                line,
+                column: source.text[start..span.start].chars().count() + 1,
+            },
+        });
+    }
+}
+
+/// An entry of a layer.
+enum Item<'n> {
+    Mapped(&'n Node<'n>),
+    Listed(Option<&'n str>, Span),
+}
+
+fn below(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
+/// A text without quotes, which may be a number or a flag.
+fn plain(text: &str) -> Value {
+    match text {
+        "true" => true.into(),
+        "false" => false.into(),
+        _ => match text.parse::<i64>() {
+            Ok(number) if number.to_string() == text => number.into(),
+            Ok(_) | Err(_) => text.into(),
+        },
+    }
+}
