@@ -76,6 +76,7 @@ impl<'a, 's, 't> Assembly<'a, 's, 't> {
     pub(super) fn all(&mut self, roots: &[(PathBuf, Tree<'t>)]) -> Option<Tree<'t>> {
         let mut whole: Option<Tree<'t>> = None;
         for (path, root) in roots {
+            self.reader.check_required(root);
             let root = self.of_file(root, std::slice::from_ref(path));
             whole = Some(match &whole {
                 Some(whole) => merge(whole, &root, &[]),
@@ -182,6 +183,7 @@ impl<'a, 's, 't> Assembly<'a, 's, 't> {
             .collect();
         let mut whole: Option<Tree<'t>> = None;
         for (root, file) in &roots {
+            self.reader.check_required(root);
             let trail = [trail, std::slice::from_ref(file)].concat();
             let root = self.of_file(root, &trail);
             whole = Some(match &whole {

@@ -9,6 +9,7 @@ mod extends;
 mod files;
 mod healthcheck;
 mod keys;
+mod required;
 mod scope;
 mod service;
 mod stack;

@@ -307,3 +307,21 @@ fn an_empty_later_file_changes_nothing_and_a_broken_one_is_reported() {
     assert!(loaded.spec.is_none());
     assert_eq!(loaded.problems.len(), 1);
 }
+
+#[test]
+fn a_required_variable_is_asked_for_also_where_a_later_file_replaces_the_value() {
+    let over = "services: { web: { environment: { A: fixed }, command: [y] } }";
+    let code = crate::spec::code::REQUIRED_VARIABLE;
+    for base in [
+        "services: { web: { command: [x], environment: { A: '${UNSET:?is needed}' } } }",
+        "services: { web: { command: [x, '${UNSET?}'] } }",
+        "services: { web: { command: [x], environment: !reset { A: '${UNSET?}' } } }",
+    ] {
+        let found = places(&[base, over], &[]);
+        assert_eq!(found.len(), 1, "{base} {found:?}");
+        assert_eq!(found[0].0, code);
+    }
+    // What a shell reads is the shell's, and keys of one's own are one's own.
+    let shell = "x-a: '${UNSET?}'\nservices: { web: { command: 'a ${UNSET?}', healthcheck: { test: '${UNSET?}' } } }";
+    good_files(&[shell, over], &[]);
+}
