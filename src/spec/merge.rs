@@ -21,7 +21,7 @@ enum Rule {
     Keyed,
     /// A list, or one value that stands for a list of itself: appended, whatever the two are.
     List,
-    /// A list in which each value stands once.
+    /// A list in which each value, or what is put at one place, stands once.
     Unique,
     /// A list of ports, in which each stands once however it is written.
     Ports,
@@ -43,7 +43,8 @@ fn rule(path: &[&str]) -> Rule {
             | "models" | "extra_hosts" => Rule::Keyed,
             "env_file" | "label_file" | "dns" | "dns_opt" | "dns_search" | "tmpfs"
             | "success_exit_codes" => Rule::List,
-            "profiles" | "expose" | "cap_add" | "cap_drop" | "links" | "group_add" => Rule::Unique,
+            "profiles" | "expose" | "cap_add" | "cap_drop" | "links" | "group_add" | "configs"
+            | "secrets" => Rule::Unique,
             "ports" => Rule::Ports,
             "logging" => Rule::Logging,
             "healthcheck" => Rule::Healthcheck,
@@ -163,7 +164,10 @@ fn list<'s>(base: &Rc<Node<'s>>, over: &Rc<Node<'s>>, rule: Rule) -> Rc<Node<'s>
     };
     let mut all = items(base);
     let name = |node: &Node<'s>| match rule {
-        Rule::Unique => node.text().map(str::to_owned),
+        Rule::Unique => {
+            let target = || node.get("target").or_else(|| node.get("source"))?.text();
+            node.text().or_else(target).map(str::to_owned)
+        }
         Rule::Ports => port_name(node),
         Rule::Usual
         | Rule::Replace

@@ -125,3 +125,47 @@ fn what_is_written_is_shown_merged_and_as_it_stands() {
         assert!(lines.iter().any(|it| it == line), "{line}\n{lines:#?}");
     }
 }
+
+#[test]
+fn a_port_or_an_expose_that_is_in_both_files_stands_there_once() {
+    let file = |lists: &str| format!("services: {{ a: {{ command: x, {lists} }} }}");
+    let merged = |base: &str, over: &str| {
+        let project = Project::new(&file(base)).file("stack.override.yaml", file(over));
+        let (written, problems) = written(project.sources());
+        assert_eq!(problems, []);
+        written.unwrap().value["services"]["a"].clone()
+    };
+    let ports = merged(
+        "ports: ['8080:80', '127.0.0.1:81:81', '53:53/udp', 90]",
+        "ports: ['0.0.0.0:8080:80/tcp', '81:81', { target: 53, published: 53, protocol: udp }, 90, '9000-9009:80']",
+    );
+    let wanted = r#"["0.0.0.0:8080:80/tcp","127.0.0.1:81:81",{"target":53,"published":53,"protocol":"udp"},90,"81:81","9000-9009:80"]"#;
+    assert_eq!(ports["ports"].to_string(), wanted);
+    let expose = merged(
+        "expose: ['1', 2], group_add: [a]",
+        "expose: [2, '3'], group_add: a",
+    );
+    assert_eq!(expose["expose"].to_string(), r#"["1",2,"3"]"#);
+    assert_eq!(expose["group_add"].to_string(), r#"["a"]"#);
+    let configs = merged(
+        "configs: [a, { source: b, target: /b }]",
+        "configs: [{ source: a, target: x }, a, { source: c, target: /b }]",
+    );
+    let wanted = r#"["a",{"source":"c","target":"/b"},{"source":"a","target":"x"}]"#;
+    assert_eq!(configs["configs"].to_string(), wanted);
+    let lists = merged("dns: 1.1.1.1, tmpfs: [/a]", "dns: [8.8.8.8], tmpfs: /b");
+    assert_eq!(lists["dns"].to_string(), r#"["1.1.1.1","8.8.8.8"]"#);
+    assert_eq!(lists["tmpfs"].to_string(), r#"["/a","/b"]"#);
+    let limits = merged(
+        "ulimits: { nofile: { soft: 1, hard: 2 }, nproc: 5 }, deploy: { labels: { a: b } }",
+        "ulimits: { nofile: { soft: 3 } }, deploy: { labels: [c=d] }",
+    );
+    assert_eq!(
+        limits["ulimits"].to_string(),
+        r#"{"nofile":{"soft":3},"nproc":5}"#
+    );
+    assert_eq!(
+        limits["deploy"]["labels"].to_string(),
+        r#"{"a":"b","c":"d"}"#
+    );
+}

@@ -145,7 +145,7 @@ impl<'t> Assembly<'_, '_, 't> {
         };
         let root = self.file(&path, &file.span, home, code::BAD_EXTENDS);
         let model = root.map(|root| {
-            self.reader.check_required(&root);
+            self.roots.push(Rc::clone(&root));
             let shown = root.source.path.clone();
             let none = root.with(Kind::Mapping(Vec::new()));
             let services = root.get("services").unwrap_or(&none);

@@ -45,6 +45,8 @@ pub(super) struct Assembly<'a, 's, 't> {
     pub(super) project: (PathBuf, PathBuf),
     /// Of every `include`.
     pub(super) included: Vec<Included<'t>>,
+    /// Every file, as it is alone.
+    pub(super) roots: Vec<Tree<'t>>,
     pub(super) models: Vec<Model<'t>>,
     /// Files of which services were extended, by path and realm.
     pub(super) others: HashMap<(PathBuf, usize), Option<usize>>,
@@ -64,6 +66,7 @@ impl<'a, 's, 't> Assembly<'a, 's, 't> {
             texts,
             project,
             included: Vec::new(),
+            roots: Vec::new(),
             models: Vec::new(),
             others: HashMap::new(),
             files: 0,
@@ -76,7 +79,7 @@ impl<'a, 's, 't> Assembly<'a, 's, 't> {
     pub(super) fn all(&mut self, roots: &[(PathBuf, Tree<'t>)]) -> Option<Tree<'t>> {
         let mut whole: Option<Tree<'t>> = None;
         for (path, root) in roots {
-            self.reader.check_required(root);
+            self.roots.push(Rc::clone(root));
             let root = self.of_file(root, std::slice::from_ref(path));
             whole = Some(match &whole {
                 Some(whole) => merge(whole, &root, &[]),
@@ -183,7 +186,7 @@ impl<'a, 's, 't> Assembly<'a, 's, 't> {
             .collect();
         let mut whole: Option<Tree<'t>> = None;
         for (root, file) in &roots {
-            self.reader.check_required(root);
+            self.roots.push(Rc::clone(root));
             let trail = [trail, std::slice::from_ref(file)].concat();
             let root = self.of_file(root, &trail);
             whole = Some(match &whole {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use indexmap::IndexMap;
 
-use super::files::{Assembly, Included};
+use super::files::{Assembly, Included, Tree};
 use super::keys::{DOTENV, TOP};
 use super::scope::{Declared, Place};
 use super::{Field, Reader, known, values};
@@ -33,6 +33,8 @@ pub(in crate::spec) struct Whole<'r, 't> {
     reader: Reader<'r>,
     stack: StackSpec,
     included: Vec<Included<'t>>,
+    /// Every file, as it is alone.
+    files: Vec<Tree<'t>>,
     /// The first line of the first file.
     start: Span,
 }
@@ -110,12 +112,14 @@ pub(in crate::spec) fn stack<T>(
     assembly.reader.read_files(&mut stack, &roots);
     let root = assembly.all(&roots)?;
     let included = std::mem::take(&mut assembly.included);
+    let files = std::mem::take(&mut assembly.roots);
     let start = first.span();
     Some(make(Whole {
         root: &root,
         reader,
         stack,
         included,
+        files,
         start,
     }))
 }
@@ -128,8 +132,12 @@ impl Whole<'_, '_> {
             mut reader,
             mut stack,
             included,
+            files,
             start,
         } = self;
+        for file in &files {
+            reader.check_required(file);
+        }
         let fields = reader.own_fields(root);
         for field in &fields {
             reader.place = Place::Nowhere(format!("`{}`", field.name));

@@ -1,6 +1,11 @@
 //! One file over another.
 
 use super::*;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use proptest::prelude::*;
+
 use crate::spec::model::{ProbeSpec, Setting};
 
 #[test]
@@ -324,4 +329,57 @@ fn a_required_variable_is_asked_for_also_where_a_later_file_replaces_the_value()
     // What a shell reads is the shell's, and keys of one's own are one's own.
     let shell = "x-a: '${UNSET?}'\nservices: { web: { command: 'a ${UNSET?}', healthcheck: { test: '${UNSET?}' } } }";
     good_files(&[shell, over], &[]);
+}
+
+/// The environments of up to five files, each a map or a list; a key of nothing is removed.
+fn environments() -> impl Strategy<Value = Vec<(bool, BTreeMap<String, Option<u8>>)>> {
+    let one = (
+        any::<bool>(),
+        prop::collection::btree_map("[A-E]", any::<Option<u8>>(), 0..5),
+    );
+    prop::collection::vec(one, 1..5)
+}
+
+proptest! {
+    #[test]
+    fn of_every_key_the_last_file_counts_whatever_the_forms_are(files in environments()) {
+        let text = |(is_list, entries): &(bool, BTreeMap<String, Option<u8>>)| {
+            let entries = entries.iter().map(|(key, value)| match (is_list, value) {
+                (true, Some(value)) => format!("{key}={value}"),
+                (true, None) => key.clone(),
+                (false, Some(value)) => format!("{key}: {value}"),
+                (false, None) => format!("{key}: null"),
+            });
+            let entries = entries.collect::<Vec<_>>().join(", ");
+            let list = if *is_list { format!("[{entries}]") } else { format!("{{ {entries} }}") };
+            format!("services: {{ web: {{ command: x, environment: {list} }} }}")
+        };
+        let texts: Vec<String> = files.iter().map(text).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let mut wanted = BTreeMap::new();
+        for (_, entries) in &files {
+            wanted.extend(entries.clone());
+        }
+        let wanted: Vec<String> = wanted
+            .into_iter()
+            .map(|(key, value)| value.map_or(format!("{key}!"), |value| format!("{key}={value}")))
+            .collect();
+        let spec = good_files(&texts, &[]);
+        let mut settled = environment(&spec.services["web"]);
+        settled.sort();
+        prop_assert_eq!(&settled, &wanted);
+        // The same as a chain of services of which each extends the one before.
+        let mut chain = "services:\n".to_owned();
+        for (number, (is_list, entries)) in files.iter().enumerate() {
+            let one = text(&(*is_list, entries.clone()));
+            let keys = &one["services: { web: { ".len()..one.len() - " } }".len()];
+            let extends = number.checked_sub(1).map(|before| format!(", extends: s{before}"));
+            let extends = extends.unwrap_or_default();
+            writeln!(chain, "  s{number}: {{ {keys}{extends} }}").unwrap();
+        }
+        let spec = good(&chain);
+        let mut settled = environment(&spec.services.last().expect("there is one").1.clone());
+        settled.sort();
+        prop_assert_eq!(settled, wanted);
+    }
 }
