@@ -172,6 +172,7 @@ impl Invocation {
             profiles: self.profiles(),
             services: services.to_vec(),
             env_files: self.env_files(),
+            running: Vec::new(),
         }
     }
 

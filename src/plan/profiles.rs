@@ -17,7 +17,7 @@ const ALL: &str = "*";
 /// Puts the services aside of which no profile is active, and the top-level lines that refer to them.
 ///
 /// Active are those that the command line names, without any those of `STACK_PROFILES`; and those of a
-/// service that it names.
+/// service that it names. A service that runs already stays.
 pub(super) fn select(spec: &mut StackSpec, arguments: &Arguments, variables: &Variables) {
     let mut active = arguments.profiles.clone();
     if active.is_empty() {
@@ -41,8 +41,15 @@ pub(super) fn select(spec: &mut StackSpec, arguments: &Arguments, variables: &Va
         service.profiles.is_empty()
             || profiles.any(|name| active.iter().any(|it| it == ALL || it == name))
     };
+    let runs = |name: &ServiceName| arguments.running.contains(name);
     let all = mem::take(&mut spec.services).into_iter();
-    (spec.services, spec.inactive) = all.partition(|(_, service)| is_active(service));
+    (spec.services, spec.inactive) =
+        all.partition(|(name, service)| is_active(service) || runs(name));
+    let lingering = spec
+        .services
+        .iter()
+        .filter(|(_, service)| !is_active(service));
+    spec.lingering = lingering.map(|(name, _)| name.clone()).collect();
     let inactive = &spec.inactive;
     let refers = |template: &Template| {
         let mut placeholders = template.placeholders();

@@ -60,6 +60,9 @@ pub struct Arguments {
     /// The services that are named, which take part with their profiles.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<ServiceName>,
+    /// The services that run already: they take part as long as the files have them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub running: Vec<ServiceName>,
     /// The files in place of `.env` (`--env-file`, `STACK_ENV_FILES`).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env_files: Vec<FilePath>,
@@ -110,6 +113,22 @@ impl Sources {
             arguments,
             texts: Mutex::default(),
         })
+    }
+
+    /// The same beside a stack that runs these services: one of an inactive profile is left alone.
+    #[must_use]
+    pub fn beside(&self, running: Vec<ServiceName>) -> Self {
+        let texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        Self {
+            file: self.file.clone(),
+            bytes: self.bytes.clone(),
+            environment: self.environment.clone(),
+            arguments: Arguments {
+                running,
+                ..self.arguments.clone()
+            },
+            texts: Mutex::new(texts.clone()),
+        }
     }
 
     pub(super) fn caller(&self) -> Caller {

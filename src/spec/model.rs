@@ -3,6 +3,7 @@
 //! Every `${VAR}` has its value. A text that may hold `$<…>` stays a [`Template`]; a typed value
 //! that was written with one is [`Setting::Deferred`] until `plan` knows the ports.
 
+use std::collections::HashSet;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,6 +42,8 @@ pub struct StackSpec {
     pub shell: Option<Vec<String>>,
     /// The services, in the order of the file. `plan` leaves those that take part.
     pub services: IndexMap<ServiceName, ServiceSpec>,
+    /// Those of them that take part only because they run.
+    pub lingering: HashSet<ServiceName>,
     /// Those that take no part, since no profile of theirs is active.
     pub inactive: IndexMap<ServiceName, ServiceSpec>,
 }

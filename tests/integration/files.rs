@@ -212,3 +212,25 @@ fn what_config_writes_is_loaded_again_and_holds_no_secret() {
         );
     }
 }
+
+#[test]
+fn a_running_service_of_a_profile_goes_on_when_the_profile_is_not_named_again() {
+    let yaml = "services: { web: { command: [sleep, '100'] }, db: { command: [sleep, '100'], profiles: [data] } }";
+    let stack = TestStack::new(yaml);
+    stack.run(&["--profile", "data", "up", "-d"]).ok();
+    let pid = |name: &str| stack.service(name).and_then(|it| it.pid());
+    let (web, db) = (pid("web"), pid("db"));
+    assert!(web.is_some() && db.is_some());
+    stack.write_yaml(&yaml.replace(
+        "web: { command",
+        "new: { command: [sleep, '100'] }, web: { command",
+    ));
+    stack.run(&["up", "-d"]).ok();
+    assert_eq!((pid("web"), pid("db")), (web, db));
+    assert!(pid("new").is_some());
+    // Gone from the files, it goes.
+    stack.write_yaml("services: { web: { command: [sleep, '100'] } }");
+    stack.run(&["up", "-d"]).ok();
+    assert_eq!((pid("web"), pid("db")), (web, None));
+    stack.down().ok();
+}

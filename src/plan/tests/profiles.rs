@@ -170,3 +170,27 @@ fn profiles_are_merged_and_inherited() {
     let bad = Project::service("profiles: [-x, 'a b']");
     assert_eq!(bad.codes(), ["stack::spec::bad_name"; 2]);
 }
+
+#[test]
+fn a_service_that_runs_already_stays_and_is_left_alone() {
+    let project = Project::new(TEXT).profiles(&["debug"]);
+    let running = ["api", "db", "gone"].map(|name| ServiceName::new(name).unwrap());
+    let beside = project.sources().beside(running.to_vec());
+    let (draft, problems) = Draft::new(beside);
+    assert_eq!(problems, []);
+    let draft = draft.unwrap();
+    let names: Vec<_> = draft
+        .spec()
+        .services
+        .keys()
+        .map(ServiceName::as_str)
+        .collect();
+    assert_eq!(names, ["api", "db", "debug"]);
+    let lingering: Vec<_> = draft
+        .spec()
+        .lingering
+        .iter()
+        .map(ServiceName::as_str)
+        .collect();
+    assert_eq!(lingering, ["db"]);
+}

@@ -125,13 +125,18 @@ impl Supervisor {
 
 /// Makes the plan; also whether it can be carried out.
 fn plan(asking: Asking, ground: &Ground) -> Result<(Box<Planned>, bool), CommandError> {
-    let (draft, mut problems) = Draft::new(asking.sources);
+    let units = ground.old.units.iter();
+    let running = units.map(|unit| unit.service.clone()).collect();
+    let sources = asking.sources.beside(running);
+    let (draft, mut problems) = Draft::new(sources);
     let draft = draft.filter(|_| !problems.iter().any(crate::spec::Problem::is_error));
     let draft = draft.ok_or(CommandError::Mistakes)?;
     let extent = asking.extent;
     let named = reached(&draft.preview(), &extent);
     let is_left = |service: &ServiceName| {
         extent.recreate == Recreate::Nobody
+            // One of an inactive profile goes on as it is.
+            || draft.spec().lingering.contains(service)
             || named.as_ref().is_some_and(|named| !named.contains(service))
     };
     let kept = draft.requests_beside(

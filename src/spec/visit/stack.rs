@@ -1,5 +1,6 @@
 //! The top level.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -66,6 +67,7 @@ pub(in crate::spec) fn stack<T>(
         included: Vec::new(),
         shell: None,
         services: IndexMap::new(),
+        lingering: HashSet::new(),
         inactive: IndexMap::new(),
     };
     let shown_dir = found.shown.parent().unwrap_or(Path::new(""));
