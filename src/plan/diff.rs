@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::model::{Changes, Plan, UnitPlan};
+use super::model::{Changes, Plan, ProcessPlan, UnitPlan};
 use crate::support::fs::below;
 use crate::support::name::UnitId;
 
@@ -196,7 +196,7 @@ pub(super) struct Field {
 
 /// The fields that the files settle for a unit, each with what a change of it takes. A further field
 /// of a unit's plan must be named here. That the whole project has moved changes nothing.
-pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 12] {
+pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 18] {
     let UnitPlan {
         // Who it is; how many of it there are is told by those that are added and removed.
         service: _,
@@ -215,8 +215,17 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 12] {
         health,
         depends_on,
         logging,
+        process,
         labels,
     } = unit;
+    let ProcessPlan {
+        user,
+        group_add,
+        umask,
+        nice,
+        oom_score_adj,
+        ulimits,
+    } = process;
     [
         restarts("command", execution),
         restarts(
@@ -225,6 +234,12 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 12] {
         ),
         restarts("ports", ports),
         restarts("handoff", handoff),
+        restarts("user", user),
+        restarts("group_add", group_add),
+        restarts("umask", umask),
+        restarts("nice", nice),
+        restarts("oom_score_adj", oom_score_adj),
+        restarts("ulimits", ulimits),
         live("stop_signal", stop_signal),
         live("stop_grace_period", grace),
         live("restart", restart),

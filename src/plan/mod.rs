@@ -21,6 +21,7 @@ mod keep;
 mod make;
 pub mod model;
 mod port_argument;
+pub mod process;
 mod replicas;
 mod resolver;
 mod restart;

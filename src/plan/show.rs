@@ -22,8 +22,8 @@ use super::model::{HealthPlan, ProbePlan, RestartPolicy, RestartWhen, UnitPlan};
 use super::replicas::Replicas;
 use super::resolver::Inside;
 use crate::spec::model::{
-    Answerer, Condition, DependencySpec, Handoff, HealthcheckSpec, HttpProbeSpec, ProbeSpec,
-    RestartSpec, ServiceSpec, word_of,
+    Answerer, Condition, DependencySpec, Handoff, HealthcheckSpec, HttpProbeSpec, LIMITS,
+    ProbeSpec, RestartSpec, ServiceSpec, word_of,
 };
 use crate::support::name::ServiceName;
 use crate::support::port_range::PortRange;
@@ -123,6 +123,18 @@ fn show_service(
     let files = || unit.logging.max_file.get().into();
     let labels = service.labels.iter();
     let labels = labels.map(|(key, text)| (key.clone(), Value::from(view.text(text))));
+    let process = &service.process;
+    let limit = |limit: u64| match limit {
+        u64::MAX => Value::from(-1),
+        limit => Value::from(limit),
+    };
+    let ulimits = process.ulimits.iter().map(|(resource, pair)| {
+        let shown = json!({
+            "soft": view.given(Some(&pair.soft), limit),
+            "hard": view.given(Some(&pair.hard), limit),
+        });
+        (word_of(&LIMITS, resource).to_owned(), shown)
+    });
     said(json!({
         "entrypoint": command(&service.entrypoint),
         "command": command(&service.command),
@@ -140,6 +152,12 @@ fn show_service(
             "max-size": logging.max_size.as_ref().map(|it| view.setting(Some(it), size)),
             "max-file": logging.max_file.as_ref().map(|it| view.setting(Some(it), files)),
         })),
+        "user": process.user.as_ref().map(|text| view.text(text)),
+        "group_add": view.texts(&process.group_add),
+        "umask": view.given(process.umask.as_ref(), |umask| format!("{umask:03o}").into()),
+        "nice": view.given(process.nice.as_ref(), Value::from),
+        "oom_score_adj": view.given(process.oom_score_adj.as_ref(), Value::from),
+        "ulimits": ulimits.collect::<Map>(),
         "labels": labels.collect::<Map>(),
         // Only where a number was said: then ports are exported by number, too.
         "replicas": replicas.is_said.then_some(replicas.count),

@@ -11,6 +11,7 @@ use super::env_file::Entries;
 use super::execution::execution;
 use super::health::health_plan;
 use super::model::{Changes, DependencyPlan, Environment, LoggingPlan, PortPlan, UnitPlan};
+use super::process::process_plan;
 use super::resolver::{Inside, Resolver};
 use super::restart::restart;
 use crate::spec::model::{EnvironmentSpec, PortDeclaration, ServiceSpec};
@@ -85,6 +86,7 @@ pub(super) fn unit_plan(
             max_size: max_size.map_or(logging.max_size, NonZeroU64::get),
             max_file: max_file.unwrap_or(logging.max_file),
         },
+        process: process_plan(service, resolver),
         labels: labels
             .map(|(key, value)| (key.clone(), resolver.text(value)))
             .collect(),

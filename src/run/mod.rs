@@ -22,6 +22,7 @@ mod probe;
 mod process;
 pub mod proposal;
 pub mod reason;
+pub mod rights;
 mod runner;
 pub mod snapshot;
 pub mod socket;

@@ -3,6 +3,8 @@
 //! Every `${VAR}` has its value. A text that may hold `$<…>` stays a [`Template`]; a typed value
 //! that was written with one is [`Setting::Deferred`] until `plan` knows the ports.
 
+mod process;
+
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+pub use self::process::{LIMITS, ProcessSpec, UlimitSpec};
 use super::problem::{Problem, Span, Spanned};
 use super::template::Template;
 use crate::support::name::{PortName, ProjectName, ServiceName};
@@ -154,6 +157,8 @@ pub struct ServiceSpec {
     pub logging: LoggingSpec,
     /// `labels:`, from the map or the list form.
     pub labels: IndexMap<String, Template>,
+    /// What is said of the process itself.
+    pub process: ProcessSpec,
     /// `replicas:`, `scale:` and `deploy.replicas:`, in the order of the file; empty when absent.
     /// Several must agree.
     pub replicas: Vec<Spanned<u32>>,
@@ -392,6 +397,7 @@ impl ServiceSpec {
             stop_grace_period: None,
             logging: LoggingSpec::default(),
             labels: IndexMap::new(),
+            process: ProcessSpec::default(),
             replicas: Vec::new(),
             handoff: None,
             ports: IndexMap::new(),

@@ -115,6 +115,10 @@ impl View<'_> {
         }
     }
 
+    pub(super) fn texts(&self, templates: &[Template]) -> Value {
+        texts(templates.iter().map(|text| self.text(text)))
+    }
+
     /// A text with what is known of its placeholders.
     pub(super) fn text(&self, template: &Template) -> String {
         let literal = |text: &str| match template.kind {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
+use nix::unistd::fchown;
 use tokio::net::unix::pipe::Receiver;
 
 use super::refusals::{find, refused, spawn_error};
@@ -24,6 +25,7 @@ use crate::run::process::{
     ancestors, now_ticks, reap_all, signal_group,
 };
 use crate::run::reason::{StartError, StartStep};
+use crate::run::rights::{Account, Granted, grant};
 use crate::run::snapshot::LogStream;
 use crate::support::fs::below;
 use crate::support::name::UnitId;
@@ -93,9 +95,11 @@ impl Processes {
         let id = plan.id();
         let program =
             find(plan, &plan.execution, &self.project_dir).map_err(|error| (error, false))?;
+        let granted = granted(plan).map_err(|error| (error, false))?;
         let no_pipe = |error: std::io::Error| (refused(StartStep::Pipe, &program, &error), true);
         let (stdout_reader, stdout) = pipe_pair(self.children.len()).map_err(no_pipe)?;
         let (stderr_reader, stderr) = pipe_pair(self.children.len()).map_err(no_pipe)?;
+        give_pipes(&granted, [stdout.as_fd(), stderr.as_fd()]);
         let stdio = Stdio {
             stdout: stdout.as_fd(),
             stderr: stderr.as_fd(),
@@ -104,7 +108,13 @@ impl Processes {
         let slot = self.slot(&id);
         let executed_ticks = now_ticks();
         let pid = self
-            .spawn(plan, (&plan.execution, None), &program, stdio, slot)
+            .spawn(
+                (plan, &granted),
+                (&plan.execution, None),
+                &program,
+                stdio,
+                slot,
+            )
             .map_err(|error| {
                 let is_temporary = error.is_temporary();
                 (spawn_error(&error, plan, &program), is_temporary)
@@ -129,7 +139,7 @@ impl Processes {
     /// Starts a program; a script without a first line is given to the shell, as execvp(3) does it.
     fn spawn(
         &mut self,
-        plan: &UnitPlan,
+        (plan, granted): (&UnitPlan, &Granted),
         (execution, command): (&Execution, Option<&CommandId>),
         program: &Path,
         stdio: Stdio<'_>,
@@ -138,6 +148,11 @@ impl Processes {
         let mut environment = plan.environment.entries();
         // It may be that of a check which has called us.
         environment.retain(|(key, _)| *key != COMMAND_MARK);
+        let account = granted.account.iter().flat_map(Account::variables);
+        for (key, value) in account.filter(|(key, _)| !plan.environment.is_settled(key)) {
+            environment.retain(|(other, _)| *other != key);
+            environment.extend(value.map(|value| (OsStr::new(key), value)));
+        }
         let number = command.map(|command| command.number.to_string());
         let mark = number
             .as_ref()
@@ -148,6 +163,7 @@ impl Processes {
             argv: &execution.argv,
             environment: &environment,
             directory: &below(&plan.directory, &self.project_dir),
+            rights: &granted.rights,
         };
         let manner = self.manner(plan);
         let mut spawn = |target: &Target<'_>| {
@@ -356,16 +372,24 @@ impl Runner for Processes {
         execution: &Execution,
     ) -> Result<Receiver, StartError> {
         let program = find(plan, execution, &self.project_dir)?;
+        let granted = granted(plan)?;
         let no_pipe = |error: std::io::Error| refused(StartStep::Pipe, &program, &error);
         let (reader, writer) = pipe_pair(usize::MAX).map_err(no_pipe)?;
         let reader = Receiver::from_owned_fd(reader).map_err(no_pipe)?;
+        give_pipes(&granted, [writer.as_fd()]);
         let stdio = Stdio {
             stdout: writer.as_fd(),
             stderr: writer.as_fd(),
             passed: &[],
         };
         let pid = self
-            .spawn(plan, (execution, Some(&command)), &program, stdio, None)
+            .spawn(
+                (plan, &granted),
+                (execution, Some(&command)),
+                &program,
+                stdio,
+                None,
+            )
             .map_err(|error| spawn_error(&error, plan, &program))?;
         self.children.insert(pid, Child::Command(command.clone()));
         self.commands.insert(command, pid);
@@ -453,5 +477,27 @@ impl Runner for Processes {
             }
             !left.is_empty()
         })
+    }
+}
+
+/// What a unit's processes are given.
+fn granted(plan: &UnitPlan) -> Result<Granted, StartError> {
+    let (granted, errors) = grant(&plan.process);
+    match errors.into_iter().next() {
+        Some(error) => Err(StartError::Rights { error }),
+        None => Ok(granted),
+    }
+}
+
+/// Makes pipes those of the user whose process writes into them: `/dev/stderr` is opened anew by its
+/// path.
+fn give_pipes<'p>(granted: &Granted, pipes: impl IntoIterator<Item = BorrowedFd<'p>>) {
+    let Some(identity) = &granted.rights.identity else {
+        return;
+    };
+    for pipe in pipes {
+        // Whoever only writes to what is open does not notice.
+        let (uid, gid) = (identity.uid.into(), identity.gid.into());
+        let _ = fchown(pipe, Some(uid), Some(gid));
     }
 }

@@ -47,6 +47,13 @@ pub(super) fn spawn_error(error: &SpawnError, plan: &UnitPlan, program: &Path) -
     let (step, path) = match error.step {
         SpawnStep::Clone => (StartStep::Process, program),
         SpawnStep::Prepare => (StartStep::Prepare, program),
+        SpawnStep::Limits => (StartStep::Limits, program),
+        SpawnStep::Nice => (StartStep::Nice, program),
+        SpawnStep::OomScoreAdj => (StartStep::OomScoreAdj, program),
+        SpawnStep::User => {
+            let user = plan.process.user.as_deref().unwrap_or_default();
+            (StartStep::User, Path::new(user))
+        }
         SpawnStep::Directory => (StartStep::Directory, plan.directory.as_path()),
         SpawnStep::Exec if error.errno == Errno::ENOENT => {
             return StartError::NoInterpreter {

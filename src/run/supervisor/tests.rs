@@ -18,8 +18,8 @@ use tokio::task::LocalSet;
 use super::parts::Wires;
 use super::*;
 use crate::plan::model::{
-    DependencyPlan, Environment, Execution, HealthPlan, LoggingPlan, ProbePlan, RestartPolicy,
-    RestartWhen, UnitPlan,
+    DependencyPlan, Environment, Execution, HealthPlan, LoggingPlan, ProbePlan, ProcessPlan,
+    RestartPolicy, RestartWhen, UnitPlan,
 };
 use crate::run::control::{Command, CommandReply, Controller};
 use crate::run::logs::LogFeed;
@@ -45,6 +45,7 @@ fn plan(text: &str, edges: &[(&str, Condition)]) -> UnitPlan {
         is_shell_line: false,
     };
     UnitPlan {
+        process: ProcessPlan::default(),
         service: service(text),
         replica: 1,
         replicas: 1,
@@ -87,6 +88,7 @@ fn checked(plan: UnitPlan) -> UnitPlan {
         listener: Answerer::New,
     };
     UnitPlan {
+        process: ProcessPlan::default(),
         health: Some(health),
         ..plan
     }

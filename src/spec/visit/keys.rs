@@ -12,6 +12,7 @@ use crate::spec::model::{
 };
 use crate::spec::template::Template;
 use crate::spec::visit::healthcheck::Check;
+use crate::spec::visit::process::Ulimit;
 use crate::support::port_range::Pool;
 
 keys! {
@@ -138,6 +139,26 @@ keys! {
     "labels", "map or list", "{ team: web }", [],
     "Kept and shown by `stack config`."
         => |r, service, field| service.labels = r.texts(field);
+    "user", "text", "'1000:1000'", ["uid run_as"],
+    "Whose process it is: a name or number, with a group after a colon if you like."
+        => |r, service, field| service.process.user = r.text(field);
+    "group_add", "list", "[audio]", [],
+    "Further groups of its process, by name or number."
+        => |r, service, field| service.process.group_add = r.list(field);
+    "umask", "octal number", "022", [],
+    "Which permissions its new files do not get."
+        => |r, service, field| service.process.umask = r.setting(field, v::parse_umask);
+    "nice", "number", "10", ["priority"],
+    "How willingly it leaves the processor to others, from -20 to 19."
+        => |r, service, field| service.process.nice = r.setting(field, v::parse_nice);
+    "oom_score_adj", "number", "500", [],
+    "How likely the kernel kills it when memory runs out, from -1000 to 1000."
+        => |r, service, field| {
+            service.process.oom_score_adj = r.setting(field, v::parse_oom_score_adj);
+        };
+    "ulimits", "map", "{ nofile: 4096, core: { soft: 0, hard: -1 } }", ["ulimit limits"],
+    "Its limits, by name: a number, or `{soft, hard}`; -1 is no limit."
+        => |r, service, field| service.process.ulimits = r.ulimits(field);
     "replicas", "number", "1", ["instances numprocs"],
     "How many of it run, each with ports of its own."
         => |r, service, field| service.replicas.extend(r.replicas(field));
@@ -156,9 +177,8 @@ keys! {
     planned "run it as a process with `command`, or beside the stack": "image build";
     planned "a process asks for its ports where it uses them: `$<PORT:auto>`": "ports expose";
     planned "read it from a file, or from `env_file`": "configs";
-    planned "remove it for now": "profiles user group_add ulimits tty stdin_open pre_start post_start
-        pre_stop watch develop extends attach init on_unhealthy annotations label_file
-        oom_score_adj";
+    planned "remove it for now": "profiles tty stdin_open pre_start post_start
+        pre_stop watch develop extends attach init on_unhealthy annotations label_file";
     container "remove it; a process sees your files as they are": "volumes tmpfs";
     container "remove it; processes reach each other on `localhost`": "networks network_mode links";
     container "remove it; a process can use `env_file`": "secrets";
@@ -305,6 +325,17 @@ keys! {
         update_config";
 }
 
+keys! {
+    ULIMIT: Ulimit, "in `ulimits`", "services.NAME.ulimits.NAME";
+
+    "soft", "number", "1024", [],
+    "The limit that counts; the process may change it."
+        => |r, limit, field| limit.0 = r.setting(field, v::parse_limit);
+    "hard", "number", "4096", [],
+    "How far the process may raise it."
+        => |r, limit, field| limit.1 = r.setting(field, v::parse_limit);
+}
+
 /// The reference: every kind of map with its keys.
 pub fn reference() -> Vec<Section> {
     vec![
@@ -319,6 +350,7 @@ pub fn reference() -> Vec<Section> {
         RESTART_POLICY.section(),
         LOGGING.section(),
         LOGGING_OPTIONS.section(),
+        ULIMIT.section(),
         DEPLOY.section(),
     ]
 }

@@ -7,6 +7,7 @@
 mod environment;
 mod healthcheck;
 mod keys;
+mod process;
 mod scope;
 mod service;
 mod stack;

@@ -93,6 +93,47 @@ pub(super) fn parse_files(text: &str) -> Parsed<NonZeroU32> {
     number(text, "number of files", "write a whole number, 1 or more")
 }
 
+/// `umask`, in octal digits as everywhere.
+pub(super) fn parse_umask(text: &str) -> Parsed<u32> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let is_octal = (1..=4).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    let mask = u32::from_str_radix(digits, 8).ok();
+    mask.filter(|&mask| is_octal && mask <= 0o777)
+        .ok_or_else(|| {
+            bad(
+                format!("`{text}` is not a valid umask"),
+                "write it in octal digits, such as `022` or `077`",
+            )
+        })
+}
+
+/// A whole number within limits, which are said.
+fn within(text: &str, what: &str, (least, most): (i32, i32)) -> Parsed<i32> {
+    let number = text.parse().ok().filter(|it| (least..=most).contains(it));
+    number.ok_or_else(|| {
+        bad(
+            format!("`{text}` is not a valid {what}"),
+            format!("write a whole number from {least} to {most}"),
+        )
+    })
+}
+
+pub(super) fn parse_nice(text: &str) -> Parsed<i32> {
+    within(text, "nice value", (-20, 19))
+}
+
+pub(super) fn parse_oom_score_adj(text: &str) -> Parsed<i32> {
+    within(text, "`oom_score_adj`", (-1000, 1000))
+}
+
+/// One limit of `ulimits`.
+pub(super) fn parse_limit(text: &str) -> Parsed<u64> {
+    match text {
+        "-1" | "unlimited" => Ok(libc::RLIM_INFINITY),
+        _ => number(text, "limit", "write a whole number, or -1 for no limit"),
+    }
+}
+
 /// `driver` of `logging`: what is kept is kept in files, as these two of the engine do it.
 pub(super) fn parse_log_driver(text: &str) -> Parsed<()> {
     match text {

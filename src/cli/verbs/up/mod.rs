@@ -8,6 +8,7 @@ mod join;
 mod lead;
 mod note;
 mod prepare;
+mod rights;
 mod strokes;
 mod supervise;
 mod verdict;
@@ -52,6 +53,7 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
     for name in args.services.iter().chain(&args.exit_code_from) {
         check_service(&ready.draft, name)?;
     }
+    rights::check_rights(invocation, &ready)?;
     if args.dry_run {
         return dry_run::dry_run(invocation, &ready, args);
     }

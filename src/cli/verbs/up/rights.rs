@@ -1,0 +1,76 @@
+//! Whether what the services ask for their processes can be given here, before anything is started.
+
+use crate::cli::invocation::{Invocation, Ready, Stop};
+use crate::cli::words;
+use crate::run::reason::RightsError;
+use crate::run::rights::check;
+use crate::spec::model::{ProcessSpec, Setting};
+use crate::spec::problem::{Problem, Span};
+
+/// The code of a user, group or limit that cannot be given.
+const CODE: &str = "stack::run::rights";
+
+/// Refuses what cannot be given.
+pub(super) fn check_rights(invocation: &Invocation, ready: &Ready) -> Result<(), Stop> {
+    let services = || ready.draft.spec().services.values();
+    if !services().any(|service| asks(&service.process)) {
+        return Ok(());
+    }
+    let mut problems = Vec::new();
+    let units = ready.draft.preview().units;
+    for service in services().filter(|service| asks(&service.process)) {
+        let mut units = units.iter();
+        let Some(unit) = units.find(|unit| unit.service == service.name) else {
+            continue;
+        };
+        for error in check(&unit.process) {
+            let span = span(&service.process, &error).unwrap_or(&service.name_span);
+            let hint = match &error {
+                RightsError::NoUser { .. } | RightsError::NoGroup { .. } => {
+                    "write the name of one that exists, or a number"
+                }
+                RightsError::NeedsRoot { .. } => "run `stack` as root, or remove it",
+            };
+            problems.push(Problem::error(CODE, words::rights_error(&error), span).hint(hint));
+        }
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(invocation.problems(&problems))
+}
+
+/// Whether a service asks for what may be denied.
+fn asks(process: &ProcessSpec) -> bool {
+    process.user.is_some()
+        || !process.group_add.is_empty()
+        || process.nice.is_some()
+        || process.oom_score_adj.is_some()
+        || !process.ulimits.is_empty()
+}
+
+/// Where what cannot be given stands.
+fn span<'s>(process: &'s ProcessSpec, error: &RightsError) -> Option<&'s Span> {
+    let user = process.user.as_ref().map(|user| &user.span);
+    let groups = process.group_add.first().map(|group| &group.span);
+    match error {
+        RightsError::NoUser { .. } => user,
+        RightsError::NoGroup { name } => {
+            let mut added = process.group_add.iter();
+            let added = added.find(|group| group.as_literal().as_ref() == Some(name));
+            added.map(|group| &group.span).or(user)
+        }
+        RightsError::NeedsRoot { key, .. } => match key.as_str() {
+            "user" => user,
+            "group_add" => groups,
+            "nice" => process.nice.as_ref().map(Setting::span),
+            "oom_score_adj" => process.oom_score_adj.as_ref().map(Setting::span),
+            key => {
+                let limit = crate::spec::model::LIMITS
+                    .iter()
+                    .find(|(name, _)| key.strip_prefix("ulimits.") == Some(*name))?;
+                Some(process.ulimits.get(&limit.1)?.hard.span())
+            }
+        },
+    }
+}
