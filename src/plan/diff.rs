@@ -196,7 +196,7 @@ pub(super) struct Field {
 
 /// The fields that the files settle for a unit, each with what a change of it takes. A further field
 /// of a unit's plan must be named here. That the whole project has moved changes nothing.
-pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 18] {
+pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 19] {
     let UnitPlan {
         // Who it is; how many of it there are is told by those that are added and removed.
         service: _,
@@ -217,6 +217,7 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 18] {
         logging,
         process,
         labels,
+        annotations,
     } = unit;
     let ProcessPlan {
         user,
@@ -248,6 +249,7 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 18] {
         live("depends_on", depends_on),
         live("logging", logging),
         live("labels", labels),
+        live("annotations", annotations),
     ]
 }
 

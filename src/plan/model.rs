@@ -85,6 +85,8 @@ pub struct UnitPlan {
     pub process: ProcessPlan,
     /// Its labels.
     pub labels: IndexMap<String, String>,
+    /// Its annotations.
+    pub annotations: IndexMap<String, String>,
 }
 
 /// What is executed.
@@ -166,6 +168,8 @@ pub struct HealthPlan {
     pub start_interval: Duration,
     /// Who may answer on a port that is none of the stack's.
     pub listener: Answerer,
+    /// Whether being unhealthy is followed by a restart.
+    pub restarts: bool,
 }
 
 /// The kinds of check.

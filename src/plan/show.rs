@@ -11,6 +11,7 @@ mod view;
 
 use std::cell::RefCell;
 
+use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -25,6 +26,7 @@ use crate::spec::model::{
     Answerer, Condition, DependencySpec, Handoff, HealthcheckSpec, HttpProbeSpec, LIMITS,
     ProbeSpec, RestartSpec, ServiceSpec, word_of,
 };
+use crate::spec::template::Template;
 use crate::support::name::ServiceName;
 use crate::support::port_range::PortRange;
 use crate::support::size::format as size_text;
@@ -121,8 +123,12 @@ fn show_service(
     let logging = &service.logging;
     let size = || size_text(unit.logging.max_size).into();
     let files = || unit.logging.max_file.get().into();
-    let labels = service.labels.iter();
-    let labels = labels.map(|(key, text)| (key.clone(), Value::from(view.text(text))));
+    let labels = |texts: &IndexMap<String, Template>| -> Map {
+        let texts = texts.iter();
+        let shown = |(key, text): (&String, &Template)| (key.clone(), view.text(text).into());
+        texts.map(shown).collect()
+    };
+    let on_unhealthy = |restarts| if restarts { "restart" } else { "none" }.into();
     let process = &service.process;
     let limit = |limit: u64| match limit {
         u64::MAX => Value::from(-1),
@@ -142,6 +148,7 @@ fn show_service(
         "environment": view.environment(&service.environment),
         "env_file": view.env_files(&service.env_file),
         "depends_on": show_dependencies(service),
+        "on_unhealthy": view.given(service.on_unhealthy.as_ref(), on_unhealthy),
         "healthcheck": health.map(|(spec, plan)| show_health(spec, plan, view)),
         "restart": show_restart(service, &unit.restart, view),
         "restart_policy": show_restart_policy(service, &unit.restart, view),
@@ -158,7 +165,10 @@ fn show_service(
         "nice": view.given(process.nice.as_ref(), Value::from),
         "oom_score_adj": view.given(process.oom_score_adj.as_ref(), Value::from),
         "ulimits": ulimits.collect::<Map>(),
-        "labels": labels.collect::<Map>(),
+        "labels": labels(&service.labels),
+        "label_file": view.env_files(&service.label_file),
+        "annotations": labels(&service.annotations),
+        "attach": (!service.is_attached).then_some(false),
         // Only where a number was said: then ports are exported by number, too.
         "replicas": replicas.is_said.then_some(replicas.count),
         "handoff": view.given(service.handoff.as_ref(), handoff),

@@ -81,6 +81,8 @@ codes! {
     UNKNOWN_PORT = "stack::spec::unknown_port";
     /// Warning: `version:` does nothing.
     VERSION_IGNORED = "stack::spec::version_ignored";
+    /// Warning: a key that does nothing here.
+    NO_EFFECT = "stack::spec::no_effect";
     /// Warning: `$$NAME` in shell text is the shell's pid.
     SHELL_DOLLAR = "stack::spec::shell_dollar";
     /// Warning: `$NAME` where only `${NAME}` is expanded, and there is such a variable.

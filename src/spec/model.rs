@@ -155,8 +155,16 @@ pub struct ServiceSpec {
     pub stop_grace_period: Option<Setting<Duration>>,
     /// `logging:`.
     pub logging: LoggingSpec,
+    /// `on_unhealthy:`, whether it is restarted then.
+    pub on_unhealthy: Option<Setting<bool>>,
     /// `labels:`, from the map or the list form.
     pub labels: IndexMap<String, Template>,
+    /// `label_file:`, whose lines are labels, too.
+    pub label_file: Vec<EnvFileSpec>,
+    /// `annotations:`, from the map or the list form.
+    pub annotations: IndexMap<String, Template>,
+    /// `attach:`, whether `up` shows what it prints.
+    pub is_attached: bool,
     /// What is said of the process itself.
     pub process: ProcessSpec,
     /// `replicas:`, `scale:` and `deploy.replicas:`, in the order of the file; empty when absent.
@@ -396,7 +404,11 @@ impl ServiceSpec {
             stop_signal: None,
             stop_grace_period: None,
             logging: LoggingSpec::default(),
+            on_unhealthy: None,
             labels: IndexMap::new(),
+            label_file: Vec::new(),
+            annotations: IndexMap::new(),
+            is_attached: true,
             process: ProcessSpec::default(),
             replicas: Vec::new(),
             handoff: None,

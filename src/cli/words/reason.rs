@@ -259,7 +259,7 @@ pub(crate) fn rights_error(error: &RightsError) -> String {
 }
 
 /// What a health check saw.
-fn check_failure(failure: &CheckFailure) -> String {
+pub(super) fn check_failure(failure: &CheckFailure) -> String {
     match failure {
         CheckFailure::TimedOut => "the check took too long".to_owned(),
         CheckFailure::Exited {

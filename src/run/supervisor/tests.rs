@@ -46,6 +46,7 @@ fn plan(text: &str, edges: &[(&str, Condition)]) -> UnitPlan {
     };
     UnitPlan {
         process: ProcessPlan::default(),
+        annotations: IndexMap::new(),
         service: service(text),
         replica: 1,
         replicas: 1,
@@ -79,6 +80,7 @@ fn plan(text: &str, edges: &[(&str, Condition)]) -> UnitPlan {
 
 fn checked(plan: UnitPlan) -> UnitPlan {
     let health = HealthPlan {
+        restarts: false,
         probe: ProbePlan::Command(plan.execution.clone()),
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(5),

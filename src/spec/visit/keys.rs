@@ -116,12 +116,15 @@ keys! {
     "healthcheck", "map", "{ http: /health }", ["health readiness_probe liveness_probe"],
     "How to know that it is well."
         => |r, service, field| service.healthcheck = r.healthcheck(field);
+    "on_unhealthy", "word", "none", [],
+    "What follows when its health check fails for good: `none`, or `restart`."
+        => |r, service, field| service.on_unhealthy = r.setting(field, v::parse_on_unhealthy);
     "restart", "policy", "no", ["autorestart"],
     "After which ends it starts again: `no`, `always`, `on-failure`, `on-failure:5` or `unless-stopped`."
         => |r, service, field| service.restart = r.setting(field, v::parse_restart);
     "restart_policy", "map", "{ delay: 1s }", ["availability"],
     "The same, tuned."
-        => |r, service, field| service.restart_policy = r.restart_policy(field);
+        => |r, service, field| r.own_restart_policy(service, field);
     "success_exit_codes", "list of numbers", "[3]", [],
     "Exit codes besides 0 that are successes."
         => |r, service, field| service.success_exit_codes = r.settings(field, v::parse_exit_code);
@@ -139,6 +142,18 @@ keys! {
     "labels", "map or list", "{ team: web }", [],
     "Kept and shown by `stack config`."
         => |r, service, field| service.labels = r.texts(field);
+    "label_file", "path or list", "[web.labels]", [],
+    "Files of `KEY=value` lines that are labels, too; `labels` is stronger."
+        => |r, service, field| service.label_file = r.env_files(field);
+    "annotations", "map or list", "{ team: web }", [],
+    "As `labels`."
+        => |r, service, field| service.annotations = r.texts(field);
+    "attach", "flag", "true", [],
+    "Whether `stack up` shows what it prints; `stack logs` always does."
+        => |r, service, field| service.is_attached = r.flag(field).unwrap_or(true);
+    "init", "flag", "false", [],
+    "Does nothing: `stack` itself ends and reaps what a service leaves."
+        => |r, _, field| r.without_effect(field, "`stack` reaps what a process leaves");
     "user", "text", "'1000:1000'", ["uid run_as"],
     "Whose process it is: a name or number, with a group after a colon if you like."
         => |r, service, field| service.process.user = r.text(field);
@@ -178,7 +193,7 @@ keys! {
     planned "a process asks for its ports where it uses them: `$<PORT:auto>`": "ports expose";
     planned "read it from a file, or from `env_file`": "configs";
     planned "remove it for now": "profiles tty stdin_open pre_start post_start
-        pre_stop watch develop extends attach init on_unhealthy annotations label_file";
+        pre_stop watch develop extends";
     container "remove it; a process sees your files as they are": "volumes tmpfs";
     container "remove it; processes reach each other on `localhost`": "networks network_mode links";
     container "remove it; a process can use `env_file`": "secrets";
@@ -240,7 +255,7 @@ keys! {
         => |r, check, field| check.listener = r.setting(field, v::parse_answerer);
 
     planned "use `test`, `http` or `tcp` for now": "log notify";
-    planned "remove it for now": "on_unhealthy";
+    planned "write it in the service itself": "on_unhealthy";
 }
 
 keys! {
@@ -320,9 +335,14 @@ keys! {
     "The same as `replicas` of the service."
         => |r, service, field| service.replicas.extend(r.replicas(field));
 
-    planned "write it in the service itself": "restart_policy";
-    planned "remove it for now": "mode endpoint_mode labels placement resources rollback_config
-        update_config";
+    "restart_policy", "map", "{ condition: on-failure, delay: 1s }", [],
+    "The same as `restart_policy` of the service."
+        => |r, service, field| r.own_restart_policy(service, field);
+
+    container "remove it: these are for a cluster, and a process has none": "mode endpoint_mode
+        placement rollback_config update_config";
+    container "write `labels` in the service itself": "labels";
+    container "remove it; `ulimits` limits a process": "resources";
 }
 
 keys! {

@@ -173,6 +173,12 @@ pub(super) fn parse_answerer(text: &str) -> Parsed<Answerer> {
     word(text, "listener", &Answerer::WORDS)
 }
 
+/// `on_unhealthy`: whether it is restarted.
+pub(super) fn parse_on_unhealthy(text: &str) -> Parsed<bool> {
+    let words = [("none", false), ("restart", true)];
+    word(text, "word for `on_unhealthy`", &words)
+}
+
 /// One port of `ports.range` or `ports.exclude`, or a range of them.
 pub(super) fn parse_range(text: &str) -> Parsed<port_range::PortRange> {
     text.parse().map_err(|why: port_range::PortRangeError| {

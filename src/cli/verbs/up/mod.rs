@@ -28,6 +28,7 @@ use crate::cli::invocation::{Invocation, Ready, check_service};
 use crate::cli::logging::OwnLog;
 use crate::cli::printer::{self, Printer};
 use crate::cli::words;
+use crate::plan::Draft;
 use crate::plan::model::UnitPlan;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Holder, Instance, InstanceLock, LockAttempt};
@@ -35,7 +36,7 @@ use crate::run::launch::{Child, Role, fork_roles};
 use crate::run::logs::announce_reader;
 use crate::run::supervisor::Options;
 use crate::run::{Group, Watch};
-use crate::support::name::UnitId;
+use crate::support::name::{ServiceName, UnitId};
 
 pub(crate) use prepare::{choose_socket, owner, warn};
 
@@ -185,6 +186,13 @@ fn attend(invocation: &Invocation, args: &UpArgs, arrival: Arrival) -> Result<Ex
     }))
 }
 
+/// The services whose output is not shown.
+fn unattached(draft: &Draft) -> Vec<ServiceName> {
+    let services = draft.spec().services.values();
+    let services = services.filter(|service| !service.is_attached);
+    services.map(|service| service.name.clone()).collect()
+}
+
 /// Starts the stack whose lock is held.
 fn start(
     invocation: &Invocation,
@@ -246,6 +254,7 @@ fn start(
                     instance: prepared.instance,
                     socket: prepared.socket,
                     run: prepared.run,
+                    unattached: unattached(&ready.draft),
                 },
                 units,
                 messages: prepared.messages,

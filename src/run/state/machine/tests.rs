@@ -16,6 +16,7 @@ fn settings(when: RestartWhen, has_readiness: bool) -> Settings {
         success_exit_codes: vec![3],
         grace: Duration::from_secs(10),
         has_readiness,
+        restarts_unhealthy: false,
         is_shell_line: false,
     }
 }
@@ -221,6 +222,7 @@ fn on_failure_gives_up_after_its_restarts_and_says_so() {
 #[test]
 fn a_shell_that_finds_no_command_is_not_started_again() {
     let mut machine = Machine::new(Settings {
+        restarts_unhealthy: false,
         is_shell_line: true,
         ..settings(RestartWhen::Always, false)
     });
