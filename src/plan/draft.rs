@@ -13,6 +13,7 @@ use super::assignment::{Assignment, Ports, stand_ins};
 use super::fingerprint::fingerprint;
 use super::fixed;
 use super::graph;
+use super::home::Home;
 use super::identity::{instance_id, project_name, stand_in_name};
 use super::model::Plan;
 use super::port_argument::asked;
@@ -40,6 +41,7 @@ pub struct Draft {
     /// What `--port` asks for.
     asked: IndexMap<PortKey, u16>,
     stand_ins: Assignment,
+    home: Home,
     fingerprint: String,
 }
 
@@ -86,6 +88,7 @@ impl Draft {
         let mut draft = Self {
             instance: instance_id(&project, &spec.project_dir),
             stand_ins: stand_ins(&spec, &replicas),
+            home: Home::usual(&project, &spec.project_dir),
             asked: asked(&arguments.ports, &spec, &replicas, problems),
             replicas,
             spec,
@@ -120,6 +123,18 @@ impl Draft {
     /// Where relative paths start.
     pub fn project_dir(&self) -> &Path {
         &self.spec.project_dir
+    }
+
+    /// Where the instance keeps what is its own.
+    pub(super) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// The same draft for an instance whose places and secrets are known. What it is made of is the
+    /// same, and so is the fingerprint.
+    #[must_use]
+    pub fn at_home(self, home: Home) -> Self {
+        Self { home, ..self }
     }
 
     /// The spec.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde::Serialize;
 
+pub use super::belongings::{Belongings, FileBytes, FilePlan};
 pub use super::process::{ProcessPlan, UlimitPlan};
 use super::sources::Arguments;
 use crate::spec::model::{Answerer, Condition, Handoff};
@@ -83,6 +84,8 @@ pub struct UnitPlan {
     pub logging: LoggingPlan,
     /// What its process is given.
     pub process: ProcessPlan,
+    /// What it finds in the file system.
+    pub belongings: Belongings,
     /// Its labels.
     pub labels: IndexMap<String, String>,
     /// Its annotations.

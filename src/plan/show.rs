@@ -23,8 +23,8 @@ use super::model::{HealthPlan, ProbePlan, RestartPolicy, RestartWhen, UnitPlan};
 use super::replicas::Replicas;
 use super::resolver::Inside;
 use crate::spec::model::{
-    Answerer, Condition, DependencySpec, Handoff, HealthcheckSpec, HttpProbeSpec, LIMITS,
-    ProbeSpec, RestartSpec, ServiceSpec, word_of,
+    Answerer, Condition, DependencySpec, FileContent, FileForm, FileKind, FileSpec, Handoff,
+    HealthcheckSpec, HttpProbeSpec, LIMITS, ProbeSpec, RestartSpec, ServiceSpec, word_of,
 };
 use crate::spec::template::Template;
 use crate::support::name::ServiceName;
@@ -84,6 +84,8 @@ impl Draft {
             "dotenv": self.show_dotenv(&outside),
             "env_file": outside.env_files(&spec.env_file),
             "environment": outside.environment(&spec.environment),
+            "configs": show_files(&spec.configs, &outside),
+            "secrets": show_files(&spec.secrets, &outside),
             "shell": shell.map(|words| texts(words.iter().map(|word| double(word)))),
         }));
         // Moved in, where the others are copied.
@@ -100,9 +102,25 @@ impl Draft {
         let path = path.strip_prefix(self.project_dir()).unwrap_or(path);
         said(json!({
             "path": double(&path.to_string_lossy()),
+            "secrets": dotenv.secrets.then_some(true),
             "vars": outside.environment(&dotenv.vars),
         }))
     }
+}
+
+fn show_files(files: &IndexMap<String, FileSpec>, outside: &View<'_>) -> Map {
+    let show = |(name, file): (&String, &FileSpec)| {
+        let form = match (&file.form, &file.content) {
+            (FileForm::File(path), _) => json!({"file": outside.text(path)}),
+            (FileForm::Environment(name), _) => json!({"environment": double(name)}),
+            (FileForm::Content, FileContent::Template(text)) => {
+                json!({"content": outside.text(text)})
+            }
+            (FileForm::Content, FileContent::Bytes(_)) => json!({}),
+        };
+        (name.clone(), form)
+    };
+    files.iter().map(show).collect()
 }
 
 fn show_service(
@@ -129,6 +147,10 @@ fn show_service(
         texts.map(shown).collect()
     };
     let on_unhealthy = |restarts| if restarts { "restart" } else { "none" }.into();
+    let given_files = |kind| -> Vec<&str> {
+        let files = service.files.iter().filter(|file| file.kind == kind);
+        files.map(|file| file.name.as_str()).collect()
+    };
     let process = &service.process;
     let limit = |limit: u64| match limit {
         u64::MAX => Value::from(-1),
@@ -159,6 +181,8 @@ fn show_service(
             "max-size": logging.max_size.as_ref().map(|it| view.setting(Some(it), size)),
             "max-file": logging.max_file.as_ref().map(|it| view.setting(Some(it), files)),
         })),
+        "configs": given_files(FileKind::Config),
+        "secrets": given_files(FileKind::Secret),
         "user": process.user.as_ref().map(|text| view.text(text)),
         "group_add": view.texts(&process.group_add),
         "umask": view.given(process.umask.as_ref(), |umask| format!("{umask:03o}").into()),

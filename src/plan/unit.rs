@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
+use super::belongings::belongings;
 use super::code;
 use super::draft::Draft;
 use super::env_file::Entries;
@@ -103,6 +104,7 @@ pub(super) fn unit_plan(
             max_file: max_file.unwrap_or(logging.max_file),
         },
         process: process_plan(service, resolver),
+        belongings: belongings(inside, resolver),
         labels: of_files.chain(labels).collect(),
         annotations: texts(&service.annotations),
         directory,

@@ -357,6 +357,8 @@ pub enum StartStep {
     Process,
     /// Its session and descriptors.
     Prepare,
+    /// Its directories, configs and secrets.
+    Files,
     /// Its limits (`ulimits`).
     Limits,
     /// Its nice value.

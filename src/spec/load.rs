@@ -33,6 +33,9 @@ pub trait Scope {
     /// The value of a variable in a text of a file; `None` when it is unset.
     fn variable(&self, source: &Source, name: &str) -> Option<String>;
 
+    /// The bytes of another file, by its path from the project directory, or why there are none.
+    fn file(&self, path: &str) -> Result<Vec<u8>, String>;
+
     /// The file has said how its generated file is called; `None` where there is none.
     fn on_dotenv(&mut self, path: Option<&str>, problems: &mut Vec<Problem>);
 

@@ -4,6 +4,7 @@
 //! that was written with one is [`Setting::Deferred`] until `plan` knows the ports.
 
 mod process;
+mod things;
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
@@ -13,6 +14,9 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::process::{LIMITS, ProcessSpec, UlimitSpec};
+pub use self::things::{
+    FileContent, FileForm, FileKind, FileSpec, FileUse, Thing, ThingDeclaration,
+};
 use super::problem::{Problem, Span, Spanned};
 use super::template::Template;
 use crate::support::name::{PortName, ProjectName, ServiceName};
@@ -40,6 +44,10 @@ pub struct StackSpec {
     pub environment: EnvironmentSpec,
     /// `shell:`, the words that come before a shell line; `None` is the default.
     pub shell: Option<Vec<String>>,
+    /// Top-level `configs:`.
+    pub configs: IndexMap<String, FileSpec>,
+    /// Top-level `secrets:`.
+    pub secrets: IndexMap<String, FileSpec>,
     /// The services, in the order of the file.
     pub services: IndexMap<ServiceName, ServiceSpec>,
 }
@@ -51,6 +59,8 @@ pub struct DotenvSpec {
     pub path: String,
     /// Extra lines.
     pub vars: IndexMap<String, VariableSpec>,
+    /// Whether generated secrets are exported, too.
+    pub secrets: bool,
 }
 
 /// A key of an environment with its value.
@@ -174,6 +184,10 @@ pub struct ServiceSpec {
     pub handoff: Option<Setting<Handoff>>,
     /// The ports that the service's placeholders declare, in the order of the file.
     pub ports: IndexMap<PortName, PortDeclaration>,
+    /// What else its placeholders declare, in the order of the file.
+    pub things: IndexMap<PortName, ThingDeclaration>,
+    /// The files that it is given: those that it lists or refers to.
+    pub files: Vec<FileUse>,
 }
 
 /// A declared port: `$<NAME:auto>` and its like.
@@ -375,6 +389,14 @@ pub struct Loaded {
 }
 
 impl StackSpec {
+    /// The files of a kind.
+    pub fn files(&self, kind: FileKind) -> &IndexMap<String, FileSpec> {
+        match kind {
+            FileKind::Config => &self.configs,
+            FileKind::Secret => &self.secrets,
+        }
+    }
+
     /// The hint about a service that does not exist.
     pub fn meant_service(&self, word: &str) -> String {
         let names = || self.services.keys().map(ServiceName::as_str);
@@ -413,6 +435,8 @@ impl ServiceSpec {
             replicas: Vec::new(),
             handoff: None,
             ports: IndexMap::new(),
+            things: IndexMap::new(),
+            files: Vec::new(),
         }
     }
 }

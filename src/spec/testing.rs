@@ -14,6 +14,13 @@ impl Scope for OneVariable {
         (name == "SET").then(|| "value".to_owned())
     }
 
+    fn file(&self, path: &str) -> Result<Vec<u8>, String> {
+        match path {
+            "nginx.conf" => Ok(b"listen $<web.PORT>;\n".to_vec()),
+            _ => Err("it does not exist".to_owned()),
+        }
+    }
+
     fn on_dotenv(&mut self, _: Option<&str>, _: &mut Vec<Problem>) {}
 
     fn on_env_file(&mut self, _: &EnvFileSpec, _: &mut Vec<Problem>) {}

@@ -224,6 +224,7 @@ fn start_error(error: &StartError) -> String {
             StartStep::Pipe => format!("no pipe could be made for its output: {error}"),
             StartStep::Process => format!("no process could be made: {error}"),
             StartStep::Prepare => format!("its process could not be prepared: {error}"),
+            StartStep::Files => format!("its files could not be made: {error}"),
             StartStep::Limits => format!("its `ulimits` could not be set: {error}"),
             StartStep::Nice => format!("its `nice` value could not be set: {error}"),
             StartStep::OomScoreAdj => format!("its `oom_score_adj` could not be set: {error}"),

@@ -106,10 +106,15 @@ impl View<'_> {
         })
     }
 
+    /// Whether the value of a placeholder is shown. A thing's is not: it is this copy's, perhaps secret.
     fn is_known(&self, placeholder: &Placeholder) -> bool {
         match placeholder {
+            Placeholder::Own(_) | Placeholder::Other(..) if self.0.thing(placeholder).is_some() => {
+                false
+            }
             Placeholder::Declare(..) | Placeholder::Own(_) => self.has_own_numbers(),
-            Placeholder::Other(..) => self.0.ports.are_allocated,
+            Placeholder::Other(..) | Placeholder::AtHost(..) => self.0.ports.are_allocated,
+            Placeholder::Thing(..) | Placeholder::File(..) | Placeholder::Word(Word::Bind) => false,
             Placeholder::Word(Word::Replica) => self.is_one(),
             Placeholder::Word(_) => true,
         }
@@ -123,7 +128,7 @@ impl View<'_> {
     pub(super) fn text(&self, template: &Template) -> String {
         let literal = |text: &str| match template.kind {
             TemplateKind::Plain => double(text),
-            TemplateKind::Shell => text.replace("$<", "$$<"),
+            TemplateKind::Shell | TemplateKind::File => text.replace("$<", "$$<"),
         };
         let pieces = template.pieces.iter().map(|piece| match piece {
             Piece::Text(text) => literal(text),

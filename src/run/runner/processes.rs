@@ -18,6 +18,7 @@ use super::rest::end_everything_below;
 use super::trees::Trees;
 use super::{CommandId, Happened, Runner, Start, Whom};
 use crate::plan::model::{Execution, UnitPlan};
+use crate::run::belongings::lay_out;
 use crate::run::lease::{LeaseFile, Manner};
 use crate::run::logs::{PumpHandle, pipe_pair};
 use crate::run::process::{
@@ -96,6 +97,8 @@ impl Processes {
         let program =
             find(plan, &plan.execution, &self.project_dir).map_err(|error| (error, false))?;
         let granted = granted(plan).map_err(|error| (error, false))?;
+        lay_out(plan, granted.rights.identity.as_ref(), &self.project_dir)
+            .map_err(|error| (refused(StartStep::Files, &plan.directory, &error), false))?;
         let no_pipe = |error: std::io::Error| (refused(StartStep::Pipe, &program, &error), true);
         let (stdout_reader, stdout) = pipe_pair(self.children.len()).map_err(no_pipe)?;
         let (stderr_reader, stderr) = pipe_pair(self.children.len()).map_err(no_pipe)?;

@@ -18,8 +18,8 @@ use tokio::task::LocalSet;
 use super::parts::Wires;
 use super::*;
 use crate::plan::model::{
-    DependencyPlan, Environment, Execution, HealthPlan, LoggingPlan, ProbePlan, ProcessPlan,
-    RestartPolicy, RestartWhen, UnitPlan,
+    Belongings, DependencyPlan, Environment, Execution, HealthPlan, LoggingPlan, ProbePlan,
+    ProcessPlan, RestartPolicy, RestartWhen, UnitPlan,
 };
 use crate::run::control::{Command, CommandReply, Controller};
 use crate::run::logs::LogFeed;
@@ -46,6 +46,7 @@ fn plan(text: &str, edges: &[(&str, Condition)]) -> UnitPlan {
     };
     UnitPlan {
         process: ProcessPlan::default(),
+        belongings: Belongings::default(),
         annotations: IndexMap::new(),
         service: service(text),
         replica: 1,

@@ -7,10 +7,12 @@
 use super::table::{Key, KeyDoc, Keys, Others, Section, State, keys};
 use super::values as v;
 use crate::spec::model::{
-    DependencySpec, DotenvSpec, HttpProbeSpec, LoggingSpec, RestartPolicySpec, ServiceSpec,
-    StackSpec,
+    DependencySpec, DotenvSpec, FileKind, HttpProbeSpec, LoggingSpec, RestartPolicySpec,
+    ServiceSpec, StackSpec,
 };
+use crate::spec::problem::Spanned;
 use crate::spec::template::Template;
+use crate::spec::visit::files::FileParts;
 use crate::spec::visit::healthcheck::Check;
 use crate::spec::visit::process::Ulimit;
 use crate::support::port_range::Pool;
@@ -47,7 +49,13 @@ keys! {
     "Ignored, with a warning."
         => |r, _, field| r.version(field);
 
-    planned "read it from a file, or from `env_file`": "configs secrets";
+    "configs", "map", "{ app: { file: ./app.conf } }", [],
+    "Files for services, with placeholders in them: `$<configs.app>` is the path."
+        => |r, stack, field| stack.configs = r.file_specs(FileKind::Config, field);
+    "secrets", "map", "{ token: { environment: HOME } }", [],
+    "Files for services, as they are: `$<secrets.token>` is the path."
+        => |r, stack, field| stack.secrets = r.file_specs(FileKind::Secret, field);
+
     planned "write everything into one file for now": "include";
     container "remove it; processes reach each other on `localhost`": "networks";
     container "remove it; a process sees your files as they are": "volumes";
@@ -76,7 +84,9 @@ keys! {
     "Further lines of the file."
         => |r, dotenv, field| dotenv.vars = r.dotenv_vars(field);
 
-    planned "write the value as text for now": "secrets";
+    "secrets", "flag", "false", [],
+    "Whether the values of `$<NAME:secret>` are written into the file, too."
+        => |r, dotenv, field| dotenv.secrets = r.flag(field).unwrap_or(false);
 }
 
 keys! {
@@ -185,18 +195,22 @@ keys! {
         => |r, service, field| {
             r.read_map(&DEPLOY, service, field, "write `deploy: {replicas: 2}`, or `replicas: 2`");
         };
+    "configs", "list", "[app]", [],
+    "The configs that it is given; one that it refers to need not be listed."
+        => |r, _, field| r.file_uses(FileKind::Config, field);
+    "secrets", "list", "[token]", [],
+    "The secrets that it is given; one that it refers to need not be listed."
+        => |r, _, field| r.file_uses(FileKind::Secret, field);
     "handoff", "word", "reuse", [],
     "How its ports reach it: `reuse`, `release` or `fd`."
         => |r, service, field| service.handoff = r.setting(field, v::parse_handoff);
 
     planned "run it as a process with `command`, or beside the stack": "image build";
     planned "a process asks for its ports where it uses them: `$<PORT:auto>`": "ports expose";
-    planned "read it from a file, or from `env_file`": "configs";
     planned "remove it for now": "profiles tty stdin_open pre_start post_start
         pre_stop watch develop extends";
     container "remove it; a process sees your files as they are": "volumes tmpfs";
     container "remove it; processes reach each other on `localhost`": "networks network_mode links";
-    container "remove it; a process can use `env_file`": "secrets";
     container "remove it": "blkio_config cap_add cap_drop cgroup cgroup_parent container_name
         cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus
         cpuset credential_spec device_cgroup_rules devices dns dns_opt dns_search domainname
@@ -346,6 +360,48 @@ keys! {
 }
 
 keys! {
+    CONFIG: FileParts, "in a config", "configs.NAME";
+
+    "content", "text", "'listen $<web.PORT>;'", [],
+    "The text itself."
+        => |r, parts, field| r.file_content(parts, field);
+    "file", "path", "./app.conf", ["path"],
+    "A file with the text, relative to the project directory; placeholders may stand in it."
+        => |r, parts, field| r.file_path(parts, field);
+    "environment", "variable", "HOME", ["env"],
+    "A variable that holds the text."
+        => |r, parts, field| r.file_variable(parts, field);
+
+    container "write `content`, `file` or `environment`: nothing keeps files for a process": "external";
+    container "remove it": "name labels template_driver";
+}
+
+keys! {
+    SECRET: FileParts, "in a secret", "secrets.NAME";
+
+    "file", "path", "./token.txt", ["path"],
+    "A file with the secret, relative to the project directory."
+        => |r, parts, field| r.file_path(parts, field);
+    "environment", "variable", "HOME", ["env"],
+    "A variable that holds the secret."
+        => |r, parts, field| r.file_variable(parts, field);
+
+    container "write `file` or `environment`: nothing keeps secrets for a process": "external";
+    container "remove it": "name labels driver driver_opts template_driver";
+}
+
+keys! {
+    FILE_USE: Option<Spanned<String>>, "in an item of `configs` or `secrets`", "services.NAME.configs";
+
+    "source", "name", "app", [],
+    "Its name at the top level."
+        => |r, name, field| *name = r.literal("`source`", field.value);
+
+    container "remove it, and write its path where it is used: `$<configs.NAME>` or `$<secrets.NAME>`": "target";
+    container "remove it: the file belongs to the service's `user`, and nobody else can read it": "uid gid mode";
+}
+
+keys! {
     ULIMIT: Ulimit, "in `ulimits`", "services.NAME.ulimits.NAME";
 
     "soft", "number", "1024", [],
@@ -371,6 +427,9 @@ pub fn reference() -> Vec<Section> {
         LOGGING.section(),
         LOGGING_OPTIONS.section(),
         ULIMIT.section(),
+        CONFIG.section(),
+        SECRET.section(),
+        FILE_USE.section(),
         DEPLOY.section(),
     ]
 }

@@ -5,6 +5,7 @@
 //! once, by the file in which they stand; placeholders stay in their templates for `plan`.
 
 mod environment;
+mod files;
 mod healthcheck;
 mod keys;
 mod process;

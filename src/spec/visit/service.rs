@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::keys::{DEPENDENCY, RESTART_POLICY, SERVICE};
-use super::scope::Place;
+use super::scope::{Own, Place};
 use super::{Field, Reader, known, values};
 use crate::spec::code;
 use crate::spec::model::{
@@ -26,7 +26,7 @@ impl Reader<'_> {
     pub(super) fn service(&mut self, field: &Field<'_, '_>) -> Option<ServiceSpec> {
         let name = self.service_name(field.name, field.key);
         let known = &mut self.declared.services;
-        known.insert(field.name.to_owned(), IndexMap::new());
+        known.insert(field.name.to_owned(), Own::default());
         if field.value.is_null() {
             self.error(
                 code::EMPTY_SERVICE,
@@ -49,13 +49,15 @@ impl Reader<'_> {
         let mut service = ServiceSpec::new(name, field.key.span());
         self.place = Place::Service {
             name: field.name.to_owned(),
-            ports: IndexMap::new(),
+            own: Own::default(),
         };
         let fields = self.read(&SERVICE, &mut service, field.value);
         let place = std::mem::replace(&mut self.place, Place::Nowhere(String::new()));
-        if let Place::Service { name, ports } = place {
-            service.ports.clone_from(&ports);
-            self.declared.services.insert(name, ports);
+        if let Place::Service { name, own } = place {
+            service.ports.clone_from(&own.ports);
+            service.things.clone_from(&own.things);
+            service.files.clone_from(&own.files);
+            self.declared.services.insert(name, own);
         }
         self.check_command(&service, &fields);
         self.check_one_word(&service);

@@ -70,6 +70,8 @@ pub(in crate::spec) fn stack(
         env_file: Vec::new(),
         environment: IndexMap::new(),
         shell: None,
+        configs: IndexMap::new(),
+        secrets: IndexMap::new(),
         services: IndexMap::new(),
     };
     reader.read_files(&mut stack, &fields);
@@ -251,5 +253,6 @@ fn empty_dotenv() -> DotenvSpec {
     DotenvSpec {
         path: DEFAULT_DOTENV.to_owned(),
         vars: IndexMap::new(),
+        secrets: false,
     }
 }

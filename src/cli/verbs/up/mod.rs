@@ -13,6 +13,7 @@ mod strokes;
 mod supervise;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::time::{Duration, Instant};
 
@@ -28,16 +29,17 @@ use crate::cli::invocation::{Invocation, Ready, check_service};
 use crate::cli::logging::OwnLog;
 use crate::cli::printer::{self, Printer};
 use crate::cli::words;
-use crate::plan::Draft;
 use crate::plan::model::UnitPlan;
+use crate::plan::{Draft, Home, secret_names};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Holder, Instance, InstanceLock, LockAttempt};
 use crate::run::launch::{Child, Role, fork_roles};
 use crate::run::logs::announce_reader;
 use crate::run::supervisor::Options;
-use crate::run::{Group, Watch};
+use crate::run::{Group, Watch, secrets};
 use crate::support::name::{ServiceName, UnitId};
 
+use prepare::socket_dirs;
 pub(crate) use prepare::{choose_socket, owner, warn};
 
 /// How long the winner of a race for the lock may take until it answers.
@@ -48,7 +50,7 @@ const WINNER_PAUSE: Duration = Duration::from_millis(10);
 
 /// Runs the verb.
 pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
-    let ready = invocation
+    let mut ready = invocation
         .draft_with(&args.scale, &args.ports)
         .map_err(|stop| without_file(invocation).unwrap_or(stop))?;
     for name in args.services.iter().chain(&args.exit_code_from) {
@@ -63,6 +65,9 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
         return Err(Stop::new(ExitCode::Busy, message, None));
     }
     instance.create()?;
+    // Before anything is planned with them, here or by a supervisor that runs.
+    let kept = secrets::keep(&instance.dir, secret_names(ready.draft.spec()))?;
+    ready.draft = ready.draft.at_home(home(invocation, &instance, kept));
     let lock = loop {
         match instance.lock()? {
             LockAttempt::Acquired(lock) => break lock,
@@ -184,6 +189,19 @@ fn attend(invocation: &Invocation, args: &UpArgs, arrival: Arrival) -> Result<Ex
         let lead = arrival.child.map(Lead::new).transpose()?;
         client::watch(arrival.place, &printer, goal, lead, args.timeout).await
     }))
+}
+
+/// Where an instance keeps what is its own, its secrets among it.
+pub(crate) fn home(
+    invocation: &Invocation,
+    instance: &Instance,
+    secrets: BTreeMap<String, String>,
+) -> Home {
+    Home {
+        dir: instance.dir.clone(),
+        sockets: socket_dirs(invocation),
+        secrets,
+    }
 }
 
 /// The services whose output is not shown.

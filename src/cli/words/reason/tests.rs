@@ -135,6 +135,7 @@ fn every_reason_has_words() {
         refused(StartStep::Pipe),
         refused(StartStep::Process),
         refused(StartStep::Prepare),
+        refused(StartStep::Files),
         refused(StartStep::Limits),
         refused(StartStep::Nice),
         refused(StartStep::OomScoreAdj),

@@ -1,0 +1,111 @@
+//! Generated secrets (`$<NAME:secret>`): random texts that an instance keeps between its runs, each in a
+//! file of its own that nobody else can read.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use crate::plan::SECRET_LENGTH;
+use crate::support::fs::{create_private_dir, name_file, open_private};
+
+/// The directory of an instance in which they are.
+const DIRECTORY: &str = "generated";
+
+/// Those of these names that there are.
+pub fn read(dir: &Path, names: impl Iterator<Item = String>) -> BTreeMap<String, String> {
+    let secrets = names.filter_map(|name| {
+        let secret = read_one(&dir.join(DIRECTORY).join(&name))?;
+        Some((name, secret))
+    });
+    secrets.collect()
+}
+
+/// All of these names; what is missing is made. Only for the holder of the instance's lock, or whoever
+/// asks its supervisor.
+pub fn keep(
+    dir: &Path,
+    names: impl Iterator<Item = String>,
+) -> io::Result<BTreeMap<String, String>> {
+    let mut secrets = BTreeMap::new();
+    for name in names {
+        let directory = dir.join(DIRECTORY);
+        create_private_dir(&directory)?;
+        if directory.is_symlink() {
+            let message = format!("`{}` is a symbolic link; remove it", directory.display());
+            return Err(io::Error::other(message));
+        }
+        let path = directory.join(&name);
+        let secret = match read_one(&path) {
+            Some(secret) => secret,
+            None => make(&path)?,
+        };
+        secrets.insert(name, secret);
+    }
+    Ok(secrets)
+}
+
+/// What is in a file, if it is a secret.
+fn read_one(path: &Path) -> Option<String> {
+    let file = open_private(path, OpenOptions::new().read(true)).ok()?;
+    let mut text = String::new();
+    file.take(4096).read_to_string(&mut text).ok()?;
+    let text = text.trim_end();
+    // It may have been put there by somebody who wants another one.
+    let is_plain = |byte: u8| byte.is_ascii_graphic();
+    (!text.is_empty() && text.bytes().all(is_plain)).then(|| text.to_owned())
+}
+
+fn make(path: &Path) -> io::Result<String> {
+    let mut bytes = [0; SECRET_LENGTH / 2];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut options = OpenOptions::new();
+    let mut file = open_private(path, options.write(true).create(true).truncate(true))?;
+    let written = writeln!(file, "{secret}").and_then(|()| file.sync_all());
+    written.map_err(|error| name_file(&error, path))?;
+    Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn names() -> impl Iterator<Item = String> {
+        ["web.TOKEN", "api.TOKEN"].map(str::to_owned).into_iter()
+    }
+
+    #[test]
+    fn a_secret_is_made_once_and_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path();
+        assert!(read(dir, names()).is_empty());
+        let first = keep(dir, names()).unwrap();
+        assert_eq!(first.len(), 2);
+        assert_ne!(first["web.TOKEN"], first["api.TOKEN"]);
+        assert!(first.values().all(|secret| secret.len() == SECRET_LENGTH));
+        assert_eq!(keep(dir, names()).unwrap(), first);
+        assert_eq!(read(dir, names()), first);
+        let file = fs_err::metadata(dir.join("generated/web.TOKEN")).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600);
+        fs_err::write(dir.join("generated/web.TOKEN"), "chosen\n").unwrap();
+        assert_eq!(keep(dir, names()).unwrap()["web.TOKEN"], "chosen");
+    }
+
+    #[test]
+    fn no_link_is_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path();
+        fs_err::write(dir.join("elsewhere"), "theirs").unwrap();
+        fs_err::create_dir(dir.join("generated")).unwrap();
+        fs_err::os::unix::fs::symlink("../elsewhere", dir.join("generated/web.TOKEN")).unwrap();
+        assert!(read(dir, names()).is_empty());
+        assert!(keep(dir, names()).is_err());
+        assert_eq!(
+            fs_err::read_to_string(dir.join("elsewhere")).unwrap(),
+            "theirs"
+        );
+    }
+}
