@@ -207,9 +207,11 @@ impl Draft {
                 };
                 let first = (replicas.count > 0).then_some(Whose::First);
                 let numbered = replicas.numbers().map(Whose::Replica);
+                // A secret is the service's, however many there are of it.
+                let is_one = matches!(told, Told::Thing(it) if it.thing == Thing::Secret);
                 let others = numbered
                     .chain([Whose::All])
-                    .filter(move |_| replicas.is_said);
+                    .filter(move |_| replicas.is_said && !is_one);
                 first.into_iter().chain(others).map(line)
             })
         })

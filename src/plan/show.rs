@@ -24,11 +24,13 @@ use super::replicas::Replicas;
 use super::resolver::Inside;
 use crate::spec::model::{
     Answerer, Condition, DependencySpec, FileContent, FileForm, FileKind, FileSpec, Handoff,
-    HealthcheckSpec, HttpProbeSpec, LIMITS, ProbeSpec, RestartSpec, ServiceSpec, word_of,
+    HealthcheckSpec, HttpProbeSpec, LIMITS, ListedPort, ProbeSpec, RestartSpec, ServiceSpec,
+    word_of,
 };
 use crate::spec::template::Template;
-use crate::support::name::ServiceName;
+use crate::support::name::{PortName, ServiceName};
 use crate::support::port_range::PortRange;
+use crate::support::protocol::Protocol;
 use crate::support::size::format as size_text;
 
 /// A stack as it was understood.
@@ -147,6 +149,19 @@ fn show_service(
         texts.map(shown).collect()
     };
     let on_unhealthy = |restarts| if restarts { "restart" } else { "none" }.into();
+    let listed = service.listed_ports.iter().map(|listed| match listed {
+        ListedPort::Placeholder(text) => view.text(text).into(),
+        ListedPort::Number {
+            name,
+            port,
+            protocol,
+            span: _,
+        } => said(json!({
+            "name": name.as_ref().map(PortName::as_str),
+            "target": port,
+            "protocol": (*protocol == Protocol::Udp).then_some("udp"),
+        })),
+    });
     let given_files = |kind| -> Vec<&str> {
         let files = service.files.iter().filter(|file| file.kind == kind);
         files.map(|file| file.name.as_str()).collect()
@@ -181,6 +196,7 @@ fn show_service(
             "max-size": logging.max_size.as_ref().map(|it| view.setting(Some(it), size)),
             "max-file": logging.max_file.as_ref().map(|it| view.setting(Some(it), files)),
         })),
+        "ports": listed.collect::<Value>(),
         "configs": given_files(FileKind::Config),
         "secrets": given_files(FileKind::Secret),
         "user": process.user.as_ref().map(|text| view.text(text)),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-pub use self::process::{LIMITS, ProcessSpec, UlimitSpec};
+pub use self::process::{LIMITS, ListedPort, ProcessSpec, UlimitSpec};
 pub use self::things::{
     FileContent, FileForm, FileKind, FileSpec, FileUse, Thing, ThingDeclaration,
 };
@@ -184,6 +184,8 @@ pub struct ServiceSpec {
     pub handoff: Option<Setting<Handoff>>,
     /// The ports that the service's placeholders declare, in the order of the file.
     pub ports: IndexMap<PortName, PortDeclaration>,
+    /// `ports:` and `expose:`, whose numbers are among the ports.
+    pub listed_ports: Vec<ListedPort>,
     /// What else its placeholders declare, in the order of the file.
     pub things: IndexMap<PortName, ThingDeclaration>,
     /// The files that it is given: those that it lists or refers to.
@@ -435,6 +437,7 @@ impl ServiceSpec {
             replicas: Vec::new(),
             handoff: None,
             ports: IndexMap::new(),
+            listed_ports: Vec::new(),
             things: IndexMap::new(),
             files: Vec::new(),
         }

@@ -3,8 +3,10 @@
 use indexmap::IndexMap;
 use nix::libc;
 
-use super::Setting;
+use super::{Setting, Span};
 use crate::spec::template::Template;
+use crate::support::name::PortName;
+use crate::support::protocol::Protocol;
 
 /// The keys that are about the process itself.
 #[derive(Debug, Clone, Default)]
@@ -30,6 +32,24 @@ pub struct UlimitSpec {
     pub soft: Setting<u64>,
     /// How far the process itself may raise it.
     pub hard: Setting<u64>,
+}
+
+/// An entry of `ports:` or `expose:`: a port on which the command listens.
+#[derive(Debug, Clone)]
+pub enum ListedPort {
+    /// A placeholder, which declares it or refers to it.
+    Placeholder(Template),
+    /// A number, which the entry itself declares.
+    Number {
+        /// The name, if it was given one.
+        name: Option<PortName>,
+        /// The number.
+        port: u16,
+        /// What travels over it.
+        protocol: Protocol,
+        /// Where it stands.
+        span: Span,
+    },
 }
 
 /// The limits by their names, as the engine calls them (setrlimit(2)).

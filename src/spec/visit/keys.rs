@@ -14,6 +14,7 @@ use crate::spec::problem::Spanned;
 use crate::spec::template::Template;
 use crate::spec::visit::files::FileParts;
 use crate::spec::visit::healthcheck::Check;
+use crate::spec::visit::listed_ports::PortParts;
 use crate::spec::visit::process::Ulimit;
 use crate::support::port_range::Pool;
 
@@ -195,6 +196,12 @@ keys! {
         => |r, service, field| {
             r.read_map(&DEPLOY, service, field, "write `deploy: {replicas: 2}`, or `replicas: 2`");
         };
+    "ports", "list", "[8080]", [],
+    "Ports on which its command listens: numbers, `$<PORT:auto>` or `{target: 8080, name: PORT}`."
+        => |r, service, field| service.listed_ports.extend(r.listed_ports(field));
+    "expose", "list", "[8080]", [],
+    "The same as `ports`."
+        => |r, service, field| service.listed_ports.extend(r.listed_ports(field));
     "configs", "list", "[app]", [],
     "The configs that it is given; one that it refers to need not be listed."
         => |r, _, field| r.file_uses(FileKind::Config, field);
@@ -206,7 +213,6 @@ keys! {
         => |r, service, field| service.handoff = r.setting(field, v::parse_handoff);
 
     planned "run it as a process with `command`, or beside the stack": "image build";
-    planned "a process asks for its ports where it uses them: `$<PORT:auto>`": "ports expose";
     planned "remove it for now": "profiles tty stdin_open pre_start post_start
         pre_stop watch develop extends";
     container "remove it; a process sees your files as they are": "volumes tmpfs";
@@ -402,6 +408,26 @@ keys! {
 }
 
 keys! {
+    LISTED_PORT: PortParts, "in an item of `ports`", "services.NAME.ports";
+
+    "target", "port", "8080", ["container"],
+    "The number on which the command listens."
+        => |r, parts, field| parts.target = r.literal_port(field);
+    "published", "port", "8080", ["host"],
+    "The same number, if it is given: a process has no other one."
+        => |r, parts, field| parts.published = r.literal_port(field);
+    "protocol", "word", "tcp", [],
+    "What travels over it: `tcp` or `udp`."
+        => |r, parts, field| parts.protocol = r.setting(field, v::parse_protocol);
+    "name", "name", "PORT", [],
+    "What it is called in placeholders and in `.env`."
+        => |r, parts, field| parts.name = r.listed_name(field);
+
+    container "remove it: the command itself chooses its address, `$<BIND>` is the usual one": "host_ip";
+    container "remove it": "mode app_protocol";
+}
+
+keys! {
     ULIMIT: Ulimit, "in `ulimits`", "services.NAME.ulimits.NAME";
 
     "soft", "number", "1024", [],
@@ -426,6 +452,7 @@ pub fn reference() -> Vec<Section> {
         RESTART_POLICY.section(),
         LOGGING.section(),
         LOGGING_OPTIONS.section(),
+        LISTED_PORT.section(),
         ULIMIT.section(),
         CONFIG.section(),
         SECRET.section(),

@@ -8,6 +8,7 @@ mod environment;
 mod files;
 mod healthcheck;
 mod keys;
+mod listed_ports;
 mod process;
 mod scope;
 mod service;

@@ -26,6 +26,13 @@ pub(super) struct Own {
     pub(super) files: Vec<FileUse>,
 }
 
+impl Own {
+    /// Whether something is called that.
+    pub(super) fn has(&self, name: &PortName) -> bool {
+        self.ports.contains_key(name) || self.things.contains_key(name)
+    }
+}
+
 /// How the text of a file is named.
 pub(super) const FILES: &str = "`configs`";
 

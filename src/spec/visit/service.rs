@@ -52,6 +52,9 @@ impl Reader<'_> {
             own: Own::default(),
         };
         let fields = self.read(&SERVICE, &mut service, field.value);
+        let listed = std::mem::take(&mut service.listed_ports);
+        self.declare_listed(&listed);
+        service.listed_ports = listed;
         let place = std::mem::replace(&mut self.place, Place::Nowhere(String::new()));
         if let Place::Service { name, own } = place {
             service.ports.clone_from(&own.ports);

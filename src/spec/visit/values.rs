@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use super::suggest::{list, nearest};
 use crate::spec::code;
 use crate::spec::model::{Answerer, Handoff, MAX_REPLICAS, RestartSpec, SettingError};
+use crate::support::protocol::Protocol;
 use crate::support::{duration, port_range, size};
 
 type Parsed<T> = Result<T, SettingError>;
@@ -124,6 +125,58 @@ pub(super) fn parse_nice(text: &str) -> Parsed<i32> {
 
 pub(super) fn parse_oom_score_adj(text: &str) -> Parsed<i32> {
     within(text, "`oom_score_adj`", (-1000, 1000))
+}
+
+pub(super) fn parse_protocol(text: &str) -> Parsed<Protocol> {
+    word(
+        text,
+        "protocol",
+        &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)],
+    )
+}
+
+/// An entry of `ports` or `expose`: the number on which a process listens. One that is mapped to
+/// another is for containers.
+pub(super) fn parse_listed_port(text: &str) -> Parsed<(u16, Protocol)> {
+    let (numbers, protocol) = match text.split_once('/') {
+        Some((numbers, protocol)) => (numbers, parse_protocol(protocol)?),
+        None => (text, Protocol::Tcp),
+    };
+    if numbers.contains('-') {
+        return Err(error(
+            code::NEEDS_CONTAINER,
+            format!("`{text}` is a range, and a process listens on one port"),
+            format!("write `$<PORT:auto:{numbers}>` in the command, or list the ports"),
+        ));
+    }
+    let parts: Vec<&str> = numbers.split(':').collect();
+    match parts[..] {
+        [one] => Ok((parse_port(one)?, protocol)),
+        [host, container] => {
+            let (host, container) = (parse_port(host)?, parse_port(container)?);
+            if host == container {
+                Ok((host, protocol))
+            } else {
+                Err(mapped(host, container))
+            }
+        }
+        _ => Err(error(
+            code::NEEDS_CONTAINER,
+            format!("`{text}` names an address, and a process chooses its own"),
+            "write the port alone, and the address into the command; `$<BIND>` is the usual one",
+        )),
+    }
+}
+
+/// Two numbers for one port of a process.
+pub(super) fn mapped(host: u16, container: u16) -> SettingError {
+    error(
+        code::NEEDS_CONTAINER,
+        format!("port {host} cannot be mapped to {container}: a process listens itself"),
+        format!(
+            "let the command listen on {host} and write `{host}`, or `$<PORT:auto>` in the command"
+        ),
+    )
 }
 
 /// One limit of `ulimits`.
