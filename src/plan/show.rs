@@ -28,7 +28,7 @@ use crate::spec::model::{
     word_of,
 };
 use crate::spec::template::Template;
-use crate::support::name::{PortName, ServiceName};
+use crate::support::name::ServiceName;
 use crate::support::port_range::PortRange;
 use crate::support::protocol::Protocol;
 use crate::support::size::format as size_text;
@@ -152,15 +152,15 @@ fn show_service(
     let listed = service.listed_ports.iter().map(|listed| match listed {
         ListedPort::Placeholder(text) => view.text(text).into(),
         ListedPort::Number {
-            name,
+            name: Some(name),
             port,
             protocol,
             span: _,
-        } => said(json!({
-            "name": name.as_ref().map(PortName::as_str),
-            "target": port,
-            "protocol": (*protocol == Protocol::Udp).then_some("udp"),
-        })),
+        } => json!({"name": name.as_str(), "target": port, "protocol": protocol.to_string()}),
+        ListedPort::Number { port, protocol, .. } => match protocol {
+            Protocol::Udp => format!("{port}/udp").into(),
+            Protocol::Tcp | Protocol::Both => port.to_string().into(),
+        },
     });
     let given_files = |kind| -> Vec<&str> {
         let files = service.files.iter().filter(|file| file.kind == kind);

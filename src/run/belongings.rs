@@ -95,7 +95,8 @@ fn make_parent(path: &Path, owner: (u32, u32)) -> io::Result<&Path> {
         for dir in path.ancestors().skip(1).take(depth) {
             let there = fs::symlink_metadata(dir)?;
             // What others may read is no secret that we have to keep.
-            if there.is_dir() && there.uid() == ours && there.mode() & 0o077 == 0 {
+            let is_closed = there.mode() & 0o777 == 0o700;
+            if there.is_dir() && there.uid() == ours && is_closed {
                 fs::set_permissions(dir, Permissions::from_mode(0o711))?;
             }
         }

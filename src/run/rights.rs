@@ -113,18 +113,17 @@ fn identity(plan: &ProcessPlan, may_all: bool) -> Result<Who, RightsError> {
     if may_all {
         return Ok((Some(Identity { uid, gid, groups }), account));
     }
-    let needs_root = |key: &str, value: String| RightsError::NeedsRoot {
-        key: key.to_owned(),
-        value,
-        present: name_of_own(),
-    };
     if uid != geteuid().as_raw() || gid != getegid().as_raw() {
-        return Err(needs_root("user", plan.user.clone().unwrap_or_default()));
+        let user = plan.user.clone().unwrap_or_default();
+        return Err(needs_root("user", &user, &name_of_own()));
     }
     let own = own_groups();
     let mut added = plan.group_add.iter();
     match added.find(|group| !group_of(group).is_ok_and(|gid| own.contains(&gid))) {
-        Some(_) => Err(needs_root("group_add", plan.group_add.join(", "))),
+        Some(_) => {
+            let groups = plan.group_add.join(", ");
+            Err(needs_root("group_add", &groups, &name_of_own()))
+        }
         None => Ok((None, None)),
     }
 }
@@ -173,13 +172,13 @@ fn denied_nice(nice: i32) -> Option<RightsError> {
     let limit = getrlimit(Resource::RLIMIT_NICE).map_or(0, |(soft, _)| soft.min(40));
     let present = rustix::process::getpriority_process(None).unwrap_or(0);
     let least = 20 - i32::try_from(limit).unwrap_or(0);
-    (nice < present && nice < least).then(|| needs_root("nice", nice, present))
+    (nice < present && nice < least).then(|| needs_root("nice", &nice, &present))
 }
 
 fn denied_score(score: i32) -> Option<RightsError> {
     let text = fs_err::read_to_string("/proc/self/oom_score_adj").ok()?;
     let present: i32 = text.trim().parse().ok()?;
-    (score < present).then(|| needs_root("oom_score_adj", score, present))
+    (score < present).then(|| needs_root("oom_score_adj", &score, &present))
 }
 
 fn denied_limit(limit: &UlimitPlan) -> Option<RightsError> {
@@ -190,11 +189,11 @@ fn denied_limit(limit: &UlimitPlan) -> Option<RightsError> {
     };
     (limit.hard > present).then(|| {
         let key = format!("ulimits.{}", limit.name());
-        needs_root(&key, shown(limit.hard), shown(present))
+        needs_root(&key, &shown(limit.hard), &shown(present))
     })
 }
 
-fn needs_root(key: &str, value: impl ToString, present: impl ToString) -> RightsError {
+fn needs_root(key: &str, value: &impl ToString, present: &impl ToString) -> RightsError {
     RightsError::NeedsRoot {
         key: key.to_owned(),
         value: value.to_string(),

@@ -2,11 +2,11 @@
 //! file of its own that nobody else can read.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::plan::SECRET_LENGTH;
 use crate::support::fs::{create_private_dir, name_file, open_private};
 
 /// The directory of an instance in which they are.
@@ -37,7 +37,11 @@ pub fn keep(
         }
         let path = directory.join(&name);
         let secret = match read_one(&path) {
-            Some(secret) => secret,
+            // A repository that was cloned may have brought it for everybody.
+            Some(secret) => {
+                fs_err::set_permissions(&path, Permissions::from_mode(0o600))?;
+                secret
+            }
             None => make(&path)?,
         };
         secrets.insert(name, secret);
@@ -57,9 +61,13 @@ fn read_one(path: &Path) -> Option<String> {
 }
 
 fn make(path: &Path) -> io::Result<String> {
-    let mut bytes = [0; SECRET_LENGTH / 2];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    let secret: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut halves = [[0; 16]; 2];
+    let mut random = File::open("/dev/urandom")?;
+    for half in &mut halves {
+        random.read_exact(half)?;
+    }
+    let [first, second] = halves.map(u128::from_ne_bytes);
+    let secret = format!("{first:032x}{second:032x}");
     let mut options = OpenOptions::new();
     let mut file = open_private(path, options.write(true).create(true).truncate(true))?;
     let written = writeln!(file, "{secret}").and_then(|()| file.sync_all());
@@ -69,8 +77,6 @@ fn make(path: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     fn names() -> impl Iterator<Item = String> {
@@ -85,13 +91,20 @@ mod tests {
         let first = keep(dir, names()).unwrap();
         assert_eq!(first.len(), 2);
         assert_ne!(first["web.TOKEN"], first["api.TOKEN"]);
-        assert!(first.values().all(|secret| secret.len() == SECRET_LENGTH));
+        assert!(
+            first
+                .values()
+                .all(|secret| secret.len() == crate::plan::SECRET_LENGTH)
+        );
         assert_eq!(keep(dir, names()).unwrap(), first);
         assert_eq!(read(dir, names()), first);
-        let file = fs_err::metadata(dir.join("generated/web.TOKEN")).unwrap();
-        assert_eq!(file.permissions().mode() & 0o777, 0o600);
-        fs_err::write(dir.join("generated/web.TOKEN"), "chosen\n").unwrap();
+        let path = dir.join("generated/web.TOKEN");
+        let mode = || fs_err::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        fs_err::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        fs_err::write(&path, "chosen\n").unwrap();
         assert_eq!(keep(dir, names()).unwrap()["web.TOKEN"], "chosen");
+        assert_eq!(mode(), 0o600);
     }
 
     #[test]

@@ -165,11 +165,28 @@ fn the_example_of_every_key_is_valid() {
                     format!("healthcheck: {{http: {{{entry}}}}}")
                 }
                 ("services.NAME.restart_policy", _) => format!("restart_policy: {{{entry}}}"),
+                ("services.NAME.ports", "target") => format!("ports: [{{{entry}}}]"),
+                ("services.NAME.ports", _) => format!("ports: [{{target: 8080, {entry}}}]"),
+                ("services.NAME.ulimits.NAME", "soft") => {
+                    format!("ulimits: {{core: {{{entry}, hard: 1024}}}}")
+                }
+                ("services.NAME.ulimits.NAME", _) => {
+                    format!("ulimits: {{core: {{soft: 0, {entry}}}}}")
+                }
+                ("services.NAME.configs", _) => format!("configs: [{{{entry}}}]"),
                 ("services.NAME.deploy", _) => format!("deploy: {{{entry}}}"),
                 (_, _) => String::new(),
             };
             let top = match section.path {
                 "" => format!("{name}: {example}\n"),
+                "configs.NAME" => format!("configs: {{app: {{{name}: {example}}}}}\n"),
+                "secrets.NAME" => format!("secrets: {{token: {{{name}: {example}}}}}\n"),
+                "services.NAME" | "services.NAME.configs" if example.contains("app") => {
+                    "configs: {app: {content: text}}\n".to_owned()
+                }
+                "services.NAME" if name == "secrets" => {
+                    "secrets: {token: {environment: HOME}}\n".to_owned()
+                }
                 "ports" | "dotenv" => format!("{}: {{{name}: {example}}}\n", section.path),
                 _ => String::new(),
             };
@@ -187,7 +204,13 @@ fn the_example_of_every_key_is_valid() {
                 format!("{top}{services}")
             };
             let stack = TestStack::new(&yaml);
-            for file in ["web.env", ".env.local"] {
+            for file in [
+                "web.env",
+                ".env.local",
+                "web.labels",
+                "app.conf",
+                "token.txt",
+            ] {
                 fs::write(stack.path(file), "").expect("the directory is writable");
             }
             let output = stack.run(&["config", "-q"]);

@@ -190,6 +190,9 @@ impl LogReader {
 
     /// Looks what a unit's file has by now, without being told.
     pub fn look_at(&mut self, unit: &UnitId) -> io::Result<()> {
+        if !self.wanted.has(unit) {
+            return Ok(());
+        }
         let number = self.number_of(unit);
         self.read_on(number)
     }

@@ -222,7 +222,7 @@ keys! {
         cpuset credential_spec device_cgroup_rules devices dns dns_opt dns_search domainname
         external_links extra_hosts gpus hostname ipc isolation mac_address mem_limit mem_reservation
         mem_swappiness memswap_limit models oom_kill_disable pid pids_limit platform privileged
-        provider pull_policy read_only runtime security_opt shm_size storage_opt sysctls
+        provider pull_policy pull_refresh_after read_only runtime security_opt shm_size storage_opt sysctls
         use_api_socket userns_mode uts volumes_from";
 }
 
@@ -368,7 +368,7 @@ keys! {
 keys! {
     CONFIG: FileParts, "in a config", "configs.NAME";
 
-    "content", "text", "'listen $<web.PORT>;'", [],
+    "content", "text", "'listen $<api.PORT>;'", [],
     "The text itself."
         => |r, parts, field| r.file_content(parts, field);
     "file", "path", "./app.conf", ["path"],
@@ -419,7 +419,7 @@ keys! {
     "protocol", "word", "tcp", [],
     "What travels over it: `tcp` or `udp`."
         => |r, parts, field| parts.protocol = r.setting(field, v::parse_protocol);
-    "name", "name", "PORT", [],
+    "name", "name", "ADMIN", [],
     "What it is called in placeholders and in `.env`."
         => |r, parts, field| parts.name = r.listed_name(field);
 

@@ -138,11 +138,14 @@ impl Reader<'_> {
             if name.is_none() && is_there {
                 continue;
             }
-            let is_free = |name: &PortName| !own.has(name);
-            let name = name.clone().or_else(|| {
-                let usual = PortName::new("PORT").ok().filter(is_free);
-                usual.or_else(|| PortName::new(&format!("PORT_{port}")).ok())
-            });
+            // One number may be two ports: of TCP and of UDP.
+            let usual = [
+                "PORT".to_owned(),
+                format!("PORT_{port}"),
+                format!("PORT_{port}_{protocol}"),
+            ];
+            let mut usual = usual.iter().filter_map(|name| PortName::new(name).ok());
+            let name = name.clone().or_else(|| usual.find(|name| !own.has(name)));
             let declare = |name| Placeholder::Declare(name, want, *protocol);
             if let Some(Err(problem)) = name.map(|name| self.admit(&declare(name), span)) {
                 self.report(problem);
