@@ -4,15 +4,16 @@
 //! `user:group` brings that group and no other, and a number that nobody has is in group 0.
 
 use std::ffi::OsStr;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
-use nix::unistd::{Gid, Group, Uid, User, getegid, geteuid, getgrouplist, getgroups};
+use nix::unistd::{Gid, Group, Uid, User, fchown, getegid, geteuid, getgrouplist, getgroups};
 
 use super::process::{Identity, Rights, hard_limit};
-use super::reason::RightsError;
-use crate::plan::model::{ProcessPlan, UlimitPlan};
+use super::reason::{RightsError, StartError};
+use crate::plan::model::{Environment, ProcessPlan, UlimitPlan, UnitPlan};
 
 /// What a process is given, in numbers.
 #[derive(Debug, Default)]
@@ -30,9 +31,46 @@ pub(crate) struct Account {
     pub(crate) home: PathBuf,
 }
 
+impl Granted {
+    /// What a unit's processes are given.
+    pub(crate) fn to(unit: &UnitPlan) -> Result<Self, StartError> {
+        let (granted, errors) = grant(&unit.process);
+        match errors.into_iter().next() {
+            Some(error) => Err(StartError::Rights { error }),
+            None => Ok(granted),
+        }
+    }
+
+    /// Makes pipes those of the user whose process writes into them: `/dev/stderr` is opened anew by its
+    /// path.
+    pub(crate) fn give_pipes<'p>(&self, pipes: impl IntoIterator<Item = BorrowedFd<'p>>) {
+        let Some(identity) = &self.rights.identity else {
+            return;
+        };
+        let (uid, gid) = (identity.uid.into(), identity.gid.into());
+        for pipe in pipes {
+            // Whoever only writes to what is open does not notice.
+            let _ = fchown(pipe, Some(uid), Some(gid));
+        }
+    }
+
+    /// Lets an environment say whose it is, unless the files say otherwise.
+    pub(crate) fn correct<'e>(
+        &'e self,
+        settled: &Environment,
+        environment: &mut Vec<(&'e OsStr, &'e OsStr)>,
+    ) {
+        let account = self.account.iter().flat_map(Account::variables);
+        for (key, value) in account.filter(|(key, _)| !settled.is_settled(key)) {
+            environment.retain(|(other, _)| *other != key);
+            environment.extend(value.map(|value| (OsStr::new(key), value)));
+        }
+    }
+}
+
 impl Account {
     /// What its environment says of it; nothing for what it must not say.
-    pub(crate) fn variables(&self) -> [(&'static str, Option<&OsStr>); 3] {
+    fn variables(&self) -> [(&'static str, Option<&OsStr>); 3] {
         let name = self.name.as_ref().map(OsStr::new);
         let home = Some(self.home.as_os_str());
         [("HOME", home), ("USER", name), ("LOGNAME", name)]
@@ -45,7 +83,7 @@ pub fn check(plan: &ProcessPlan) -> Vec<RightsError> {
 }
 
 /// Settles what a process is given, and says what it cannot be.
-pub(crate) fn grant(plan: &ProcessPlan) -> (Granted, Vec<RightsError>) {
+fn grant(plan: &ProcessPlan) -> (Granted, Vec<RightsError>) {
     let mut errors = Vec::new();
     let may_all = geteuid().is_root();
     let (identity, account) = match identity(plan, may_all) {

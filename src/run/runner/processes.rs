@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::unistd::fchown;
 use tokio::net::unix::pipe::Receiver;
 
 use super::refusals::{find, refused, spawn_error};
@@ -26,7 +25,7 @@ use crate::run::process::{
     ancestors, now_ticks, reap_all, signal_group,
 };
 use crate::run::reason::{StartError, StartStep};
-use crate::run::rights::{Account, Granted, grant};
+use crate::run::rights::Granted;
 use crate::run::snapshot::LogStream;
 use crate::support::fs::below;
 use crate::support::name::UnitId;
@@ -96,13 +95,13 @@ impl Processes {
         let id = plan.id();
         let program =
             find(plan, &plan.execution, &self.project_dir).map_err(|error| (error, false))?;
-        let granted = granted(plan).map_err(|error| (error, false))?;
+        let granted = Granted::to(plan).map_err(|error| (error, false))?;
         lay_out(plan, granted.rights.identity.as_ref(), &self.project_dir)
             .map_err(|error| (refused(StartStep::Files, &plan.directory, &error), false))?;
         let no_pipe = |error: std::io::Error| (refused(StartStep::Pipe, &program, &error), true);
         let (stdout_reader, stdout) = pipe_pair(self.children.len()).map_err(no_pipe)?;
         let (stderr_reader, stderr) = pipe_pair(self.children.len()).map_err(no_pipe)?;
-        give_pipes(&granted, [stdout.as_fd(), stderr.as_fd()]);
+        granted.give_pipes([stdout.as_fd(), stderr.as_fd()]);
         let stdio = Stdio {
             stdout: stdout.as_fd(),
             stderr: stderr.as_fd(),
@@ -151,11 +150,7 @@ impl Processes {
         let mut environment = plan.environment.entries();
         // It may be that of a check which has called us.
         environment.retain(|(key, _)| *key != COMMAND_MARK);
-        let account = granted.account.iter().flat_map(Account::variables);
-        for (key, value) in account.filter(|(key, _)| !plan.environment.is_settled(key)) {
-            environment.retain(|(other, _)| *other != key);
-            environment.extend(value.map(|value| (OsStr::new(key), value)));
-        }
+        granted.correct(&plan.environment, &mut environment);
         let number = command.map(|command| command.number.to_string());
         let mark = number
             .as_ref()
@@ -375,11 +370,11 @@ impl Runner for Processes {
         execution: &Execution,
     ) -> Result<Receiver, StartError> {
         let program = find(plan, execution, &self.project_dir)?;
-        let granted = granted(plan)?;
+        let granted = Granted::to(plan)?;
         let no_pipe = |error: std::io::Error| refused(StartStep::Pipe, &program, &error);
         let (reader, writer) = pipe_pair(usize::MAX).map_err(no_pipe)?;
         let reader = Receiver::from_owned_fd(reader).map_err(no_pipe)?;
-        give_pipes(&granted, [writer.as_fd()]);
+        granted.give_pipes([writer.as_fd()]);
         let stdio = Stdio {
             stdout: writer.as_fd(),
             stderr: writer.as_fd(),
@@ -480,27 +475,5 @@ impl Runner for Processes {
             }
             !left.is_empty()
         })
-    }
-}
-
-/// What a unit's processes are given.
-fn granted(plan: &UnitPlan) -> Result<Granted, StartError> {
-    let (granted, errors) = grant(&plan.process);
-    match errors.into_iter().next() {
-        Some(error) => Err(StartError::Rights { error }),
-        None => Ok(granted),
-    }
-}
-
-/// Makes pipes those of the user whose process writes into them: `/dev/stderr` is opened anew by its
-/// path.
-fn give_pipes<'p>(granted: &Granted, pipes: impl IntoIterator<Item = BorrowedFd<'p>>) {
-    let Some(identity) = &granted.rights.identity else {
-        return;
-    };
-    for pipe in pipes {
-        // Whoever only writes to what is open does not notice.
-        let (uid, gid) = (identity.uid.into(), identity.gid.into());
-        let _ = fchown(pipe, Some(uid), Some(gid));
     }
 }

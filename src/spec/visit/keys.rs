@@ -4,18 +4,20 @@
 //! brackets what others call it, what it is for, and how it is read. Known keys, suggestions, "not
 //! supported yet", "needs a container" and `docs/reference/keys.md` come from here.
 
+mod files;
+mod process;
+
+pub(super) use files::{CONFIG, FILE_USE, SECRET};
+pub(super) use process::{LISTED_PORT, ULIMIT};
+
 use super::table::{Key, KeyDoc, Keys, Others, Section, State, keys};
 use super::values as v;
 use crate::spec::model::{
     DependencySpec, DotenvSpec, FileKind, HttpProbeSpec, LoggingSpec, RestartPolicySpec,
     ServiceSpec, StackSpec,
 };
-use crate::spec::problem::Spanned;
 use crate::spec::template::Template;
-use crate::spec::visit::files::FileParts;
 use crate::spec::visit::healthcheck::Check;
-use crate::spec::visit::listed_ports::PortParts;
-use crate::spec::visit::process::Ulimit;
 use crate::support::port_range::Pool;
 
 keys! {
@@ -363,79 +365,6 @@ keys! {
         placement rollback_config update_config";
     container "write `labels` in the service itself": "labels";
     container "remove it; `ulimits` limits a process": "resources";
-}
-
-keys! {
-    CONFIG: FileParts, "in a config", "configs.NAME";
-
-    "content", "text", "'listen $<api.PORT>;'", [],
-    "The text itself."
-        => |r, parts, field| r.file_content(parts, field);
-    "file", "path", "./app.conf", ["path"],
-    "A file with the text, relative to the project directory; placeholders may stand in it."
-        => |r, parts, field| r.file_path(parts, field);
-    "environment", "variable", "HOME", ["env"],
-    "A variable that holds the text."
-        => |r, parts, field| r.file_variable(parts, field);
-
-    container "write `content`, `file` or `environment`: nothing keeps files for a process": "external";
-    container "remove it": "name labels template_driver";
-}
-
-keys! {
-    SECRET: FileParts, "in a secret", "secrets.NAME";
-
-    "file", "path", "./token.txt", ["path"],
-    "A file with the secret, relative to the project directory."
-        => |r, parts, field| r.file_path(parts, field);
-    "environment", "variable", "HOME", ["env"],
-    "A variable that holds the secret."
-        => |r, parts, field| r.file_variable(parts, field);
-
-    container "write `file` or `environment`: nothing keeps secrets for a process": "external";
-    container "remove it": "name labels driver driver_opts template_driver";
-}
-
-keys! {
-    FILE_USE: Option<Spanned<String>>, "in an item of `configs` or `secrets`", "services.NAME.configs";
-
-    "source", "name", "app", [],
-    "Its name at the top level."
-        => |r, name, field| *name = r.literal("`source`", field.value);
-
-    container "remove it, and write its path where it is used: `$<configs.NAME>` or `$<secrets.NAME>`": "target";
-    container "remove it: the file belongs to the service's `user`, and nobody else can read it": "uid gid mode";
-}
-
-keys! {
-    LISTED_PORT: PortParts, "in an item of `ports`", "services.NAME.ports";
-
-    "target", "port", "8080", ["container"],
-    "The number on which the command listens."
-        => |r, parts, field| parts.target = r.literal_port(field);
-    "published", "port", "8080", ["host"],
-    "The same number, if it is given: a process has no other one."
-        => |r, parts, field| parts.published = r.literal_port(field);
-    "protocol", "word", "tcp", [],
-    "What travels over it: `tcp` or `udp`."
-        => |r, parts, field| parts.protocol = r.setting(field, v::parse_protocol);
-    "name", "name", "ADMIN", [],
-    "What it is called in placeholders and in `.env`."
-        => |r, parts, field| parts.name = r.listed_name(field);
-
-    container "remove it: the command itself chooses its address, `$<BIND>` is the usual one": "host_ip";
-    container "remove it": "mode app_protocol";
-}
-
-keys! {
-    ULIMIT: Ulimit, "in `ulimits`", "services.NAME.ulimits.NAME";
-
-    "soft", "number", "1024", [],
-    "The limit that counts; the process may change it."
-        => |r, limit, field| limit.0 = r.setting(field, v::parse_limit);
-    "hard", "number", "4096", [],
-    "How far the process may raise it."
-        => |r, limit, field| limit.1 = r.setting(field, v::parse_limit);
 }
 
 /// The reference: every kind of map with its keys.
