@@ -48,7 +48,7 @@ impl Scope for Variables {
         self.get(name)
     }
 
-    fn file(&self, path: &str) -> Result<Vec<u8>, String> {
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
         let path = self.sources.file.project_dir.join(path);
         match &self.sources.text(&path).content {
             Content::Bytes(bytes) => Ok(bytes.0.clone()),

@@ -5,6 +5,7 @@
 //! that only one value is to blame for is collected; what breaks the whole text ends the pass.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -33,8 +34,8 @@ pub trait Scope {
     /// The value of a variable in a text of a file; `None` when it is unset.
     fn variable(&self, source: &Source, name: &str) -> Option<String>;
 
-    /// The bytes of another file, by its path from the project directory, or why there are none.
-    fn file(&self, path: &str) -> Result<Vec<u8>, String>;
+    /// The bytes of another file, by its path from the project directory; else why they cannot be read.
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String>;
 
     /// The file has said how its generated file is called; `None` where there is none.
     fn on_dotenv(&mut self, path: Option<&str>, problems: &mut Vec<Problem>);

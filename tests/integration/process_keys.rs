@@ -178,6 +178,9 @@ services:
         "nothing was started",
     ]);
     assert_eq!(stack.files(), ["stack.yaml"]);
+    // Who is not asked for is nobody's business.
+    let output = stack.run(&["up", "other", "--dry-run"]).expect(2);
+    assert!(!output.stderr.contains("no user"), "{output}");
 }
 
 /// `stack up` as nobody, who may do nothing.

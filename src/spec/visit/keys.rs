@@ -4,10 +4,10 @@
 //! brackets what others call it, what it is for, and how it is read. Known keys, suggestions, "not
 //! supported yet", "needs a container" and `docs/reference/keys.md` come from here.
 
-mod files;
+mod given_files;
 mod process;
 
-pub(super) use files::{CONFIG, FILE_USE, SECRET};
+pub(super) use given_files::{CONFIG, FILE_USE, SECRET};
 pub(super) use process::{LISTED_PORT, ULIMIT};
 
 use super::table::{Key, KeyDoc, Keys, Others, Section, State, keys};

@@ -5,7 +5,7 @@
 //! once, by the file in which they stand; placeholders stay in their templates for `plan`.
 
 mod environment;
-mod files;
+mod given_files;
 mod healthcheck;
 mod keys;
 mod listed_ports;

@@ -56,7 +56,7 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
     for name in args.services.iter().chain(&args.exit_code_from) {
         check_service(&ready.draft, name)?;
     }
-    rights::check_rights(invocation, &ready)?;
+    rights::check_rights(invocation, &ready, args)?;
     if args.dry_run {
         return dry_run::dry_run(invocation, &ready, args);
     }

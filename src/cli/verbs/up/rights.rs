@@ -1,24 +1,37 @@
 //! Whether what the services ask for their processes can be given here, before anything is started.
 
+use std::collections::HashSet;
+
+use crate::cli::args::UpArgs;
 use crate::cli::invocation::{Invocation, Ready, Stop};
 use crate::cli::words;
 use crate::run::reason::RightsError;
 use crate::run::rights::check;
-use crate::spec::model::{ProcessSpec, Setting};
+use crate::spec::model::{ProcessSpec, Setting, StackSpec};
 use crate::spec::problem::{Problem, Span};
+use crate::support::name::ServiceName;
 
 /// The code of a user, group or limit that cannot be given.
 const CODE: &str = "stack::run::rights";
 
-/// Refuses what cannot be given.
-pub(super) fn check_rights(invocation: &Invocation, ready: &Ready) -> Result<(), Stop> {
-    let services = || ready.draft.spec().services.values();
-    if !services().any(|service| asks(&service.process)) {
+/// Refuses what cannot be given to those that are asked for.
+pub(super) fn check_rights(
+    invocation: &Invocation,
+    ready: &Ready,
+    args: &UpArgs,
+) -> Result<(), Stop> {
+    let spec = ready.draft.spec();
+    let wanted = wanted(spec, args);
+    let services = || {
+        let services = spec.services.values();
+        services.filter(|it| asks(&it.process) && wanted.contains(&it.name))
+    };
+    if services().next().is_none() {
         return Ok(());
     }
     let mut problems = Vec::new();
     let units = ready.draft.preview().units;
-    for service in services().filter(|service| asks(&service.process)) {
+    for service in services() {
         let mut units = units.iter();
         let Some(unit) = units.find(|unit| unit.service == service.name) else {
             continue;
@@ -38,6 +51,22 @@ pub(super) fn check_rights(invocation: &Invocation, ready: &Ready) -> Result<(),
         return Ok(());
     }
     Err(invocation.problems(&problems))
+}
+
+/// Those that would start: who is named, with all that they depend on.
+fn wanted<'s>(spec: &'s StackSpec, args: &'s UpArgs) -> HashSet<&'s ServiceName> {
+    let mut wanted = HashSet::new();
+    let mut found: Vec<&ServiceName> = if args.services.is_empty() {
+        spec.services.keys().collect()
+    } else {
+        args.services.iter().collect()
+    };
+    while let Some(name) = found.pop() {
+        let service = spec.services.get(name).filter(|_| wanted.insert(name));
+        let dependencies = service.into_iter().filter(|_| !args.no_deps);
+        found.extend(dependencies.flat_map(|service| service.depends_on.keys()));
+    }
+    wanted
 }
 
 /// Whether a service asks for what may be denied.

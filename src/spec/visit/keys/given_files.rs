@@ -1,7 +1,7 @@
 //! The rows of configs and secrets.
 
 use crate::spec::problem::Spanned;
-use crate::spec::visit::files::FileParts;
+use crate::spec::visit::given_files::FileParts;
 use crate::spec::visit::table::{Key, KeyDoc, Keys, Others, State, keys};
 
 keys! {

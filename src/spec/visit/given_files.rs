@@ -1,5 +1,6 @@
 //! `configs` and `secrets`: at the top level what is in them, in a service which it is given.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -111,7 +112,7 @@ impl Reader<'_> {
 
     fn read_file(&mut self, kind: FileKind, path: &Template) -> Option<FileContent> {
         let shown = path.as_literal().filter(|_| !path.is_broken)?;
-        let bytes = match self.scope.file(&shown) {
+        let bytes = match self.scope.read(Path::new(&shown)) {
             Ok(bytes) => bytes,
             Err(reason) => {
                 let message = format!("the file `{shown}` cannot be read: {reason}");
