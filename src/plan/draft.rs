@@ -102,6 +102,10 @@ impl Draft {
         let preview = draft.make(draft.unallocated(), problems);
         draft.check_generated(&preview.values, problems);
         draft.fingerprint = fingerprint(&preview, &draft.spec, &draft.replicas, draft.pool());
+        // Where everything is does not change what is configured.
+        if let Some(home) = draft.sources.home() {
+            draft.home = home;
+        }
         is_named.then_some(draft)
     }
 
@@ -130,10 +134,11 @@ impl Draft {
         &self.home
     }
 
-    /// The same draft for an instance whose places and secrets are known. What it is made of is the
-    /// same, and so is the fingerprint.
+    /// The same draft for an instance whose places and secrets are known; whoever drafts from the same
+    /// sources knows them, too. The fingerprint stays the same.
     #[must_use]
     pub fn at_home(self, home: Home) -> Self {
+        self.sources.set_home(home.clone());
         Self { home, ..self }
     }
 

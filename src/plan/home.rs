@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::spec::model::{FileKind, StackSpec, Thing};
 use crate::support::hash::fnv1a;
 use crate::support::name::{PortName, ProjectName, ServiceName};
@@ -13,7 +15,7 @@ use crate::support::name::{PortName, ProjectName, ServiceName};
 const MAX_SOCKET_PATH: usize = 107;
 
 /// The places of an instance, and its secrets.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Home {
     /// Its own directory.
     pub dir: PathBuf,

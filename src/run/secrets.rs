@@ -7,6 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::plan::SECRET_LENGTH;
 use crate::support::fs::{create_private_dir, name_file, open_private};
 
 /// The directory of an instance in which they are.
@@ -19,6 +20,16 @@ pub fn read(dir: &Path, names: impl Iterator<Item = String>) -> BTreeMap<String,
         Some((name, secret))
     });
     secrets.collect()
+}
+
+/// All of these names; for what is missing something as long stands in, and nothing is made.
+pub fn foresee(dir: &Path, names: impl Iterator<Item = String>) -> BTreeMap<String, String> {
+    let names: Vec<String> = names.collect();
+    let there = read(dir, names.iter().cloned());
+    let missing = names
+        .into_iter()
+        .map(|name| (name, "0".repeat(SECRET_LENGTH)));
+    missing.chain(there).collect()
 }
 
 /// All of these names; what is missing is made. Only for the holder of the instance's lock, or whoever
@@ -68,11 +79,15 @@ fn make(path: &Path) -> io::Result<String> {
     }
     let [first, second] = halves.map(u128::from_ne_bytes);
     let secret = format!("{first:032x}{second:032x}");
-    let mut options = OpenOptions::new();
-    let mut file = open_private(path, options.write(true).create(true).truncate(true))?;
-    let written = writeln!(file, "{secret}").and_then(|()| file.sync_all());
-    written.map_err(|error| name_file(&error, path))?;
-    Ok(secret)
+    let named = |error: io::Error| name_file(&error, path);
+    // Whole from the first moment, and never over another one: two may begin at the same time.
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+    writeln!(file, "{secret}").map_err(named)?;
+    file.as_file().sync_all().map_err(named)?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(secret),
+        Err(error) => read_one(path).ok_or_else(|| named(error.error)),
+    }
 }
 
 #[cfg(test)]
@@ -88,16 +103,16 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let dir = directory.path();
         assert!(read(dir, names()).is_empty());
+        let foreseen = foresee(dir, names());
+        assert_eq!(foreseen["web.TOKEN"], "0".repeat(SECRET_LENGTH));
+        assert!(!dir.join(DIRECTORY).exists());
         let first = keep(dir, names()).unwrap();
         assert_eq!(first.len(), 2);
         assert_ne!(first["web.TOKEN"], first["api.TOKEN"]);
-        assert!(
-            first
-                .values()
-                .all(|secret| secret.len() == crate::plan::SECRET_LENGTH)
-        );
+        assert!(first.values().all(|secret| secret.len() == SECRET_LENGTH));
         assert_eq!(keep(dir, names()).unwrap(), first);
         assert_eq!(read(dir, names()), first);
+        assert_eq!(foresee(dir, names()), first);
         let path = dir.join("generated/web.TOKEN");
         let mode = || fs_err::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(), 0o600);

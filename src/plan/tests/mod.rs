@@ -16,6 +16,7 @@ mod replicas;
 mod settings;
 mod show;
 mod texts;
+mod things;
 mod variables;
 mod wishes;
 

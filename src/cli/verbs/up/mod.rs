@@ -57,10 +57,13 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
         check_service(&ready.draft, name)?;
     }
     rights::check_rights(invocation, &ready, args)?;
+    let instance = actual(invocation, invocation.instance(&ready.draft));
     if args.dry_run {
+        // What was not made yet has something in its place.
+        let seen = secrets::foresee(&instance.dir, secret_names(ready.draft.spec()));
+        ready.draft = ready.draft.at_home(home(invocation, &instance, seen));
         return dry_run::dry_run(invocation, &ready, args);
     }
-    let instance = actual(invocation, invocation.instance(&ready.draft));
     if let Some(message) = foreign(&instance) {
         return Err(Stop::new(ExitCode::Busy, message, None));
     }
