@@ -12,12 +12,11 @@ use nix::errno::Errno;
 use nix::libc;
 use tokio::net::unix::pipe::Receiver;
 
-use super::refusals::{find, refused, spawn_error};
+use super::refusals::{SHELL, by_shell, find, prepare, refused, spawn_error};
 use super::rest::end_everything_below;
 use super::trees::Trees;
 use super::{CommandId, Happened, Runner, Start, Whom};
 use crate::plan::model::{Execution, UnitPlan};
-use crate::run::belongings::lay_out;
 use crate::run::lease::{LeaseFile, Manner};
 use crate::run::logs::{PumpHandle, pipe_pair};
 use crate::run::process::{
@@ -93,11 +92,8 @@ impl Processes {
         passed: &[(BorrowedFd<'_>, &str)],
     ) -> Result<(), (StartError, bool)> {
         let id = plan.id();
-        let program =
-            find(plan, &plan.execution, &self.project_dir).map_err(|error| (error, false))?;
-        let granted = Granted::to(plan).map_err(|error| (error, false))?;
-        lay_out(plan, granted.rights.identity.as_ref(), &self.project_dir)
-            .map_err(|error| (refused(StartStep::Files, &plan.directory, &error), false))?;
+        let (program, granted) =
+            prepare(plan, &self.project_dir).map_err(|error| (error, false))?;
         let no_pipe = |error: std::io::Error| (refused(StartStep::Pipe, &program, &error), true);
         let (stdout_reader, stdout) = pipe_pair(self.children.len()).map_err(no_pipe)?;
         let (stderr_reader, stderr) = pipe_pair(self.children.len()).map_err(no_pipe)?;
@@ -109,14 +105,9 @@ impl Processes {
         };
         let slot = self.slot(&id);
         let executed_ticks = now_ticks();
+        let what = (&plan.execution, None);
         let pid = self
-            .spawn(
-                (plan, &granted),
-                (&plan.execution, None),
-                &program,
-                stdio,
-                slot,
-            )
+            .spawn((plan, &granted), what, &program, stdio, slot)
             .map_err(|error| {
                 let is_temporary = error.is_temporary();
                 (spawn_error(&error, plan, &program), is_temporary)
@@ -170,13 +161,8 @@ impl Processes {
         };
         match spawn(&target) {
             Err(error) if error.errno == Errno::ENOEXEC => {
-                let words = ["/bin/sh".to_owned(), program.to_string_lossy().into_owned()];
-                let words = words
-                    .into_iter()
-                    .chain(execution.argv.iter().skip(1).cloned());
-                let argv: Vec<String> = words.collect();
-                let shell = PathBuf::from("/bin/sh");
-                target.program = &shell;
+                let argv = by_shell(program, &execution.argv);
+                target.program = Path::new(SHELL);
                 target.argv = &argv;
                 spawn(&target)
             }
@@ -380,14 +366,9 @@ impl Runner for Processes {
             stderr: writer.as_fd(),
             passed: &[],
         };
+        let what = (execution, Some(&command));
         let pid = self
-            .spawn(
-                (plan, &granted),
-                (execution, Some(&command)),
-                &program,
-                stdio,
-                None,
-            )
+            .spawn((plan, &granted), what, &program, stdio, None)
             .map_err(|error| spawn_error(&error, plan, &program))?;
         self.children.insert(pid, Child::Command(command.clone()));
         self.commands.insert(command, pid);
