@@ -9,7 +9,8 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::model::{Changes, Plan, UnitPlan};
+use super::model::{Belongings, Changes, Plan, ProcessPlan, UnitPlan};
+use crate::spec::model::FileKind;
 use crate::support::fs::below;
 use crate::support::name::UnitId;
 
@@ -196,7 +197,7 @@ pub(super) struct Field {
 
 /// The fields that the files settle for a unit, each with what a change of it takes. A further field
 /// of a unit's plan must be named here. That the whole project has moved changes nothing.
-pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 12] {
+pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 21] {
     let UnitPlan {
         // Who it is; how many of it there are is told by those that are added and removed.
         service: _,
@@ -215,8 +216,26 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 12] {
         health,
         depends_on,
         logging,
+        process,
+        belongings,
         labels,
+        annotations,
     } = unit;
+    let ProcessPlan {
+        user,
+        group_add,
+        umask,
+        nice,
+        oom_score_adj,
+        ulimits,
+    } = process;
+    let Belongings {
+        // Told by the texts in which they stand.
+        dirs: _,
+        sockets: _,
+        files,
+    } = belongings;
+    let of_kind = |kind| -> Vec<_> { files.iter().filter(|file| file.kind == kind).collect() };
     [
         restarts("command", execution),
         restarts(
@@ -225,6 +244,14 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 12] {
         ),
         restarts("ports", ports),
         restarts("handoff", handoff),
+        restarts("configs", &of_kind(FileKind::Config)),
+        restarts("secrets", &of_kind(FileKind::Secret)),
+        restarts("user", user),
+        restarts("group_add", group_add),
+        restarts("umask", umask),
+        restarts("nice", nice),
+        restarts("oom_score_adj", oom_score_adj),
+        restarts("ulimits", ulimits),
         live("stop_signal", stop_signal),
         live("stop_grace_period", grace),
         live("restart", restart),
@@ -233,6 +260,7 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 12] {
         live("depends_on", depends_on),
         live("logging", logging),
         live("labels", labels),
+        live("annotations", annotations),
     ]
 }
 

@@ -13,6 +13,7 @@ use super::assignment::{Assignment, Ports, stand_ins};
 use super::fingerprint::fingerprint;
 use super::fixed;
 use super::graph;
+use super::home::Home;
 use super::identity::{instance_id, project_name, stand_in_name};
 use super::model::Plan;
 use super::port_argument::asked as asked_ports;
@@ -41,6 +42,7 @@ pub struct Draft {
     /// What `--port` asks for.
     asked: IndexMap<PortKey, u16>,
     stand_ins: Assignment,
+    home: Home,
     fingerprint: String,
     /// Every `${…}` of the files.
     pub(super) uses: Vec<VariableUse>,
@@ -98,6 +100,7 @@ impl Draft {
         let mut draft = Self {
             instance: instance_id(&project, &spec.project_dir),
             stand_ins: stand_ins(&spec, &replicas),
+            home: Home::usual(&project, &spec.project_dir),
             asked: asked_ports(&arguments.ports, &spec, &replicas, problems),
             replicas,
             spec,
@@ -112,6 +115,10 @@ impl Draft {
         let preview = draft.make(draft.unallocated(), problems);
         draft.check_generated(&preview.values, problems);
         draft.fingerprint = fingerprint(&preview, &draft.spec, &draft.replicas, draft.pool());
+        // Where everything is does not change what is configured.
+        if let Some(home) = draft.sources.home() {
+            draft.home = home;
+        }
         is_named.then_some(draft)
     }
 
@@ -133,6 +140,19 @@ impl Draft {
     /// Where relative paths start.
     pub fn project_dir(&self) -> &Path {
         &self.spec.project_dir
+    }
+
+    /// Where the instance keeps what is its own.
+    pub(super) fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// The same draft for an instance whose places and secrets are known; whoever drafts from the same
+    /// sources knows them, too. The fingerprint stays the same.
+    #[must_use]
+    pub fn at_home(self, home: Home) -> Self {
+        self.sources.set_home(home.clone());
+        Self { home, ..self }
     }
 
     /// The spec.

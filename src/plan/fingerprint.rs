@@ -20,6 +20,7 @@ pub(super) fn fingerprint(
     let path = plan.dotenv.as_ref();
     let path = path.map(|file| below(&file.path, &plan.project_dir));
     let path = path.map(|path| path.to_string_lossy().into_owned());
+    let has_secrets = spec.dotenv.as_ref().map(|dotenv| dotenv.secrets);
     let vars = spec.dotenv.as_ref().map(|dotenv| &dotenv.vars);
     let vars: Vec<_> = plan
         .values
@@ -38,7 +39,12 @@ pub(super) fn fingerprint(
                 .collect();
             // `--scale` to the one that there is anyway only makes the numbered keys.
             let is_said = !service.replicas.is_empty() || replicas.count != 1;
-            (&service.name, replicas.count, is_said, ports)
+            let things: Vec<_> = service
+                .things
+                .iter()
+                .map(|(name, declaration)| (name, declaration.thing))
+                .collect();
+            (&service.name, replicas.count, is_said, ports, things)
         })
         .collect();
     let units: Vec<_> = plan
@@ -55,6 +61,7 @@ pub(super) fn fingerprint(
     let common = Common::of(plan);
     let pool = (&pool.ranges, &pool.exclude);
     // Plain data, which always has a form.
-    let text = serde_json::to_vec(&(pool, path, vars, common, services, units)).unwrap_or_default();
+    let text = serde_json::to_vec(&(pool, path, has_secrets, vars, common, services, units))
+        .unwrap_or_default();
     format!("{:016x}", fnv1a(&text))
 }

@@ -6,11 +6,13 @@ use super::assignment::Ports;
 use super::code;
 use super::draft::Draft;
 use super::replicas::Replicas;
-use super::resolver::Resolver;
+use super::resolver::{Inside, Resolver, SECRET_LENGTH};
 use crate::dotenv::quote;
 use crate::ports::request::{PortKey, PortRequest, Wish};
 use crate::spec::Severity;
-use crate::spec::model::{PortDeclaration, PortWant, ServiceSpec, VariableSpec};
+use crate::spec::model::{
+    PortDeclaration, PortWant, ServiceSpec, Thing, ThingDeclaration, VariableSpec,
+};
 use crate::spec::problem::{Problem, Span};
 use crate::support::name::PortName;
 use crate::support::port_range::parse_port;
@@ -27,22 +29,37 @@ enum Whose {
     All,
 }
 
-/// A generated line of a port.
+/// What a generated line tells of.
+#[derive(Clone, Copy)]
+enum Told<'a> {
+    Port(&'a PortDeclaration),
+    Thing(&'a ThingDeclaration),
+}
+
+/// A generated line of a port or thing.
 struct Line<'a> {
     key: String,
     whose: Whose,
     service: &'a ServiceSpec,
     replicas: Replicas,
     name: &'a PortName,
-    declaration: &'a PortDeclaration,
+    told: Told<'a>,
 }
 
 impl Line<'_> {
     /// Its value; `None` for a port that a running stack does not have.
-    fn value(&self, ports: Ports<'_>) -> Option<String> {
-        let one = |replica| {
-            let port = ports.get(&self.service.name, replica, self.name)?;
-            Some(port.to_string())
+    fn value(&self, draft: &Draft, ports: Ports<'_>) -> Option<String> {
+        let service = self.service;
+        let one = |replica| match self.told {
+            Told::Port(_) => {
+                let port = ports.get(&service.name, replica, self.name)?;
+                Some(port.to_string())
+            }
+            Told::Thing(declaration) => {
+                let inside = Inside { service, replica };
+                let value = draft.thing_value(inside, self.name, declaration.thing);
+                value.or_else(|| (!ports.are_allocated).then(|| "0".repeat(SECRET_LENGTH)))
+            }
         };
         match self.whose {
             Whose::First => one(1),
@@ -58,12 +75,28 @@ impl Line<'_> {
     /// What it is, for messages.
     fn what(&self) -> String {
         let (name, service) = (self.name, &self.service.name);
+        let kind = match self.told {
+            Told::Port(_) => "port",
+            Told::Thing(declaration) => match declaration.thing {
+                Thing::Dir => "directory",
+                Thing::Socket => "socket",
+                Thing::Secret => "secret",
+            },
+        };
         match self.whose {
-            Whose::First => format!("port `{name}` of service `{service}`"),
+            Whose::First => format!("{kind} `{name}` of service `{service}`"),
             Whose::Replica(number) => {
-                format!("port `{name}` of replica {number} of service `{service}`")
+                format!("{kind} `{name}` of replica {number} of service `{service}`")
             }
-            Whose::All => format!("the list of all ports `{name}` of service `{service}`"),
+            Whose::All => format!("the list of all of {kind} `{name}` of service `{service}`"),
+        }
+    }
+
+    /// Where it was declared.
+    fn span(&self) -> &Span {
+        match self.told {
+            Told::Port(declaration) => &declaration.span,
+            Told::Thing(declaration) => &declaration.span,
         }
     }
 }
@@ -132,11 +165,34 @@ impl Draft {
         None
     }
 
-    /// The lines of the ports, in their order: for each port the first replica's, and where the
+    /// What a thing of a replica comes to; `None` for a secret that has not been made.
+    pub(super) fn thing_value(
+        &self,
+        inside: Inside<'_>,
+        name: &PortName,
+        thing: Thing,
+    ) -> Option<String> {
+        let (service, replica) = (&inside.service.name, inside.replica);
+        let place = |is_socket| self.home().place(is_socket, (service, replica), name);
+        Some(match thing {
+            Thing::Dir => place(false).to_string_lossy().into_owned(),
+            Thing::Socket => place(true).to_string_lossy().into_owned(),
+            // Who shares a token is one service, however many there are of it.
+            Thing::Secret => self.home().secret(service, name)?.to_owned(),
+        })
+    }
+
+    /// The lines of the ports and things, in their order: for each the first replica's, and where the
     /// service is replicated every replica's and all.
     fn lines(&self) -> impl Iterator<Item = Line<'_>> {
-        self.services().flat_map(|(service, replicas)| {
-            service.ports.iter().flat_map(move |(name, declaration)| {
+        let has_secrets = self.spec().dotenv.as_ref().is_some_and(|it| it.secrets);
+        self.services().flat_map(move |(service, replicas)| {
+            let ports = service.ports.iter();
+            let ports = ports.map(|(name, declaration)| (name, Told::Port(declaration)));
+            let things = service.things.iter();
+            let things = things.filter(move |(_, it)| has_secrets || it.thing != Thing::Secret);
+            let things = things.map(|(name, declaration)| (name, Told::Thing(declaration)));
+            ports.chain(things).flat_map(move |(name, told)| {
                 let line = move |whose| Line {
                     key: match whose {
                         Whose::First => name.env_key(&service.name),
@@ -147,13 +203,15 @@ impl Draft {
                     service,
                     replicas,
                     name,
-                    declaration,
+                    told,
                 };
                 let first = (replicas.count > 0).then_some(Whose::First);
                 let numbered = replicas.numbers().map(Whose::Replica);
+                // A secret is the service's, however many there are of it.
+                let is_one = matches!(told, Told::Thing(it) if it.thing == Thing::Secret);
                 let others = numbered
                     .chain([Whose::All])
-                    .filter(move |_| replicas.is_said);
+                    .filter(move |_| replicas.is_said && !is_one);
                 first.into_iter().chain(others).map(line)
             })
         })
@@ -163,7 +221,10 @@ impl Draft {
     pub(super) fn values(&self, outside: &Resolver<'_>) -> Vec<(String, String)> {
         let lines = self.lines();
         let mut values: Vec<(String, String)> = lines
-            .filter_map(|line| line.value(outside.ports).map(|value| (line.key, value)))
+            .filter_map(|line| {
+                line.value(self, outside.ports)
+                    .map(|value| (line.key, value))
+            })
             .collect();
         for (key, variable) in self.vars() {
             // A key of nothing is an empty line.
@@ -182,7 +243,8 @@ impl Draft {
     /// be written. `values` are those of [`Self::values`], in their order.
     pub(super) fn check_generated(&self, values: &[(String, String)], problems: &mut Vec<Problem>) {
         let lines = self.lines();
-        let ports = lines.map(|line| (&line.declaration.span, line.what()));
+        let lines: Vec<Line<'_>> = lines.collect();
+        let ports = lines.iter().map(|line| (line.span(), line.what()));
         let vars = self.vars().map(|(key, variable)| {
             let value = variable.value.as_ref();
             let span = value.map_or(&variable.key_span, |value| &value.span);

@@ -63,6 +63,7 @@ pub(super) fn health_plan(
         listener: resolver
             .setting(health.listener.as_ref())
             .unwrap_or(Answerer::New),
+        restarts: false,
     }
 }
 

@@ -5,6 +5,7 @@
 //! [`Plan`]. Deterministic: the same sources and ports give the same plan, anywhere.
 
 mod assignment;
+mod belongings;
 pub(crate) mod code;
 pub mod command;
 mod diff;
@@ -16,11 +17,13 @@ mod fixed;
 mod generated;
 mod graph;
 mod health;
+mod home;
 mod identity;
 mod keep;
 mod make;
 pub mod model;
 mod port_argument;
+pub mod process;
 mod profiles;
 mod replicas;
 mod resolver;
@@ -36,10 +39,12 @@ mod views;
 pub use assignment::Assignment;
 pub use diff::{Change, Difference, Effect, diff};
 pub use draft::Draft;
+pub use home::{Home, secret_names};
 pub use identity::instance_id;
 pub use keep::{Kept, Requested};
 pub use model::{Plan, UnitPlan};
 pub use port_argument::PortArgument;
+pub use resolver::SECRET_LENGTH;
 pub use show::Shown;
 pub use sources::{Arguments, Caller, Sources};
 pub use unit::DEFAULT_GRACE;

@@ -9,6 +9,8 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde::Serialize;
 
+pub use super::belongings::{Belongings, FileBytes, FilePlan};
+pub use super::process::{ProcessPlan, UlimitPlan};
 use super::sources::Arguments;
 use crate::spec::model::{Answerer, Condition, Handoff};
 use crate::support::name::{PortName, ProjectName, ServiceName, UnitId};
@@ -80,8 +82,14 @@ pub struct UnitPlan {
     pub handoff: Option<Handoff>,
     /// How much of its output is kept.
     pub logging: LoggingPlan,
+    /// What its process is given.
+    pub process: ProcessPlan,
+    /// What it finds in the file system.
+    pub belongings: Belongings,
     /// Its labels.
     pub labels: IndexMap<String, String>,
+    /// Its annotations.
+    pub annotations: IndexMap<String, String>,
 }
 
 /// What is executed.
@@ -163,6 +171,8 @@ pub struct HealthPlan {
     pub start_interval: Duration,
     /// Who may answer on a port that is none of the stack's.
     pub listener: Answerer,
+    /// Whether being unhealthy is followed by a restart.
+    pub restarts: bool,
 }
 
 /// The kinds of check.
@@ -255,12 +265,10 @@ impl RestartPolicy {
 impl Environment {
     /// The whole environment: the base without what is changed, then the changes.
     pub fn entries(&self) -> Vec<(&OsStr, &OsStr)> {
-        let is_changed =
-            |key: &str| self.changes.contains_key(key) || self.common.contains_key(key);
         let kept = self
             .base
             .iter()
-            .filter(|(key, _)| key.to_str().is_none_or(|key| !is_changed(key)))
+            .filter(|(key, _)| key.to_str().is_none_or(|key| !self.is_settled(key)))
             .map(|(key, value)| (key.as_os_str(), value.as_os_str()));
         let common = self
             .common
@@ -271,6 +279,11 @@ impl Environment {
             Some((OsStr::new(key.as_str()), OsStr::new(value.as_str())))
         });
         kept.chain(set).collect()
+    }
+
+    /// Whether the files say something of a key.
+    pub fn is_settled(&self, key: &str) -> bool {
+        self.changes.contains_key(key) || self.common.contains_key(key)
     }
 
     /// The value of one key.

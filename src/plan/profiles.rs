@@ -54,8 +54,14 @@ pub(super) fn select(spec: &mut StackSpec, arguments: &Arguments, variables: &Va
     let refers = |template: &Template| {
         let mut placeholders = template.placeholders();
         placeholders.any(|(it, _)| match it {
-            Placeholder::Other(service, _) => inactive.contains_key(service),
-            Placeholder::Declare(..) | Placeholder::Own(_) | Placeholder::Word(_) => false,
+            Placeholder::Other(service, _) | Placeholder::AtHost(service, _) => {
+                inactive.contains_key(service)
+            }
+            Placeholder::Declare(..)
+            | Placeholder::Own(_)
+            | Placeholder::Thing(..)
+            | Placeholder::File(..)
+            | Placeholder::Word(_) => false,
         })
     };
     let keep = |lines: &mut EnvironmentSpec| {

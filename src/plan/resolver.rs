@@ -7,10 +7,17 @@ use super::code;
 use super::draft::Draft;
 use super::profiles::inactive;
 use super::replicas::Replicas;
-use crate::spec::model::{PortDeclaration, ServiceSpec, Setting, SettingError};
+use crate::spec::model::{PortDeclaration, ServiceSpec, Setting, SettingError, Thing};
 use crate::spec::problem::{Problem, Report, Span};
 use crate::spec::template::{Lookup, Placeholder, Template, Word};
 use crate::support::name::{PortName, ServiceName};
+use crate::support::protocol::Protocol;
+
+/// Where processes listen, and reach each other.
+const LOOPBACK: &str = "127.0.0.1";
+
+/// The characters of a generated secret.
+pub const SECRET_LENGTH: usize = 64;
 
 /// What placeholders are resolved against, and where it is told what is wrong with them.
 #[derive(Clone, Copy)]
@@ -35,6 +42,14 @@ impl<'a> Resolver<'a> {
     pub(super) fn within(self, inside: Inside<'a>) -> Self {
         Self {
             inside: Some(inside),
+            ..self
+        }
+    }
+
+    /// For a text that stands outside of every service.
+    pub(super) fn outside(self) -> Self {
+        Self {
+            inside: None,
             ..self
         }
     }
@@ -92,7 +107,7 @@ impl<'a> Resolver<'a> {
     ) -> Result<String, Problem> {
         match self.ports.get(service, replica, name) {
             Some(port) => Ok(port.to_string()),
-            None if self.ports.are_allocated => Err(not_allocated(service, name, span)),
+            None if self.ports.are_allocated => Err(not_allocated("port", service, name, span)),
             // No such declaration, or the text of a service without replicas, which nobody runs.
             // What is wrong with it has been reported.
             None => Ok(u16::MAX.to_string()),
@@ -118,9 +133,83 @@ impl<'a> Resolver<'a> {
                 self.draft.spec().services.get(service)?,
                 self.plural(service, name).unwrap_or(name),
             ),
-            Placeholder::Word(_) => return None,
+            Placeholder::AtHost(service, name) => (self.draft.spec().services.get(service)?, name),
+            Placeholder::Thing(..) | Placeholder::File(..) | Placeholder::Word(_) => return None,
         };
         service.ports.get_key_value(name)
+    }
+
+    /// The thing that a placeholder stands for, with whose it is.
+    pub(super) fn thing(
+        &self,
+        placeholder: &Placeholder,
+    ) -> Option<(Inside<'a>, &PortName, Thing)> {
+        let (inside, name) = match placeholder {
+            Placeholder::Thing(name, _) | Placeholder::Own(name) => (self.inside?, name),
+            Placeholder::Other(service, name) => {
+                let service = self.draft.spec().services.get(service)?;
+                // Wherever it stands, it is the first replica's.
+                (
+                    Inside {
+                        service,
+                        replica: 1,
+                    },
+                    name,
+                )
+            }
+            Placeholder::Declare(..)
+            | Placeholder::AtHost(..)
+            | Placeholder::File(..)
+            | Placeholder::Word(_) => return None,
+        };
+        let (name, declaration) = inside.service.things.get_key_value(name)?;
+        Some((inside, name, declaration.thing))
+    }
+
+    /// What a thing comes to: a path or a secret.
+    fn thing_value(
+        &self,
+        (inside, name, thing): (Inside<'_>, &PortName, Thing),
+        span: &Span,
+    ) -> Result<String, Problem> {
+        let value = self.draft.thing_value(inside, name, thing);
+        match value {
+            Some(value) => Ok(value),
+            None if self.ports.are_allocated => {
+                Err(not_allocated("secret", &inside.service.name, name, span))
+            }
+            // As long as one, and nobody's.
+            None => Ok("0".repeat(SECRET_LENGTH)),
+        }
+    }
+
+    /// `$<api.HOST>` and `$<api.URL>`: where and under which URL a process reaches another one.
+    fn address(
+        &self,
+        service: &ServiceName,
+        name: &PortName,
+        span: &Span,
+    ) -> Result<String, Problem> {
+        if name.as_str() == "HOST" {
+            return Ok(LOOPBACK.to_owned());
+        }
+        let found = self.draft.spec().services.get(service);
+        let mut ports = found.into_iter().flat_map(|service| &service.ports);
+        match ports.find(|(_, declaration)| declaration.protocol != Protocol::Udp) {
+            Some((port, _)) => {
+                let port = self.first(service, port, span)?;
+                Ok(format!("http://{LOOPBACK}:{port}"))
+            }
+            // The spec has reported it.
+            None => Ok(String::new()),
+        }
+    }
+
+    /// Whether a name is that of an address, as there is no port of that name.
+    fn is_address(&self, service: &ServiceName, name: &PortName) -> bool {
+        let found = self.draft.spec().services.get(service);
+        matches!(name.as_str(), "HOST" | "URL")
+            && found.is_some_and(|service| !service.ports.contains_key(name))
     }
 
     /// `$<web.PORT>`: wherever it stands, it is the first replica's.
@@ -140,6 +229,28 @@ impl<'a> Resolver<'a> {
         self.port(service, 1, name, span)
     }
 
+    /// A port of a service that takes no part; of all of its ports there are none, which is a value.
+    fn of_inactive(
+        &self,
+        service: &ServiceName,
+        name: &PortName,
+        span: &Span,
+    ) -> Result<String, Problem> {
+        let other = self.draft.spec().inactive.get(service);
+        let plural = |other: &&ServiceSpec| {
+            let one = name.singular().filter(|_| !other.ports.contains_key(name));
+            one.is_none_or(|one| !other.ports.contains_key(one))
+        };
+        match other.filter(plural) {
+            Some(other) => Err(inactive(
+                &format!("`{}` refers to", span.text()),
+                other,
+                span,
+            )),
+            None => Ok(String::new()),
+        }
+    }
+
     /// `$<web.PORTS>`.
     fn all(&self, service: &ServiceName, name: &PortName, span: &Span) -> Result<String, Problem> {
         let replicas = self.draft.replicas_of(service);
@@ -154,34 +265,43 @@ impl<'a> Resolver<'a> {
 
 impl Lookup for Resolver<'_> {
     fn placeholder(&self, placeholder: &Placeholder, span: &Span) -> Result<String, Problem> {
+        if let Some(thing) = self.thing(placeholder) {
+            return self.thing_value(thing, span);
+        }
         match (placeholder, self.inside) {
             (Placeholder::Declare(name, ..) | Placeholder::Own(name), Some(inside)) => {
                 self.port(&inside.service.name, inside.replica, name, span)
             }
-            (Placeholder::Other(service, name), _) => {
-                if let Some(other) = self.draft.spec().inactive.get(service) {
-                    // Of no replica there are no ports, which is a value.
-                    let is_one = other.ports.contains_key(name);
-                    let what = format!("`{}` refers to", span.text());
-                    return (!is_one)
-                        .then(String::new)
-                        .ok_or_else(|| inactive(&what, other, span));
-                }
-                match self.plural(service, name) {
-                    Some(one) => self.all(service, one, span),
-                    None => self.first(service, name, span),
-                }
+            (Placeholder::Other(service, name) | Placeholder::AtHost(service, name), _)
+                if self.draft.spec().inactive.contains_key(service) =>
+            {
+                self.of_inactive(service, name, span)
             }
+            (Placeholder::Other(service, name), _) if self.is_address(service, name) => {
+                self.address(service, name, span)
+            }
+            // Between processes and their machine there is no difference.
+            (Placeholder::AtHost(service, name), _) => self.first(service, name, span),
+            (Placeholder::File(kind, name), Some(inside)) => {
+                let path = self.draft.home().file(*kind, &inside.service.name, name);
+                Ok(path.to_string_lossy().into_owned())
+            }
+            (Placeholder::Other(service, name), _) => match self.plural(service, name) {
+                Some(one) => self.all(service, one, span),
+                None => self.first(service, name, span),
+            },
             (Placeholder::Word(word), inside) => Ok(match (word, inside) {
                 (Word::ProjectName, _) => self.draft.project().to_string(),
                 (Word::ProjectDir, _) => self.draft.project_dir().to_string_lossy().into_owned(),
                 (Word::Instance, _) => self.draft.instance().to_owned(),
                 (Word::Service, Some(inside)) => inside.service.name.to_string(),
                 (Word::Replica, Some(inside)) => inside.replica.to_string(),
+                (Word::Bind, _) => LOOPBACK.to_owned(),
                 (Word::Service | Word::Replica, None) => String::new(),
             }),
             // Outside of every service these mean nothing. The spec has reported it.
-            (Placeholder::Declare(..) | Placeholder::Own(_), None) => Ok(String::new()),
+            (Placeholder::Declare(..) | Placeholder::Own(_) | Placeholder::File(..), None)
+            | (Placeholder::Thing(..), _) => Ok(String::new()),
         }
     }
 }
@@ -198,10 +318,10 @@ fn no_replica(service: &ServiceName, name: &PortName, span: &Span) -> Problem {
 }
 
 /// A running stack is asked about a port that its file did not have when it was started.
-fn not_allocated(service: &ServiceName, name: &PortName, span: &Span) -> Problem {
+fn not_allocated(what: &str, service: &ServiceName, name: &PortName, span: &Span) -> Problem {
     Problem::error(
         code::NOT_ALLOCATED,
-        format!("the stack that runs has no port `{name}` of service `{service}`"),
+        format!("the stack that runs has no {what} `{name}` of service `{service}`"),
         span,
     )
     .hint("the file has changed since: `stack down`, then `stack up`")

@@ -12,6 +12,7 @@ mod view;
 
 use std::cell::RefCell;
 
+use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -23,11 +24,14 @@ use super::model::{HealthPlan, ProbePlan, RestartPolicy, RestartWhen, UnitPlan};
 use super::replicas::Replicas;
 use super::resolver::Inside;
 use crate::spec::model::{
-    Answerer, Condition, DependencySpec, Handoff, HealthcheckSpec, HttpProbeSpec, ProbeSpec,
-    RestartSpec, ServiceSpec, word_of,
+    Answerer, Condition, DependencySpec, FileContent, FileForm, FileKind, FileSpec, Handoff,
+    HealthcheckSpec, HttpProbeSpec, LIMITS, ListedPort, ProbeSpec, RestartSpec, ServiceSpec,
+    word_of,
 };
+use crate::spec::template::Template;
 use crate::support::name::ServiceName;
 use crate::support::port_range::PortRange;
+use crate::support::protocol::Protocol;
 use crate::support::size::format as size_text;
 
 /// A stack as it was understood.
@@ -82,6 +86,8 @@ impl Draft {
             "ports": said(json!({"range": ranges(&pool.ranges), "exclude": ranges(&pool.exclude)})),
             "dotenv": self.show_dotenv(&outside),
             "environment": outside.top_environment(),
+            "configs": show_files(&spec.configs, &outside),
+            "secrets": show_files(&spec.secrets, &outside),
             "shell": shell.map(|words| texts(words.iter().map(|word| double(word)))),
         }));
         // Moved in, where the others are copied.
@@ -98,9 +104,25 @@ impl Draft {
         let path = path.strip_prefix(self.project_dir()).unwrap_or(path);
         said(json!({
             "path": double(&path.to_string_lossy()),
+            "secrets": dotenv.secrets.then_some(true),
             "vars": outside.environment(&dotenv.vars),
         }))
     }
+}
+
+fn show_files(files: &IndexMap<String, FileSpec>, outside: &View<'_>) -> Map {
+    let show = |(name, file): (&String, &FileSpec)| {
+        let form = match (&file.form, &file.content) {
+            (FileForm::File(path), _) => json!({"file": outside.path(path)}),
+            (FileForm::Environment(name), _) => json!({"environment": double(name)}),
+            (FileForm::Content, FileContent::Template(text)) => {
+                json!({"content": outside.text(text)})
+            }
+            (FileForm::Content, FileContent::Bytes(_)) => json!({}),
+        };
+        (name.clone(), form)
+    };
+    files.iter().map(show).collect()
 }
 
 fn show_service(
@@ -129,8 +151,41 @@ fn show_service(
     let logging = &service.logging;
     let size = || size_text(unit.logging.max_size).into();
     let files = || unit.logging.max_file.get().into();
-    let labels = service.labels.iter();
-    let labels = labels.map(|(key, text)| (key.clone(), Value::from(view.text(text))));
+    let labels = |texts: &IndexMap<String, Template>| -> Map {
+        let texts = texts.iter();
+        let shown = |(key, text): (&String, &Template)| (key.clone(), view.text(text).into());
+        texts.map(shown).collect()
+    };
+    let on_unhealthy = |restarts| if restarts { "restart" } else { "none" }.into();
+    let listed = service.listed_ports.iter().map(|listed| match listed {
+        ListedPort::Placeholder(text) => view.text(text).into(),
+        ListedPort::Number {
+            name: Some(name),
+            port,
+            protocol,
+            span: _,
+        } => json!({"name": name.as_str(), "target": port, "protocol": protocol.to_string()}),
+        ListedPort::Number { port, protocol, .. } => match protocol {
+            Protocol::Udp => format!("{port}/udp").into(),
+            Protocol::Tcp | Protocol::Both => port.to_string().into(),
+        },
+    });
+    let given_files = |kind| -> Vec<&str> {
+        let files = service.files.iter().filter(|file| file.kind == kind);
+        files.map(|file| file.name.as_str()).collect()
+    };
+    let process = &service.process;
+    let limit = |limit: u64| match limit {
+        u64::MAX => Value::from(-1),
+        limit => Value::from(limit),
+    };
+    let ulimits = process.ulimits.iter().map(|(resource, pair)| {
+        let shown = json!({
+            "soft": view.given(Some(&pair.soft), limit),
+            "hard": view.given(Some(&pair.hard), limit),
+        });
+        (word_of(&LIMITS, resource).to_owned(), shown)
+    });
     said(json!({
         "entrypoint": command(&service.entrypoint),
         "command": command(&service.command),
@@ -139,6 +194,7 @@ fn show_service(
         "env_file": env_files,
         "profiles": texts(service.profiles.iter().map(|it| it.value.clone())),
         "depends_on": show_dependencies(service, view),
+        "on_unhealthy": view.given(service.on_unhealthy.as_ref(), on_unhealthy),
         "healthcheck": health.map(|(spec, plan)| show_health(spec, plan, view)),
         "restart": show_restart(service, &unit.restart, view),
         "restart_policy": show_restart_policy(service, &unit.restart, view),
@@ -149,7 +205,19 @@ fn show_service(
             "max-size": logging.max_size.as_ref().map(|it| view.setting(Some(it), size)),
             "max-file": logging.max_file.as_ref().map(|it| view.setting(Some(it), files)),
         })),
-        "labels": labels.collect::<Map>(),
+        "ports": listed.collect::<Value>(),
+        "configs": given_files(FileKind::Config),
+        "secrets": given_files(FileKind::Secret),
+        "user": process.user.as_ref().map(|text| view.text(text)),
+        "group_add": view.texts(&process.group_add),
+        "umask": view.given(process.umask.as_ref(), |umask| format!("{umask:03o}").into()),
+        "nice": view.given(process.nice.as_ref(), Value::from),
+        "oom_score_adj": view.given(process.oom_score_adj.as_ref(), Value::from),
+        "ulimits": ulimits.collect::<Map>(),
+        "labels": labels(&service.labels),
+        "label_file": view.env_files(&service.label_file),
+        "annotations": labels(&service.annotations),
+        "attach": (!service.is_attached).then_some(false),
         // Only where a number was said: then ports are exported by number, too.
         "replicas": replicas.is_said.then_some(replicas.count),
         "handoff": view.given(service.handoff.as_ref(), handoff),

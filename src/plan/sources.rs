@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::home::Home;
 use super::port_argument::PortArgument;
 use crate::spec::Problem;
 use crate::spec::find::{FilePath, Found, Request, find, read};
@@ -42,6 +43,9 @@ pub struct Sources {
     pub arguments: Arguments,
     /// Every other file that was asked for, by its path.
     texts: Mutex<BTreeMap<PathBuf, Arc<FileText>>>,
+    /// Where the instance keeps what is its own, once that is known: the rest says nothing of it.
+    #[serde(default)]
+    home: Mutex<Option<Home>>,
 }
 
 /// What a command line says about a plan.
@@ -112,6 +116,7 @@ impl Sources {
                 .collect(),
             arguments,
             texts: Mutex::default(),
+            home: Mutex::default(),
         })
     }
 
@@ -128,6 +133,7 @@ impl Sources {
                 ..self.arguments.clone()
             },
             texts: Mutex::new(texts.clone()),
+            home: Mutex::new(self.home()),
         }
     }
 
@@ -138,6 +144,16 @@ impl Sources {
                 .map(|(key, value)| (key.to_os(), value.to_os()))
                 .collect(),
         )
+    }
+
+    /// Where the instance keeps what is its own, if that is known.
+    pub(super) fn home(&self) -> Option<Home> {
+        let home = self.home.lock().unwrap_or_else(PoisonError::into_inner);
+        home.clone()
+    }
+
+    pub(super) fn set_home(&self, home: Home) {
+        *self.home.lock().unwrap_or_else(PoisonError::into_inner) = Some(home);
     }
 
     /// A file as it was when it was asked for first.

@@ -5,16 +5,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use indexmap::IndexMap;
+
+use super::belongings::belongings;
 use super::code;
 use super::draft::Draft;
 use super::env_file::Entries;
 use super::execution::execution;
 use super::health::health_plan;
-use super::model::{Changes, DependencyPlan, Environment, LoggingPlan, PortPlan, UnitPlan};
+use super::model::{
+    Changes, DependencyPlan, Environment, HealthPlan, LoggingPlan, PortPlan, UnitPlan,
+};
+use super::process::process_plan;
 use super::resolver::{Inside, Resolver};
 use super::restart::restart;
-use crate::spec::model::{EnvironmentSpec, PortDeclaration, ServiceSpec};
+use crate::spec::model::{EnvFileSpec, EnvironmentSpec, PortDeclaration, ServiceSpec};
 use crate::spec::problem::{Report, Span};
+use crate::spec::template::Template;
 use crate::support::name::{PortName, UnitId};
 
 /// SIGTERM (signal(7)).
@@ -57,7 +64,15 @@ pub(super) fn unit_plan(
     };
     check_variables(&changes, place, resolver);
     let health = service.healthcheck.as_ref();
-    let labels = service.labels.iter();
+    let texts = |texts: &IndexMap<String, Template>| -> IndexMap<String, String> {
+        let texts = texts.iter();
+        texts
+            .map(|(key, value)| (key.clone(), resolver.text(value)))
+            .collect()
+    };
+    let labels = texts(&service.labels);
+    let of_files = entries_of(&service.label_file, resolver).into_iter();
+    let of_files = of_files.map(|(key, value)| (key, value.unwrap_or_default()));
     let signal = resolver.setting(service.stop_signal.as_ref());
     let grace = resolver.setting(service.stop_grace_period.as_ref());
     let logging = LoggingPlan::default();
@@ -78,15 +93,19 @@ pub(super) fn unit_plan(
         grace: grace.unwrap_or(DEFAULT_GRACE),
         restart: restart(service, resolver),
         success_exit_codes: resolver.settings(&service.success_exit_codes),
-        health: health.map(|health| health_plan(health, &ports, resolver)),
+        health: health.map(|health| HealthPlan {
+            restarts: resolver.setting(service.on_unhealthy.as_ref()) == Some(true),
+            ..health_plan(health, &ports, resolver)
+        }),
         depends_on: dependencies(service, resolver.draft),
         logging: LoggingPlan {
             max_size: max_size.map_or(logging.max_size, NonZeroU64::get),
             max_file: max_file.unwrap_or(logging.max_file),
         },
-        labels: labels
-            .map(|(key, value)| (key.clone(), resolver.text(value)))
-            .collect(),
+        process: process_plan(service, resolver),
+        belongings: belongings(inside, resolver),
+        labels: of_files.chain(labels).collect(),
+        annotations: texts(&service.annotations),
         directory,
         ports,
     }
@@ -129,7 +148,7 @@ fn changes(
     // A shell would correct a stale one; whoever is executed directly must not be told a lie.
     let directory = directory.to_string_lossy().into_owned();
     changes.insert("PWD".to_owned(), Some(directory));
-    changes.extend(env_files(service, resolver));
+    changes.extend(entries_of(&service.env_file, resolver));
     layer(&service.environment, resolver, &mut changes);
     let marks = [
         ("STACK_PROJECT", resolver.draft.project().to_string()),
@@ -163,11 +182,11 @@ fn included(service: &ServiceSpec, resolver: &Resolver<'_>, common: &Changes) ->
     changes
 }
 
-/// The entries of a replica's `env_file`s. What is in a path that depends on a port cannot be known
+/// The entries of a replica's `env_file`s or `label_file`s. What is in a path that depends on a port cannot be known
 /// before the ports are.
-fn env_files(service: &ServiceSpec, resolver: &Resolver<'_>) -> Entries {
+fn entries_of(files: &[EnvFileSpec], resolver: &Resolver<'_>) -> Entries {
     let mut entries = Entries::new();
-    for file in &service.env_file {
+    for file in files {
         let shown = resolver.known(&file.path);
         let mut placeholders = file.path.placeholders();
         let is_later = !resolver.ports.are_allocated && placeholders.any(|(it, _)| it.is_port());

@@ -75,6 +75,15 @@ impl Scope for Variables {
         self.get(source.home.realm, name)
     }
 
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        let path = self.sources.file.project_dir.join(path);
+        match &self.sources.text(&path).content {
+            Content::Bytes(bytes) => Ok(bytes.0.clone()),
+            Content::Missing => Err("it does not exist".to_owned()),
+            Content::Unreadable(reason) => Err(reason.clone()),
+        }
+    }
+
     fn on_dotenv(&mut self, path: Option<&str>, problems: &mut Vec<Problem>) {
         self.is_written = path.is_some();
         let path = path.map(|path| self.sources.file.project_dir.join(path));
@@ -124,14 +133,6 @@ impl Scope for Variables {
             ..Realm::default()
         });
         self.realms.len() - 1
-    }
-
-    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
-        match &self.sources.text(path).content {
-            Content::Bytes(bytes) => Ok(bytes.0.clone()),
-            Content::Missing => Err("it does not exist".to_owned()),
-            Content::Unreadable(reason) => Err(reason.clone()),
-        }
     }
 }
 

@@ -207,8 +207,10 @@ impl Home {
         written
     }
 
-    /// Gives the files up, as the stack has ended: the socket, then the lock.
+    /// Gives the files up, as the stack has ended: what was made for its services, the socket, then the
+    /// lock.
     pub fn leave(self) {
+        self.instance.clear_out();
         // Ours to remove: the lock is still held.
         drop(socket::remove(&self.socket));
     }

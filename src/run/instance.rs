@@ -18,6 +18,7 @@ use nix::libc;
 pub use holder::{Holder, all_holders, holders_in};
 use holder::{open_to_read, read_holder, start_of};
 
+use super::belongings;
 use super::lease::LeaseFile;
 use super::presence;
 use crate::plan::instance_id;
@@ -212,6 +213,12 @@ impl Instance {
             }
         }
         Ok(())
+    }
+
+    /// Removes what was made for services that have ended: configs, secrets, sockets. Only for the holder
+    /// of the lock.
+    pub fn clear_out(&self) {
+        belongings::clear_out(&self.dir);
     }
 
     /// The log files.

@@ -5,6 +5,7 @@
 //! states and the rules.
 
 mod auxiliary;
+mod belongings;
 pub mod control;
 mod guardian;
 pub(crate) mod handover;
@@ -22,7 +23,9 @@ mod probe;
 mod process;
 pub mod proposal;
 pub mod reason;
+pub mod rights;
 mod runner;
+pub mod secrets;
 pub mod snapshot;
 pub mod socket;
 mod state;

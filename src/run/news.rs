@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::reason::{Blocker, LeftBehind, UnitRef};
+use super::reason::{Blocker, CheckFailure, LeftBehind, UnitRef};
 use super::snapshot::ServiceSnapshot;
 use crate::support::name::{ServiceName, UnitId};
 
@@ -113,6 +113,11 @@ pub enum News {
     State {
         /// How it looks.
         state: Box<ServiceSnapshot>,
+    },
+    /// A service is unhealthy, and restarted for it.
+    RestartingUnhealthy {
+        /// What its last check saw.
+        last: Option<CheckFailure>,
     },
     /// A server does not bind beside the hold of its port; it is started again with the port released.
     ReleasingHold {

@@ -315,6 +315,36 @@ pub enum StartError {
         /// What is wrong.
         trouble: PortTrouble,
     },
+    /// It cannot be whose it is to be, or take what it is to take.
+    Rights {
+        /// Why.
+        error: RightsError,
+    },
+}
+
+/// Why a process cannot be given what its service asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum RightsError {
+    /// There is no such user.
+    NoUser {
+        /// Its name.
+        name: String,
+    },
+    /// There is no such group.
+    NoGroup {
+        /// Its name.
+        name: String,
+    },
+    /// Only root may do that.
+    NeedsRoot {
+        /// The key: `user`, `ulimits.nofile`.
+        key: String,
+        /// Its value.
+        value: String,
+        /// What there is instead: who we are, or the present value.
+        present: String,
+    },
 }
 
 /// A step on the way to a running program.
@@ -325,8 +355,18 @@ pub enum StartStep {
     Pipe,
     /// A new process.
     Process,
-    /// Its session, descriptors and limits.
+    /// Its session and descriptors.
     Prepare,
+    /// Its directories, configs and secrets.
+    Files,
+    /// Its limits (`ulimits`).
+    Limits,
+    /// Its nice value.
+    Nice,
+    /// Its `oom_score_adj`.
+    OomScoreAdj,
+    /// Its user and groups.
+    User,
     /// Its working directory.
     Directory,
     /// The program itself.

@@ -82,10 +82,16 @@ codes! {
     CONFLICTING_PORTS = "stack::spec::conflicting_ports";
     /// `$<name.PORT>` of a service that does not exist.
     UNKNOWN_SERVICE = "stack::spec::unknown_service";
+    /// `$<configs.NAME>`, or a config or secret of a service, that does not exist.
+    UNKNOWN_FILE = "stack::spec::unknown_file";
+    /// A config or secret without content, with two, or with one that cannot be read.
+    BAD_FILE = "stack::spec::bad_file";
     /// A port that its service does not declare.
     UNKNOWN_PORT = "stack::spec::unknown_port";
     /// Warning: `version:` does nothing.
     VERSION_IGNORED = "stack::spec::version_ignored";
+    /// Warning: a key that does nothing here.
+    NO_EFFECT = "stack::spec::no_effect";
     /// Warning: `$$NAME` in shell text is the shell's pid.
     SHELL_DOLLAR = "stack::spec::shell_dollar";
     /// Warning: `$NAME` where only `${NAME}` is expanded, and there is such a variable.

@@ -38,6 +38,9 @@ pub trait Scope {
     /// The value of a variable in a text of a file; `None` when it is unset.
     fn variable(&self, source: &Source, name: &str) -> Option<String>;
 
+    /// The bytes of another file, by its path from the project directory; else why they cannot be read.
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String>;
+
     /// The file has said how its generated file is called; `None` where there is none.
     fn on_dotenv(&mut self, path: Option<&str>, problems: &mut Vec<Problem>);
 
@@ -57,9 +60,6 @@ pub trait Scope {
         env_files: Option<&[EnvFileSpec]>,
         problems: &mut Vec<Problem>,
     ) -> usize;
-
-    /// The bytes of a file that another one includes or extends; else why they cannot be read.
-    fn read(&self, path: &Path) -> Result<Vec<u8>, String>;
 }
 
 /// Reads a `stack.yaml` and what is merged over it, of which these are the bytes: as much of the spec

@@ -3,6 +3,9 @@
 //! Every `${VAR}` has its value. A text that may hold `$<…>` stays a [`Template`]; a typed value
 //! that was written with one is [`Setting::Deferred`] until `plan` knows the ports.
 
+mod process;
+mod things;
+
 use std::collections::HashSet;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
@@ -11,6 +14,10 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+pub use self::process::{LIMITS, ListedPort, ProcessSpec, UlimitSpec};
+pub use self::things::{
+    FileContent, FileForm, FileKind, FileSpec, FileUse, Thing, ThingDeclaration,
+};
 use super::problem::{Problem, Span, Spanned};
 use super::template::{Template, VariableUse};
 use crate::support::name::{PortName, ProjectName, ServiceName};
@@ -40,6 +47,10 @@ pub struct StackSpec {
     pub included: Vec<IncludedSpec>,
     /// `shell:`, the words that come before a shell line; `None` is the default.
     pub shell: Option<Vec<String>>,
+    /// Top-level `configs:`.
+    pub configs: IndexMap<String, FileSpec>,
+    /// Top-level `secrets:`.
+    pub secrets: IndexMap<String, FileSpec>,
     /// The services, in the order of the file. `plan` leaves those that take part.
     pub services: IndexMap<ServiceName, ServiceSpec>,
     /// Those of them that take part only because they run.
@@ -64,6 +75,8 @@ pub struct DotenvSpec {
     pub path: String,
     /// Extra lines.
     pub vars: IndexMap<String, VariableSpec>,
+    /// Whether generated secrets are exported, too.
+    pub secrets: bool,
 }
 
 /// A key of an environment with its value.
@@ -192,8 +205,18 @@ pub struct ServiceSpec {
     pub stop_grace_period: Option<Setting<Duration>>,
     /// `logging:`.
     pub logging: LoggingSpec,
+    /// `on_unhealthy:`, whether it is restarted then.
+    pub on_unhealthy: Option<Setting<bool>>,
     /// `labels:`, from the map or the list form.
     pub labels: IndexMap<String, Template>,
+    /// `label_file:`, whose lines are labels, too.
+    pub label_file: Vec<EnvFileSpec>,
+    /// `annotations:`, from the map or the list form.
+    pub annotations: IndexMap<String, Template>,
+    /// `attach:`, whether `up` shows what it prints.
+    pub is_attached: bool,
+    /// What is said of the process itself.
+    pub process: ProcessSpec,
     /// `replicas:`, `scale:` and `deploy.replicas:`, in the order of the file; empty when absent.
     /// Several must agree.
     pub replicas: Vec<Spanned<u32>>,
@@ -201,6 +224,12 @@ pub struct ServiceSpec {
     pub handoff: Option<Setting<Handoff>>,
     /// The ports that the service's placeholders declare, in the order of the file.
     pub ports: IndexMap<PortName, PortDeclaration>,
+    /// `ports:` and `expose:`, whose numbers are among the ports.
+    pub listed_ports: Vec<ListedPort>,
+    /// What else its placeholders declare, in the order of the file.
+    pub things: IndexMap<PortName, ThingDeclaration>,
+    /// The files that it is given: those that it lists or refers to.
+    pub files: Vec<FileUse>,
 }
 
 /// A declared port: `$<NAME:auto>` and its like.
@@ -404,6 +433,14 @@ pub struct Loaded {
 }
 
 impl StackSpec {
+    /// The files of a kind.
+    pub fn files(&self, kind: FileKind) -> &IndexMap<String, FileSpec> {
+        match kind {
+            FileKind::Config => &self.configs,
+            FileKind::Secret => &self.secrets,
+        }
+    }
+
     /// The hint about a service that does not exist.
     pub fn meant_service(&self, word: &str) -> String {
         let names = || self.services.keys().map(ServiceName::as_str);
@@ -434,10 +471,18 @@ impl ServiceSpec {
             stop_signal: None,
             stop_grace_period: None,
             logging: LoggingSpec::default(),
+            on_unhealthy: None,
             labels: IndexMap::new(),
+            label_file: Vec::new(),
+            annotations: IndexMap::new(),
+            is_attached: true,
+            process: ProcessSpec::default(),
             replicas: Vec::new(),
             handoff: None,
             ports: IndexMap::new(),
+            listed_ports: Vec::new(),
+            things: IndexMap::new(),
+            files: Vec::new(),
         }
     }
 }

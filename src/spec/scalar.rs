@@ -59,6 +59,17 @@ impl<'a> Text<'a> {
         })
     }
 
+    /// The whole of a file.
+    pub(super) fn whole(source: &'a Arc<Source>) -> Self {
+        Self {
+            source,
+            value: &source.text,
+            whole: 0..source.text.len(),
+            places: Places::Verbatim(0),
+            skipped: 0,
+        }
+    }
+
     /// The part of the text from a byte on; its span is that part's.
     pub(super) fn after(self, at: usize) -> Self {
         let start = self.place(at..self.value.len()).start;

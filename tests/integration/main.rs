@@ -25,6 +25,7 @@ mod log_flags;
 mod logs;
 mod order;
 mod ports;
+mod process_keys;
 mod real_servers;
 mod reference;
 mod restart;

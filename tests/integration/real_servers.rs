@@ -65,6 +65,83 @@ services:
 }
 
 #[test]
+fn nginx_with_its_port_from_a_config() {
+    if !require("nginx") {
+        return;
+    }
+    let stack = TestStack::new(
+        "
+configs:
+  nginx: { file: nginx.conf }
+services:
+  server:
+    # Only its declaration is here; the number comes from the file.
+    environment: { LISTEN: $<PORT:auto> }
+    command: [nginx, -e, stderr, -p, '$<TEMP:dir>', -c, $<configs.nginx>]
+    healthcheck: { http: /, interval: 1s }
+    restart: always
+",
+    );
+    stack.write(
+        "nginx.conf",
+        "
+daemon off;
+user root;
+pid nginx.pid;
+error_log stderr;
+events {}
+http {
+  access_log off;
+  client_body_temp_path body;
+  proxy_temp_path proxy;
+  fastcgi_temp_path fastcgi;
+  uwsgi_temp_path uwsgi;
+  scgi_temp_path scgi;
+  server { listen 127.0.0.1:$<server.PORT>; location / { return 200 'hello from $host'; } }
+}
+",
+    );
+    lives(&stack, |stack, port| {
+        let answer = stack.get(port, "/");
+        answer.is_some_and(|(status, text)| status == 200 && text.contains("hello from"))
+    });
+}
+
+#[test]
+fn haproxy_with_its_ports_and_backends_from_a_config() {
+    if !require("haproxy") || !require("python3") {
+        return;
+    }
+    let stack = TestStack::new(
+        "
+configs:
+  haproxy:
+    content: |
+      defaults
+        mode http
+        timeout connect 5s
+        timeout client 5s
+        timeout server 5s
+      frontend in
+        bind $<BIND>:$<server.PORT>
+        default_backend out
+      backend out
+        server one $<web.HOST>:$<web.PORT>
+services:
+  server:
+    environment: { LISTEN: $<PORT:auto> }
+    command: haproxy -db -f $<configs.haproxy>
+    healthcheck: { http: /, interval: 1s }
+    restart: always
+    depends_on: { web: { condition: service_healthy } }
+  web:
+    command: python3 -u -m http.server $<PORT:auto> --bind 127.0.0.1
+",
+    );
+    lives(&stack, serves_http);
+}
+
+#[test]
 fn redis_server_in_the_background_has_failed() {
     if !require("redis-server") {
         return;

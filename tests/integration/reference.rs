@@ -169,6 +169,15 @@ fn the_example_of_every_key_is_valid() {
                 ("services.NAME.extends", _) => {
                     format!("extends: {{file: common.yaml, {entry}}}")
                 }
+                ("services.NAME.ports", "target") => format!("ports: [{{{entry}}}]"),
+                ("services.NAME.ports", _) => format!("ports: [{{target: 8080, {entry}}}]"),
+                ("services.NAME.ulimits.NAME", "soft") => {
+                    format!("ulimits: {{core: {{{entry}, hard: 1024}}}}")
+                }
+                ("services.NAME.ulimits.NAME", _) => {
+                    format!("ulimits: {{core: {{soft: 0, {entry}}}}}")
+                }
+                ("services.NAME.configs", _) => format!("configs: [{{{entry}}}]"),
                 ("services.NAME.deploy", _) => format!("deploy: {{{entry}}}"),
                 (_, _) => String::new(),
             };
@@ -177,6 +186,14 @@ fn the_example_of_every_key_is_valid() {
                 "include" if name == "path" => format!("include: {{{name}: {example}}}\n"),
                 "include" => {
                     format!("include: {{path: api/stack.yaml, {name}: {example}}}\n")
+                }
+                "configs.NAME" => format!("configs: {{app: {{{name}: {example}}}}}\n"),
+                "secrets.NAME" => format!("secrets: {{token: {{{name}: {example}}}}}\n"),
+                "services.NAME" | "services.NAME.configs" if example.contains("app") => {
+                    "configs: {app: {content: text}}\n".to_owned()
+                }
+                "services.NAME" if name == "secrets" => {
+                    "secrets: {token: {environment: HOME}}\n".to_owned()
                 }
                 "ports" | "dotenv" => format!("{}: {{{name}: {example}}}\n", section.path),
                 _ => String::new(),
@@ -196,11 +213,18 @@ fn the_example_of_every_key_is_valid() {
             };
             let stack = TestStack::new(&yaml);
             fs::create_dir(stack.path("api")).expect("the directory is writable");
-            for file in ["web.env", ".env.local", "api/.env"] {
-                stack.write(file, "");
-            }
             for file in ["common.yaml", "api/stack.yaml"] {
                 stack.write(file, "services: { base: { command: x } }");
+            }
+            for file in [
+                "web.env",
+                ".env.local",
+                "api/.env",
+                "web.labels",
+                "app.conf",
+                "token.txt",
+            ] {
+                stack.write(file, "");
             }
             let output = stack.run(&["config", "-q"]);
             assert_eq!(output.code, 0, "{yaml}\n{}", output.stderr);

@@ -18,7 +18,8 @@ use crate::run::news::News;
 use crate::run::news::{Notice, NoticeLevel};
 use crate::run::proposal::{Advice, ChangedField, Proposal, UnitChange, What};
 use crate::run::reason::{
-    Blocker, BlockerState, CheckFailure, LeftBehind, Reason, UnitRef, WaitingFor,
+    Blocker, BlockerState, CheckFailure, LeftBehind, Reason, RightsError, StartError, UnitRef,
+    WaitingFor,
 };
 use crate::run::snapshot::{Exit, LogStream, Phase, PortSnapshot, PortState, ServiceSnapshot};
 use crate::spec::model::Condition;
@@ -241,6 +242,31 @@ fn every_message_still_reads_and_is_still_written_so() {
                 NoticeLevel::Warning,
                 News::LeftBehind(left(postgres())),
             )),
+        ),
+        (
+            "event-notice-unhealthy",
+            Update::Notice(Notice::about(
+                Some(replica("web", 2)),
+                NoticeLevel::Warning,
+                News::RestartingUnhealthy {
+                    last: Some(CheckFailure::TimedOut),
+                },
+            )),
+        ),
+        (
+            "event-service-rights",
+            Update::Service(Box::new(ServiceSnapshot {
+                reason: Some(Reason::NotExecuted {
+                    error: StartError::Rights {
+                        error: RightsError::NeedsRoot {
+                            key: "user".to_owned(),
+                            value: "www-data".to_owned(),
+                            present: "joe".to_owned(),
+                        },
+                    },
+                }),
+                ..service("web", Phase::Failed, 7)
+            })),
         ),
         (
             "event-service-background",

@@ -11,9 +11,11 @@ use crate::cli::args::RunArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::{Invocation, check_service};
 use crate::cli::printer::Printer;
-use crate::plan::{Assignment, Draft};
+use crate::plan::{Assignment, Draft, secret_names};
 use crate::ports::request::PortKey;
 use crate::run::control::StackSnapshot;
+use crate::run::instance::Instance;
+use crate::run::secrets;
 use crate::support::name::ServiceName;
 use crate::support::text;
 
@@ -28,7 +30,7 @@ const MARKS: [&str; 5] = [
 
 /// Replaces this process by the command. Comes back only when it cannot be executed.
 pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
-    let stack = values(invocation)?;
+    let (instance, stack) = values(invocation)?;
     let mut words = args.command.iter();
     let program = words.next().cloned().unwrap_or_default();
     let mut command = Command::new(&program);
@@ -41,7 +43,9 @@ pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
             let ready = invocation.draft_with(&[], &[], std::slice::from_ref(service))?;
             check_service(&ready.draft, service)?;
             let mut problems = Vec::new();
+            let secrets = secrets::read(&instance.dir, secret_names(ready.draft.spec()));
             let draft = as_running(ready.draft, &stack);
+            let draft = draft.at_home(super::up::home(invocation, &instance, secrets));
             let plan = draft.finish(&assignment(&stack), &mut problems);
             if problems.iter().any(crate::spec::Problem::is_error) {
                 return Err(invocation.problems(&problems));
@@ -79,7 +83,7 @@ pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
 }
 
 /// The running stack's values, else the last ones, with a warning.
-fn values(invocation: &Invocation) -> Result<StackSnapshot, Stop> {
+fn values(invocation: &Invocation) -> Result<(Instance, StackSnapshot), Stop> {
     let (instance, names) = find(invocation)?;
     let printer = Printer::new(invocation.printer_options(&[]))?;
     let mut context = Context {
@@ -88,7 +92,8 @@ fn values(invocation: &Invocation) -> Result<StackSnapshot, Stop> {
         has_changed: &|_| false,
         output: &mut &printer,
     };
-    super::runtime()?.block_on(printer.run(context.look_with_warning()))
+    let stack = super::runtime()?.block_on(printer.run(context.look_with_warning()))?;
+    Ok((instance, stack))
 }
 
 /// The draft with the replicas of the stack that runs, whatever the file and its `up` said.

@@ -13,7 +13,7 @@ pub(crate) use change::changes;
 pub(crate) use reason::{exit, signal_name, waiting_for};
 
 use crate::run::news::News;
-use crate::run::reason::{Blocker, PortTrouble, Reason};
+use crate::run::reason::{Blocker, PortTrouble, Reason, RightsError};
 use crate::support::escape::plain_line;
 
 /// What the supervisor has to say beside what snapshots show: a lowercase fragment on one line, which
@@ -35,6 +35,11 @@ pub(crate) fn blocker(blocker: &Blocker) -> String {
 /// What is wrong with a port: `it listens on 5173 instead of 8003`.
 pub(crate) fn port_trouble(trouble: &PortTrouble) -> String {
     plain_line(reason::port_trouble(trouble))
+}
+
+/// Why a process cannot be given what its service asks for: `` `user: web` needs root … ``.
+pub(crate) fn rights_error(error: &RightsError) -> String {
+    plain_line(reason::rights_error(error))
 }
 
 /// `lead` and what stands behind it; nothing where nothing does.

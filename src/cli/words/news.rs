@@ -1,7 +1,7 @@
 //! What the supervisor has to say beside what snapshots show, in words.
 
 use super::behind;
-use super::reason::{blocker, processes, reason};
+use super::reason::{blocker, check_failure, processes, reason};
 use crate::run::news::News;
 use crate::support::text::list;
 
@@ -45,6 +45,10 @@ pub(crate) fn news(news: &News) -> String {
                 state.phase.word(),
                 state.attempt
             )
+        }
+        News::RestartingUnhealthy { last } => {
+            let why = behind(": ", last.as_ref().map(check_failure));
+            format!("is unhealthy and is restarted for it{why}")
         }
         News::ReleasingHold { ports } => format!(
             "its server cannot bind port {} while the port is held for it (it does not set \

@@ -6,8 +6,8 @@ use nix::sys::signal::Signal;
 
 use super::behind;
 use crate::run::reason::{
-    Blocker, BlockerState, CheckFailure, LeftBehind, PortTrouble, Reason, StartError, StartStep,
-    WaitingFor,
+    Blocker, BlockerState, CheckFailure, LeftBehind, PortTrouble, Reason, RightsError, StartError,
+    StartStep, WaitingFor,
 };
 use crate::run::snapshot::Exit;
 use crate::spec::model::Condition;
@@ -224,17 +224,43 @@ fn start_error(error: &StartError) -> String {
             StartStep::Pipe => format!("no pipe could be made for its output: {error}"),
             StartStep::Process => format!("no process could be made: {error}"),
             StartStep::Prepare => format!("its process could not be prepared: {error}"),
+            StartStep::Files => format!("its files could not be made: {error}"),
+            StartStep::Limits => format!("its `ulimits` could not be set: {error}"),
+            StartStep::Nice => format!("its `nice` value could not be set: {error}"),
+            StartStep::OomScoreAdj => format!("its `oom_score_adj` could not be set: {error}"),
+            StartStep::User => format!("it could not become user `{path}`: {error}"),
             StartStep::Directory => {
                 format!("its working directory `{path}` cannot be used: {error}")
             }
             StartStep::Execute => format!("`{path}` cannot be executed: {error}"),
         },
         StartError::Port { trouble } => port_trouble(trouble),
+        StartError::Rights { error } => rights_error(error),
+    }
+}
+
+/// Why a process cannot be given what its service asks for.
+pub(crate) fn rights_error(error: &RightsError) -> String {
+    match error {
+        RightsError::NoUser { name } => format!("there is no user `{name}` on this machine"),
+        RightsError::NoGroup { name } => format!("there is no group `{name}` on this machine"),
+        RightsError::NeedsRoot {
+            key,
+            value,
+            present,
+        } => {
+            let why = match key.as_str() {
+                "user" | "group_add" => format!("`stack` runs as {present}"),
+                "nice" | "oom_score_adj" => format!("it is {present} here, and can only be raised"),
+                _ => format!("the hard limit here is {present}"),
+            };
+            format!("`{key}: {value}` needs root: {why}")
+        }
     }
 }
 
 /// What a health check saw.
-fn check_failure(failure: &CheckFailure) -> String {
+pub(super) fn check_failure(failure: &CheckFailure) -> String {
     match failure {
         CheckFailure::TimedOut => "the check took too long".to_owned(),
         CheckFailure::Exited {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::spec::template::{Placeholder, Template};
+use crate::spec::template::Template;
 
 /// What stands for a value that must not be shown.
 const MASK: &str = "********";
@@ -32,8 +32,7 @@ fn is_secret(key: &str) -> bool {
 
 /// The value of a key, or the mask. A text that declares a port stays, since others refer to it.
 pub(super) fn mask(key: &str, template: &Template, value: String) -> String {
-    let declares = |placeholder: &Placeholder| matches!(placeholder, Placeholder::Declare(..));
-    let is_needed = template.placeholders().any(|(it, _)| declares(it));
+    let is_needed = template.placeholders().any(|(it, _)| it.is_declaration());
     if is_needed {
         value
     } else {

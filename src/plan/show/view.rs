@@ -107,10 +107,11 @@ impl View<'_> {
 
     /// The `env_file`s of a service that are not known before the ports are.
     pub(super) fn open_env_files(&self, service: &ServiceSpec) -> Value {
-        let files = service
-            .env_file
-            .iter()
-            .filter(|file| self.is_open(&file.path));
+        let files = service.env_file.iter();
+        self.env_files(files.filter(|file| self.is_open(&file.path)))
+    }
+
+    pub(super) fn env_files<'f>(&self, files: impl IntoIterator<Item = &'f EnvFileSpec>) -> Value {
         let show = |file: &EnvFileSpec| {
             let mut shown = json!({"path": self.path(&file.path), "required": file.is_required});
             if file.is_raw {
@@ -118,7 +119,7 @@ impl View<'_> {
             }
             shown
         };
-        files.map(show).collect()
+        files.into_iter().map(show).collect()
     }
 
     /// Whether a service takes part.
@@ -195,20 +196,29 @@ impl View<'_> {
         })
     }
 
+    /// Whether the value of a placeholder is shown. A thing's is not: it is this copy's, perhaps secret.
     fn is_known(&self, placeholder: &Placeholder) -> bool {
         match placeholder {
+            Placeholder::Own(_) | Placeholder::Other(..) if self.0.thing(placeholder).is_some() => {
+                false
+            }
             Placeholder::Declare(..) | Placeholder::Own(_) => self.has_own_numbers(),
-            Placeholder::Other(..) => self.0.ports.are_allocated,
+            Placeholder::Other(..) | Placeholder::AtHost(..) => self.0.ports.are_allocated,
+            Placeholder::Thing(..) | Placeholder::File(..) | Placeholder::Word(Word::Bind) => false,
             Placeholder::Word(Word::Replica) => self.is_one(),
             Placeholder::Word(_) => true,
         }
+    }
+
+    pub(super) fn texts(&self, templates: &[Template]) -> Value {
+        texts(templates.iter().map(|text| self.text(text)))
     }
 
     /// A text with what is known of its placeholders.
     pub(super) fn text(&self, template: &Template) -> String {
         let literal = |text: &str| match template.kind {
             TemplateKind::Plain => double(&mask_urls(text)),
-            TemplateKind::Shell => mask_urls(text).replace("$<", "$$<"),
+            TemplateKind::Shell | TemplateKind::File => mask_urls(text).replace("$<", "$$<"),
         };
         let pieces = template.pieces.iter().map(|piece| match piece {
             Piece::Text(text) => literal(text),

@@ -10,6 +10,8 @@ use crate::support::name::UnitId;
 const YAML: &str = "\
 ports: { range: 8000-8100 }
 environment: { TOP: one }
+configs: { c: { content: $<a.PORT> first } }
+secrets: { s: { file: ./e } }
 dotenv: { vars: { URL: 'http://localhost:$<a.PORT>' } }
 services:
   a:
@@ -25,6 +27,17 @@ services:
     stop_grace_period: 1s
     logging: { max-size: 1m }
     labels: { l: one }
+    label_file: [e]
+    annotations: { n: one }
+    on_unhealthy: none
+    user: one
+    group_add: [one]
+    umask: 022
+    nice: 1
+    oom_score_adj: 1
+    ulimits: { core: 1 }
+    configs: [c]
+    secrets: [s]
     handoff: reuse
   b: { command: x $<PORT:auto> }
 ";
@@ -105,6 +118,24 @@ fn every_field_that_is_another_is_named_with_what_it_takes() {
         ("service_started", "service_healthy", "(depends_on)"),
         ("1m", "2m", "(logging)"),
         ("l: one", "l: two", "(labels)"),
+        ("label_file: [e]", "label_file: [f]", "(labels)"),
+        ("n: one", "n: two", "(annotations)"),
+        (
+            "on_unhealthy: none",
+            "on_unhealthy: restart",
+            "(healthcheck)",
+        ),
+        ("user: one", "user: two", "user"),
+        ("group_add: [one]", "group_add: [two]", "group_add"),
+        ("umask: 022", "umask: 077", "umask"),
+        ("nice: 1", "nice: 2", "nice"),
+        ("oom_score_adj: 1", "oom_score_adj: 2", "oom_score_adj"),
+        ("core: 1", "core: 2", "ulimits"),
+        ("core: 1", "core: { soft: 0, hard: 1 }", "ulimits"),
+        ("first", "second", "configs"),
+        ("./e", "./f", "secrets"),
+        ("configs: [c]", "x-c: [c]", "configs"),
+        ("umask: 022", "umask: 0o22", ""),
         ("handoff: reuse", "handoff: release", "handoff"),
         (
             "$<PORT:auto>]",

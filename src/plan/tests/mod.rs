@@ -18,6 +18,7 @@ mod replicas;
 mod settings;
 mod show;
 mod texts;
+mod things;
 mod variables;
 mod views;
 mod wishes;

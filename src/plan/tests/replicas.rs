@@ -74,7 +74,7 @@ fn a_number_that_is_none_is_told_at_its_place() {
         ("deploy: 2", spec_code::WRONG_TYPE),
         ("replicas: $<PORT:auto>", spec_code::MISPLACED_PLACEHOLDER),
         ("replicas: $<replica>", spec_code::MISPLACED_PLACEHOLDER),
-        ("deploy: {mode: global}", spec_code::NOT_SUPPORTED_YET),
+        ("deploy: {mode: global}", spec_code::NEEDS_CONTAINER),
         ("deploy: {replica: 2}", spec_code::UNKNOWN_KEY),
     ] {
         assert_eq!(Project::service(lines).codes(), [expected], "{lines}");

@@ -35,7 +35,11 @@ fn full() -> Project {
 name: My Shop
 x-mine: [1]
 ports: { range: [8000-8100, 9000-9100], exclude: [8050, 8060-8070] }
-dotenv: { path: 'conf/$${x}.env', vars: { URL: 'http://localhost:$<a.PORT>', API_TOKEN: abc, EMPTY: } }
+configs:
+  text: { content: 'listen $<a.PORT> $$x $<BIND>' }
+  file: { file: '${E:-e}' }
+secrets: { variable: { environment: INHERITED } }
+dotenv: { path: 'conf/$${x}.env', secrets: true, vars: { URL: 'http://localhost:$<a.PORT>', API_TOKEN: abc, EMPTY: } }
 env_file: ['${E:-e}', { path: gone, required: false }]
 environment: { TOP: '${TOP:-a $$b}', GONE: null, PGPASSWORD: hunter2 }
 shell: [/bin/bash, -c]
@@ -59,8 +63,22 @@ services:
     stop_grace_period: 1500ms
     logging: { driver: local, max-size: 1536kb, options: { max-file: '${FILES:-3}' } }
     labels: [a=b, empty, 'c=$$d $<replica>']
+    label_file: ['${E:-e}']
+    annotations: { x: '$$y' }
+    attach: false
+    on_unhealthy: restart
+    user: '${WHO:-nobody}:$<replica>'
+    group_add: [audio, '4711']
+    umask: '0o27'
+    nice: -5
+    oom_score_adj: '${SCORE:-500}'
+    ulimits: { nofile: 4096, core: { soft: 0, hard: -1 } }
+    configs: [text, { source: file }]
+    secrets: [variable]
   b:
-    command: [serve, $<PORT:auto>, 'null', '', no, '$<X:auto:9000-9000>', '$<F:8080>']
+    ports: ['$<PORT>', '8081:8081', { target: 8082, name: web-ui, protocol: udp }]
+    expose: [8083/udp]
+    command: [serve, $<PORT:auto>, '$<DATA:dir>', '$<TOKEN:secret>', '$<configs.text>', '$<a.URL>', '$<a.PORT@host>', 'null', '', no, '$<X:auto:9000-9000>', '$<F:8080>']
     healthcheck: { test: [CMD, 'check', '$$HOME'], retries: 7 }
     restart: unless-stopped
     restart_policy: { max_attempts: 9 }

@@ -29,6 +29,8 @@ pub(crate) use reap::reap_all;
 pub(crate) use removals::Removals;
 pub use signals::{Signals, can_be_continued, is_ignored, stop_self, unblock_all};
 pub(crate) use signals::{block_for_waiting, wait_for_signal};
-pub(crate) use spawn::{LeaseLine, SpawnError, SpawnStep, Spawner, Stdio, Target};
+pub(crate) use spawn::{
+    Identity, LeaseLine, Rights, SpawnError, SpawnStep, Spawner, Stdio, Target, hard_limit,
+};
 pub(crate) use table::{Row, SharedTable, Slot, UnitKey};
 pub(crate) use tree::{ProcessTree, push};

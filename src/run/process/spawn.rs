@@ -8,6 +8,7 @@
 //! Between `clone` and `exec` the child shares our memory; what it does there is in `child.rs`.
 
 mod child;
+mod rights;
 
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -19,6 +20,7 @@ use nix::libc;
 
 use super::group::Group;
 use child::{ChildPlan, changed_signals, clone_and_exec};
+pub(crate) use rights::{Identity, Rights, hard_limit};
 
 /// What is executed.
 #[derive(Debug)]
@@ -31,6 +33,8 @@ pub(crate) struct Target<'a> {
     pub(crate) environment: &'a [(&'a OsStr, &'a OsStr)],
     /// Where it starts.
     pub(crate) directory: &'a Path,
+    /// Whose it is, and what it may take.
+    pub(crate) rights: &'a Rights,
 }
 
 /// What the child's descriptors become; 0 is `/dev/null`.
@@ -50,8 +54,16 @@ pub(crate) struct Stdio<'a> {
 pub(crate) enum SpawnStep {
     /// `clone` itself.
     Clone,
-    /// Its session, descriptors or limits.
+    /// Its session or descriptors.
     Prepare,
+    /// Its limits.
+    Limits,
+    /// Its nice value.
+    Nice,
+    /// Its `oom_score_adj`.
+    OomScoreAdj,
+    /// Its user and groups.
+    User,
     /// Its working directory.
     Directory,
     /// `exec`.
@@ -214,6 +226,7 @@ impl Spawner {
             listen_pid: passes.then(|| listen_pid.wrapping_add(LISTEN_PID.len())),
             file_limit: self.file_limit,
             changed_signals: &self.changed_signals,
+            rights: target.rights,
             lease: lease.filter(|line| line.text.len() <= LEASE_MAX),
         };
         let group = self.group.as_ref().map(AsFd::as_fd);

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::libc;
 use tokio::net::unix::pipe::Receiver;
 
-use super::refusals::{find, refused, spawn_error};
+use super::refusals::{SHELL, by_shell, find, prepare, refused, spawn_error};
 use super::rest::end_everything_below;
 use super::trees::Trees;
 use super::{CommandId, Happened, Runner, Start, Whom};
@@ -24,6 +24,7 @@ use crate::run::process::{
     ancestors, now_ticks, reap_all, signal_group,
 };
 use crate::run::reason::{StartError, StartStep};
+use crate::run::rights::Granted;
 use crate::run::snapshot::LogStream;
 use crate::support::fs::below;
 use crate::support::name::UnitId;
@@ -91,11 +92,12 @@ impl Processes {
         passed: &[(BorrowedFd<'_>, &str)],
     ) -> Result<(), (StartError, bool)> {
         let id = plan.id();
-        let program =
-            find(plan, &plan.execution, &self.project_dir).map_err(|error| (error, false))?;
+        let (program, granted) =
+            prepare(plan, &self.project_dir).map_err(|error| (error, false))?;
         let no_pipe = |error: std::io::Error| (refused(StartStep::Pipe, &program, &error), true);
         let (stdout_reader, stdout) = pipe_pair(self.children.len()).map_err(no_pipe)?;
         let (stderr_reader, stderr) = pipe_pair(self.children.len()).map_err(no_pipe)?;
+        granted.give_pipes([stdout.as_fd(), stderr.as_fd()]);
         let stdio = Stdio {
             stdout: stdout.as_fd(),
             stderr: stderr.as_fd(),
@@ -103,8 +105,9 @@ impl Processes {
         };
         let slot = self.slot(&id);
         let executed_ticks = now_ticks();
+        let what = (&plan.execution, None);
         let pid = self
-            .spawn(plan, (&plan.execution, None), &program, stdio, slot)
+            .spawn((plan, &granted), what, &program, stdio, slot)
             .map_err(|error| {
                 let is_temporary = error.is_temporary();
                 (spawn_error(&error, plan, &program), is_temporary)
@@ -129,7 +132,7 @@ impl Processes {
     /// Starts a program; a script without a first line is given to the shell, as execvp(3) does it.
     fn spawn(
         &mut self,
-        plan: &UnitPlan,
+        (plan, granted): (&UnitPlan, &Granted),
         (execution, command): (&Execution, Option<&CommandId>),
         program: &Path,
         stdio: Stdio<'_>,
@@ -138,6 +141,7 @@ impl Processes {
         let mut environment = plan.environment.entries();
         // It may be that of a check which has called us.
         environment.retain(|(key, _)| *key != COMMAND_MARK);
+        granted.correct(&plan.environment, &mut environment);
         let number = command.map(|command| command.number.to_string());
         let mark = number
             .as_ref()
@@ -148,6 +152,7 @@ impl Processes {
             argv: &execution.argv,
             environment: &environment,
             directory: &below(&plan.directory, &self.project_dir),
+            rights: &granted.rights,
         };
         let manner = self.manner(plan);
         let mut spawn = |target: &Target<'_>| {
@@ -156,13 +161,8 @@ impl Processes {
         };
         match spawn(&target) {
             Err(error) if error.errno == Errno::ENOEXEC => {
-                let words = ["/bin/sh".to_owned(), program.to_string_lossy().into_owned()];
-                let words = words
-                    .into_iter()
-                    .chain(execution.argv.iter().skip(1).cloned());
-                let argv: Vec<String> = words.collect();
-                let shell = PathBuf::from("/bin/sh");
-                target.program = &shell;
+                let argv = by_shell(program, &execution.argv);
+                target.program = Path::new(SHELL);
                 target.argv = &argv;
                 spawn(&target)
             }
@@ -356,16 +356,19 @@ impl Runner for Processes {
         execution: &Execution,
     ) -> Result<Receiver, StartError> {
         let program = find(plan, execution, &self.project_dir)?;
+        let granted = Granted::to(plan)?;
         let no_pipe = |error: std::io::Error| refused(StartStep::Pipe, &program, &error);
         let (reader, writer) = pipe_pair(usize::MAX).map_err(no_pipe)?;
         let reader = Receiver::from_owned_fd(reader).map_err(no_pipe)?;
+        granted.give_pipes([writer.as_fd()]);
         let stdio = Stdio {
             stdout: writer.as_fd(),
             stderr: writer.as_fd(),
             passed: &[],
         };
+        let what = (execution, Some(&command));
         let pid = self
-            .spawn(plan, (execution, Some(&command)), &program, stdio, None)
+            .spawn((plan, &granted), what, &program, stdio, None)
             .map_err(|error| spawn_error(&error, plan, &program))?;
         self.children.insert(pid, Child::Command(command.clone()));
         self.commands.insert(command, pid);

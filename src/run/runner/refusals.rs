@@ -1,4 +1,4 @@
-//! Why a program cannot be executed, in the words of the plan.
+//! What a unit needs to be executed, and why it cannot be, in the words of the plan.
 
 use std::path::{Path, PathBuf};
 
@@ -6,8 +6,10 @@ use nix::errno::Errno;
 
 use crate::plan::command::{FindError, find_program};
 use crate::plan::model::{Execution, UnitPlan};
+use crate::run::belongings::lay_out;
 use crate::run::process::{SpawnError, SpawnStep};
 use crate::run::reason::{StartError, StartStep};
+use crate::run::rights::Granted;
 use crate::support::fs::below;
 
 /// Finds the program of an execution in the unit's own `PATH`. `project_dir` is how the plan calls the
@@ -32,6 +34,31 @@ pub(super) fn find(
     })
 }
 
+/// All that a unit needs before it is executed: its program, its rights, and what it finds in the file
+/// system.
+pub(super) fn prepare(
+    plan: &UnitPlan,
+    project_dir: &Path,
+) -> Result<(PathBuf, Granted), StartError> {
+    let program = find(plan, &plan.execution, project_dir)?;
+    let granted = Granted::to(plan)?;
+    lay_out(plan, granted.rights.identity.as_ref(), project_dir)
+        .map_err(|error| refused(StartStep::Files, &plan.directory, &error))?;
+    Ok((program, granted))
+}
+
+/// What runs a script without a first line.
+pub(super) const SHELL: &str = "/bin/sh";
+
+/// The words with which the shell runs a script in the place of these.
+pub(super) fn by_shell(script: &Path, argv: &[String]) -> Vec<String> {
+    let words = [SHELL.to_owned(), script.to_string_lossy().into_owned()];
+    words
+        .into_iter()
+        .chain(argv.iter().skip(1).cloned())
+        .collect()
+}
+
 pub(super) fn refused(step: StartStep, path: &Path, error: &std::io::Error) -> StartError {
     StartError::Refused {
         step,
@@ -47,6 +74,13 @@ pub(super) fn spawn_error(error: &SpawnError, plan: &UnitPlan, program: &Path) -
     let (step, path) = match error.step {
         SpawnStep::Clone => (StartStep::Process, program),
         SpawnStep::Prepare => (StartStep::Prepare, program),
+        SpawnStep::Limits => (StartStep::Limits, program),
+        SpawnStep::Nice => (StartStep::Nice, program),
+        SpawnStep::OomScoreAdj => (StartStep::OomScoreAdj, program),
+        SpawnStep::User => {
+            let user = plan.process.user.as_deref().unwrap_or_default();
+            (StartStep::User, Path::new(user))
+        }
         SpawnStep::Directory => (StartStep::Directory, plan.directory.as_path()),
         SpawnStep::Exec if error.errno == Errno::ENOENT => {
             return StartError::NoInterpreter {

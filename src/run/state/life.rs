@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     pub(crate) grace: Duration,
     /// Whether being ready means more than having been executed.
     pub(crate) has_readiness: bool,
+    /// Whether being unhealthy is followed by a restart.
+    pub(crate) restarts_unhealthy: bool,
     /// Whether a shell stands before the program, so that 126 and 127 mean "cannot be executed".
     pub(crate) is_shell_line: bool,
 }

@@ -204,11 +204,19 @@ impl Machine {
                 }
                 vec![]
             }
-            (S::Up { standing, .. }, O::FailedChecks) => {
-                if matches!(standing, Standing::Starting | Standing::Healthy) {
-                    *standing = Standing::Unhealthy;
+            (S::Up { standing, started }, O::FailedChecks) => {
+                if !matches!(standing, Standing::Starting | Standing::Healthy) {
+                    return vec![];
                 }
-                vec![]
+                *standing = Standing::Unhealthy;
+                let lasted = now.saturating_duration_since(*started);
+                match self.after_unhealthy(lasted, moment.jitter) {
+                    Some(then) => {
+                        self.state = stopping(then, now + self.settings.grace);
+                        vec![Action::EndChecks, Action::SignalStop]
+                    }
+                    None => vec![],
+                }
             }
 
             // Its ports.
@@ -375,6 +383,21 @@ impl Machine {
             },
             (S::Resting(_) | S::Waiting | S::Executing { .. } | S::Up { .. }, O::Due) => vec![],
         }
+    }
+
+    /// What being unhealthy leads to: a restart, where the file wants one and it has any left. That is
+    /// a failure like an end by itself, and its delay grows in the same row.
+    fn after_unhealthy(&mut self, lasted: Duration, jitter: f64) -> Option<Then> {
+        let policy = self.settings.policy;
+        let is_first = self.was_ready && lasted >= policy.window;
+        let failures = if is_first { 1 } else { self.failures + 1 };
+        let has_any = policy.max_attempts.is_none_or(|limit| failures <= limit);
+        (self.settings.restarts_unhealthy && has_any).then(|| {
+            self.failures = failures;
+            Then::Restart {
+                delay: policy.delay_before(failures, jitter),
+            }
+        })
     }
 
     /// What an end by itself leads to.

@@ -11,10 +11,11 @@ use tokio::time::Instant;
 use super::Supervisor;
 use crate::plan::model::{Execution, HealthPlan, ProbePlan};
 use crate::run::auxiliary::{self, Outcome};
+use crate::run::news::{News, NoticeLevel};
 use crate::run::probe::{Answer, check_http, check_tcp};
 use crate::run::reason::CheckFailure;
 use crate::run::runner::CommandId;
-use crate::run::snapshot::Exit;
+use crate::run::snapshot::{Exit, Phase};
 use crate::run::state::{CheckStep, Health, HealthTiming, Occurrence, Verdict};
 use crate::run::unit::RunningCheck;
 use crate::support::name::UnitId;
@@ -93,7 +94,14 @@ impl Supervisor {
         match verdict {
             Verdict::Unchanged => {}
             Verdict::Healthy => self.happen(id, Occurrence::Passed),
-            Verdict::Unhealthy => self.happen(id, Occurrence::FailedChecks),
+            Verdict::Unhealthy => {
+                let last = self.units[id].last_answer.clone();
+                self.happen(id, Occurrence::FailedChecks);
+                if self.units[id].phase() == Phase::Stopping {
+                    let news = News::RestartingUnhealthy { last };
+                    self.notice(Some(id), NoticeLevel::Warning, news);
+                }
+            }
         }
     }
 

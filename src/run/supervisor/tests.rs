@@ -18,8 +18,8 @@ use tokio::task::LocalSet;
 use super::parts::Wires;
 use super::*;
 use crate::plan::model::{
-    DependencyPlan, Environment, Execution, HealthPlan, LoggingPlan, ProbePlan, RestartPolicy,
-    RestartWhen, UnitPlan,
+    Belongings, DependencyPlan, Environment, Execution, HealthPlan, LoggingPlan, ProbePlan,
+    ProcessPlan, RestartPolicy, RestartWhen, UnitPlan,
 };
 use crate::run::control::{Command, CommandReply, Controller};
 use crate::run::logs::LogFeed;
@@ -45,6 +45,9 @@ fn plan(text: &str, edges: &[(&str, Condition)]) -> UnitPlan {
         is_shell_line: false,
     };
     UnitPlan {
+        process: ProcessPlan::default(),
+        belongings: Belongings::default(),
+        annotations: IndexMap::new(),
         service: service(text),
         replica: 1,
         replicas: 1,
@@ -78,6 +81,7 @@ fn plan(text: &str, edges: &[(&str, Condition)]) -> UnitPlan {
 
 fn checked(plan: UnitPlan) -> UnitPlan {
     let health = HealthPlan {
+        restarts: false,
         probe: ProbePlan::Command(plan.execution.clone()),
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(5),
@@ -87,6 +91,7 @@ fn checked(plan: UnitPlan) -> UnitPlan {
         listener: Answerer::New,
     };
     UnitPlan {
+        process: ProcessPlan::default(),
         health: Some(health),
         ..plan
     }

@@ -104,6 +104,7 @@ pub(super) fn settings(plan: &UnitPlan) -> Settings {
         success_exit_codes: plan.success_exit_codes.clone(),
         grace: plan.grace,
         has_readiness: plan.has_readiness(),
+        restarts_unhealthy: plan.health.as_ref().is_some_and(|health| health.restarts),
         is_shell_line: plan.execution.is_shell_line,
     }
 }

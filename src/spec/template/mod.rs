@@ -12,7 +12,7 @@ pub(super) use read::read;
 use std::fmt;
 
 use super::code;
-use super::model::{PortWant, word_of};
+use super::model::{FileKind, PortWant, Thing, word_of};
 use super::problem::{Problem, Span};
 use crate::support::name::{PortName, ServiceName};
 use crate::support::protocol::Protocol;
@@ -39,6 +39,8 @@ pub enum TemplateKind {
     Shell,
     /// Every other text: `${VAR…}` and `$$` too.
     Plain,
+    /// The text of another file: only `$<…>` and `$$<` are ours, and anything may stand beside them.
+    File,
 }
 
 /// A part of a text.
@@ -55,11 +57,18 @@ pub enum Piece {
 pub enum Placeholder {
     /// `$<PORT:auto>`: declares a port of the service in which it stands, and is that port.
     Declare(PortName, PortWant, Protocol),
-    /// `$<PORT>`: a port of the service in which it stands.
+    /// `$<DATA:dir>`: declares something else of the service's own, and is that.
+    Thing(PortName, Thing),
+    /// `$<PORT>`: a port or thing of the service in which it stands.
     Own(PortName),
-    /// `$<api.PORT>`: another service's port. `$<api.PORTS>` is the `PORT` of every replica,
-    /// comma-separated, unless there is a port of that name.
+    /// `$<api.PORT>`: another service's port or thing. `$<api.PORTS>` is the `PORT` of every replica,
+    /// comma-separated, `$<api.HOST>` where it is reached and `$<api.URL>` under which URL, unless
+    /// there is a port of that name.
     Other(ServiceName, PortName),
+    /// `$<api.PORT@host>`: another service's port as the machine itself sees it.
+    AtHost(ServiceName, PortName),
+    /// `$<configs.NAME>`: the path of a file that the service is given.
+    File(FileKind, String),
     /// Anything else: `$<project.name>`.
     Word(Word),
 }
@@ -77,16 +86,19 @@ pub enum Word {
     Service,
     /// The number of the replica in whose text it stands.
     Replica,
+    /// The address to listen on.
+    Bind,
 }
 
 impl Word {
     /// All of them, as they are written.
-    pub const WORDS: [(&str, Self); 5] = [
+    pub const WORDS: [(&str, Self); 6] = [
         ("project.name", Self::ProjectName),
         ("project.dir", Self::ProjectDir),
         ("instance", Self::Instance),
         ("service", Self::Service),
         ("replica", Self::Replica),
+        ("BIND", Self::Bind),
     ];
 }
 
@@ -165,9 +177,17 @@ impl Template {
 }
 
 impl Placeholder {
-    /// Whether it stands for a port, or for several.
+    /// Whether it may stand for a port, or for several.
     pub fn is_port(&self) -> bool {
-        !matches!(self, Self::Word(_))
+        match self {
+            Self::Declare(..) | Self::Own(_) | Self::Other(..) | Self::AtHost(..) => true,
+            Self::Thing(..) | Self::File(..) | Self::Word(_) => false,
+        }
+    }
+
+    /// Whether it declares something.
+    pub fn is_declaration(&self) -> bool {
+        matches!(self, Self::Declare(..) | Self::Thing(..))
     }
 }
 
@@ -189,8 +209,13 @@ impl fmt::Display for Placeholder {
                     Protocol::Udp | Protocol::Both => write!(f, "/{protocol}>"),
                 }
             }
+            Self::Thing(name, thing) => {
+                write!(f, "$<{name}:{}>", word_of(&Thing::WORDS, thing))
+            }
             Self::Own(name) => write!(f, "$<{name}>"),
             Self::Other(service, name) => write!(f, "$<{service}.{name}>"),
+            Self::AtHost(service, name) => write!(f, "$<{service}.{name}@host>"),
+            Self::File(kind, name) => write!(f, "$<{}.{name}>", kind.key()),
             Self::Word(word) => write!(f, "$<{}>", word_of(&Word::WORDS, word)),
         }
     }

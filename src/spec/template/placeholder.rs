@@ -2,7 +2,7 @@
 
 use super::{Placeholder, Word};
 use crate::spec::code;
-use crate::spec::model::PortWant;
+use crate::spec::model::{FileKind, PortWant, Thing};
 use crate::spec::problem::{Problem, Span};
 use crate::support::name::{PortName, ServiceName};
 use crate::support::port_range::{PortRange, parse_port};
@@ -11,7 +11,7 @@ use crate::support::protocol::Protocol;
 /// The forms, for hints.
 const FORMS: &str = "the forms are `$<PORT:auto>`, `$<PORT:auto:5173>`, `$<PORT:auto:9100-9199>`, \
                      `$<PORT:8080>`, `$<PORT>` and `$<service.PORT>`; `/udp` before the `>` \
-                     asks for UDP";
+                     asks for UDP; `$<NAME:dir>`, `$<NAME:socket>` and `$<NAME:secret>` are not ports";
 
 /// Reads the inside of a placeholder. `span` is that of the whole of it, for the problem.
 pub(super) fn parse(body: &str, span: &Span) -> Result<Placeholder, Problem> {
@@ -25,13 +25,15 @@ pub(super) fn parse(body: &str, span: &Span) -> Result<Placeholder, Problem> {
 }
 
 fn declaration(name: &str, want: &str, span: &Span) -> Result<Placeholder, Problem> {
-    if matches!(want, "dir" | "socket" | "secret") {
-        return Err(Problem::error(
-            code::NOT_SUPPORTED_YET,
-            format!("`$<{name}:{want}>` is not supported yet"),
+    if name == "BIND" {
+        return Err(bad(
+            "`BIND` is the address to listen on, and cannot be declared".to_owned(),
             span,
-        )
-        .hint("for now only ports can be declared; write the path or value yourself"));
+            format!("give it another name: `$<PORT:{want}>`"),
+        ));
+    }
+    if let Some((_, thing)) = Thing::WORDS.iter().find(|(word, _)| *word == want) {
+        return Ok(Placeholder::Thing(port_name(name, span)?, *thing));
     }
     let (want, protocol) = match want.rsplit_once('/') {
         Some((want, "tcp")) => (want, Protocol::Tcp),
@@ -84,6 +86,14 @@ fn declaration(name: &str, want: &str, span: &Span) -> Result<Placeholder, Probl
 }
 
 fn reference(body: &str, span: &Span) -> Result<Placeholder, Problem> {
+    for (key, kind) in FileKind::WORDS {
+        if let Some(name) = body
+            .strip_prefix(key)
+            .and_then(|rest| rest.strip_prefix('.'))
+        {
+            return Ok(Placeholder::File(kind, name.to_owned()));
+        }
+    }
     // A service's name may hold dots, a port's may not: the last dot separates them.
     let Some((service, port)) = body.rsplit_once('.') else {
         return Ok(Placeholder::Own(port_name(body, span)?));
@@ -95,7 +105,10 @@ fn reference(body: &str, span: &Span) -> Result<Placeholder, Problem> {
             FORMS.to_owned(),
         )
     })?;
-    Ok(Placeholder::Other(service, port_name(port, span)?))
+    Ok(match port.strip_suffix("@host") {
+        Some(port) => Placeholder::AtHost(service, port_name(port, span)?),
+        None => Placeholder::Other(service, port_name(port, span)?),
+    })
 }
 
 fn port_name(text: &str, span: &Span) -> Result<PortName, Problem> {

@@ -190,7 +190,7 @@ impl<'a> Reader<'a, '_> {
                         .warning(code::BARE_VARIABLE, &span, message, hint);
                 }
             }
-            (_, TemplateKind::Plain | TemplateKind::Shell) => {
+            (_, TemplateKind::Plain | TemplateKind::Shell | TemplateKind::File) => {
                 self.push("$");
                 self.at += 1;
             }

@@ -129,7 +129,7 @@ fn each_mistake_is_reported_and_stepped_over() {
             4,
         ),
         ("$<a/b.PORT> $<a.b-c> $<.PORT> $<a.>", 4),
-        ("$<PORT:auto/sctp> $<D:dir> $<PORT:auto/> $<PORT:/udp>", 4),
+        ("$<PORT:auto/sctp> $<D:file> $<PORT:auto/> $<PORT:/udp>", 4),
         (&"${A:-".repeat(100), 1),
     ] {
         let (_, mut problems) = parsed(text, TemplateKind::Plain);

@@ -1,6 +1,7 @@
 //! Tests of the room as a whole; what one file does is tested beside it.
 
 mod agreement;
+mod compose;
 mod files;
 mod limits;
 mod places;

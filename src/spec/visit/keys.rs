@@ -4,10 +4,16 @@
 //! brackets what others call it, what it is for, and how it is read. Known keys, suggestions, "not
 //! supported yet", "needs a container" and `docs/reference/keys.md` come from here.
 
+mod given_files;
+mod process;
+
+pub(super) use given_files::{CONFIG, FILE_USE, SECRET};
+pub(super) use process::{LISTED_PORT, ULIMIT};
+
 use super::table::{Key, KeyDoc, Keys, Others, Section, State, keys};
 use super::values as v;
 use crate::spec::model::{
-    DependencySpec, DotenvSpec, ExtendsSpec, HttpProbeSpec, IncludeSpec, LoggingSpec,
+    DependencySpec, DotenvSpec, ExtendsSpec, FileKind, HttpProbeSpec, IncludeSpec, LoggingSpec,
     RestartPolicySpec, ServiceSpec, StackSpec,
 };
 use crate::spec::visit::environment::EnvFile;
@@ -50,7 +56,13 @@ keys! {
     "Ignored, with a warning."
         => |r, _, field| r.version(field);
 
-    planned "read it from a file, or from `env_file`": "configs secrets";
+    "configs", "map", "{ app: { file: ./app.conf } }", [],
+    "Files for services, with placeholders in them: `$<configs.app>` is the path."
+        => |r, stack, field| stack.configs = r.file_specs(FileKind::Config, field);
+    "secrets", "map", "{ token: { environment: HOME } }", [],
+    "Files for services, as they are: `$<secrets.token>` is the path."
+        => |r, stack, field| stack.secrets = r.file_specs(FileKind::Secret, field);
+
     container "remove it; processes reach each other on `localhost`": "networks";
     container "remove it; a process sees your files as they are": "volumes";
     container "remove it": "models";
@@ -105,7 +117,9 @@ keys! {
     "Further lines of the file."
         => |r, dotenv, field| dotenv.vars = r.dotenv_vars(field);
 
-    planned "write the value as text for now": "secrets";
+    "secrets", "flag", "false", [],
+    "Whether the values of `$<NAME:secret>` are written into the file, too."
+        => |r, dotenv, field| dotenv.secrets = r.flag(field).unwrap_or(false);
 }
 
 keys! {
@@ -146,12 +160,15 @@ keys! {
     "healthcheck", "map", "{ http: /health }", ["health readiness_probe liveness_probe"],
     "How to know that it is well."
         => |r, service, field| service.healthcheck = r.healthcheck(field);
+    "on_unhealthy", "word", "none", [],
+    "What follows when its health check fails for good: `none`, or `restart`."
+        => |r, service, field| service.on_unhealthy = r.setting(field, v::parse_on_unhealthy);
     "restart", "policy", "no", ["autorestart"],
     "After which ends it starts again: `no`, `always`, `on-failure`, `on-failure:5` or `unless-stopped`."
         => |r, service, field| service.restart = r.setting(field, v::parse_restart);
     "restart_policy", "map", "{ delay: 1s }", ["availability"],
     "The same, tuned."
-        => |r, service, field| service.restart_policy = r.restart_policy(field);
+        => |r, service, field| r.own_restart_policy(service, field);
     "success_exit_codes", "list of numbers", "[3]", [],
     "Exit codes besides 0 that are successes."
         => |r, service, field| service.success_exit_codes = r.settings(field, v::parse_exit_code);
@@ -169,6 +186,38 @@ keys! {
     "labels", "map or list", "{ team: web }", [],
     "Kept and shown by `stack config`."
         => |r, service, field| service.labels = r.texts(field);
+    "label_file", "path or list", "[web.labels]", [],
+    "Files of `KEY=value` lines that are labels, too; `labels` is stronger."
+        => |r, service, field| service.label_file = r.env_files(field);
+    "annotations", "map or list", "{ team: web }", [],
+    "As `labels`."
+        => |r, service, field| service.annotations = r.texts(field);
+    "attach", "flag", "true", [],
+    "Whether `stack up` shows what it prints; `stack logs` always does."
+        => |r, service, field| service.is_attached = r.flag(field).unwrap_or(true);
+    "init", "flag", "false", [],
+    "Does nothing: `stack` itself ends and reaps what a service leaves."
+        => |r, _, field| r.without_effect(field, "`stack` reaps what a process leaves");
+    "user", "text", "'1000:1000'", ["uid run_as"],
+    "Whose process it is: a name or number, with a group after a colon if you like."
+        => |r, service, field| service.process.user = r.text(field);
+    "group_add", "list", "[audio]", [],
+    "Further groups of its process, by name or number."
+        => |r, service, field| service.process.group_add = r.list(field);
+    "umask", "octal number", "022", [],
+    "Which permissions its new files do not get."
+        => |r, service, field| service.process.umask = r.setting(field, v::parse_umask);
+    "nice", "number", "10", ["priority"],
+    "How willingly it leaves the processor to others, from -20 to 19."
+        => |r, service, field| service.process.nice = r.setting(field, v::parse_nice);
+    "oom_score_adj", "number", "500", [],
+    "How likely the kernel kills it when memory runs out, from -1000 to 1000."
+        => |r, service, field| {
+            service.process.oom_score_adj = r.setting(field, v::parse_oom_score_adj);
+        };
+    "ulimits", "map", "{ nofile: 4096, core: { soft: 0, hard: -1 } }", ["ulimit limits"],
+    "Its limits, by name: a number, or `{soft, hard}`; -1 is no limit."
+        => |r, service, field| service.process.ulimits = r.ulimits(field);
     "profiles", "list", "[dev]", [],
     "It takes part only with one of these: `--profile`, `STACK_PROFILES`, or by its own name."
         => |r, service, field| service.profiles = r.profiles(field);
@@ -187,25 +236,32 @@ keys! {
         => |r, service, field| {
             r.read_map(&DEPLOY, service, field, "write `deploy: {replicas: 2}`, or `replicas: 2`");
         };
+    "ports", "list", "[8080]", [],
+    "Ports on which its command listens: numbers, `$<PORT:auto>` or `{target: 8080, name: PORT}`."
+        => |r, service, field| service.listed_ports.extend(r.listed_ports(field));
+    "expose", "list", "[8080]", [],
+    "The same as `ports`."
+        => |r, service, field| service.listed_ports.extend(r.listed_ports(field));
+    "configs", "list", "[app]", [],
+    "The configs that it is given; one that it refers to need not be listed."
+        => |r, _, field| r.file_uses(FileKind::Config, field);
+    "secrets", "list", "[token]", [],
+    "The secrets that it is given; one that it refers to need not be listed."
+        => |r, _, field| r.file_uses(FileKind::Secret, field);
     "handoff", "word", "reuse", [],
     "How its ports reach it: `reuse`, `release` or `fd`."
         => |r, service, field| service.handoff = r.setting(field, v::parse_handoff);
 
     planned "run it as a process with `command`, or beside the stack": "image build";
-    planned "a process asks for its ports where it uses them: `$<PORT:auto>`": "ports expose";
-    planned "read it from a file, or from `env_file`": "configs";
-    planned "remove it for now": "user group_add ulimits tty stdin_open pre_start post_start
-        pre_stop watch develop attach init on_unhealthy annotations label_file
-        oom_score_adj";
+    planned "remove it for now": "tty stdin_open pre_start post_start pre_stop watch develop";
     container "remove it; a process sees your files as they are": "volumes tmpfs";
     container "remove it; processes reach each other on `localhost`": "networks network_mode links";
-    container "remove it; a process can use `env_file`": "secrets";
     container "remove it": "blkio_config cap_add cap_drop cgroup cgroup_parent container_name
         cpu_count cpu_percent cpu_period cpu_quota cpu_rt_period cpu_rt_runtime cpu_shares cpus
         cpuset credential_spec device_cgroup_rules devices dns dns_opt dns_search domainname
         external_links extra_hosts gpus hostname ipc isolation mac_address mem_limit mem_reservation
         mem_swappiness memswap_limit models oom_kill_disable pid pids_limit platform privileged
-        provider pull_policy read_only runtime security_opt shm_size storage_opt sysctls
+        provider pull_policy pull_refresh_after read_only runtime security_opt shm_size storage_opt sysctls
         use_api_socket userns_mode uts volumes_from";
 }
 
@@ -258,7 +314,7 @@ keys! {
         => |r, check, field| check.listener = r.setting(field, v::parse_answerer);
 
     planned "use `test`, `http` or `tcp` for now": "log notify";
-    planned "remove it for now": "on_unhealthy";
+    planned "write it in the service itself": "on_unhealthy";
 }
 
 keys! {
@@ -338,9 +394,14 @@ keys! {
     "The same as `replicas` of the service."
         => |r, service, field| service.replicas.extend(r.replicas(field));
 
-    planned "write it in the service itself": "restart_policy";
-    planned "remove it for now": "mode endpoint_mode labels placement resources rollback_config
-        update_config";
+    "restart_policy", "map", "{ condition: on-failure, delay: 1s }", [],
+    "The same as `restart_policy` of the service."
+        => |r, service, field| r.own_restart_policy(service, field);
+
+    container "remove it: these are for a cluster, and a process has none": "mode endpoint_mode
+        placement rollback_config update_config";
+    container "write `labels` in the service itself": "labels";
+    container "remove it; `ulimits` limits a process": "resources";
 }
 
 /// The reference: every kind of map with its keys.
@@ -359,6 +420,11 @@ pub fn reference() -> Vec<Section> {
         RESTART_POLICY.section(),
         LOGGING.section(),
         LOGGING_OPTIONS.section(),
+        LISTED_PORT.section(),
+        ULIMIT.section(),
+        CONFIG.section(),
+        SECRET.section(),
+        FILE_USE.section(),
         DEPLOY.section(),
     ]
 }

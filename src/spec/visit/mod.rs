@@ -7,8 +7,11 @@
 mod environment;
 mod extends;
 mod files;
+mod given_files;
 mod healthcheck;
 mod keys;
+mod listed_ports;
+mod process;
 mod required;
 mod scope;
 mod service;

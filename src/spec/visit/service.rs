@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use super::keys::{DEPENDENCY, RESTART_POLICY, SERVICE};
-use super::scope::Place;
+use super::scope::{Own, Place};
 use super::{Field, Reader, known, values};
 use crate::spec::code;
 use crate::spec::model::{
@@ -26,7 +26,7 @@ impl Reader<'_> {
     pub(super) fn service(&mut self, field: &Field<'_, '_>) -> Option<ServiceSpec> {
         let name = self.service_name(field.name, field.key);
         let known = &mut self.declared.services;
-        known.insert(field.name.to_owned(), IndexMap::new());
+        known.insert(field.name.to_owned(), Own::default());
         if field.value.is_null() {
             self.error(
                 code::EMPTY_SERVICE,
@@ -49,18 +49,24 @@ impl Reader<'_> {
         let mut service = ServiceSpec::new(name, field.key.span());
         self.place = Place::Service {
             name: field.name.to_owned(),
-            ports: IndexMap::new(),
+            own: Own::default(),
         };
         let fields = self.read(&SERVICE, &mut service, field.value);
+        let listed = std::mem::take(&mut service.listed_ports);
+        self.declare_listed(&listed);
+        service.listed_ports = listed;
         let place = std::mem::replace(&mut self.place, Place::Nowhere(String::new()));
-        if let Place::Service { name, ports } = place {
-            service.ports.clone_from(&ports);
-            self.declared.services.insert(name, ports);
+        if let Place::Service { name, own } = place {
+            service.ports.clone_from(&own.ports);
+            service.things.clone_from(&own.things);
+            service.files.clone_from(&own.files);
+            self.declared.services.insert(name, own);
         }
         self.check_command(&service, &fields);
         self.check_one_word(&service);
         self.check_restart(&service);
         self.check_handoff(&service);
+        self.check_on_unhealthy(&service);
         Some(service)
     }
 
@@ -344,6 +350,50 @@ impl Reader<'_> {
         self.read_map(&RESTART_POLICY, &mut value, field, hint);
         let span = field.key.span();
         (!field.value.is_null()).then_some(Spanned { value, span })
+    }
+
+    /// `restart_policy:`, of the service or of its `deploy`, but not of both.
+    pub(super) fn own_restart_policy(&mut self, service: &mut ServiceSpec, field: &Field<'_, '_>) {
+        let policy = self.restart_policy(field);
+        match (&service.restart_policy, policy) {
+            (Some(first), Some(second)) => self.report(
+                Problem::error(
+                    code::CONFLICTING_RESTART,
+                    format!("`{}` has two restart policies", service.name),
+                    &second.span,
+                )
+                .also(&first.span, "the other one")
+                .hint("keep `restart_policy`, and remove the one in `deploy`"),
+            ),
+            (None, Some(policy)) => service.restart_policy = Some(policy),
+            (_, None) => {}
+        }
+    }
+
+    /// A key that is understood and does nothing, which is said where it asks for something.
+    pub(super) fn without_effect(&mut self, field: &Field<'_, '_>, why: &str) {
+        if self.flag(field) == Some(true) {
+            let message = format!("`{}` does nothing: {why}", field.name);
+            self.warning(
+                code::NO_EFFECT,
+                &field.key.span(),
+                message,
+                "remove the line",
+            );
+        }
+    }
+
+    /// Who has no check is never unhealthy.
+    fn check_on_unhealthy(&mut self, service: &ServiceSpec) {
+        let asks = service.on_unhealthy.as_ref();
+        if let Some(asks) = asks.filter(|_| service.healthcheck.is_none()) {
+            let message = format!(
+                "`on_unhealthy` does nothing: the service `{}` has no `healthcheck`",
+                service.name
+            );
+            let hint = "give it one, such as `healthcheck: {http: /}`";
+            self.warning(code::NO_EFFECT, asks.span(), message, hint);
+        }
     }
 
     /// `replicas:` or `scale:`, or `replicas:` below `deploy:`. How many there are decides how many

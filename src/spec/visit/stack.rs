@@ -66,6 +66,8 @@ pub(in crate::spec) fn stack<T>(
         environment: IndexMap::new(),
         included: Vec::new(),
         shell: None,
+        configs: IndexMap::new(),
+        secrets: IndexMap::new(),
         services: IndexMap::new(),
         lingering: HashSet::new(),
         inactive: IndexMap::new(),
@@ -339,5 +341,6 @@ fn empty_dotenv() -> DotenvSpec {
     DotenvSpec {
         path: DEFAULT_DOTENV.to_owned(),
         vars: IndexMap::new(),
+        secrets: false,
     }
 }

@@ -57,7 +57,7 @@ macro_rules! keys {
         $(container $container_hint:literal: $container:literal;)*
     ) => {
         $(#[$doc])*
-        pub(super) static $table: Keys<$target> = Keys {
+        pub(in crate::spec::visit) static $table: Keys<$target> = Keys {
             place: $place,
             path: $path,
             known: &[$(Key {

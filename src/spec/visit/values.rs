@@ -10,6 +10,7 @@ use nix::sys::signal::Signal;
 use super::suggest::{list, nearest};
 use crate::spec::code;
 use crate::spec::model::{Answerer, Handoff, MAX_REPLICAS, RestartSpec, SettingError};
+use crate::support::protocol::Protocol;
 use crate::support::{duration, port_range, size};
 
 type Parsed<T> = Result<T, SettingError>;
@@ -93,6 +94,99 @@ pub(super) fn parse_files(text: &str) -> Parsed<NonZeroU32> {
     number(text, "number of files", "write a whole number, 1 or more")
 }
 
+/// `umask`, in octal digits as everywhere.
+pub(super) fn parse_umask(text: &str) -> Parsed<u32> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    let is_octal = (1..=4).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    let mask = u32::from_str_radix(digits, 8).ok();
+    mask.filter(|&mask| is_octal && mask <= 0o777)
+        .ok_or_else(|| {
+            bad(
+                format!("`{text}` is not a valid umask"),
+                "write it in octal digits, such as `022` or `077`",
+            )
+        })
+}
+
+/// A whole number within limits, which are said.
+fn within(text: &str, what: &str, (least, most): (i32, i32)) -> Parsed<i32> {
+    let number = text.parse().ok().filter(|it| (least..=most).contains(it));
+    number.ok_or_else(|| {
+        bad(
+            format!("`{text}` is not a valid {what}"),
+            format!("write a whole number from {least} to {most}"),
+        )
+    })
+}
+
+pub(super) fn parse_nice(text: &str) -> Parsed<i32> {
+    within(text, "nice value", (-20, 19))
+}
+
+pub(super) fn parse_oom_score_adj(text: &str) -> Parsed<i32> {
+    within(text, "`oom_score_adj`", (-1000, 1000))
+}
+
+pub(super) fn parse_protocol(text: &str) -> Parsed<Protocol> {
+    word(
+        text,
+        "protocol",
+        &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)],
+    )
+}
+
+/// An entry of `ports` or `expose`: the number on which a process listens. One that is mapped to
+/// another is for containers.
+pub(super) fn parse_listed_port(text: &str) -> Parsed<(u16, Protocol)> {
+    let (numbers, protocol) = match text.split_once('/') {
+        Some((numbers, protocol)) => (numbers, parse_protocol(protocol)?),
+        None => (text, Protocol::Tcp),
+    };
+    if numbers.contains('-') {
+        return Err(error(
+            code::NEEDS_CONTAINER,
+            format!("`{text}` is a range, and a process listens on one port"),
+            format!("write `$<PORT:auto:{numbers}>` in the command, or list the ports"),
+        ));
+    }
+    let parts: Vec<&str> = numbers.split(':').collect();
+    match parts[..] {
+        [one] => Ok((parse_port(one)?, protocol)),
+        [host, container] => {
+            let (host, container) = (parse_port(host)?, parse_port(container)?);
+            if host == container {
+                Ok((host, protocol))
+            } else {
+                Err(mapped(host, container))
+            }
+        }
+        _ => Err(error(
+            code::NEEDS_CONTAINER,
+            format!("`{text}` names an address, and a process chooses its own"),
+            "write the port alone, and the address into the command; `$<BIND>` is the usual one",
+        )),
+    }
+}
+
+/// Two numbers for one port of a process.
+pub(super) fn mapped(host: u16, container: u16) -> SettingError {
+    error(
+        code::NEEDS_CONTAINER,
+        format!("port {host} cannot be mapped to {container}: a process listens itself"),
+        format!(
+            "let the command listen on {host} and write `{host}`, or `$<PORT:auto>` in the command"
+        ),
+    )
+}
+
+/// One limit of `ulimits`.
+pub(super) fn parse_limit(text: &str) -> Parsed<u64> {
+    match text {
+        "-1" | "unlimited" => Ok(libc::RLIM_INFINITY),
+        _ => number(text, "limit", "write a whole number, or -1 for no limit"),
+    }
+}
+
 /// `driver` of `logging`: what is kept is kept in files, as these two of the engine do it.
 pub(super) fn parse_log_driver(text: &str) -> Parsed<()> {
     match text {
@@ -130,6 +224,12 @@ pub(super) fn parse_handoff(text: &str) -> Parsed<Handoff> {
 /// `listener` of a health check.
 pub(super) fn parse_answerer(text: &str) -> Parsed<Answerer> {
     word(text, "listener", &Answerer::WORDS)
+}
+
+/// `on_unhealthy`: whether it is restarted.
+pub(super) fn parse_on_unhealthy(text: &str) -> Parsed<bool> {
+    let words = [("none", false), ("restart", true)];
+    word(text, "word for `on_unhealthy`", &words)
 }
 
 /// One port of `ports.range` or `ports.exclude`, or a range of them.

@@ -19,7 +19,7 @@ use super::failures::Failures;
 use super::feed::{Feed, next_updates};
 use super::lead::Lead;
 
-use crate::api::client::{Client, ClientError, Followed, LogFollower, Start};
+use crate::api::client::{Client, ClientError, Followed, LogFollower, Start, Wanted};
 use crate::api::messages::Update;
 use crate::cli::args::UpArgs;
 use crate::cli::exit::{ExitCode, Stop};
@@ -82,6 +82,8 @@ pub(super) struct Place {
     pub(super) socket: PathBuf,
     /// The random id of its supervisor.
     pub(super) run: u64,
+    /// Whose output is not shown (`attach: false`).
+    pub(super) unattached: Vec<ServiceName>,
 }
 
 /// Watches a stack until the goal is reached, and shows all there is to show, errors too. With `lead`
@@ -129,7 +131,11 @@ pub(super) async fn watch(
         is_summed_up: false,
         is_draining: false,
     };
-    let opening = Feed::open(opener, log_dir, start);
+    let wanted = Wanted {
+        except: place.unattached,
+        ..Wanted::default()
+    };
+    let opening = Feed::open(opener, (log_dir, wanted), start);
     let outcome = match watch.until_end(opening, &mut signals).await {
         Ok(_) if stays => watch.farewell(),
         Ok(end) => watch.verdict(end, place.run).await,

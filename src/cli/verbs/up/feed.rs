@@ -24,7 +24,7 @@ impl Feed {
     /// Begins to listen, to output from `start` on, if at all.
     pub(super) async fn open(
         client: Client,
-        log_dir: PathBuf,
+        (log_dir, wanted): (PathBuf, Wanted),
         start: Option<Start>,
     ) -> Result<Self, Stop> {
         let client = client.for_command();
@@ -41,11 +41,10 @@ impl Feed {
         let logs = match start {
             None => None,
             Some(start) => {
-                let all = Wanted::default();
-                let opened = LogFollower::open(&client, log_dir.clone(), &all, start).await;
+                let opened = LogFollower::open(&client, log_dir.clone(), &wanted, start).await;
                 Some(match opened {
                     Err(FollowError::Client(error)) if has_gone(&error) => {
-                        LogFollower::past(log_dir, &all, start)?
+                        LogFollower::past(log_dir, &wanted, start)?
                     }
                     opened => opened?,
                 })

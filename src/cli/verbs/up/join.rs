@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::readiness::{Asked, asked};
 use super::client::Place;
 use super::feed::has_gone;
-use super::{Arrival, warn};
+use super::{Arrival, unattached, warn};
 use crate::api::client::{BlockingClient, ClientError};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::{ExitCode, Stop};
@@ -128,6 +128,7 @@ fn try_join(
             instance: instance.clone(),
             socket: client.path().to_path_buf(),
             run: u64::from_str_radix(&stack.run, 16).unwrap_or_default(),
+            unattached: unattached(&ready.draft),
         },
         units: stack.services.iter().map(ServiceSnapshot::unit).collect(),
         messages,

@@ -8,10 +8,12 @@ mod join;
 mod lead;
 mod note;
 mod prepare;
+mod rights;
 mod strokes;
 mod supervise;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::time::{Duration, Instant};
 
@@ -28,14 +30,16 @@ use crate::cli::logging::OwnLog;
 use crate::cli::printer::{self, Printer};
 use crate::cli::words;
 use crate::plan::model::UnitPlan;
+use crate::plan::{Draft, Home, secret_names};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Holder, Instance, InstanceLock, LockAttempt};
 use crate::run::launch::{Child, Role, fork_roles};
 use crate::run::logs::announce_reader;
 use crate::run::supervisor::Options;
-use crate::run::{Group, Watch};
-use crate::support::name::UnitId;
+use crate::run::{Group, Watch, secrets};
+use crate::support::name::{ServiceName, UnitId};
 
+use prepare::socket_dirs;
 pub(crate) use prepare::{choose_socket, owner, warn};
 
 /// How long the winner of a race for the lock may take until it answers.
@@ -46,20 +50,27 @@ const WINNER_PAUSE: Duration = Duration::from_millis(10);
 
 /// Runs the verb.
 pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
-    let ready = invocation
+    let mut ready = invocation
         .draft_with(&args.scale, &args.ports, &args.services)
         .map_err(|stop| without_file(invocation).unwrap_or(stop))?;
     for name in args.services.iter().chain(&args.exit_code_from) {
         check_service(&ready.draft, name)?;
     }
+    rights::check_rights(invocation, &ready, args)?;
+    let instance = actual(invocation, invocation.instance(&ready.draft));
     if args.dry_run {
+        // What was not made yet has something in its place.
+        let seen = secrets::foresee(&instance.dir, secret_names(ready.draft.spec()));
+        ready.draft = ready.draft.at_home(home(invocation, &instance, seen));
         return dry_run::dry_run(invocation, &ready, args);
     }
-    let instance = actual(invocation, invocation.instance(&ready.draft));
     if let Some(message) = foreign(&instance) {
         return Err(Stop::new(ExitCode::Busy, message, None));
     }
     instance.create()?;
+    // Before anything is planned with them, here or by a supervisor that runs.
+    let kept = secrets::keep(&instance.dir, secret_names(ready.draft.spec()))?;
+    ready.draft = ready.draft.at_home(home(invocation, &instance, kept));
     let lock = loop {
         match instance.lock()? {
             LockAttempt::Acquired(lock) => break lock,
@@ -183,6 +194,26 @@ fn attend(invocation: &Invocation, args: &UpArgs, arrival: Arrival) -> Result<Ex
     }))
 }
 
+/// Where an instance keeps what is its own, its secrets among it.
+pub(crate) fn home(
+    invocation: &Invocation,
+    instance: &Instance,
+    secrets: BTreeMap<String, String>,
+) -> Home {
+    Home {
+        dir: instance.dir.clone(),
+        sockets: socket_dirs(invocation),
+        secrets,
+    }
+}
+
+/// The services whose output is not shown.
+fn unattached(draft: &Draft) -> Vec<ServiceName> {
+    let services = draft.spec().services.values();
+    let services = services.filter(|service| !service.is_attached);
+    services.map(|service| service.name.clone()).collect()
+}
+
 /// Starts the stack whose lock is held.
 fn start(
     invocation: &Invocation,
@@ -244,6 +275,7 @@ fn start(
                     instance: prepared.instance,
                     socket: prepared.socket,
                     run: prepared.run,
+                    unattached: unattached(&ready.draft),
                 },
                 units,
                 messages: prepared.messages,

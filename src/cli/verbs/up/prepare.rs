@@ -92,6 +92,7 @@ pub(super) fn prepare(
         ));
     }
     reap_leftovers(&instance, &mut messages)?;
+    instance.clear_out();
     let leases = instance.begin_leases()?;
     let (mut plan, allocation) = plan(invocation, &ready.draft, args, &mut messages)?;
     if plan.units.is_empty() {
@@ -234,6 +235,14 @@ pub(crate) fn choose_socket(invocation: &Invocation, instance: &Instance) -> Res
     let uid = nix::unistd::getuid().as_raw();
     socket_path::choose(&instance.dir, &instance.id, uid, &temp_dirs)
         .map_err(|error| Stop::new(ExitCode::Failed, error.to_string(), None))
+}
+
+/// Where the services' sockets of an instance may be whose paths would be too long there. The control
+/// socket has directories of its own, which nobody else may even pass.
+pub(crate) fn socket_dirs(invocation: &Invocation) -> Vec<PathBuf> {
+    let name = format!("stack-{}-s", nix::unistd::getuid());
+    let temp_dirs = temp_dirs(invocation).into_iter();
+    temp_dirs.map(|temp_dir| temp_dir.join(&name)).collect()
 }
 
 /// Where a control socket may be whose path would be too long beside the lock.

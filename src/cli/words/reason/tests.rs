@@ -46,6 +46,19 @@ fn refused(step: StartStep) -> Reason {
     Reason::NotExecuted { error }
 }
 
+fn denied(error: RightsError) -> Reason {
+    let error = StartError::Rights { error };
+    Reason::NotExecuted { error }
+}
+
+fn needs_root(key: &str, value: &str) -> Reason {
+    denied(RightsError::NeedsRoot {
+        key: key.to_owned(),
+        value: value.to_owned(),
+        present: "now".to_owned(),
+    })
+}
+
 fn check(failure: CheckFailure) -> Reason {
     Reason::Check { failure }
 }
@@ -135,6 +148,16 @@ fn every_reason_has_words() {
         refused(StartStep::Pipe),
         refused(StartStep::Process),
         refused(StartStep::Prepare),
+        refused(StartStep::Files),
+        denied(RightsError::NoUser { name: path() }),
+        denied(RightsError::NoGroup { name: path() }),
+        needs_root("user", "web"),
+        needs_root("nice", "-5"),
+        needs_root("ulimits.nofile", "unlimited"),
+        refused(StartStep::Limits),
+        refused(StartStep::Nice),
+        refused(StartStep::OomScoreAdj),
+        refused(StartStep::User),
         refused(StartStep::Directory),
         refused(StartStep::Execute),
         check(CheckFailure::TimedOut),

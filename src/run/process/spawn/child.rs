@@ -11,6 +11,7 @@ use nix::sched::CloneFlags;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::Pid;
 
+use super::rights::{Rights, take};
 use super::{LEASE_MAX, LeaseLine, PID_ROOM, SpawnError, SpawnStep};
 
 /// What the child reads; all of it prepared before `clone`.
@@ -25,6 +26,7 @@ pub(super) struct ChildPlan<'a> {
     pub(super) listen_pid: Option<*mut u8>,
     pub(super) file_limit: (u64, u64),
     pub(super) changed_signals: &'a [i32],
+    pub(super) rights: &'a Rights,
     pub(super) lease: Option<LeaseLine<'a>>,
 }
 
@@ -72,6 +74,11 @@ pub(super) fn clone_and_exec(
     };
     // Failing to set the mask back cannot happen with a valid set; there is nothing to do if it did.
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&old_mask), None);
+    if plan.rights.identity.is_some() {
+        // A change of user makes the memory that it happens in undumpable, which is ours; that of the
+        // child is its own by now (prctl(2)).
+        let _ = nix::sys::prctl::set_dumpable(true);
+    }
     let pid = cloned.map_err(cannot_clone)?;
     let Some(failure) = failure else {
         return Ok(pid.as_raw());
@@ -216,6 +223,10 @@ unsafe fn run_child(plan: &ChildPlan<'_>) -> SpawnError {
             rlim_max: plan.file_limit.1,
         };
         libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        if let Err(step) = take(plan.rights) {
+            return failed(step);
+        }
+        // As whoever it is by now: a directory in which the program can do nothing is no place for it.
         if libc::chdir(plan.directory.as_ptr()) < 0 {
             return failed(SpawnStep::Directory);
         }

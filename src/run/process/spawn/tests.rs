@@ -34,6 +34,7 @@ fn output_with(
         argv: &argv,
         environment: &environment,
         directory: Path::new("/"),
+        rights: &Rights::default(),
     };
     let stdio = Stdio {
         stdout: writer.as_fd(),

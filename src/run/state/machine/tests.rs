@@ -16,6 +16,7 @@ fn settings(when: RestartWhen, has_readiness: bool) -> Settings {
         success_exit_codes: vec![3],
         grace: Duration::from_secs(10),
         has_readiness,
+        restarts_unhealthy: false,
         is_shell_line: false,
     }
 }
@@ -221,6 +222,7 @@ fn on_failure_gives_up_after_its_restarts_and_says_so() {
 #[test]
 fn a_shell_that_finds_no_command_is_not_started_again() {
     let mut machine = Machine::new(Settings {
+        restarts_unhealthy: false,
         is_shell_line: true,
         ..settings(RestartWhen::Always, false)
     });
@@ -529,4 +531,65 @@ proptest! {
             }
         }
     }
+}
+
+/// A unit that asks for a restart when it is unhealthy, with at most `limit` in a row.
+fn restarting(limit: Option<u32>) -> Machine {
+    let settings = settings(RestartWhen::Never, true);
+    Machine::new(Settings {
+        policy: RestartPolicy {
+            max_attempts: limit,
+            ..settings.policy
+        },
+        restarts_unhealthy: true,
+        ..settings
+    })
+}
+
+#[test]
+fn an_unhealthy_unit_is_restarted_in_the_row_of_its_failures() {
+    let now = Instant::now();
+    let at = |seconds| Moment {
+        now: now + Duration::from_secs(seconds),
+        jitter: 0.5,
+    };
+    let mut machine = restarting(None);
+    for occurrence in [Occurrence::Begin, Occurrence::Execute, Occurrence::Executed] {
+        machine.on(occurrence, at(0));
+    }
+    for (row, delay) in [(1, 100), (2, 200)] {
+        let actions = machine.on(Occurrence::FailedChecks, at(1));
+        assert_eq!(actions, [Action::EndChecks, Action::SignalStop]);
+        assert_eq!(machine.failures(), row);
+        machine.on(Occurrence::Exited(Exit::Signal(15)), at(1));
+        machine.on(Occurrence::TreeEmpty, at(1));
+        let State::Backoff { until } = machine.state() else {
+            panic!("{:?}", machine.state());
+        };
+        assert_eq!(*until, at(1).now + Duration::from_millis(delay));
+        machine.on(Occurrence::Due, at(2));
+        machine.on(Occurrence::Executed, at(2));
+    }
+    // After a good run the row begins anew.
+    machine.on(Occurrence::Passed, at(2));
+    machine.on(Occurrence::FailedChecks, at(60));
+    assert_eq!(machine.failures(), 1);
+}
+
+#[test]
+fn an_unhealthy_unit_without_a_restart_left_stays_unhealthy() {
+    let moment = Moment {
+        now: Instant::now(),
+        jitter: 0.5,
+    };
+    let mut machine = restarting(Some(0));
+    for occurrence in [Occurrence::Begin, Occurrence::Execute, Occurrence::Executed] {
+        machine.on(occurrence, moment);
+    }
+    assert_eq!(machine.on(Occurrence::FailedChecks, moment), []);
+    let is_unhealthy = |machine: &Machine| {
+        let standing = Standing::Unhealthy;
+        matches!(machine.state(), State::Up { standing: found, .. } if *found == standing)
+    };
+    assert!(is_unhealthy(&machine), "{:?}", machine.state());
 }

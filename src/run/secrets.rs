@@ -1,0 +1,139 @@
+//! Generated secrets (`$<NAME:secret>`): random texts that an instance keeps between its runs, each in a
+//! file of its own that nobody else can read.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::plan::SECRET_LENGTH;
+use crate::support::fs::{create_private_dir, name_file, open_private};
+
+/// The directory of an instance in which they are.
+const DIRECTORY: &str = "generated";
+
+/// Those of these names that there are.
+pub fn read(dir: &Path, names: impl Iterator<Item = String>) -> BTreeMap<String, String> {
+    let secrets = names.filter_map(|name| {
+        let secret = read_one(&dir.join(DIRECTORY).join(&name))?;
+        Some((name, secret))
+    });
+    secrets.collect()
+}
+
+/// All of these names; for what is missing something as long stands in, and nothing is made.
+pub fn foresee(dir: &Path, names: impl Iterator<Item = String>) -> BTreeMap<String, String> {
+    let names: Vec<String> = names.collect();
+    let there = read(dir, names.iter().cloned());
+    let missing = names
+        .into_iter()
+        .map(|name| (name, "0".repeat(SECRET_LENGTH)));
+    missing.chain(there).collect()
+}
+
+/// All of these names; what is missing is made. Only for the holder of the instance's lock, or whoever
+/// asks its supervisor.
+pub fn keep(
+    dir: &Path,
+    names: impl Iterator<Item = String>,
+) -> io::Result<BTreeMap<String, String>> {
+    let mut secrets = BTreeMap::new();
+    for name in names {
+        let directory = dir.join(DIRECTORY);
+        create_private_dir(&directory)?;
+        if directory.is_symlink() {
+            let message = format!("`{}` is a symbolic link; remove it", directory.display());
+            return Err(io::Error::other(message));
+        }
+        let path = directory.join(&name);
+        let secret = match read_one(&path) {
+            // A repository that was cloned may have brought it for everybody.
+            Some(secret) => {
+                fs_err::set_permissions(&path, Permissions::from_mode(0o600))?;
+                secret
+            }
+            None => make(&path)?,
+        };
+        secrets.insert(name, secret);
+    }
+    Ok(secrets)
+}
+
+/// What is in a file, if it is a secret.
+fn read_one(path: &Path) -> Option<String> {
+    let file = open_private(path, OpenOptions::new().read(true)).ok()?;
+    let mut text = String::new();
+    file.take(4096).read_to_string(&mut text).ok()?;
+    let text = text.trim_end();
+    // It may have been put there by somebody who wants another one.
+    let is_plain = |byte: u8| byte.is_ascii_graphic();
+    (!text.is_empty() && text.bytes().all(is_plain)).then(|| text.to_owned())
+}
+
+fn make(path: &Path) -> io::Result<String> {
+    let mut halves = [[0; 16]; 2];
+    let mut random = File::open("/dev/urandom")?;
+    for half in &mut halves {
+        random.read_exact(half)?;
+    }
+    let [first, second] = halves.map(u128::from_ne_bytes);
+    let secret = format!("{first:032x}{second:032x}");
+    let named = |error: io::Error| name_file(&error, path);
+    // Whole from the first moment, and never over another one: two may begin at the same time.
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+    writeln!(file, "{secret}").map_err(named)?;
+    file.as_file().sync_all().map_err(named)?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(secret),
+        Err(error) => read_one(path).ok_or_else(|| named(error.error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names() -> impl Iterator<Item = String> {
+        ["web.TOKEN", "api.TOKEN"].map(str::to_owned).into_iter()
+    }
+
+    #[test]
+    fn a_secret_is_made_once_and_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path();
+        assert!(read(dir, names()).is_empty());
+        let foreseen = foresee(dir, names());
+        assert_eq!(foreseen["web.TOKEN"], "0".repeat(SECRET_LENGTH));
+        assert!(!dir.join(DIRECTORY).exists());
+        let first = keep(dir, names()).unwrap();
+        assert_eq!(first.len(), 2);
+        assert_ne!(first["web.TOKEN"], first["api.TOKEN"]);
+        assert!(first.values().all(|secret| secret.len() == SECRET_LENGTH));
+        assert_eq!(keep(dir, names()).unwrap(), first);
+        assert_eq!(read(dir, names()), first);
+        assert_eq!(foresee(dir, names()), first);
+        let path = dir.join("generated/web.TOKEN");
+        let mode = || fs_err::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), 0o600);
+        fs_err::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        fs_err::write(&path, "chosen\n").unwrap();
+        assert_eq!(keep(dir, names()).unwrap()["web.TOKEN"], "chosen");
+        assert_eq!(mode(), 0o600);
+    }
+
+    #[test]
+    fn no_link_is_followed() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path();
+        fs_err::write(dir.join("elsewhere"), "theirs").unwrap();
+        fs_err::create_dir(dir.join("generated")).unwrap();
+        fs_err::os::unix::fs::symlink("../elsewhere", dir.join("generated/web.TOKEN")).unwrap();
+        assert!(read(dir, names()).is_empty());
+        assert!(keep(dir, names()).is_err());
+        assert_eq!(
+            fs_err::read_to_string(dir.join("elsewhere")).unwrap(),
+            "theirs"
+        );
+    }
+}
