@@ -107,6 +107,8 @@ pub mod code {
     pub const DRAINING: &str = "stack::api::draining";
     /// Everything stands still until its terminal continues it. Status 409.
     pub const SUSPENDED: &str = "stack::api::suspended";
+    /// What would be stopped is in another file, with which the stack was started. Status 409.
+    pub const WOULD_ORPHAN: &str = "stack::api::would_orphan";
     /// Another command has changed the stack since this was proposed. Status 409.
     pub const OVERTAKEN: &str = "stack::api::overtaken";
     /// The files that were sent have mistakes. Status 422.

@@ -106,9 +106,11 @@ impl From<ClientError> for Stop {
             }
             ClientError::Refused(body) => match body.code.as_str() {
                 code::UNKNOWN_SERVICE | code::BAD_REQUEST | code::MISTAKES => ExitCode::Usage,
-                code::DRAINING | code::SUSPENDED | code::OVERTAKEN | code::TOO_MANY_STREAMS => {
-                    ExitCode::Busy
-                }
+                code::DRAINING
+                | code::SUSPENDED
+                | code::OVERTAKEN
+                | code::WOULD_ORPHAN
+                | code::TOO_MANY_STREAMS => ExitCode::Busy,
                 code::GONE => ExitCode::NotRunning,
                 code::NOT_ANSWERING => ExitCode::NotAnswering,
                 _ => ExitCode::Failed,

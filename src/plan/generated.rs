@@ -14,7 +14,7 @@ use crate::spec::model::{
     PortDeclaration, PortWant, ServiceSpec, Thing, ThingDeclaration, VariableSpec,
 };
 use crate::spec::problem::{Problem, Span};
-use crate::support::name::PortName;
+use crate::support::name::{PortName, ServiceName};
 use crate::support::port_range::parse_port;
 use crate::support::text::chain;
 
@@ -233,6 +233,14 @@ impl Draft {
             values.push((key.clone(), value.unwrap_or_default()));
         }
         values
+    }
+
+    /// Of which service each generated key tells.
+    pub(super) fn owners(&self) -> HashMap<String, ServiceName> {
+        let lines = self.lines();
+        lines
+            .map(|line| (line.key, line.service.name.clone()))
+            .collect()
     }
 
     fn vars(&self) -> impl Iterator<Item = (&String, &VariableSpec)> {

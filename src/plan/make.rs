@@ -37,6 +37,7 @@ impl Draft {
                 entries: values.clone(),
             }),
             values,
+            owners: self.owners(),
             units,
             arguments: self.sources().arguments.clone(),
             fingerprint: self.fingerprint().to_owned(),

@@ -41,7 +41,7 @@ pub use diff::{Change, Difference, Effect, diff};
 pub use draft::Draft;
 pub use home::{Home, secret_names};
 pub use identity::instance_id;
-pub use keep::{Kept, Requested};
+pub use keep::{Held, Kept, Requested};
 pub use model::{Plan, UnitPlan};
 pub use port_argument::PortArgument;
 pub use resolver::SECRET_LENGTH;

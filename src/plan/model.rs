@@ -1,8 +1,9 @@
 //! The plan: what will happen, every value settled. Made once, never changed.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct Plan {
     pub dotenv: Option<DotenvPlan>,
     /// The generated keys with their values, in the order of the file, also without a file.
     pub values: Vec<(String, String)>,
+    /// Of which service a generated key tells.
+    pub owners: HashMap<String, ServiceName>,
     /// The units, service by service in the order of the file, the replicas of each in theirs.
     pub units: Vec<UnitPlan>,
     /// What the command line said.
@@ -301,6 +304,13 @@ impl Environment {
 }
 
 impl UnitPlan {
+    /// The project has another directory now.
+    pub fn rebase(&mut self, from: &Path, to: &Path) {
+        if let Ok(below) = self.directory.strip_prefix(from) {
+            self.directory = to.join(below);
+        }
+    }
+
     /// Which unit it is.
     pub fn id(&self) -> UnitId {
         UnitId {

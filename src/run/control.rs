@@ -88,13 +88,13 @@ pub enum Command {
 }
 
 /// A duration in a message: a number of milliseconds.
-mod milliseconds {
+pub(crate) mod milliseconds {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     #[expect(clippy::ref_option, reason = "serde passes a field by reference")]
-    pub(super) fn serialize<S: Serializer>(
+    pub(crate) fn serialize<S: Serializer>(
         duration: &Option<Duration>,
         to: S,
     ) -> Result<S::Ok, S::Error> {
@@ -102,7 +102,7 @@ mod milliseconds {
         millis.serialize(to)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         from: D,
     ) -> Result<Option<Duration>, D::Error> {
         Ok(Option::<u64>::deserialize(from)?.map(Duration::from_millis))
@@ -163,6 +163,14 @@ pub enum CommandError {
     /// Everything stands still, as somebody has pressed Ctrl-Z.
     #[error("the stack is suspended")]
     Suspended,
+    /// The stack was started from another file, which has what would be stopped.
+    #[error("the stack was started from another file, and this would stop what only that has")]
+    WouldOrphan {
+        /// That file.
+        file: String,
+        /// What would be stopped.
+        services: Vec<ServiceName>,
+    },
     /// What was proposed is about a stack that was: another command came in between.
     #[error("the stack has changed meanwhile")]
     Overtaken,

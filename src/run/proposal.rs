@@ -5,6 +5,7 @@
 //! [`Command::Apply`](super::control::Command::Apply). `docs/design/reconcile.md` has the rules.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,14 @@ pub struct Extent {
     pub recreate: Recreate,
     /// Whether what does not run stays down.
     pub no_start: bool,
+    /// Overrides every grace period of what stops for it.
+    #[serde(rename = "grace_ms", with = "super::control::milliseconds")]
+    pub grace: Option<Duration>,
+    /// Whether what only the file has with which the stack was started may be stopped.
+    pub remove_orphans: bool,
+    /// Services that could not become what they were to: they are left as they are.
+    #[serde(skip)]
+    pub spared: Vec<ServiceName>,
 }
 
 /// Who is started anew.
@@ -90,11 +99,23 @@ pub struct UnitChange {
 pub enum What {
     /// It is new.
     Starts,
+    /// It is new, and was not asked for.
+    Appears,
     /// It is gone from the files.
     Stops,
     /// It is started anew.
     Restarts {
         /// What has changed; nothing where that was asked for.
+        fields: Vec<ChangedField>,
+    },
+    /// It is started anew with one that is.
+    Follows {
+        /// That one.
+        service: ServiceName,
+    },
+    /// It has changed, and is stopped for that.
+    GoesDown {
+        /// What has changed; nothing where it was to be started anew.
         fields: Vec<ChangedField>,
     },
     /// It takes changes over as it runs.
@@ -104,7 +125,7 @@ pub enum What {
     },
     /// It has changed, and is left as it is.
     Stays {
-        /// What has changed.
+        /// What has changed; nothing where it is gone from the files.
         fields: Vec<ChangedField>,
     },
 }

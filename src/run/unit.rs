@@ -6,6 +6,7 @@
 mod fate;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fate::settings;
@@ -19,12 +20,13 @@ use super::state::{
     Standing, State, WRONG_PORT_LIMIT,
 };
 use super::unit_ports::UnitPorts;
+use crate::plan::Requested;
 use crate::plan::model::{ProbePlan, UnitPlan};
 use crate::ports::Stranger;
 use crate::support::clock::unix_millis;
 use crate::support::protocol::Protocol;
 
-pub(crate) use fate::{Fate, Next};
+pub(crate) use fate::{Fate, Next, Spared};
 
 /// A check that is under way.
 #[derive(Debug)]
@@ -39,9 +41,11 @@ pub(crate) enum RunningCheck {
 #[derive(Debug)]
 pub(crate) struct Unit {
     pub(crate) plan: UnitPlan,
+    /// How its ports were asked for.
+    pub(crate) requested: Arc<Requested>,
     pub(crate) fate: Fate,
     /// Why it was left as it is though the files have changed.
-    pub(crate) spared: Option<Blocker>,
+    pub(crate) spared: Option<Spared>,
     /// What is wanted of it.
     pub(crate) desired: Desired,
     /// The generation for which it was begun the last time.
@@ -95,9 +99,10 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
-    pub(crate) fn new(plan: UnitPlan, ports: UnitPorts) -> Self {
+    pub(crate) fn new(plan: UnitPlan, ports: UnitPorts, requested: Arc<Requested>) -> Self {
         Self {
             machine: Machine::new(settings(&plan)),
+            requested,
             fate: Fate::Stays,
             spared: None,
             desired: Desired::IDLE,
@@ -158,6 +163,7 @@ impl Unit {
                 told: self.told,
                 is_executed: self.machine.is_executed(),
                 has_completed: self.machine.has_completed(),
+                is_uncertain: self.spared.as_ref().is_some_and(|spared| spared.is_open),
                 is_unkillable: matches!(
                     self.machine.state(),
                     State::Resting(Rest::Failed(Failure::Unkillable))
@@ -306,7 +312,7 @@ impl Unit {
             State::Resting(Rest::Failed(failure)) => Some(self.failure(failure)),
             State::Backoff { .. } => self.last_end(),
             State::Up { .. } if self.spared.is_some() => {
-                let because = self.spared.clone()?;
+                let because = self.spared.as_ref()?.because.clone();
                 Some(Reason::NotApplied {
                     because: Box::new(because),
                 })

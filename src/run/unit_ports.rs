@@ -85,10 +85,22 @@ impl UnitPorts {
             let is_same = |old: &Port| {
                 (&old.key, old.protocol, old.number) == (&key, port.protocol, port.port)
             };
-            let same = old.iter().position(is_same).map(|place| old.remove(place));
+            // Under another name it is the same socket.
+            let is_alike = |old: &Port| (old.protocol, old.number) == (port.protocol, port.port);
+            let place = old
+                .iter()
+                .position(is_same)
+                .or_else(|| old.iter().position(is_alike));
+            let same = place.map(|place| old.remove(place));
             let hold = match same {
-                Some(same) if same.handoff == plan.handoff => return same,
-                Some(same) => same.hold,
+                Some(same) if same.handoff == plan.handoff && same.key == key => return same,
+                Some(same) => {
+                    // It may have listened for a server that took it over.
+                    if let Some(Err(error)) = same.hold.as_ref().map(Hold::stop_listening) {
+                        tracing::warn!(port = same.number, %error, "the hold was not changed");
+                    }
+                    same.hold
+                }
                 None => take_hold(&key),
             };
             let is_remembered = remembered.contains(&key);

@@ -434,3 +434,238 @@ fn the_generated_file_follows_where_it_is_to_be() {
     assert_eq!(pids(&stack)["it"], pid);
     stack.down();
 }
+
+#[test]
+fn clients_that_change_a_stack_at_once_take_turns() {
+    let yaml = |names: &[String]| {
+        let service = |name| format!("  {name}: {{ command: 'sleep 1000; : $<PORT:auto>' }}\n");
+        let services: String = names.iter().map(service).collect();
+        format!("services:\n{services}")
+    };
+    let stack = TestStack::new(&yaml(&["a".to_owned()]));
+    stack.run(&["up", "-d"]).ok();
+    let (supervisor, a) = (stack.own_process("supervisor_pid"), pids(&stack)["a"]);
+    for round in 0..15 {
+        let mut clients = Vec::new();
+        for more in ["x", "y", "z"] {
+            // In one step, as nobody is to see half of it.
+            stack.write("next", &yaml(&["a".to_owned(), format!("{more}{round}")]));
+            fs_err::rename(stack.path("next"), stack.path("stack.yaml")).expect("it is ours");
+            clients.push(stack.start(&["up", "-d"]));
+            std::thread::sleep(std::time::Duration::from_millis(round / 2));
+        }
+        for client in clients {
+            let output = client.wait();
+            // Overtaken by a later one, whose services are others.
+            assert!([0, 3].contains(&output.code), "{output}");
+        }
+    }
+    assert!(supervisor.is_alive());
+    stack.run(&["up", "-d"]).ok();
+    let row = stack.service("z14").expect("it is part of the stack");
+    let port = row.port_entry()["port"].to_string();
+    assert_eq!(stack.dotenv()["Z14_PORT"], port);
+    assert_eq!(pids(&stack)["a"], a);
+    stack.down();
+}
+
+#[test]
+fn what_is_left_as_it_is_keeps_its_port_and_its_keys_and_follows_with_the_next_up() {
+    let stack = TestStack::new("services: {}");
+    let (one, two) = (stack.port(8080), stack.port(8081));
+    let yaml = |port: u16, a: u8, more: &str| {
+        format!(
+            "services:\n  api: {{ command: 'MISBEHAVE bind $<PORT:{port}>' }}\n  web: {{ command: MISBEHAVE sleep, environment: {{ A: '{a}' }} }}\n{more}"
+        )
+    };
+    let old = "  old: { command: 'MISBEHAVE bind $<PORT:auto>' }\n";
+    stack.write_yaml(&yaml(one, 1, old));
+    stack.run(&["up", "--wait"]).ok();
+    let before = pids(&stack);
+    stack.write_yaml(&yaml(two, 2, ""));
+    stack.run(&["up", "-d", "web"]).ok().says(&[
+        "`api`: ports changed; left as it is",
+        "`old`: no longer in the file; left as it is",
+    ]);
+    assert_eq!(
+        stack.dotenv()["API_PORT"],
+        one.to_string(),
+        "it is what runs"
+    );
+    assert!(stack.dotenv().contains_key("OLD_PORT"));
+    stack.run(&["ps"]).ok().says(&["the file has changed"]);
+    stack
+        .run(&["up", "--wait"])
+        .ok()
+        .says(&["`api`: command, ports changed; restarting", "stopping"]);
+    assert_eq!(stack.dotenv()["API_PORT"], two.to_string());
+    wait_until("`old` to be gone", || {
+        (!pids(&stack).contains_key("old")).then_some(())
+    });
+    assert_ne!(pids(&stack)["api"], before["api"]);
+    stack.down();
+}
+
+#[test]
+fn what_refers_to_a_service_that_was_spared_gets_what_that_has() {
+    let stack = TestStack::new("services: {}");
+    let (one, two) = (stack.port(8080), stack.port(8081));
+    let yaml = |db: &str, port: u16| {
+        format!(
+            "services:\n  db: {{ command: '{db}' }}\n  api: {{ command: 'MISBEHAVE bind $<PORT:{port}>', depends_on: [db] }}\n  web: {{ command: MISBEHAVE sleep, environment: {{ API: $<api.PORT> }}, depends_on: [api] }}\n"
+        )
+    };
+    stack.write_yaml(&yaml("MISBEHAVE sleep", one));
+    stack.run(&["up", "--wait"]).ok();
+    let before = pids(&stack);
+    stack.write_yaml(&yaml("./no-such-program", two));
+    stack.run(&["up", "-d"]).expect(1);
+    wait_until("the file to say what runs", || {
+        (stack.dotenv()["API_PORT"] == one.to_string()).then_some(())
+    });
+    let after = pids(&stack);
+    assert_eq!((after["api"], after["web"]), (before["api"], before["web"]));
+    stack.write_yaml(&yaml("MISBEHAVE sleep", two));
+    stack.run(&["up", "--wait"]).ok();
+    assert_eq!(stack.dotenv()["API_PORT"], two.to_string());
+    let web = Process::of(pids(&stack)["web"]).expect("it runs");
+    assert_eq!(web.variable("API"), Some(two.to_string()));
+    stack.down();
+}
+
+#[test]
+fn a_stack_whose_directory_was_renamed_takes_changes_over_like_any_other() {
+    let yaml = |n: u8| {
+        format!(
+            "services:\n  a: {{ command: MISBEHAVE sleep, environment: {{ N: '{n}' }} }}\n  b: {{ command: MISBEHAVE sleep, working_dir: sub }}\n"
+        )
+    };
+    let stack = TestStack::new(&yaml(0));
+    fs_err::create_dir(stack.path("sub")).expect("it is new");
+    stack.run(&["up", "-d"]).ok();
+    let b = pids(&stack)["b"];
+    let (here, there) = (stack.path(""), stack.path("").with_file_name("renamed"));
+    fs_err::rename(&here, &there).expect("it is ours");
+    let run = |arguments: &[&str]| {
+        let mut command = stack.command(arguments);
+        command.current_dir(&there);
+        stack.run_command(command)
+    };
+    for n in 1..=3 {
+        fs_err::write(
+            there.join("stack.yaml"),
+            fs_err::read_to_string(there.join("stack.yaml"))
+                .expect("it is there")
+                .replace(&format!("'{}'", n - 1), &format!("'{n}'")),
+        )
+        .expect("it is ours");
+        let output = run(&["up", "-d"]).ok();
+        assert!(!output.stderr.contains("`b`"), "{output}");
+    }
+    fs_err::rename(&there, &here).expect("it is ours");
+    assert_eq!(pids(&stack)["b"], b);
+    stack.down();
+}
+
+#[test]
+fn no_port_moves_for_a_wish_or_for_a_range_in_which_it_is() {
+    let mut stack = TestStack::new("services: {}");
+    let range = format!("{}-{}", stack.port(8000), stack.port(8020));
+    let yaml = |range: &str, n: u8| {
+        format!(
+            "ports: {{ range: {range} }}\nservices:\n  api: {{ command: 'MISBEHAVE bind $<PORT:auto>' }}\n  web: {{ command: MISBEHAVE sleep, environment: {{ N: '{n}' }} }}\n"
+        )
+    };
+    stack.write_yaml(&yaml(&range, 0));
+    stack.run(&["up", "--wait"]).ok();
+    let (before, port) = (pids(&stack), stack.port_of("api"));
+    let taken = stack.port(8010);
+    let _occupied = stack.occupy(8010, Occupied::Loopback);
+    stack.set("API_PORT", &taken.to_string());
+    stack.write_yaml(&yaml(
+        &format!("{}-{}", stack.port(8000), stack.port(8015)),
+        1,
+    ));
+    stack.run(&["up", "--wait"]).ok();
+    assert_eq!(
+        (pids(&stack)["api"], stack.port_of("api")),
+        (before["api"], port)
+    );
+    stack.down();
+}
+
+#[test]
+fn a_service_follows_what_it_depends_on_where_the_file_says_so() {
+    let yaml = |n: u8| {
+        format!(
+            "services:\n  db: {{ command: MISBEHAVE sleep, environment: {{ N: '{n}' }} }}\n  web: {{ command: MISBEHAVE sleep, depends_on: {{ db: {{ condition: service_started, restart: true }} }} }}\n  other: {{ command: MISBEHAVE sleep, depends_on: [db] }}\n"
+        )
+    };
+    let stack = started(&yaml(0));
+    let before = pids(&stack);
+    stack.write_yaml(&yaml(1));
+    stack
+        .run(&["up", "--wait"])
+        .ok()
+        .says(&["`web`: restarting with `db`"]);
+    let after = pids(&stack);
+    assert_ne!(after["web"], before["web"]);
+    assert_eq!(after["other"], before["other"]);
+    stack.down();
+}
+
+#[test]
+fn a_new_check_is_waited_for() {
+    let yaml = "
+services:
+  it: { command: MISBEHAVE sleep, healthcheck: { test: 'false', interval: 50ms, retries: 1 } }
+  web: { command: MISBEHAVE sleep }
+";
+    let stack = TestStack::new(yaml);
+    stack.run(&["up", "-d"]).ok();
+    stack.wait_for("it", "the old check", phase_is("unhealthy"));
+    let new = yaml.replace("'false'", "'true'").replace(
+        "web: { command: MISBEHAVE sleep }",
+        "web: { command: MISBEHAVE sleep, environment: { N: '1' }, depends_on: { it: { condition: service_healthy } } }",
+    );
+    stack.write_yaml(&new);
+    stack.run(&["up", "--wait"]).ok();
+    stack.write_yaml(&new.replace("'true'", "'false'"));
+    stack.run(&["up", "--wait"]).expect(1).says(&["it"]);
+    stack.down();
+}
+
+#[test]
+fn what_starts_again_gets_the_environment_of_who_starts_it() {
+    let mut stack = TestStack::new(
+        "services: { it: { command: MISBEHAVE sleep }, other: { command: MISBEHAVE sleep } }",
+    );
+    stack.set("FROM_CALLER", "one");
+    stack.run(&["up", "-d"]).ok();
+    let other = pids(&stack)["other"];
+    stack.run(&["stop", "it"]).ok();
+    stack.set("FROM_CALLER", "two");
+    stack.run(&["up", "-d"]).ok();
+    let process = Process::of(pids(&stack)["it"]).expect("it runs");
+    assert_eq!(process.variable("FROM_CALLER").as_deref(), Some("two"));
+    assert_eq!(pids(&stack)["other"], other);
+    stack.down();
+}
+
+#[test]
+fn ports_that_nobody_came_back_for_are_given_back() {
+    let stack = started("services: { old: { command: MISBEHAVE sleep } }");
+    let port = stack.port(8090);
+    stack.write(
+        "other.yaml",
+        &format!(
+            "name: shop\nservices: {{ web: {{ command: 'sleep 1000; : $<PORT:{port}>' }} }}\n"
+        ),
+    );
+    stack.run(&["-f", "other.yaml", "up", "-d"]).expect(3);
+    stack
+        .run(&["-f", "other.yaml", "up", "-d", "--remove-orphans"])
+        .ok();
+    assert_eq!(stack.dotenv()["WEB_PORT"], port.to_string());
+    stack.down();
+}

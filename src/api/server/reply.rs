@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::api::messages::{ErrorBody, code};
 use crate::run::control::CommandError;
-use crate::support::text::meant_service;
+use crate::support::text::{list, meant_service};
 
 /// An answer that is not a success.
 #[derive(Debug)]
@@ -62,6 +62,15 @@ impl From<CommandError> for Failure {
                 .with_hint("wait for `stack down` to end, then run `stack up`"),
             CommandError::Suspended => Self::new(StatusCode::CONFLICT, code::SUSPENDED, message)
                 .with_hint("`fg` in its terminal continues it, `stack down` stops it"),
+            CommandError::WouldOrphan { file, services } => {
+                let names = services.iter().map(|name| format!("`{name}`"));
+                let message = format!(
+                    "the stack was started from `{file}`, and this would stop what only that has: {}",
+                    list(names)
+                );
+                Self::new(StatusCode::CONFLICT, code::WOULD_ORPHAN, message)
+                    .with_hint("`--remove-orphans` stops it")
+            }
             CommandError::Overtaken => Self::new(StatusCode::CONFLICT, code::OVERTAKEN, message)
                 .with_hint("run the command again"),
             CommandError::Mistakes => {

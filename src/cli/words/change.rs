@@ -28,6 +28,13 @@ pub(crate) fn changes(proposal: &Proposal) -> Vec<String> {
 fn line(who: &str, what: &What) -> String {
     match what {
         What::Starts => format!("{who}: new; starting"),
+        What::Appears => format!("{who}: new; not started"),
+        What::Follows { service } => format!("{who}: restarting with `{service}`"),
+        What::GoesDown { fields } if fields.is_empty() => format!("{who}: stopping"),
+        What::GoesDown { fields } => format!("{who}: {} changed; stopping", named(fields)),
+        What::Stays { fields } if fields.is_empty() => {
+            format!("{who}: no longer in the file; left as it is")
+        }
         What::Stops => format!("{who}: no longer in the file; stopping"),
         What::Restarts { fields } if fields.is_empty() => format!("{who}: restarting"),
         What::Restarts { fields } => format!("{who}: {} changed; restarting", named(fields)),

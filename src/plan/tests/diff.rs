@@ -1,9 +1,12 @@
 //! What differs between two plans, and which ports stay.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::{Project, numbered, port_key};
-use crate::plan::{Arguments, Assignment, Difference, Draft, Effect, Plan, Sources, diff};
+use crate::plan::{Arguments, Assignment, Difference, Draft, Effect, Held, Plan, Sources, diff};
 use crate::ports::request::PortKey;
 use crate::support::name::UnitId;
 
@@ -282,14 +285,27 @@ proptest! {
     }
 }
 
+/// What is held since a draft.
+fn held_since(
+    draft: &Draft,
+    held: impl IntoIterator<Item = (PortKey, u16)>,
+) -> HashMap<PortKey, Vec<Held>> {
+    let asked = Arc::new(draft.requested());
+    let held = held.into_iter().map(|(key, port)| {
+        let asked = Arc::clone(&asked);
+        (key, vec![Held { port, asked }])
+    });
+    held.collect()
+}
+
 /// The ports that stay of `held` when `before` becomes `after`.
 fn kept(before: &Project, after: &Project, held: &[(&str, u16)]) -> Vec<(String, u16)> {
-    let held = held.iter();
-    let held: Assignment = held
+    let (old, new) = (before.good(), after.good());
+    let held: Vec<_> = held
+        .iter()
         .map(|&(name, port)| (port_key("a", name), port))
         .collect();
-    let (old, new) = (before.good(), after.good());
-    let outcome = new.requests_beside(&old.requested(), &held, |_| false, &mut Vec::new());
+    let outcome = new.requests_beside(&held_since(&old, held), |_| false, &mut Vec::new());
     assert_eq!(
         outcome.kept.len() + outcome.wanted.len(),
         new.requests(&mut Vec::new()).len()
@@ -308,6 +324,12 @@ fn kept(before: &Project, after: &Project, held: &[(&str, u16)]) -> Vec<(String,
 #[test]
 fn a_port_stays_wherever_its_number_still_fits() {
     let yaml = |want: &str| format!("services: {{ a: {{ command: x $<PORT:{want}> }} }}");
+    let excluding = |port: &str| {
+        format!(
+            "ports: {{ range: 8000-8100, exclude: [{port}] }}\n{}",
+            yaml("auto")
+        )
+    };
     let ranged = |range: &str| format!("ports: {{ range: {range} }}\n{}", yaml("auto"));
     for (before, after, held, stays) in [
         (yaml("auto"), yaml("auto"), 8000, true),
@@ -321,6 +343,14 @@ fn a_port_stays_wherever_its_number_still_fits() {
         (yaml("auto"), yaml("auto/udp"), 8000, false),
         (ranged("8000-8100"), ranged("8000-8050"), 8050, true),
         (ranged("8000-8100"), ranged("8000-8050"), 8051, false),
+        (ranged("8000-8100"), excluding("8050"), 8050, false),
+        (ranged("8000-8100"), excluding("8050"), 8051, true),
+        (
+            format!("ports: {{ range: 8000-8100 }}\n{}", yaml("auto:5173")),
+            format!("ports: {{ range: 8000-8050 }}\n{}", yaml("auto:5173")),
+            5173,
+            true,
+        ),
         (
             yaml("auto"),
             "services: { a: { command: x $<OTHER:auto> } }".to_owned(),
@@ -354,13 +384,11 @@ fn a_fixed_port_that_another_service_gives_up_is_passed_on() {
         ))
     };
     let held = [("a", 8080), ("b", 8081)];
-    let held: Assignment = held
-        .map(|(service, port)| (port_key(service, "PORT"), port))
-        .into();
-    let before = yaml("a", "b").good().requested();
+    let held = held.map(|(service, port)| (port_key(service, "PORT"), port));
+    let held = held_since(&yaml("a", "b").good(), held);
     for (a, b) in [("b", "a"), ("renamed", "b")] {
         let after = yaml(a, b).good();
-        let outcome = after.requests_beside(&before, &held, |_| false, &mut Vec::new());
+        let outcome = after.requests_beside(&held, |_| false, &mut Vec::new());
         assert_eq!(outcome.wanted, []);
         assert_eq!(outcome.kept[&port_key(a, "PORT")], 8080);
         assert_eq!(outcome.kept[&port_key(b, "PORT")], 8081);
@@ -368,11 +396,11 @@ fn a_fixed_port_that_another_service_gives_up_is_passed_on() {
 }
 
 #[test]
-fn only_a_new_wish_moves_a_port() {
+fn no_wish_but_that_of_the_command_line_moves_a_port() {
     let project = || Project::service("command: x $<PORT:auto>");
     let wishing = |port: &'static str| project().caller(&[("A_PORT", port)]);
     for (before, after, held, stays) in [
-        (project(), wishing("8500"), 8000, false),
+        (project(), wishing("8500"), 8000, true),
         (project(), wishing("8000"), 8000, true),
         // It was not to be had then.
         (wishing("8500"), wishing("8500"), 8000, true),

@@ -52,6 +52,10 @@ impl Desired {
 
 /// What there is to know of a unit by those who decide what comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that have nothing to do with each other"
+)]
 pub(crate) struct Observed {
     /// The step of its life.
     pub(crate) phase: Phase,
@@ -63,6 +67,8 @@ pub(crate) struct Observed {
     pub(crate) is_executed: bool,
     /// Whether an attempt ended with success since it was begun.
     pub(crate) has_completed: bool,
+    /// Whether it is not known yet what those are to be that depend on it.
+    pub(crate) is_uncertain: bool,
     /// Whether SIGKILL could not end it: nothing is started beside what may still run.
     pub(crate) is_unkillable: bool,
     /// When a wait for its health ends; `None` while it was not executed.

@@ -80,6 +80,17 @@ impl Machine {
         self.settings = settings;
     }
 
+    /// What was known of its readiness says nothing any more.
+    pub(crate) fn doubt(&mut self) {
+        if let State::Up { standing, .. } = &mut self.state {
+            *standing = if self.settings.has_readiness {
+                Standing::Starting
+            } else {
+                Standing::Running
+            };
+        }
+    }
+
     /// Moves every time by `gap`: the clock stood still for the user (Ctrl-Z, `fg`).
     pub(crate) fn shift(&mut self, gap: Duration) {
         if let Some((since, _)) = &mut self.blocked {

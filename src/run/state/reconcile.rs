@@ -68,6 +68,9 @@ pub(crate) fn judge(condition: Condition, seen: &Seen, now: Instant) -> Judgemen
     if seen.desired.wanted == Wanted::Nothing {
         return Judgement::Met;
     }
+    if observed.is_uncertain {
+        return Judgement::Unmet { until: None };
+    }
     // What there is of it says nothing of the generation that is to come.
     if seen.is_old() {
         // Nothing comes beside what SIGKILL could not end.
@@ -117,7 +120,7 @@ pub(crate) fn reconcile<K>(
     now: Instant,
 ) -> Step<K> {
     let (desired, observed) = (&unit.desired, &unit.observed);
-    let is_held_up = || dependents.into_iter().any(|dependent| dependent.holds_up());
+    let is_any = |is_so: fn(&Seen) -> bool| dependents.into_iter().any(|it| is_so(&it));
     let is_told = observed.told >= desired.generation;
     match (desired.wanted, observed.phase) {
         (Wanted::Nothing, _) => Step::NOTHING,
@@ -129,6 +132,11 @@ pub(crate) fn reconcile<K>(
             match go_up(dependencies, desired.ignores_dependencies, now) {
                 Step::Fail { because } => Step::Spare { because },
                 Step::Nothing { until } => Step::Nothing { until },
+                // Who depends on it and is on its way down goes first. Who is still to go is not waited
+                // for, as that may wait for what this one becomes.
+                Step::Execute { .. } if is_any(|it| it.observed.phase == Phase::Stopping) => {
+                    Step::NOTHING
+                }
                 // Everything is there for what comes.
                 Step::Execute { .. }
                 | Step::Begin
@@ -144,7 +152,7 @@ pub(crate) fn reconcile<K>(
             Phase::Starting | Phase::Running | Phase::Healthy | Phase::Unhealthy,
         ) if desired.wanted == Wanted::Stopped || unit.is_old() => {
             // A start that is given up is still there until its runner says what came of it.
-            if is_told || is_held_up() {
+            if is_told || is_any(Seen::holds_up) {
                 Step::NOTHING
             } else {
                 Step::Stop {

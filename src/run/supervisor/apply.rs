@@ -4,7 +4,12 @@
 //! dependencies are there for what it becomes, and becomes it once it has ended
 //! (`docs/design/reconcile.md`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::Supervisor;
 use super::commands::Moves;
@@ -16,28 +21,35 @@ use crate::ports::request::PortKey;
 use crate::run::control::{CommandError, CommandReply};
 use crate::run::home::{Change, Written};
 use crate::run::news::{News, NoticeLevel};
-use crate::run::proposal::What;
+use crate::run::proposal::{Extent, Recreate, What};
 use crate::run::snapshot::{Cause, Phase, Wanted};
-use crate::run::unit::{Fate, Next, Unit};
+use crate::run::unit::{Fate, Next, Spared, Unit};
 use crate::run::unit_ports::UnitPorts;
-use crate::support::name::UnitId;
+use crate::support::name::{ServiceName, UnitId};
 
 impl Supervisor {
     /// Begins to carry out a proposal: the `.env` is written before anything is stopped.
     pub(super) fn apply(&mut self, proposal: u64, reply_tx: ReplyTx<CommandReply>) {
-        if self.ending.is_some() {
-            return drop(reply_tx.send(Err(CommandError::Draining)));
-        }
-        if self.frozen_at.is_some() {
-            return drop(reply_tx.send(Err(CommandError::Suspended)));
-        }
-        let is_current =
-            |it: &mut Box<Planned>| it.proposal.id == proposal && it.edition == self.edition;
-        let Some(planned) = self.proposal.take_if(is_current) else {
-            return drop(reply_tx.send(Err(CommandError::Overtaken)));
+        let refusal = if self.ending.is_some() {
+            CommandError::Draining
+        } else if self.frozen_at.is_some() {
+            CommandError::Suspended
+        } else if let Some(planned) = self.negotiation.take(proposal) {
+            return self.write_files(planned, Some(reply_tx));
+        } else {
+            CommandError::Overtaken
         };
-        // From now on every other proposal is about a stack that was.
-        self.edition += 1;
+        drop(reply_tx.send(Err(refusal)));
+    }
+
+    /// Writes the files for a plan. Nobody else plans meanwhile.
+    pub(super) fn write_files(
+        &mut self,
+        mut planned: Box<Planned>,
+        reply_tx: Option<ReplyTx<CommandReply>>,
+    ) {
+        self.negotiation.is_busy = true;
+        self.keep_values(&mut planned);
         let dotenv = planned.plan.dotenv.clone();
         let prepared_tx = self.prepared_tx.clone();
         let written = self.change_files(Change::Dotenv(dotenv));
@@ -51,13 +63,44 @@ impl Supervisor {
         });
     }
 
+    /// What is generated for a service that is left as it is says what that has.
+    fn keep_values(&self, planned: &mut Planned) {
+        let changes = planned.proposal.changes.iter();
+        let left = changes.filter(|change| matches!(change.what, What::Stays { .. }));
+        let left: HashSet<&ServiceName> = left.map(|change| &change.service).collect();
+        if left.is_empty() {
+            return;
+        }
+        let plan = &mut planned.plan;
+        let is_of_left = |owners: &HashMap<String, ServiceName>, key: &String| {
+            owners.get(key).is_some_and(|owner| left.contains(owner))
+        };
+        // Its numbers are pinned; what counts is which keys it has.
+        let had: HashSet<&String> = self.about.values.iter().map(|(key, _)| key).collect();
+        plan.values
+            .retain(|(key, _)| !is_of_left(&plan.owners, key) || had.contains(key));
+        let there: HashSet<&String> = plan.values.iter().map(|(key, _)| key).collect();
+        let kept = self.about.values.iter();
+        let kept = kept.filter(|(key, _)| is_of_left(&self.owners, key) && !there.contains(key));
+        let kept: Vec<_> = kept.cloned().collect();
+        for (key, _) in &kept {
+            let owner = self.owners.get(key).cloned();
+            plan.owners.extend(owner.map(|owner| (key.clone(), owner)));
+        }
+        plan.values.splice(0..0, kept);
+        if let Some(dotenv) = &mut plan.dotenv {
+            dotenv.entries.clone_from(&plan.values);
+        }
+    }
+
     /// The `.env` is written, or cannot be.
     pub(super) fn written(
         &mut self,
         planned: Box<Planned>,
         written: Written,
-        reply_tx: ReplyTx<CommandReply>,
+        reply_tx: Option<ReplyTx<CommandReply>>,
     ) {
+        self.negotiation.is_busy = false;
         let reply = if self.ending.is_some() {
             Err(CommandError::Draining)
         } else if let Some(advice) = written.failure {
@@ -65,6 +108,8 @@ impl Supervisor {
                 message: advice.message,
                 hint: advice.hint,
             })
+        } else if planned.edition != self.negotiation.edition {
+            Err(CommandError::Overtaken)
         } else {
             let moves = self.commit(*planned);
             Ok(CommandReply {
@@ -72,12 +117,18 @@ impl Supervisor {
                 ..self.reply(&moves)
             })
         };
-        drop(reply_tx.send(reply));
+        match reply_tx {
+            Some(reply_tx) => drop(reply_tx.send(reply)),
+            None if reply.is_err() => self.release_spared(),
+            None => {}
+        }
+        self.plan_next();
     }
 
     pub(super) fn commit(&mut self, planned: Planned) -> Moves {
         let Planned {
             proposal,
+            sources,
             plan,
             requested,
             mut holds,
@@ -85,17 +136,18 @@ impl Supervisor {
             extent,
             edition: _,
         } = planned;
+        self.negotiation.edition += 1;
         let mut whats: HashMap<UnitId, What> = HashMap::new();
         for change in proposal.changes {
             whats.insert(change.unit(), change.what);
         }
-        let mut moved: Vec<UnitId> = Vec::new();
-        let mut order: HashMap<UnitId, usize> = HashMap::new();
         let is_whole = whats
             .values()
             .all(|what| !matches!(what, What::Stays { .. }));
-        self.note_plan(&plan, is_whole.then(|| plan.fingerprint.clone()));
-        self.requested = requested;
+        self.note_plan(&plan, is_whole);
+        self.replan = sources.map(|sources| (sources, extent.clone()));
+        let mut moved: Vec<UnitId> = Vec::new();
+        let mut order: HashMap<UnitId, usize> = HashMap::new();
         for (place, mut new) in plan.units.into_iter().enumerate() {
             let id = new.id();
             order.insert(id.clone(), place);
@@ -104,36 +156,46 @@ impl Supervisor {
             let Some(unit) = self.units.get_mut(&id) else {
                 let ports = UnitPorts::new(&new, |key| holds.shift_remove(key), &released);
                 self.runner.adopt(&new);
-                self.add(Unit::new(new, ports));
+                self.add(Unit::new(new, ports, Arc::clone(&requested)));
                 continue;
             };
-            let is_new_process = unit.is_leaving() || matches!(what, Some(What::Restarts { .. }));
+            if let Some(spared) = &mut unit.spared {
+                spared.is_open = false;
+            }
             match what {
+                // It is back in the file before it has ended.
+                Some(What::Appears) => unit.fate = Fate::Stays,
                 Some(What::Stays { .. }) => {}
-                _ if is_new_process => {
+                Some(
+                    What::Starts
+                    | What::Restarts { .. }
+                    | What::Follows { .. }
+                    | What::GoesDown { .. },
+                ) => {
                     let is_own = |key: &PortKey, _: &mut Hold| {
                         key.service == id.service && key.replica == id.replica
                     };
                     unit.become_later(Next {
                         plan: new,
+                        requested: Arc::clone(&requested),
                         holds: holds.extract_if(.., is_own).collect(),
                         released: released.clone(),
                     });
                     moved.push(id);
                 }
-                Some(
-                    What::Starts | What::Stops | What::TakesOver { .. } | What::Restarts { .. },
-                )
-                | None => self.take_over(&id, new),
+                Some(What::Stops | What::TakesOver { .. }) | None => {
+                    unit.requested = Arc::clone(&requested);
+                    self.take_over(&id, new);
+                }
             }
         }
         for id in &moved {
-            self.begin_anew(id, extent.no_deps, extent.no_start);
+            self.begin_anew(id, &extent);
         }
-        let gone = whats.into_iter().filter(|(_, what)| *what == What::Stops);
-        let dismissed: Vec<UnitId> = gone.map(|(id, _)| id).collect();
+        let gone = whats.iter().filter(|(_, what)| **what == What::Stops);
+        let dismissed: Vec<UnitId> = gone.map(|(id, _)| id.clone()).collect();
         for id in &dismissed {
-            self.dismiss(id);
+            self.dismiss(id, extent.grace);
         }
         self.arrange(&order);
         let mut moves = if extent.no_start {
@@ -145,20 +207,37 @@ impl Supervisor {
         moves.add(&dismissed, false);
         self.note_ports();
         let all: Vec<UnitId> = self.units.keys().cloned().collect();
-        for id in all {
-            self.touch(&id);
+        // Who goes down for good is told first: what it depends on waits for it.
+        for id in dismissed.iter().chain(&all) {
+            self.touch(id);
         }
         self.leave_word();
         moves
     }
 
     /// What is told of the whole stack is that of another plan.
-    fn note_plan(&mut self, plan: &Plan, fingerprint: Option<String>) {
-        self.about.values.clone_from(&plan.values);
-        self.about.dotenv = plan.written_dotenv();
-        self.about.arguments.clone_from(&plan.arguments);
-        // A part of it is as another file had it, so that the next `up` looks again.
-        self.about.fingerprint = fingerprint.unwrap_or_default();
+    fn note_plan(&mut self, plan: &Plan, is_whole: bool) {
+        let about = &mut self.about;
+        let earlier = about.values.drain(..).map(|(key, _)| key);
+        self.generated.extend(earlier);
+        about.values.clone_from(&plan.values);
+        self.owners.clone_from(&plan.owners);
+        about.dotenv = plan.written_dotenv();
+        about.arguments.clone_from(&plan.arguments);
+        if about.project_dir != plan.project_dir {
+            // What is left as it is has moved with the rest.
+            for unit in self.units.values_mut() {
+                unit.plan.rebase(&about.project_dir, &plan.project_dir);
+            }
+            about.project_dir.clone_from(&plan.project_dir);
+        }
+        if is_whole {
+            about.file.clone_from(&plan.file);
+            about.fingerprint.clone_from(&plan.fingerprint);
+        } else {
+            // A part of it is as another file had it, so that the next `up` looks again.
+            about.fingerprint.clear();
+        }
     }
 
     /// Marks what a plan starts as this run's, whatever the directory and the file are called by now.
@@ -178,11 +257,13 @@ impl Supervisor {
     /// A unit takes its new plan over as it runs.
     fn take_over(&mut self, id: &UnitId, mut new: UnitPlan) {
         let unit = &mut self.units[id];
-        if let Fate::Becomes(next) = &mut unit.fate {
-            next.plan = new;
-            return;
-        }
         let is_up = unit.machine.is_up();
+        if matches!(unit.fate, Fate::Becomes(_)) && unit.desired.is_rolling && is_up {
+            // It was to become another, and is what it is to be after all.
+            unit.begun = unit.desired.generation;
+        }
+        unit.fate = Fate::Stays;
+        unit.spared = None;
         if unit.desired.wanted == Wanted::Running && !unit.phase().is_at_rest() {
             // It and its restarts have the environment of whoever started it.
             new.environment.base = unit.plan.environment.base.clone();
@@ -191,34 +272,40 @@ impl Supervisor {
         self.runner.adopt(&new);
         unit.adopt(new);
         if is_up && is_other_check {
+            // What the old check said counts no more.
+            unit.machine.doubt();
+            unit.first_executed = Some(Instant::now());
+            unit.last_answer = None;
+            unit.note_phase();
             self.end_checks(id);
             self.begin_checks(id);
         }
     }
 
     /// A unit is to be what the files want it to be, once its dependencies are there for that.
-    fn begin_anew(&mut self, id: &UnitId, ignores_dependencies: bool, stays_down: bool) {
+    fn begin_anew(&mut self, id: &UnitId, extent: &Extent) {
         let unit = &mut self.units[id];
         let is_alive = unit.phase().is_alive();
         unit.spared = None;
-        if stays_down {
+        let grace = extent.grace.or(self.options.grace);
+        if extent.no_start {
             if is_alive {
-                unit.desired.change(Wanted::Stopped, Cause::Up, None);
+                unit.desired.change(Wanted::Stopped, Cause::Up, grace);
             }
             return;
         }
-        unit.desired
-            .change(Wanted::Running, Cause::Up, self.options.grace);
-        unit.desired.ignores_dependencies = ignores_dependencies;
+        unit.desired.change(Wanted::Running, Cause::Up, grace);
+        unit.desired.ignores_dependencies = extent.no_deps;
         unit.desired.is_rolling = is_alive && unit.phase() != Phase::Stopping;
     }
 
     /// A unit is gone from the files.
-    fn dismiss(&mut self, id: &UnitId) {
-        let unit = &mut self.units[id];
-        unit.fate = Fate::Leaves;
-        let grace = self.options.grace;
-        unit.desired.change(Wanted::Stopped, Cause::Up, grace);
+    fn dismiss(&mut self, id: &UnitId, grace: Option<Duration>) {
+        let grace = grace.or(self.options.grace);
+        if let Some(unit) = self.units.get_mut(id) {
+            unit.fate = Fate::Leaves;
+            unit.desired.change(Wanted::Stopped, Cause::Up, grace);
+        }
     }
 
     /// Puts the units in the order of the file, those that are not in it last.
@@ -233,15 +320,19 @@ impl Supervisor {
     fn find_dependents(&mut self) {
         self.dependents.clear();
         for (id, unit) in &self.units {
-            for edge in unit.dependencies() {
+            for edge in unit.edges() {
                 let dependents = self.dependents.entry(edge.unit.clone()).or_default();
-                dependents.push(id.clone());
+                if dependents.last() != Some(id) {
+                    dependents.push(id.clone());
+                }
             }
         }
     }
 
     /// Nothing of a unit runs, and it begins anew: as what the files want it to be.
     pub(super) fn become_next(&mut self, id: &UnitId) {
+        let edges = self.units[id].edges();
+        let needed: Vec<UnitId> = edges.map(|edge| edge.unit.clone()).collect();
         let numbers: Vec<u16> = self.units[id]
             .ports
             .iter()
@@ -258,19 +349,48 @@ impl Supervisor {
         }
         self.own_ports(id);
         self.runner.adopt(&self.units[id].plan);
+        self.find_dependents();
+        // What it needed until now may go.
+        for needed in needed {
+            self.touch(&needed);
+        }
     }
 
-    /// What runs of a unit stays as it is, since what it was to become cannot be.
+    /// What runs of a unit stays as it is, since what it was to become cannot be. What others were told of
+    /// that holds no more: it is planned once more around those that were spared.
     pub(super) fn spare(&mut self, id: &UnitId, because: &UnitId) {
         let because = self.units[because].blocker();
         let unit = &mut self.units[id];
         unit.fate = Fate::Stays;
         unit.begun = unit.desired.generation;
-        unit.spared = Some(because);
+        unit.spared = Some(Spared {
+            because,
+            is_open: self.replan.is_some(),
+        });
         self.find_dependents();
         // The next `up` tries again.
         self.about.fingerprint.clear();
+        self.negotiation.edition += 1;
         self.touch(id);
+        if let Some((sources, mut extent)) = self.replan.clone() {
+            let spared = self.units.values().filter(|unit| unit.spared.is_some());
+            extent.spared = spared.map(|unit| unit.plan.service.clone()).collect();
+            if extent.recreate == Recreate::All {
+                extent.recreate = Recreate::Changed;
+            }
+            self.plan_around(sources, extent);
+        }
+    }
+
+    /// Nothing more will be planned around what was spared: whoever waits for it goes on.
+    pub(super) fn release_spared(&mut self) {
+        let ids: Vec<UnitId> = self.units.keys().cloned().collect();
+        for id in ids {
+            if let Some(spared) = &mut self.units[&id].spared {
+                spared.is_open = false;
+                self.touch(&id);
+            }
+        }
     }
 
     /// Lets go of the units that are gone from the files and of which nothing is left.
@@ -313,11 +433,19 @@ impl Supervisor {
             })
             .collect();
         let prepared_tx = self.prepared_tx.clone();
-        self.beside.run(move || match ledger.note(&owner, &ports) {
-            Ok(noted) => drop(prepared_tx.send(Prepared::Noted(noted))),
-            Err(warnings) => {
-                for warning in warnings {
-                    tracing::warn!("{warning}");
+        let latest = Arc::clone(&self.latest_note);
+        let number = latest.fetch_add(1, Ordering::Relaxed) + 1;
+        self.beside.run(move || {
+            // A later one says all that this would.
+            if latest.load(Ordering::Relaxed) != number {
+                return;
+            }
+            match ledger.note(&owner, &ports) {
+                Ok(noted) => drop(prepared_tx.send(Prepared::Noted(noted))),
+                Err(warnings) => {
+                    for warning in warnings {
+                        tracing::warn!("{warning}");
+                    }
                 }
             }
         });

@@ -3,14 +3,13 @@
 
 use tokio::time::Instant;
 
-use super::propose::{Planned, ReplyTx};
+use super::propose::{Asker, Planned, Plannings, ReplyTx};
 use super::{Ended, Supervisor};
 use crate::ports::Noted;
-use crate::run::control::{CommandError, CommandReply, Request};
+use crate::run::control::{CommandReply, Request};
 use crate::run::home::Written;
 use crate::run::outlet::Finding;
 use crate::run::probe::Answer;
-use crate::run::proposal::Proposal;
 use crate::run::runner::Happened;
 
 /// Something for the loop.
@@ -35,13 +34,12 @@ pub(super) enum Message {
 /// What was done beside the loop.
 #[derive(Debug)]
 pub(super) enum Prepared {
-    /// A plan was made; whether it can be carried out.
-    Planned(
-        Result<(Box<Planned>, bool), CommandError>,
-        ReplyTx<Proposal>,
-    ),
+    /// A plan was made, or cannot be.
+    Planned(Plannings, Asker),
+    /// Nobody has wanted a proposal carried out.
+    Expired(u64),
     /// The files are as a plan wants them, or cannot be.
-    Written(Box<Planned>, Written, ReplyTx<CommandReply>),
+    Written(Box<Planned>, Written, Option<ReplyTx<CommandReply>>),
     /// The ledger knows the ports.
     Noted(Noted),
 }
@@ -77,9 +75,8 @@ impl Supervisor {
             Message::Happened(happened) => self.happened(happened),
             Message::Request(request) => self.requested(request),
             Message::Finding(finding) => self.found(finding),
-            Message::Prepared(Prepared::Planned(planned, reply_tx)) => {
-                self.planned(planned, reply_tx);
-            }
+            Message::Prepared(Prepared::Planned(planned, asker)) => self.planned(planned, asker),
+            Message::Prepared(Prepared::Expired(id)) => self.expired(id),
             Message::Prepared(Prepared::Written(planned, written, reply_tx)) => {
                 self.written(planned, written, reply_tx);
             }

@@ -31,11 +31,12 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use messages::Prepared;
-use propose::Planned;
+use propose::Negotiation;
 use signals::SIGNALS;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -52,12 +53,13 @@ use super::news::{Event, NoticeLevel};
 use super::outlet::Finding;
 use super::probe::Answer;
 use super::process::Signals;
+use super::proposal::Extent;
 use super::reason::{LeftBehind, Reason};
 use super::runner::{CommandId, Happened, Runner};
 use super::snapshot::{Cause, Exit};
 use super::state::{Moment, Occurrence, State};
 use super::unit::Unit;
-use crate::plan::Requested;
+use crate::plan::Sources;
 use crate::ports::request::Owner;
 use crate::ports::{Ledger, Noted};
 use crate::support::beside::Beside;
@@ -139,13 +141,16 @@ pub struct Supervisor {
     request_rx: mpsc::UnboundedReceiver<Request>,
     prepared_tx: mpsc::UnboundedSender<Prepared>,
     prepared_rx: mpsc::UnboundedReceiver<Prepared>,
-    /// How the ports of the plan were asked for.
-    requested: Requested,
-    /// What was proposed last and may still be carried out.
-    proposal: Option<Box<Planned>>,
-    last_proposal: u64,
-    /// How often another plan was carried out.
-    edition: u64,
+    /// Who plans anew, one after another.
+    negotiation: Negotiation,
+    /// What the last plan was made of, and how far it was carried out.
+    replan: Option<(Arc<Sources>, Extent)>,
+    /// Of which service a generated key tells.
+    owners: HashMap<String, ServiceName>,
+    /// The keys that were generated for earlier plans.
+    generated: BTreeSet<String>,
+    /// The number of the last note to the ledger.
+    latest_note: Arc<AtomicU64>,
     /// The mark in the ledger of the ports that the last plan brought.
     noted: Option<Noted>,
     event_tx: broadcast::Sender<Event>,

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::ports::{SWEEP_INTERVAL, Tables};
+use super::propose::Negotiation;
 use super::{Options, Outcome, Supervisor};
 use crate::plan::{Plan, Requested};
 use crate::ports::request::{Owner, PortKey};
@@ -172,14 +173,15 @@ impl Supervisor {
             request_rx,
             event_tx,
         };
+        let requested = Arc::new(requested);
         let units = plan.units.into_iter().map(|unit| {
             let ports = UnitPorts::new(&unit, |key| holds.shift_remove(key), &released);
-            Unit::new(unit, ports)
+            Unit::new(unit, ports, Arc::clone(&requested))
         });
         let units = units.collect();
         let supervisor = Self {
             memory: Some((ledger, owner)),
-            requested,
+            owners: plan.owners,
             last_path: Some(instance.last_path()),
             wanted_tx: Some(wanted_tx),
             ..Self::with(units, Box::new(runner), wires, options, about)
@@ -224,10 +226,11 @@ impl Supervisor {
             request_rx: wires.request_rx,
             prepared_tx,
             prepared_rx,
-            requested: Requested::default(),
-            proposal: None,
-            last_proposal: 0,
-            edition: 0,
+            negotiation: Negotiation::default(),
+            replan: None,
+            owners: HashMap::new(),
+            generated: BTreeSet::new(),
+            latest_note: Arc::default(),
             noted: None,
             event_tx: wires.event_tx,
             options,

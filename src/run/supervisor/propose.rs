@@ -1,103 +1,190 @@
 //! Planning anew for a stack that runs: what an `up` would change.
 //!
 //! It happens on a thread of its own, as the ledger's lock may have to be waited for, and is told to
-//! the loop when it is done. Nothing but the new ports is held for it.
+//! the loop when it is done. Nothing but the new ports is held for it. Clients take turns: nobody plans
+//! for a stack that another one is about to change, nor against ports that are held for it.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Mutex;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use indexmap::IndexMap;
 use tokio::sync::oneshot;
 
 use super::Supervisor;
 use super::messages::Prepared;
-use crate::plan::{Assignment, Change, Difference, Draft, Plan, Requested, UnitPlan, diff};
+use crate::plan::{
+    Assignment, Change, Difference, Draft, Held, Plan, Requested, Sources, UnitPlan, diff,
+};
 use crate::ports::request::{Owner, PortKey};
 use crate::ports::{Batch, Hold, Ledger, allocate};
 use crate::run::control::CommandError;
 use crate::run::proposal::{
     Advice, Asking, ChangedField, Extent, Proposal, Recreate, UnitChange, What,
 };
+use crate::spec::Problem;
 use crate::support::name::{ServiceName, UnitId};
+use crate::support::text::chain;
+
+/// How long a client may take from its proposal to its command: it only shows it. Who has been killed
+/// meanwhile keeps others waiting no longer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A proposal with all that it takes to carry it out.
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) proposal: Proposal,
+    /// What it was made of, to plan around what cannot become what it was to.
+    pub(super) sources: Option<Arc<Sources>>,
     pub(super) plan: Plan,
-    pub(super) requested: Requested,
+    pub(super) requested: Arc<Requested>,
     /// The ports that are new.
     pub(super) holds: IndexMap<PortKey, Hold>,
     pub(super) released: HashSet<PortKey>,
     pub(super) extent: Extent,
-    /// How often plans had been carried out when this one was made.
+    /// What the units were when it was made, by [`Negotiation::edition`].
     pub(super) edition: u64,
 }
 
 pub(super) type ReplyTx<T> = oneshot::Sender<Result<T, CommandError>>;
 
+/// What came of planning; whether it can be carried out.
+pub(super) type Plannings = Result<(Box<Planned>, bool), CommandError>;
+
+/// Who is to be told what would change: a client, or nobody, where it is carried out at once.
+pub(super) type Asker = Option<ReplyTx<Proposal>>;
+
+/// Whose turn it is.
+#[derive(Debug, Default)]
+pub(super) struct Negotiation {
+    /// Who waits for it.
+    waiting: VecDeque<(Asking, Asker)>,
+    /// Whether a plan is being made, or the files for one are being written.
+    pub(super) is_busy: bool,
+    /// What was proposed and may be carried out.
+    proposal: Option<Box<Planned>>,
+    last_id: u64,
+    /// Raised whenever units become others than those that a plan was made for.
+    pub(super) edition: u64,
+}
+
+impl Negotiation {
+    /// Takes what was proposed under this id, if it is still about the units that there are.
+    pub(super) fn take(&mut self, id: u64) -> Option<Box<Planned>> {
+        let edition = self.edition;
+        self.proposal
+            .take_if(|it| it.proposal.id == id && it.edition == edition)
+    }
+}
+
 /// What there is to know of the running stack.
 struct Ground {
     old: Plan,
-    requested: Requested,
-    held: Assignment,
+    held: HashMap<PortKey, Vec<Held>>,
     /// Where ports are noted, and for whom.
     memory: Option<(Ledger, Owner)>,
     edition: u64,
 }
 
 impl Supervisor {
-    /// Plans what a client asks for.
+    /// Plans what a client asks for, once it is its turn.
     pub(super) fn propose(&mut self, asking: Asking, reply_tx: ReplyTx<Proposal>) {
-        if self.ending.is_some() {
-            return drop(reply_tx.send(Err(CommandError::Draining)));
-        }
-        if self.frozen_at.is_some() {
-            return drop(reply_tx.send(Err(CommandError::Suspended)));
-        }
-        let units = self.wanted_plans();
-        let held = units.iter().flat_map(|unit| {
-            unit.ports.iter().map(|port| {
-                let key = PortKey::new(&unit.service, unit.replica, &port.name);
-                (key, port.port)
-            })
-        });
-        let ground = Ground {
-            held: held.collect(),
-            requested: self.requested.clone(),
-            memory: self.memory.clone(),
-            edition: self.edition,
-            old: self.plan_of(units),
+        self.negotiation.waiting.push_back((asking, Some(reply_tx)));
+        self.plan_next();
+    }
+
+    /// Plans once more, before anybody else: some services could not become what they were to.
+    pub(super) fn plan_around(&mut self, sources: Arc<Sources>, extent: Extent) {
+        let asking = Asking {
+            sources,
+            extent,
+            strict_ports: false,
+            fresh_ports: false,
+            dry_run: false,
         };
+        self.negotiation.proposal = None;
+        self.negotiation.waiting.push_front((asking, None));
+        self.plan_next();
+    }
+
+    /// Makes the next plan, if it is anybody's turn.
+    pub(super) fn plan_next(&mut self) {
+        if self.ending.is_some() || self.frozen_at.is_some() {
+            let refusal = if self.ending.is_some() {
+                CommandError::Draining
+            } else {
+                CommandError::Suspended
+            };
+            for (_, asker) in self.negotiation.waiting.drain(..) {
+                asker.map(|reply_tx| reply_tx.send(Err(refusal.clone())));
+            }
+            return;
+        }
+        if self.negotiation.is_busy || self.negotiation.proposal.is_some() {
+            return;
+        }
+        let Some((asking, asker)) = self.negotiation.waiting.pop_front() else {
+            return;
+        };
+        self.negotiation.is_busy = true;
+        let ground = self.ground();
         let prepared_tx = self.prepared_tx.clone();
         // It is done once, wherever it is done.
-        let job = Mutex::new(Some((asking, ground, reply_tx)));
+        let job = Mutex::new(Some((asking, ground, asker)));
         self.beside.run(move || {
             let job = job.lock().ok().and_then(|mut job| job.take());
-            if let Some((asking, ground, reply_tx)) = job {
+            if let Some((asking, ground, asker)) = job {
                 let planned = plan(asking, &ground);
                 // A supervisor that has gone has no use for it.
-                drop(prepared_tx.send(Prepared::Planned(planned, reply_tx)));
+                drop(prepared_tx.send(Prepared::Planned(planned, asker)));
             }
         });
     }
 
-    /// What every unit is, or becomes once it begins anew.
-    pub(super) fn wanted_plans(&self) -> Vec<UnitPlan> {
-        let units = self.units.values().filter(|unit| !unit.is_leaving());
-        units.map(|unit| unit.wanted_plan().clone()).collect()
+    fn ground(&self) -> Ground {
+        let mut held: HashMap<PortKey, Vec<Held>> = HashMap::new();
+        for unit in self.units.values() {
+            let next = unit.next().map(|next| (&next.plan, &next.requested));
+            let plans = next.into_iter().chain([(&unit.plan, &unit.requested)]);
+            for (plan, asked) in plans {
+                for port in &plan.ports {
+                    let key = PortKey::new(&plan.service, plan.replica, &port.name);
+                    held.entry(key).or_default().push(Held {
+                        port: port.port,
+                        asked: Arc::clone(asked),
+                    });
+                }
+            }
+        }
+        Ground {
+            held,
+            memory: self.memory.clone(),
+            edition: self.negotiation.edition,
+            old: self.plan_of(self.plans()),
+        }
     }
 
-    /// The plan that has these units.
+    /// What every unit is that is not about to leave.
+    pub(super) fn plans(&self) -> Vec<UnitPlan> {
+        let units = self.units.values().filter(|unit| !unit.is_leaving());
+        units.map(|unit| unit.plan.clone()).collect()
+    }
+
+    /// The plan that has these units. Every key that was ever generated counts as one: units that were
+    /// left as they are have those of an earlier plan.
     pub(super) fn plan_of(&self, units: Vec<UnitPlan>) -> Plan {
         let about = &self.about;
+        let mut values = about.values.clone();
+        let earlier = self.generated.iter().cloned();
+        values.extend(earlier.map(|key| (key, String::new())));
         Plan {
             project: about.project.clone(),
             instance: about.instance.clone(),
             project_dir: about.project_dir.clone(),
             file: about.file.clone(),
             dotenv: None,
-            values: about.values.clone(),
+            values,
+            owners: HashMap::new(),
             units,
             arguments: about.arguments.clone(),
             fingerprint: about.fingerprint.clone(),
@@ -105,31 +192,80 @@ impl Supervisor {
     }
 
     /// A plan is there: keeps it until somebody wants it carried out, and says what it would change.
-    pub(super) fn planned(
-        &mut self,
-        planned: Result<(Box<Planned>, bool), CommandError>,
-        reply_tx: ReplyTx<Proposal>,
-    ) {
-        let reply = planned.map(|(mut planned, is_kept)| {
+    pub(super) fn planned(&mut self, planned: Plannings, asker: Asker) {
+        self.negotiation.is_busy = false;
+        let Some(reply_tx) = asker else {
+            return self.planned_around(planned);
+        };
+        let reply = planned.and_then(|(mut planned, is_kept)| {
+            self.refuse_to_orphan(&planned)?;
             if is_kept {
-                self.last_proposal += 1;
-                planned.proposal.id = self.last_proposal;
+                self.negotiation.last_id += 1;
+                planned.proposal.id = self.negotiation.last_id;
+                self.expire_later(planned.proposal.id);
             }
             let proposal = planned.proposal.clone();
-            self.proposal = is_kept.then_some(planned);
-            proposal
+            self.negotiation.proposal = is_kept.then_some(planned);
+            Ok(proposal)
         });
         drop(reply_tx.send(reply));
+        self.plan_next();
+    }
+
+    fn planned_around(&mut self, planned: Plannings) {
+        match planned {
+            Ok((planned, true)) if planned.edition == self.negotiation.edition => {
+                self.write_files(planned, None);
+            }
+            // A later plan is on its way, or none can be made: what waits goes on.
+            Ok(_) | Err(_) => {
+                self.release_spared();
+                self.plan_next();
+            }
+        }
+    }
+
+    /// Forgets a proposal that nobody has wanted carried out.
+    pub(super) fn expired(&mut self, id: u64) {
+        self.negotiation.proposal.take_if(|it| it.proposal.id == id);
+        self.plan_next();
+    }
+
+    fn expire_later(&self, id: u64) {
+        let prepared_tx = self.prepared_tx.clone();
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(PATIENCE).await;
+            drop(prepared_tx.send(Prepared::Expired(id)));
+        });
+    }
+
+    /// Whoever comes with another file does not mean to stop what that one does not know.
+    fn refuse_to_orphan(&self, planned: &Planned) -> Result<(), CommandError> {
+        let changes = planned.proposal.changes.iter();
+        let gone = changes.filter(|change| change.what == What::Stops);
+        let mut services: Vec<ServiceName> = gone.map(|change| change.service.clone()).collect();
+        services.dedup();
+        // A directory that was renamed has other paths.
+        let is_same = planned.plan.file == self.about.file
+            || planned.plan.file.strip_prefix(&planned.plan.project_dir)
+                == self.about.file.strip_prefix(&self.about.project_dir);
+        if services.is_empty() || is_same || planned.extent.remove_orphans {
+            return Ok(());
+        }
+        Err(CommandError::WouldOrphan {
+            file: self.about.file.display().to_string(),
+            services,
+        })
     }
 }
 
-/// Makes the plan; also whether it can be carried out.
-fn plan(asking: Asking, ground: &Ground) -> Result<(Box<Planned>, bool), CommandError> {
+/// Makes the plan.
+fn plan(asking: Asking, ground: &Ground) -> Plannings {
+    let sources = asking.sources;
     let units = ground.old.units.iter();
     let running = units.map(|unit| unit.service.clone()).collect();
-    let sources = asking.sources.beside(running);
-    let (draft, mut problems) = Draft::new(sources);
-    let draft = draft.filter(|_| !problems.iter().any(crate::spec::Problem::is_error));
+    let (draft, mut problems) = Draft::new(sources.beside(running));
+    let draft = draft.filter(|_| !problems.iter().any(Problem::is_error));
     let draft = draft.ok_or(CommandError::Mistakes)?;
     let extent = asking.extent;
     let named = reached(&draft.preview(), &extent);
@@ -137,15 +273,11 @@ fn plan(asking: Asking, ground: &Ground) -> Result<(Box<Planned>, bool), Command
         extent.recreate == Recreate::Nobody
             // One of an inactive profile goes on as it is.
             || draft.spec().lingering.contains(service)
+            || extent.spared.contains(service)
             || named.as_ref().is_some_and(|named| !named.contains(service))
     };
-    let kept = draft.requests_beside(
-        &ground.requested,
-        &ground.held,
-        |key| is_left(&key.service),
-        &mut problems,
-    );
-    let mut assignment = kept.kept;
+    let kept = draft.requests_beside(&ground.held, |key| is_left(&key.service), &mut problems);
+    let mut assignment: Assignment = kept.kept;
     let mut warnings = Vec::new();
     let (mut holds, mut released) = (IndexMap::new(), HashSet::new());
     if let Some((ledger, owner)) = &ground.memory {
@@ -158,25 +290,37 @@ fn plan(asking: Asking, ground: &Ground) -> Result<(Box<Planned>, bool), Command
             is_noted_later: true,
         };
         let allocation = allocate(&batch, ledger).map_err(|error| CommandError::NoPorts {
-            message: crate::support::text::chain(&error),
+            message: chain(&error),
             hint: error.hint(),
         })?;
         warnings.extend(allocation.warnings.iter().map(|warning| Advice {
             message: warning.to_string(),
             hint: warning.hint().to_owned(),
         }));
-        assignment.extend(
-            allocation
-                .holds
-                .iter()
-                .map(|(key, hold)| (key.clone(), hold.port())),
-        );
+        let new = allocation.holds.iter();
+        assignment.extend(new.map(|(key, hold)| (key.clone(), hold.port())));
         (holds, released) = (allocation.holds, allocation.released);
     }
     let mut late = Vec::new();
     let plan = draft.finish(&assignment, &mut late);
-    let is_flawed = late.iter().any(crate::spec::Problem::is_error);
-    let changes = changes(&ground.old, &plan, &extent, |id| is_left(&id.service));
+    let is_flawed = late.iter().any(Problem::is_error);
+    let mut changes = changes(&ground.old, &plan, &extent, is_left);
+    for key in kept.unlike {
+        let is_known =
+            |change: &UnitChange| (&change.service, change.replica) == (&key.service, key.replica);
+        if !changes.iter().any(is_known) {
+            changes.push(UnitChange {
+                service: key.service,
+                replica: key.replica,
+                what: What::Stays {
+                    fields: vec![ChangedField {
+                        field: "ports".to_owned(),
+                        variable: None,
+                    }],
+                },
+            });
+        }
+    }
     let mut ports: Vec<_> = assignment.into_iter().collect();
     ports.sort();
     let planned = Box::new(Planned {
@@ -186,7 +330,8 @@ fn plan(asking: Asking, ground: &Ground) -> Result<(Box<Planned>, bool), Command
             ports,
             warnings,
         },
-        requested: draft.requested(),
+        sources: Some(sources),
+        requested: Arc::new(draft.requested()),
         plan,
         holds,
         released,
@@ -216,54 +361,97 @@ fn reached(plan: &Plan, extent: &Extent) -> Option<HashSet<ServiceName>> {
     Some(reached)
 }
 
-/// What becomes of every unit that does not stay as it is.
+/// What becomes of every unit that does not stay as it is. `is_left` says which services are to.
 pub(super) fn changes(
     old: &Plan,
     new: &Plan,
     extent: &Extent,
-    is_left: impl Fn(&UnitId) -> bool,
+    is_left: impl Fn(&ServiceName) -> bool,
 ) -> Vec<UnitChange> {
     // Whoever names services means these alone, and not what they depend on.
     let is_named = |unit: &UnitId| {
         extent.recreate == Recreate::All
             && (extent.services.is_empty() || extent.services.contains(&unit.service))
     };
-    let differences = diff(old, new).into_iter();
-    let changes = differences.filter_map(|(unit, difference)| {
+    let anew = |fields| {
+        if extent.no_start {
+            What::GoesDown { fields }
+        } else {
+            What::Restarts { fields }
+        }
+    };
+    let mut whats: IndexMap<UnitId, Option<What>> = IndexMap::new();
+    for (unit, difference) in diff(old, new) {
         let restarts = difference.restarts();
+        let is_left = is_left(&unit.service);
         let what = match difference {
-            Difference::Added => What::Starts,
-            Difference::Removed if is_left(&unit) && !extent.services.is_empty() => return None,
-            Difference::Removed => What::Stops,
-            Difference::Same | Difference::Changed(_) if is_left(&unit) => {
-                let fields = fields(difference);
-                (!fields.is_empty()).then_some(What::Stays { fields })?
+            Difference::Added if is_left || extent.no_start => Some(What::Appears),
+            Difference::Added => Some(What::Starts),
+            Difference::Removed if is_left && extent.recreate != Recreate::Nobody => {
+                Some(What::Stays { fields: Vec::new() })
             }
-            Difference::Same | Difference::Changed(_) if is_named(&unit) => What::Restarts {
-                fields: fields(difference),
-            },
-            Difference::Same => return None,
-            Difference::Changed(_) if restarts => What::Restarts {
-                fields: fields(difference),
-            },
-            Difference::Changed(_) => What::TakesOver {
-                fields: fields(difference),
-            },
+            Difference::Removed => Some(What::Stops),
+            Difference::Same if is_left => None,
+            Difference::Changed(changes) if is_left => Some(What::Stays {
+                fields: fields(changes),
+            }),
+            Difference::Same if is_named(&unit) => Some(anew(Vec::new())),
+            Difference::Changed(changes) if restarts || is_named(&unit) => {
+                Some(anew(fields(changes)))
+            }
+            Difference::Same => None,
+            Difference::Changed(changes) => Some(What::TakesOver {
+                fields: fields(changes),
+            }),
         };
+        whats.insert(unit, what);
+    }
+    follow(new, &mut whats, is_left);
+    let changes = whats.into_iter().filter_map(|(unit, what)| {
         Some(UnitChange {
             service: unit.service,
             replica: unit.replica,
-            what,
+            what: what?,
         })
     });
     changes.collect()
 }
 
-fn fields(difference: Difference) -> Vec<ChangedField> {
-    let changes = match difference {
-        Difference::Changed(changes) => changes,
-        Difference::Same | Difference::Added | Difference::Removed => Vec::new(),
-    };
+/// Who is to be restarted with what it depends on (`restart: true`) follows that.
+fn follow(
+    new: &Plan,
+    whats: &mut IndexMap<UnitId, Option<What>>,
+    is_left: impl Fn(&ServiceName) -> bool,
+) {
+    loop {
+        let is_anew = |unit: &UnitId| {
+            let what = whats.get(unit).and_then(Option::as_ref);
+            matches!(what, Some(What::Restarts { .. } | What::Follows { .. }))
+        };
+        let followed: Vec<(UnitId, ServiceName)> = new
+            .units
+            .iter()
+            .filter(|unit| {
+                let what = whats.get(&unit.id());
+                let stays = matches!(what, Some(None | Some(What::TakesOver { .. })));
+                stays && !is_left(&unit.service)
+            })
+            .filter_map(|unit| {
+                let mut edges = unit.depends_on.iter();
+                let edge = edges.find(|edge| edge.restart && is_anew(&edge.unit))?;
+                Some((unit.id(), edge.unit.service.clone()))
+            })
+            .collect();
+        if followed.is_empty() {
+            return;
+        }
+        for (unit, service) in followed {
+            whats.insert(unit, Some(What::Follows { service }));
+        }
+    }
+}
+
+fn fields(changes: Vec<Change>) -> Vec<ChangedField> {
     let field = |change: Change| ChangedField {
         field: change.field.to_owned(),
         variable: change.variable,

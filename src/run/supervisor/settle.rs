@@ -16,7 +16,11 @@ impl Supervisor {
     /// Something happened to a unit: it and its neighbours are to be looked at.
     pub(super) fn touch(&mut self, id: &UnitId) {
         self.enqueue(id);
-        let dependencies = self.units[id].dependencies().iter();
+        // What it needed may have gone.
+        let Some(unit) = self.units.get(id) else {
+            return;
+        };
+        let dependencies = unit.edges();
         let dependencies: Vec<UnitId> = dependencies.map(|edge| edge.unit.clone()).collect();
         let dependents = self.dependents.get(id).cloned().unwrap_or_default();
         for neighbour in dependencies.iter().chain(&dependents) {
@@ -71,7 +75,12 @@ impl Supervisor {
                 seen: self.units.get(&edge.unit)?.seen(),
             })
         });
-        reconcile(&unit.seen(), dependencies, self.dependents_of(id), now)
+        // What leaves is needed by whoever was planned with it, as long as that runs.
+        let dependents = self.dependents_of(id).map(|mut seen| {
+            seen.desired.is_rolling &= !unit.is_leaving();
+            seen
+        });
+        reconcile(&unit.seen(), dependencies, dependents, now)
     }
 
     fn dependents_of(&self, id: &UnitId) -> impl Iterator<Item = Seen> {

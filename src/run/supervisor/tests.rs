@@ -143,7 +143,7 @@ impl Stage {
         };
         let units = units.into_iter().map(|plan| {
             let ports = UnitPorts::new(&plan, |_| None, &HashSet::new());
-            Unit::new(plan, ports)
+            Unit::new(plan, ports, Arc::default())
         });
         let options = Options {
             is_detached: true,

@@ -2,19 +2,24 @@
 //! (`docs/design/reconcile.md`).
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 
 use super::Unit;
+use crate::plan::Requested;
 use crate::plan::model::{DependencyPlan, UnitPlan};
 use crate::ports::Hold;
 use crate::ports::request::PortKey;
+use crate::run::reason::Blocker;
 use crate::run::state::Settings;
 
 /// What a unit becomes once what runs of it has ended.
 #[derive(Debug)]
 pub(crate) struct Next {
     pub(crate) plan: UnitPlan,
+    /// How its ports were asked for.
+    pub(crate) requested: Arc<Requested>,
     /// The holds of those ports that it does not have yet.
     pub(crate) holds: IndexMap<PortKey, Hold>,
     /// Ports whose servers need their hold to be released.
@@ -30,6 +35,15 @@ pub(crate) enum Fate {
     Becomes(Box<Next>),
     /// It is gone from them, and goes once nothing of it runs.
     Leaves,
+}
+
+/// Why a unit was left as it is though the files have changed.
+#[derive(Debug)]
+pub(crate) struct Spared {
+    /// What it waited for in vain.
+    pub(crate) because: Blocker,
+    /// Whether it is still to be planned what others become that refer to it.
+    pub(crate) is_open: bool,
 }
 
 impl Unit {
@@ -56,6 +70,13 @@ impl Unit {
         &self.wanted_plan().depends_on
     }
 
+    /// What it depends on, both as it runs and as it is to become.
+    pub(crate) fn edges(&self) -> impl Iterator<Item = &DependencyPlan> {
+        let next = self.next().map(|next| &next.plan);
+        let plans = next.into_iter().chain([&self.plan]);
+        plans.flat_map(|plan| &plan.depends_on)
+    }
+
     /// It becomes this once it begins anew. Holds that it was to get already stay its own.
     pub(crate) fn become_later(&mut self, mut next: Next) {
         if let Fate::Becomes(earlier) = std::mem::replace(&mut self.fate, Fate::Stays) {
@@ -76,6 +97,7 @@ impl Unit {
     pub(crate) fn become_next(&mut self) -> bool {
         let Next {
             plan,
+            requested,
             mut holds,
             released,
         } = match std::mem::replace(&mut self.fate, Fate::Stays) {
@@ -85,6 +107,7 @@ impl Unit {
                 return false;
             }
         };
+        self.requested = requested;
         self.ports
             .become_those_of(&plan, |key| holds.shift_remove(key), &released);
         let ports = self.plan.ports.iter().map(|port| port.port);

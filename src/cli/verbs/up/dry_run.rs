@@ -14,6 +14,7 @@ use crate::cli::words::changes;
 use crate::plan::Plan;
 use crate::plan::model::UnitPlan;
 use crate::ports::request::Want;
+use crate::ports::{Batch, allocate};
 use crate::run::instance::Holder;
 use crate::spec::model::Condition;
 use crate::support::name::UnitId;
@@ -36,6 +37,18 @@ pub(super) fn dry_run(
     printer::say(invocation.render(&problems).trim_end());
     let sticky = invocation.ledger().overview().sticky;
     let own = super::owner(draft);
+    // They are given back at once: a port that cannot be had is a mistake here, too.
+    allocate(
+        &Batch {
+            requests: &requests,
+            pool: draft.pool(),
+            owner: &own,
+            strict: args.strict_ports,
+            fresh: args.fresh_ports,
+            is_noted_later: true,
+        },
+        &invocation.ledger(),
+    )?;
     let plan = draft.preview();
     printer::say_out(&format!(
         "{} would start its services in this order:",

@@ -7,18 +7,22 @@ use super::client::Place;
 use super::feed::has_gone;
 use super::{Arrival, unattached, warn};
 use crate::api::client::{BlockingClient, ClientError};
+use crate::api::messages::code;
 use crate::cli::args::UpArgs;
-use crate::cli::exit::{ExitCode, Stop};
+use crate::cli::exit::Stop;
 use crate::cli::invocation::{Invocation, Ready};
 use crate::cli::printer;
 use crate::cli::words::changes;
 use crate::plan::Draft;
 use crate::run::control::{Command, CommandReply, StackSnapshot};
 use crate::run::instance::Instance;
-use crate::run::proposal::{Advice, Asking, Extent, Proposal, Recreate, UnitChange, What};
+use crate::run::proposal::{Advice, Asking, Extent, Proposal, Recreate};
 use crate::run::snapshot::{ServiceSnapshot, Wanted};
 use crate::spec::problem::Problem;
 use crate::support::text;
+
+/// How often a change is tried where others come in between.
+const ATTEMPTS: u32 = 20;
 
 /// Joins a stack that runs, as it was a moment ago; where the file has changed, the stack takes that
 /// over. `None` if it has just ended, so that it can be started anew.
@@ -64,6 +68,48 @@ impl From<Refusal> for Stop {
     }
 }
 
+/// Has a stack run that is as the file says.
+fn say_up(client: &BlockingClient, args: &UpArgs) -> Result<CommandReply, ClientError> {
+    if args.no_start {
+        return Ok(CommandReply::default());
+    }
+    client.command(&Command::Up {
+        services: args.services.clone(),
+        no_deps: args.no_deps,
+    })
+}
+
+/// Has a stack become what the file says; each change is shown before it happens.
+fn take_over(
+    invocation: &Invocation,
+    ready: &Ready,
+    client: &BlockingClient,
+    args: &UpArgs,
+) -> Result<(Proposal, CommandReply), Refusal> {
+    let mut said = Vec::new();
+    let mut attempts = 1..ATTEMPTS;
+    loop {
+        let proposal = propose(invocation, ready, client, args, false)?;
+        let lines = changes(&proposal);
+        if said != lines {
+            for line in &lines {
+                printer::say(line);
+            }
+            said = lines;
+        }
+        let command = Command::Apply {
+            proposal: proposal.id,
+        };
+        match client.command(&command) {
+            Ok(reply) => return Ok((proposal, reply)),
+            // Another command came in between: what would change now is another thing.
+            Err(ClientError::Refused(body))
+                if body.code == code::OVERTAKEN && attempts.next().is_some() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 fn try_join(
     invocation: &Invocation,
     ready: &Ready,
@@ -74,38 +120,31 @@ fn try_join(
 ) -> Result<Arrival, Refusal> {
     let is_same = stack.fingerprint == ready.draft.fingerprint();
     let mut messages = vec![ready.warnings.trim_end().to_owned()];
-    let proposal = if is_same && !args.force_recreate {
-        messages.extend(ports_without_effect(&ready.draft, stack));
-        None
-    } else {
-        let proposal = propose(invocation, ready, client, args, false)?;
-        refuse_to_orphan(ready, stack, args, &proposal)?;
-        Some(proposal)
-    };
-    for line in proposal.iter().flat_map(changes) {
-        messages.push(line);
+    if args.exit_code_from.is_some() || args.abort_on_failure {
+        messages.push(warn(
+            "`--exit-code-from` and `--abort-on-failure` have no effect: the stack runs already",
+            Some("`stack down` first, then `stack up` with them"),
+        ));
     }
-    // It is shown before it happens.
+    if is_same {
+        messages.extend(ports_without_effect(&ready.draft, stack));
+    }
     for message in std::mem::take(&mut messages) {
         printer::say(&message);
     }
-    let command = match &proposal {
-        Some(proposal) => Command::Apply {
-            proposal: proposal.id,
-        },
-        None => Command::Up {
-            services: args.services.clone(),
-            no_deps: args.no_deps,
-        },
-    };
-    let is_idle = is_same && args.no_start;
-    let reply = if is_idle {
-        CommandReply::default()
+    // What starts for this call gets its environment.
+    let is_at_rest = |service: &ServiceSnapshot| service.phase.is_at_rest();
+    let nothing_changes = is_same
+        && !args.force_recreate
+        && (args.no_start || !stack.services.iter().any(is_at_rest));
+    let (proposal, reply) = if nothing_changes {
+        (None, say_up(client, args)?)
     } else {
-        client.command(&command)?
+        let (proposal, reply) = take_over(invocation, ready, client, args)?;
+        (Some(proposal), reply)
     };
     messages.extend(reply.warnings.iter().map(advice));
-    messages.push(if !(args.detach || args.wait || args.no_start) {
+    messages.push(if !(args.detach || args.wait) {
         "the stack is running already; attached to it".to_owned()
     } else if proposal.is_some_and(|proposal| !proposal.changes.is_empty()) {
         // Each of them was named.
@@ -116,7 +155,11 @@ fn try_join(
         let names = text::list(&reply.affected);
         format!("the stack is running already; starting {names}")
     });
-    let stack = if is_same { stack } else { &client.stack()? };
+    let stack = if nothing_changes {
+        stack
+    } else {
+        &client.stack()?
+    };
     let moved = asked(&reply.units);
     let asked = if args.wait {
         wanted(stack, args, &moved)
@@ -158,6 +201,9 @@ pub(super) fn propose(
             no_deps: args.no_deps,
             recreate,
             no_start: args.no_start,
+            grace: args.timeout,
+            remove_orphans: args.remove_orphans,
+            spared: Vec::new(),
         },
         strict_ports: args.strict_ports,
         fresh_ports: args.fresh_ports,
@@ -174,31 +220,6 @@ pub(super) fn propose(
         printer::say(&advice(warning));
     }
     Ok(proposal)
-}
-
-/// Whoever comes with another file does not mean to stop what that one does not know.
-fn refuse_to_orphan(
-    ready: &Ready,
-    stack: &StackSnapshot,
-    args: &UpArgs,
-    proposal: &Proposal,
-) -> Result<(), Stop> {
-    let is_gone = |change: &&UnitChange| change.what == What::Stops;
-    let mut gone: Vec<_> = proposal.changes.iter().filter(is_gone).collect();
-    gone.dedup_by(|one, other| one.service == other.service);
-    if args.remove_orphans || gone.is_empty() || ready.draft.spec().file == stack.file {
-        return Ok(());
-    }
-    let names = gone.iter().map(|change| format!("`{}`", change.service));
-    Err(Stop::new(
-        ExitCode::Busy,
-        format!(
-            "the stack was started from `{}`, and this would stop what only that has: {}",
-            stack.file.display(),
-            text::list(names)
-        ),
-        Some("`--remove-orphans` stops it"),
-    ))
 }
 
 fn advice(advice: &Advice) -> String {

@@ -50,6 +50,11 @@ const WINNER_PAUSE: Duration = Duration::from_millis(10);
 
 /// Runs the verb.
 pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
+    let args = &UpArgs {
+        // There is nothing to stay for.
+        detach: args.detach || args.no_start,
+        ..args.clone()
+    };
     let mut ready = invocation
         .draft_with(&args.scale, &args.ports, &args.services)
         .map_err(|stop| without_file(invocation).unwrap_or(stop))?;

@@ -42,6 +42,7 @@ fn seen(wanted: Wanted, phase: Phase) -> Seen {
             told: 0,
             is_executed: false,
             has_completed: false,
+            is_uncertain: false,
             is_unkillable: false,
             healthy_until: None,
         },

@@ -2,7 +2,6 @@
 
 use super::super::propose::{Planned, changes};
 use super::*;
-use crate::plan::Requested;
 use crate::run::proposal::{Extent, Proposal, Recreate};
 
 /// A unit that runs another command than one without a change.
@@ -21,11 +20,11 @@ fn labelled(text: &str, edges: &[(&str, Condition)]) -> UnitPlan {
 impl Stage {
     /// Takes over a plan with these units, as far as `extent` says.
     async fn take_over(&mut self, units: Vec<UnitPlan>, extent: Extent) -> CommandReply {
-        let old = self.supervisor.plan_of(self.supervisor.wanted_plans());
+        let old = self.supervisor.plan_of(self.supervisor.plans());
         let plan = self.supervisor.plan_of(units);
-        let is_left = |id: &UnitId| {
+        let is_left = |service: &ServiceName| {
             extent.recreate == Recreate::Nobody
-                || !extent.services.is_empty() && !extent.services.contains(&id.service)
+                || !extent.services.is_empty() && !extent.services.contains(service)
         };
         let proposal = Proposal {
             changes: changes(&old, &plan, &extent, is_left),
@@ -34,7 +33,8 @@ impl Stage {
         let moves = self.supervisor.commit(Planned {
             proposal,
             plan,
-            requested: Requested::default(),
+            requested: Arc::default(),
+            sources: None,
             holds: IndexMap::new(),
             released: HashSet::new(),
             extent,
