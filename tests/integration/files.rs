@@ -228,6 +228,11 @@ fn a_running_service_of_a_profile_goes_on_when_the_profile_is_not_named_again() 
     stack.run(&["up", "-d"]).ok();
     assert_eq!((pid("web"), pid("db")), (web, db));
     assert!(pid("new").is_some());
+    // It is not started either.
+    stack.run(&["stop", "db"]).ok();
+    stack.run(&["up", "-d"]).ok();
+    assert_eq!((pid("web"), pid("db")), (web, None));
+    stack.run(&["start", "db"]).ok();
     // Gone from the files, it goes.
     stack.write_yaml("services: { web: { command: [sleep, '100'] } }");
     stack.run(&["up", "-d"]).ok();

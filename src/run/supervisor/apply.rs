@@ -134,6 +134,7 @@ impl Supervisor {
             mut holds,
             released,
             extent,
+            lingering,
             edition: _,
         } = planned;
         self.negotiation.edition += 1;
@@ -198,10 +199,18 @@ impl Supervisor {
             self.dismiss(id, extent.grace);
         }
         self.arrange(&order);
-        let mut moves = if extent.no_start {
+        let meant: Vec<ServiceName> = if extent.services.is_empty() {
+            let staying = self.units.values().filter(|unit| !unit.is_leaving());
+            let services = staying.map(|unit| &unit.plan.service);
+            let meant = services.filter(|service| !lingering.contains(*service));
+            meant.cloned().collect()
+        } else {
+            extent.services.clone()
+        };
+        let mut moves = if extent.no_start || meant.is_empty() {
             Vec::new().into()
         } else {
-            self.want(&extent.services, extent.no_deps, Cause::Up)
+            self.want(&meant, extent.no_deps, Cause::Up)
         };
         moves.add(&moved, !extent.no_start);
         moves.add(&dismissed, false);

@@ -42,6 +42,8 @@ pub(super) struct Planned {
     pub(super) holds: IndexMap<PortKey, Hold>,
     pub(super) released: HashSet<PortKey>,
     pub(super) extent: Extent,
+    /// The services that run although their profiles are not active: they are left alone.
+    pub(super) lingering: HashSet<ServiceName>,
     /// What the units were when it was made, by [`Negotiation::edition`].
     pub(super) edition: u64,
 }
@@ -336,6 +338,7 @@ fn plan(asking: Asking, ground: &Ground) -> Plannings {
         holds,
         released,
         extent,
+        lingering: draft.spec().lingering.iter().cloned().collect(),
         edition: ground.edition,
     });
     Ok((planned, !is_flawed && !asking.dry_run))

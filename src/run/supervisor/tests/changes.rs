@@ -35,6 +35,7 @@ impl Stage {
             plan,
             requested: Arc::default(),
             sources: None,
+            lingering: HashSet::new(),
             holds: IndexMap::new(),
             released: HashSet::new(),
             extent,
