@@ -22,7 +22,7 @@ pub use usage::{NotRun, parse};
 pub use verbs::{
     ConfigArgs, ConfigFormat, DoctorArgs, DownArgs, EnvArgs, EnvFormat, ListFormat, LogsArgs,
     PortArgs, PortsArgs, PortsFreeArgs, PortsVerb, PortsWhoArgs, PsArgs, RunArgs, ServicesArgs,
-    StopArgs, Tail, UpArgs,
+    StopArgs, Tail, UpArgs, WatchArgs,
 };
 
 /// The first page of the help: `clap` cannot group verbs, so they are written out here. A test
@@ -38,6 +38,7 @@ Run:
   start     Start services that are not running
   stop      Stop services; they keep their ports
   restart   Stop services and start them again
+  watch     Restart services when their files change
 
 Look:
   ps        List the services with state and address
@@ -150,6 +151,8 @@ pub enum Verb {
     Stop(StopArgs),
     /// Stop services and start them again
     Restart(StopArgs),
+    /// Restart services when their files change
+    Watch(WatchArgs),
     /// List the services with state and address
     Ps(PsArgs),
     /// Show what the services printed

@@ -44,6 +44,12 @@ fn dispatch(invocation: &Invocation, verb: Option<&Verb>) -> Result<ExitCode, St
     match verb {
         None => verbs::overview::overview(invocation),
         Some(Verb::Up(args)) => verbs::up::up(invocation, args),
+        Some(verb @ Verb::Watch(args)) => {
+            if !args.no_up {
+                verbs::up::up_in_background(invocation, &args.services)?;
+            }
+            verbs::client::client(invocation, verb)
+        }
         Some(Verb::Config(args)) => verbs::config::config(invocation, args),
         Some(Verb::Run(args)) => verbs::run::run(invocation, args),
         Some(Verb::Doctor(args)) => verbs::doctor::doctor(invocation, args),

@@ -197,7 +197,7 @@ pub(super) struct Field {
 
 /// The fields that the files settle for a unit, each with what a change of it takes. A further field
 /// of a unit's plan must be named here. That the whole project has moved changes nothing.
-pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 21] {
+pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 22] {
     let UnitPlan {
         // Who it is; how many of it there are is told by those that are added and removed.
         service: _,
@@ -218,6 +218,7 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 21] {
         logging,
         process,
         belongings,
+        watch,
         labels,
         annotations,
     } = unit;
@@ -259,6 +260,7 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 21] {
         live("healthcheck", health),
         live("depends_on", depends_on),
         live("logging", logging),
+        live("watch", watch),
         live("labels", labels),
         live("annotations", annotations),
     ]

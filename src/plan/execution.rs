@@ -27,12 +27,18 @@ pub(super) fn line_execution(line: &Template, resolver: &Resolver<'_>) -> Execut
     }
 }
 
+/// How a command beside a service is executed.
+pub(super) fn one_execution(command: Option<&CommandSpec>, resolver: &Resolver<'_>) -> Execution {
+    match command {
+        Some(CommandSpec::Line(line)) => line_execution(line, resolver),
+        Some(CommandSpec::Words(list, _)) => Execution::words(resolver.words(list)),
+        None => Execution::words(Vec::new()),
+    }
+}
+
 /// How a service is executed: its entrypoint, followed by its command.
 pub(super) fn execution(service: &ServiceSpec, resolver: &Resolver<'_>) -> Execution {
-    let one = |command: &CommandSpec| match command {
-        CommandSpec::Line(line) => line_execution(line, resolver),
-        CommandSpec::Words(list, _) => Execution::words(resolver.words(list)),
-    };
+    let one = |command: &CommandSpec| one_execution(Some(command), resolver);
     let entrypoint = service.entrypoint.as_ref().map(one);
     let command = service.command.as_ref().map(one);
     match (entrypoint, command) {

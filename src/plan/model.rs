@@ -89,10 +89,36 @@ pub struct UnitPlan {
     pub process: ProcessPlan,
     /// What it finds in the file system.
     pub belongings: Belongings,
+    /// What is done when files change.
+    pub watch: Vec<WatchPlan>,
     /// Its labels.
     pub labels: IndexMap<String, String>,
     /// Its annotations.
     pub annotations: IndexMap<String, String>,
+}
+
+/// What is done when some files change, by a client that watches them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WatchPlan {
+    /// The file or directory, relative to the project directory unless it is absolute.
+    pub path: PathBuf,
+    /// What does not count below it, as lines of a `.gitignore`.
+    pub ignore: Vec<String>,
+    /// What alone counts below it, if anything is said.
+    pub include: Vec<String>,
+    /// What is done.
+    pub reaction: Reaction,
+}
+
+/// What a change of files does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Reaction {
+    /// Its service gets this signal.
+    Signal(i32),
+    /// Its service is restarted.
+    Restart,
+    /// A command is run, and if that succeeds, the service is restarted.
+    Rebuild(Execution),
 }
 
 /// What is executed.

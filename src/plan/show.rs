@@ -26,7 +26,7 @@ use super::resolver::Inside;
 use crate::spec::model::{
     Answerer, Condition, DependencySpec, FileContent, FileForm, FileKind, FileSpec, Handoff,
     HealthcheckSpec, HttpProbeSpec, LIMITS, ListedPort, ProbeSpec, RestartSpec, ServiceSpec,
-    word_of,
+    WatchAction, WatchSpec, word_of,
 };
 use crate::spec::template::Template;
 use crate::support::name::ServiceName;
@@ -142,11 +142,7 @@ fn show_service(
     let environment = view.all_environment(service);
     let env_files = view.open_env_files(service);
     let health = service.healthcheck.as_ref().zip(unit.health.as_ref());
-    let signal = || match nix::sys::signal::Signal::try_from(unit.stop_signal) {
-        Ok(signal) => signal.as_str().into(),
-        // Real-time signals have no name of their own.
-        Err(_) => unit.stop_signal.to_string().into(),
-    };
+    let signal = || signal_text(unit.stop_signal);
     let handoff = |handoff| word_of(&Handoff::WORDS, &handoff).into();
     let logging = &service.logging;
     let size = || size_text(unit.logging.max_size).into();
@@ -214,6 +210,7 @@ fn show_service(
         "nice": view.given(process.nice.as_ref(), Value::from),
         "oom_score_adj": view.given(process.oom_score_adj.as_ref(), Value::from),
         "ulimits": ulimits.collect::<Map>(),
+        "watch": service.watch.iter().map(|watch| show_watch(watch, view)).collect::<Value>(),
         "labels": labels(&service.labels),
         "label_file": view.env_files(&service.label_file),
         "annotations": labels(&service.annotations),
@@ -222,6 +219,27 @@ fn show_service(
         "replicas": replicas.is_said.then_some(replicas.count),
         "handoff": view.given(service.handoff.as_ref(), handoff),
     }))
+}
+
+fn show_watch(watch: &WatchSpec, view: &View<'_>) -> Value {
+    let action = watch.action.unwrap_or(WatchAction::Restart);
+    let patterns = |texts: &[_]| texts.iter().map(|text| view.text(text)).collect::<Vec<_>>();
+    said(json!({
+        "path": watch.path.as_ref().map(|path| view.text(path)),
+        "action": word_of(&WatchAction::WORDS, &action),
+        "command": watch.command.as_ref().map(|command| view.command(command)),
+        "signal": view.given(watch.signal.as_ref(), signal_text),
+        "ignore": patterns(&watch.ignore),
+        "include": patterns(&watch.include),
+    }))
+}
+
+fn signal_text(signal: i32) -> Value {
+    match nix::sys::signal::Signal::try_from(signal) {
+        Ok(signal) => signal.as_str().into(),
+        // Real-time signals have no name of their own.
+        Err(_) => signal.to_string().into(),
+    }
 }
 
 fn show_dependencies(service: &ServiceSpec, view: &View<'_>) -> Map {

@@ -11,15 +11,18 @@ use super::belongings::belongings;
 use super::code;
 use super::draft::Draft;
 use super::env_file::Entries;
-use super::execution::execution;
+use super::execution::{execution, one_execution};
 use super::health::health_plan;
 use super::model::{
-    Changes, DependencyPlan, Environment, HealthPlan, LoggingPlan, PortPlan, UnitPlan,
+    Changes, DependencyPlan, Environment, HealthPlan, LoggingPlan, PortPlan, Reaction, UnitPlan,
+    WatchPlan,
 };
 use super::process::process_plan;
 use super::resolver::{Inside, Resolver};
 use super::restart::restart;
-use crate::spec::model::{EnvFileSpec, EnvironmentSpec, PortDeclaration, ServiceSpec};
+use crate::spec::model::{
+    EnvFileSpec, EnvironmentSpec, PortDeclaration, ServiceSpec, WatchAction, WatchSpec,
+};
 use crate::spec::problem::{Report, Span};
 use crate::spec::template::Template;
 use crate::support::name::{PortName, UnitId};
@@ -104,10 +107,35 @@ pub(super) fn unit_plan(
         },
         process: process_plan(service, resolver),
         belongings: belongings(inside, resolver),
+        watch: service
+            .watch
+            .iter()
+            .map(|watch| watch_plan(watch, resolver))
+            .collect(),
         labels: of_files.chain(labels).collect(),
         annotations: texts(&service.annotations),
         directory,
         ports,
+    }
+}
+
+fn watch_plan(watch: &WatchSpec, resolver: &Resolver<'_>) -> WatchPlan {
+    let texts = |texts: &[_]| texts.iter().map(|text| resolver.text(text)).collect();
+    let path = watch.path.as_ref().map(|path| resolver.text(path));
+    let signal = || resolver.setting(watch.signal.as_ref());
+    // What an action lacks has been reported.
+    let reaction = match watch.action {
+        Some(WatchAction::Restart) | None => Reaction::Restart,
+        Some(WatchAction::Rebuild) => {
+            Reaction::Rebuild(one_execution(watch.command.as_ref(), resolver))
+        }
+        Some(WatchAction::Signal) => Reaction::Signal(signal().unwrap_or(DEFAULT_STOP_SIGNAL)),
+    };
+    WatchPlan {
+        path: path.unwrap_or_default().into(),
+        ignore: texts(&watch.ignore),
+        include: texts(&watch.include),
+        reaction,
     }
 }
 

@@ -27,7 +27,7 @@ use crate::support::name::{ProjectName, ServiceName, UnitId};
     tag = "command",
     rename_all = "snake_case",
     deny_unknown_fields,
-    expecting = "an object with `command`: up, apply, start, stop, restart, clear_logs, down or kill"
+    expecting = "an object with `command`: up, apply, start, stop, restart, signal, clear_logs, down or kill"
 )]
 pub enum Command {
     /// Starts what does not run (never started, stopped, failed; completed ones are left), with
@@ -63,6 +63,13 @@ pub enum Command {
         /// Overrides every grace period.
         #[serde(default, rename = "grace_ms", with = "milliseconds")]
         grace: Option<Duration>,
+    },
+    /// Sends a signal to units that run, and wants nothing else of them.
+    Signal {
+        /// Which units.
+        units: Vec<UnitId>,
+        /// The number of the signal.
+        signal: i32,
     },
     /// Carries out what was proposed: a running stack takes over changed files. Replied to when the
     /// `.env` is written and everything is on its way.

@@ -66,6 +66,8 @@ codes! {
     BAD_PORT = "stack::spec::bad_port";
     /// A health check that asks nothing, asks in two ways, or in an unknown way.
     BAD_HEALTHCHECK = "stack::spec::bad_healthcheck";
+    /// A `watch` that does not say what to do, or says it in two ways.
+    BAD_WATCH = "stack::spec::bad_watch";
     /// `restart` and `restart_policy.condition` that disagree.
     CONFLICTING_RESTART = "stack::spec::conflicting_restart";
     /// `${…}` that cannot be read.

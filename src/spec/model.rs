@@ -222,6 +222,8 @@ pub struct ServiceSpec {
     pub replicas: Vec<Spanned<u32>>,
     /// `handoff:`; `None` when absent, which is `reuse` and may be learned otherwise.
     pub handoff: Option<Setting<Handoff>>,
+    /// `watch:` and `develop.watch:`.
+    pub watch: Vec<WatchSpec>,
     /// The ports that the service's placeholders declare, in the order of the file.
     pub ports: IndexMap<PortName, PortDeclaration>,
     /// `ports:` and `expose:`, whose numbers are among the ports.
@@ -230,6 +232,43 @@ pub struct ServiceSpec {
     pub things: IndexMap<PortName, ThingDeclaration>,
     /// The files that it is given: those that it lists or refers to.
     pub files: Vec<FileUse>,
+}
+
+/// An item of `watch:`.
+#[derive(Debug, Clone, Default)]
+pub struct WatchSpec {
+    /// `path:`, relative to the project directory; `None` where it was refused.
+    pub path: Option<Template>,
+    /// `action:`, or what the other keys amount to.
+    pub action: Option<WatchAction>,
+    /// `command:` of `rebuild`.
+    pub command: Option<CommandSpec>,
+    /// `signal:` of `signal`.
+    pub signal: Option<Setting<i32>>,
+    /// `ignore:`.
+    pub ignore: Vec<Template>,
+    /// `include:`.
+    pub include: Vec<Template>,
+}
+
+/// What a change of files does (`action:`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WatchAction {
+    /// `restart`.
+    Restart,
+    /// `rebuild`: a command, then a restart.
+    Rebuild,
+    /// `signal`.
+    Signal,
+}
+
+impl WatchAction {
+    /// The actions by their words.
+    pub const WORDS: [(&str, Self); 3] = [
+        ("restart", Self::Restart),
+        ("rebuild", Self::Rebuild),
+        ("signal", Self::Signal),
+    ];
 }
 
 /// A declared port: `$<NAME:auto>` and its like.
@@ -479,6 +518,7 @@ impl ServiceSpec {
             process: ProcessSpec::default(),
             replicas: Vec::new(),
             handoff: None,
+            watch: Vec::new(),
             ports: IndexMap::new(),
             listed_ports: Vec::new(),
             things: IndexMap::new(),

@@ -33,3 +33,4 @@ mod rotation;
 mod spec;
 mod stop;
 mod terminal;
+mod watching;

@@ -166,6 +166,13 @@ fn every_message_still_reads_and_is_still_written_so() {
                 units: vec![replica("web", 2)],
             },
         ),
+        (
+            "command-signal",
+            Command::Signal {
+                units: vec![replica("web", 2)],
+                signal: 1,
+            },
+        ),
         ("command-apply", Command::Apply { proposal: 7 }),
         ("command-down", Command::Down { grace }),
         ("command-kill", Command::Kill {}),
@@ -453,6 +460,15 @@ fn commands() -> impl Strategy<Value = Command> {
         names().prop_map(|services| Command::Start { services }),
         (names(), grace()).prop_map(|(services, grace)| Command::Stop { services, grace }),
         (names(), grace()).prop_map(|(services, grace)| Command::Restart { services, grace }),
+        (names(), any::<u32>(), any::<i32>()).prop_map(|(services, replica, signal)| {
+            Command::Signal {
+                units: services
+                    .into_iter()
+                    .map(|service| UnitId { service, replica })
+                    .collect(),
+                signal,
+            }
+        }),
         (names(), any::<u32>()).prop_map(|(services, replica)| Command::ClearLogs {
             units: services
                 .into_iter()

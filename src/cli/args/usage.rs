@@ -9,13 +9,12 @@ use super::Cli;
 use crate::support::escape::plain;
 
 /// The verbs that are defined but not built yet.
-const LATER_VERBS: &str = "kill exec graph events wait attach top ls scale watch init export doctor \
+const LATER_VERBS: &str = "kill exec graph events wait attach top ls scale init export doctor \
                            tui web completions";
 
 /// The flags that are defined but not built yet, each with the verbs that will have it; none for all.
-const LATER_FLAGS: [(&str, &[&str]); 7] = [
+const LATER_FLAGS: [(&str, &[&str]); 6] = [
     ("--web", &[]),
-    ("--watch", &["up"]),
     ("--attach", &["up"]),
     ("--no-attach", &["up"]),
     ("--abort-on-exit", &["up"]),

@@ -21,7 +21,7 @@ use crate::support::name::{PortName, ServiceName};
 use crate::support::port_range::{PortRange, parse_port};
 
 // `stack up`.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a flag of the command line"
@@ -42,6 +42,14 @@ pub struct UpArgs {
     /// How long --wait may take, in seconds or as 1m30s; 0 for no limit [default: 5m]
     #[arg(long, value_name = "TIME", value_parser = seconds_or_duration, requires = "wait")]
     pub wait_timeout: Option<Duration>,
+
+    /// Act when files change, as `watch` in stack.yaml says
+    #[arg(
+        short,
+        long,
+        conflicts_with_all = ["detach", "wait", "dry_run", "no_start"]
+    )]
+    pub watch: bool,
 
     /// Leave dependencies alone
     #[arg(long)]
@@ -163,6 +171,18 @@ pub struct StopArgs {
     /// How long services may take to stop, in seconds or as 1m30s [default: each its own grace period]
     #[arg(short, long, value_name = "TIME", value_parser = seconds_or_duration)]
     pub timeout: Option<Duration>,
+}
+
+// `stack watch`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct WatchArgs {
+    /// Only for these services [default: all that have `watch`]
+    #[arg(value_name = "SERVICE", value_parser = ServiceName::new)]
+    pub services: Vec<ServiceName>,
+
+    /// Start nothing first
+    #[arg(long)]
+    pub no_up: bool,
 }
 
 // `stack ps`.

@@ -24,6 +24,7 @@ pub mod start;
 pub mod stop;
 pub mod up;
 mod watch;
+mod watching;
 
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ use crate::cli::args::RunArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::{Invocation, check_service};
 use crate::cli::printer::Printer;
+use crate::plan::model::{Plan, UnitPlan};
 use crate::plan::{Assignment, Draft, secret_names};
 use crate::ports::request::PortKey;
 use crate::run::control::StackSnapshot;
@@ -42,14 +43,7 @@ pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
         Some(service) => {
             let ready = invocation.draft_with(&[], &[], std::slice::from_ref(service))?;
             check_service(&ready.draft, service)?;
-            let mut problems = Vec::new();
-            let secrets = secrets::read(&instance.dir, secret_names(ready.draft.spec()));
-            let draft = as_running(ready.draft, &stack);
-            let draft = draft.at_home(super::up::home(invocation, &instance, secrets));
-            let plan = draft.finish(&assignment(&stack), &mut problems);
-            if problems.iter().any(crate::spec::Problem::is_error) {
-                return Err(invocation.problems(&problems));
-            }
+            let plan = plan_of(invocation, &instance, ready.draft, &stack)?;
             // That of the first replica, whose ports are the ones without a number.
             let Some(index) = plan.unit_of(service.as_str()) else {
                 return Err(Stop::usage(
@@ -57,11 +51,7 @@ pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
                     "leave out `--service` to use the generated variables alone",
                 ));
             };
-            let unit = &plan.units[index];
-            command.env_clear();
-            let entries = unit.environment.entries().into_iter();
-            command.envs(entries.filter(|(key, _)| !MARKS.iter().any(|mark| key == mark)));
-            command.current_dir(&unit.directory);
+            place(&mut command, &plan.units[index]);
         }
     }
     let error = command.exec();
@@ -80,6 +70,31 @@ pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
         ),
         None,
     ))
+}
+
+/// The plan of a file for the stack that runs, with its ports and its replicas.
+pub(super) fn plan_of(
+    invocation: &Invocation,
+    instance: &Instance,
+    draft: Draft,
+    stack: &StackSnapshot,
+) -> Result<Plan, Stop> {
+    let mut problems = Vec::new();
+    let secrets = secrets::read(&instance.dir, secret_names(draft.spec()));
+    let draft = as_running(draft, stack).at_home(super::up::home(invocation, instance, secrets));
+    let plan = draft.finish(&assignment(stack), &mut problems);
+    if problems.iter().any(crate::spec::Problem::is_error) {
+        return Err(invocation.problems(&problems));
+    }
+    Ok(plan)
+}
+
+/// Gives a command the environment and the directory of a unit, but not its marks.
+pub(super) fn place(command: &mut Command, unit: &UnitPlan) {
+    command.env_clear();
+    let entries = unit.environment.entries().into_iter();
+    command.envs(entries.filter(|(key, _)| !MARKS.iter().any(|mark| key == mark)));
+    command.current_dir(&unit.directory);
 }
 
 /// The running stack's values, else the last ones, with a warning.

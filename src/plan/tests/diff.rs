@@ -41,6 +41,7 @@ services:
     ulimits: { core: 1 }
     configs: [c]
     secrets: [s]
+    watch: [src]
     handoff: reuse
   b: { command: x $<PORT:auto> }
 ";
@@ -139,6 +140,7 @@ fn every_field_that_is_another_is_named_with_what_it_takes() {
         ("./e", "./f", "secrets"),
         ("configs: [c]", "x-c: [c]", "configs"),
         ("umask: 022", "umask: 0o22", ""),
+        ("watch: [src]", "watch: [lib]", "(watch)"),
         ("handoff: reuse", "handoff: release", "handoff"),
         (
             "$<PORT:auto>]",

@@ -127,6 +127,7 @@ impl Supervisor {
             | Command::Start { .. }
             | Command::Stop { .. }
             | Command::Restart { .. }
+            | Command::Signal { .. }
                 if self.ending.is_some() =>
             {
                 return Err(CommandError::Draining);
@@ -135,9 +136,20 @@ impl Supervisor {
             | Command::Start { .. }
             | Command::Stop { .. }
             | Command::Restart { .. }
+            | Command::Signal { .. }
                 if self.frozen_at.is_some() =>
             {
                 return Err(CommandError::Suspended);
+            }
+            Command::Signal { units, signal } => {
+                let services: Vec<_> = units.iter().map(|id| id.service.clone()).collect();
+                self.named(&services)?;
+                for id in units {
+                    if self.units.get(id).is_some_and(|unit| unit.pid.is_some()) {
+                        self.runner.signal(id, *signal);
+                    }
+                }
+                Vec::new().into()
             }
             Command::Up { services, no_deps } => {
                 self.named(services)?;

@@ -75,6 +75,7 @@ fn plan(text: &str, edges: &[(&str, Condition)]) -> UnitPlan {
         ports: Vec::new(),
         handoff: None,
         logging: LoggingPlan::default(),
+        watch: Vec::new(),
         labels: IndexMap::new(),
     }
 }

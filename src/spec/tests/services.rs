@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{codes, good};
 use crate::spec::code;
 use crate::spec::model::{
-    CommandSpec, Condition, PortWant, ProbeSpec, RestartSpec, ServiceSpec, Setting,
+    CommandSpec, Condition, PortWant, ProbeSpec, RestartSpec, ServiceSpec, Setting, WatchAction,
 };
 use crate::spec::template::{Template, TemplateKind};
 
@@ -289,4 +289,29 @@ fn merge_keys_let_what_is_written_win() {
     assert_eq!(known(service.stop_signal.as_ref()), Some(15));
     assert_eq!(literal(service.working_dir.as_ref().unwrap()), "a");
     assert_eq!(service.labels.len(), 1);
+}
+
+#[test]
+fn a_watch_may_be_a_path_and_its_keys_tell_the_action() {
+    let service = service(
+        "watch: [src, {path: a, command: make}, {path: b, signal: HUP}]
+develop: {watch: [{path: c, action: rebuild, command: [make, all], ignore: '*.md', include: [x, y]}]}",
+    );
+    let read: Vec<_> = service
+        .watch
+        .iter()
+        .map(|watch| (literal(watch.path.as_ref().unwrap()), watch.action))
+        .collect();
+    let text = str::to_owned;
+    let expected = [
+        // Whoever names a path alone wants what is usual.
+        (text("src"), None),
+        (text("a"), Some(WatchAction::Rebuild)),
+        (text("b"), Some(WatchAction::Signal)),
+        (text("c"), Some(WatchAction::Rebuild)),
+    ];
+    assert_eq!(read, expected);
+    assert_eq!(known(service.watch[2].signal.as_ref()), Some(1));
+    let last = &service.watch[3];
+    assert_eq!((last.ignore.len(), last.include.len()), (1, 2));
 }

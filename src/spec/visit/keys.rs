@@ -14,7 +14,7 @@ use super::table::{Key, KeyDoc, Keys, Others, Section, State, keys};
 use super::values as v;
 use crate::spec::model::{
     DependencySpec, DotenvSpec, ExtendsSpec, FileKind, HttpProbeSpec, IncludeSpec, LoggingSpec,
-    RestartPolicySpec, ServiceSpec, StackSpec,
+    RestartPolicySpec, ServiceSpec, StackSpec, WatchSpec,
 };
 use crate::spec::visit::environment::EnvFile;
 use crate::spec::visit::healthcheck::Check;
@@ -252,8 +252,17 @@ keys! {
     "How its ports reach it: `reuse`, `release` or `fd`."
         => |r, service, field| service.handoff = r.setting(field, v::parse_handoff);
 
+    "watch", "list", "[{ path: src, action: restart }]", [],
+    "What is done when files change, under `stack up --watch` and `stack watch`."
+        => |r, service, field| service.watch.extend(r.watch(field));
+    "develop", "map", "{ watch: [{ path: src }] }", [],
+    "Compose's place for `watch`."
+        => |r, service, field| {
+            r.read_map(&DEVELOP, service, field, "write `develop: {watch: [{path: src}]}`");
+        };
+
     planned "run it as a process with `command`, or beside the stack": "image build";
-    planned "remove it for now": "tty stdin_open pre_start post_start pre_stop watch develop";
+    planned "remove it for now": "tty stdin_open pre_start post_start pre_stop";
     container "remove it; a process sees your files as they are": "volumes tmpfs";
     container "remove it; processes reach each other on `localhost`": "networks network_mode links";
     container "remove it": "blkio_config cap_add cap_drop cgroup cgroup_parent container_name
@@ -404,6 +413,40 @@ keys! {
     container "remove it; `ulimits` limits a process": "resources";
 }
 
+keys! {
+    DEVELOP: ServiceSpec, "in `develop`", "services.NAME.develop";
+
+    "watch", "list", "[{ path: src, action: restart }]", [],
+    "The same as `watch` of the service."
+        => |r, service, field| service.watch.extend(r.watch(field));
+}
+
+keys! {
+    WATCH: WatchSpec, "in `watch`", "services.NAME.watch";
+
+    "path", "path", "src", ["dir file"],
+    "The file or directory that is watched, with all below it, relative to the project directory."
+        => |r, watch, field| watch.path = r.text(field);
+    "action", "word", "restart", [],
+    "What a change does: `restart`, `rebuild` (run `command`, then restart) or `signal`."
+        => |r, watch, field| watch.action = r.watch_action(field);
+    "command", "text or list", "cargo build", [],
+    "What `rebuild` runs, in the environment and the directory of the service."
+        => |r, watch, field| watch.command = r.command(field);
+    "signal", "signal", "SIGHUP", [],
+    "What `signal` sends to the service."
+        => |r, watch, field| watch.signal = r.setting(field, v::parse_signal);
+    "ignore", "pattern or list", "['*.md', tmp/]", ["exclude"],
+    "What does not count below `path`, as lines of a `.gitignore`."
+        => |r, watch, field| watch.ignore = r.patterns(field);
+    "include", "pattern or list", "['*.rs']", [],
+    "What alone counts below `path`, in the same form."
+        => |r, watch, field| watch.include = r.patterns(field);
+
+    container "remove it; a process sees your files as they are": "target initial_sync";
+    container "write `action: rebuild` and `command: …`": "exec";
+}
+
 /// The reference: every kind of map with its keys.
 pub fn reference() -> Vec<Section> {
     vec![
@@ -426,5 +469,7 @@ pub fn reference() -> Vec<Section> {
         SECRET.section(),
         FILE_USE.section(),
         DEPLOY.section(),
+        WATCH.section(),
+        DEVELOP.section(),
     ]
 }

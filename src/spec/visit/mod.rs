@@ -19,6 +19,7 @@ mod stack;
 mod suggest;
 mod table;
 mod values;
+mod watch;
 
 use self::scope::{Declared, Place};
 use super::code;

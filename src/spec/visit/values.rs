@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 
 use super::suggest::{list, nearest};
 use crate::spec::code;
-use crate::spec::model::{Answerer, Handoff, MAX_REPLICAS, RestartSpec, SettingError};
+use crate::spec::model::{Answerer, Handoff, MAX_REPLICAS, RestartSpec, SettingError, WatchAction};
 use crate::support::protocol::Protocol;
 use crate::support::{duration, port_range, size};
 
@@ -219,6 +219,21 @@ pub(super) fn parse_handoff(text: &str) -> Parsed<Handoff> {
         ));
     }
     word(text, "handoff", &Handoff::WORDS)
+}
+
+/// `action` of `watch`.
+pub(super) fn parse_watch_action(text: &str) -> Parsed<WatchAction> {
+    match text {
+        "sync" | "sync+restart" | "sync+exec" => Err(bad(
+            format!("`{text}` is not needed: a process sees your files as they are"),
+            match text {
+                "sync" => "remove this item if the program reloads by itself, else write `restart`",
+                "sync+restart" => "write `action: restart`",
+                _ => "write `action: rebuild` and `command: …`, which restarts it as well",
+            },
+        )),
+        _ => word(text, "action", &WatchAction::WORDS),
+    }
 }
 
 /// `listener` of a health check.

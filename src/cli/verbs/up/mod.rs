@@ -22,7 +22,8 @@ use lead::Lead;
 
 use super::ground::{TOLD_AFTER, actual, foreign, hidden, suspended, waiting_for_guardian};
 use super::readiness::Asked;
-use crate::api::client::{BlockingClient, ClientError};
+use super::watching;
+use crate::api::client::{BlockingClient, Client, ClientError};
 use crate::cli::args::UpArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::{Invocation, Ready, check_service};
@@ -47,6 +48,17 @@ const WINNER_LIMIT: Duration = Duration::from_secs(5);
 
 /// How often the lock is looked at meanwhile.
 const WINNER_PAUSE: Duration = Duration::from_millis(10);
+
+/// What `stack watch` does first: starts services in the background, like `stack up -d`. One that fails
+/// may be mended by the next change.
+pub fn up_in_background(invocation: &Invocation, services: &[ServiceName]) -> Result<(), Stop> {
+    let args = UpArgs {
+        services: services.to_vec(),
+        detach: true,
+        ..UpArgs::default()
+    };
+    up(invocation, &args).map(drop)
+}
 
 /// Runs the verb.
 pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
@@ -96,7 +108,7 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
                     && let Some(arrival) =
                         join::join(invocation, &ready, &instance, &client, &stack, args)?
                 {
-                    return attend(invocation, args, arrival);
+                    return attend(invocation, args, arrival, ready.draft);
                 }
             }
         }
@@ -178,7 +190,12 @@ struct Arrival {
 }
 
 /// Attends to a stack that runs, until the goal of the arguments is reached.
-fn attend(invocation: &Invocation, args: &UpArgs, arrival: Arrival) -> Result<ExitCode, Stop> {
+fn attend(
+    invocation: &Invocation,
+    args: &UpArgs,
+    arrival: Arrival,
+    draft: Draft,
+) -> Result<ExitCode, Stop> {
     let mut options = invocation.printer_options(&arrival.units);
     options.log_prefix = !args.no_log_prefix;
     options.timestamps = args.timestamps;
@@ -195,7 +212,20 @@ fn attend(invocation: &Invocation, args: &UpArgs, arrival: Arrival) -> Result<Ex
             return Ok(ExitCode::Done);
         }
         let lead = arrival.child.map(Lead::new).transpose()?;
-        client::watch(arrival.place, &printer, goal, lead, args.timeout).await
+        let client = Client::new(&arrival.place.socket);
+        let instance = arrival.place.instance.clone();
+        let watching = async {
+            if args.watch {
+                let place = (invocation, &instance);
+                watching::beside(place, draft, client, &printer, &args.services).await;
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            biased;
+            code = client::watch(arrival.place, &printer, goal, lead, args.timeout) => code,
+            never = watching => never,
+        }
     }))
 }
 
@@ -288,7 +318,7 @@ fn start(
                 child: Some(child),
                 logs,
             };
-            attend(invocation, args, arrival)
+            attend(invocation, args, arrival, ready.draft.clone())
         }
         Role::Guardian(guardian, copies) => {
             // The guardian keeps the lock, which is let go when the last of the two is gone, and

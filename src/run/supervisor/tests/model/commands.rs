@@ -36,7 +36,9 @@ impl Ideal {
         match command {
             Command::Down { grace } => Ok(self.end(Wanted::Stopped, Cause::Down, *grace)),
             Command::Kill {} => Ok(self.end(Wanted::Killed, Cause::Kill, None)),
-            Command::ClearLogs { .. } | Command::Apply { .. } => Ok(CommandReply::default()),
+            Command::ClearLogs { .. } | Command::Apply { .. } | Command::Signal { .. } => {
+                Ok(CommandReply::default())
+            }
             Command::Up { services, no_deps } => {
                 let named = self.named(services)?;
                 Ok(self.want(&named, &Places::new(), Cause::Up, *no_deps))

@@ -1,0 +1,451 @@
+//! `watch`: acts when files change, beside whatever else the client does (`docs/design/watch.md`).
+//!
+//! `eyes` sees, `rules` knows what concerns whom, `burst` when it is time, `rebuild` runs a command.
+
+mod burst;
+mod eyes;
+mod rebuild;
+mod rules;
+mod subject;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::pending;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use eyes::Sight;
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use rebuild::{Progress, Rebuild};
+use subject::{Subject, Watched};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::{Instant, sleep_until};
+
+use super::Context;
+use super::run::plan_of;
+use crate::api::client::{Client, EventStream};
+use crate::api::messages::Update;
+use crate::cli::args::WatchArgs;
+use crate::cli::exit::{ExitCode, Stop};
+use crate::cli::invocation::{Invocation, check_service};
+use crate::cli::printer::Printer;
+use crate::cli::words;
+use crate::plan::Draft;
+use crate::plan::model::Reaction;
+use crate::run::control::{Command, StackSnapshot, UnitTarget};
+use crate::run::instance::Instance;
+use crate::run::launch::{Signals, unblock_all};
+use crate::run::snapshot::{ServiceSnapshot, Wanted};
+use crate::run::waits::{Goal, Verdict, verdict};
+use crate::support::escape::plain_line;
+use crate::support::name::{ServiceName, UnitId};
+use crate::support::text;
+
+/// How long a supervisor may take that has just begun.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// Carries out `stack watch`: until Ctrl-C, or until the stack has ended.
+pub(super) async fn run(
+    context: &mut Context<'_>,
+    invocation: &Invocation,
+    printer: &Printer,
+    args: &WatchArgs,
+) -> Result<ExitCode, Stop> {
+    let mut signals = Signals::install(&[Signal::SIGINT, Signal::SIGTERM])?;
+    unblock_all().map_err(std::io::Error::from)?;
+    let draft = invocation.draft()?.draft;
+    for name in &args.services {
+        check_service(&draft, name)?;
+    }
+    let client = context.supervisor().await?;
+    let watching = async {
+        let place = (invocation, context.instance);
+        let watching = Watching::open(place, draft, client, printer, &args.services).await?;
+        let Some(mut watching) = watching else {
+            return Err(Stop::usage(
+                "no service says what to watch",
+                "write `watch: [{path: src, action: restart}]` into a service",
+            ));
+        };
+        watching.is_alone = true;
+        watching.until_end().await;
+        printer.page().line_err("the stack has ended");
+        Ok(ExitCode::Done)
+    };
+    tokio::select! {
+        outcome = watching => outcome,
+        signal = signals.next() => Ok(match signal {
+            Signal::SIGINT => ExitCode::Interrupted,
+            _ => ExitCode::Terminated,
+        }),
+    }
+}
+
+/// Watches beside a foreground `up`. Never returns: whoever waits for something else ends it.
+pub(super) async fn beside(
+    place: (&Invocation, &Instance),
+    draft: Draft,
+    client: Client,
+    printer: &Printer,
+    services: &[ServiceName],
+) {
+    match Watching::open(place, draft, client, printer, services).await {
+        Ok(Some(mut watching)) => watching.until_end().await,
+        Ok(None) => printer.page().line_err(
+            "warning: no service says what to watch\n\
+             hint: write `watch: [{path: src, action: restart}]` into a service",
+        ),
+        // Without a stack there is nothing to watch for, and others say so.
+        Err(stop) if matches!(stop.code, ExitCode::Usage) => printer.page().line_err(&stop.message),
+        Err(_) => {}
+    }
+    pending::<()>().await;
+}
+
+struct Watching<'a> {
+    client: Client,
+    printer: &'a Printer,
+    project_dir: PathBuf,
+    subjects: Vec<Subject>,
+    /// For each rule the subject and the item of its `watch`.
+    owners: Vec<(usize, usize)>,
+    /// The last that was heard of each unit.
+    units: HashMap<UnitId, ServiceSnapshot>,
+    events: EventStream,
+    sight_rx: UnboundedReceiver<Sight>,
+    progress_tx: UnboundedSender<Progress>,
+    progress_rx: UnboundedReceiver<Progress>,
+    /// Whether nobody else says what becomes of the services.
+    is_alone: bool,
+}
+
+impl<'a> Watching<'a> {
+    /// Begins to watch for these services, for all of them where none is named. `None` where nothing is
+    /// to be watched.
+    async fn open(
+        (invocation, instance): (&Invocation, &Instance),
+        draft: Draft,
+        client: Client,
+        printer: &'a Printer,
+        services: &[ServiceName],
+    ) -> Result<Option<Self>, Stop> {
+        // The events from the very beginning are for the client that has started the stack: it asks first.
+        let stack = client.clone().with_deadline(START_LIMIT).stack().await?;
+        let plan = plan_of(invocation, instance, draft, &stack)?;
+        let watched = Watched::of(&plan, services);
+        for problem in &watched.problems {
+            printer.page().line_err(&format!("warning: {problem}"));
+        }
+        if watched.subjects.is_empty() {
+            return Ok(None);
+        }
+        let events = client.clone().for_command().events().await?;
+        let (sight_tx, sight_rx) = unbounded_channel();
+        let (progress_tx, progress_rx) = unbounded_channel();
+        if let Err(error) = eyes::open(watched.rules, plan.project_dir.clone(), sight_tx) {
+            let hint = eyes::advice(Errno::from_raw(error.raw_os_error().unwrap_or_default()));
+            let reason = text::io_reason(&error);
+            let message = format!(
+                "error: files cannot be watched: {reason}\n{}",
+                hint.unwrap_or_default()
+            );
+            return Err(Stop {
+                code: ExitCode::Failed,
+                message: message.trim_end().to_owned(),
+            });
+        }
+        Ok(Some(Self {
+            client,
+            printer,
+            project_dir: plan.project_dir,
+            subjects: watched.subjects,
+            owners: watched.owners,
+            units: units_of(&stack),
+            events,
+            sight_rx,
+            progress_tx,
+            progress_rx,
+            is_alone: false,
+        }))
+    }
+
+    /// Returns when the stack has ended.
+    async fn until_end(&mut self) {
+        loop {
+            let due = self.subjects.iter().filter_map(|it| it.burst.due()).min();
+            tokio::select! {
+                biased;
+                update = self.events.next() => match update {
+                    Ok(Some(update)) => self.hear(update),
+                    Ok(None) | Err(_) => return,
+                },
+                Some(sight) = self.sight_rx.recv() => self.see(sight),
+                Some(progress) = self.progress_rx.recv() => self.progressed(progress).await,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    self.act(Instant::now()).await;
+                }
+            }
+        }
+    }
+
+    fn say(&self, message: &str) {
+        self.printer.page().line_err(message);
+    }
+
+    /// Something has happened in the stack.
+    fn hear(&mut self, update: Update) {
+        match update {
+            Update::Snapshot { stack } => self.units = units_of(&stack),
+            Update::Service(snapshot) => {
+                self.units.insert(snapshot.unit(), *snapshot);
+            }
+            Update::Notice(_) | Update::Ended { .. } | Update::Lagged { .. } => return,
+        }
+        let now = Instant::now();
+        let mut failures = Vec::new();
+        for subject in &mut self.subjects {
+            if subject.targets.is_empty() {
+                continue;
+            }
+            subject.targets.retain(|target| {
+                let unit = self.units.get(&target.unit());
+                let verdict =
+                    unit.map(|unit| (unit, verdict(Goal::Executed, target.generation, unit)));
+                match verdict {
+                    Some((_, Verdict::Pending)) => true,
+                    Some((unit, Verdict::Failed)) => {
+                        failures.push(unit.clone());
+                        false
+                    }
+                    Some((_, Verdict::Reached | Verdict::Superseded(_))) | None => false,
+                }
+            });
+            if subject.targets.is_empty() {
+                subject.burst.acted(now);
+            }
+        }
+        for unit in failures.iter().filter(|_| self.is_alone) {
+            let why = unit.reason.as_ref().map(words::reason);
+            let why = why.unwrap_or_else(|| "it did not start".to_owned());
+            self.say(&format!("error: {}: {why}", unit.label()));
+        }
+    }
+
+    /// Files have changed, or cannot be watched.
+    fn see(&mut self, sight: Sight) {
+        match sight {
+            Sight::Ready(_) => {
+                let names = self.subjects.iter().map(|it| it.plan.service.as_str());
+                let names = text::list(names);
+                self.say(&format!("watching files for {names}"));
+            }
+            Sight::Blind(message) => self.say(&format!("warning: {message}")),
+            Sight::Changed(changed) => {
+                let now = Instant::now();
+                for (rule, path) in changed {
+                    let (at, item) = self.owners[rule];
+                    let shown = self.shown(&path);
+                    let subject = &mut self.subjects[at];
+                    subject.changes.entry(item).or_default().insert(path);
+                    if subject.burst.change(now) {
+                        let name = &self.subjects[at].plan.service;
+                        self.say(&format!(
+                            "{name}: changes follow each other without a quiet second, the last \
+                             one of `{shown}`; waiting for one\nhint: if the service writes this \
+                             file itself, leave it out with `ignore`"
+                        ));
+                    }
+                }
+            }
+        }
+    }
+
+    fn shown(&self, path: &Path) -> String {
+        let path = path.strip_prefix(&self.project_dir).unwrap_or(path);
+        plain_line(path.to_string_lossy().into_owned())
+    }
+
+    /// `src/app.py` and how many more have changed.
+    fn changed(&self, changes: &BTreeMap<usize, BTreeSet<PathBuf>>) -> String {
+        let paths: BTreeSet<&PathBuf> = changes.values().flatten().collect();
+        let first = paths
+            .first()
+            .map_or_else(String::new, |path| self.shown(path));
+        match paths.len() {
+            0 | 1 => format!("`{first}` changed"),
+            several => format!("`{first}` and {} more changed", several - 1),
+        }
+    }
+
+    /// Acts for every service that is due.
+    async fn act(&mut self, now: Instant) {
+        let mut restarts = Vec::new();
+        for at in 0..self.subjects.len() {
+            if self.subjects[at].burst.due().is_none_or(|due| due > now) {
+                continue;
+            }
+            let changes = std::mem::take(&mut self.subjects[at].changes);
+            let subject = &mut self.subjects[at];
+            subject.burst.act();
+            let service = &subject.plan.service;
+            let replicas = self.units.values().filter(|it| it.service == *service);
+            let wanted: Vec<UnitId> = replicas
+                .filter(|unit| unit.desired.wanted == Wanted::Running)
+                .map(ServiceSnapshot::unit)
+                .collect();
+            // What somebody has stopped stays so.
+            if wanted.is_empty() {
+                subject.burst.acted(now);
+                continue;
+            }
+            let reactions = changes
+                .keys()
+                .map(|&item| (item, &subject.plan.watch[item].reaction));
+            let is_rebuild = |reaction: &Reaction| matches!(reaction, Reaction::Rebuild(_));
+            let rebuilds = reactions.clone().filter(|(_, it)| is_rebuild(it));
+            subject.commands = rebuilds.map(|(item, _)| item).rev().collect();
+            let signals: Vec<i32> = reactions
+                .clone()
+                .filter_map(|(_, reaction)| match reaction {
+                    Reaction::Signal(signal) => Some(*signal),
+                    Reaction::Restart | Reaction::Rebuild(_) => None,
+                })
+                .collect();
+            let is_signal_alone = signals.len() == changes.len();
+            let what = self.changed(&changes);
+            if !self.subjects[at].commands.is_empty() {
+                self.say(&what);
+                self.next_command(at).await;
+            } else if is_signal_alone {
+                self.signal(at, &what, wanted, signals).await;
+            } else {
+                let name = &self.subjects[at].plan.service;
+                self.say(&format!("{what}; restarting {name}"));
+                restarts.push(at);
+            }
+        }
+        self.restart(&restarts).await;
+    }
+
+    async fn signal(&mut self, at: usize, what: &str, units: Vec<UnitId>, mut signals: Vec<i32>) {
+        signals.dedup();
+        for signal in signals {
+            let service = &self.subjects[at].plan.service;
+            let name = words::signal_name(signal);
+            self.say(&format!("{what}; sending {name} to {service}"));
+            let units = units.clone();
+            if let Err(error) = self
+                .client
+                .command(&Command::Signal { units, signal })
+                .await
+            {
+                self.say(&format!("error: {name} was not sent to {service}: {error}"));
+            }
+        }
+        self.subjects[at].burst.acted(Instant::now());
+    }
+
+    /// Restarts some services, all at once.
+    async fn restart(&mut self, subjects: &[usize]) {
+        if subjects.is_empty() {
+            return;
+        }
+        let name = |&at: &usize| self.subjects[at].plan.service.clone();
+        let services: Vec<ServiceName> = subjects.iter().map(name).collect();
+        let command = Command::Restart {
+            services: services.clone(),
+            grace: None,
+        };
+        let reply = self.client.command(&command).await;
+        let now = Instant::now();
+        match reply {
+            Ok(reply) => {
+                for &at in subjects {
+                    let subject = &mut self.subjects[at];
+                    let own = |target: &&UnitTarget| target.service == subject.plan.service;
+                    subject.targets = reply.units.iter().filter(own).cloned().collect();
+                    if subject.targets.is_empty() {
+                        subject.burst.acted(now);
+                    }
+                }
+            }
+            Err(error) => {
+                self.say(&format!(
+                    "error: {} was not restarted: {error}",
+                    text::list(&services)
+                ));
+                for &at in subjects {
+                    self.subjects[at].burst.acted(now);
+                }
+            }
+        }
+    }
+
+    /// Begins the next command of a rebuild; after the last one the service is restarted.
+    async fn next_command(&mut self, at: usize) {
+        let subject = &mut self.subjects[at];
+        let name = subject.plan.service.clone();
+        let Some(item) = subject.commands.pop() else {
+            self.say(&format!("restarting {name}"));
+            return self.restart(&[at]).await;
+        };
+        let Reaction::Rebuild(execution) = &subject.plan.watch[item].reaction else {
+            return;
+        };
+        let shown = shown_command(&execution.argv, execution.is_shell_line);
+        let begun = Rebuild::begin(&subject.plan, execution, (at, self.progress_tx.clone()));
+        match begun {
+            Ok(rebuild) => {
+                subject.rebuild = Some(rebuild);
+                self.say(&format!("{name}: running `{shown}`"));
+            }
+            Err(error) => {
+                let reason = text::io_reason(&error);
+                self.rebuild_failed(at, &format!("`{shown}` cannot be executed: {reason}"));
+            }
+        }
+    }
+
+    async fn progressed(&mut self, progress: Progress) {
+        match progress {
+            Progress::Line(at, line) => {
+                let name = &self.subjects[at].plan.service;
+                self.say(&format!("{name} | {line}"));
+            }
+            Progress::Ended(at, status) => {
+                let subject = &mut self.subjects[at];
+                if let Some(rebuild) = subject.rebuild.take() {
+                    rebuild.ended();
+                }
+                match status {
+                    Ok(status) if status.success() => self.next_command(at).await,
+                    Ok(status) => {
+                        self.rebuild_failed(at, &format!("the command ended with {status}"));
+                    }
+                    Err(error) => self.rebuild_failed(at, &text::io_reason(&error)),
+                }
+            }
+        }
+    }
+
+    fn rebuild_failed(&mut self, at: usize, why: &str) {
+        let subject = &mut self.subjects[at];
+        subject.commands.clear();
+        subject.burst.acted(Instant::now());
+        let name = &self.subjects[at].plan.service;
+        self.say(&format!("error: {name}: {why}; it was not restarted"));
+    }
+}
+
+/// A command as it is named in a message.
+fn shown_command(argv: &[String], is_shell_line: bool) -> String {
+    match argv.last().filter(|_| is_shell_line) {
+        Some(line) => plain_line(line.clone()),
+        None => plain_line(argv.join(" ")),
+    }
+}
+
+fn units_of(stack: &StackSnapshot) -> HashMap<UnitId, ServiceSnapshot> {
+    let units = stack.services.iter();
+    units.map(|unit| (unit.unit(), unit.clone())).collect()
+}
