@@ -103,6 +103,10 @@ pub mod code {
     pub const TOO_LARGE: &str = "stack::api::too_large";
     /// No such service in the running stack. Status 404.
     pub const UNKNOWN_SERVICE: &str = "stack::api::unknown_service";
+    /// The standard input of a service is closed. Status 409.
+    pub const NO_INPUT: &str = "stack::api::no_input";
+    /// Nothing of a service runs. Status 409.
+    pub const NOT_UP: &str = "stack::api::not_up";
     /// Everything is being stopped already. Status 409.
     pub const DRAINING: &str = "stack::api::draining";
     /// Everything stands still until its terminal continues it. Status 409.

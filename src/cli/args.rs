@@ -20,9 +20,9 @@ use crate::support::name::ProjectName;
 
 pub use usage::{NotRun, parse};
 pub use verbs::{
-    ConfigArgs, ConfigFormat, DoctorArgs, DownArgs, EnvArgs, EnvFormat, ListFormat, LogsArgs,
-    PortArgs, PortsArgs, PortsFreeArgs, PortsVerb, PortsWhoArgs, PsArgs, RunArgs, ServicesArgs,
-    StopArgs, Tail, UpArgs, WatchArgs,
+    AttachArgs, ConfigArgs, ConfigFormat, DoctorArgs, DownArgs, EnvArgs, EnvFormat, ListFormat,
+    LogsArgs, PortArgs, PortsArgs, PortsFreeArgs, PortsVerb, PortsWhoArgs, PsArgs, RunArgs,
+    ServicesArgs, StopArgs, Tail, UpArgs, WatchArgs,
 };
 
 /// The first page of the help: `clap` cannot group verbs, so they are written out here. A test
@@ -51,6 +51,7 @@ Look:
 Use:
   env       Print the generated variables
   run       Run a command with the generated variables
+  attach    Type to a service and see what it prints
 
 Options:
 {options}{after-help}
@@ -165,6 +166,8 @@ pub enum Verb {
     Env(EnvArgs),
     /// Run a command with the generated variables
     Run(RunArgs),
+    /// Type to a service and see what it prints
+    Attach(AttachArgs),
     /// List the ports of all your stacks, or explain one
     Ports(PortsArgs),
     /// Look for what went wrong around your stacks

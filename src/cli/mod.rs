@@ -61,6 +61,7 @@ fn dispatch(invocation: &Invocation, verb: Option<&Verb>) -> Result<ExitCode, St
             | Verb::Restart(_)
             | Verb::Ps(_)
             | Verb::Logs(_)
+            | Verb::Attach(_)
             | Verb::Port(_)
             | Verb::Env(_)),
         ) => verbs::client::client(invocation, verb),

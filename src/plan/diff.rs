@@ -197,7 +197,7 @@ pub(super) struct Field {
 
 /// The fields that the files settle for a unit, each with what a change of it takes. A further field
 /// of a unit's plan must be named here. That the whole project has moved changes nothing.
-pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 22] {
+pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 24] {
     let UnitPlan {
         // Who it is; how many of it there are is told by those that are added and removed.
         service: _,
@@ -228,6 +228,8 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 22] {
         umask,
         nice,
         oom_score_adj,
+        tty,
+        stdin_open,
         ulimits,
     } = process;
     let Belongings {
@@ -252,6 +254,8 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 22] {
         restarts("umask", umask),
         restarts("nice", nice),
         restarts("oom_score_adj", oom_score_adj),
+        restarts("tty", tty),
+        restarts("stdin_open", stdin_open),
         restarts("ulimits", ulimits),
         live("stop_signal", stop_signal),
         live("stop_grace_period", grace),

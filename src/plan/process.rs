@@ -20,6 +20,10 @@ pub struct ProcessPlan {
     pub nice: Option<i32>,
     /// Its `oom_score_adj`.
     pub oom_score_adj: Option<i32>,
+    /// Whether it has a terminal.
+    pub tty: bool,
+    /// Whether its standard input stays open.
+    pub stdin_open: bool,
     /// Its limits.
     pub ulimits: Vec<UlimitPlan>,
 }
@@ -52,6 +56,8 @@ pub(super) fn process_plan(service: &ServiceSpec, resolver: &Resolver<'_>) -> Pr
         umask: resolver.setting(spec.umask.as_ref()),
         nice: resolver.setting(spec.nice.as_ref()),
         oom_score_adj: resolver.setting(spec.oom_score_adj.as_ref()),
+        tty: spec.tty,
+        stdin_open: spec.stdin_open,
         ulimits: ulimits
             .filter_map(|(&resource, limit)| ulimit(resource, limit, resolver))
             .collect(),

@@ -209,6 +209,8 @@ fn show_service(
         "umask": view.given(process.umask.as_ref(), |umask| format!("{umask:03o}").into()),
         "nice": view.given(process.nice.as_ref(), Value::from),
         "oom_score_adj": view.given(process.oom_score_adj.as_ref(), Value::from),
+        "tty": process.tty.then_some(true),
+        "stdin_open": process.stdin_open.then_some(true),
         "ulimits": ulimits.collect::<Map>(),
         "watch": service.watch.iter().map(|watch| show_watch(watch, view)).collect::<Value>(),
         "labels": labels(&service.labels),

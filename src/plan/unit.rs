@@ -25,6 +25,7 @@ use crate::spec::model::{
 };
 use crate::spec::problem::{Report, Span};
 use crate::spec::template::Template;
+use crate::support::fs::below;
 use crate::support::name::{PortName, UnitId};
 
 /// SIGTERM (signal(7)).
@@ -121,7 +122,9 @@ pub(super) fn unit_plan(
 
 fn watch_plan(watch: &WatchSpec, resolver: &Resolver<'_>) -> WatchPlan {
     let texts = |texts: &[_]| texts.iter().map(|text| resolver.text(text)).collect();
-    let path = watch.path.as_ref().map(|path| resolver.text(path));
+    let project_dir = resolver.draft.project_dir();
+    let place = |path: &Template| path.span.dir().join(resolver.text(path));
+    let path = watch.path.as_ref().map(place).unwrap_or_default();
     let signal = || resolver.setting(watch.signal.as_ref());
     // What an action lacks has been reported.
     let reaction = match watch.action {
@@ -132,7 +135,7 @@ fn watch_plan(watch: &WatchSpec, resolver: &Resolver<'_>) -> WatchPlan {
         Some(WatchAction::Signal) => Reaction::Signal(signal().unwrap_or(DEFAULT_STOP_SIGNAL)),
     };
     WatchPlan {
-        path: path.unwrap_or_default().into(),
+        path: below(&path, project_dir).into(),
         ignore: texts(&watch.ignore),
         include: texts(&watch.include),
         reaction,

@@ -7,12 +7,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
-use super::logs::LogFeed;
+use super::logs::{LogFeed, one_character_a_byte};
 use super::news::{Event, News};
 use super::proposal::{Advice, Asking, Proposal};
+use super::reason::UnitRef;
 use super::snapshot::ServiceSnapshot;
 use crate::plan::Arguments;
 use crate::support::name::{ProjectName, ServiceName, UnitId};
@@ -27,7 +29,7 @@ use crate::support::name::{ProjectName, ServiceName, UnitId};
     tag = "command",
     rename_all = "snake_case",
     deny_unknown_fields,
-    expecting = "an object with `command`: up, apply, start, stop, restart, signal, clear_logs, down or kill"
+    expecting = "an object with `command`: up, apply, start, stop, restart, signal, input, clear_logs, down or kill"
 )]
 pub enum Command {
     /// Starts what does not run (never started, stopped, failed; completed ones are left), with
@@ -71,6 +73,18 @@ pub enum Command {
         /// The number of the signal.
         signal: i32,
     },
+    /// Writes to the standard input of a unit what it takes now, and gives its terminal a size. The reply
+    /// says how much was taken.
+    Input {
+        /// Which unit.
+        unit: UnitId,
+        /// What is written; in JSON each byte is the character with its number.
+        #[serde(default, with = "one_character_a_byte")]
+        bytes: Bytes,
+        /// The size of the terminal of whoever writes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        size: Option<TerminalSize>,
+    },
     /// Carries out what was proposed: a running stack takes over changed files. Replied to when the
     /// `.env` is written and everything is on its way.
     Apply {
@@ -92,6 +106,35 @@ pub enum Command {
     },
     /// Kills everything now; the supervisor goes. Braces, so that unknown fields are refused.
     Kill {},
+}
+
+/// The size of a terminal, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TerminalSize {
+    /// How wide it is.
+    pub columns: u16,
+    /// How high it is.
+    pub rows: u16,
+}
+
+impl Default for TerminalSize {
+    /// That of the terminals which the others imitate.
+    fn default() -> Self {
+        Self {
+            columns: 80,
+            rows: 24,
+        }
+    }
+}
+
+/// What became of some input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputReply {
+    /// How many bytes were taken; the others can be sent again.
+    pub taken: usize,
+    /// Whether it goes to a terminal.
+    pub is_terminal: bool,
 }
 
 /// A duration in a message: a number of milliseconds.
@@ -128,6 +171,9 @@ pub struct CommandReply {
     /// What the user should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Advice>,
+    /// What became of the input that was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<InputReply>,
 }
 
 /// What a command has set for one unit.
@@ -163,6 +209,18 @@ pub enum CommandError {
         name: String,
         /// A service with a similar name.
         suggestion: Option<ServiceName>,
+    },
+    /// The standard input of a unit is closed.
+    #[error("{} takes no input", unit.label())]
+    NoInput {
+        /// Which.
+        unit: UnitRef,
+    },
+    /// Nothing of a unit runs.
+    #[error("{} is not running", unit.label())]
+    NotUp {
+        /// Which.
+        unit: UnitRef,
     },
     /// Everything is being stopped already.
     #[error("the stack is being stopped")]

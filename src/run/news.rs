@@ -124,6 +124,8 @@ pub enum News {
         /// The ports.
         ports: Vec<u16>,
     },
+    /// A service that seems to watch something has ended by itself, with a closed standard input.
+    InputClosed,
     /// Output could not be written to its log file.
     LogNotWritten {
         /// How many bytes were lost since the last time that this was said; 0 for the first.

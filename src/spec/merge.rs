@@ -41,7 +41,7 @@ fn rule(path: &[&str]) -> Rule {
             "command" | "entrypoint" | "schedule" => Rule::Replace,
             "environment" | "labels" | "annotations" | "depends_on" | "sysctls" | "networks"
             | "models" | "extra_hosts" => Rule::Keyed,
-            "env_file" | "label_file" | "dns" | "dns_opt" | "dns_search" | "tmpfs"
+            "env_file" | "label_file" | "watch" | "dns" | "dns_opt" | "dns_search" | "tmpfs"
             | "success_exit_codes" => Rule::List,
             "profiles" | "expose" | "cap_add" | "cap_drop" | "links" | "group_add" | "configs"
             | "secrets" => Rule::Unique,

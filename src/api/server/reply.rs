@@ -58,6 +58,18 @@ impl From<CommandError> for Failure {
                     None => failure.with_hint("`stack ps` lists the services"),
                 }
             }
+            CommandError::NoInput { unit } => {
+                let hint = format!(
+                    "write `tty: true` or `stdin_open: true` into it; `stack logs -f {}` shows what it \
+                     prints",
+                    unit.service
+                );
+                Self::new(StatusCode::CONFLICT, code::NO_INPUT, message).with_hint(hint)
+            }
+            CommandError::NotUp { unit } => {
+                let hint = format!("`stack start {}` starts it", unit.service);
+                Self::new(StatusCode::CONFLICT, code::NOT_UP, message).with_hint(hint)
+            }
             CommandError::Draining => Self::new(StatusCode::CONFLICT, code::DRAINING, message)
                 .with_hint("wait for `stack down` to end, then run `stack up`"),
             CommandError::Suspended => Self::new(StatusCode::CONFLICT, code::SUSPENDED, message)

@@ -216,6 +216,7 @@ impl Fake {
                             affected,
                             units,
                             warnings: Vec::new(),
+                            input: None,
                         }));
                         for event in consequences(&command) {
                             let _ = event_tx.send(event);
@@ -228,6 +229,7 @@ impl Fake {
                             affected,
                             units,
                             warnings: Vec::new(),
+                            input: None,
                         }));
                         for event in consequences(&command) {
                             let _ = event_tx.send(event);

@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,7 +13,7 @@ use super::fake::{name, replica, service, snapshot, target};
 use crate::api::messages::{CommandReply, ErrorBody, Update, VersionInfo};
 use crate::ports::ProcessName;
 use crate::ports::request::PortKey;
-use crate::run::control::{Command, StackSnapshot};
+use crate::run::control::{Command, InputReply, StackSnapshot, TerminalSize};
 use crate::run::logs::{LogBlock, LogNews, Position};
 use crate::run::news::News;
 use crate::run::news::{Notice, NoticeLevel};
@@ -173,6 +174,17 @@ fn every_message_still_reads_and_is_still_written_so() {
                 signal: 1,
             },
         ),
+        (
+            "command-input",
+            Command::Input {
+                unit: replica("web", 2),
+                bytes: Bytes::from_static(b"next\r\xff"),
+                size: Some(TerminalSize {
+                    columns: 120,
+                    rows: 40,
+                }),
+            },
+        ),
         ("command-apply", Command::Apply { proposal: 7 }),
         ("command-down", Command::Down { grace }),
         ("command-kill", Command::Kill {}),
@@ -190,6 +202,7 @@ fn every_message_still_reads_and_is_still_written_so() {
                 affected: vec![name("web"), name("api")],
                 units,
                 warnings: Vec::new(),
+                input: None,
             },
         );
     }
@@ -258,6 +271,14 @@ fn every_message_still_reads_and_is_still_written_so() {
                 News::RestartingUnhealthy {
                     last: Some(CheckFailure::TimedOut),
                 },
+            )),
+        ),
+        (
+            "event-notice-input",
+            Update::Notice(Notice::about(
+                Some(replica("css", 1)),
+                NoticeLevel::Warning,
+                News::InputClosed,
             )),
         ),
         (
@@ -429,6 +450,21 @@ fn a_listening_port_survives_the_wire() {
 }
 
 #[test]
+fn a_reply_to_input_says_how_much_was_taken() {
+    let input = Some(InputReply {
+        taken: 5,
+        is_terminal: true,
+    });
+    holds(
+        "reply-input",
+        &CommandReply {
+            input,
+            ..CommandReply::default()
+        },
+    );
+}
+
+#[test]
 fn the_shortest_down_is_read_for_ever() {
     holds_only("command-down-frozen", &Command::Down { grace: None });
 }
@@ -467,6 +503,16 @@ fn commands() -> impl Strategy<Value = Command> {
                     .map(|service| UnitId { service, replica })
                     .collect(),
                 signal,
+            }
+        }),
+        ("[a-z]{1,9}", any::<u32>(), any::<Vec<u8>>()).prop_map(|(service, replica, bytes)| {
+            Command::Input {
+                unit: UnitId {
+                    service: name(&service),
+                    replica,
+                },
+                bytes: bytes.into(),
+                size: None,
             }
         }),
         (names(), any::<u32>()).prop_map(|(services, replica)| Command::ClearLogs {

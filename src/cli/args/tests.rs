@@ -278,7 +278,7 @@ fn wrong_usage() {
 #[test]
 fn every_verb_of_the_design_is_built_or_says_that_it_is_not() {
     let all = "up down ps logs start stop restart kill run exec env port ports config graph events \
-               wait attach top ls scale init export doctor tui web completions";
+               wait top ls scale init export doctor tui web completions";
     let built: Vec<String> = Cli::command()
         .get_subcommands()
         .map(|verb| verb.get_name().to_owned())

@@ -9,7 +9,7 @@ use super::Cli;
 use crate::support::escape::plain;
 
 /// The verbs that are defined but not built yet.
-const LATER_VERBS: &str = "kill exec graph events wait attach top ls scale init export doctor \
+const LATER_VERBS: &str = "kill exec graph events wait top ls scale init export doctor \
                            tui web completions";
 
 /// The flags that are defined but not built yet, each with the verbs that will have it; none for all.

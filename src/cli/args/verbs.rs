@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum, value_parser};
 
 use super::times::parse_time;
+use crate::cli::verbs::attach::keys;
 use crate::plan::PortArgument;
 use crate::run::logs::Pattern;
 use crate::run::snapshot::LogStream;
@@ -183,6 +184,30 @@ pub struct WatchArgs {
     /// Start nothing first
     #[arg(long)]
     pub no_up: bool,
+}
+
+// `stack attach`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct AttachArgs {
+    /// The service, or a single replica of it, as web-2
+    #[arg(value_name = "SERVICE", value_parser = ServiceName::new)]
+    pub service: ServiceName,
+
+    /// The number of the replica
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
+    pub index: u32,
+
+    /// The keys that detach, as ctrl-x,x [default: ctrl-p,ctrl-q]
+    #[arg(long, value_name = "KEYS", value_parser = parse_keys)]
+    pub detach_keys: Option<Keys>,
+}
+
+/// Keys as bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys(pub Vec<u8>);
+
+fn parse_keys(text: &str) -> Result<Keys, String> {
+    keys::parse(text).map(Keys)
 }
 
 // `stack ps`.

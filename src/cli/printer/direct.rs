@@ -6,6 +6,7 @@ use console::Term;
 
 use super::escape::push_text;
 use super::frame::Size;
+use crate::run::control::TerminalSize;
 use crate::support::text;
 
 /// Writes a message to stderr, with an end of line. What cannot be written is not.
@@ -54,6 +55,20 @@ pub fn stderr_columns() -> usize {
 /// The columns of the terminal behind stdout, if it is one.
 pub fn stdout_columns() -> Option<usize> {
     size_of(&Term::stdout()).map(|size| size.columns)
+}
+
+/// The size of the terminal on which somebody looks, if there is one.
+pub fn terminal_size() -> Option<TerminalSize> {
+    let terminals = [Term::stdout(), Term::stderr()];
+    let (rows, columns) = terminals.iter().find_map(Term::size_checked)?;
+    Some(TerminalSize { columns, rows })
+}
+
+/// Bytes of a service for its reader's terminal, as they are. Fails where nobody takes them.
+pub fn raw_out(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout();
+    stdout.write_all(bytes)?;
+    stdout.flush()
 }
 
 /// The size of a terminal, if it is one.

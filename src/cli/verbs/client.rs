@@ -5,7 +5,9 @@ use std::io;
 use std::pin::Pin;
 
 use super::ground::{actual, hidden, others, unreachable};
-use super::{Context, Output, down, down_all, env, logs, port, ps, restart, start, stop, watching};
+use super::{
+    Context, Output, attach, down, down_all, env, logs, port, ps, restart, start, stop, watching,
+};
 use crate::api::client::Client;
 use crate::api::messages::Update;
 use crate::cli::args::Verb;
@@ -66,6 +68,7 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
             },
             Verb::Port(args) => port::run(&mut context, args).await,
             Verb::Env(args) => env::run(&mut context, args).await,
+            Verb::Attach(args) => attach::run(&mut context, args).await,
             Verb::Watch(args) => watching::run(&mut context, invocation, &printer, args).await,
             // These do not come here.
             Verb::Up(_) | Verb::Config(_) | Verb::Run(_) | Verb::Ports(_) | Verb::Doctor(_) => {

@@ -5,6 +5,7 @@
 //! [`Output`]; nothing here prints. What several of them need is in `ground` (is there a supervisor, and
 //! what is known without one) and `watch` (follow events until a goal is reached).
 
+pub mod attach;
 pub mod client;
 pub mod config;
 pub mod doctor;

@@ -55,6 +55,12 @@ pub(crate) fn news(news: &News) -> String {
              SO_REUSEADDR); starting it again with the port released",
             list(ports),
         ),
+        News::InputClosed => {
+            "it seems to watch something and has ended at once: its standard input is \
+                              closed (/dev/null), which many watchers take for the end; \
+                              `stdin_open: true` keeps it open"
+                .to_owned()
+        }
         News::LogNotWritten { lost_bytes, error } => {
             format!("{lost_bytes} bytes of output were not logged: {error}")
         }

@@ -36,6 +36,8 @@ services:
     user: one
     group_add: [one]
     umask: 022
+    tty: false
+    stdin_open: false
     nice: 1
     oom_score_adj: 1
     ulimits: { core: 1 }
@@ -132,6 +134,8 @@ fn every_field_that_is_another_is_named_with_what_it_takes() {
         ("user: one", "user: two", "user"),
         ("group_add: [one]", "group_add: [two]", "group_add"),
         ("umask: 022", "umask: 077", "umask"),
+        ("tty: false", "tty: true", "tty"),
+        ("stdin_open: false", "stdin_open: true", "stdin_open"),
         ("nice: 1", "nice: 2", "nice"),
         ("oom_score_adj: 1", "oom_score_adj: 2", "oom_score_adj"),
         ("core: 1", "core: 2", "ulimits"),

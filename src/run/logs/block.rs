@@ -50,16 +50,16 @@ impl Position {
 }
 
 /// Bytes as a text that a person can read where they are ASCII, and that loses nothing elsewhere.
-mod one_character_a_byte {
+pub(crate) mod one_character_a_byte {
     use bytes::Bytes;
     use serde::{Deserialize, Deserializer, Serializer, de};
 
-    pub(super) fn serialize<S: Serializer>(bytes: &Bytes, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(bytes: &Bytes, to: S) -> Result<S::Ok, S::Error> {
         let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
         to.serialize_str(&text)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
         let text = String::deserialize(from)?;
         let bytes: Result<Vec<u8>, _> = text.chars().map(u8::try_from).collect();
         bytes.map(Bytes::from).map_err(de::Error::custom)

@@ -37,6 +37,9 @@ pub(super) enum Message {
         ports: Vec<u16>,
         limits: LoggingPlan,
     },
+    Hurry {
+        unit: UnitId,
+    },
     Drain {
         unit: UnitId,
         attempt: u32,
@@ -83,6 +86,12 @@ impl PumpHandle {
             ports,
             limits,
         });
+    }
+
+    /// Somebody has written to a unit: what it answers within the next second is put out at once, also
+    /// a line without its end.
+    pub fn hurry(&self, unit: UnitId) {
+        self.tell(Message::Hurry { unit });
     }
 
     /// After a process has exited: everything that it printed is in the file, and has been announced,

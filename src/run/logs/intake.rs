@@ -33,6 +33,12 @@ pub(super) const LINE_CAP: usize = 16 * 1024;
 /// How long an unfinished line (a prompt, a row of dots) is held back for its end.
 pub(super) const PARTIAL_AFTER: Duration = Duration::from_millis(100);
 
+/// How long after somebody has written to the service, who waits for the echo of a key.
+const ANSWER_AFTER: Duration = Duration::from_millis(5);
+
+/// For how long somebody waits for an answer.
+const HURRY: Duration = Duration::from_secs(1);
+
 /// From how many pipes a round reads at most.
 const PIPES_PER_ROUND: usize = 8;
 
@@ -63,16 +69,21 @@ struct Source {
     capacity: usize,
     /// The beginning of a line whose end has not come; shorter than [`LINE_CAP`].
     rest: Vec<u8>,
-    /// Since when there is a rest.
-    pending_since: Option<Instant>,
+    /// When the rest is put out, if there is one.
+    due: Option<Instant>,
+    /// Until when somebody waits for an answer.
+    hurried_until: Option<Instant>,
     /// Whether the last block ended in the middle of a line.
     continues: bool,
 }
 
 impl Source {
-    /// When its unfinished line is put out.
-    fn due(&self) -> Option<Instant> {
-        self.pending_since.map(|since| since + PARTIAL_AFTER)
+    /// How long an unfinished line is held back that begins now.
+    fn patience(&self, now: Instant) -> Duration {
+        match self.hurried_until {
+            Some(until) if now < until => ANSWER_AFTER,
+            Some(_) | None => PARTIAL_AFTER,
+        }
     }
 }
 
@@ -141,6 +152,13 @@ impl<S: LogSink> Intake<S> {
         self.output.sink.expect(unit, ports);
     }
 
+    /// Somebody waits for what a unit prints next.
+    pub(super) fn hurry(&mut self, unit: &UnitId, now: Instant) {
+        for source in self.sources.values_mut().filter(|it| it.unit == *unit) {
+            source.hurried_until = Some(now + HURRY);
+        }
+    }
+
     /// Removes what some units have logged.
     pub(super) fn clear(&mut self, units: &[UnitId]) -> io::Result<()> {
         self.output.files.clear(units)
@@ -166,7 +184,8 @@ impl<S: LogSink> Intake<S> {
             attempt,
             capacity,
             rest: Vec::new(),
-            pending_since: None,
+            due: None,
+            hurried_until: None,
             continues: false,
         };
         self.sources.insert(id, source);
@@ -200,7 +219,7 @@ impl<S: LogSink> Intake<S> {
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return;
         }
-        let is_due = |source: &Source| source.due().is_some_and(|due| due <= now);
+        let is_due = |source: &Source| source.due.is_some_and(|due| due <= now);
         for id in self.ids(is_due) {
             if let Read::Empty = self.read(epoll, id, READ_LENGTH)
                 && let Some(source) = self.sources.get_mut(&id)
@@ -208,7 +227,7 @@ impl<S: LogSink> Intake<S> {
                 self.output.flush(source);
             }
         }
-        self.deadline = self.sources.values().filter_map(Source::due).min();
+        self.deadline = self.sources.values().filter_map(|source| source.due).min();
     }
 
     /// Puts out everything that the attempt's pipes hold, without waiting for more.
@@ -287,7 +306,7 @@ impl<S: LogSink> Intake<S> {
         let (cut, is_partial) = cut(chunk, source.rest.len());
         if cut > 0 {
             self.output.emit(source, &chunk[..cut], is_partial);
-            source.pending_since = None;
+            source.due = None;
             source.rest.clear();
             source.rest.extend_from_slice(&chunk[cut..]);
         } else {
@@ -295,10 +314,11 @@ impl<S: LogSink> Intake<S> {
         }
         if source.rest.is_empty() {
             source.rest = Vec::new();
-        } else if source.pending_since.is_none() {
+        } else if source.due.is_none() {
             let now = Instant::now();
-            source.pending_since = Some(now);
-            self.deadline = Some(earliest(self.deadline, now + PARTIAL_AFTER));
+            let due = now + source.patience(now);
+            source.due = Some(due);
+            self.deadline = Some(earliest(self.deadline, due));
         }
         Read::Bytes(length)
     }
@@ -324,7 +344,7 @@ struct Output<S> {
 impl<S: LogSink> Output<S> {
     /// Puts out the rest of a source.
     fn flush(&mut self, source: &mut Source) {
-        source.pending_since = None;
+        source.due = None;
         let rest = std::mem::take(&mut source.rest);
         if !rest.is_empty() {
             self.emit(source, &rest, true);

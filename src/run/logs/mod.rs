@@ -29,6 +29,7 @@ mod writer;
 
 use nix::sys::epoll;
 
+pub(crate) use block::one_character_a_byte;
 pub use block::{LogBlock, Position};
 #[cfg(test)]
 pub(crate) use feed::Announcer;

@@ -135,6 +135,7 @@ fn handle<S: LogSink>(intake: &mut Intake<S>, epoll: &Epoll, message: Message) {
             intake.limit(&unit, limits);
             intake.expect(&unit, ports);
         }
+        Message::Hurry { unit } => intake.hurry(&unit, Instant::now()),
         Message::Drain {
             unit,
             attempt,

@@ -12,6 +12,7 @@ mod removals;
 mod signals;
 mod spawn;
 mod table;
+mod terminal;
 mod tree;
 
 pub(crate) use facts::{
@@ -33,4 +34,5 @@ pub(crate) use spawn::{
     Identity, LeaseLine, Rights, SpawnError, SpawnStep, Spawner, Stdio, Target, hard_limit,
 };
 pub(crate) use table::{Row, SharedTable, Slot, UnitKey};
+pub(crate) use terminal::resize_terminal;
 pub(crate) use tree::{ProcessTree, push};

@@ -37,9 +37,13 @@ pub(crate) struct Target<'a> {
     pub(crate) rights: &'a Rights,
 }
 
-/// What the child's descriptors become; 0 is `/dev/null`.
+/// What the child's descriptors become.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stdio<'a> {
+    /// Standard input; nothing is `/dev/null`.
+    pub(crate) stdin: Option<BorrowedFd<'a>>,
+    /// Whether that is a terminal, which becomes the controlling one of its session.
+    pub(crate) is_terminal: bool,
     /// Standard output.
     pub(crate) stdout: BorrowedFd<'a>,
     /// Standard error.
@@ -212,7 +216,7 @@ impl Spawner {
             environment_pointers.insert(0, listen_pid.cast_const().cast());
         }
         let mut descriptors = vec![
-            self.null.as_raw_fd(),
+            stdio.stdin.unwrap_or(self.null.as_fd()).as_raw_fd(),
             stdio.stdout.as_raw_fd(),
             stdio.stderr.as_raw_fd(),
         ];
@@ -223,6 +227,7 @@ impl Spawner {
             environment: &environment_pointers,
             directory: &directory,
             descriptors: &raw mut descriptors[..],
+            has_terminal: stdio.is_terminal,
             listen_pid: passes.then(|| listen_pid.wrapping_add(LISTEN_PID.len())),
             file_limit: self.file_limit,
             changed_signals: &self.changed_signals,

@@ -13,6 +13,7 @@ mod rest;
 #[cfg(test)]
 pub(crate) mod testing;
 mod trees;
+mod wires;
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -23,6 +24,7 @@ use tokio::net::unix::pipe::Receiver;
 
 pub(crate) use processes::Processes;
 
+use super::control::{InputReply, TerminalSize};
 use super::reason::StartError;
 use super::snapshot::Exit;
 use crate::plan::model::{Execution, UnitPlan};
@@ -107,6 +109,15 @@ pub(crate) trait Runner {
     /// Sends a signal to the main process and its group, and continues them: what is stopped acts on
     /// nothing.
     fn signal(&mut self, unit: &UnitId, signal: i32);
+
+    /// Writes to the standard input of a unit what it takes now, and sets the size of its terminal.
+    /// `None` where its input is closed, or nothing of it runs.
+    fn put(
+        &mut self,
+        unit: &UnitId,
+        bytes: &[u8],
+        size: Option<TerminalSize>,
+    ) -> Option<InputReply>;
 
     /// Asks what is left of a unit to end, each process once.
     fn ask_rest(&mut self, unit: &UnitId, whom: Whom);

@@ -15,8 +15,10 @@ use tokio::net::unix::pipe::Receiver;
 use super::refusals::{SHELL, by_shell, find, prepare, refused, spawn_error};
 use super::rest::end_everything_below;
 use super::trees::Trees;
+use super::wires::{Input, Wires};
 use super::{CommandId, Happened, Runner, Start, Whom};
 use crate::plan::model::{Execution, UnitPlan};
+use crate::run::control::{InputReply, TerminalSize};
 use crate::run::lease::{LeaseFile, Manner};
 use crate::run::logs::{PumpHandle, pipe_pair};
 use crate::run::process::{
@@ -25,7 +27,6 @@ use crate::run::process::{
 };
 use crate::run::reason::{StartError, StartStep};
 use crate::run::rights::Granted;
-use crate::run::snapshot::LogStream;
 use crate::support::fs::below;
 use crate::support::name::UnitId;
 
@@ -53,6 +54,10 @@ pub(crate) struct Processes {
     pump: PumpHandle,
     children: HashMap<i32, Child>,
     commands: HashMap<CommandId, i32>,
+    /// What takes the input of the units' main processes, where anything does.
+    inputs: HashMap<UnitId, Input>,
+    /// The size of terminals that begin.
+    size: TerminalSize,
     /// Each unit's place in the table and among the leases.
     slots: HashMap<UnitId, Slot>,
     trees: Trees,
@@ -69,7 +74,7 @@ impl Processes {
         leases: LeaseFile,
         pump: PumpHandle,
         (instance, project_dir): (String, PathBuf),
-        grace: Option<Duration>,
+        (grace, size): (Option<Duration>, TerminalSize),
     ) -> Self {
         Self {
             spawner,
@@ -78,6 +83,8 @@ impl Processes {
             pump,
             children: HashMap::new(),
             commands: HashMap::new(),
+            inputs: HashMap::new(),
+            size,
             slots: HashMap::new(),
             trees: Trees::new(instance),
             grace,
@@ -95,14 +102,9 @@ impl Processes {
         let (program, granted) =
             prepare(plan, &self.project_dir).map_err(|error| (error, false))?;
         let no_pipe = |error: std::io::Error| (refused(StartStep::Pipe, &program, &error), true);
-        let (stdout_reader, stdout) = pipe_pair(self.children.len()).map_err(no_pipe)?;
-        let (stderr_reader, stderr) = pipe_pair(self.children.len()).map_err(no_pipe)?;
-        granted.give_pipes([stdout.as_fd(), stderr.as_fd()]);
-        let stdio = Stdio {
-            stdout: stdout.as_fd(),
-            stderr: stderr.as_fd(),
-            passed,
-        };
+        let wires = Wires::new(&plan.process, self.children.len(), self.size).map_err(no_pipe)?;
+        granted.give_pipes(wires.own());
+        let stdio = wires.stdio(passed);
         let slot = self.slot(&id);
         let executed_ticks = now_ticks();
         let what = (&plan.execution, None);
@@ -119,10 +121,10 @@ impl Processes {
         }
         self.trees.executed(&id, pid, executed_ticks);
         self.children.insert(pid, Child::Main(id.clone()));
-        for (reader, stream) in [
-            (stdout_reader, LogStream::Stdout),
-            (stderr_reader, LogStream::Stderr),
-        ] {
+        if let Some(input) = wires.input {
+            self.inputs.insert(id.clone(), input);
+        }
+        for (reader, stream) in wires.readers {
             self.pump
                 .register(reader, id.clone(), stream, attempt, plan.logging);
         }
@@ -147,6 +149,9 @@ impl Processes {
             .as_ref()
             .map(|number| (OsStr::new(COMMAND_MARK), OsStr::new(number)));
         environment.extend(mark);
+        if stdio.is_terminal && !environment.iter().any(|(key, _)| *key == "TERM") {
+            environment.push((OsStr::new("TERM"), OsStr::new("xterm-256color")));
+        }
         let mut target = Target {
             program,
             argv: &execution.argv,
@@ -289,6 +294,17 @@ impl Runner for Processes {
         self.trees.signal(unit, signal);
     }
 
+    fn put(
+        &mut self,
+        unit: &UnitId,
+        bytes: &[u8],
+        size: Option<TerminalSize>,
+    ) -> Option<InputReply> {
+        let reply = self.inputs.get(unit)?.put(bytes, size);
+        self.pump.hurry(unit.clone());
+        Some(reply)
+    }
+
     fn ask_rest(&mut self, unit: &UnitId, whom: Whom) {
         self.trees.ask(unit, whom == Whom::OutsideGroup);
     }
@@ -362,6 +378,8 @@ impl Runner for Processes {
         let reader = Receiver::from_owned_fd(reader).map_err(no_pipe)?;
         granted.give_pipes([writer.as_fd()]);
         let stdio = Stdio {
+            stdin: None,
+            is_terminal: false,
             stdout: writer.as_fd(),
             stderr: writer.as_fd(),
             passed: &[],
@@ -390,6 +408,7 @@ impl Runner for Processes {
             match self.children.remove(&reaped.pid) {
                 Some(Child::Main(unit)) => {
                     self.trees.main_ended(&unit);
+                    self.inputs.remove(&unit);
                     first_ended.get_or_insert_with(|| unit.clone());
                     news.push(Happened::MainEnded {
                         unit,

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::{CommandId, Happened, Runner, Start, Whom};
 use crate::plan::model::{Execution, UnitPlan};
+use crate::run::control::{InputReply, TerminalSize};
 use crate::run::logs::pipe_pair;
 use crate::run::reason::{StartError, StartStep};
 use crate::run::snapshot::Exit;
@@ -230,6 +231,15 @@ impl Runner for Fake {
         if !world.stubborn.contains(unit) {
             world.die(unit, Exit::Signal(signal));
         }
+    }
+
+    fn put(
+        &mut self,
+        _unit: &UnitId,
+        _bytes: &[u8],
+        _size: Option<TerminalSize>,
+    ) -> Option<InputReply> {
+        None
     }
 
     fn ask_rest(&mut self, _unit: &UnitId, _whom: Whom) {}

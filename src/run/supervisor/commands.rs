@@ -121,6 +121,24 @@ impl Supervisor {
                 self.end_everything(Cause::Kill, None);
                 self.units.keys().cloned().collect::<Vec<_>>().into()
             }
+            Command::Input { unit, bytes, size } => {
+                self.named(std::slice::from_ref(&unit.service))?;
+                let Some(known) = self.units.get(unit) else {
+                    return Err(CommandError::UnknownService {
+                        name: unit.label(2),
+                        suggestion: None,
+                    });
+                };
+                let (is_up, label) = (known.pid.is_some(), known.unit_ref());
+                return match self.runner.put(unit, bytes, *size) {
+                    None if is_up => Err(CommandError::NoInput { unit: label }),
+                    None => Err(CommandError::NotUp { unit: label }),
+                    input => Ok(CommandReply {
+                        input,
+                        ..CommandReply::default()
+                    }),
+                };
+            }
             // It is about files, and moves nothing; the other one takes time.
             Command::ClearLogs { .. } | Command::Apply { .. } => Vec::new().into(),
             Command::Up { .. }
@@ -184,7 +202,7 @@ impl Supervisor {
         CommandReply {
             affected,
             units: moves.targets.iter().map(target).collect(),
-            warnings: Vec::new(),
+            ..CommandReply::default()
         }
     }
 

@@ -1,5 +1,7 @@
 //! Doing what a unit's machine asks for.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use super::Supervisor;
@@ -11,6 +13,9 @@ use crate::run::runner::{Start, Whom};
 use crate::run::snapshot::{Cause, Exit, Phase};
 use crate::run::state::{Action, Occurrence, Rest, State};
 use crate::support::name::UnitId;
+
+/// What watches something and ends by itself after a longer time has another reason for it.
+const SOON: Duration = Duration::from_secs(10);
 
 /// How many of the processes that a service left behind are named.
 const NAMED: usize = 3;
@@ -75,6 +80,24 @@ impl Supervisor {
         let attempt = unit.machine.attempt() + 1;
         let passed = unit.ports.passed();
         self.runner.execute(&unit.plan, attempt, &passed)
+    }
+
+    /// Whether a unit that has just ended with success did so since its standard input is closed: many
+    /// programs that watch files take that for the end of whoever has started them.
+    pub(super) fn may_have_missed_input(&self, id: &UnitId) -> bool {
+        let unit = &self.units[id];
+        let process = &unit.plan.process;
+        let seems_to_watch = || {
+            let mut words = unit.plan.execution.argv.iter();
+            words.any(|word| word.to_ascii_lowercase().contains("watch"))
+        };
+        let is_soon = || {
+            let begun = unit.first_executed;
+            begun.is_some_and(|begun| begun.elapsed() < SOON)
+        };
+        let is_closed = !process.tty && !process.stdin_open;
+        let is_by_itself = unit.phase().is_alive() && unit.phase() != Phase::Stopping;
+        is_closed && is_by_itself && is_soon() && !self.is_one_shot(id) && seems_to_watch()
     }
 
     /// Takes in what came of an execution, now or later.

@@ -43,7 +43,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::control::{Early, Request, StackSnapshot};
+use super::control::{Early, Request, StackSnapshot, TerminalSize};
 use super::guardian::Strokes;
 use super::home::Wanted;
 use super::launch::Seat;
@@ -79,6 +79,8 @@ pub struct Options {
     pub no_deps: bool,
     /// Overrides every grace period when everything is stopped.
     pub grace: Option<Duration>,
+    /// The size of the terminal of whoever looks.
+    pub size: TerminalSize,
     /// Whether everything is stopped when a service fails for good.
     pub abort_on_failure: bool,
     /// Everything is stopped when this service ends.
@@ -383,6 +385,10 @@ impl Supervisor {
             }
             let is_success = unit.machine.is_success(ended.exit);
             self.look_after_end(&ended.unit, is_success);
+            if is_success && self.may_have_missed_input(&ended.unit) {
+                let level = NoticeLevel::Warning;
+                self.notice(Some(&ended.unit), level, News::InputClosed);
+            }
             let unit = &mut self.units[&ended.unit];
             unit.ports.note_ended(Instant::now());
             unit.left_at_end = ended.left;

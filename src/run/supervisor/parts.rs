@@ -140,7 +140,7 @@ impl Supervisor {
             leases,
             pump_handle,
             (plan.instance.clone(), plan.project_dir.clone()),
-            options.grace,
+            (options.grace, options.size),
         );
         let about = StackSnapshot {
             project: plan.project.clone(),

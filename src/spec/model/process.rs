@@ -21,6 +21,10 @@ pub struct ProcessSpec {
     pub nice: Option<Setting<i32>>,
     /// `oom_score_adj:`.
     pub oom_score_adj: Option<Setting<i32>>,
+    /// `tty:`.
+    pub tty: bool,
+    /// `stdin_open:`.
+    pub stdin_open: bool,
     /// `ulimits:`, by the number of the resource (see [`LIMITS`]).
     pub ulimits: IndexMap<u32, UlimitSpec>,
 }

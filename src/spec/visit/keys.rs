@@ -215,6 +215,12 @@ keys! {
         => |r, service, field| {
             service.process.oom_score_adj = r.setting(field, v::parse_oom_score_adj);
         };
+    "tty", "flag", "false", [],
+    "Whether it has a terminal: programs then use colours, and `stack attach` is at its keyboard."
+        => |r, service, field| service.process.tty = r.flag(field).unwrap_or(false);
+    "stdin_open", "flag", "false", [],
+    "Whether its standard input stays open, for `stack attach`; without it, it is empty."
+        => |r, service, field| service.process.stdin_open = r.flag(field).unwrap_or(false);
     "ulimits", "map", "{ nofile: 4096, core: { soft: 0, hard: -1 } }", ["ulimit limits"],
     "Its limits, by name: a number, or `{soft, hard}`; -1 is no limit."
         => |r, service, field| service.process.ulimits = r.ulimits(field);
@@ -262,7 +268,7 @@ keys! {
         };
 
     planned "run it as a process with `command`, or beside the stack": "image build";
-    planned "remove it for now": "tty stdin_open pre_start post_start pre_stop";
+    planned "remove it for now": "pre_start post_start pre_stop";
     container "remove it; a process sees your files as they are": "volumes tmpfs";
     container "remove it; processes reach each other on `localhost`": "networks network_mode links";
     container "remove it": "blkio_config cap_add cap_drop cgroup cgroup_parent container_name
@@ -438,10 +444,10 @@ keys! {
         => |r, watch, field| watch.signal = r.setting(field, v::parse_signal);
     "ignore", "pattern or list", "['*.md', tmp/]", ["exclude"],
     "What does not count below `path`, as lines of a `.gitignore`."
-        => |r, watch, field| watch.ignore = r.patterns(field);
+        => |r, watch, field| watch.ignore = r.list(field);
     "include", "pattern or list", "['*.rs']", [],
     "What alone counts below `path`, in the same form."
-        => |r, watch, field| watch.include = r.patterns(field);
+        => |r, watch, field| watch.include = r.list(field);
 
     container "remove it; a process sees your files as they are": "target initial_sync";
     container "write `action: rebuild` and `command: …`": "exec";

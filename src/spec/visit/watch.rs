@@ -5,7 +5,7 @@ use super::{Field, Reader, known, values};
 use crate::spec::code;
 use crate::spec::model::{WatchAction, WatchSpec};
 use crate::spec::problem::{Problem, Report};
-use crate::spec::template::{Template, TemplateKind};
+use crate::spec::template::TemplateKind;
 use crate::spec::tree::{Kind, Node};
 
 const FORMS: &str = "write a path, or `{path: src, action: restart}`";
@@ -91,14 +91,5 @@ impl Reader<'_> {
         let action =
             self.without_placeholders("`action`", |r| r.setting(field, values::parse_watch_action));
         known(action?).map(|action| action.value)
-    }
-
-    /// `ignore:` or `include:`.
-    pub(super) fn patterns(&mut self, field: &Field<'_, '_>) -> Vec<Template> {
-        let what = format!("an item of `{}`", field.name);
-        let items = field.value.items().into_iter();
-        items
-            .filter_map(|item| self.template(&what, item, TemplateKind::Plain))
-            .collect()
     }
 }

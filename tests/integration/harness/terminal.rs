@@ -118,6 +118,18 @@ impl Terminal {
         });
     }
 
+    /// Makes it another size, as a window that is dragged.
+    #[track_caller]
+    pub(crate) fn resize(&self, rows: u16, columns: u16) {
+        let size = rustix::termios::Winsize {
+            ws_row: rows,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        rustix::termios::tcsetwinsize(&self.master, size).expect("the terminal is open");
+    }
+
     /// Its settings: echo, line mode, special characters.
     pub(crate) fn settings(&self) -> Termios {
         tcgetattr(&self.slave).expect("the terminal is open")

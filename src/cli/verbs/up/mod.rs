@@ -283,6 +283,7 @@ fn start(
         no_deps: args.no_deps,
         grace: args.timeout,
         abort_on_failure: args.abort_on_failure,
+        size: printer::terminal_size().unwrap_or_default(),
         stop_with: args.exit_code_from.clone(),
     };
     // Before anything can be printed.

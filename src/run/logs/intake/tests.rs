@@ -51,6 +51,32 @@ fn a_chunk_is_cut_at_its_last_line_end() {
     assert_eq!(cut(&long, 0), (long.len(), true));
 }
 
+#[test]
+fn a_line_without_an_end_that_answers_somebody_is_not_held_back_for_long() {
+    let Reading {
+        epoll,
+        mut intake,
+        mut pipe,
+        ..
+    } = Reading::of_api();
+    let now = Instant::now();
+    // Of somebody who has waited long enough.
+    intake.hurry(&unit("api"), now.checked_sub(HURRY).unwrap());
+    pipe.write_all(b"a prompt").unwrap();
+    assert_eq!(intake.round(&epoll), Round::Worked);
+    assert!(intake.deadline().unwrap() >= now + PARTIAL_AFTER);
+    let later = now + PARTIAL_AFTER * 20;
+    intake.flush_due(&epoll, later);
+    assert_eq!(intake.deadline(), None);
+    intake.hurry(&unit("api"), Instant::now());
+    pipe.write_all(b"the echo of a key").unwrap();
+    assert_eq!(intake.round(&epoll), Round::Worked);
+    assert!(intake.deadline().unwrap() <= Instant::now() + ANSWER_AFTER);
+    // Others are not concerned.
+    intake.hurry(&unit("web"), later);
+    assert!(intake.deadline().is_some());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

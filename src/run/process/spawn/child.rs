@@ -22,6 +22,8 @@ pub(super) struct ChildPlan<'a> {
     pub(super) directory: &'a CStr,
     /// What becomes 0, 1, 2 and so on. The child's own to change: the parent does not use it again.
     pub(super) descriptors: *mut [i32],
+    /// Whether descriptor 0 becomes its controlling terminal.
+    pub(super) has_terminal: bool,
     /// Where the child writes its own pid, in decimal: room for [`PID_ROOM`] bytes.
     pub(super) listen_pid: Option<*mut u8>,
     pub(super) file_limit: (u64, u64),
@@ -206,6 +208,10 @@ unsafe fn run_child(plan: &ChildPlan<'_>) -> SpawnError {
         }
         let descriptors = &mut *plan.descriptors;
         if !place_descriptors(descriptors) {
+            return failed(SpawnStep::Prepare);
+        }
+        // The leader of a new session, which has none yet, may take it (ioctl_tty(2)).
+        if plan.has_terminal && libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 {
             return failed(SpawnStep::Prepare);
         }
         if let Some(place) = plan.listen_pid {

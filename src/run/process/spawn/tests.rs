@@ -37,6 +37,8 @@ fn output_with(
         rights: &Rights::default(),
     };
     let stdio = Stdio {
+        stdin: None,
+        is_terminal: false,
         stdout: writer.as_fd(),
         stderr: writer.as_fd(),
         passed,

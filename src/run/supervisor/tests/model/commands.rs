@@ -36,9 +36,10 @@ impl Ideal {
         match command {
             Command::Down { grace } => Ok(self.end(Wanted::Stopped, Cause::Down, *grace)),
             Command::Kill {} => Ok(self.end(Wanted::Killed, Cause::Kill, None)),
-            Command::ClearLogs { .. } | Command::Apply { .. } | Command::Signal { .. } => {
-                Ok(CommandReply::default())
-            }
+            Command::ClearLogs { .. }
+            | Command::Apply { .. }
+            | Command::Signal { .. }
+            | Command::Input { .. } => Ok(CommandReply::default()),
             Command::Up { services, no_deps } => {
                 let named = self.named(services)?;
                 Ok(self.want(&named, &Places::new(), Cause::Up, *no_deps))
@@ -183,6 +184,7 @@ impl Ideal {
         };
         CommandReply {
             warnings: Vec::new(),
+            input: None,
             affected,
             units: targets.iter().map(target).collect(),
         }

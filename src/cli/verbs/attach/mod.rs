@@ -1,0 +1,365 @@
+//! `stack attach`: a person at the standard input of a service (`docs/design/attach.md`).
+
+pub(crate) mod keys;
+
+use std::io::{IsTerminal, stdin};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use bytes::Bytes;
+use keys::Detacher;
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::sys::termios::{
+    InputFlags, SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr,
+};
+use tokio::sync::mpsc::{Permit, Receiver, Sender, channel};
+use tokio::time::{sleep, timeout};
+
+use super::Context;
+use crate::api::client::{Client, ClientError, EventStream, Followed, LogFollower, Start, Wanted};
+use crate::api::messages::{Update, code};
+use crate::cli::args::AttachArgs;
+use crate::cli::exit::{ExitCode, Stop};
+use crate::cli::printer::{raw_out, say, terminal_size};
+use crate::cli::words;
+use crate::run::control::{Command, StackSnapshot, TerminalSize};
+use crate::run::launch::{Signals, unblock_all};
+use crate::run::snapshot::{Exit, ServiceSnapshot};
+use crate::support::name::UnitId;
+
+/// How many of the last lines are shown first, so that a prompt which waits is seen.
+const LAST_LINES: usize = 10;
+
+/// How long a full pipe is left alone.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long what was typed last may take to arrive.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// How many pieces of input may wait for the service. Keys that detach are found as long as they find room.
+const WAITING: usize = 256;
+
+/// How much is read from the keyboard at once.
+const READ_LENGTH: usize = 4096;
+
+/// Something for the service.
+enum Input {
+    Typed(Vec<u8>),
+    Resized(TerminalSize),
+}
+
+/// Why it is over.
+enum End {
+    Detached,
+    /// The service has ended, and will not start again.
+    Ended,
+    Signalled,
+}
+
+/// Carries out `stack attach`.
+pub async fn run(context: &mut Context<'_>, args: &AttachArgs) -> Result<ExitCode, Stop> {
+    let client = context.supervisor().await?;
+    let stack = client.stack().await?;
+    let service = find(context, &stack, args)?;
+    let (unit, label) = (service.unit(), service.label());
+    let first = Command::Input {
+        unit: unit.clone(),
+        bytes: Bytes::new(),
+        size: terminal_size(),
+    };
+    let reply = client.command(&first).await?;
+    let has_terminal = reply.input.is_some_and(|input| input.is_terminal);
+    let mut signals = Signals::install(&[
+        Signal::SIGINT,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+        Signal::SIGWINCH,
+    ])?;
+    unblock_all().map_err(std::io::Error::from)?;
+    let wanted = Wanted {
+        units: vec![(unit.service.clone(), Some(unit.replica))],
+        ..Wanted::default()
+    };
+    let start = Start::LastRun {
+        run: u64::from_str_radix(&stack.run, 16).ok(),
+        tail: Some(LAST_LINES),
+    };
+    let log_dir = context.instance.log_dir();
+    let mut view = View {
+        events: client.events().await?,
+        output: LogFollower::open(&client, log_dir, &wanted, start).await?,
+        unit: unit.clone(),
+        last: service,
+    };
+    let is_typed = stdin().is_terminal();
+    if is_typed {
+        let keys = if args.detach_keys.is_some() {
+            "the detach keys leave"
+        } else {
+            "Ctrl-P Ctrl-Q leaves"
+        };
+        say(&format!("attached to {label}; {keys} it running"));
+    }
+    let (input_tx, input_rx) = channel(WAITING);
+    let sending = tokio::spawn(pass_on(client.clone(), unit.clone(), input_rx));
+    let mut typed_rx = read_keyboard();
+    let detach_keys = args.detach_keys.clone();
+    let mut detacher = Detacher::new(detach_keys.map_or_else(usual_keys, |keys| keys.0));
+    let way = if has_terminal {
+        Way::Keys
+    } else {
+        Way::Lines(detacher.last())
+    };
+    let own = is_typed.then(|| Terminal::set(&way)).flatten();
+    let end = loop {
+        tokio::select! {
+            biased;
+            signal = signals.next() => match signal {
+                Signal::SIGWINCH => {
+                    if let Some(size) = terminal_size() {
+                        drop(input_tx.try_send(Input::Resized(size)));
+                    }
+                }
+                // Of a raw terminal it is a key.
+                Signal::SIGINT => interrupt(&client, &unit).await,
+                _ => break End::Signalled,
+            },
+            Some((room, typed)) = next_typed(&input_tx, &mut typed_rx) => {
+                let (passed, is_detached) = detacher.take(&typed);
+                room.send(Input::Typed(passed));
+                if is_detached {
+                    break End::Detached;
+                }
+            }
+            is_over = view.next() => if is_over? {
+                break End::Ended;
+            },
+        }
+    };
+    drop(input_tx);
+    if matches!(end, End::Detached) {
+        // What cannot be taken by then is not.
+        drop(timeout(FAREWELL, sending).await);
+    }
+    drop(own);
+    match end {
+        End::Detached => {
+            say(&format!("\ndetached from {label}"));
+            Ok(ExitCode::Done)
+        }
+        End::Signalled => Ok(ExitCode::Terminated),
+        End::Ended => {
+            let exit = view.last.exit;
+            let how = exit.map_or_else(|| "has ended".to_owned(), words::exit);
+            let end = if has_terminal { "\n" } else { "" };
+            say(&format!("{end}{label} {how}"));
+            Ok(exit.map_or(ExitCode::Done, |exit| ExitCode::Own(code_of(exit))))
+        }
+    }
+}
+
+fn usual_keys() -> Vec<u8> {
+    keys::parse(keys::USUAL).unwrap_or_default()
+}
+
+/// The unit that is meant: `web`, with `--index 2` or as `web-2` another replica.
+fn find(
+    context: &Context<'_>,
+    stack: &StackSnapshot,
+    args: &AttachArgs,
+) -> Result<ServiceSnapshot, Stop> {
+    let is_named = |it: &&ServiceSnapshot| it.service == args.service && it.replica == args.index;
+    let is_label = |it: &&ServiceSnapshot| it.unit().label(2) == args.service.as_str();
+    let units = || stack.services.iter();
+    let found = units().find(is_named).or_else(|| units().find(is_label));
+    found.cloned().ok_or_else(|| {
+        if units().any(|it| it.service == args.service) {
+            let (service, index) = (&args.service, args.index);
+            let message = format!("`{service}` has no replica {index}");
+            return Stop::usage(message, "`stack ps` lists the services with their replicas");
+        }
+        context.unknown_service(&args.service, units().map(|it| &it.service))
+    })
+}
+
+/// What the service prints, and what becomes of it.
+struct View {
+    events: EventStream,
+    output: LogFollower,
+    unit: UnitId,
+    /// The last that was heard of it.
+    last: ServiceSnapshot,
+}
+
+impl View {
+    /// Shows what comes next; whether it was the last.
+    async fn next(&mut self) -> Result<bool, Stop> {
+        tokio::select! {
+            biased;
+            piece = self.output.next() => match piece? {
+                Some(piece) => show(&piece).map(|()| false),
+                None => Ok(true),
+            },
+            update = self.events.next() => {
+                if let Ok(Some(update)) = update {
+                    return self.hear(update);
+                }
+                // The stack has ended: what it has printed is still to come.
+                self.output.stop()?;
+                self.show_rest()
+            }
+        }
+    }
+
+    fn hear(&mut self, update: Update) -> Result<bool, Stop> {
+        let news = match update {
+            Update::Service(service) => Some(*service),
+            Update::Snapshot { stack } => {
+                let mut services = stack.services.into_iter();
+                services.find(|it| it.unit() == self.unit)
+            }
+            Update::Notice(_) | Update::Ended { .. } | Update::Lagged { .. } => None,
+        };
+        if let Some(news) = news.filter(|it| it.unit() == self.unit) {
+            self.last = news;
+        }
+        if self.last.phase.is_at_rest() {
+            self.output.catch_up(&self.unit)?;
+            return self.show_rest();
+        }
+        Ok(false)
+    }
+
+    fn show_rest(&mut self) -> Result<bool, Stop> {
+        while let Some(piece) = self.output.next_ready()? {
+            show(&piece)?;
+        }
+        Ok(true)
+    }
+}
+
+fn show(piece: &Followed) -> Result<(), Stop> {
+    match piece {
+        Followed::Block(block) => Ok(raw_out(&block.bytes)?),
+        // There is no place for a word about it on somebody else's screen.
+        Followed::Lost { .. } => Ok(()),
+    }
+}
+
+/// Passes on what is typed, in order. What a service that is just restarting cannot take is lost, as
+/// with every program.
+async fn pass_on(client: Client, unit: UnitId, mut input_rx: Receiver<Input>) {
+    while let Some(input) = input_rx.recv().await {
+        let (mut bytes, size) = match input {
+            Input::Typed(bytes) => (Bytes::from(bytes), None),
+            Input::Resized(size) => (Bytes::new(), Some(size)),
+        };
+        while !bytes.is_empty() || size.is_some() {
+            let command = Command::Input {
+                unit: unit.clone(),
+                bytes: bytes.clone(),
+                size,
+            };
+            match client.command(&command).await {
+                Ok(reply) => {
+                    let taken = reply.input.map_or(bytes.len(), |input| input.taken);
+                    drop(bytes.split_to(taken.min(bytes.len())));
+                    if bytes.is_empty() {
+                        break;
+                    }
+                    sleep(PAUSE).await;
+                }
+                Err(ClientError::Refused(body)) if body.code == code::NOT_UP => break,
+                // The end of the stack is told by other means.
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// What is typed next, once there is room for it.
+async fn next_typed<'i>(
+    input_tx: &'i Sender<Input>,
+    typed_rx: &mut Receiver<Vec<u8>>,
+) -> Option<(Permit<'i, Input>, Vec<u8>)> {
+    let room = input_tx.reserve().await.ok()?;
+    Some((room, typed_rx.recv().await?))
+}
+
+async fn interrupt(client: &Client, unit: &UnitId) {
+    let command = Command::Signal {
+        units: vec![unit.clone()],
+        signal: Signal::SIGINT as i32,
+    };
+    // The end of the stack is told by other means.
+    drop(client.command(&command).await);
+}
+
+/// Reads what is typed, on a thread of its own: a terminal that others have as well must not be set to
+/// answer at once. The thread ends with the process.
+fn read_keyboard() -> Receiver<Vec<u8>> {
+    let (typed_tx, typed_rx): (Sender<Vec<u8>>, _) = channel(1);
+    let reading = move || {
+        let mut buffer = [0; READ_LENGTH];
+        loop {
+            match nix::unistd::read(stdin().as_fd(), &mut buffer) {
+                Ok(0) => return,
+                Ok(length) => {
+                    if typed_tx.blocking_send(buffer[..length].to_vec()).is_err() {
+                        return;
+                    }
+                }
+                Err(Errno::EINTR) => {}
+                Err(_) => return,
+            }
+        }
+    };
+    // Without a thread nothing is typed, and everything is seen.
+    drop(std::thread::Builder::new().spawn(reading));
+    typed_rx
+}
+
+/// What the own terminal does with keys.
+enum Way {
+    /// Each goes through as it is.
+    Keys,
+    /// Lines do, as ever; so does what ends with this key, the last one of those that detach.
+    Lines(u8),
+}
+
+/// The own terminal as it was. Dropped, it is so again.
+struct Terminal(Termios);
+
+impl Terminal {
+    fn set(way: &Way) -> Option<Self> {
+        let before = tcgetattr(stdin()).ok()?;
+        let mut settings = before.clone();
+        match way {
+            Way::Keys => cfmakeraw(&mut settings),
+            Way::Lines(last) => {
+                // Ctrl-Q would be kept to let output go on.
+                settings.input_flags.remove(InputFlags::IXON);
+                settings.control_chars[SpecialCharacterIndices::VEOL as usize] = *last;
+            }
+        }
+        tcsetattr(stdin(), SetArg::TCSADRAIN, &settings).ok()?;
+        Some(Self(before))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // One that has gone needs nothing.
+        let _ = tcsetattr(stdin(), SetArg::TCSADRAIN, &self.0);
+    }
+}
+
+/// The exit code for how a process ended, as shells say it.
+fn code_of(exit: Exit) -> u8 {
+    let code = match exit {
+        Exit::Code(code) => code,
+        Exit::Signal(signal) => 128 + signal,
+    };
+    u8::try_from(code).unwrap_or(1)
+}
