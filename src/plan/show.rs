@@ -227,7 +227,7 @@ fn show_watch(watch: &WatchSpec, view: &View<'_>) -> Value {
     let action = watch.action.unwrap_or(WatchAction::Restart);
     let patterns = |texts: &[_]| texts.iter().map(|text| view.text(text)).collect::<Vec<_>>();
     said(json!({
-        "path": watch.path.as_ref().map(|path| view.text(path)),
+        "path": watch.path.as_ref().map(|path| view.path(path)),
         "action": word_of(&WatchAction::WORDS, &action),
         "command": watch.command.as_ref().map(|command| view.command(command)),
         "signal": view.given(watch.signal.as_ref(), signal_text),

@@ -135,7 +135,7 @@ fn watch_plan(watch: &WatchSpec, resolver: &Resolver<'_>) -> WatchPlan {
         Some(WatchAction::Signal) => Reaction::Signal(signal().unwrap_or(DEFAULT_STOP_SIGNAL)),
     };
     WatchPlan {
-        path: below(&path, project_dir).into(),
+        path: below(&path, project_dir),
         ignore: texts(&watch.ignore),
         include: texts(&watch.include),
         reaction,

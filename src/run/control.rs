@@ -134,7 +134,7 @@ pub struct InputReply {
     /// How many bytes were taken; the others can be sent again.
     pub taken: usize,
     /// Whether it goes to a terminal.
-    pub is_terminal: bool,
+    pub has_terminal: bool,
 }
 
 /// A duration in a message: a number of milliseconds.

@@ -453,7 +453,7 @@ fn a_listening_port_survives_the_wire() {
 fn a_reply_to_input_says_how_much_was_taken() {
     let input = Some(InputReply {
         taken: 5,
-        is_terminal: true,
+        has_terminal: true,
     });
     holds(
         "reply-input",

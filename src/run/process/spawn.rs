@@ -43,7 +43,7 @@ pub(crate) struct Stdio<'a> {
     /// Standard input; nothing is `/dev/null`.
     pub(crate) stdin: Option<BorrowedFd<'a>>,
     /// Whether that is a terminal, which becomes the controlling one of its session.
-    pub(crate) is_terminal: bool,
+    pub(crate) has_terminal: bool,
     /// Standard output.
     pub(crate) stdout: BorrowedFd<'a>,
     /// Standard error.
@@ -227,7 +227,7 @@ impl Spawner {
             environment: &environment_pointers,
             directory: &directory,
             descriptors: &raw mut descriptors[..],
-            has_terminal: stdio.is_terminal,
+            has_terminal: stdio.has_terminal,
             listen_pid: passes.then(|| listen_pid.wrapping_add(LISTEN_PID.len())),
             file_limit: self.file_limit,
             changed_signals: &self.changed_signals,

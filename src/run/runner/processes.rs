@@ -149,7 +149,7 @@ impl Processes {
             .as_ref()
             .map(|number| (OsStr::new(COMMAND_MARK), OsStr::new(number)));
         environment.extend(mark);
-        if stdio.is_terminal && !environment.iter().any(|(key, _)| *key == "TERM") {
+        if stdio.has_terminal && !environment.iter().any(|(key, _)| *key == "TERM") {
             environment.push((OsStr::new("TERM"), OsStr::new("xterm-256color")));
         }
         let mut target = Target {
@@ -379,7 +379,7 @@ impl Runner for Processes {
         granted.give_pipes([writer.as_fd()]);
         let stdio = Stdio {
             stdin: None,
-            is_terminal: false,
+            has_terminal: false,
             stdout: writer.as_fd(),
             stderr: writer.as_fd(),
             passed: &[],

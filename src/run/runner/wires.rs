@@ -20,7 +20,7 @@ pub(super) struct Wires {
     stdin: Option<OwnedFd>,
     stdout: OwnedFd,
     stderr: OwnedFd,
-    is_terminal: bool,
+    has_terminal: bool,
     /// What the pump reads.
     pub(super) readers: Vec<(OwnedFd, LogStream)>,
     /// What takes input, if anything does.
@@ -51,7 +51,7 @@ impl Wires {
             stdin,
             stdout,
             stderr,
-            is_terminal: false,
+            has_terminal: false,
             readers: vec![
                 (stdout_reader, LogStream::Stdout),
                 (stderr_reader, LogStream::Stderr),
@@ -71,7 +71,7 @@ impl Wires {
             stdin: Some(pair.slave.try_clone()?),
             stdout: pair.slave.try_clone()?,
             stderr: pair.slave,
-            is_terminal: true,
+            has_terminal: true,
             readers: vec![(pair.master.try_clone()?, LogStream::Stdout)],
             input: Some(Input::Terminal(pair.master)),
         })
@@ -81,7 +81,7 @@ impl Wires {
     pub(super) fn stdio<'w>(&'w self, passed: &'w [(BorrowedFd<'w>, &'w str)]) -> Stdio<'w> {
         Stdio {
             stdin: self.stdin.as_ref().map(AsFd::as_fd),
-            is_terminal: self.is_terminal,
+            has_terminal: self.has_terminal,
             stdout: self.stdout.as_fd(),
             stderr: self.stderr.as_fd(),
             passed,
@@ -107,11 +107,11 @@ pub(super) enum Input {
 impl Input {
     /// Writes as much as is taken now, and sets the size of a terminal.
     pub(super) fn put(&self, bytes: &[u8], size: Option<TerminalSize>) -> InputReply {
-        let (end, is_terminal) = match self {
+        let (end, has_terminal) = match self {
             Self::Pipe(end) => (end, false),
             Self::Terminal(end) => (end, true),
         };
-        if let Some(size) = size.filter(|_| is_terminal) {
+        if let Some(size) = size.filter(|_| has_terminal) {
             resize_terminal(end.as_fd(), size.into());
         }
         let mut taken = 0;
@@ -124,7 +124,10 @@ impl Input {
                 Err(_) => taken = bytes.len(),
             }
         }
-        InputReply { taken, is_terminal }
+        InputReply {
+            taken,
+            has_terminal,
+        }
     }
 }
 
@@ -164,7 +167,7 @@ mod tests {
         let much = vec![b'x'; 1024 * 1024];
         let reply = input.put(&much, None);
         assert!(0 < reply.taken && reply.taken < much.len(), "{reply:?}");
-        assert!(!reply.is_terminal);
+        assert!(!reply.has_terminal);
         assert_eq!(input.put(b"more", None).taken, 0);
         let mut stdin = std::fs::File::from(wires.stdin.take().unwrap());
         let mut piece = vec![0; 4096];
@@ -193,11 +196,11 @@ mod tests {
         for end in wires.own() {
             assert!(tcgetattr(end).is_ok());
         }
-        assert!(wires.stdio(&[]).is_terminal);
+        assert!(wires.stdio(&[]).has_terminal);
         let input = wires.input.as_ref().unwrap();
         let reply = input.put(b"key", Some(TerminalSize::default()));
         assert_eq!(
-            (reply.taken, reply.is_terminal, seen()),
+            (reply.taken, reply.has_terminal, seen()),
             (3, true, (80, 24))
         );
     }

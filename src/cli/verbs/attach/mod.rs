@@ -69,7 +69,7 @@ pub async fn run(context: &mut Context<'_>, args: &AttachArgs) -> Result<ExitCod
         size: terminal_size(),
     };
     let reply = client.command(&first).await?;
-    let has_terminal = reply.input.is_some_and(|input| input.is_terminal);
+    let has_terminal = reply.input.is_some_and(|input| input.has_terminal);
     let mut signals = Signals::install(&[
         Signal::SIGINT,
         Signal::SIGTERM,

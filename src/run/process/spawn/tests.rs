@@ -38,7 +38,7 @@ fn output_with(
     };
     let stdio = Stdio {
         stdin: None,
-        is_terminal: false,
+        has_terminal: false,
         stdout: writer.as_fd(),
         stderr: writer.as_fd(),
         passed,
