@@ -287,3 +287,10 @@ fn a_hundred_thousand_files_cost_nothing_while_nothing_changes() {
     assert!(saved.elapsed() < Duration::from_secs(2));
     end(up);
 }
+
+#[test]
+fn a_stack_that_ends_at_once_ends_the_watching_without_a_word() {
+    let stack = project("services: { job: { command: 'true', watch: [src] } }");
+    let output = stack.run(&["up", "--watch"]).ok();
+    assert!(!output.stderr.contains("error"), "{output}");
+}

@@ -1,7 +1,9 @@
 //! `watch`: acts when files change, beside whatever else the client does (`docs/design/watch.md`).
 //!
-//! `eyes` sees, `rules` knows what concerns whom, `burst` when it is time, `rebuild` runs a command.
+//! `eyes` sees, `rules` knows what concerns whom, `burst` when it is time, `act` does it, `rebuild` runs a
+//! command.
 
+mod act;
 mod burst;
 mod eyes;
 mod rebuild;
@@ -16,7 +18,7 @@ use std::time::Duration;
 use eyes::Sight;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
-use rebuild::{Progress, Rebuild};
+use rebuild::Progress;
 use subject::{Subject, Watched};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
@@ -31,11 +33,10 @@ use crate::cli::invocation::{Invocation, check_service};
 use crate::cli::printer::Printer;
 use crate::cli::words;
 use crate::plan::Draft;
-use crate::plan::model::Reaction;
-use crate::run::control::{Command, StackSnapshot, UnitTarget};
+use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
 use crate::run::launch::{Signals, unblock_all};
-use crate::run::snapshot::{ServiceSnapshot, Wanted};
+use crate::run::snapshot::ServiceSnapshot;
 use crate::run::waits::{Goal, Verdict, verdict};
 use crate::support::escape::plain_line;
 use crate::support::name::{ServiceName, UnitId};
@@ -58,9 +59,12 @@ pub(super) async fn run(
         check_service(&draft, name)?;
     }
     let client = context.supervisor().await?;
+    let stack = client.stack().await?;
+    let events = client.clone().for_command().events().await?;
+    let contact = (client, events, &stack);
     let watching = async {
         let place = (invocation, context.instance);
-        let watching = Watching::open(place, draft, client, printer, &args.services).await?;
+        let watching = Watching::open(place, draft, contact, printer, &args.services)?;
         let Some(mut watching) = watching else {
             return Err(Stop::usage(
                 "no service says what to watch",
@@ -89,15 +93,21 @@ pub(super) async fn beside(
     printer: &Printer,
     services: &[ServiceName],
 ) {
-    match Watching::open(place, draft, client, printer, services).await {
+    // The events from the very beginning are for the client that has started the stack: it asks first.
+    let stack = client.clone().with_deadline(START_LIMIT).stack().await;
+    let events = client.clone().for_command().events().await;
+    // Without a stack there is nothing to watch for, and others say so.
+    let (Ok(stack), Ok(events)) = (stack, events) else {
+        return pending().await;
+    };
+    let contact = (client, events, &stack);
+    match Watching::open(place, draft, contact, printer, services) {
         Ok(Some(mut watching)) => watching.until_end().await,
         Ok(None) => printer.page().line_err(
             "warning: no service says what to watch\n\
              hint: write `watch: [{path: src, action: restart}]` into a service",
         ),
-        // Without a stack there is nothing to watch for, and others say so.
-        Err(stop) if matches!(stop.code, ExitCode::Usage) => printer.page().line_err(&stop.message),
-        Err(_) => {}
+        Err(stop) => printer.page().line_err(&stop.message),
     }
     pending::<()>().await;
 }
@@ -122,16 +132,14 @@ struct Watching<'a> {
 impl<'a> Watching<'a> {
     /// Begins to watch for these services, for all of them where none is named. `None` where nothing is
     /// to be watched.
-    async fn open(
+    fn open(
         (invocation, instance): (&Invocation, &Instance),
         draft: Draft,
-        client: Client,
+        (client, events, stack): (Client, EventStream, &StackSnapshot),
         printer: &'a Printer,
         services: &[ServiceName],
     ) -> Result<Option<Self>, Stop> {
-        // The events from the very beginning are for the client that has started the stack: it asks first.
-        let stack = client.clone().with_deadline(START_LIMIT).stack().await?;
-        let plan = plan_of(invocation, instance, draft, &stack)?;
+        let plan = plan_of(invocation, instance, draft, stack)?;
         let watched = Watched::of(&plan, services);
         for problem in &watched.problems {
             printer.page().line_err(&format!("warning: {problem}"));
@@ -139,7 +147,6 @@ impl<'a> Watching<'a> {
         if watched.subjects.is_empty() {
             return Ok(None);
         }
-        let events = client.clone().for_command().events().await?;
         let (sight_tx, sight_rx) = unbounded_channel();
         let (progress_tx, progress_rx) = unbounded_channel();
         if let Err(error) = eyes::open(watched.rules, plan.project_dir.clone(), sight_tx) {
@@ -160,7 +167,7 @@ impl<'a> Watching<'a> {
             project_dir: plan.project_dir,
             subjects: watched.subjects,
             owners: watched.owners,
-            units: units_of(&stack),
+            units: units_of(stack),
             events,
             sight_rx,
             progress_tx,
@@ -275,173 +282,6 @@ impl<'a> Watching<'a> {
             0 | 1 => format!("`{first}` changed"),
             several => format!("`{first}` and {} more changed", several - 1),
         }
-    }
-
-    /// Acts for every service that is due.
-    async fn act(&mut self, now: Instant) {
-        let mut restarts = Vec::new();
-        for at in 0..self.subjects.len() {
-            if self.subjects[at].burst.due().is_none_or(|due| due > now) {
-                continue;
-            }
-            let changes = std::mem::take(&mut self.subjects[at].changes);
-            let subject = &mut self.subjects[at];
-            subject.burst.act();
-            let service = &subject.plan.service;
-            let replicas = self.units.values().filter(|it| it.service == *service);
-            let wanted: Vec<UnitId> = replicas
-                .filter(|unit| unit.desired.wanted == Wanted::Running)
-                .map(ServiceSnapshot::unit)
-                .collect();
-            // What somebody has stopped stays so.
-            if wanted.is_empty() {
-                subject.burst.acted(now);
-                continue;
-            }
-            let reactions = changes
-                .keys()
-                .map(|&item| (item, &subject.plan.watch[item].reaction));
-            let is_rebuild = |reaction: &Reaction| matches!(reaction, Reaction::Rebuild(_));
-            let rebuilds = reactions.clone().filter(|(_, it)| is_rebuild(it));
-            subject.commands = rebuilds.map(|(item, _)| item).rev().collect();
-            let signals: Vec<i32> = reactions
-                .clone()
-                .filter_map(|(_, reaction)| match reaction {
-                    Reaction::Signal(signal) => Some(*signal),
-                    Reaction::Restart | Reaction::Rebuild(_) => None,
-                })
-                .collect();
-            let is_signal_alone = signals.len() == changes.len();
-            let what = self.changed(&changes);
-            if !self.subjects[at].commands.is_empty() {
-                self.say(&what);
-                self.next_command(at).await;
-            } else if is_signal_alone {
-                self.signal(at, &what, wanted, signals).await;
-            } else {
-                let name = &self.subjects[at].plan.service;
-                self.say(&format!("{what}; restarting {name}"));
-                restarts.push(at);
-            }
-        }
-        self.restart(&restarts).await;
-    }
-
-    async fn signal(&mut self, at: usize, what: &str, units: Vec<UnitId>, mut signals: Vec<i32>) {
-        signals.dedup();
-        for signal in signals {
-            let service = &self.subjects[at].plan.service;
-            let name = words::signal_name(signal);
-            self.say(&format!("{what}; sending {name} to {service}"));
-            let units = units.clone();
-            if let Err(error) = self
-                .client
-                .command(&Command::Signal { units, signal })
-                .await
-            {
-                self.say(&format!("error: {name} was not sent to {service}: {error}"));
-            }
-        }
-        self.subjects[at].burst.acted(Instant::now());
-    }
-
-    /// Restarts some services, all at once.
-    async fn restart(&mut self, subjects: &[usize]) {
-        if subjects.is_empty() {
-            return;
-        }
-        let name = |&at: &usize| self.subjects[at].plan.service.clone();
-        let services: Vec<ServiceName> = subjects.iter().map(name).collect();
-        let command = Command::Restart {
-            services: services.clone(),
-            grace: None,
-        };
-        let reply = self.client.command(&command).await;
-        let now = Instant::now();
-        match reply {
-            Ok(reply) => {
-                for &at in subjects {
-                    let subject = &mut self.subjects[at];
-                    let own = |target: &&UnitTarget| target.service == subject.plan.service;
-                    subject.targets = reply.units.iter().filter(own).cloned().collect();
-                    if subject.targets.is_empty() {
-                        subject.burst.acted(now);
-                    }
-                }
-            }
-            Err(error) => {
-                self.say(&format!(
-                    "error: {} was not restarted: {error}",
-                    text::list(&services)
-                ));
-                for &at in subjects {
-                    self.subjects[at].burst.acted(now);
-                }
-            }
-        }
-    }
-
-    /// Begins the next command of a rebuild; after the last one the service is restarted.
-    async fn next_command(&mut self, at: usize) {
-        let subject = &mut self.subjects[at];
-        let name = subject.plan.service.clone();
-        let Some(item) = subject.commands.pop() else {
-            self.say(&format!("restarting {name}"));
-            return self.restart(&[at]).await;
-        };
-        let Reaction::Rebuild(execution) = &subject.plan.watch[item].reaction else {
-            return;
-        };
-        let shown = shown_command(&execution.argv, execution.is_shell_line);
-        let begun = Rebuild::begin(&subject.plan, execution, (at, self.progress_tx.clone()));
-        match begun {
-            Ok(rebuild) => {
-                subject.rebuild = Some(rebuild);
-                self.say(&format!("{name}: running `{shown}`"));
-            }
-            Err(error) => {
-                let reason = text::io_reason(&error);
-                self.rebuild_failed(at, &format!("`{shown}` cannot be executed: {reason}"));
-            }
-        }
-    }
-
-    async fn progressed(&mut self, progress: Progress) {
-        match progress {
-            Progress::Line(at, line) => {
-                let name = &self.subjects[at].plan.service;
-                self.say(&format!("{name} | {line}"));
-            }
-            Progress::Ended(at, status) => {
-                let subject = &mut self.subjects[at];
-                if let Some(rebuild) = subject.rebuild.take() {
-                    rebuild.ended();
-                }
-                match status {
-                    Ok(status) if status.success() => self.next_command(at).await,
-                    Ok(status) => {
-                        self.rebuild_failed(at, &format!("the command ended with {status}"));
-                    }
-                    Err(error) => self.rebuild_failed(at, &text::io_reason(&error)),
-                }
-            }
-        }
-    }
-
-    fn rebuild_failed(&mut self, at: usize, why: &str) {
-        let subject = &mut self.subjects[at];
-        subject.commands.clear();
-        subject.burst.acted(Instant::now());
-        let name = &self.subjects[at].plan.service;
-        self.say(&format!("error: {name}: {why}; it was not restarted"));
-    }
-}
-
-/// A command as it is named in a message.
-fn shown_command(argv: &[String], is_shell_line: bool) -> String {
-    match argv.last().filter(|_| is_shell_line) {
-        Some(line) => plain_line(line.clone()),
-        None => plain_line(argv.join(" ")),
     }
 }
 
