@@ -27,12 +27,17 @@ pub(super) fn line_execution(line: &Template, resolver: &Resolver<'_>) -> Execut
     }
 }
 
-/// How a service is executed: its entrypoint, followed by its command.
-pub(super) fn execution(service: &ServiceSpec, resolver: &Resolver<'_>) -> Execution {
-    let one = |command: &CommandSpec| match command {
+/// How a command is executed that stands alone.
+pub(super) fn command_execution(command: &CommandSpec, resolver: &Resolver<'_>) -> Execution {
+    match command {
         CommandSpec::Line(line) => line_execution(line, resolver),
         CommandSpec::Words(list, _) => Execution::words(resolver.words(list)),
-    };
+    }
+}
+
+/// How a service is executed: its entrypoint, followed by its command.
+pub(super) fn execution(service: &ServiceSpec, resolver: &Resolver<'_>) -> Execution {
+    let one = |command: &CommandSpec| command_execution(command, resolver);
     let entrypoint = service.entrypoint.as_ref().map(one);
     let command = service.command.as_ref().map(one);
     match (entrypoint, command) {

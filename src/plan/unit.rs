@@ -13,6 +13,7 @@ use super::draft::Draft;
 use super::env_file::Entries;
 use super::execution::execution;
 use super::health::health_plan;
+use super::hook::hook_plans;
 use super::model::{
     Changes, DependencyPlan, Environment, HealthPlan, LoggingPlan, PortPlan, UnitPlan,
 };
@@ -75,6 +76,7 @@ pub(super) fn unit_plan(
     let of_files = of_files.map(|(key, value)| (key, value.unwrap_or_default()));
     let signal = resolver.setting(service.stop_signal.as_ref());
     let grace = resolver.setting(service.stop_grace_period.as_ref());
+    let grace = grace.unwrap_or(DEFAULT_GRACE);
     let logging = LoggingPlan::default();
     let max_size = resolver.setting(service.logging.max_size.as_ref());
     let max_file = resolver.setting(service.logging.max_file.as_ref());
@@ -90,7 +92,7 @@ pub(super) fn unit_plan(
             changes,
         },
         stop_signal: signal.unwrap_or(DEFAULT_STOP_SIGNAL),
-        grace: grace.unwrap_or(DEFAULT_GRACE),
+        grace,
         restart: restart(service, resolver),
         success_exit_codes: resolver.settings(&service.success_exit_codes),
         health: health.map(|health| HealthPlan {
@@ -98,6 +100,7 @@ pub(super) fn unit_plan(
             ..health_plan(health, &ports, resolver)
         }),
         depends_on: dependencies(service, resolver.draft),
+        hooks: hook_plans(service, grace, resolver),
         logging: LoggingPlan {
             max_size: max_size.map_or(logging.max_size, NonZeroU64::get),
             max_file: max_file.unwrap_or(logging.max_file),

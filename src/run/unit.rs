@@ -5,7 +5,7 @@
 
 mod fate;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use fate::settings;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
+use super::notify::{Notified, NotifySocket};
 use super::reason::{Blocker, BlockerState, CheckFailure, LeftBehind, Reason, UnitRef, WaitingFor};
 use super::snapshot::{DesiredSnapshot, Exit, Phase, PortSnapshot, ServiceSnapshot};
 use super::state::{
@@ -21,7 +22,7 @@ use super::state::{
 };
 use super::unit_ports::UnitPorts;
 use crate::plan::Requested;
-use crate::plan::model::{ProbePlan, UnitPlan};
+use crate::plan::model::{HookPlan, ProbePlan, UnitPlan};
 use crate::ports::Stranger;
 use crate::support::clock::unix_millis;
 use crate::support::protocol::Protocol;
@@ -35,6 +36,20 @@ pub(crate) enum RunningCheck {
     Task(AbortHandle),
     /// A command beside the unit.
     Command,
+}
+
+/// A hook that is under way.
+#[derive(Debug)]
+pub(crate) struct RunningHook {
+    /// The number of its command.
+    pub(crate) number: u64,
+    pub(crate) plan: HookPlan,
+    /// Those that come after it.
+    pub(crate) rest: VecDeque<HookPlan>,
+    /// The attempt that it belongs to.
+    pub(crate) attempt: u32,
+    /// It is killed then; nothing once it was.
+    pub(crate) until: Option<Instant>,
 }
 
 /// One replica of one service, with all that belongs to it.
@@ -59,6 +74,10 @@ pub(crate) struct Unit {
     pub(crate) checks: HashMap<u64, RunningCheck>,
     /// The number of the last check of any attempt.
     pub(crate) last_check: u64,
+    /// A hook under way.
+    pub(crate) hook: Option<RunningHook>,
+    /// The number of the last hook.
+    pub(crate) last_hook: u64,
     /// Its ports, in the order of the plan's.
     pub(crate) ports: UnitPorts,
     /// The main process, from exec until its end was taken in.
@@ -71,6 +90,11 @@ pub(crate) struct Unit {
     pub(crate) urls: HashMap<u16, String>,
     /// What the last failed check saw.
     pub(crate) last_answer: Option<CheckFailure>,
+    /// The last attempt that has printed what its check looks for.
+    pub(crate) printed: Option<u32>,
+    /// What the present attempt says of itself, and where.
+    pub(crate) notified: Option<Notified>,
+    pub(crate) notify_socket: Option<NotifySocket>,
     /// Whether readiness was doubted as the server seems to be in the background.
     pub(crate) is_doubted: bool,
     /// Who listened where its check asks before the present attempt was executed.
@@ -111,12 +135,17 @@ impl Unit {
             health: None,
             checks: HashMap::new(),
             last_check: 0,
+            hook: None,
+            last_hook: 0,
             ports,
             pid: None,
             first_executed: None,
             look_again: None,
             urls: HashMap::new(),
             last_answer: None,
+            printed: None,
+            notified: None,
+            notify_socket: None,
             is_doubted: false,
             strangers: Vec::new(),
             left: None,
@@ -216,6 +245,12 @@ impl Unit {
         if let Some(health) = &mut self.health {
             health.shift(gap);
         }
+        if let Some(until) = self.hook.as_mut().and_then(|hook| hook.until.as_mut()) {
+            *until += gap;
+        }
+        if let Some(notified) = &mut self.notified {
+            notified.shift(gap);
+        }
         self.ports.shift(gap);
         self.first_executed = self.first_executed.map(|since| since + gap);
         self.look_again = self.look_again.map(|until| until + gap);
@@ -224,10 +259,19 @@ impl Unit {
     /// When the unit next needs to be looked at for its own sake.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let health = self.health.as_ref().and_then(Health::deadline);
-        [self.machine.deadline(), health, self.look_again]
-            .into_iter()
-            .flatten()
-            .min()
+        let hook = self.hook.as_ref().and_then(|hook| hook.until);
+        let notified = self.notified.as_ref().filter(|_| self.machine.is_up());
+        let watchdog = notified.and_then(Notified::deadline);
+        [
+            self.machine.deadline(),
+            health,
+            hook,
+            watchdog,
+            self.look_again,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// What it looks like from outside. `waiting_for` are its unmet dependencies.
@@ -279,7 +323,10 @@ impl Unit {
             .as_ref()
             .and_then(|health| match &health.probe {
                 ProbePlan::Http(http) => Some(http.port),
-                ProbePlan::Command(_) | ProbePlan::Tcp { .. } => None,
+                ProbePlan::Command(_)
+                | ProbePlan::Tcp { .. }
+                | ProbePlan::Log { .. }
+                | ProbePlan::Notify { .. } => None,
             });
         self.ports
             .iter()
@@ -317,6 +364,12 @@ impl Unit {
                     because: Box::new(because),
                 })
             }
+            State::Up { standing, .. }
+                if *standing != Standing::Unhealthy && self.status().is_some() =>
+            {
+                let text = self.status()?.to_owned();
+                Some(Reason::Status { text })
+            }
             State::Up {
                 standing: Standing::Unhealthy | Standing::Starting,
                 ..
@@ -324,6 +377,16 @@ impl Unit {
                 .last_answer
                 .clone()
                 .map(|failure| Reason::Check { failure }),
+            State::Executing {
+                is_preparing: true, ..
+            }
+            | State::Stopping {
+                pressure: Pressure::Hook { .. },
+                ..
+            } => self.hook.as_ref().map(|hook| Reason::Hook {
+                time: hook.plan.time,
+                command: hook.plan.execution.shown(),
+            }),
             State::Executing { .. } => {
                 let (step, percent) = self.progress.clone()?;
                 Some(Reason::Preparing { step, percent })
@@ -334,6 +397,11 @@ impl Unit {
             } => Some(Reason::Killed),
             State::Resting(_) | State::Waiting | State::Up { .. } | State::Stopping { .. } => None,
         }
+    }
+
+    /// What it says of itself.
+    fn status(&self) -> Option<&str> {
+        self.notified.as_ref()?.status()
     }
 
     fn failure(&self, failure: &Failure) -> Reason {
@@ -347,6 +415,10 @@ impl Unit {
             },
             Failure::NotExecuted(error) => Reason::NotExecuted {
                 error: error.clone(),
+            },
+            Failure::NotPrepared { failure, restarts } => Reason::NotPrepared {
+                failure: failure.clone(),
+                restarts: *restarts,
             },
             Failure::NotStarted(because) => Reason::NotStarted {
                 because: Box::new(because.clone()),
@@ -372,14 +444,15 @@ impl Unit {
 
     /// How the last attempt ended, or why there was none.
     fn last_end(&self) -> Option<Reason> {
-        match self.machine.last_exit() {
-            Some(exit) => Some(self.ended(exit)),
-            None => self
-                .machine
-                .start_error()
-                .cloned()
-                .map(|error| Reason::NotExecuted { error }),
+        if let Some(exit) = self.machine.last_exit() {
+            return Some(self.ended(exit));
         }
+        if let Some(failure) = self.machine.hook_failure().cloned() {
+            let restarts = None;
+            return Some(Reason::NotPrepared { failure, restarts });
+        }
+        let error = self.machine.start_error().cloned()?;
+        Some(Reason::NotExecuted { error })
     }
 
     /// Why it cannot meet a condition.

@@ -18,7 +18,7 @@ use super::trees::Trees;
 use super::{CommandId, Happened, Runner, Start, Whom};
 use crate::plan::model::{Execution, UnitPlan};
 use crate::run::lease::{LeaseFile, Manner};
-use crate::run::logs::{PumpHandle, pipe_pair};
+use crate::run::logs::{Expected, PumpHandle, pipe_pair};
 use crate::run::process::{
     COMMAND_MARK, ProcessId, Row, SharedTable, Slot, SpawnError, Spawner, Stdio, Target, UnitKey,
     ancestors, now_ticks, reap_all, signal_group,
@@ -126,6 +126,48 @@ impl Processes {
             self.pump
                 .register(reader, id.clone(), stream, attempt, plan.logging);
         }
+        Ok(())
+    }
+
+    fn try_hook(
+        &mut self,
+        command: CommandId,
+        plan: &UnitPlan,
+        (attempt, is_first): (u32, bool),
+    ) -> Result<(), (StartError, bool)> {
+        let prepared = if is_first {
+            prepare(plan, &self.project_dir)
+        } else {
+            find(plan, &plan.execution, &self.project_dir)
+                .and_then(|program| Ok((program, Granted::to(plan)?)))
+        };
+        let (program, granted) = prepared.map_err(|error| (error, false))?;
+        let no_pipe = |error: std::io::Error| (refused(StartStep::Pipe, &program, &error), true);
+        let (stdout_reader, stdout) = pipe_pair(usize::MAX).map_err(no_pipe)?;
+        let (stderr_reader, stderr) = pipe_pair(usize::MAX).map_err(no_pipe)?;
+        granted.give_pipes([stdout.as_fd(), stderr.as_fd()]);
+        let stdio = Stdio {
+            stdout: stdout.as_fd(),
+            stderr: stderr.as_fd(),
+            passed: &[],
+        };
+        let what = (&plan.execution, Some(&command));
+        let pid = self
+            .spawn((plan, &granted), what, &program, stdio, None)
+            .map_err(|error| {
+                let is_temporary = error.is_temporary();
+                (spawn_error(&error, plan, &program), is_temporary)
+            })?;
+        for (reader, stream) in [
+            (stdout_reader, LogStream::Stdout),
+            (stderr_reader, LogStream::Stderr),
+        ] {
+            let unit = command.unit.clone();
+            self.pump
+                .register_beside(reader, unit, stream, attempt, plan.logging);
+        }
+        self.children.insert(pid, Child::Command(command.clone()));
+        self.commands.insert(command, pid);
         Ok(())
     }
 
@@ -261,8 +303,8 @@ impl Runner for Processes {
 
     fn adopt(&mut self, plan: &UnitPlan) {
         let id = plan.id();
-        let ports = plan.ports.iter().map(|port| port.port).collect();
-        self.pump.change(id.clone(), ports, plan.logging);
+        self.pump
+            .change(id.clone(), Expected::of(plan), plan.logging);
         let running = self.main_process(&id).and_then(ProcessId::of);
         if let (Some(process), Some(&slot)) = (running, self.slots.get(&id)) {
             self.table.set(slot, self.row(plan, process.pid));
@@ -321,7 +363,7 @@ impl Runner for Processes {
         } else {
             libc::SIGCONT
         };
-        for group in self.trees.groups() {
+        for group in self.trees.groups().chain(self.commands.values().copied()) {
             signal_group(group, signal);
         }
     }
@@ -373,6 +415,28 @@ impl Runner for Processes {
         self.children.insert(pid, Child::Command(command.clone()));
         self.commands.insert(command, pid);
         Ok(reader)
+    }
+
+    fn begin_hook(
+        &mut self,
+        command: CommandId,
+        plan: &UnitPlan,
+        (attempt, is_first): (u32, bool),
+    ) -> Start {
+        match self.try_hook(command, plan, (attempt, is_first)) {
+            Ok(()) => Start::Executed,
+            Err((error, is_temporary)) => Start::Failed {
+                error,
+                is_temporary,
+            },
+        }
+    }
+
+    fn ask_command(&mut self, command: &CommandId) {
+        if let Some(&pid) = self.commands.get(command) {
+            signal_group(pid, libc::SIGTERM);
+            signal_group(pid, libc::SIGCONT);
+        }
     }
 
     fn kill_command(&mut self, command: &CommandId) {

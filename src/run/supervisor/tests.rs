@@ -62,6 +62,7 @@ fn plan(text: &str, edges: &[(&str, Condition)]) -> UnitPlan {
         grace: Duration::from_secs(10),
         restart: RestartPolicy::with(RestartWhen::Never, None),
         success_exit_codes: Vec::new(),
+        hooks: Vec::new(),
         health: None,
         depends_on: edges
             .iter()

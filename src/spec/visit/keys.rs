@@ -13,8 +13,8 @@ pub(super) use process::{LISTED_PORT, ULIMIT};
 use super::table::{Key, KeyDoc, Keys, Others, Section, State, keys};
 use super::values as v;
 use crate::spec::model::{
-    DependencySpec, DotenvSpec, ExtendsSpec, FileKind, HttpProbeSpec, IncludeSpec, LoggingSpec,
-    RestartPolicySpec, ServiceSpec, StackSpec,
+    DependencySpec, DotenvSpec, ExtendsSpec, FileKind, HookSpec, HookTime, HttpProbeSpec,
+    IncludeSpec, LoggingSpec, ProbeSpec, RestartPolicySpec, ServiceSpec, StackSpec,
 };
 use crate::spec::visit::environment::EnvFile;
 use crate::spec::visit::healthcheck::Check;
@@ -251,9 +251,18 @@ keys! {
     "handoff", "word", "reuse", [],
     "How its ports reach it: `reuse`, `release` or `fd`."
         => |r, service, field| service.handoff = r.setting(field, v::parse_handoff);
+    "pre_start", "text, list or map", "npm run build", ["before prestart exec_start_pre"],
+    "What is run before the service, and must exit with 0."
+        => |r, service, field| service.hooks.extend(r.hooks(HookTime::PreStart, field));
+    "post_start", "text, list or map", "[[curl, -s, 'localhost:8000/warm']]", ["after poststart"],
+    "What is run when the service has been executed."
+        => |r, service, field| service.hooks.extend(r.hooks(HookTime::PostStart, field));
+    "pre_stop", "text, list or map", "{ command: ./drain, timeout: 3s }", ["prestop"],
+    "What is run before the service is asked to stop."
+        => |r, service, field| service.hooks.extend(r.hooks(HookTime::PreStop, field));
 
     planned "run it as a process with `command`, or beside the stack": "image build";
-    planned "remove it for now": "tty stdin_open pre_start post_start pre_stop watch develop";
+    planned "remove it for now": "tty stdin_open watch develop";
     container "remove it; a process sees your files as they are": "volumes tmpfs";
     container "remove it; processes reach each other on `localhost`": "networks network_mode links";
     container "remove it": "blkio_config cap_add cap_drop cgroup cgroup_parent container_name
@@ -263,6 +272,29 @@ keys! {
         mem_swappiness memswap_limit models oom_kill_disable pid pids_limit platform privileged
         provider pull_policy pull_refresh_after read_only runtime security_opt shm_size storage_opt sysctls
         use_api_socket userns_mode uts volumes_from";
+}
+
+keys! {
+    HOOK: HookSpec, "in a hook", "services.NAME.pre_start";
+
+    "command", "text or list", "npm run build", ["cmd run exec args"],
+    "What is run: a string is a shell line, a list is taken as it is."
+        => |r, hook, field| hook.command = r.command(field);
+    "environment", "map or list", "{ CI: '1' }", ["env env_vars"],
+    "Environment on top of the service's."
+        => |r, hook, field| hook.environment = r.environment(field);
+    "working_dir", "path", "web", ["cwd dir directory workdir"],
+    "Where it starts, relative to the project directory; without it where the service does."
+        => |r, hook, field| hook.working_dir = r.text(field);
+    "user", "text", "'1000:1000'", ["uid run_as"],
+    "Whose process it is; without it that of the service's user."
+        => |r, hook, field| hook.user = r.text(field);
+    "timeout", "duration", "5m", [],
+    "A hook that takes longer is killed and has failed; without it 5 minutes, of `pre_stop` half of `stop_grace_period`."
+        => |r, hook, field| hook.timeout = r.setting(field, v::parse_duration);
+
+    container "remove it: a hook of a process has the rights of whoever calls `stack`": "privileged";
+    container "remove it": "image per_replica";
 }
 
 keys! {
@@ -291,6 +323,12 @@ keys! {
     "tcp", "port or address", "localhost:5432", [],
     "A connection that can be made."
         => |r, check, field| { let probe = r.tcp(field); check.add(field, Some(probe)); };
+    "log", "regular expression", "'ready in [0-9]+ ms'", [],
+    "A line that the service has printed since its start, on either stream."
+        => |r, check, field| { let probe = r.log(field); check.add(field, Some(probe)); };
+    "notify", "flag", "true", [],
+    "Whether the service says itself how it is, by `sd_notify`: `READY=1`, `WATCHDOG=1` at least once an `interval`."
+        => |r, check, field| if r.flag(field) == Some(true) { check.add(field, Some(ProbeSpec::Notify)); };
     "disable", "flag", "false", [],
     "No check."
         => |r, check, field| check.is_disabled = r.flag(field).unwrap_or(false);
@@ -313,7 +351,6 @@ keys! {
     "Who may answer `http` and `tcp` on a loopback port that is none of this stack's: `new`, who was not there before the service, or `any`."
         => |r, check, field| check.listener = r.setting(field, v::parse_answerer);
 
-    planned "use `test`, `http` or `tcp` for now": "log notify";
     planned "write it in the service itself": "on_unhealthy";
 }
 
@@ -414,6 +451,7 @@ pub fn reference() -> Vec<Section> {
         SERVICE.section(),
         ENV_FILE.section(),
         EXTENDS.section(),
+        HOOK.section(),
         DEPENDENCY.section(),
         HEALTHCHECK.section(),
         HTTP.section(),
