@@ -3,6 +3,7 @@
 
 mod answers;
 mod changes;
+mod hooks;
 mod model;
 mod overlaps;
 
@@ -175,6 +176,10 @@ impl Stage {
             while let Ok(answer) = self.supervisor.answer_rx.try_recv() {
                 is_quiet = false;
                 self.supervisor.answered(answer);
+            }
+            while let Ok(ended) = self.supervisor.hook_rx.try_recv() {
+                is_quiet = false;
+                self.supervisor.hook_ended(ended);
             }
             self.supervisor.settle();
             if is_quiet {
