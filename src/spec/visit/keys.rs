@@ -5,16 +5,18 @@
 //! supported yet", "needs a container" and `docs/reference/keys.md` come from here.
 
 mod given_files;
+mod hook;
 mod process;
 
 pub(super) use given_files::{CONFIG, FILE_USE, SECRET};
+pub(super) use hook::HOOK;
 pub(super) use process::{LISTED_PORT, ULIMIT};
 
 use super::table::{Key, KeyDoc, Keys, Others, Section, State, keys};
 use super::values as v;
 use crate::spec::model::{
-    DependencySpec, DotenvSpec, ExtendsSpec, FileKind, HookSpec, HookTime, HttpProbeSpec,
-    IncludeSpec, LoggingSpec, ProbeSpec, RestartPolicySpec, ServiceSpec, StackSpec,
+    DependencySpec, DotenvSpec, ExtendsSpec, FileKind, HookTime, HttpProbeSpec, IncludeSpec,
+    LoggingSpec, ProbeSpec, RestartPolicySpec, ServiceSpec, StackSpec,
 };
 use crate::spec::visit::environment::EnvFile;
 use crate::spec::visit::healthcheck::Check;
@@ -272,29 +274,6 @@ keys! {
         mem_swappiness memswap_limit models oom_kill_disable pid pids_limit platform privileged
         provider pull_policy pull_refresh_after read_only runtime security_opt shm_size storage_opt sysctls
         use_api_socket userns_mode uts volumes_from";
-}
-
-keys! {
-    HOOK: HookSpec, "in a hook", "services.NAME.pre_start";
-
-    "command", "text or list", "npm run build", ["cmd run exec args"],
-    "What is run: a string is a shell line, a list is taken as it is."
-        => |r, hook, field| hook.command = r.command(field);
-    "environment", "map or list", "{ CI: '1' }", ["env env_vars"],
-    "Environment on top of the service's."
-        => |r, hook, field| hook.environment = r.environment(field);
-    "working_dir", "path", "web", ["cwd dir directory workdir"],
-    "Where it starts, relative to the project directory; without it where the service does."
-        => |r, hook, field| hook.working_dir = r.text(field);
-    "user", "text", "'1000:1000'", ["uid run_as"],
-    "Whose process it is; without it that of the service's user."
-        => |r, hook, field| hook.user = r.text(field);
-    "timeout", "duration", "5m", [],
-    "A hook that takes longer is killed and has failed; without it 5 minutes, of `pre_stop` half of `stop_grace_period`."
-        => |r, hook, field| hook.timeout = r.setting(field, v::parse_duration);
-
-    container "remove it: a hook of a process has the rights of whoever calls `stack`": "privileged";
-    container "remove it": "image per_replica";
 }
 
 keys! {
