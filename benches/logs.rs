@@ -19,7 +19,9 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::resource::{UsageWho, getrusage};
 use stack::plan::model::LoggingPlan;
-use stack::run::logs::{Followed, LogFeed, LogReader, LogSink, Pump, Start, Wanted, pipe_pair};
+use stack::run::logs::{
+    Expected, Followed, LogFeed, LogReader, LogSink, Pump, Start, Wanted, pipe_pair,
+};
 use stack::run::news::Notice;
 use stack::run::snapshot::LogStream;
 use stack::support::name::{ServiceName, UnitId};
@@ -32,9 +34,9 @@ const READ_LENGTH: usize = 64 * 1024;
 struct Blind;
 
 impl LogSink for Blind {
-    fn expect(&mut self, _unit: &UnitId, _ports: Vec<u16>) {}
+    fn expect(&mut self, _unit: &UnitId, _expected: Expected) {}
 
-    fn look(&mut self, _unit: &UnitId, _attempt: u32, _bytes: &[u8]) {}
+    fn look(&mut self, _unit: &UnitId, _of: (u32, LogStream), _bytes: &[u8]) {}
 
     fn notice(&mut self, notice: Notice) {
         println!("{:?}", notice.news);

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use stack::plan::model::LoggingPlan;
-use stack::run::logs::{LogSink, Pump, pipe_pair};
+use stack::run::logs::{Expected, LogSink, Pump, pipe_pair};
 use stack::run::news::Notice;
 use stack::run::snapshot::LogStream;
 use stack::support::clock::unix_nanos;
@@ -34,9 +34,9 @@ const SEARCHED: usize = 100;
 struct Blind;
 
 impl LogSink for Blind {
-    fn expect(&mut self, _unit: &UnitId, _ports: Vec<u16>) {}
+    fn expect(&mut self, _unit: &UnitId, _expected: Expected) {}
 
-    fn look(&mut self, _unit: &UnitId, _attempt: u32, _bytes: &[u8]) {}
+    fn look(&mut self, _unit: &UnitId, _of: (u32, LogStream), _bytes: &[u8]) {}
 
     fn notice(&mut self, notice: Notice) {
         println!("{:?}", notice.news);

@@ -9,8 +9,8 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::model::{Belongings, Changes, Plan, ProcessPlan, UnitPlan};
-use crate::spec::model::FileKind;
+use super::model::{Belongings, Changes, HookPlan, Plan, ProbePlan, ProcessPlan, UnitPlan};
+use crate::spec::model::{FileKind, HookTime};
 use crate::support::fs::below;
 use crate::support::name::UnitId;
 
@@ -197,7 +197,7 @@ pub(super) struct Field {
 
 /// The fields that the files settle for a unit, each with what a change of it takes. A further field
 /// of a unit's plan must be named here. That the whole project has moved changes nothing.
-pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 24] {
+pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 28] {
     let UnitPlan {
         // Who it is; how many of it there are is told by those that are added and removed.
         service: _,
@@ -215,6 +215,7 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 24] {
         success_exit_codes,
         health,
         depends_on,
+        hooks: _,
         logging,
         process,
         belongings,
@@ -239,6 +240,17 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 24] {
         files,
     } = belongings;
     let of_kind = |kind| -> Vec<_> { files.iter().filter(|file| file.kind == kind).collect() };
+    let hooks = |time| {
+        let hooks = unit.hooks(time).map(|hook| {
+            let directory = hook.directory.as_ref();
+            let directory = directory.map(|directory| below(directory, project_dir));
+            let mut hook = hook.clone();
+            // It says the same.
+            hook.environment.shift_remove("PWD");
+            HookPlan { directory, ..hook }
+        });
+        hooks.collect::<Vec<_>>()
+    };
     [
         restarts("command", execution),
         restarts(
@@ -262,7 +274,15 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 24] {
         live("restart", restart),
         live("success_exit_codes", success_exit_codes),
         live("healthcheck", health),
+        // It is told to the service when it is executed.
+        restarts(
+            "healthcheck.notify",
+            &matches!(unit.probe(), Some(ProbePlan::Notify { .. })),
+        ),
         live("depends_on", depends_on),
+        live("pre_start", &hooks(HookTime::PreStart)),
+        live("post_start", &hooks(HookTime::PostStart)),
+        live("pre_stop", &hooks(HookTime::PreStop)),
         live("logging", logging),
         live("watch", watch),
         live("labels", labels),

@@ -27,18 +27,17 @@ pub(super) fn line_execution(line: &Template, resolver: &Resolver<'_>) -> Execut
     }
 }
 
-/// How a command beside a service is executed.
-pub(super) fn one_execution(command: Option<&CommandSpec>, resolver: &Resolver<'_>) -> Execution {
+/// How a command is executed that stands alone.
+pub(super) fn command_execution(command: &CommandSpec, resolver: &Resolver<'_>) -> Execution {
     match command {
-        Some(CommandSpec::Line(line)) => line_execution(line, resolver),
-        Some(CommandSpec::Words(list, _)) => Execution::words(resolver.words(list)),
-        None => Execution::words(Vec::new()),
+        CommandSpec::Line(line) => line_execution(line, resolver),
+        CommandSpec::Words(list, _) => Execution::words(resolver.words(list)),
     }
 }
 
 /// How a service is executed: its entrypoint, followed by its command.
 pub(super) fn execution(service: &ServiceSpec, resolver: &Resolver<'_>) -> Execution {
-    let one = |command: &CommandSpec| one_execution(Some(command), resolver);
+    let one = |command: &CommandSpec| command_execution(command, resolver);
     let entrypoint = service.entrypoint.as_ref().map(one);
     let command = service.command.as_ref().map(one);
     match (entrypoint, command) {

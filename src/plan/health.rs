@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::code;
 use super::execution::line_execution;
 use super::model::{Execution, HealthPlan, HttpProbePlan, PortPlan, ProbePlan};
-use super::resolver::Resolver;
+use super::resolver::{Inside, Resolver};
 use crate::spec::model::{Answerer, HealthcheckSpec, HttpProbeSpec, ProbeSpec, Setting};
 use crate::spec::problem::{Problem, Report, Span};
 use crate::spec::template::{Lookup as _, Template};
@@ -35,6 +35,18 @@ pub(super) fn health_plan(
         ProbeSpec::Shell(line) => ProbePlan::Command(line_execution(line, resolver)),
         ProbeSpec::Command(list) => ProbePlan::Command(Execution::words(resolver.words(list))),
         ProbeSpec::Http(http) => ProbePlan::Http(http_plan(http, ports, resolver)),
+        ProbeSpec::Log(pattern) => ProbePlan::Log {
+            pattern: resolver.setting(Some(pattern)).unwrap_or_default(),
+        },
+        ProbeSpec::Notify => {
+            let socket = resolver.inside.map(|Inside { service, replica }| {
+                let home = resolver.draft.home();
+                home.notify(&service.name, replica)
+            });
+            ProbePlan::Notify {
+                socket: socket.unwrap_or_default(),
+            }
+        }
         ProbeSpec::Tcp(template) => {
             let target = resolver.text(template);
             let (host, port) = host_and_port(&target).unwrap_or_else(|| {

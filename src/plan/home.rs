@@ -69,14 +69,29 @@ impl Home {
         };
         let kind = if is_socket { "sockets" } else { "dirs" };
         let own = self.dir.join(kind).join(service.to_string()).join(&name);
+        if !is_socket {
+            return own;
+        }
+        self.fitting(own)
+    }
+
+    /// The socket on which a replica says how it is.
+    pub(super) fn notify(&self, service: &ServiceName, replica: u32) -> PathBuf {
+        let dir = self.dir.join("notify").join(service.to_string());
+        self.fitting(dir.join(replica.to_string()))
+    }
+
+    /// A path for a socket that fits, its own if that does.
+    fn fitting(&self, own: PathBuf) -> PathBuf {
         let fits = |path: &PathBuf| path.as_os_str().as_bytes().len() <= MAX_SOCKET_PATH;
-        if !is_socket || fits(&own) {
+        if fits(&own) {
             return own;
         }
         // One directory for each service, as it belongs to the service's user.
         let of_service = fnv1a(own.parent().unwrap_or(&own).as_os_str().as_bytes());
+        let name = own.file_name().unwrap_or_default();
         let elsewhere = self.sockets.iter();
-        let mut elsewhere = elsewhere.map(|dir| dir.join(format!("{of_service:016x}")).join(&name));
+        let mut elsewhere = elsewhere.map(|dir| dir.join(format!("{of_service:016x}")).join(name));
         elsewhere.find(fits).unwrap_or(own)
     }
 

@@ -18,6 +18,7 @@ mod generated;
 mod graph;
 mod health;
 mod home;
+mod hook;
 mod identity;
 mod keep;
 mod make;

@@ -13,7 +13,7 @@ use serde::Serialize;
 pub use super::belongings::{Belongings, FileBytes, FilePlan};
 pub use super::process::{ProcessPlan, UlimitPlan};
 use super::sources::Arguments;
-use crate::spec::model::{Answerer, Condition, Handoff};
+use crate::spec::model::{Answerer, Condition, Handoff, HookTime};
 use crate::support::name::{PortName, ProjectName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
 
@@ -83,6 +83,8 @@ pub struct UnitPlan {
     pub ports: Vec<PortPlan>,
     /// How its ports reach it; `None` is `reuse`, unless it turns out to need another way.
     pub handoff: Option<Handoff>,
+    /// Commands that run beside it, those of each time in their order.
+    pub hooks: Vec<HookPlan>,
     /// How much of its output is kept.
     pub logging: LoggingPlan,
     /// What its process is given.
@@ -129,6 +131,23 @@ pub struct Execution {
     pub argv: Vec<String>,
     /// Whether the first word is a shell that reads a line of the user's.
     pub is_shell_line: bool,
+}
+
+/// A command that runs at a time of a unit's life.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct HookPlan {
+    /// When.
+    pub time: HookTime,
+    /// What is executed.
+    pub execution: Execution,
+    /// What is set, or removed by `None`, on top of the unit's environment.
+    pub environment: Changes,
+    /// Where it starts, if not where the unit does.
+    pub directory: Option<PathBuf>,
+    /// Whose it is, if not the unit's user's, as it is written.
+    pub user: Option<String>,
+    /// It may take as long.
+    pub timeout: Duration,
 }
 
 /// An environment: the caller's, and what differs from it.
@@ -218,6 +237,17 @@ pub enum ProbePlan {
         /// Which port.
         port: u16,
     },
+    /// A line of its output that this regular expression fits.
+    Log {
+        /// The expression.
+        pattern: String,
+    },
+    /// What it says itself (`sd_notify(3)`).
+    Notify {
+        /// On which socket. Where that is says nothing of the service.
+        #[serde(skip)]
+        socket: PathBuf,
+    },
 }
 
 /// An HTTP check.
@@ -260,6 +290,14 @@ pub struct PortPlan {
 }
 
 impl Execution {
+    /// It as one would type it, for people.
+    pub fn shown(&self) -> String {
+        match self.argv.last() {
+            Some(line) if self.is_shell_line => line.clone(),
+            Some(_) | None => self.argv.join(" "),
+        }
+    }
+
     /// These words, as they are.
     pub(super) fn words(argv: Vec<String>) -> Self {
         Self {
@@ -330,10 +368,29 @@ impl Environment {
 }
 
 impl UnitPlan {
+    /// What is asked to know that it is well.
+    pub fn probe(&self) -> Option<&ProbePlan> {
+        self.health.as_ref().map(|health| &health.probe)
+    }
+
+    /// The hooks of one time.
+    pub fn hooks(&self, time: HookTime) -> impl Iterator<Item = &HookPlan> {
+        self.hooks.iter().filter(move |hook| hook.time == time)
+    }
+
     /// The project has another directory now.
     pub fn rebase(&mut self, from: &Path, to: &Path) {
         if let Ok(below) = self.directory.strip_prefix(from) {
             self.directory = to.join(below);
+        }
+        for directory in self
+            .hooks
+            .iter_mut()
+            .filter_map(|hook| hook.directory.as_mut())
+        {
+            if let Ok(below) = directory.strip_prefix(from) {
+                *directory = to.join(below);
+            }
         }
     }
 

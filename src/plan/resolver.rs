@@ -78,15 +78,15 @@ impl<'a> Resolver<'a> {
     }
 
     /// The typed values of a list that are not wrong.
-    pub(super) fn settings<T: Copy>(&self, settings: &[Setting<T>]) -> Vec<T> {
+    pub(super) fn settings<T: Clone>(&self, settings: &[Setting<T>]) -> Vec<T> {
         let settings = settings.iter();
         settings.filter_map(|it| self.setting(Some(it))).collect()
     }
 
     /// A typed value, or nothing when it is absent or wrong.
-    pub(super) fn setting<T: Copy>(&self, setting: Option<&Setting<T>>) -> Option<T> {
+    pub(super) fn setting<T: Clone>(&self, setting: Option<&Setting<T>>) -> Option<T> {
         match setting? {
-            Setting::Known(value) => Some(value.value),
+            Setting::Known(value) => Some(value.value.clone()),
             Setting::Deferred(template, _) if template.is_broken => None,
             Setting::Deferred(template, parse) => {
                 let text = self.known(template)?;

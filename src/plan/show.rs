@@ -25,8 +25,8 @@ use super::replicas::Replicas;
 use super::resolver::Inside;
 use crate::spec::model::{
     Answerer, Condition, DependencySpec, FileContent, FileForm, FileKind, FileSpec, Handoff,
-    HealthcheckSpec, HttpProbeSpec, LIMITS, ListedPort, ProbeSpec, RestartSpec, ServiceSpec,
-    WatchAction, WatchSpec, word_of,
+    HealthcheckSpec, HookTime, HttpProbeSpec, LIMITS, ListedPort, ProbeSpec, RestartSpec,
+    ServiceSpec, WatchAction, WatchSpec, word_of,
 };
 use crate::spec::template::Template;
 use crate::support::name::ServiceName;
@@ -217,6 +217,9 @@ fn show_service(
         "label_file": view.env_files(&service.label_file),
         "annotations": labels(&service.annotations),
         "attach": (!service.is_attached).then_some(false),
+        "pre_start": show_hooks(HookTime::PreStart, service, unit, view),
+        "post_start": show_hooks(HookTime::PostStart, service, unit, view),
+        "pre_stop": show_hooks(HookTime::PreStop, service, unit, view),
         // Only where a number was said: then ports are exported by number, too.
         "replicas": replicas.is_said.then_some(replicas.count),
         "handoff": view.given(service.handoff.as_ref(), handoff),
@@ -263,6 +266,25 @@ fn show_dependencies(service: &ServiceSpec, view: &View<'_>) -> Map {
         .collect()
 }
 
+fn show_hooks(
+    time: HookTime,
+    service: &ServiceSpec,
+    unit: &UnitPlan,
+    view: &View<'_>,
+) -> Vec<Value> {
+    let specs = service.hooks.iter().filter(|hook| hook.time == time);
+    let shown = specs.zip(unit.hooks(time)).map(|(spec, plan)| {
+        said(json!({
+            "command": spec.command.as_ref().map(|it| view.command(it)),
+            "environment": view.environment(&spec.environment),
+            "working_dir": spec.working_dir.as_ref().map(|text| view.text(text)),
+            "user": spec.user.as_ref().map(|text| view.text(text)),
+            "timeout": view.time(spec.timeout.as_ref(), plan.timeout),
+        }))
+    });
+    shown.collect()
+}
+
 fn show_health(spec: &HealthcheckSpec, plan: &HealthPlan, view: &View<'_>) -> Value {
     let (way, probe) = match &spec.probe {
         ProbeSpec::Shell(line) => {
@@ -278,6 +300,11 @@ fn show_health(spec: &HealthcheckSpec, plan: &HealthPlan, view: &View<'_>) -> Va
             ("test", texts(words))
         }
         ProbeSpec::Tcp(target) => ("tcp", view.text(target).into()),
+        ProbeSpec::Log(pattern) => {
+            let pattern = view.given(Some(pattern), |pattern| double(&pattern).into());
+            ("log", pattern.unwrap_or_default())
+        }
+        ProbeSpec::Notify => ("notify", true.into()),
         ProbeSpec::Http(http) => ("http", show_http(http, &plan.probe, view)),
     };
     let times = &spec.times;
@@ -301,7 +328,11 @@ fn show_http(http: &HttpProbeSpec, plan: &ProbePlan, view: &View<'_>) -> Value {
         ProbePlan::Http(plan) if view.has_own_numbers() && path.starts_with('/') => {
             Some(Value::from(plan.port))
         }
-        ProbePlan::Http(_) | ProbePlan::Command(_) | ProbePlan::Tcp { .. } => None,
+        ProbePlan::Http(_)
+        | ProbePlan::Command(_)
+        | ProbePlan::Tcp { .. }
+        | ProbePlan::Log { .. }
+        | ProbePlan::Notify { .. } => None,
     };
     let status = |(low, high): (u16, u16)| match high - low {
         0 => Value::from(low),

@@ -11,11 +11,12 @@ use super::belongings::belongings;
 use super::code;
 use super::draft::Draft;
 use super::env_file::Entries;
-use super::execution::{execution, one_execution};
+use super::execution::{command_execution, execution};
 use super::health::health_plan;
+use super::hook::hook_plans;
 use super::model::{
-    Changes, DependencyPlan, Environment, HealthPlan, LoggingPlan, PortPlan, Reaction, UnitPlan,
-    WatchPlan,
+    Changes, DependencyPlan, Environment, Execution, HealthPlan, LoggingPlan, PortPlan, Reaction,
+    UnitPlan, WatchPlan,
 };
 use super::process::process_plan;
 use super::resolver::{Inside, Resolver};
@@ -79,6 +80,7 @@ pub(super) fn unit_plan(
     let of_files = of_files.map(|(key, value)| (key, value.unwrap_or_default()));
     let signal = resolver.setting(service.stop_signal.as_ref());
     let grace = resolver.setting(service.stop_grace_period.as_ref());
+    let grace = grace.unwrap_or(DEFAULT_GRACE);
     let logging = LoggingPlan::default();
     let max_size = resolver.setting(service.logging.max_size.as_ref());
     let max_file = resolver.setting(service.logging.max_file.as_ref());
@@ -94,7 +96,7 @@ pub(super) fn unit_plan(
             changes,
         },
         stop_signal: signal.unwrap_or(DEFAULT_STOP_SIGNAL),
-        grace: grace.unwrap_or(DEFAULT_GRACE),
+        grace,
         restart: restart(service, resolver),
         success_exit_codes: resolver.settings(&service.success_exit_codes),
         health: health.map(|health| HealthPlan {
@@ -102,6 +104,7 @@ pub(super) fn unit_plan(
             ..health_plan(health, &ports, resolver)
         }),
         depends_on: dependencies(service, resolver.draft),
+        hooks: hook_plans(service, grace, resolver),
         logging: LoggingPlan {
             max_size: max_size.map_or(logging.max_size, NonZeroU64::get),
             max_file: max_file.unwrap_or(logging.max_file),
@@ -130,7 +133,9 @@ fn watch_plan(watch: &WatchSpec, resolver: &Resolver<'_>) -> WatchPlan {
     let reaction = match watch.action {
         Some(WatchAction::Restart) | None => Reaction::Restart,
         Some(WatchAction::Rebuild) => {
-            Reaction::Rebuild(one_execution(watch.command.as_ref(), resolver))
+            let command = watch.command.as_ref();
+            let command = command.map(|command| command_execution(command, resolver));
+            Reaction::Rebuild(command.unwrap_or_else(|| Execution::words(Vec::new())))
         }
         Some(WatchAction::Signal) => Reaction::Signal(signal().unwrap_or(DEFAULT_STOP_SIGNAL)),
     };

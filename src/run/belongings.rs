@@ -30,8 +30,7 @@ pub(crate) fn lay_out(
         sockets,
         files,
     } = &unit.belongings;
-    let ours = (geteuid().as_raw(), getegid().as_raw());
-    let owner = owner.map_or(ours, |identity| (identity.uid, identity.gid));
+    let owner = ids(owner);
     let place = |path: &Path| below(path, project_dir);
     for dir in dirs {
         let dir = place(dir);
@@ -52,9 +51,26 @@ pub(crate) fn lay_out(
     Ok(())
 }
 
+/// Makes room for a socket of ours that `owner` may write to.
+pub(crate) fn clear_socket(path: &Path, owner: Option<&Identity>) -> io::Result<()> {
+    make_parent(path, ids(owner))?;
+    remove(path)
+}
+
+/// Gives a socket of ours, in a directory of ours, to the user whose process writes to it.
+pub(crate) fn give_socket(path: &Path, owner: Option<&Identity>) -> io::Result<()> {
+    let (uid, gid) = ids(owner);
+    lchown(path, Some(uid), Some(gid))
+}
+
+fn ids(owner: Option<&Identity>) -> (u32, u32) {
+    let ours = (geteuid().as_raw(), getegid().as_raw());
+    owner.map_or(ours, |identity| (identity.uid, identity.gid))
+}
+
 /// Removes what was made for units that have ended, but for what is kept between runs.
 pub(crate) fn clear_out(dir: &Path) {
-    for kind in ["configs", "secrets", "sockets"] {
+    for kind in ["configs", "notify", "secrets", "sockets"] {
         // What cannot be removed is made anew by the next start.
         drop(fs::remove_dir_all(dir.join(kind)));
     }

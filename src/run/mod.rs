@@ -17,6 +17,7 @@ pub mod leftovers;
 pub mod link;
 pub mod logs;
 pub mod news;
+mod notify;
 mod outlet;
 mod presence;
 mod probe;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::reason::{Blocker, CheckFailure, LeftBehind, UnitRef};
+use super::reason::{Blocker, CheckFailure, HookFailure, LeftBehind, UnitRef};
 use super::snapshot::ServiceSnapshot;
 use crate::support::name::{ServiceName, UnitId};
 
@@ -87,6 +87,8 @@ pub enum News {
         /// Which, and why.
         because: Blocker,
     },
+    /// A hook has failed that is not waited for.
+    HookFailed(HookFailure),
     /// A service is no part of the stack any more.
     Removed,
     /// Everything is being stopped, since this one failed.

@@ -1,19 +1,24 @@
 //! A look at what services print, on its way into the files: what servers say about their ports.
 //!
-//! Two things are looked for, at the start of each attempt and in units that have ports: the URL
+//! The line that a check waits for is looked for until it is found. At the start of each attempt, in units
+//! that have ports, two more things are: the URL
 //! under which a server can be reached, and the complaint of one that could not have its address
 //! ([`complaint`]). What is found is in the channel before the pump answers the drain of the attempt
 //! that printed it, so whoever learns of an exit after the drain knows the attempt's complaint.
 
 mod complaint;
+mod wait;
 
 use std::collections::HashMap;
 
+use regex::Regex;
 use tokio::sync::{broadcast, mpsc};
+use wait::Wait;
 
 use super::handover::NamedAddress;
-use super::logs::LogSink;
+use super::logs::{Expected, LogSink};
 use super::news::{Event, Notice};
+use super::snapshot::LogStream;
 use crate::support::escape::plain;
 use crate::support::name::UnitId;
 
@@ -28,6 +33,13 @@ pub(crate) enum Finding {
         port: u16,
         /// The URL, as a browser can open it.
         url: String,
+    },
+    /// What its check looks for.
+    Printed {
+        /// Who printed it.
+        unit: UnitId,
+        /// The attempt that printed it.
+        attempt: u32,
     },
     /// That an address is in use. Told once for the same names in an attempt.
     Complaint {
@@ -52,6 +64,8 @@ pub(crate) struct Outlet {
     event_tx: broadcast::Sender<Event>,
     /// The units that have ports.
     searches: HashMap<UnitId, Search>,
+    /// The units whose check looks for a line.
+    waits: HashMap<UnitId, Wait>,
     finding_tx: mpsc::UnboundedSender<Finding>,
 }
 
@@ -126,34 +140,45 @@ impl Search {
 }
 
 impl Outlet {
-    /// `ports` are those of every unit that has any; findings about them go to `finding_tx`.
+    /// What is found of what units are [expected](LogSink::expect) to print goes to `finding_tx`.
     pub(crate) fn new(
         event_tx: broadcast::Sender<Event>,
-        ports: Vec<(UnitId, Vec<u16>)>,
         finding_tx: mpsc::UnboundedSender<Finding>,
     ) -> Self {
-        let searches = ports
-            .into_iter()
-            .map(|(unit, ports)| (unit, Search::new(ports)))
-            .collect();
         Self {
             event_tx,
-            searches,
+            searches: HashMap::new(),
+            waits: HashMap::new(),
             finding_tx,
         }
     }
 }
 
 impl LogSink for Outlet {
-    fn look(&mut self, unit: &UnitId, attempt: u32, bytes: &[u8]) {
+    fn look(&mut self, unit: &UnitId, (attempt, stream): (u32, LogStream), bytes: &[u8]) {
         if let Some(search) = self.searches.get_mut(unit) {
             // A supervisor that has gone wants to know nothing.
             let tell = |finding| drop(self.finding_tx.send(finding));
             search.search(unit, attempt, bytes, tell);
         }
+        if let Some(wait) = self.waits.get_mut(unit)
+            && wait.is_over(attempt, stream, bytes)
+        {
+            let unit = unit.clone();
+            drop(self.finding_tx.send(Finding::Printed { unit, attempt }));
+        }
     }
 
-    fn expect(&mut self, unit: &UnitId, ports: Vec<u16>) {
+    fn expect(&mut self, unit: &UnitId, expected: Expected) {
+        let Expected { ports, pattern } = expected;
+        let is_same = |wait: &Wait| pattern.as_deref() == Some(wait.pattern.as_str());
+        if !self.waits.get(unit).is_some_and(is_same) {
+            // It was read as one when the file was.
+            match pattern.and_then(|pattern| Regex::new(&pattern).ok()) {
+                Some(pattern) => drop(self.waits.insert(unit.clone(), Wait::new(pattern))),
+                None => drop(self.waits.remove(unit)),
+            }
+        }
         let is_known = |search: &Search| search.ports == ports;
         if ports.is_empty() {
             self.searches.remove(unit);

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ports::{PortState, ProcessName};
-use crate::spec::model::Condition;
+use crate::spec::model::{Condition, HookTime};
 use crate::support::name::{ServiceName, UnitId};
 
 /// How a process ended.
@@ -87,6 +87,14 @@ pub enum Reason {
         /// Why.
         error: StartError,
     },
+    /// It was not executed, since a command that prepares it failed.
+    NotPrepared {
+        /// Which, and how.
+        failure: HookFailure,
+        /// After how many restarts in a row it was given up, if it was.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        restarts: Option<u32>,
+    },
     /// A dependency cannot meet its condition.
     NotStarted {
         /// Which, and why; chains of them end at the one that failed by itself.
@@ -110,6 +118,18 @@ pub enum Reason {
         /// What the last one saw.
         failure: CheckFailure,
     },
+    /// A command beside it is under way, and waited for.
+    Hook {
+        /// When it runs.
+        time: HookTime,
+        /// The command, as one would type it.
+        command: String,
+    },
+    /// It runs, and says this of itself.
+    Status {
+        /// Its words.
+        text: String,
+    },
     /// It is being made ready to run.
     Preparing {
         /// What is being done, in the words of whoever does it.
@@ -121,6 +141,38 @@ pub enum Reason {
     SupervisorKilled,
     /// It runs on although guardian and supervisor were killed.
     Orphaned,
+}
+
+/// A hook that has failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookFailure {
+    /// When it ran.
+    pub time: HookTime,
+    /// Its command, as one would type it.
+    pub command: String,
+    /// What came of it.
+    pub end: HookEnd,
+}
+
+/// What came of a hook that has failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum HookEnd {
+    /// It ended by itself.
+    Exited {
+        /// How.
+        exit: Exit,
+    },
+    /// It took longer than its timeout and was killed.
+    TimedOut {
+        /// How long it had, in milliseconds.
+        limit_millis: u64,
+    },
+    /// It could not be executed.
+    NotExecuted {
+        /// Why.
+        error: StartError,
+    },
 }
 
 /// What was left of a service when its main process had ended.
@@ -315,6 +367,13 @@ pub enum StartError {
         /// What is wrong.
         trouble: PortTrouble,
     },
+    /// A command that prepares it could not be executed.
+    Hook {
+        /// When it was to run.
+        time: HookTime,
+        /// Why.
+        error: Box<Self>,
+    },
     /// It cannot be whose it is to be, or take what it is to take.
     Rights {
         /// Why.
@@ -369,6 +428,8 @@ pub enum StartStep {
     User,
     /// Its working directory.
     Directory,
+    /// The socket on which it says how it is.
+    Notify,
     /// The program itself.
     Execute,
 }
@@ -390,6 +451,22 @@ pub enum CheckFailure {
     NotExecuted {
         /// Why.
         error: StartError,
+    },
+    /// It has not printed what it is waited for.
+    NotPrinted {
+        /// The regular expression.
+        pattern: String,
+    },
+    /// It has not said yet that it is ready.
+    NotReady,
+    /// It has said that it takes over a new configuration.
+    Reloading,
+    /// It has said that it stops.
+    Stopping,
+    /// It has not given the sign of life that it had begun to give.
+    Watchdog {
+        /// Within which time there should have been one, in milliseconds.
+        limit_millis: u64,
     },
     /// Nothing listens on a port yet.
     NotListening {

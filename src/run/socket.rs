@@ -158,15 +158,26 @@ pub fn prepare_directory(directory: &Path) -> Result<(), SocketError> {
 }
 
 fn bind(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let socket = make(path, Type::STREAM)?;
+    socket.listen(BACKLOG)?;
+    Ok(std::os::fd::OwnedFd::from(socket).into())
+}
+
+/// Makes a socket at `path`, where nothing is, on which messages are taken. It does not block, and has
+/// mode 0600 from the beginning.
+pub(crate) fn bind_datagram(path: &Path) -> io::Result<std::os::unix::net::UnixDatagram> {
+    let socket = make(path, Type::DGRAM)?;
+    Ok(std::os::fd::OwnedFd::from(socket).into())
+}
+
+fn make(path: &Path, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, kind, None)?;
     // The name gets the mode of the unnamed socket, less the umask. Unlike a umask of our own this
     // cannot leak into files that another thread creates meanwhile.
     fchmod(&socket, Mode::S_IRUSR | Mode::S_IWUSR)?;
     socket.bind(&SockAddr::unix(path)?)?;
     // For an odd umask; before `listen` nobody can connect.
     fs::set_permissions(path, PermissionsExt::from_mode(0o600))?;
-    socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    let owned: std::os::fd::OwnedFd = socket.into();
-    Ok(owned.into())
+    Ok(socket)
 }

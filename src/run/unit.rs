@@ -4,8 +4,9 @@
 //! told. The supervisor's loop owns it and hands it what happened; its processes are the runner's.
 
 mod fate;
+mod reasons;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,15 +14,16 @@ use fate::settings;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
-use super::reason::{Blocker, BlockerState, CheckFailure, LeftBehind, Reason, UnitRef, WaitingFor};
-use super::snapshot::{DesiredSnapshot, Exit, Phase, PortSnapshot, ServiceSnapshot};
+use super::notify::{Notified, NotifySocket};
+use super::reason::{CheckFailure, LeftBehind, UnitRef, WaitingFor};
+use super::snapshot::{DesiredSnapshot, Phase, PortSnapshot, ServiceSnapshot};
 use super::state::{
-    Desired, Failure, Generation, HEALTHY_LIMIT, Health, Machine, Observed, Pressure, Rest, Seen,
-    Standing, State, WRONG_PORT_LIMIT,
+    Desired, Failure, Generation, HEALTHY_LIMIT, Health, Machine, Observed, Rest, Seen, State,
+    WRONG_PORT_LIMIT,
 };
 use super::unit_ports::UnitPorts;
 use crate::plan::Requested;
-use crate::plan::model::{ProbePlan, UnitPlan};
+use crate::plan::model::{HookPlan, ProbePlan, UnitPlan};
 use crate::ports::Stranger;
 use crate::support::clock::unix_millis;
 use crate::support::protocol::Protocol;
@@ -35,6 +37,20 @@ pub(crate) enum RunningCheck {
     Task(AbortHandle),
     /// A command beside the unit.
     Command,
+}
+
+/// A hook that is under way.
+#[derive(Debug)]
+pub(crate) struct RunningHook {
+    /// The number of its command.
+    pub(crate) number: u64,
+    pub(crate) plan: HookPlan,
+    /// Those that come after it.
+    pub(crate) rest: VecDeque<HookPlan>,
+    /// The attempt that it belongs to.
+    pub(crate) attempt: u32,
+    /// It is killed then; nothing once it was.
+    pub(crate) until: Option<Instant>,
 }
 
 /// One replica of one service, with all that belongs to it.
@@ -59,6 +75,10 @@ pub(crate) struct Unit {
     pub(crate) checks: HashMap<u64, RunningCheck>,
     /// The number of the last check of any attempt.
     pub(crate) last_check: u64,
+    /// A hook under way.
+    pub(crate) hook: Option<RunningHook>,
+    /// The number of the last hook.
+    pub(crate) last_hook: u64,
     /// Its ports, in the order of the plan's.
     pub(crate) ports: UnitPorts,
     /// The main process, from exec until its end was taken in.
@@ -71,6 +91,11 @@ pub(crate) struct Unit {
     pub(crate) urls: HashMap<u16, String>,
     /// What the last failed check saw.
     pub(crate) last_answer: Option<CheckFailure>,
+    /// The last attempt that has printed what its check looks for.
+    pub(crate) printed: Option<u32>,
+    /// What the present attempt says of itself, and where.
+    pub(crate) notified: Option<Notified>,
+    pub(crate) notify_socket: Option<NotifySocket>,
     /// Whether readiness was doubted as the server seems to be in the background.
     pub(crate) is_doubted: bool,
     /// Who listened where its check asks before the present attempt was executed.
@@ -111,12 +136,17 @@ impl Unit {
             health: None,
             checks: HashMap::new(),
             last_check: 0,
+            hook: None,
+            last_hook: 0,
             ports,
             pid: None,
             first_executed: None,
             look_again: None,
             urls: HashMap::new(),
             last_answer: None,
+            printed: None,
+            notified: None,
+            notify_socket: None,
             is_doubted: false,
             strangers: Vec::new(),
             left: None,
@@ -216,6 +246,12 @@ impl Unit {
         if let Some(health) = &mut self.health {
             health.shift(gap);
         }
+        if let Some(until) = self.hook.as_mut().and_then(|hook| hook.until.as_mut()) {
+            *until += gap;
+        }
+        if let Some(notified) = &mut self.notified {
+            notified.shift(gap);
+        }
         self.ports.shift(gap);
         self.first_executed = self.first_executed.map(|since| since + gap);
         self.look_again = self.look_again.map(|until| until + gap);
@@ -224,10 +260,19 @@ impl Unit {
     /// When the unit next needs to be looked at for its own sake.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let health = self.health.as_ref().and_then(Health::deadline);
-        [self.machine.deadline(), health, self.look_again]
-            .into_iter()
-            .flatten()
-            .min()
+        let hook = self.hook.as_ref().and_then(|hook| hook.until);
+        let notified = self.notified.as_ref().filter(|_| self.machine.is_up());
+        let watchdog = notified.and_then(Notified::deadline);
+        [
+            self.machine.deadline(),
+            health,
+            hook,
+            watchdog,
+            self.look_again,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// What it looks like from outside. `waiting_for` are its unmet dependencies.
@@ -279,7 +324,10 @@ impl Unit {
             .as_ref()
             .and_then(|health| match &health.probe {
                 ProbePlan::Http(http) => Some(http.port),
-                ProbePlan::Command(_) | ProbePlan::Tcp { .. } => None,
+                ProbePlan::Command(_)
+                | ProbePlan::Tcp { .. }
+                | ProbePlan::Log { .. }
+                | ProbePlan::Notify { .. } => None,
             });
         self.ports
             .iter()
@@ -304,115 +352,6 @@ impl Unit {
                 }
             })
             .collect()
-    }
-
-    /// Why it is where it is, where there is more to say than the phase does.
-    pub(crate) fn reason(&self) -> Option<Reason> {
-        match self.machine.state() {
-            State::Resting(Rest::Failed(failure)) => Some(self.failure(failure)),
-            State::Backoff { .. } => self.last_end(),
-            State::Up { .. } if self.spared.is_some() => {
-                let because = self.spared.as_ref()?.because.clone();
-                Some(Reason::NotApplied {
-                    because: Box::new(because),
-                })
-            }
-            State::Up {
-                standing: Standing::Unhealthy | Standing::Starting,
-                ..
-            } => self
-                .last_answer
-                .clone()
-                .map(|failure| Reason::Check { failure }),
-            State::Executing { .. } => {
-                let (step, percent) = self.progress.clone()?;
-                Some(Reason::Preparing { step, percent })
-            }
-            State::Stopping {
-                pressure: Pressure::Killed { .. },
-                ..
-            } => Some(Reason::Killed),
-            State::Resting(_) | State::Waiting | State::Up { .. } | State::Stopping { .. } => None,
-        }
-    }
-
-    fn failure(&self, failure: &Failure) -> Reason {
-        match failure {
-            Failure::Exited(exit) => self.ended(*exit),
-            Failure::GaveUp { exit, restarts } => Reason::GaveUp {
-                exit: *exit,
-                restarts: *restarts,
-                trouble: self.machine.trouble().cloned(),
-                left: self.left_in_background(),
-            },
-            Failure::NotExecuted(error) => Reason::NotExecuted {
-                error: error.clone(),
-            },
-            Failure::NotStarted(because) => Reason::NotStarted {
-                because: Box::new(because.clone()),
-            },
-            Failure::Unkillable => Reason::Unkillable { pid: self.pid },
-        }
-    }
-
-    fn ended(&self, exit: Exit) -> Reason {
-        Reason::Ended {
-            exit,
-            trouble: self.machine.trouble().cloned(),
-            left: self.left_in_background(),
-        }
-    }
-
-    /// What it left, where that is why it has failed.
-    fn left_in_background(&self) -> Option<LeftBehind> {
-        self.left
-            .clone()
-            .filter(|_| self.machine.is_in_background())
-    }
-
-    /// How the last attempt ended, or why there was none.
-    fn last_end(&self) -> Option<Reason> {
-        match self.machine.last_exit() {
-            Some(exit) => Some(self.ended(exit)),
-            None => self
-                .machine
-                .start_error()
-                .cloned()
-                .map(|error| Reason::NotExecuted { error }),
-        }
-    }
-
-    /// Why it cannot meet a condition.
-    pub(crate) fn blocker(&self) -> Blocker {
-        let state = match self.machine.state() {
-            State::Resting(Rest::Failed(failure)) => BlockerState::Failed {
-                reason: self.failure(failure),
-            },
-            State::Resting(Rest::Completed) => BlockerState::Ended,
-            State::Resting(Rest::Stopped) => BlockerState::Stopped,
-            State::Up {
-                standing: Standing::Unhealthy,
-                ..
-            } => BlockerState::Unhealthy {
-                last: self.last_answer.clone(),
-            },
-            State::Resting(Rest::Pending)
-            | State::Waiting
-            | State::Executing { .. }
-            | State::Up { .. }
-            | State::Stopping { .. }
-            | State::Backoff { .. } => match self.ports.trouble() {
-                Some(trouble) => BlockerState::NotReady { trouble },
-                None => BlockerState::Late {
-                    limit_millis: u64::try_from(HEALTHY_LIMIT.as_millis()).unwrap_or(u64::MAX),
-                    last: self.last_answer.clone(),
-                },
-            },
-        };
-        Blocker {
-            unit: self.unit_ref(),
-            state,
-        }
     }
 }
 

@@ -29,6 +29,8 @@ enum Rule {
     Logging,
     /// `healthcheck`: another way to ask takes the place of the earlier one.
     Healthcheck,
+    /// A hook or a list of them: lists of hooks are appended, the words of one command are replaced.
+    Hooks,
 }
 
 /// The ways to ask of a health check.
@@ -48,6 +50,7 @@ fn rule(path: &[&str]) -> Rule {
             "ports" => Rule::Ports,
             "logging" => Rule::Logging,
             "healthcheck" => Rule::Healthcheck,
+            "pre_start" | "post_start" | "pre_stop" => Rule::Hooks,
             _ => Rule::Usual,
         },
         ["services", _, key, below] => match (*key, *below) {
@@ -72,7 +75,8 @@ pub(super) fn merge<'s>(base: &Rc<Node<'s>>, over: &Rc<Node<'s>>, path: &[&str])
         return Rc::clone(over);
     }
     let rule = rule(path);
-    if rule == Rule::Replace || base.is_null() {
+    let are_words = |node: &Node<'s>| rule == Rule::Hooks && node.is_list_of_texts();
+    if rule == Rule::Replace || base.is_null() || are_words(base) || are_words(over) {
         return Rc::clone(over);
     }
     if over.is_null() {
@@ -100,7 +104,8 @@ pub(super) fn merge<'s>(base: &Rc<Node<'s>>, over: &Rc<Node<'s>>, path: &[&str])
             | Rule::Unique
             | Rule::Ports
             | Rule::Logging
-            | Rule::Healthcheck => mapping(base, over, path),
+            | Rule::Healthcheck
+            | Rule::Hooks => mapping(base, over, path),
         },
         _ if rule == Rule::Keyed => beneath(base, over),
         (Kind::Sequence(_), Kind::Sequence(_) | Kind::Scalar { .. }) => list(base, over, rule),
@@ -174,7 +179,8 @@ fn list<'s>(base: &Rc<Node<'s>>, over: &Rc<Node<'s>>, rule: Rule) -> Rc<Node<'s>
         | Rule::Keyed
         | Rule::List
         | Rule::Logging
-        | Rule::Healthcheck => None,
+        | Rule::Healthcheck
+        | Rule::Hooks => None,
     };
     let mut places: HashMap<String, usize> = (all.iter().enumerate())
         .filter_map(|(place, item)| Some((name(item)?, place)))

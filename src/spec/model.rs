@@ -224,6 +224,8 @@ pub struct ServiceSpec {
     pub handoff: Option<Setting<Handoff>>,
     /// `watch:` and `develop.watch:`.
     pub watch: Vec<WatchSpec>,
+    /// `pre_start:`, `post_start:` and `pre_stop:`, those of each in their order.
+    pub hooks: Vec<HookSpec>,
     /// The ports that the service's placeholders declare, in the order of the file.
     pub ports: IndexMap<PortName, PortDeclaration>,
     /// `ports:` and `expose:`, whose numbers are among the ports.
@@ -309,6 +311,44 @@ pub enum CommandSpec {
     Line(Template),
     /// A list: an argv.
     Words(Vec<Template>, Span),
+}
+
+/// When a hook runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookTime {
+    /// Before the service is executed.
+    PreStart,
+    /// When it has been executed.
+    PostStart,
+    /// Before it is asked to stop.
+    PreStop,
+}
+
+impl HookTime {
+    /// The keys that they are given by.
+    pub const WORDS: [(&str, Self); 3] = [
+        ("pre_start", Self::PreStart),
+        ("post_start", Self::PostStart),
+        ("pre_stop", Self::PreStop),
+    ];
+}
+
+/// A command of `pre_start:`, `post_start:` or `pre_stop:`.
+#[derive(Debug, Clone)]
+pub struct HookSpec {
+    /// When it runs.
+    pub time: HookTime,
+    /// `command:`, or the hook itself.
+    pub command: Option<CommandSpec>,
+    /// `environment:`, on top of the service's.
+    pub environment: EnvironmentSpec,
+    /// `working_dir:`, relative to the project directory; the service's when absent.
+    pub working_dir: Option<Template>,
+    /// `user:`; the service's when absent.
+    pub user: Option<Template>,
+    /// `timeout:`.
+    pub timeout: Option<Setting<Duration>>,
 }
 
 /// When a dependent may start.
@@ -407,6 +447,10 @@ pub enum ProbeSpec {
     Http(HttpProbeSpec),
     /// `tcp:`, a port or `host:port`.
     Tcp(Template),
+    /// `log:`, a regular expression.
+    Log(Setting<String>),
+    /// `notify: true`.
+    Notify,
 }
 
 /// `http:` of a health check.
@@ -519,6 +563,7 @@ impl ServiceSpec {
             replicas: Vec::new(),
             handoff: None,
             watch: Vec::new(),
+            hooks: Vec::new(),
             ports: IndexMap::new(),
             listed_ports: Vec::new(),
             things: IndexMap::new(),

@@ -172,6 +172,15 @@ impl<'s> Node<'s> {
         }
     }
 
+    /// Whether it is a list of nothing but texts: the words of a command.
+    pub(super) fn is_list_of_texts(&self) -> bool {
+        let is_text = |item: &Rc<Self>| matches!(item.kind, Kind::Scalar { .. });
+        match &self.kind {
+            Kind::Sequence(items) => items.iter().all(is_text),
+            Kind::Scalar { .. } | Kind::Mapping(_) => false,
+        }
+    }
+
     /// What to call it in a message.
     pub(super) fn describe(&self) -> &'static str {
         match &self.kind {

@@ -8,12 +8,12 @@ use fs_err as fs;
 use crate::harness::{Output, TestStack, lacks, phase_is, wait_until};
 
 /// Whether this runs as root, who alone can start processes of others.
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     nix::unistd::geteuid().is_root() || lacks("root")
 }
 
 /// Lets every user into the directory of the test.
-fn open_to_all(stack: &TestStack) {
+pub(crate) fn open_to_all(stack: &TestStack) {
     let directory = stack.path("");
     for directory in directory.ancestors() {
         let mode = fs::metadata(directory)

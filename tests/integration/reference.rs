@@ -157,12 +157,16 @@ fn the_example_of_every_key_is_valid() {
                 ("services.NAME.depends_on.NAME", _) => {
                     format!("depends_on: {{db: {{condition: service_started, {entry}}}}}")
                 }
-                ("services.NAME.healthcheck", "test" | "http" | "tcp") => {
+                ("services.NAME.healthcheck", "test" | "http" | "tcp" | "log" | "notify") => {
                     format!("healthcheck: {{{entry}}}")
                 }
                 ("services.NAME.healthcheck", _) => format!("healthcheck: {{tcp: 1, {entry}}}"),
                 ("services.NAME.healthcheck.http", _) => {
                     format!("healthcheck: {{http: {{{entry}}}}}")
+                }
+                ("services.NAME.pre_start", "command") => format!("pre_start: {{{entry}}}"),
+                ("services.NAME.pre_start", _) => {
+                    format!("pre_start: {{command: x, {entry}}}")
                 }
                 ("services.NAME.restart_policy", _) => format!("restart_policy: {{{entry}}}"),
                 ("services.NAME.extends", "file") => format!("extends: {{service: base, {entry}}}"),

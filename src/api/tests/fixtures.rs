@@ -19,11 +19,11 @@ use crate::run::news::News;
 use crate::run::news::{Notice, NoticeLevel};
 use crate::run::proposal::{Advice, ChangedField, Proposal, UnitChange, What};
 use crate::run::reason::{
-    Blocker, BlockerState, CheckFailure, LeftBehind, Reason, RightsError, StartError, UnitRef,
-    WaitingFor,
+    Blocker, BlockerState, CheckFailure, HookEnd, HookFailure, LeftBehind, Reason, RightsError,
+    StartError, UnitRef, WaitingFor,
 };
 use crate::run::snapshot::{Exit, LogStream, Phase, PortSnapshot, PortState, ServiceSnapshot};
-use crate::spec::model::Condition;
+use crate::spec::model::{Condition, HookTime};
 use crate::support::name::{PortName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
 
@@ -321,6 +321,48 @@ fn every_message_still_reads_and_is_still_written_so() {
             })),
         ),
         (
+            "event-service-not-prepared",
+            Update::Service(Box::new(ServiceSnapshot {
+                reason: Some(Reason::NotPrepared {
+                    failure: hook_failure(HookEnd::Exited {
+                        exit: Exit::Code(1),
+                    }),
+                    restarts: Some(2),
+                }),
+                ..service("web", Phase::Failed, 7)
+            })),
+        ),
+        (
+            "event-service-hook",
+            Update::Service(Box::new(ServiceSnapshot {
+                reason: Some(Reason::Hook {
+                    time: HookTime::PreStart,
+                    command: "npm ci".to_owned(),
+                }),
+                ..service("web", Phase::Starting, 7)
+            })),
+        ),
+        (
+            "event-service-status",
+            Update::Service(Box::new(ServiceSnapshot {
+                reason: Some(Reason::Status {
+                    text: "serving".to_owned(),
+                }),
+                ..service("web", Phase::Healthy, 7)
+            })),
+        ),
+        (
+            "event-service-watchdog",
+            Update::Service(Box::new(ServiceSnapshot {
+                reason: Some(Reason::Check {
+                    failure: CheckFailure::Watchdog {
+                        limit_millis: 30_000,
+                    },
+                }),
+                ..service("web", Phase::Unhealthy, 7)
+            })),
+        ),
+        (
             "event-ended",
             Update::Ended {
                 failed: vec![name("web")],
@@ -329,6 +371,14 @@ fn every_message_still_reads_and_is_still_written_so() {
         ("event-lagged", Update::Lagged { missed: 12 }),
     ] {
         holds(file, &update);
+    }
+}
+
+fn hook_failure(end: HookEnd) -> HookFailure {
+    HookFailure {
+        time: HookTime::PostStart,
+        command: "npm run warm".to_owned(),
+        end,
     }
 }
 
@@ -382,6 +432,12 @@ fn a_proposal_still_reads_and_is_still_written_so() {
             News::NotApplied { because: because() },
         ),
         ("event-notice-removed", News::Removed),
+        (
+            "event-notice-hook-failed",
+            News::HookFailed(hook_failure(HookEnd::TimedOut {
+                limit_millis: 300_000,
+            })),
+        ),
     ] {
         let unit = Some(replica("web", 2));
         let notice = Notice::about(unit, NoticeLevel::Warning, news);

@@ -1,7 +1,7 @@
 //! What the supervisor has to say beside what snapshots show, in words.
 
 use super::behind;
-use super::reason::{blocker, check_failure, processes, reason};
+use super::reason::{blocker, check_failure, hook_failure, processes, reason};
 use crate::run::news::News;
 use crate::support::text::list;
 
@@ -23,6 +23,7 @@ pub(crate) fn news(news: &News) -> String {
             "runs on as it was, as its changes need another service: {}",
             blocker(because)
         ),
+        News::HookFailed(failure) => hook_failure(failure),
         News::Removed => "is no part of the stack any more".to_owned(),
         News::StoppingAfterFailure { unit } => {
             format!("stopping everything, as {} failed", unit.label())

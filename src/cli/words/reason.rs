@@ -6,11 +6,11 @@ use nix::sys::signal::Signal;
 
 use super::behind;
 use crate::run::reason::{
-    Blocker, BlockerState, CheckFailure, LeftBehind, PortTrouble, Reason, RightsError, StartError,
-    StartStep, WaitingFor,
+    Blocker, BlockerState, CheckFailure, HookEnd, HookFailure, LeftBehind, PortTrouble, Reason,
+    RightsError, StartError, StartStep, WaitingFor,
 };
 use crate::run::snapshot::Exit;
-use crate::spec::model::Condition;
+use crate::spec::model::{Condition, HookTime, word_of};
 use crate::support::duration;
 use crate::support::text::{count_of, list};
 
@@ -33,6 +33,14 @@ pub(crate) fn reason(reason: &Reason) -> String {
             count_of(*restarts as usize, "restart", "restarts"),
         ),
         Reason::NotExecuted { error } => start_error(error),
+        Reason::NotPrepared { failure, restarts } => {
+            let restarts = restarts.map(|it| count_of(it as usize, "restart", "restarts"));
+            format!(
+                "{}{}",
+                hook_failure(failure),
+                behind("; gave up after ", restarts)
+            )
+        }
         Reason::NotStarted { because } => format!("not started: {}", blocker(because)),
         Reason::NotApplied { because } => {
             format!("its changes were not applied: {}", blocker(because))
@@ -41,6 +49,10 @@ pub(crate) fn reason(reason: &Reason) -> String {
         Reason::Unkillable { pid: None } => "a process of it did not end after SIGKILL".to_owned(),
         Reason::Killed => "did not stop in time and was killed".to_owned(),
         Reason::Check { failure } => check_failure(failure),
+        Reason::Hook { time, command } => {
+            format!("`{}` ({command})", word_of(&HookTime::WORDS, time))
+        }
+        Reason::Status { text } => text.clone(),
         Reason::Preparing { step, percent } => {
             let percent = percent.map(|percent| format!("{percent} %"));
             format!("{step}{}", behind(" ", percent))
@@ -50,6 +62,20 @@ pub(crate) fn reason(reason: &Reason) -> String {
             "runs on without a supervisor; `stack up` or `stack down` ends it".to_owned()
         }
     }
+}
+
+/// `pre_start (npm ci) exited with code 1`.
+pub(crate) fn hook_failure(failure: &HookFailure) -> String {
+    let how = match &failure.end {
+        HookEnd::Exited { exit: how } => exit(*how),
+        HookEnd::TimedOut { limit_millis } => format!(
+            "was killed after {}",
+            duration::human(Duration::from_millis(*limit_millis))
+        ),
+        HookEnd::NotExecuted { error } => format!("was not executed: {}", start_error(error)),
+    };
+    let time = word_of(&HookTime::WORDS, &failure.time);
+    format!("`{time}` ({}) {how}", failure.command)
 }
 
 /// `exited with code 1`, `killed by SIGSEGV`.
@@ -232,9 +258,17 @@ fn start_error(error: &StartError) -> String {
             StartStep::Directory => {
                 format!("its working directory `{path}` cannot be used: {error}")
             }
+            StartStep::Notify => {
+                format!("the socket for `healthcheck.notify` could not be made: {error}")
+            }
             StartStep::Execute => format!("`{path}` cannot be executed: {error}"),
         },
         StartError::Port { trouble } => port_trouble(trouble),
+        StartError::Hook { time, error } => format!(
+            "`{}`: {}",
+            word_of(&HookTime::WORDS, time),
+            start_error(error)
+        ),
         StartError::Rights { error } => rights_error(error),
     }
 }
@@ -272,6 +306,16 @@ pub(super) fn check_failure(failure: &CheckFailure) -> String {
             behind(": ", last_line.as_ref())
         ),
         CheckFailure::NotExecuted { error } => start_error(error),
+        CheckFailure::NotPrinted { pattern } => {
+            format!("it has not printed a line that `{pattern}` fits")
+        }
+        CheckFailure::NotReady => "it has not said `READY=1` yet".to_owned(),
+        CheckFailure::Reloading => "it is reloading, and has not said `READY=1` since".to_owned(),
+        CheckFailure::Stopping => "it says that it is stopping".to_owned(),
+        CheckFailure::Watchdog { limit_millis } => format!(
+            "it has not said `WATCHDOG=1` for {}",
+            duration::human(Duration::from_millis(*limit_millis))
+        ),
         CheckFailure::NotListening { unit: None, port } => {
             format!("nothing listens on port {port} yet")
         }

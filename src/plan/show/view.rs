@@ -150,13 +150,13 @@ impl View<'_> {
     }
 
     /// As [`Self::setting`], for a value that has no default and may be absent.
-    pub(super) fn given<T: Copy>(
+    pub(super) fn given<T: Clone>(
         &self,
         setting: Option<&Setting<T>>,
         show: impl FnOnce(T) -> Value,
     ) -> Option<Value> {
         match setting? {
-            Setting::Known(known) => Some(show(known.value)),
+            Setting::Known(known) => Some(show(known.value.clone())),
             Setting::Deferred(template, _) if self.is_open(template) => {
                 Some(self.text(template).into())
             }
@@ -164,7 +164,7 @@ impl View<'_> {
         }
     }
 
-    pub(super) fn all_given<T: Copy>(
+    pub(super) fn all_given<T: Clone>(
         &self,
         settings: &[Setting<T>],
         show: impl Fn(T) -> Value,

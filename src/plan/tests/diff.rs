@@ -45,6 +45,9 @@ services:
     secrets: [s]
     watch: [src]
     handoff: reuse
+    pre_start: prepare
+    post_start: [{ command: warm, working_dir: hooks, environment: { H: one } }]
+    pre_stop: { command: drain, timeout: 3s }
   b: { command: x $<PORT:auto> }
 ";
 
@@ -152,6 +155,16 @@ fn every_field_that_is_another_is_named_with_what_it_takes() {
             "command, ports",
         ),
         ("$<PORT:auto>]", "$<PORT:auto/tcp+udp>]", "ports"),
+        ("pre_start: prepare", "pre_start: repair", "(pre_start)"),
+        ("working_dir: hooks", "working_dir: nooks", "(post_start)"),
+        ("H: one", "H: two", "(post_start)"),
+        ("timeout: 3s", "timeout: 4s", "(pre_stop)"),
+        ("http: /,", "log: up,", "(healthcheck)"),
+        (
+            "http: /,",
+            "notify: true,",
+            "(healthcheck), healthcheck.notify",
+        ),
         // What only others see.
         ("URL:", "ADDRESS:", ""),
         ("8000-8100", "8000-9000", ""),

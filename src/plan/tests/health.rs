@@ -16,7 +16,10 @@ fn health(command: &str, check: &str) -> HealthPlan {
 fn http(command: &str, check: &str) -> HttpProbePlan {
     match health(command, check).probe {
         ProbePlan::Http(http) => http,
-        other @ (ProbePlan::Command(_) | ProbePlan::Tcp { .. }) => panic!("{other:?}"),
+        other @ (ProbePlan::Command(_)
+        | ProbePlan::Tcp { .. }
+        | ProbePlan::Log { .. }
+        | ProbePlan::Notify { .. }) => panic!("{other:?}"),
     }
 }
 

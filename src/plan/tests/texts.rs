@@ -112,7 +112,12 @@ services:
     assert_eq!(probe(b), tcp);
     let argv = |unit| match probe(unit) {
         ProbePlan::Command(execution) => execution.argv,
-        ProbePlan::Http(_) | ProbePlan::Tcp { .. } => panic!("a command"),
+        ProbePlan::Http(_)
+        | ProbePlan::Tcp { .. }
+        | ProbePlan::Log { .. }
+        | ProbePlan::Notify { .. } => {
+            panic!("a command")
+        }
     };
     assert_eq!(argv(c), ["check", "8000"]);
     assert_eq!(argv(d), ["check", "8001"]);

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::Expected;
 use crate::plan::model::LoggingPlan;
 use crate::run::snapshot::LogStream;
 use crate::support::name::UnitId;
@@ -31,10 +32,12 @@ pub(super) enum Message {
         stream: LogStream,
         attempt: u32,
         limits: LoggingPlan,
+        /// Whether it is the service itself that prints.
+        is_own: bool,
     },
     Change {
         unit: UnitId,
-        ports: Vec<u16>,
+        expected: Expected,
         limits: LoggingPlan,
     },
     Hurry {
@@ -76,14 +79,35 @@ impl PumpHandle {
             stream,
             attempt,
             limits,
+            is_own: true,
         });
     }
 
-    /// From now on a unit has these ports, and no more of its output is kept than `limits` says.
-    pub fn change(&self, unit: UnitId, ports: Vec<u16>, limits: LoggingPlan) {
+    /// As [`register`](Self::register), of a command beside the unit, in whose output nothing is looked
+    /// for.
+    pub fn register_beside(
+        &self,
+        fd: OwnedFd,
+        unit: UnitId,
+        stream: LogStream,
+        attempt: u32,
+        limits: LoggingPlan,
+    ) {
+        self.tell(Message::Register {
+            fd,
+            unit,
+            stream,
+            attempt,
+            limits,
+            is_own: false,
+        });
+    }
+
+    /// From now on this is looked for in a unit's output, of which no more is kept than `limits` says.
+    pub fn change(&self, unit: UnitId, expected: Expected, limits: LoggingPlan) {
         self.tell(Message::Change {
             unit,
-            ports,
+            expected,
             limits,
         });
     }

@@ -16,7 +16,7 @@ use super::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use super::feed::Announcer;
 use super::pipe;
 use super::writer::{BlockInfo, LogFiles};
-use super::{Drained, LogBlock, LogFeed, LogSink};
+use super::{Drained, Expected, LogBlock, LogFeed, LogSink};
 use crate::plan::model::LoggingPlan;
 use crate::run::news::Notice;
 use crate::run::snapshot::LogStream;
@@ -65,6 +65,8 @@ struct Source {
     unit: UnitId,
     stream: LogStream,
     attempt: u32,
+    /// Whether it is the service itself that prints, and no command beside it.
+    is_own: bool,
     /// How much the pipe can hold.
     capacity: usize,
     /// The beginning of a line whose end has not come; shorter than [`LINE_CAP`].
@@ -147,9 +149,9 @@ impl<S: LogSink> Intake<S> {
         self.output.files.limit(unit, limits);
     }
 
-    /// Says which ports a unit has from now on.
-    pub(super) fn expect(&mut self, unit: &UnitId, ports: Vec<u16>) {
-        self.output.sink.expect(unit, ports);
+    /// Says what is looked for in a unit's output from now on.
+    pub(super) fn expect(&mut self, unit: &UnitId, expected: Expected) {
+        self.output.sink.expect(unit, expected);
     }
 
     /// Somebody waits for what a unit prints next.
@@ -164,11 +166,11 @@ impl<S: LogSink> Intake<S> {
         self.output.files.clear(units)
     }
 
-    /// Begins to read `fd`.
+    /// Begins to read `fd`, of the service itself (`is_own`) or of a command beside it.
     pub(super) fn register(
         &mut self,
         epoll: &Epoll,
-        fd: OwnedFd,
+        (fd, is_own): (OwnedFd, bool),
         unit: UnitId,
         stream: LogStream,
         attempt: u32,
@@ -182,6 +184,7 @@ impl<S: LogSink> Intake<S> {
             unit,
             stream,
             attempt,
+            is_own,
             capacity,
             rest: Vec::new(),
             due: None,
@@ -361,7 +364,10 @@ impl<S: LogSink> Output<S> {
             continues: source.continues,
         };
         source.continues = is_partial;
-        self.sink.look(&source.unit, info.attempt, bytes);
+        if source.is_own {
+            self.sink
+                .look(&source.unit, (info.attempt, info.stream), bytes);
+        }
         let appended = self.files.append(&source.unit, info, bytes);
         if appended.kept < bytes.len() {
             let block = LogBlock {

@@ -41,5 +41,5 @@ pub use pipe::pipe_pair;
 pub use pump::Pump;
 pub use reader::{Followed, LogReader, Start, Wanted, announce_reader, logged_units};
 pub use segments::log_file_name;
-pub use sink::LogSink;
+pub use sink::{Expected, LogSink};
 pub use writer::clear_logs;

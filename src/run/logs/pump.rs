@@ -115,9 +115,11 @@ fn handle<S: LogSink>(intake: &mut Intake<S>, epoll: &Epoll, message: Message) {
             stream,
             attempt,
             limits,
+            is_own,
         } => {
             intake.limit(&unit, limits);
-            if let Err(error) = intake.register(epoll, fd, unit.clone(), stream, attempt) {
+            let registered = intake.register(epoll, (fd, is_own), unit.clone(), stream, attempt);
+            if let Err(error) = registered {
                 intake.notice(Notice::about(
                     Some(unit),
                     NoticeLevel::Error,
@@ -129,11 +131,11 @@ fn handle<S: LogSink>(intake: &mut Intake<S>, epoll: &Epoll, message: Message) {
         }
         Message::Change {
             unit,
-            ports,
+            expected,
             limits,
         } => {
             intake.limit(&unit, limits);
-            intake.expect(&unit, ports);
+            intake.expect(&unit, expected);
         }
         Message::Hurry { unit } => intake.hurry(&unit, Instant::now()),
         Message::Drain {

@@ -12,7 +12,7 @@ use tokio::task::LocalSet;
 use super::index::{Index, Record};
 use super::segments::{index_path, segments_of};
 use super::writer::{BlockInfo, LogFiles};
-use super::{LogSink, Position, Pump, PumpHandle};
+use super::{Expected, LogSink, Position, Pump, PumpHandle};
 use crate::plan::model::LoggingPlan;
 use crate::run::news::Notice;
 use crate::run::snapshot::LogStream;
@@ -151,7 +151,7 @@ impl TestSink {
 }
 
 impl LogSink for TestSink {
-    fn look(&mut self, unit: &UnitId, attempt: u32, bytes: &[u8]) {
+    fn look(&mut self, unit: &UnitId, (attempt, _): (u32, LogStream), bytes: &[u8]) {
         self.0.blocks.borrow_mut().push(SeenBlock {
             unit: unit.clone(),
             attempt,
@@ -160,7 +160,7 @@ impl LogSink for TestSink {
         self.0.changed.notify_waiters();
     }
 
-    fn expect(&mut self, _unit: &UnitId, _ports: Vec<u16>) {}
+    fn expect(&mut self, _unit: &UnitId, _expected: Expected) {}
 
     fn notice(&mut self, notice: Notice) {
         self.0.notices.borrow_mut().push(notice);

@@ -17,13 +17,28 @@ fn unit(replica: u32) -> UnitId {
 /// An outlet for two replicas with the ports 8001 and 8002, and where its findings go.
 fn outlet() -> (Outlet, mpsc::UnboundedReceiver<Finding>) {
     let (finding_tx, finding_rx) = mpsc::unbounded_channel();
-    let ports = vec![(unit(1), vec![8001]), (unit(2), vec![8002])];
     let (event_tx, _) = broadcast::channel(1);
-    (Outlet::new(event_tx, ports, finding_tx), finding_rx)
+    let mut outlet = Outlet::new(event_tx, finding_tx);
+    for (replica, port) in [(1, 8001), (2, 8002)] {
+        expect(&mut outlet, replica, vec![port]);
+    }
+    (outlet, finding_rx)
+}
+
+fn expect(outlet: &mut Outlet, replica: u32, ports: Vec<u16>) {
+    let expected = Expected {
+        ports,
+        pattern: None,
+    };
+    outlet.expect(&unit(replica), expected);
 }
 
 fn print(outlet: &mut Outlet, replica: u32, attempt: u32, text: &str) {
-    outlet.look(&unit(replica), attempt, text.as_bytes());
+    outlet.look(
+        &unit(replica),
+        (attempt, LogStream::Stdout),
+        text.as_bytes(),
+    );
 }
 
 fn complaint(replica: u32, attempt: u32, ports: &[u16]) -> Finding {

@@ -30,7 +30,7 @@ use super::snapshot::Exit;
 use crate::plan::model::{Execution, UnitPlan};
 use crate::support::name::UnitId;
 
-/// A command that runs beside a unit, in its environment: a health check.
+/// A command that runs beside a unit, in its environment: a health check, or a hook.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct CommandId {
     /// Whose.
@@ -147,6 +147,13 @@ pub(crate) trait Runner {
         plan: &UnitPlan,
         execution: &Execution,
     ) -> Result<Receiver, StartError>;
+
+    /// Begins a command that belongs to an attempt of a unit, to whose log it prints. It is given as what
+    /// the unit's plan would execute, and may be the first of the attempt.
+    fn begin_hook(&mut self, command: CommandId, plan: &UnitPlan, of: (u32, bool)) -> Start;
+
+    /// Asks a command and its group to end.
+    fn ask_command(&mut self, command: &CommandId);
 
     /// Kills a command with everything in its group. Nothing is told of its end any more.
     fn kill_command(&mut self, command: &CommandId);

@@ -1,5 +1,7 @@
 //! Units as processes of this machine.
 
+mod hook;
+
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
@@ -20,7 +22,7 @@ use super::{CommandId, Happened, Runner, Start, Whom};
 use crate::plan::model::{Execution, UnitPlan};
 use crate::run::control::{InputReply, TerminalSize};
 use crate::run::lease::{LeaseFile, Manner};
-use crate::run::logs::{PumpHandle, pipe_pair};
+use crate::run::logs::{Expected, PumpHandle, pipe_pair};
 use crate::run::process::{
     COMMAND_MARK, ProcessId, Row, SharedTable, Slot, SpawnError, Spawner, Stdio, Target, UnitKey,
     ancestors, now_ticks, reap_all, signal_group,
@@ -266,8 +268,8 @@ impl Runner for Processes {
 
     fn adopt(&mut self, plan: &UnitPlan) {
         let id = plan.id();
-        let ports = plan.ports.iter().map(|port| port.port).collect();
-        self.pump.change(id.clone(), ports, plan.logging);
+        self.pump
+            .change(id.clone(), Expected::of(plan), plan.logging);
         let running = self.main_process(&id).and_then(ProcessId::of);
         if let (Some(process), Some(&slot)) = (running, self.slots.get(&id)) {
             self.table.set(slot, self.row(plan, process.pid));
@@ -337,7 +339,7 @@ impl Runner for Processes {
         } else {
             libc::SIGCONT
         };
-        for group in self.trees.groups() {
+        for group in self.trees.groups().chain(self.commands.values().copied()) {
             signal_group(group, signal);
         }
     }
@@ -391,6 +393,28 @@ impl Runner for Processes {
         self.children.insert(pid, Child::Command(command.clone()));
         self.commands.insert(command, pid);
         Ok(reader)
+    }
+
+    fn begin_hook(
+        &mut self,
+        command: CommandId,
+        plan: &UnitPlan,
+        (attempt, is_first): (u32, bool),
+    ) -> Start {
+        match self.try_hook(command, plan, (attempt, is_first)) {
+            Ok(()) => Start::Executed,
+            Err((error, is_temporary)) => Start::Failed {
+                error,
+                is_temporary,
+            },
+        }
+    }
+
+    fn ask_command(&mut self, command: &CommandId) {
+        if let Some(&pid) = self.commands.get(command) {
+            signal_group(pid, libc::SIGTERM);
+            signal_group(pid, libc::SIGCONT);
+        }
     }
 
     fn kill_command(&mut self, command: &CommandId) {

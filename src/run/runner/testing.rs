@@ -294,6 +294,26 @@ impl Runner for Fake {
         Ok(Receiver::from_owned_fd(reader).unwrap())
     }
 
+    fn begin_hook(&mut self, command: CommandId, plan: &UnitPlan, _of: (u32, bool)) -> Start {
+        match self.begin_command(command, plan, &plan.execution) {
+            Ok(_) => Start::Executed,
+            Err(error) => Start::Failed {
+                error,
+                is_temporary: false,
+            },
+        }
+    }
+
+    fn ask_command(&mut self, command: &CommandId) {
+        let command = command.clone();
+        let mut world = self.0.borrow_mut();
+        world.commands.retain(|other| *other != command);
+        world.news.push(Happened::CommandEnded {
+            command,
+            exit: Exit::Signal(15),
+        });
+    }
+
     fn kill_command(&mut self, command: &CommandId) {
         self.0
             .borrow_mut()

@@ -214,6 +214,14 @@ impl Health {
         self.trusted_from = until;
     }
 
+    /// What is looked at has changed: it is looked at now rather than when a check is due.
+    pub(crate) fn hasten(&mut self, now: Instant) {
+        self.extra_due = self.extra_due.min(now);
+        if self.status == Status::Unhealthy {
+            self.counted_due = self.counted_due.min(now);
+        }
+    }
+
     /// Takes in an answer. One that nobody waits for any more changes nothing.
     pub(crate) fn finished(&mut self, id: u64, passed: bool, now: Instant) -> Verdict {
         match self.in_flight {

@@ -8,8 +8,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::plan::model::RestartPolicy;
-use crate::run::reason::{Blocker, PortTrouble, StartError};
+use crate::run::reason::{Blocker, HookFailure, PortTrouble, StartError};
 use crate::run::snapshot::Exit;
+use crate::spec::model::HookTime;
 
 /// What a unit needs to know of its service to decide.
 #[derive(Debug, Clone)]
@@ -26,9 +27,18 @@ pub(crate) struct Settings {
     pub(crate) restarts_unhealthy: bool,
     /// Whether a shell stands before the program, so that 126 and 127 mean "cannot be executed".
     pub(crate) is_shell_line: bool,
+    /// When there are hooks.
+    pub(crate) hooks: Vec<HookTime>,
 }
 
 impl Settings {
+    /// What begins the hooks of a time, if there are any.
+    pub(super) fn begin(&self, time: HookTime) -> Option<Action> {
+        self.hooks
+            .contains(&time)
+            .then_some(Action::BeginHooks(time))
+    }
+
     /// Whether an exit counts as success.
     pub(super) fn is_success(&self, exit: Exit) -> bool {
         match exit {
@@ -59,6 +69,8 @@ pub(crate) enum State {
     Waiting,
     /// Its runner is at work on executing it, which may take time.
     Executing {
+        /// Whether its `pre_start` comes first, and is under way.
+        is_preparing: bool,
         /// The grace period of a stop that came meanwhile.
         stop: Option<Duration>,
     },
@@ -120,6 +132,11 @@ pub(crate) enum Pressure {
         /// Whether others wait for the service to complete.
         is_awaited: bool,
     },
+    /// Nothing yet: `pre_stop` comes first, and is under way.
+    Hook {
+        /// Everything is killed then.
+        until: Instant,
+    },
     /// It was asked to end.
     Asked {
         /// What is there then is killed.
@@ -137,9 +154,10 @@ impl Pressure {
     pub(super) fn due(&self) -> Option<Instant> {
         match *self {
             Self::Unknown => None,
-            Self::Patience { until, .. } | Self::Asked { until } | Self::Killed { until } => {
-                Some(until)
-            }
+            Self::Patience { until, .. }
+            | Self::Hook { until }
+            | Self::Asked { until }
+            | Self::Killed { until } => Some(until),
         }
     }
 
@@ -147,7 +165,10 @@ impl Pressure {
     pub(super) fn shift(&mut self, gap: Duration) {
         match self {
             Self::Unknown => {}
-            Self::Patience { until, .. } | Self::Asked { until } | Self::Killed { until } => {
+            Self::Patience { until, .. }
+            | Self::Hook { until }
+            | Self::Asked { until }
+            | Self::Killed { until } => {
                 *until += gap;
             }
         }
@@ -184,6 +205,11 @@ pub(crate) enum Failure {
     GaveUp { exit: Exit, restarts: u32 },
     /// It could not be executed: what and why.
     NotExecuted(StartError),
+    /// What prepares it failed; after so many restarts, if any were made.
+    NotPrepared {
+        failure: HookFailure,
+        restarts: Option<u32>,
+    },
     /// A dependency cannot meet its condition.
     NotStarted(Blocker),
     /// SIGKILL did not end it.
@@ -208,6 +234,12 @@ pub(crate) enum Occurrence {
     Execute,
     /// A dependency cannot meet its condition any more.
     Blocked(Blocker),
+    /// Its `pre_start` is done.
+    Prepared,
+    /// Its `pre_start` has failed.
+    HookFailed(HookFailure),
+    /// Its `pre_stop` is done, or has failed.
+    HooksDone,
     /// Its program was executed.
     Executed,
     /// Its program could not be executed.
@@ -249,8 +281,10 @@ pub(crate) enum Action {
     CancelExecute,
     /// Begin to look whether it is ready.
     BeginChecks,
-    /// Stop looking; kill a check that runs.
+    /// Stop looking; kill a check and a hook that run.
     EndChecks,
+    /// Run its hooks of this time one after the other, and report back.
+    BeginHooks(HookTime),
     /// Keep its ports from everybody.
     HardenPorts,
     /// Send the stop signal to its group, and SIGCONT.

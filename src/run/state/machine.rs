@@ -2,18 +2,22 @@
 //!
 //! The note with the same table in words is `docs/design/supervision.md`.
 
+mod follows;
 mod view;
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use follows::{kill, stopping};
+
 use super::life::{
     Action, Failure, Flaw, Moment, Occurrence, Pressure, Rest, Settings, Standing, State, Then,
 };
 use crate::plan::model::{RestartPolicy, RestartWhen};
-use crate::run::reason::StartError;
+use crate::run::reason::{HookFailure, StartError};
 use crate::run::snapshot::Exit;
+use crate::spec::model::HookTime;
 
 /// How long what a main process that failed left behind may take after SIGTERM, and what was killed
 /// may take to vanish.
@@ -54,8 +58,21 @@ pub(crate) struct Machine {
     last_exit: Option<Exit>,
     /// What makes a failure of its end, whatever the code.
     flaw: Option<Flaw>,
+    /// What came of `pre_start` since somebody wanted it to run.
+    preparation: Preparation,
     /// Why nothing was executed the last time.
     start_error: Option<StartError>,
+}
+
+/// What came of what prepares a unit.
+#[derive(Debug, Clone, PartialEq)]
+enum Preparation {
+    /// Nothing yet.
+    Missing,
+    /// It has failed the last time.
+    Failed(HookFailure),
+    /// It has passed.
+    Done,
 }
 
 impl Machine {
@@ -71,6 +88,7 @@ impl Machine {
             has_completed: false,
             last_exit: None,
             flaw: None,
+            preparation: Preparation::Missing,
             start_error: None,
         }
     }
@@ -125,16 +143,14 @@ impl Machine {
                 self.blocked = None;
                 self.is_executed = false;
                 self.has_completed = false;
+                self.preparation = Preparation::Missing;
                 self.state = S::Waiting;
                 vec![]
             }
             (S::Executing { .. } | S::Up { .. } | S::Stopping { .. }, O::Begin) => vec![],
 
             // Its dependencies.
-            (S::Waiting, O::Execute) => {
-                self.state = S::Executing { stop: None };
-                vec![Action::Execute]
-            }
+            (S::Waiting, O::Execute) => self.begin_executing(),
             (S::Waiting, O::Blocked(blocker)) => {
                 self.state = S::Resting(Rest::Failed(Failure::NotStarted(blocker)));
                 vec![]
@@ -148,8 +164,53 @@ impl Machine {
                 O::Execute | O::Blocked(_),
             ) => vec![],
 
+            // What prepares it.
+            (
+                S::Executing {
+                    is_preparing: true,
+                    stop: Some(_),
+                },
+                O::Prepared | O::HookFailed(_),
+            ) => {
+                self.state = S::Resting(Rest::Stopped);
+                vec![]
+            }
+            (
+                S::Executing {
+                    is_preparing: is_preparing @ true,
+                    stop: None,
+                },
+                O::Prepared,
+            ) => {
+                *is_preparing = false;
+                self.preparation = Preparation::Done;
+                vec![Action::Execute]
+            }
+            (
+                S::Executing {
+                    is_preparing: true,
+                    stop: None,
+                },
+                O::HookFailed(failure),
+            ) => {
+                self.not_prepared(failure, moment);
+                vec![]
+            }
+            (
+                S::Executing {
+                    is_preparing: false,
+                    ..
+                }
+                | S::Resting(_)
+                | S::Waiting
+                | S::Up { .. }
+                | S::Stopping { .. }
+                | S::Backoff { .. },
+                O::Prepared | O::HookFailed(_),
+            ) => vec![],
+
             // The outcome of `Execute`.
-            (S::Executing { stop }, O::Executed) => {
+            (S::Executing { stop, .. }, O::Executed) => {
                 let stop = *stop;
                 self.attempt += 1;
                 self.is_executed = true;
@@ -161,23 +222,24 @@ impl Machine {
                     self.state = stopping(Then::Rest(Rest::Stopped), now + grace);
                     return vec![Action::SignalStop];
                 }
-                let (standing, actions) = if self.settings.has_readiness {
+                let (standing, mut actions) = if self.settings.has_readiness {
                     (Standing::Starting, vec![Action::BeginChecks])
                 } else {
                     (Standing::Running, vec![])
                 };
+                actions.extend(self.settings.begin(HookTime::PostStart));
                 self.state = S::Up {
                     started: now,
                     standing,
                 };
                 actions
             }
-            (S::Executing { stop: Some(_) }, O::NotExecuted { .. }) => {
+            (S::Executing { stop: Some(_), .. }, O::NotExecuted { .. }) => {
                 self.state = S::Resting(Rest::Stopped);
                 vec![Action::HardenPorts]
             }
             (
-                S::Executing { stop: None },
+                S::Executing { stop: None, .. },
                 O::NotExecuted {
                     error,
                     is_temporary,
@@ -185,6 +247,9 @@ impl Machine {
             ) => {
                 self.last_exit = None;
                 self.start_error = Some(error.clone());
+                if matches!(self.preparation, Preparation::Failed(_)) {
+                    self.preparation = Preparation::Missing;
+                }
                 let (since, tries) = self.blocked.unwrap_or((now, 0));
                 self.blocked = Some((since, tries + 1));
                 let waited = now.saturating_duration_since(since);
@@ -222,10 +287,7 @@ impl Machine {
                 *standing = Standing::Unhealthy;
                 let lasted = now.saturating_duration_since(*started);
                 match self.after_unhealthy(lasted, moment.jitter) {
-                    Some(then) => {
-                        self.state = stopping(then, now + self.settings.grace);
-                        vec![Action::EndChecks, Action::SignalStop]
-                    }
+                    Some(then) => self.stop_up(then, now + self.settings.grace),
                     None => vec![],
                 }
             }
@@ -266,6 +328,30 @@ impl Machine {
                 *main = Some(exit);
                 vec![Action::HardenPorts, Action::CheckTree]
             }
+            // Its `pre_stop` goes on, and is waited for.
+            (
+                S::Stopping {
+                    pressure: Pressure::Hook { .. },
+                    ..
+                },
+                O::TreeEmpty | O::TreeLeft { .. },
+            ) => vec![],
+            (S::Stopping { pressure, exit, .. }, O::HooksDone) => {
+                let Pressure::Hook { until } = *pressure else {
+                    return vec![];
+                };
+                *pressure = Pressure::Asked { until };
+                let is_main_left = exit.is_none();
+                vec![if is_main_left {
+                    Action::SignalStop
+                } else {
+                    Action::CheckTree
+                }]
+            }
+            (
+                S::Resting(_) | S::Waiting | S::Executing { .. } | S::Up { .. } | S::Backoff { .. },
+                O::HooksDone,
+            ) => vec![],
             (
                 S::Stopping {
                     then,
@@ -299,7 +385,7 @@ impl Machine {
                     *pressure = Pressure::Patience { until, is_awaited };
                     vec![]
                 }
-                Pressure::Patience { .. } => vec![],
+                Pressure::Patience { .. } | Pressure::Hook { .. } => vec![],
                 // The grace period goes on for the rest of the tree.
                 Pressure::Asked { .. } => vec![Action::SignalStrays],
                 // Something was forked while the rest was killed: it is as little wanted.
@@ -317,18 +403,17 @@ impl Machine {
                 self.state = S::Resting(Rest::Stopped);
                 vec![]
             }
-            (S::Executing { stop }, O::Stop { grace }) => {
+            (S::Executing { stop, .. }, O::Stop { grace }) => {
                 *stop = Some(grace.unwrap_or(self.settings.grace));
                 vec![Action::CancelExecute]
             }
-            (S::Executing { stop }, O::Kill) => {
+            (S::Executing { stop, .. }, O::Kill) => {
                 *stop = Some(Duration::ZERO);
                 vec![Action::CancelExecute]
             }
             (S::Up { .. }, O::Stop { grace }) => {
-                let due = now + grace.unwrap_or(self.settings.grace);
-                self.state = stopping(Then::Rest(Rest::Stopped), due);
-                vec![Action::EndChecks, Action::SignalStop]
+                let until = now + grace.unwrap_or(self.settings.grace);
+                self.stop_up(Then::Rest(Rest::Stopped), until)
             }
             (S::Stopping { then, pressure, .. }, O::Stop { grace }) => {
                 then.end_restarts();
@@ -340,11 +425,13 @@ impl Machine {
                         return vec![Action::SignalRest];
                     }
                     // One that is shorter than what is left wins.
-                    Pressure::Asked { until: left } if grace.is_some() => {
+                    Pressure::Asked { until: left } | Pressure::Hook { until: left }
+                        if grace.is_some() =>
+                    {
                         *left = until.min(*left);
                     }
                     // What was killed needs its moment all the same: it is not given up sooner.
-                    Pressure::Asked { .. } | Pressure::Killed { .. } => {}
+                    Pressure::Asked { .. } | Pressure::Hook { .. } | Pressure::Killed { .. } => {}
                 }
                 vec![]
             }
@@ -360,10 +447,7 @@ impl Machine {
             }
             (S::Stopping { then, pressure, .. }, O::Kill) => {
                 then.end_restarts();
-                *pressure = Pressure::Killed {
-                    until: now + LEFTOVER_GRACE,
-                };
-                vec![Action::KillTree]
+                kill(pressure, now)
             }
 
             // Its deadline.
@@ -371,8 +455,7 @@ impl Machine {
                 if now < *until {
                     return vec![];
                 }
-                self.state = S::Executing { stop: None };
-                vec![Action::Execute]
+                self.begin_executing()
             }
             (S::Stopping { pressure, .. }, O::Due)
                 if pressure.due().is_none_or(|due| now < due) =>
@@ -382,11 +465,7 @@ impl Machine {
             (S::Stopping { pressure, .. }, O::Due) => match *pressure {
                 Pressure::Unknown => vec![],
                 Pressure::Patience { is_awaited, .. } => self.left_foreground(is_awaited, moment),
-                Pressure::Asked { .. } => {
-                    let until = now + LEFTOVER_GRACE;
-                    *pressure = Pressure::Killed { until };
-                    vec![Action::KillTree]
-                }
+                Pressure::Asked { .. } | Pressure::Hook { .. } => kill(pressure, now),
                 Pressure::Killed { .. } => {
                     self.state = S::Resting(Rest::Failed(Failure::Unkillable));
                     vec![]
@@ -394,71 +473,6 @@ impl Machine {
             },
             (S::Resting(_) | S::Waiting | S::Executing { .. } | S::Up { .. }, O::Due) => vec![],
         }
-    }
-
-    /// What being unhealthy leads to: a restart, where the file wants one and it has any left. That is
-    /// a failure like an end by itself, and its delay grows in the same row.
-    fn after_unhealthy(&mut self, lasted: Duration, jitter: f64) -> Option<Then> {
-        let policy = self.settings.policy;
-        let is_first = self.was_ready && lasted >= policy.window;
-        let failures = if is_first { 1 } else { self.failures + 1 };
-        let has_any = policy.max_attempts.is_none_or(|limit| failures <= limit);
-        (self.settings.restarts_unhealthy && has_any).then(|| {
-            self.failures = failures;
-            Then::Restart {
-                delay: policy.delay_before(failures, jitter),
-            }
-        })
-    }
-
-    /// What an end by itself leads to.
-    fn after(&mut self, exit: Exit, lasted: Duration, jitter: f64) -> Then {
-        let policy = self.settings.policy;
-        // A code says nothing where somebody else has the port.
-        let is_success = self.is_success(exit) && self.flaw.is_none();
-        self.has_completed |= is_success;
-        let was_good = lasted >= policy.window && (self.was_ready || !self.settings.has_readiness);
-        self.failures = if was_good { 1 } else { self.failures + 1 };
-        let cannot_execute = self.settings.is_shell_line
-            && matches!(exit, Exit::Code(126 | 127))
-            && lasted < SHELL_NOT_FOUND;
-        if cannot_execute && !is_success {
-            return Then::Rest(Rest::Failed(Failure::Exited(exit)));
-        }
-        policy.after(exit, is_success, self.failures, jitter)
-    }
-
-    /// The main process has ended with success, and what it left does not end by itself: it is asked,
-    /// with the grace of the service that it may be. Of whom more is expected than to end, that is a
-    /// failure, since nobody looks after what is in the background.
-    fn left_foreground(&mut self, is_awaited: bool, moment: Moment) -> Vec<Action> {
-        let State::Stopping {
-            then,
-            pressure,
-            exit,
-        } = &mut self.state
-        else {
-            return vec![];
-        };
-        let until = moment.now + self.settings.grace;
-        *pressure = Pressure::Asked { until };
-        let policy = &self.settings.policy;
-        let is_to_stay = self.settings.has_readiness || policy.when != RestartWhen::Never;
-        if let (Some(exit), true) = (*exit, is_to_stay && !is_awaited) {
-            self.flaw = Some(Flaw::Background);
-            self.has_completed = false;
-            *then = policy.after(exit, false, self.failures, moment.jitter);
-        }
-        vec![Action::SignalRest]
-    }
-}
-
-/// It was asked to stop, until `due` in peace.
-fn stopping(then: Then, due: Instant) -> State {
-    State::Stopping {
-        then,
-        pressure: Pressure::Asked { until: due },
-        exit: None,
     }
 }
 

@@ -9,26 +9,39 @@ use crate::run::snapshot::Exit;
 impl RestartPolicy {
     /// What follows from an end by itself, the last one of `failures` in a row.
     pub(super) fn after(&self, exit: Exit, is_success: bool, failures: u32, jitter: f64) -> Then {
-        let is_restarted = match self.when {
-            RestartWhen::Never => false,
-            RestartWhen::OnFailure => !is_success,
-            RestartWhen::Always => true,
-        };
-        let restarts = failures.saturating_sub(1);
-        let failure = if !is_restarted {
-            Failure::Exited(exit)
-        } else if self.max_attempts.is_some_and(|limit| restarts >= limit) {
-            Failure::GaveUp { exit, restarts }
-        } else {
-            return Then::Restart {
-                delay: self.delay_before(failures, jitter),
-            };
+        let failure = match self.restart_after(is_success, failures, jitter) {
+            Ok(delay) => return Then::Restart { delay },
+            Err(Some(restarts)) => Failure::GaveUp { exit, restarts },
+            Err(None) => Failure::Exited(exit),
         };
         Then::Rest(if is_success {
             Rest::Completed
         } else {
             Rest::Failed(failure)
         })
+    }
+
+    /// After which delay the last end of `failures` in a row is followed by a restart; if by none, after
+    /// how many of them it is given up.
+    pub(super) fn restart_after(
+        &self,
+        is_success: bool,
+        failures: u32,
+        jitter: f64,
+    ) -> Result<Duration, Option<u32>> {
+        let is_restarted = match self.when {
+            RestartWhen::Never => false,
+            RestartWhen::OnFailure => !is_success,
+            RestartWhen::Always => true,
+        };
+        let restarts = failures.saturating_sub(1);
+        if !is_restarted {
+            Err(None)
+        } else if self.max_attempts.is_some_and(|limit| restarts >= limit) {
+            Err(Some(restarts))
+        } else {
+            Ok(self.delay_before(failures, jitter))
+        }
     }
 
     /// The delay before the `nth` restart in a row, from 1. `jitter` lies in 0..1 and spreads it by

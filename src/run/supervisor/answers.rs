@@ -75,12 +75,18 @@ impl Supervisor {
         matters.then_some(port)
     }
 
-    /// Whether the kernel vouches for a unit's answers: those of a port that was given to it, which is
+    /// Whether the kernel vouches for a unit's answers: what it says itself, and those of a port that was given to it, which is
     /// asked only while it listens there itself.
     pub(super) fn is_answer_its_own(&self, id: &UnitId) -> bool {
         let Some(health) = &self.units[id].plan.health else {
             return true;
         };
+        if matches!(
+            health.probe,
+            ProbePlan::Log { .. } | ProbePlan::Notify { .. }
+        ) {
+            return true;
+        }
         target(&health.probe).is_some_and(|(host, port)| {
             let owner = self.port_owners.get(&port);
             is_local(host) && owner.is_some_and(|(owner, _)| owner == id)
@@ -141,7 +147,7 @@ fn target(probe: &ProbePlan) -> Option<(&str, u16)> {
     match probe {
         ProbePlan::Http(http) => Some((&http.host, http.port)),
         ProbePlan::Tcp { host, port } => Some((host, *port)),
-        ProbePlan::Command(_) => None,
+        ProbePlan::Command(_) | ProbePlan::Log { .. } | ProbePlan::Notify { .. } => None,
     }
 }
 

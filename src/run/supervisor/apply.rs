@@ -287,6 +287,7 @@ impl Supervisor {
             unit.last_answer = None;
             unit.note_phase();
             self.end_checks(id);
+            self.look_back(id);
             self.begin_checks(id);
         }
     }

@@ -12,6 +12,7 @@ use super::Supervisor;
 use crate::plan::model::{Execution, HealthPlan, ProbePlan};
 use crate::run::auxiliary::{self, Outcome};
 use crate::run::news::{News, NoticeLevel};
+use crate::run::notify::Notified;
 use crate::run::probe::{Answer, check_http, check_tcp};
 use crate::run::reason::CheckFailure;
 use crate::run::runner::CommandId;
@@ -123,6 +124,21 @@ impl Supervisor {
         match probe {
             None => {
                 let outcome = self.all_ports_listen(id);
+                self.answer(id, number, outcome);
+            }
+            Some(ProbePlan::Log { pattern }) => {
+                let unit = &self.units[id];
+                let has_printed = unit.printed == Some(unit.machine.attempt());
+                let outcome = has_printed.then_some(());
+                self.answer(
+                    id,
+                    number,
+                    outcome.ok_or(CheckFailure::NotPrinted { pattern }),
+                );
+            }
+            Some(ProbePlan::Notify { .. }) => {
+                let notified = self.units[id].notified.as_ref();
+                let outcome = notified.map_or(Err(CheckFailure::NotReady), Notified::outcome);
                 self.answer(id, number, outcome);
             }
             Some(ProbePlan::Command(execution)) => self.begin_command(id, number, &execution),

@@ -368,6 +368,7 @@ impl Supervisor {
                     self.mark(&id);
                 }
             }
+            Finding::Printed { unit: id, attempt } => self.printed(&id, attempt),
             Finding::Complaint {
                 unit,
                 attempt,

@@ -27,9 +27,14 @@ impl Supervisor {
                 let start = self.execute(id);
                 self.started(id, start);
             }
+            Action::CancelExecute if self.ask_hook(id) => {}
             Action::CancelExecute => self.runner.cancel(id),
             Action::BeginChecks => self.begin_checks(id),
-            Action::EndChecks => self.end_checks(id),
+            Action::EndChecks => {
+                self.end_checks(id);
+                self.end_hook(id);
+            }
+            Action::BeginHooks(time) => self.begin_hooks(id, time),
             Action::HardenPorts => self.units[id].ports.keep(),
             Action::SignalStop => {
                 let unit = &mut self.units[id];
@@ -78,8 +83,14 @@ impl Supervisor {
             return port_failed(trouble);
         }
         let attempt = unit.machine.attempt() + 1;
+        let listening = match self.listen(id, attempt) {
+            Ok(listening) => listening,
+            Err(start) => return start,
+        };
+        let unit = &self.units[id];
+        let plan = listening.as_ref().unwrap_or(&unit.plan);
         let passed = unit.ports.passed();
-        self.runner.execute(&unit.plan, attempt, &passed)
+        self.runner.execute(plan, attempt, &passed)
     }
 
     /// Whether a unit that has just ended with success did so since its standard input is closed: many

@@ -3,11 +3,13 @@
 
 use tokio::time::Instant;
 
+use super::hooks::HookEnded;
 use super::propose::{Asker, Planned, Plannings, ReplyTx};
 use super::{Ended, Supervisor};
 use crate::ports::Noted;
 use crate::run::control::{CommandReply, Request};
 use crate::run::home::Written;
+use crate::run::notify::Heard;
 use crate::run::outlet::Finding;
 use crate::run::probe::Answer;
 use crate::run::runner::Happened;
@@ -19,6 +21,10 @@ pub(super) enum Message {
     Ended(Ended),
     /// A check has an answer.
     Answer(Answer),
+    /// A service has said something of itself.
+    Heard(Heard),
+    /// A hook has ended.
+    Hook(HookEnded),
     /// Something happened later than it was asked for.
     Happened(Happened),
     /// Somebody asks for something.
@@ -59,6 +65,8 @@ impl Supervisor {
             Some(answer) = self.answer_rx.recv(), if self.frozen_at.is_none() => {
                 Message::Answer(answer)
             }
+            Some(heard) = self.heard_rx.recv(), if self.frozen_at.is_none() => Message::Heard(heard),
+            Some(ended) = self.hook_rx.recv(), if self.frozen_at.is_none() => Message::Hook(ended),
             Some(happened) = self.happened_rx.recv() => Message::Happened(happened),
             Some(prepared) = self.prepared_rx.recv() => Message::Prepared(prepared),
             Some(request) = self.request_rx.recv() => Message::Request(request),
@@ -72,6 +80,8 @@ impl Supervisor {
         match message {
             Message::Ended(ended) => self.ended(ended),
             Message::Answer(answer) => self.answered(answer),
+            Message::Heard(heard) => self.heard(heard),
+            Message::Hook(ended) => self.hook_ended(ended),
             Message::Happened(happened) => self.happened(happened),
             Message::Request(request) => self.requested(request),
             Message::Finding(finding) => self.found(finding),

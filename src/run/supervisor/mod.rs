@@ -8,7 +8,8 @@
 //!
 //! Its parts: `messages` is what the loop waits for, `commands` moves what is wanted, `settle` does what
 //! that asks for, `execute` what the units' machines ask for, `checks` looks after health and `answers`
-//! knows whose they are, `ports` looks after ports, `telling` says what has changed, `ending` knows when
+//! knows whose they are, `hooks` after hooks, `notified`
+//! hears what services say of themselves, `ports` looks after ports, `telling` says what has changed, `ending` knows when
 //! it is over.
 
 mod answers;
@@ -17,7 +18,9 @@ mod checks;
 mod commands;
 mod ending;
 mod execute;
+mod hooks;
 mod messages;
+mod notified;
 mod parts;
 mod ports;
 mod propose;
@@ -34,6 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use hooks::HookEnded;
 use indexmap::IndexMap;
 use messages::Prepared;
 use propose::Negotiation;
@@ -50,6 +54,7 @@ use super::launch::Seat;
 use super::link::{SupervisorEnd, Wish};
 use super::news::News;
 use super::news::{Event, NoticeLevel};
+use super::notify::Heard;
 use super::outlet::Finding;
 use super::probe::Answer;
 use super::process::Signals;
@@ -137,6 +142,10 @@ pub struct Supervisor {
     busy: HashSet<UnitId>,
     ended_tx: mpsc::UnboundedSender<Ended>,
     ended_rx: mpsc::UnboundedReceiver<Ended>,
+    hook_tx: mpsc::UnboundedSender<HookEnded>,
+    hook_rx: mpsc::UnboundedReceiver<HookEnded>,
+    heard_tx: mpsc::UnboundedSender<Heard>,
+    heard_rx: mpsc::UnboundedReceiver<Heard>,
     answer_tx: mpsc::UnboundedSender<Answer>,
     answer_rx: mpsc::UnboundedReceiver<Answer>,
     finding_rx: mpsc::UnboundedReceiver<Finding>,
@@ -173,6 +182,8 @@ pub struct Supervisor {
     stop_exit: Option<Exit>,
     is_anything_left: bool,
     is_homeless: bool,
+    /// Where the logs of this run are, and who hears of what is found in them.
+    logs: Option<(PathBuf, u64, mpsc::UnboundedSender<Finding>)>,
     /// Where the last word is left.
     last_path: Option<PathBuf>,
     /// Takes those who want the stack's files to be there.
@@ -266,6 +277,8 @@ impl Supervisor {
             if is_machine_due {
                 self.happen(&id, Occurrence::Due);
             }
+            self.hook_due(&id, now);
+            self.watchdog_due(&id, now);
             self.health_due(&id, now);
             self.touch(&id);
         }
@@ -338,6 +351,8 @@ impl Supervisor {
                 if let Some(exit_tx) = self.command_ends.remove(&command) {
                     // Who has lost interest has dropped the other end.
                     let _ = exit_tx.send(exit);
+                } else {
+                    self.hook_exited(command, Some(exit));
                 }
             }
             Happened::TreeChanged { unit } => {

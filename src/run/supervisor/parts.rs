@@ -20,7 +20,7 @@ use crate::run::home::Wanted;
 use crate::run::instance::Instance;
 use crate::run::launch::Seat;
 use crate::run::lease::LeaseFile;
-use crate::run::logs::Pump;
+use crate::run::logs::{Expected, LogSink, Pump};
 use crate::run::news::Event;
 use crate::run::outlet::{Finding, Outlet};
 use crate::run::process::{Group, Spawner};
@@ -122,16 +122,10 @@ impl Supervisor {
         let (finding_tx, finding_rx) = mpsc::unbounded_channel();
         let (_, happened_rx) = mpsc::unbounded_channel();
 
-        let with_ports: Vec<(UnitId, Vec<u16>)> = plan
-            .units
-            .iter()
-            .filter(|unit| !unit.ports.is_empty())
-            .map(|unit| {
-                let ports = unit.ports.iter().map(|port| port.port);
-                (unit.id(), ports.collect())
-            })
-            .collect();
-        let outlet = Outlet::new(event_tx.clone(), with_ports, finding_tx);
+        let mut outlet = Outlet::new(event_tx.clone(), finding_tx.clone());
+        for unit in &plan.units {
+            outlet.expect(&unit.id(), Expected::of(unit));
+        }
         let (pump_handle, feed, task) = Pump::new(instance.log_dir(), run, outlet)?;
         let pump = tokio::task::spawn_local(task.run());
         let runner = Processes::new(
@@ -184,6 +178,7 @@ impl Supervisor {
             owners: plan.owners,
             last_path: Some(instance.last_path()),
             wanted_tx: Some(wanted_tx),
+            logs: Some((instance.log_dir(), run, finding_tx)),
             ..Self::with(units, Box::new(runner), wires, options, about)
         };
         let ready = Ready {
@@ -204,6 +199,8 @@ impl Supervisor {
         about: StackSnapshot,
     ) -> Self {
         let (ended_tx, ended_rx) = mpsc::unbounded_channel();
+        let (hook_tx, hook_rx) = mpsc::unbounded_channel();
+        let (heard_tx, heard_rx) = mpsc::unbounded_channel();
         let (answer_tx, answer_rx) = mpsc::unbounded_channel();
         let (prepared_tx, prepared_rx) = mpsc::unbounded_channel();
         let mut supervisor = Self {
@@ -220,6 +217,11 @@ impl Supervisor {
             busy: HashSet::new(),
             ended_tx,
             ended_rx,
+            hook_tx,
+            hook_rx,
+            heard_tx,
+            heard_rx,
+            logs: None,
             answer_tx,
             answer_rx,
             finding_rx: wires.finding_rx,

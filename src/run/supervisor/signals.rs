@@ -65,7 +65,7 @@ impl Supervisor {
     }
 
     /// Ctrl-Z: units and checks stand still, and no timer of theirs falls due.
-    fn freeze(&mut self) {
+    pub(super) fn freeze(&mut self) {
         if self.frozen_at.is_none() {
             self.frozen_at = Some(Instant::now());
             self.runner.freeze(true);

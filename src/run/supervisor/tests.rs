@@ -3,6 +3,7 @@
 
 mod answers;
 mod changes;
+mod hooks;
 mod model;
 mod overlaps;
 
@@ -62,6 +63,7 @@ fn plan(text: &str, edges: &[(&str, Condition)]) -> UnitPlan {
         grace: Duration::from_secs(10),
         restart: RestartPolicy::with(RestartWhen::Never, None),
         success_exit_codes: Vec::new(),
+        hooks: Vec::new(),
         health: None,
         depends_on: edges
             .iter()
@@ -175,6 +177,10 @@ impl Stage {
             while let Ok(answer) = self.supervisor.answer_rx.try_recv() {
                 is_quiet = false;
                 self.supervisor.answered(answer);
+            }
+            while let Ok(ended) = self.supervisor.hook_rx.try_recv() {
+                is_quiet = false;
+                self.supervisor.hook_ended(ended);
             }
             self.supervisor.settle();
             if is_quiet {

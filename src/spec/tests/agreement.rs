@@ -80,6 +80,8 @@ proptest::proptest! {
     ) {
         let text = yaml::to_string(&map).unwrap();
         proptest::prop_assume!(!text.contains('\0') && !map.values().any(|v| v.contains('\0')));
+        // The other one writes it without quotes, and here it is the key that merges.
+        proptest::prop_assume!(!map.contains_key("<<"));
         let source = source(&text);
         let mut problems = Vec::new();
         let tree = crate::spec::load::tree(&source, &mut problems);

@@ -125,6 +125,8 @@ fn health_checks_have_all_their_forms() {
         Some(ProbeSpec::Command(..)) => "command",
         Some(ProbeSpec::Http(_)) => "http",
         Some(ProbeSpec::Tcp(_)) => "tcp",
+        Some(ProbeSpec::Log(_)) => "log",
+        Some(ProbeSpec::Notify) => "notify",
     };
     for (text, expected) in [
         ("{test: curl -f localhost}", "shell"),
@@ -137,6 +139,10 @@ fn health_checks_have_all_their_forms() {
         ("{http: /health}", "http"),
         ("{http: 'http://localhost:${SET}/'}", "http"),
         ("{http: '${SET}/x'}", "http"),
+        ("{log: 'ready in [0-9]+ ms'}", "log"),
+        ("{log: 'port ${SET}$'}", "log"),
+        ("{notify: true}", "notify"),
+        ("{notify: false, tcp: 5432}", "tcp"),
         ("{tcp: 5432}", "tcp"),
         ("{tcp: 'localhost:$<PORT:auto>'}", "tcp"),
     ] {

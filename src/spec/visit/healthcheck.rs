@@ -5,6 +5,7 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 
 use super::keys::{HEALTHCHECK, HTTP};
+use super::values::parse_pattern;
 use super::{Field, Reader};
 use crate::spec::code;
 use crate::spec::model::{
@@ -49,7 +50,7 @@ impl Reader<'_> {
                 )
                 .label("another way")
                 .also(first, "one way")
-                .hint("keep one of `test`, `http` and `tcp`"),
+                .hint("keep one of `test`, `http`, `tcp`, `log` and `notify`"),
             );
         }
         let is_reported = self.problems.len() > before;
@@ -58,7 +59,7 @@ impl Reader<'_> {
                 code::BAD_HEALTHCHECK,
                 &field.key.span(),
                 "this health check asks nothing",
-                "give it one of `test`, `http` and `tcp`, or `disable: true`",
+                "give it one of `test`, `http`, `tcp`, `log` and `notify`, or `disable: true`",
             );
         }
         let probe = check.probes.into_iter().next()?.1;
@@ -161,6 +162,11 @@ impl Reader<'_> {
             );
         }
         None
+    }
+
+    pub(super) fn log(&mut self, field: &Field<'_, '_>) -> ProbeSpec {
+        let pattern = self.setting(field, parse_pattern);
+        pattern.map_or_else(stand_in, ProbeSpec::Log)
     }
 
     pub(super) fn tcp(&mut self, field: &Field<'_, '_>) -> ProbeSpec {

@@ -5,16 +5,18 @@
 //! supported yet", "needs a container" and `docs/reference/keys.md` come from here.
 
 mod given_files;
+mod hook;
 mod process;
 
 pub(super) use given_files::{CONFIG, FILE_USE, SECRET};
+pub(super) use hook::HOOK;
 pub(super) use process::{LISTED_PORT, ULIMIT};
 
 use super::table::{Key, KeyDoc, Keys, Others, Section, State, keys};
 use super::values as v;
 use crate::spec::model::{
-    DependencySpec, DotenvSpec, ExtendsSpec, FileKind, HttpProbeSpec, IncludeSpec, LoggingSpec,
-    RestartPolicySpec, ServiceSpec, StackSpec, WatchSpec,
+    DependencySpec, DotenvSpec, ExtendsSpec, FileKind, HookTime, HttpProbeSpec, IncludeSpec,
+    LoggingSpec, ProbeSpec, RestartPolicySpec, ServiceSpec, StackSpec, WatchSpec,
 };
 use crate::spec::visit::environment::EnvFile;
 use crate::spec::visit::healthcheck::Check;
@@ -257,6 +259,15 @@ keys! {
     "handoff", "word", "reuse", [],
     "How its ports reach it: `reuse`, `release` or `fd`."
         => |r, service, field| service.handoff = r.setting(field, v::parse_handoff);
+    "pre_start", "text, list or map", "npm run build", ["before prestart exec_start_pre"],
+    "What is run before the service, and must exit with 0."
+        => |r, service, field| service.hooks.extend(r.hooks(HookTime::PreStart, field));
+    "post_start", "text, list or map", "[[curl, -s, 'localhost:8000/warm']]", ["after poststart"],
+    "What is run when the service has been executed."
+        => |r, service, field| service.hooks.extend(r.hooks(HookTime::PostStart, field));
+    "pre_stop", "text, list or map", "{ command: ./drain, timeout: 3s }", ["prestop"],
+    "What is run before the service is asked to stop."
+        => |r, service, field| service.hooks.extend(r.hooks(HookTime::PreStop, field));
 
     "watch", "list", "[{ path: src, action: restart }]", [],
     "What is done when files change, under `stack up --watch` and `stack watch`."
@@ -268,7 +279,6 @@ keys! {
         };
 
     planned "run it as a process with `command`, or beside the stack": "image build";
-    planned "remove it for now": "pre_start post_start pre_stop";
     container "remove it; a process sees your files as they are": "volumes tmpfs";
     container "remove it; processes reach each other on `localhost`": "networks network_mode links";
     container "remove it": "blkio_config cap_add cap_drop cgroup cgroup_parent container_name
@@ -306,6 +316,12 @@ keys! {
     "tcp", "port or address", "localhost:5432", [],
     "A connection that can be made."
         => |r, check, field| { let probe = r.tcp(field); check.add(field, Some(probe)); };
+    "log", "regular expression", "'ready in [0-9]+ ms'", [],
+    "A line that the service has printed since its start, on either stream."
+        => |r, check, field| { let probe = r.log(field); check.add(field, Some(probe)); };
+    "notify", "flag", "true", [],
+    "Whether the service says itself how it is, by `sd_notify`: `READY=1`, `WATCHDOG=1` at least once an `interval`."
+        => |r, check, field| if r.flag(field) == Some(true) { check.add(field, Some(ProbeSpec::Notify)); };
     "disable", "flag", "false", [],
     "No check."
         => |r, check, field| check.is_disabled = r.flag(field).unwrap_or(false);
@@ -328,7 +344,6 @@ keys! {
     "Who may answer `http` and `tcp` on a loopback port that is none of this stack's: `new`, who was not there before the service, or `any`."
         => |r, check, field| check.listener = r.setting(field, v::parse_answerer);
 
-    planned "use `test`, `http` or `tcp` for now": "log notify";
     planned "write it in the service itself": "on_unhealthy";
 }
 
@@ -463,6 +478,7 @@ pub fn reference() -> Vec<Section> {
         SERVICE.section(),
         ENV_FILE.section(),
         EXTENDS.section(),
+        HOOK.section(),
         DEPENDENCY.section(),
         HEALTHCHECK.section(),
         HTTP.section(),

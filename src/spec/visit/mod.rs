@@ -9,6 +9,7 @@ mod extends;
 mod files;
 mod given_files;
 mod healthcheck;
+mod hook;
 mod keys;
 mod listed_ports;
 mod process;

@@ -236,6 +236,27 @@ pub(super) fn parse_watch_action(text: &str) -> Parsed<WatchAction> {
     }
 }
 
+/// `log` of a health check.
+pub(super) fn parse_pattern(text: &str) -> Parsed<String> {
+    if text.is_empty() {
+        let hint = "write a part of the line that says that it is ready";
+        return Err(bad("an empty regular expression fits every line", hint));
+    }
+    match regex::Regex::new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(why) => {
+            // The last line says it; those before show where, which we do as well.
+            let why = why.to_string();
+            let why = why.lines().last().unwrap_or_default();
+            let why = why.strip_prefix("error: ").unwrap_or(why);
+            Err(bad(
+                format!("`{text}` is not a valid regular expression: {why}"),
+                "put a backslash before what is meant as it stands: `\\(`, `\\[`, `\\.`",
+            ))
+        }
+    }
+}
+
 /// `listener` of a health check.
 pub(super) fn parse_answerer(text: &str) -> Parsed<Answerer> {
     word(text, "listener", &Answerer::WORDS)

@@ -13,6 +13,7 @@ mod adversary;
 mod handoff;
 mod http;
 mod lives;
+mod notify;
 mod ports;
 mod prints;
 mod reports;
@@ -52,6 +53,7 @@ fn run(mut words: Words) -> Outcome {
         handoff::run,
         http::run,
         lives::run,
+        notify::run,
         ports::run,
         prints::run,
         reports::run,

@@ -46,6 +46,17 @@ fn refused(step: StartStep) -> Reason {
     Reason::NotExecuted { error }
 }
 
+fn hook(end: HookEnd, restarts: Option<u32>) -> Reason {
+    Reason::NotPrepared {
+        failure: HookFailure {
+            time: HookTime::PreStart,
+            command: "npm run build".to_owned(),
+            end,
+        },
+        restarts,
+    }
+}
+
 fn denied(error: RightsError) -> Reason {
     let error = StartError::Rights { error };
     Reason::NotExecuted { error }
@@ -125,6 +136,32 @@ fn every_reason_has_words() {
             step: "pulling".to_owned(),
             percent: Some(34),
         },
+        Reason::Hook {
+            time: HookTime::PreStop,
+            command: "./drain".to_owned(),
+        },
+        Reason::Status {
+            text: "serving 12 clients".to_owned(),
+        },
+        hook(HookEnd::Exited { exit: one }, None),
+        hook(
+            HookEnd::TimedOut {
+                limit_millis: 300_000,
+            },
+            Some(1),
+        ),
+        hook(
+            HookEnd::NotExecuted {
+                error: StartError::NotFound { name: path() },
+            },
+            Some(3),
+        ),
+        Reason::NotExecuted {
+            error: StartError::Hook {
+                time: HookTime::PreStart,
+                error: Box::new(StartError::NotFound { name: path() }),
+            },
+        },
         Reason::SupervisorKilled,
         Reason::Orphaned,
         Reason::NotExecuted {
@@ -160,6 +197,7 @@ fn every_reason_has_words() {
         refused(StartStep::User),
         refused(StartStep::Directory),
         refused(StartStep::Execute),
+        refused(StartStep::Notify),
         check(CheckFailure::TimedOut),
         check(CheckFailure::Exited {
             exit: one,
@@ -168,6 +206,15 @@ fn every_reason_has_words() {
         check(CheckFailure::Exited {
             exit: one,
             last_line: None,
+        }),
+        check(CheckFailure::NotPrinted {
+            pattern: "ready in [0-9]+".to_owned(),
+        }),
+        check(CheckFailure::NotReady),
+        check(CheckFailure::Reloading),
+        check(CheckFailure::Stopping),
+        check(CheckFailure::Watchdog {
+            limit_millis: 30_000,
         }),
         check(CheckFailure::NotListening {
             unit: None,

@@ -27,7 +27,7 @@ impl Reading {
         let mut intake = Intake::new(files, sink.clone());
         let (read_end, write_end) = pipe_pair(1).unwrap();
         intake
-            .register(&epoll, read_end, unit("api"), LogStream::Stdout, 1)
+            .register(&epoll, (read_end, true), unit("api"), LogStream::Stdout, 1)
             .unwrap();
         Self {
             directory,

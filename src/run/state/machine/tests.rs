@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::plan::model::RestartPolicy;
-use crate::run::reason::{Blocker, BlockerState, PortTrouble, UnitRef};
+use crate::run::reason::{Blocker, BlockerState, HookEnd, PortTrouble, UnitRef};
 use crate::run::snapshot::Phase;
 use crate::support::name::ServiceName;
 
@@ -18,6 +18,7 @@ fn settings(when: RestartWhen, has_readiness: bool) -> Settings {
         has_readiness,
         restarts_unhealthy: false,
         is_shell_line: false,
+        hooks: Vec::new(),
     }
 }
 
@@ -36,6 +37,24 @@ fn taken() -> PortTrouble {
 fn not_found() -> StartError {
     StartError::NotFound {
         name: "nope".to_owned(),
+    }
+}
+
+fn hook_failure() -> HookFailure {
+    HookFailure {
+        time: HookTime::PreStart,
+        command: "x".to_owned(),
+        end: HookEnd::Exited {
+            exit: Exit::Code(1),
+        },
+    }
+}
+
+/// With hooks of every time.
+fn hooked(settings: Settings) -> Settings {
+    Settings {
+        hooks: vec![HookTime::PreStart, HookTime::PostStart, HookTime::PreStop],
+        ..settings
     }
 }
 
@@ -67,12 +86,14 @@ fn states(now: Instant) -> Vec<(&'static str, State)> {
         pressure,
         exit,
     };
+    let executing = |is_preparing, stop| State::Executing { is_preparing, stop };
     let up = |standing| State::Up {
         started: now,
         standing,
     };
     let until = now + Duration::from_secs(10);
     let asked = Pressure::Asked { until };
+    let hook = Pressure::Hook { until };
     let content = |pressure| {
         let then = Then::Rest(Rest::Completed);
         stopping(then, pressure, Some(Exit::Code(0)))
@@ -84,17 +105,28 @@ fn states(now: Instant) -> Vec<(&'static str, State)> {
     vec![
         ("pending", State::Resting(Rest::Pending)),
         ("waiting", State::Waiting),
-        ("executing", State::Executing { stop: None }),
+        ("executing", executing(false, None)),
+        ("preparing", executing(true, None)),
         (
             "executing, not wanted",
-            State::Executing {
-                stop: Some(Duration::from_secs(10)),
-            },
+            executing(false, Some(Duration::from_secs(10))),
+        ),
+        (
+            "preparing, not wanted",
+            executing(true, Some(Duration::from_secs(10))),
         ),
         ("starting", up(Standing::Starting)),
         ("running", up(Standing::Running)),
         ("healthy", up(Standing::Healthy)),
         ("unhealthy", up(Standing::Unhealthy)),
+        (
+            "in pre_stop",
+            stopping(Then::Rest(Rest::Stopped), hook, None),
+        ),
+        (
+            "in pre_stop, ended",
+            stopping(Then::Rest(Rest::Stopped), hook, Some(Exit::Code(0))),
+        ),
         ("stopping", stopping(Then::Rest(Rest::Stopped), asked, None)),
         (
             "stopping, main ended",
@@ -134,6 +166,9 @@ fn occurrences() -> Vec<Occurrence> {
         Occurrence::Begin,
         Occurrence::Execute,
         Occurrence::Blocked(blocker()),
+        Occurrence::Prepared,
+        Occurrence::HookFailed(hook_failure()),
+        Occurrence::HooksDone,
         Occurrence::Executed,
         Occurrence::NotExecuted {
             error: not_found(),
@@ -174,6 +209,120 @@ fn every_state_meets_every_occurrence() {
         }
     }
     insta::assert_snapshot!(table);
+}
+
+/// Of a service with hooks only these are other than above.
+#[test]
+fn hooks_come_first_and_last() {
+    let now = Instant::now();
+    let mut table = String::new();
+    for (name, state) in states(now) {
+        for occurrence in occurrences() {
+            let meet = |settings: Settings| {
+                let mut machine = Machine::new(settings);
+                machine.state = state.clone();
+                let actions = machine.on(occurrence.clone(), Moment { now, jitter: 0.5 });
+                (actions, machine)
+            };
+            let bare = settings(RestartWhen::OnFailure, true);
+            let (actions, after) = meet(hooked(bare.clone()));
+            if actions != meet(bare).0 {
+                let short = format!("{occurrence:?}");
+                let after = after.phase().word();
+                writeln!(table, "{name:<21} {short:<25} {after:<10} {actions:?}").unwrap();
+            }
+        }
+    }
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn what_prepares_a_service_is_not_repeated_once_it_has_passed() {
+    let mut machine = Machine::new(hooked(settings(RestartWhen::OnFailure, false)));
+    let mut now = Instant::now();
+    let moment = |now| Moment { now, jitter: 0.5 };
+    let prepare = [Action::BeginHooks(HookTime::PreStart)];
+    machine.on(Occurrence::Begin, moment(now));
+    assert_eq!(machine.on(Occurrence::Execute, moment(now)), prepare);
+    machine.on(Occurrence::HookFailed(hook_failure()), moment(now));
+    assert_eq!(
+        (machine.attempt(), machine.failures()),
+        (1, 1),
+        "a failed start"
+    );
+    now = machine.deadline().unwrap();
+    assert_eq!(machine.on(Occurrence::Due, moment(now)), prepare);
+    assert_eq!(
+        machine.on(Occurrence::Prepared, moment(now)),
+        [Action::Execute]
+    );
+    machine.on(Occurrence::Executed, moment(now));
+    machine.on(Occurrence::Exited(Exit::Code(1)), moment(now));
+    machine.on(Occurrence::TreeEmpty, moment(now));
+    now = machine.deadline().unwrap();
+    assert_eq!(machine.on(Occurrence::Due, moment(now)), [Action::Execute]);
+    machine.on(Occurrence::Executed, moment(now));
+    machine.on(Occurrence::Stop { grace: None }, moment(now));
+    machine.on(Occurrence::HooksDone, moment(now));
+    machine.on(Occurrence::Exited(Exit::Signal(15)), moment(now));
+    machine.on(Occurrence::TreeEmpty, moment(now));
+    machine.on(Occurrence::Begin, moment(now));
+    assert_eq!(
+        machine.on(Occurrence::Execute, moment(now)),
+        prepare,
+        "somebody starts it anew"
+    );
+}
+
+#[test]
+fn what_prepares_a_service_is_given_up_as_its_policy_says() {
+    for (limit, restarts) in [(None, None), (Some(1), Some(1))] {
+        let when = limit.map_or(RestartWhen::Never, |_| RestartWhen::OnFailure);
+        let mut machine = Machine::new(Settings {
+            policy: RestartPolicy::with(when, limit),
+            ..hooked(settings(when, false))
+        });
+        let mut now = Instant::now();
+        machine.on(Occurrence::Begin, Moment { now, jitter: 0.5 });
+        machine.on(Occurrence::Execute, Moment { now, jitter: 0.5 });
+        for _ in 0..=limit.unwrap_or(0) {
+            let failed = Occurrence::HookFailed(hook_failure());
+            machine.on(failed, Moment { now, jitter: 0.5 });
+            now = machine.deadline().unwrap_or(now);
+            machine.on(Occurrence::Due, Moment { now, jitter: 0.5 });
+        }
+        let failure = Failure::NotPrepared {
+            failure: hook_failure(),
+            restarts,
+        };
+        assert_eq!(machine.state(), &State::Resting(Rest::Failed(failure)));
+    }
+}
+
+#[test]
+fn a_main_process_that_ends_under_its_last_hook_waits_for_that() {
+    let mut machine = Machine::new(hooked(settings(RestartWhen::Always, false)));
+    let moment = Moment {
+        now: Instant::now(),
+        jitter: 0.5,
+    };
+    machine.state = State::Up {
+        started: moment.now,
+        standing: Standing::Running,
+    };
+    assert_eq!(
+        machine.on(Occurrence::Stop { grace: None }, moment),
+        [Action::EndChecks, Action::BeginHooks(HookTime::PreStop)]
+    );
+    machine.on(Occurrence::Exited(Exit::Code(0)), moment);
+    machine.on(Occurrence::TreeEmpty, moment);
+    assert_eq!(machine.phase(), Phase::Stopping);
+    assert_eq!(
+        machine.on(Occurrence::HooksDone, moment),
+        [Action::CheckTree]
+    );
+    machine.on(Occurrence::TreeEmpty, moment);
+    assert_eq!(machine.state(), &State::Resting(Rest::Stopped));
 }
 
 #[test]

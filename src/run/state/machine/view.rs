@@ -2,8 +2,8 @@
 
 use tokio::time::Instant;
 
-use super::Machine;
-use crate::run::reason::{PortTrouble, StartError};
+use super::{Machine, Preparation};
+use crate::run::reason::{HookFailure, PortTrouble, StartError};
 use crate::run::snapshot::{Exit, Phase};
 use crate::run::state::life::{Flaw, Pressure, Rest, Standing, State};
 
@@ -53,6 +53,14 @@ impl Machine {
         self.start_error.as_ref()
     }
 
+    /// Which hook kept it from being executed the last time.
+    pub(crate) fn hook_failure(&self) -> Option<&HookFailure> {
+        match &self.preparation {
+            Preparation::Failed(failure) => Some(failure),
+            Preparation::Missing | Preparation::Done => None,
+        }
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         match &self.state {
             State::Resting(Rest::Pending) => Phase::Pending,
@@ -85,7 +93,9 @@ impl Machine {
     pub(crate) fn kill_at(&self) -> Option<Instant> {
         match &self.state {
             State::Stopping { pressure, .. } => match pressure {
-                Pressure::Asked { until } | Pressure::Killed { until } => Some(*until),
+                Pressure::Hook { until }
+                | Pressure::Asked { until }
+                | Pressure::Killed { until } => Some(*until),
                 Pressure::Unknown | Pressure::Patience { .. } => None,
             },
             State::Resting(_)

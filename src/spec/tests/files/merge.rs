@@ -36,6 +36,23 @@ fn another_way_to_ask_replaces_the_earlier_one() {
 }
 
 #[test]
+fn lists_of_hooks_are_appended_and_the_words_of_one_are_replaced() {
+    for (base, over, count) in [
+        ("[{ command: a }]", "[{ command: b }, [c, d]]", 3),
+        ("[{ command: a }, [c, d]]", "b", 3),
+        ("[a, b]", "[c, d]", 1),
+        ("[a, b]", "[{ command: c }]", 1),
+        ("[{ command: a }, b]", "[c, d]", 1),
+        ("{ command: a, timeout: 1s }", "{ timeout: 2s }", 1),
+        ("a", "[[b], [c]]", 2),
+    ] {
+        let service = web(&format!("pre_stop: {base}"), &format!("pre_stop: {over}"));
+        assert_eq!(service.hooks.len(), count, "{base} and {over}");
+        assert!(service.hooks.iter().all(|hook| hook.command.is_some()));
+    }
+}
+
+#[test]
 fn environments_merge_by_key_whatever_their_form() {
     for (base, over) in [
         ("{ A: 1, B: 2 }", "{ B: 3, C: 4 }"),

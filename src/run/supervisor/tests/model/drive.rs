@@ -227,6 +227,8 @@ impl Drive {
             other @ (Message::Request(_)
             | Message::Prepared(_)
             | Message::Happened(_)
+            | Message::Hook(_)
+            | Message::Heard(_)
             | Message::Finding(_)) => other,
         };
         if let Some(stage) = &mut self.stage {
