@@ -1,6 +1,7 @@
 //! Units as processes of this machine.
 
 mod hook;
+mod leases;
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -21,11 +22,11 @@ use super::wires::{Input, Wires};
 use super::{CommandId, Happened, Runner, Start, Whom};
 use crate::plan::model::{Execution, UnitPlan};
 use crate::run::control::{InputReply, TerminalSize};
-use crate::run::lease::{LeaseFile, Manner};
+use crate::run::lease::LeaseFile;
 use crate::run::logs::{Expected, PumpHandle, pipe_pair};
 use crate::run::process::{
-    COMMAND_MARK, ProcessId, Row, SharedTable, Slot, SpawnError, Spawner, Stdio, Target, UnitKey,
-    ancestors, now_ticks, reap_all, signal_group,
+    COMMAND_MARK, ProcessId, SharedTable, Slot, SpawnError, Spawner, Stdio, Target, ancestors,
+    now_ticks, reap_all, signal_group,
 };
 use crate::run::reason::{StartError, StartStep};
 use crate::run::rights::Granted;
@@ -174,65 +175,6 @@ impl Processes {
                 spawn(&target)
             }
             spawned => spawned,
-        }
-    }
-
-    /// How a unit is asked to end, should nobody be here to do it.
-    fn manner(&self, plan: &UnitPlan) -> Manner {
-        Manner {
-            signal: plan.stop_signal,
-            grace: self.grace.unwrap_or(plan.grace),
-        }
-    }
-
-    fn row(&self, plan: &UnitPlan, pid: i32) -> Row {
-        let Manner { signal, grace } = self.manner(plan);
-        Row {
-            pid,
-            stop_signal: signal,
-            grace,
-            unit: UnitKey::of(self.trees.instance(), &plan.id()),
-        }
-    }
-
-    /// A unit's place in the table and among the leases. Without one (there is room for 65,536) it runs
-    /// all the same: its mark names it.
-    fn slot(&mut self, unit: &UnitId) -> Option<Slot> {
-        if let Some(&slot) = self.slots.get(unit) {
-            return Some(slot);
-        }
-        match self.leases.take(unit.clone()) {
-            Ok(slot) => {
-                self.slots.insert(unit.clone(), slot);
-                Some(slot)
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a unit has no lease");
-                None
-            }
-        }
-    }
-
-    /// Notes that nothing of a unit's attempt is left.
-    fn clear_lease(&self, unit: &UnitId) {
-        if let Some(&slot) = self.slots.get(unit) {
-            self.table.clear(slot);
-            self.leases.clear(slot);
-        }
-    }
-
-    /// Leaves a lease for each process that could not be ended, so that `down` and the next `up` know
-    /// of it.
-    fn leave_leases(&mut self, left: &[ProcessId]) {
-        for process in left {
-            let anybody = || self.slots.keys().next().cloned();
-            let Some(unit) = self.trees.unit_of(process.pid).or_else(anybody) else {
-                continue;
-            };
-            match self.leases.take(unit) {
-                Ok(slot) => self.leases.write(slot, *process, Manner::default()),
-                Err(error) => tracing::warn!(%error, "a process that is left has no lease"),
-            }
         }
     }
 

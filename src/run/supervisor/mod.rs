@@ -7,10 +7,10 @@
 //! Nothing here walks over all units but what concerns them all.
 //!
 //! Its parts: `messages` is what the loop waits for, `commands` moves what is wanted, `settle` does what
-//! that asks for, `execute` what the units' machines ask for, `checks` looks after health and `answers`
-//! knows whose they are, `hooks` after hooks, `notified`
-//! hears what services say of themselves, `ports` looks after ports, `telling` says what has changed, `ending` knows when
-//! it is over.
+//! that asks for, `execute` what the units' machines ask for. `propose`, `apply` and `fates` take over a
+//! changed file. `checks` looks after health and `answers` knows whose they are, `hooks` looks after hooks,
+//! `notified` hears what services say of themselves, `ports` looks after ports, `telling` says what has
+//! changed, `ending` knows when it is over.
 
 mod answers;
 mod apply;
@@ -18,6 +18,7 @@ mod checks;
 mod commands;
 mod ending;
 mod execute;
+mod fates;
 mod hooks;
 mod messages;
 mod notified;

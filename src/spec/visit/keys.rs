@@ -6,17 +6,21 @@
 
 mod given_files;
 mod hook;
+mod logging;
 mod process;
+mod watch;
 
 pub(super) use given_files::{CONFIG, FILE_USE, SECRET};
 pub(super) use hook::HOOK;
+pub(super) use logging::{LOGGING, LOGGING_OPTIONS};
 pub(super) use process::{LISTED_PORT, ULIMIT};
+pub(super) use watch::{DEVELOP, WATCH};
 
 use super::table::{Key, KeyDoc, Keys, Others, Section, State, keys};
 use super::values as v;
 use crate::spec::model::{
     DependencySpec, DotenvSpec, ExtendsSpec, FileKind, HookTime, HttpProbeSpec, IncludeSpec,
-    LoggingSpec, ProbeSpec, RestartPolicySpec, ServiceSpec, StackSpec, WatchSpec,
+    ProbeSpec, RestartPolicySpec, ServiceSpec, StackSpec,
 };
 use crate::spec::visit::environment::EnvFile;
 use crate::spec::visit::healthcheck::Check;
@@ -385,39 +389,6 @@ keys! {
 }
 
 keys! {
-    LOGGING: LoggingSpec, "in `logging`", "services.NAME.logging";
-
-    "max-size", "size", "10m", ["max_size"],
-    "A log file that would be larger is finished, and another one begun: `512k`, `10m`, `1g`."
-        => |r, logging, field| logging.max_size = r.setting(field, v::parse_size);
-    "max-file", "number", "5", ["max_file"],
-    "How many log files each replica keeps."
-        => |r, logging, field| logging.max_file = r.setting(field, v::parse_files);
-    "driver", "word", "json-file", [],
-    "Compose's word for files: `json-file` or `local`."
-        => |r, _, field| drop(r.setting(field, v::parse_log_driver));
-    "options", "map", "{ max-size: 10m }", [],
-    "Compose's place for `max-size` and `max-file`."
-        => |r, logging, field| {
-            let hint = "write `options: {max-size: 10m}`";
-            r.read_map(&LOGGING_OPTIONS, logging, field, hint);
-        };
-}
-
-keys! {
-    LOGGING_OPTIONS: LoggingSpec, "in `options` of `logging`", "services.NAME.logging.options";
-
-    "max-size", "size", "10m", [],
-    "The same as `max-size` of `logging`."
-        => |r, logging, field| logging.max_size = r.setting(field, v::parse_size);
-    "max-file", "number", "5", [],
-    "The same as `max-file` of `logging`."
-        => |r, logging, field| logging.max_file = r.setting(field, v::parse_files);
-
-    container "remove it": "compress env env-regex labels labels-regex max-buffer-size mode tag";
-}
-
-keys! {
     DEPLOY: ServiceSpec, "in `deploy`", "services.NAME.deploy";
 
     "replicas", "number", "1", [],
@@ -432,40 +403,6 @@ keys! {
         placement rollback_config update_config";
     container "write `labels` in the service itself": "labels";
     container "remove it; `ulimits` limits a process": "resources";
-}
-
-keys! {
-    DEVELOP: ServiceSpec, "in `develop`", "services.NAME.develop";
-
-    "watch", "list", "[{ path: src, action: restart }]", [],
-    "The same as `watch` of the service."
-        => |r, service, field| service.watch.extend(r.watch(field));
-}
-
-keys! {
-    WATCH: WatchSpec, "in `watch`", "services.NAME.watch";
-
-    "path", "path", "src", ["dir file"],
-    "The file or directory that is watched, with all below it, relative to the project directory."
-        => |r, watch, field| watch.path = r.text(field);
-    "action", "word", "restart", [],
-    "What a change does: `restart`, `rebuild` (run `command`, then restart) or `signal`."
-        => |r, watch, field| watch.action = r.watch_action(field);
-    "command", "text or list", "cargo build", [],
-    "What `rebuild` runs, in the environment and the directory of the service."
-        => |r, watch, field| watch.command = r.command(field);
-    "signal", "signal", "SIGHUP", [],
-    "What `signal` sends to the service."
-        => |r, watch, field| watch.signal = r.setting(field, v::parse_signal);
-    "ignore", "pattern or list", "['*.md', tmp/]", ["exclude"],
-    "What does not count below `path`, as lines of a `.gitignore`."
-        => |r, watch, field| watch.ignore = r.list(field);
-    "include", "pattern or list", "['*.rs']", [],
-    "What alone counts below `path`, in the same form."
-        => |r, watch, field| watch.include = r.list(field);
-
-    container "remove it; a process sees your files as they are": "target initial_sync";
-    container "write `action: rebuild` and `command: …`": "exec";
 }
 
 /// The reference: every kind of map with its keys.
