@@ -283,6 +283,7 @@ keys! {
         };
 
     planned "run it as a process with `command`, or beside the stack": "image build";
+    planned "remove it for now; `cron` can call `stack run -s NAME -- …`": "schedule";
     container "remove it; a process sees your files as they are": "volumes tmpfs";
     container "remove it; processes reach each other on `localhost`": "networks network_mode links";
     container "remove it": "blkio_config cap_add cap_drop cgroup cgroup_parent container_name
