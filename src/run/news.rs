@@ -89,7 +89,7 @@ pub enum News {
     },
     /// A hook has failed that is not waited for.
     HookFailed(HookFailure),
-    /// A service is no part of the stack any more.
+    /// A service is not part of the stack any more.
     Removed,
     /// Everything is being stopped, since this one failed.
     StoppingAfterFailure {

@@ -51,7 +51,7 @@ services:
 ";
     let stack = TestStack::new(yaml);
     stack.run(&["up", "-d"]).ok();
-    // The prompt, which has no end of line.
+    // What the debugger asks with has no end of line.
     let terminal = attach(&stack, &["web"]);
     terminal.wait_for("name? ");
     wait_until("a raw terminal", || is_raw(&terminal).then_some(()));

@@ -24,7 +24,7 @@ pub(crate) fn news(news: &News) -> String {
             blocker(because)
         ),
         News::HookFailed(failure) => hook_failure(failure),
-        News::Removed => "is no part of the stack any more".to_owned(),
+        News::Removed => "is not part of the stack any more".to_owned(),
         News::StoppingAfterFailure { unit } => {
             format!("stopping everything, as {} failed", unit.label())
         }

@@ -100,7 +100,7 @@ pub(crate) trait Runner {
     /// The plan of a unit is another one from now on, also for what runs of it already.
     fn adopt(&mut self, plan: &UnitPlan);
 
-    /// A unit of which nothing is left is no part of the stack any more.
+    /// A unit of which nothing is left is not part of the stack any more.
     fn forget(&mut self, unit: &UnitId);
 
     /// Gives up a start that is under way. Its outcome is told all the same.

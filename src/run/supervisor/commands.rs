@@ -28,14 +28,13 @@ pub(super) struct Moves {
 impl Moves {
     /// Adds some that were moved, and that the client may wait for.
     pub(super) fn add(&mut self, moved: &[UnitId], are_targets: bool) {
-        let is_new = |known: &[UnitId], id: &UnitId| !known.contains(id);
-        for id in moved {
-            if is_new(&self.moved, id) {
-                self.moved.push(id.clone());
-            }
-            if are_targets && is_new(&self.targets, id) {
-                self.targets.push(id.clone());
-            }
+        let add = |known: &mut Vec<UnitId>| {
+            let there: HashSet<UnitId> = known.iter().cloned().collect();
+            known.extend(moved.iter().filter(|id| !there.contains(*id)).cloned());
+        };
+        add(&mut self.moved);
+        if are_targets {
+            add(&mut self.targets);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What becomes of units after a plan was carried out: they become others, are spared, or go.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -32,10 +33,18 @@ impl Supervisor {
         }
         self.own_ports(id);
         self.runner.adopt(&self.units[id].plan);
-        self.find_dependents();
+        let edges = self.units[id].edges();
+        let needs: HashSet<UnitId> = edges.map(|edge| edge.unit.clone()).collect();
+        let freed: Vec<UnitId> = needed
+            .into_iter()
+            .filter(|it| !needs.contains(it))
+            .collect();
         // What it needed until now may go.
-        for needed in needed {
-            self.touch(&needed);
+        for freed in &freed {
+            if let Some(dependents) = self.dependents.get_mut(freed) {
+                dependents.retain(|dependent| dependent != id);
+            }
+            self.touch(freed);
         }
     }
 

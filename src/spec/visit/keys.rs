@@ -228,7 +228,7 @@ keys! {
     "Whether its standard input stays open, for `stack attach`; without it, it is empty."
         => |r, service, field| service.process.stdin_open = r.flag(field).unwrap_or(false);
     "ulimits", "map", "{ nofile: 4096, core: { soft: 0, hard: -1 } }", ["ulimit limits"],
-    "Its limits, by name: a number, or `{soft, hard}`; -1 is no limit."
+    "Its limits, by name: a number, or `{soft, hard}`; -1 means without a limit."
         => |r, service, field| service.process.ulimits = r.ulimits(field);
     "profiles", "list", "[dev]", [],
     "It takes part only with one of these: `--profile`, `STACK_PROFILES`, or by its own name."
