@@ -2,7 +2,7 @@
 //!
 //! The working half of the pump: no waiting, no tokio but its clock. `pump` says when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -105,6 +105,8 @@ pub(super) struct Intake<S> {
     /// By the number under which epoll knows it. Numbers are not used twice, so no event can
     /// reach the wrong source.
     sources: BTreeMap<u64, Source>,
+    /// The numbers of each unit's, so that the end of one of a thousand looks at its own only.
+    of_units: HashMap<UnitId, Vec<u64>>,
     next_id: u64,
     /// Room for a rest, and behind it for a read, so that a block is one slice without being
     /// assembled.
@@ -118,6 +120,7 @@ impl<S: LogSink> Intake<S> {
     pub(super) fn new(files: LogFiles, sink: S) -> Self {
         Self {
             sources: BTreeMap::new(),
+            of_units: HashMap::new(),
             next_id: 0,
             scratch: vec![0; LINE_CAP + READ_LENGTH].into_boxed_slice(),
             deadline: None,
@@ -156,8 +159,10 @@ impl<S: LogSink> Intake<S> {
 
     /// Somebody waits for what a unit prints next.
     pub(super) fn hurry(&mut self, unit: &UnitId, now: Instant) {
-        for source in self.sources.values_mut().filter(|it| it.unit == *unit) {
-            source.hurried_until = Some(now + HURRY);
+        for id in self.of_units.get(unit).into_iter().flatten() {
+            if let Some(source) = self.sources.get_mut(id) {
+                source.hurried_until = Some(now + HURRY);
+            }
         }
     }
 
@@ -179,6 +184,7 @@ impl<S: LogSink> Intake<S> {
         self.next_id += 1;
         epoll.add(&fd, EpollEvent::new(EpollFlags::EPOLLIN, id))?;
         let capacity = pipe::capacity(&fd).unwrap_or(UNKNOWN_CAPACITY);
+        self.of_units.entry(unit.clone()).or_default().push(id);
         let source = Source {
             fd,
             unit,
@@ -223,7 +229,8 @@ impl<S: LogSink> Intake<S> {
             return;
         }
         let is_due = |source: &Source| source.due.is_some_and(|due| due <= now);
-        for id in self.ids(is_due) {
+        let due = self.sources.iter().filter(|(_, source)| is_due(source));
+        for id in due.map(|(id, _)| *id).collect::<Vec<_>>() {
             if let Read::Empty = self.read(epoll, id, READ_LENGTH)
                 && let Some(source) = self.sources.get_mut(&id)
             {
@@ -235,17 +242,17 @@ impl<S: LogSink> Intake<S> {
 
     /// Puts out everything that the attempt's pipes hold, without waiting for more.
     pub(super) fn drain(&mut self, epoll: &Epoll, unit: &UnitId, attempt: u32) -> Drained {
-        let ids = self.ids(|source| source.unit == *unit && source.attempt == attempt);
         let mut is_leaky = false;
-        for id in ids {
-            is_leaky |= self.drain_source(epoll, id);
+        for id in self.ids_of(unit) {
+            let is_it = |source: &Source| source.attempt == attempt;
+            is_leaky |= self.sources.get(&id).is_some_and(is_it) && self.drain_source(epoll, id);
         }
         Drained { is_leaky }
     }
 
     /// Puts out what the unit's pipes hold, and closes them and its files.
     pub(super) fn close(&mut self, epoll: &Epoll, unit: &UnitId) {
-        for id in self.ids(|source| source.unit == *unit) {
+        for id in self.ids_of(unit) {
             self.drain_source(epoll, id);
             self.end(epoll, id);
         }
@@ -254,18 +261,14 @@ impl<S: LogSink> Intake<S> {
 
     /// Puts out what all pipes hold, and closes them.
     pub(super) fn close_all(&mut self, epoll: &Epoll) {
-        for id in self.ids(|_| true) {
+        for id in self.sources.keys().copied().collect::<Vec<_>>() {
             self.drain_source(epoll, id);
             self.end(epoll, id);
         }
     }
 
-    fn ids(&self, matches: impl Fn(&Source) -> bool) -> Vec<u64> {
-        self.sources
-            .iter()
-            .filter(|(_, source)| matches(source))
-            .map(|(id, _)| *id)
-            .collect()
+    fn ids_of(&self, unit: &UnitId) -> Vec<u64> {
+        self.of_units.get(unit).cloned().unwrap_or_default()
     }
 
     /// Reads until the pipe is empty, and puts out the rest. Returns whether it is still open.
@@ -328,6 +331,12 @@ impl<S: LogSink> Intake<S> {
 
     fn end(&mut self, epoll: &Epoll, id: u64) {
         if let Some(mut source) = self.sources.remove(&id) {
+            if let Entry::Occupied(mut ids) = self.of_units.entry(source.unit.clone()) {
+                ids.get_mut().retain(|it| *it != id);
+                if ids.get().is_empty() {
+                    ids.remove();
+                }
+            }
             self.output.flush(&mut source);
             // Closing is not enough: a child between fork and exec may hold a copy, and with it
             // the entry in epoll.

@@ -183,7 +183,7 @@ impl LogReader {
     /// Takes what a running stack tells, and reads on where that leads.
     pub fn hear(&mut self, news: LogNews) -> io::Result<()> {
         match self.note(news) {
-            Some(number) => self.read_on(number),
+            Some(number) => self.read_on(number, true),
             None => Ok(()),
         }
     }
@@ -194,7 +194,7 @@ impl LogReader {
             return Ok(());
         }
         let number = self.number_of(unit);
-        self.read_on(number)
+        self.read_on(number, true)
     }
 
     /// Ends with what there is now, though the stack goes on.
@@ -207,13 +207,15 @@ impl LogReader {
     /// all of it.
     pub fn finish(&mut self) -> io::Result<()> {
         self.is_live = false;
-        for unit in logged_units(&self.dir)? {
-            if self.wanted.has(&unit) {
-                self.number_of(&unit);
+        let found = segments::scan(&self.dir)?;
+        for unit in found.keys() {
+            if self.wanted.has(unit) {
+                self.number_of(unit);
             }
         }
         for number in 0..self.tracks.len() {
-            self.read_on(number)?;
+            let is_there = found.contains_key(self.tracks[number].unit());
+            self.read_on(number, is_there)?;
         }
         Ok(())
     }
@@ -258,8 +260,8 @@ impl LogReader {
         number
     }
 
-    fn read_on(&mut self, number: usize) -> io::Result<()> {
-        self.tracks[number].refresh(&self.dir)?;
+    fn read_on(&mut self, number: usize, is_there: bool) -> io::Result<()> {
+        self.tracks[number].refresh(&self.dir, is_there)?;
         self.enqueue(number)
     }
 

@@ -128,10 +128,13 @@ impl Track {
         }
     }
 
-    /// Looks what the file has by now.
-    pub(super) fn refresh(&mut self, dir: &Path) -> io::Result<()> {
+    /// Looks what the file has by now; `is_there` is `false` where it is known that there is none.
+    pub(super) fn refresh(&mut self, dir: &Path, is_there: bool) -> io::Result<()> {
         if let Some(log) = &mut self.log {
             return log.refresh();
+        }
+        if !is_there {
+            return Ok(());
         }
         self.log = UnitLog::find(dir, &self.unit, self.keeps)?;
         if let Some(log) = &self.log

@@ -43,13 +43,14 @@ impl UnitLog {
 
     /// The log of a unit that had none before, if it has one by now.
     pub(super) fn find(dir: &Path, unit: &UnitId, keeps: bool) -> io::Result<Option<Self>> {
-        // Without a look at the whole directory, which has files of a thousand others.
-        let bases = if index_path(dir, unit, 0).exists() {
-            vec![0]
-        } else if log_path(dir, unit).exists() {
-            segments_of(dir, unit)?.bases()
-        } else {
+        // Without a look at the whole directory, which has files of a thousand others. Most units that
+        // are asked about have printed nothing, so the first question settles it.
+        let bases = if !log_path(dir, unit).exists() {
             Vec::new()
+        } else if index_path(dir, unit, 0).exists() {
+            vec![0]
+        } else {
+            segments_of(dir, unit)?.bases()
         };
         let is_there = !bases.is_empty();
         Ok(is_there.then(|| Self::new(dir, unit, bases, keeps)))
