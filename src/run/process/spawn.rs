@@ -9,6 +9,7 @@
 
 mod child;
 mod rights;
+mod slots;
 
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -21,6 +22,7 @@ use nix::libc;
 use super::group::Group;
 use child::{ChildPlan, changed_signals, clone_and_exec};
 pub(crate) use rights::{Identity, Rights, hard_limit};
+use slots::Slots;
 
 /// What is executed.
 #[derive(Debug)]
@@ -99,6 +101,7 @@ impl SpawnError {
 #[derive(Debug)]
 pub(crate) struct Spawner {
     null: OwnedFd,
+    slots: Slots,
     /// The stack on which the child runs until exec; reused, since the parent waits meanwhile.
     stack: Box<[u8]>,
     /// The soft and hard limit of open files as our caller had them.
@@ -140,9 +143,11 @@ impl Spawner {
         let null = std::fs::OpenOptions::new()
             .read(true)
             .write(true)
-            .open("/dev/null")?;
+            .open("/dev/null")?
+            .into();
         Ok(Self {
-            null: null.into(),
+            slots: Slots::new(&null)?,
+            null,
             stack: vec![0; CHILD_STACK].into_boxed_slice(),
             file_limit,
             changed_signals: Vec::new(),
@@ -215,18 +220,20 @@ impl Spawner {
         if passes {
             environment_pointers.insert(0, listen_pid.cast_const().cast());
         }
-        let mut descriptors = vec![
-            stdio.stdin.unwrap_or(self.null.as_fd()).as_raw_fd(),
-            stdio.stdout.as_raw_fd(),
-            stdio.stderr.as_raw_fd(),
-        ];
-        descriptors.extend(stdio.passed.iter().map(|(socket, _)| socket.as_raw_fd()));
+        let stdin = stdio.stdin.unwrap_or(self.null.as_fd());
+        let mut given = vec![stdin, stdio.stdout, stdio.stderr];
+        given.extend(stdio.passed.iter().map(|(socket, _)| *socket));
+        let (mut descriptors, shared_from) = match self.slots.fill(&given) {
+            Some((numbers, above)) => (numbers, Some(above)),
+            None => (given.iter().map(AsRawFd::as_raw_fd).collect(), None),
+        };
         let plan = ChildPlan {
             program: &program,
             argv: &argv_pointers,
             environment: &environment_pointers,
             directory: &directory,
             descriptors: &raw mut descriptors[..],
+            shared_from,
             has_terminal: stdio.has_terminal,
             listen_pid: passes.then(|| listen_pid.wrapping_add(LISTEN_PID.len())),
             file_limit: self.file_limit,
@@ -235,7 +242,7 @@ impl Spawner {
             lease: lease.filter(|line| line.text.len() <= LEASE_MAX),
         };
         let group = self.group.as_ref().map(AsFd::as_fd);
-        match clone_and_exec(&plan, &mut self.stack, group) {
+        let cloned = match clone_and_exec(&plan, &mut self.stack, group) {
             // A filter of system calls may not know the call, the group may have been removed.
             Err(error)
                 if error.step == SpawnStep::Clone
@@ -246,7 +253,9 @@ impl Spawner {
                 clone_and_exec(&plan, &mut self.stack, None)
             }
             cloned => cloned,
-        }
+        };
+        self.slots.empty(&self.null);
+        cloned
     }
 }
 

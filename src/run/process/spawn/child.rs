@@ -22,6 +22,9 @@ pub(super) struct ChildPlan<'a> {
     pub(super) directory: &'a CStr,
     /// What becomes 0, 1, 2 and so on. The child's own to change: the parent does not use it again.
     pub(super) descriptors: *mut [i32],
+    /// From which number on the child needs none of our descriptors, so that it may begin with ours
+    /// instead of a copy of them all.
+    pub(super) shared_from: Option<u32>,
     /// Whether descriptor 0 becomes its controlling terminal.
     pub(super) has_terminal: bool,
     /// Where the child writes its own pid, in decimal: room for [`PID_ROOM`] bytes.
@@ -65,9 +68,11 @@ pub(super) fn clone_and_exec(
             libc::_exit(127)
         }
     };
-    let flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+    let mut flags = CloneFlags::CLONE_VM | CloneFlags::CLONE_VFORK;
+    flags.set(CloneFlags::CLONE_FILES, plan.shared_from.is_some());
     // SAFETY: the child runs on `stack`, which nobody else uses meanwhile, and every signal is
-    // blocked. Without CLONE_SIGHAND and CLONE_FILES its dispositions and descriptors are its own.
+    // blocked. Without CLONE_SIGHAND its dispositions are its own; descriptors that it shares with us
+    // it leaves alone until they are its own.
     let cloned = unsafe {
         match group {
             Some(group) => clone_into(group, stack, flags, &mut child),
@@ -206,6 +211,9 @@ unsafe fn run_child(plan: &ChildPlan<'_>) -> SpawnError {
         if let Some(lease) = plan.lease {
             write_lease(lease);
         }
+        if plan.shared_from.is_some_and(|above| !unshare(above)) {
+            return failed(SpawnStep::Prepare);
+        }
         let descriptors = &mut *plan.descriptors;
         if !place_descriptors(descriptors) {
             return failed(SpawnStep::Prepare);
@@ -245,6 +253,26 @@ unsafe fn run_child(plan: &ChildPlan<'_>) -> SpawnError {
             plan.environment.as_ptr(),
         );
         failed(SpawnStep::Exec)
+    }
+}
+
+/// Makes the table of descriptors the child's own, without those from `above` on; whether that went
+/// well. The kernel does not copy what it is told to close (close_range(2), Linux 5.9).
+///
+/// # Safety
+///
+/// Shares the parent's memory: system calls only.
+#[expect(unsafe_code, reason = "the child between clone and exec")]
+unsafe fn unshare(above: u32) -> bool {
+    // SAFETY: numbers only.
+    unsafe {
+        let closed = libc::syscall(
+            libc::SYS_close_range,
+            above,
+            u32::MAX,
+            libc::CLOSE_RANGE_UNSHARE,
+        );
+        closed == 0 || libc::unshare(libc::CLONE_FILES) == 0
     }
 }
 

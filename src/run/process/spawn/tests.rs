@@ -165,3 +165,39 @@ fn a_child_is_born_in_the_group_and_outside_of_it_once_that_is_gone() {
     assert!(!text.contains("stack-unit-"), "{text}");
     assert!(spawner.group().is_none());
 }
+
+#[test]
+fn a_child_gets_no_copy_of_all_that_its_parent_has_open() {
+    let mut spawner = Spawner::new((256, 256), None).unwrap();
+    crate::ports::ensure_descriptors(2000);
+    let many: Vec<_> = (0..700).map(|_| std::io::pipe().unwrap()).collect();
+    let link = |end: BorrowedFd<'_>| {
+        std::fs::read_link(format!("/proc/self/fd/{}", end.as_raw_fd())).unwrap()
+    };
+    let links = || -> Vec<_> {
+        let ends = many
+            .iter()
+            .flat_map(|(reader, writer)| [reader.as_fd(), writer.as_fd()]);
+        ends.map(link).collect()
+    };
+    let before = links();
+    let size = ["grep", "FDSize", "/proc/self/status"];
+    let size = output(&mut spawner, "/bin/grep", &size).unwrap();
+    // A table for 1,400 has room for 2,048 (proc_pid_status(5)).
+    let size: usize = size["FDSize:".len()..].trim().parse().unwrap();
+    assert!(size <= 1024, "{size}");
+    // Nor does one that fails take any of them away.
+    output(&mut spawner, "/no/such/program", &["x"]).unwrap_err();
+    assert_eq!(links(), before);
+}
+
+#[test]
+fn more_sockets_are_passed_than_there_are_slots() {
+    let mut spawner = Spawner::new((256, 256), None).unwrap();
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let passed: Vec<_> = (0..20).map(|_| (socket.as_fd(), "web")).collect();
+    let list = ["sh", "-c", "ls /proc/self/fd | wc -l"];
+    let count = output_with(&mut spawner, "/bin/sh", &list, &passed).unwrap();
+    // Those, 0, 1, 2, and the directory itself.
+    assert_eq!(count.trim(), "24");
+}
