@@ -96,6 +96,8 @@ impl Row {
 #[derive(Debug, Default)]
 pub(super) struct Board {
     rows: IndexMap<UnitId, Row>,
+    /// How many of them are on their way.
+    pending: usize,
     /// Their names, and those of units that have not been heard of yet.
     pub(super) roster: Roster,
     changes: u64,
@@ -141,8 +143,10 @@ impl Board {
             is_slow_stop_told,
             snapshot,
         };
-        self.rows.insert(unit, row);
-        if self.rows.values().any(Row::is_pending) {
+        self.pending += usize::from(row.is_pending());
+        let before = self.rows.insert(unit, row);
+        self.pending -= usize::from(before.as_ref().is_some_and(Row::is_pending));
+        if self.pending > 0 {
             self.pending_since.get_or_insert(now);
         } else if self.pending_since.take().is_some() {
             self.has_settled = true;

@@ -257,7 +257,7 @@ unsafe fn run_child(plan: &ChildPlan<'_>) -> SpawnError {
 }
 
 /// Makes the table of descriptors the child's own, without those from `above` on; whether that went
-/// well. The kernel does not copy what it is told to close (close_range(2), Linux 5.9).
+/// well. The kernel does not copy what it is told to close (`close_range(2)`, Linux 5.9).
 ///
 /// # Safety
 ///
