@@ -7,9 +7,6 @@ use console::{Alignment, measure_text_width, pad_str, truncate_str};
 
 use crate::run::snapshot::{Phase, ServiceSnapshot};
 
-/// From this many failures in a row on, a service is called crash-looping.
-pub const CRASH_LOOP: u32 = 6;
-
 /// What a piece of text means for the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
@@ -91,7 +88,7 @@ pub fn phase_tone(phase: Phase) -> Tone {
 /// The word for a service's state: its phase, or `crash-looping` where the next attempt follows
 /// many failures.
 pub fn state_word(snapshot: &ServiceSnapshot) -> &'static str {
-    if snapshot.phase == Phase::Backoff && snapshot.failures >= CRASH_LOOP {
+    if snapshot.is_crash_looping() {
         "crash-looping"
     } else {
         snapshot.phase.word()

@@ -159,6 +159,9 @@ pub struct DesiredSnapshot {
     pub cause: Cause,
 }
 
+/// From this many failures in a row on, a service is called crash-looping.
+pub const CRASH_LOOP: u32 = 6;
+
 /// What a service looks like now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceSnapshot {
@@ -219,6 +222,11 @@ impl ServiceSnapshot {
     /// The name that is shown: `web`, or `web-2` where the service has several replicas.
     pub fn label(&self) -> String {
         self.unit().label(self.replicas)
+    }
+
+    /// Whether its next attempt follows so many failures that nobody should wait for it.
+    pub fn is_crash_looping(&self) -> bool {
+        self.phase == Phase::Backoff && self.failures >= CRASH_LOOP
     }
 
     /// How a reason names it.

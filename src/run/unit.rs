@@ -91,6 +91,8 @@ pub(crate) struct Unit {
     pub(crate) urls: HashMap<u16, String>,
     /// What the last failed check saw.
     pub(crate) last_answer: Option<CheckFailure>,
+    /// What was found of the last attempt, where it was ended because of that.
+    pub(crate) restarted_for: Option<CheckFailure>,
     /// The last attempt that has printed what its check looks for.
     pub(crate) printed: Option<u32>,
     /// What the present attempt says of itself, and where.
@@ -144,6 +146,7 @@ impl Unit {
             look_again: None,
             urls: HashMap::new(),
             last_answer: None,
+            restarted_for: None,
             printed: None,
             notified: None,
             notify_socket: None,
@@ -232,6 +235,7 @@ impl Unit {
         self.started_at = Some(unix_millis());
         self.ready_at = None;
         self.last_answer = None;
+        self.restarted_for = None;
         self.left = None;
         self.spared = None;
         self.is_doubted = false;

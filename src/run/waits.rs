@@ -66,6 +66,8 @@ pub fn verdict(goal: Goal, generation: u64, now: &ServiceSnapshot) -> Verdict {
             match desired.wanted {
                 Wanted::Nothing | Wanted::Stopped | Wanted::Killed => superseded,
                 Wanted::Running if is_failed && (has_begun || is_unkillable) => Verdict::Failed,
+                // It is begun again and again, and never gets as far as its program.
+                Wanted::Running if has_begun && now.is_crash_looping() => Verdict::Failed,
                 Wanted::Running => Verdict::Pending,
             }
         }

@@ -267,3 +267,23 @@ fn a_changed_hook_is_taken_over_while_its_service_runs() {
     stack.down();
     assert_eq!(lines(&stack), ["new"]);
 }
+
+#[test]
+fn nobody_waits_for_a_start_that_fails_again_and_again() {
+    let stack = TestStack::new(
+        "
+services:
+  web:
+    command: sleep 1000
+    pre_start: exit 7
+    deploy: { restart_policy: { condition: any, delay: 10ms } }
+",
+    );
+    for command in [&["up", "-d"][..], &["restart", "web"], &["start", "web"]] {
+        let failed = stack.run(command);
+        assert_eq!(failed.code, 1, "{command:?}: {failed:?}");
+        assert_eq!(failed.stderr.matches("error: ").count(), 1, "{failed:?}");
+        failed.says(&["`pre_start`", "exited with code 7"]);
+    }
+    stack.down();
+}

@@ -123,6 +123,34 @@ fn a_service_says_how_it_is() {
 }
 
 #[test]
+fn a_service_that_is_restarted_for_what_it_says_is_said_to_be_and_one_that_ends_is_left_alone() {
+    let notify = NOTIFY.replace("interval: 1s", "interval: 100ms, retries: 2");
+    let stack = TestStack::new(&format!(
+        "{notify}    on_unhealthy: restart\n    stop_grace_period: 2s\n    deploy: {{ restart_policy: {{ condition: any, delay: 1h }} }}"
+    ));
+    stack.run(&["up", "-d"]).ok();
+    say(&stack, "READY=1");
+    let first = stack.wait_for("web", "healthy", phase_is("healthy"));
+    say(&stack, "STOPPING=1");
+    let web = stack.wait_for("web", "going", phase_is("unhealthy"));
+    assert_eq!(web.pid(), first.pid());
+    // The checks that follow find the same.
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(stack.service("web").unwrap().pid(), first.pid());
+    say(&stack, "READY=1");
+    stack.wait_for("web", "healthy again", phase_is("healthy"));
+    say(&stack, "WATCHDOG=trigger");
+    let web = stack.wait_for("web", "restarted", phase_is("backoff"));
+    assert_eq!(web.reason_data()["failure"]["kind"], "watchdog");
+    let log = stack.read(".stack/shop/supervisor.log");
+    assert!(
+        log.contains("is unhealthy and is restarted for it"),
+        "{log}"
+    );
+    stack.down();
+}
+
+#[test]
 fn a_service_that_reloads_for_too_long_is_unhealthy_until_it_is_ready_again() {
     let stack = TestStack::new(&NOTIFY.replace("interval: 1s", "interval: 100ms, retries: 2"));
     stack.run(&["up", "-d"]).ok();

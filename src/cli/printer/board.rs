@@ -6,8 +6,7 @@ use indexmap::IndexMap;
 
 use super::roster::Roster;
 use super::words::{self, Rank, Said};
-use crate::cli::style::CRASH_LOOP;
-use crate::run::snapshot::{Phase, ServiceSnapshot};
+use crate::run::snapshot::{CRASH_LOOP, Phase, ServiceSnapshot};
 use crate::support::name::UnitId;
 
 /// The live region comes only when something has been pending for this long: a stack that is up

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use crate::cli::style::{CRASH_LOOP, state_word};
+use crate::cli::style::state_word;
 use crate::cli::words::{self, behind};
 use crate::run::reason::{CheckFailure, Reason, UnitRef};
-use crate::run::snapshot::{Exit, Phase, PortSnapshot, ServiceSnapshot};
+use crate::run::snapshot::{CRASH_LOOP, Exit, Phase, PortSnapshot, ServiceSnapshot};
 use crate::support::duration;
 use crate::support::text::list;
 

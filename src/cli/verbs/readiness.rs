@@ -7,9 +7,8 @@ use indexmap::IndexMap;
 
 use crate::api::messages::Update;
 use crate::cli::printer::words;
-use crate::cli::style::CRASH_LOOP;
 use crate::run::control::UnitTarget;
-use crate::run::snapshot::{Phase, ServiceSnapshot, Wanted};
+use crate::run::snapshot::{CRASH_LOOP, Phase, ServiceSnapshot, Wanted};
 use crate::run::waits::{Goal, Verdict, verdict};
 use crate::support::name::UnitId;
 
@@ -30,8 +29,7 @@ pub(super) enum Target {
 
 /// Whether there is no more to be expected of a service: it failed, or crashes again and again.
 pub(super) fn has_failed(service: &ServiceSnapshot) -> bool {
-    service.phase == Phase::Failed
-        || service.phase == Phase::Backoff && service.failures >= CRASH_LOOP
+    service.phase == Phase::Failed || service.is_crash_looping()
 }
 
 /// The units that are waited for, each with the generation that is meant.

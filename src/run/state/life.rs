@@ -251,6 +251,8 @@ pub(crate) enum Occurrence {
     Passed,
     /// The check failed as often as it may.
     FailedChecks,
+    /// It says itself that it is about to end.
+    Leaving,
     /// Something is wrong with its ports by which its end is to be judged.
     InTrouble(PortTrouble),
     /// Its own hold keeps it from its port; it is started again with another way.

@@ -292,6 +292,12 @@ impl Machine {
                 }
             }
 
+            // It ends by itself, so nobody ends it.
+            (S::Up { standing, .. }, O::Leaving) => {
+                *standing = Standing::Unhealthy;
+                vec![]
+            }
+
             // Its ports.
             (S::Up { .. }, O::InTrouble(trouble)) => {
                 self.flaw = Some(Flaw::Port(trouble));
@@ -308,7 +314,7 @@ impl Machine {
                 | S::Executing { .. }
                 | S::Stopping { .. }
                 | S::Backoff { .. },
-                O::Passed | O::FailedChecks | O::InTrouble(_) | O::HoldInTheWay,
+                O::Passed | O::FailedChecks | O::Leaving | O::InTrouble(_) | O::HoldInTheWay,
             ) => vec![],
 
             // Its end, by itself.

@@ -95,14 +95,20 @@ impl Supervisor {
         match verdict {
             Verdict::Unchanged => {}
             Verdict::Healthy => self.happen(id, Occurrence::Passed),
-            Verdict::Unhealthy => {
-                let last = self.units[id].last_answer.clone();
-                self.happen(id, Occurrence::FailedChecks);
-                if self.units[id].phase() == Phase::Stopping {
-                    let news = News::RestartingUnhealthy { last };
-                    self.notice(Some(id), NoticeLevel::Warning, news);
-                }
-            }
+            Verdict::Unhealthy => self.find_unhealthy(id),
+        }
+    }
+
+    /// A unit is not well, for the reason that its last answer gives. Where it is restarted for it,
+    /// people learn why.
+    pub(super) fn find_unhealthy(&mut self, id: &UnitId) {
+        let last = self.units[id].last_answer.clone();
+        self.happen(id, Occurrence::FailedChecks);
+        let unit = &mut self.units[id];
+        if unit.phase() == Phase::Stopping {
+            unit.restarted_for.clone_from(&last);
+            let news = News::RestartingUnhealthy { last };
+            self.notice(Some(id), NoticeLevel::Warning, news);
         }
     }
 

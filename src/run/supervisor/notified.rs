@@ -11,7 +11,7 @@ use crate::run::logs::last_lines_of_attempt;
 use crate::run::notify::{Heard, Notified, NotifySocket};
 use crate::run::outlet::Finding;
 use crate::run::process::ProcessId;
-use crate::run::reason::{StartError, StartStep};
+use crate::run::reason::{CheckFailure, StartError, StartStep};
 use crate::run::rights::Granted;
 use crate::run::runner::Start;
 use crate::run::state::Occurrence;
@@ -168,6 +168,10 @@ impl Supervisor {
         health.lose(now);
         unit.last_answer = unit.notified.as_ref().and_then(|it| it.outcome().err());
         self.mark(id);
-        self.happen(id, Occurrence::FailedChecks);
+        if self.units[id].last_answer == Some(CheckFailure::Stopping) {
+            self.happen(id, Occurrence::Leaving);
+        } else {
+            self.find_unhealthy(id);
+        }
     }
 }

@@ -232,7 +232,7 @@ impl Supervisor {
             health.lose(now);
         }
         unit.last_answer = Some(CheckFailure::Port { trouble });
-        self.happen(id, Occurrence::FailedChecks);
+        self.find_unhealthy(id);
     }
 
     pub(super) fn all_ports_listen(&self, id: &UnitId) -> Result<(), CheckFailure> {

@@ -10,7 +10,7 @@ impl Unit {
     pub(crate) fn reason(&self) -> Option<Reason> {
         match self.machine.state() {
             State::Resting(Rest::Failed(failure)) => Some(self.failure(failure)),
-            State::Backoff { .. } => self.last_end(),
+            State::Backoff { .. } => self.unhealthy().or_else(|| self.last_end()),
             State::Up { .. } if self.spared.is_some() => {
                 let because = self.spared.as_ref()?.because.clone();
                 Some(Reason::NotApplied {
@@ -48,8 +48,15 @@ impl Unit {
                 pressure: Pressure::Killed { .. },
                 ..
             } => Some(Reason::Killed),
-            State::Resting(_) | State::Waiting | State::Up { .. } | State::Stopping { .. } => None,
+            State::Stopping { .. } => self.unhealthy(),
+            State::Resting(_) | State::Waiting | State::Up { .. } => None,
         }
+    }
+
+    /// Why it is restarted although it has not ended by itself.
+    fn unhealthy(&self) -> Option<Reason> {
+        let failure = self.restarted_for.clone()?;
+        Some(Reason::Check { failure })
     }
 
     /// What it says of itself.

@@ -9,11 +9,11 @@ use super::client::{End, Watch};
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::printer;
 use crate::cli::verbs::ground::left_behind;
+use crate::cli::verbs::readiness::has_failed;
 use crate::cli::verbs::watch::overtaken;
 use crate::cli::words;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
-use crate::run::snapshot::Phase;
 use crate::run::waits::Verdict;
 use crate::support::duration;
 use crate::support::text;
@@ -78,18 +78,18 @@ impl Watch<'_> {
     fn complaints(&self, end: End, is_aborted: bool) -> Vec<String> {
         let mut lines = Vec::new();
         let failed = self.readiness.failed();
-        let has_failed = failed.iter().any(|(_, it)| *it == Verdict::Failed);
+        let is_any_lost = failed.iter().any(|(_, it)| *it == Verdict::Failed);
         for (service, verdict) in failed {
-            let (name, phase) = (service.label(), service.phase);
+            let name = service.label();
             match verdict {
-                Verdict::Failed if phase != Phase::Failed => {
+                Verdict::Failed if !has_failed(service) => {
                     let why = words::behind(": ", service.reason.as_ref().map(words::reason));
-                    lines.push(format!("error: {name} is {}{why}", phase.word()));
+                    lines.push(format!("error: {name} is {}{why}", service.phase.word()));
                 }
                 Verdict::Superseded(cause) if !is_aborted => {
                     lines.push(format!("error: {name} did not start: {}", overtaken(cause)));
                 }
-                Verdict::Superseded(cause) if !has_failed && lines.is_empty() => {
+                Verdict::Superseded(cause) if !is_any_lost && lines.is_empty() => {
                     lines.push(format!("error: not everything is up: {}", overtaken(cause)));
                 }
                 Verdict::Failed | Verdict::Superseded(_) | Verdict::Pending | Verdict::Reached => {}

@@ -180,6 +180,7 @@ fn occurrences() -> Vec<Occurrence> {
         },
         Occurrence::Passed,
         Occurrence::FailedChecks,
+        Occurrence::Leaving,
         Occurrence::InTrouble(taken()),
         Occurrence::HoldInTheWay,
         Occurrence::Exited(Exit::Code(0)),
