@@ -202,6 +202,72 @@ services:
 }
 
 #[test]
+fn what_is_pasted_to_a_service_that_reads_nothing_keeps_nobody_from_detaching() {
+    let yaml = "services: { deaf: { command: MISBEHAVE sleep, stdin_open: true } }";
+    let stack = TestStack::new(yaml);
+    stack.run(&["up", "-d"]).ok();
+    let terminal = attach(&stack, &["deaf"]);
+    terminal.wait_for("attached to deaf");
+    // More than the pipe holds, in many lines.
+    terminal.paste("a pasted line\n".repeat(20_000).as_bytes());
+    terminal.press(DETACH);
+    let (code, screen) = terminal.wait();
+    assert_eq!(code, 0);
+    assert!(screen.contains("detached from deaf; it has not read what was typed"));
+    stack.down();
+}
+
+#[test]
+fn what_a_program_asked_its_terminal_before_is_not_asked_again() {
+    let yaml = "
+services:
+  web: { command: \"printf 'a \\\\033[31mred\\\\033[m one\\\\n\\\\033[6n\\\\033[cready> '; exec cat\", tty: true }
+";
+    let stack = TestStack::new(yaml);
+    stack.run(&["up", "-d"]).ok();
+    stack.wait_for_log("web", "ready> ");
+    let terminal = attach(&stack, &["web"]);
+    terminal.wait_for("ready> ");
+    wait_until("a raw terminal", || is_raw(&terminal).then_some(()));
+    terminal.press(DETACH);
+    let (_, screen) = terminal.wait();
+    assert!(screen.contains("a \x1b[31mred\x1b[0m one"), "{screen:?}");
+    assert!(
+        !screen.contains("\x1b[6n") && !screen.contains("\x1b[c"),
+        "{screen:?}"
+    );
+    stack.down();
+}
+
+#[test]
+fn attach_waits_for_a_service_that_is_on_its_way() {
+    let yaml = "
+services:
+  db: { command: MISBEHAVE sleep, healthcheck: { test: test -e ready, start_interval: 20ms, start_period: 1m } }
+  web: { command: [sh, -c, 'read name; echo hello $name'], stdin_open: true, depends_on: { db: { condition: service_healthy } } }
+  three: { command: MISBEHAVE sleep, stdin_open: true, replicas: 3 }
+";
+    let stack = TestStack::new(yaml);
+    stack.run(&["up", "-d", "three"]).ok();
+    stack.run(&["start", "db"]).ok();
+    let starting = stack.start(&["start", "web"]);
+    stack.wait_for("web", "waiting", crate::harness::phase_is("waiting"));
+    let terminal = attach(&stack, &["web"]);
+    terminal.wait_for("waiting until web runs");
+    stack.write("ready", "");
+    starting.wait().expect(0);
+    terminal.wait_for("attached to web");
+    terminal.press(b"world\n");
+    terminal.wait_for("hello world");
+    terminal.wait();
+    let wrong = stack.run(&["attach", "three-1", "--index", "2"]).expect(2);
+    wrong.says(&["`three-1` is replica 1, and `--index` wants another"]);
+    let wrong = stack.run(&["attach", "three-4"]).expect(2);
+    wrong.says(&["`three` has no replica 4"]);
+    stack.down();
+}
+
+#[test]
 fn a_watcher_that_ends_with_its_input_is_told_why() {
     let yaml = "
 services:

@@ -193,9 +193,9 @@ pub struct AttachArgs {
     #[arg(value_name = "SERVICE", value_parser = ServiceName::new)]
     pub service: ServiceName,
 
-    /// The number of the replica
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u32).range(1..))]
-    pub index: u32,
+    /// The number of the replica [default: 1]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub index: Option<u32>,
 
     /// The keys that detach, as ctrl-x,x [default: ctrl-p,ctrl-q]
     #[arg(long, value_name = "KEYS", value_parser = parse_keys)]

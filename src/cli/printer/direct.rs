@@ -64,6 +64,15 @@ pub fn terminal_size() -> Option<TerminalSize> {
     Some(TerminalSize { columns, rows })
 }
 
+/// What a service has printed before, for a reader who comes later: text and colours. What it once asked
+/// its terminal would be answered by this one, into an input that does not wait for it any more. Fails
+/// where nobody takes it.
+pub fn replay_out(bytes: &[u8]) -> io::Result<()> {
+    let mut shown = Vec::new();
+    push_text(&String::from_utf8_lossy(bytes), &mut shown);
+    raw_out(&shown)
+}
+
 /// Bytes of a service for its reader's terminal, as they are. Fails where nobody takes them.
 pub fn raw_out(bytes: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout();

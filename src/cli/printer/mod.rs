@@ -32,7 +32,9 @@ mod summary;
 pub(crate) mod testing;
 pub(crate) mod words;
 
-pub use direct::{raw_out, say, say_out, stderr_columns, stdout_columns, terminal_size};
+pub use direct::{
+    raw_out, replay_out, say, say_out, stderr_columns, stdout_columns, terminal_size,
+};
 pub use handle::{PATIENCE, Printer};
 pub use options::{Color, PrinterOptions, Progress, Terminals};
 pub use page::Page;

@@ -99,6 +99,21 @@ impl Terminal {
         master.write_all(keys).expect("the terminal is open");
     }
 
+    /// Pastes more than a terminal holds, while what comes back is read.
+    #[track_caller]
+    pub(crate) fn paste(&self, mut text: &[u8]) {
+        wait_until("the paste is taken", || {
+            self.screen();
+            while let Ok(length) = (&self.master).write(text) {
+                text = &text[length..];
+                if text.is_empty() {
+                    return Some(());
+                }
+            }
+            None
+        });
+    }
+
     /// Everything that was shown so far, escape sequences included.
     pub(crate) fn screen(&self) -> String {
         let mut screen = self.screen.borrow_mut();

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use keyboard::{Terminal, Way, read_keyboard};
 use keys::Detacher;
 use nix::sys::signal::Signal;
-use tokio::sync::mpsc::{Permit, Receiver, Sender, channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{sleep, timeout};
 
 use super::Context;
@@ -18,7 +18,7 @@ use crate::api::client::{Client, ClientError, EventStream, Followed, LogFollower
 use crate::api::messages::{Update, code};
 use crate::cli::args::AttachArgs;
 use crate::cli::exit::{ExitCode, Stop};
-use crate::cli::printer::{raw_out, say, terminal_size};
+use crate::cli::printer::{raw_out, replay_out, say, terminal_size};
 use crate::cli::words;
 use crate::run::control::{Command, StackSnapshot, TerminalSize};
 use crate::run::launch::{Signals, unblock_all};
@@ -34,8 +34,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// How long what was typed last may take to arrive.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// How many pieces of input may wait for the service. Keys that detach are found as long as they find room.
+/// How many pieces of a pipe may wait for the service; no more is read then.
 const WAITING: usize = 256;
+
+/// How many pieces of what is typed or pasted, each a key or a line as a rule. What comes then is lost: the
+/// keys that detach are behind it.
+const WAITING_TYPED: usize = 16 * 1024;
 
 /// Something for the service.
 enum Input {
@@ -55,15 +59,9 @@ enum End {
 pub async fn run(context: &mut Context<'_>, args: &AttachArgs) -> Result<ExitCode, Stop> {
     let client = context.supervisor().await?;
     let stack = client.stack().await?;
-    let service = find(context, &stack, args)?;
+    let mut service = find(context, &stack, args)?;
     let (unit, label) = (service.unit(), service.label());
-    let first = Command::Input {
-        unit: unit.clone(),
-        bytes: Bytes::new(),
-        size: terminal_size(),
-    };
-    let reply = client.command(&first).await?;
-    let has_terminal = reply.input.is_some_and(|input| input.has_terminal);
+    let has_terminal = wait_for_input(&client, &mut service).await?;
     let mut signals = Signals::install(&[
         Signal::SIGINT,
         Signal::SIGTERM,
@@ -95,7 +93,8 @@ pub async fn run(context: &mut Context<'_>, args: &AttachArgs) -> Result<ExitCod
         };
         say(&format!("attached to {label}; {keys} it running"));
     }
-    let (input_tx, input_rx) = channel(WAITING);
+    view.replay()?;
+    let (input_tx, input_rx) = channel(if is_typed { WAITING_TYPED } else { WAITING });
     let sending = tokio::spawn(pass_on(client.clone(), unit.clone(), input_rx));
     let mut typed_rx = read_keyboard();
     let detach_keys = args.detach_keys.clone();
@@ -106,6 +105,7 @@ pub async fn run(context: &mut Context<'_>, args: &AttachArgs) -> Result<ExitCod
         Way::Lines(detacher.last())
     };
     let own = is_typed.then(|| Terminal::set(&way)).flatten();
+    let mut lost = 0;
     let end = loop {
         tokio::select! {
             biased;
@@ -119,9 +119,12 @@ pub async fn run(context: &mut Context<'_>, args: &AttachArgs) -> Result<ExitCod
                 Signal::SIGINT => interrupt(&client, &unit).await,
                 _ => break End::Signalled,
             },
-            Some((room, typed)) = next_typed(&input_tx, &mut typed_rx) => {
+            Some(typed) = next_typed(&input_tx, &mut typed_rx, !is_typed) => {
                 let (passed, is_detached) = detacher.take(&typed);
-                room.send(Input::Typed(passed));
+                let length = passed.len();
+                if input_tx.try_send(Input::Typed(passed)).is_err() {
+                    lost += length;
+                }
                 if is_detached {
                     break End::Detached;
                 }
@@ -139,7 +142,11 @@ pub async fn run(context: &mut Context<'_>, args: &AttachArgs) -> Result<ExitCod
     drop(own);
     match end {
         End::Detached => {
-            say(&format!("\ndetached from {label}"));
+            let missed = match lost {
+                0 => String::new(),
+                lost => format!("; it has not read what was typed, {lost} bytes are lost"),
+            };
+            say(&format!("\ndetached from {label}{missed}"));
             Ok(ExitCode::Done)
         }
         End::Signalled => Ok(ExitCode::Terminated),
@@ -153,6 +160,45 @@ pub async fn run(context: &mut Context<'_>, args: &AttachArgs) -> Result<ExitCod
     }
 }
 
+/// Waits until a service that is on its way can be typed to; whether it has a terminal.
+async fn wait_for_input(client: &Client, service: &mut ServiceSnapshot) -> Result<bool, Stop> {
+    let first = Command::Input {
+        unit: service.unit(),
+        bytes: Bytes::new(),
+        size: terminal_size(),
+    };
+    let mut events: Option<EventStream> = None;
+    loop {
+        match client.command(&first).await {
+            Ok(reply) => return Ok(reply.input.is_some_and(|input| input.has_terminal)),
+            Err(ClientError::Refused(body))
+                if body.code == code::NOT_UP && !service.phase.is_at_rest() => {}
+            Err(error) => return Err(error.into()),
+        }
+        if let Some(events) = &mut events {
+            let update = events.next().await?;
+            let update = update.ok_or(ClientError::Closed)?;
+            *service = news_of(&service.unit(), update).unwrap_or_else(|| service.clone());
+        } else {
+            say(&format!("waiting until {} runs", service.label()));
+            events = Some(client.events().await?);
+        }
+    }
+}
+
+/// What is new about a unit.
+fn news_of(unit: &UnitId, update: Update) -> Option<ServiceSnapshot> {
+    let service = match update {
+        Update::Service(service) => Some(*service),
+        Update::Snapshot { stack } => {
+            let mut services = stack.services.into_iter();
+            services.find(|it| it.unit() == *unit)
+        }
+        Update::Notice(_) | Update::Ended { .. } | Update::Lagged { .. } => None,
+    };
+    service.filter(|it| it.unit() == *unit)
+}
+
 fn usual_keys() -> Vec<u8> {
     keys::parse(keys::USUAL).unwrap_or_default()
 }
@@ -163,13 +209,22 @@ fn find(
     stack: &StackSnapshot,
     args: &AttachArgs,
 ) -> Result<ServiceSnapshot, Stop> {
-    let is_named = |it: &&ServiceSnapshot| it.service == args.service && it.replica == args.index;
-    let is_label = |it: &&ServiceSnapshot| it.unit().label(2) == args.service.as_str();
     let units = || stack.services.iter();
-    let found = units().find(is_named).or_else(|| units().find(is_label));
+    let is_there = |name: &str| units().any(|it| it.service.as_str() == name);
+    let (mut service, mut index) = (args.service.as_str(), args.index.unwrap_or(1));
+    if !is_there(service)
+        && let Some((name, number)) = service.rsplit_once('-')
+        && let (true, Ok(number)) = (is_there(name), number.parse())
+    {
+        if args.index.is_some_and(|index| index != number) {
+            let message = format!("`{service}` is replica {number}, and `--index` wants another");
+            return Err(Stop::usage(message, "leave out one of the two"));
+        }
+        (service, index) = (name, number);
+    }
+    let found = units().find(|it| it.service.as_str() == service && it.replica == index);
     found.cloned().ok_or_else(|| {
-        if units().any(|it| it.service == args.service) {
-            let (service, index) = (&args.service, args.index);
+        if is_there(service) {
             let message = format!("`{service}` has no replica {index}");
             return Stop::usage(message, "`stack ps` lists the services with their replicas");
         }
@@ -187,6 +242,17 @@ struct View {
 }
 
 impl View {
+    /// Shows what was printed before.
+    fn replay(&mut self) -> Result<(), Stop> {
+        let mut bytes = Vec::new();
+        while let Some(piece) = self.output.next_ready()? {
+            if let Followed::Block(block) = piece {
+                bytes.extend_from_slice(&block.bytes);
+            }
+        }
+        Ok(replay_out(&bytes)?)
+    }
+
     /// Shows what comes next; whether it was the last.
     async fn next(&mut self) -> Result<bool, Stop> {
         tokio::select! {
@@ -207,15 +273,7 @@ impl View {
     }
 
     fn hear(&mut self, update: Update) -> Result<bool, Stop> {
-        let news = match update {
-            Update::Service(service) => Some(*service),
-            Update::Snapshot { stack } => {
-                let mut services = stack.services.into_iter();
-                services.find(|it| it.unit() == self.unit)
-            }
-            Update::Notice(_) | Update::Ended { .. } | Update::Lagged { .. } => None,
-        };
-        if let Some(news) = news.filter(|it| it.unit() == self.unit) {
+        if let Some(news) = news_of(&self.unit, update) {
             self.last = news;
         }
         if self.last.phase.is_at_rest() {
@@ -272,13 +330,17 @@ async fn pass_on(client: Client, unit: UnitId, mut input_rx: Receiver<Input>) {
     }
 }
 
-/// What is typed next, once there is room for it.
-async fn next_typed<'i>(
-    input_tx: &'i Sender<Input>,
+/// What is typed next, if wanted once there is room for it.
+async fn next_typed(
+    input_tx: &Sender<Input>,
     typed_rx: &mut Receiver<Vec<u8>>,
-) -> Option<(Permit<'i, Input>, Vec<u8>)> {
-    let room = input_tx.reserve().await.ok()?;
-    Some((room, typed_rx.recv().await?))
+    waits: bool,
+) -> Option<Vec<u8>> {
+    if waits {
+        // Nobody else takes it meanwhile.
+        drop(input_tx.reserve().await.ok()?);
+    }
+    typed_rx.recv().await
 }
 
 async fn interrupt(client: &Client, unit: &UnitId) {
