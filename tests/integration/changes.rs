@@ -214,7 +214,7 @@ fn a_number_of_replicas_that_changes_leaves_the_others_alone() {
     stack
         .run(&["up", "--wait"])
         .ok()
-        .says(&["`web-2`: no longer in the file; stopping"]);
+        .says(&["`web-2`: no longer wanted; stopping"]);
     wait_until("the second to be gone", || {
         (stack.ps().len() == 1).then_some(())
     });

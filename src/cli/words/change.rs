@@ -19,14 +19,14 @@ pub(crate) fn changes(proposal: &Proposal) -> Vec<String> {
             let labels = rest[..alike].iter();
             list(labels.map(|it| format!("`{}-{}`", it.service, it.replica)))
         };
-        lines.push(line(&who, &first.what));
+        lines.push(line(&who, first));
         rest = &rest[alike..];
     }
     lines
 }
 
-fn line(who: &str, what: &What) -> String {
-    match what {
+fn line(who: &str, change: &UnitChange) -> String {
+    match &change.what {
         What::Starts => format!("{who}: new; starting"),
         What::Appears => format!("{who}: new; not started"),
         What::Follows { service } => format!("{who}: restarting with `{service}`"),
@@ -35,6 +35,8 @@ fn line(who: &str, what: &What) -> String {
         What::Stays { fields } if fields.is_empty() => {
             format!("{who}: no longer in the file; left as it is")
         }
+        // The first goes with its service only; of the others there may just be fewer.
+        What::Stops if change.replica > 1 => format!("{who}: no longer wanted; stopping"),
         What::Stops => format!("{who}: no longer in the file; stopping"),
         What::Restarts { fields } if fields.is_empty() => format!("{who}: restarting"),
         What::Restarts { fields } => format!("{who}: {} changed; restarting", named(fields)),
@@ -114,7 +116,7 @@ mod tests {
                 "`queue`: restarting",
                 "`job`: environment `LOG_LEVEL` changed; left as it is",
                 "`worker-2`, `worker-3`: new; starting",
-                "`cache-3`: no longer in the file; stopping",
+                "`cache-3`: no longer wanted; stopping",
                 "`old`: no longer in the file; stopping",
             ]
         );
