@@ -79,7 +79,7 @@ pub fn phase_tone(phase: Phase) -> Tone {
     match phase {
         Phase::Pending | Phase::Waiting | Phase::Stopped => Tone::Quiet,
         Phase::Starting => Tone::Busy,
-        Phase::Running | Phase::Healthy | Phase::Completed => Tone::Good,
+        Phase::Running | Phase::Healthy | Phase::Scheduled | Phase::Completed => Tone::Good,
         Phase::Stopping | Phase::Backoff => Tone::Warning,
         Phase::Unhealthy | Phase::Failed => Tone::Bad,
     }

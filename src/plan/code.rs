@@ -13,6 +13,10 @@ codes! {
     INACTIVE_SERVICE = "stack::plan::inactive_service";
     /// `service_healthy` of a service that has neither a check nor a port.
     NEVER_HEALTHY = "stack::plan::never_healthy";
+    /// A condition that a service with a `schedule` never meets for good.
+    NEVER_DONE = "stack::plan::never_done";
+    /// A `schedule`, and a policy that restarts after every end.
+    SCHEDULED_RESTART = "stack::plan::scheduled_restart";
     /// Two generated values with one key.
     KEY_COLLISION = "stack::plan::key_collision";
     /// Warning: a wish for a port that is not a port number.

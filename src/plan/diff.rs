@@ -103,14 +103,17 @@ pub fn diff(old: &Plan, new: &Plan) -> Vec<(UnitId, Difference)> {
 fn changes(old: (&UnitPlan, &Plan), new: (&UnitPlan, &Plan)) -> Vec<Change> {
     let of = |(unit, plan): (&UnitPlan, &Plan)| fields(unit, &plan.project_dir);
     let pairs = of(old).into_iter().zip(of(new));
-    pairs
+    let changes = pairs
         .filter(|(old, new)| old.value != new.value)
         .map(|(_, new)| Change {
             field: new.name,
             variable: None,
             effect: new.effect,
-        })
-        .collect()
+        });
+    let mut changes: Vec<Change> = changes.collect();
+    // Where one of two that belong to a key needs a restart, it stands first and says it all.
+    changes.dedup_by_key(|change| change.field);
+    changes
 }
 
 /// What the files settle of the environment that all units share: all of it but the generated keys.
@@ -197,7 +200,7 @@ pub(super) struct Field {
 
 /// The fields that the files settle for a unit, each with what a change of it takes. A further field
 /// of a unit's plan must be named here. That the whole project has moved changes nothing.
-pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 28] {
+pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 30] {
     let UnitPlan {
         // Who it is; how many of it there are is told by those that are added and removed.
         service: _,
@@ -212,6 +215,7 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 28] {
         stop_signal,
         grace,
         restart,
+        schedule,
         success_exit_codes,
         health,
         depends_on,
@@ -272,6 +276,9 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 28] {
         live("stop_signal", stop_signal),
         live("stop_grace_period", grace),
         live("restart", restart),
+        // Other times are for the runs to come; one that has none lives another life.
+        restarts("schedule", &schedule.is_some()),
+        live("schedule", schedule),
         live("success_exit_codes", success_exit_codes),
         live("healthcheck", health),
         // It is told to the service when it is executed.

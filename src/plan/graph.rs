@@ -8,7 +8,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::code;
 use super::profiles::inactive;
-use crate::spec::model::{Condition, DependencySpec, ServiceSpec, StackSpec};
+use crate::spec::model::{Condition, DependencySpec, ScheduleSpec, ServiceSpec, StackSpec};
 use crate::spec::problem::{Problem, Report};
 use crate::support::name::ServiceName;
 use crate::support::text::nearest;
@@ -44,8 +44,15 @@ pub(super) fn check(spec: &StackSpec, problems: &mut Vec<Problem>) {
                 problems.push(unknown(service, name, dependency, near));
                 continue;
             };
-            if dependency.condition == Condition::Healthy && !can_be_healthy(other) {
-                problems.push(never_healthy(name, other, dependency));
+            match (dependency.condition, &other.schedule) {
+                (Condition::Started, _) => {}
+                (condition, Some(schedule)) => {
+                    problems.push(never_done(name, condition, schedule, dependency));
+                }
+                (Condition::Healthy, None) if !can_be_healthy(other) => {
+                    problems.push(never_healthy(name, other, dependency));
+                }
+                (Condition::Healthy | Condition::CompletedSuccessfully, None) => {}
             }
         }
     }
@@ -80,6 +87,30 @@ fn unknown(
             .hint(format!("write `{near}`")),
         None => problem.hint("add the service, or remove the line"),
     }
+}
+
+/// A run that is well, or has ended, says nothing of the next one.
+fn never_done(
+    name: &ServiceName,
+    condition: Condition,
+    schedule: &ScheduleSpec,
+    dependency: &DependencySpec,
+) -> Problem {
+    let what = match condition {
+        Condition::Started => "is started",
+        Condition::Healthy => "is healthy",
+        Condition::CompletedSuccessfully => "has completed",
+    };
+    Problem::error(
+        code::NEVER_DONE,
+        format!("service `{name}` runs again and again, so nobody can wait until it {what}"),
+        &dependency.span,
+    )
+    .also(&schedule.span, "by this")
+    .hint(
+        "wait for `service_started`, or give what must be done first a service of its own, \
+         without a `schedule`",
+    )
 }
 
 fn never_healthy(name: &ServiceName, other: &ServiceSpec, dependency: &DependencySpec) -> Problem {

@@ -29,6 +29,7 @@ mod profiles;
 mod replicas;
 mod resolver;
 mod restart;
+mod schedule;
 mod show;
 mod sources;
 #[cfg(test)]

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 pub use super::belongings::{Belongings, FileBytes, FilePlan};
 pub use super::process::{ProcessPlan, UlimitPlan};
+pub use super::schedule::SchedulePlan;
 use super::sources::Arguments;
 use crate::spec::model::{Answerer, Condition, Handoff, HookTime};
 use crate::support::name::{PortName, ProjectName, ServiceName, UnitId};
@@ -73,6 +74,8 @@ pub struct UnitPlan {
     pub grace: Duration,
     /// Whether and when it is started again.
     pub restart: RestartPolicy,
+    /// When it runs, again and again.
+    pub schedule: Option<SchedulePlan>,
     /// Exit codes besides 0 that are successes.
     pub success_exit_codes: Vec<u8>,
     /// How to know that it is well.

@@ -1,13 +1,35 @@
 //! When a service is started again: `restart` and `restart_policy` made one.
 
+use super::code;
 use super::model::{RestartPolicy, RestartWhen};
 use super::resolver::Resolver;
 use crate::spec::code as spec_code;
-use crate::spec::model::{RestartSpec, ServiceSpec};
-use crate::spec::problem::{Report, Spanned};
+use crate::spec::model::{RestartSpec, ServiceSpec, Setting};
+use crate::spec::problem::{Problem, Report, Spanned};
 
-/// The restart policy of a service, every value settled.
+/// The restart policy of a service, every value settled. One that restarts after every end would never
+/// let a run of a schedule end.
 pub(super) fn restart(service: &ServiceSpec, resolver: &Resolver<'_>) -> RestartPolicy {
+    let policy = settled(service, resolver);
+    let said = service.restart.as_ref().map(Setting::span);
+    let said = said.or_else(|| Some(&service.restart_policy.as_ref()?.span));
+    if let (Some(schedule), Some(span), RestartWhen::Always) =
+        (&service.schedule, said, policy.when)
+    {
+        let name = &service.name;
+        let message = format!("`{name}` has a `schedule`, and is to restart after every end");
+        let problem = Problem::error(code::SCHEDULED_RESTART, message, span)
+            .also(
+                &schedule.span,
+                "each run ends, and the next one begins by this",
+            )
+            .hint("remove it, or write `restart: on-failure:3` to repeat a run that fails");
+        resolver.told().report(problem);
+    }
+    policy
+}
+
+fn settled(service: &ServiceSpec, resolver: &Resolver<'_>) -> RestartPolicy {
     let short = resolver.setting(service.restart.as_ref());
     let Some(Spanned { value: tuned, span }) = &service.restart_policy else {
         return policy_of(short.unwrap_or(RestartSpec::No));

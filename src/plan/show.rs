@@ -29,6 +29,7 @@ use crate::spec::model::{
     ServiceSpec, WatchAction, WatchSpec, word_of,
 };
 use crate::spec::template::Template;
+use crate::support::duration;
 use crate::support::name::ServiceName;
 use crate::support::port_range::PortRange;
 use crate::support::protocol::Protocol;
@@ -193,6 +194,7 @@ fn show_service(
         "on_unhealthy": view.given(service.on_unhealthy.as_ref(), on_unhealthy),
         "healthcheck": health.map(|(spec, plan)| show_health(spec, plan, view)),
         "restart": show_restart(service, &unit.restart, view),
+        "schedule": show_schedule(service, view),
         "restart_policy": show_restart_policy(service, &unit.restart, view),
         "success_exit_codes": view.all_given(&service.success_exit_codes, Value::from),
         "stop_signal": view.setting(service.stop_signal.as_ref(), signal),
@@ -348,6 +350,15 @@ fn show_http(http: &HttpProbeSpec, plan: &ProbePlan, view: &View<'_>) -> Value {
         "status": view.all_given(&http.status, status),
         "headers": headers.collect::<Map>(),
     }))
+}
+
+fn show_schedule(service: &ServiceSpec, view: &View<'_>) -> Option<Value> {
+    let schedule = service.schedule.as_ref()?;
+    let every = |period| duration::format(period).into();
+    Some(said(json!({
+        "every": view.given(schedule.every.as_ref(), every),
+        "cron": view.given(schedule.cron.as_ref(), |cron| cron.to_string().into()),
+    })))
 }
 
 /// The short form: as it was written, or what the condition of the long one amounts to.

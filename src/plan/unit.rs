@@ -21,6 +21,7 @@ use super::model::{
 use super::process::process_plan;
 use super::resolver::{Inside, Resolver};
 use super::restart::restart;
+use super::schedule::schedule;
 use crate::spec::model::{
     EnvFileSpec, EnvironmentSpec, PortDeclaration, ServiceSpec, WatchAction, WatchSpec,
 };
@@ -98,6 +99,7 @@ pub(super) fn unit_plan(
         stop_signal: signal.unwrap_or(DEFAULT_STOP_SIGNAL),
         grace,
         restart: restart(service, resolver),
+        schedule: schedule(service, resolver),
         success_exit_codes: resolver.settings(&service.success_exit_codes),
         health: health.map(|health| HealthPlan {
             restarts: resolver.setting(service.on_unhealthy.as_ref()) == Some(true),

@@ -126,6 +126,12 @@ pub enum News {
         /// The ports.
         ports: Vec<u16>,
     },
+    /// A run that a service's schedule wanted does not take place, and is not made up for.
+    RunMissed {
+        /// When it was due, in milliseconds since the Unix epoch, if that was long ago; else the run
+        /// before goes on.
+        due: Option<u64>,
+    },
     /// A service that seems to watch something has ended by itself, with a closed standard input.
     InputClosed,
     /// Output could not be written to its log file.

@@ -31,6 +31,8 @@ pub enum Phase {
     Stopping,
     /// It ended and will be started again.
     Backoff,
+    /// Nothing of it runs until its schedule wants the next run.
+    Scheduled,
     /// It ended by itself, with success, and stays so.
     Completed,
     /// It ended, or could not be started, and stays so.
@@ -49,6 +51,7 @@ impl Phase {
             Self::Pending
             | Self::Waiting
             | Self::Backoff
+            | Self::Scheduled
             | Self::Completed
             | Self::Failed
             | Self::Stopped => false,
@@ -65,7 +68,8 @@ impl Phase {
             | Self::Healthy
             | Self::Unhealthy
             | Self::Stopping
-            | Self::Backoff => false,
+            | Self::Backoff
+            | Self::Scheduled => false,
         }
     }
 
@@ -80,6 +84,7 @@ impl Phase {
             Self::Unhealthy => "unhealthy",
             Self::Stopping => "stopping",
             Self::Backoff => "backoff",
+            Self::Scheduled => "scheduled",
             Self::Completed => "completed",
             Self::Failed => "failed",
             Self::Stopped => "stopped",
@@ -192,6 +197,10 @@ pub struct ServiceSnapshot {
     pub exit: Option<Exit>,
     /// How often it was executed.
     pub attempt: u32,
+    /// How often it was started again, where it has a schedule: its runs do not count. Of all others
+    /// that is one less than `attempt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<u32>,
     /// How many failures in a row there were; from 6 on it is crash-looping.
     pub failures: u32,
     /// The conditions that its dependencies have not met.
@@ -200,6 +209,9 @@ pub struct ServiceSnapshot {
     pub reason: Option<Reason>,
     /// When the next attempt is due, in milliseconds since the Unix epoch, in `Backoff`.
     pub next_attempt_at: Option<u64>,
+    /// When its schedule wants the next run, likewise, while it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_run: Option<u64>,
     /// When what is being stopped will be killed, in milliseconds since the Unix epoch.
     pub kill_at: Option<u64>,
     /// Whether it is expected to end by itself (others wait for its completion).

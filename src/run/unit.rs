@@ -19,7 +19,7 @@ use super::reason::{CheckFailure, LeftBehind, UnitRef, WaitingFor};
 use super::snapshot::{DesiredSnapshot, Phase, PortSnapshot, ServiceSnapshot};
 use super::state::{
     Desired, Failure, Generation, HEALTHY_LIMIT, Health, Machine, Observed, Rest, Seen, State,
-    WRONG_PORT_LIMIT,
+    Timer, WRONG_PORT_LIMIT,
 };
 use super::unit_ports::UnitPorts;
 use crate::plan::Requested;
@@ -85,6 +85,10 @@ pub(crate) struct Unit {
     pub(crate) pid: Option<i32>,
     /// When it was executed for the first time since it was begun.
     pub(crate) first_executed: Option<Instant>,
+    /// When it is to run next, if it has a schedule and is to follow it.
+    pub(crate) timer: Option<Timer>,
+    /// The last attempt of which it was told that another run was due meanwhile.
+    pub(crate) overrun: Option<u32>,
     /// When its dependencies are to be looked at again.
     pub(crate) look_again: Option<Instant>,
     /// URLs that it printed, by port.
@@ -143,6 +147,8 @@ impl Unit {
             ports,
             pid: None,
             first_executed: None,
+            timer: None,
+            overrun: None,
             look_again: None,
             urls: HashMap::new(),
             last_answer: None,
@@ -256,6 +262,9 @@ impl Unit {
         if let Some(notified) = &mut self.notified {
             notified.shift(gap);
         }
+        if let Some(timer) = &mut self.timer {
+            timer.shift(gap);
+        }
         self.ports.shift(gap);
         self.first_executed = self.first_executed.map(|since| since + gap);
         self.look_again = self.look_again.map(|until| until + gap);
@@ -272,6 +281,7 @@ impl Unit {
             health,
             hook,
             watchdog,
+            self.timer.as_ref().map(Timer::look),
             self.look_again,
         ]
         .into_iter()
@@ -310,10 +320,15 @@ impl Unit {
             ready_at: self.ready_at,
             exit: self.machine.last_exit(),
             attempt: self.machine.attempt(),
+            restarts: self.machine.retries(),
             failures: self.machine.failures(),
             waiting_for,
             reason: self.reason(),
             next_attempt_at: next_attempt.map(in_millis),
+            next_run: self
+                .timer
+                .as_ref()
+                .and_then(|timer| timer.next_run(in_millis)),
             kill_at: self.machine.kill_at().map(in_millis),
             is_one_shot,
             has_readiness: self.plan.has_readiness(),

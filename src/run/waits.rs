@@ -60,7 +60,8 @@ pub fn verdict(goal: Goal, generation: u64, now: &ServiceSnapshot) -> Verdict {
         },
         Goal::Executed => {
             let has_begun = now.generation >= generation;
-            if has_begun && now.is_executed {
+            // Of one that has a schedule, the first run may come long after.
+            if has_begun && (now.is_executed || now.phase == Phase::Scheduled) {
                 return Verdict::Reached;
             }
             match desired.wanted {
@@ -76,6 +77,8 @@ pub fn verdict(goal: Goal, generation: u64, now: &ServiceSnapshot) -> Verdict {
             // Nothing is begun beside what may still run.
             Wanted::Running if is_failed && is_unkillable => Verdict::Failed,
             Wanted::Running if now.generation < generation => Verdict::Pending,
+            // What runs again and again is never done.
+            Wanted::Running if now.next_run.is_some() => Verdict::Reached,
             Wanted::Running => match now.phase {
                 Phase::Healthy | Phase::Completed => Verdict::Reached,
                 Phase::Running if !now.is_one_shot => Verdict::Reached,
@@ -87,6 +90,7 @@ pub fn verdict(goal: Goal, generation: u64, now: &ServiceSnapshot) -> Verdict {
                 | Phase::Running
                 | Phase::Stopping
                 | Phase::Backoff
+                | Phase::Scheduled
                 | Phase::Stopped => Verdict::Pending,
             },
         },

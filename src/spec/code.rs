@@ -68,6 +68,8 @@ codes! {
     BAD_HEALTHCHECK = "stack::spec::bad_healthcheck";
     /// A `watch` that does not say what to do, or says it in two ways.
     BAD_WATCH = "stack::spec::bad_watch";
+    /// A `schedule` that says nothing, or in two ways.
+    BAD_SCHEDULE = "stack::spec::bad_schedule";
     /// `restart` and `restart_policy.condition` that disagree.
     CONFLICTING_RESTART = "stack::spec::conflicting_restart";
     /// `${…}` that cannot be read.

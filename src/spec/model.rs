@@ -4,6 +4,7 @@
 //! that was written with one is [`Setting::Deferred`] until `plan` knows the ports.
 
 mod process;
+mod schedule;
 mod things;
 
 use std::collections::HashSet;
@@ -15,6 +16,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::process::{LIMITS, ListedPort, ProcessSpec, UlimitSpec};
+pub use self::schedule::ScheduleSpec;
 pub use self::things::{
     FileContent, FileForm, FileKind, FileSpec, FileUse, Thing, ThingDeclaration,
 };
@@ -195,6 +197,8 @@ pub struct ServiceSpec {
     pub healthcheck: Option<HealthcheckSpec>,
     /// `restart:`; `None` when absent.
     pub restart: Option<Setting<RestartSpec>>,
+    /// `schedule:`.
+    pub schedule: Option<ScheduleSpec>,
     /// `restart_policy:`.
     pub restart_policy: Option<Spanned<RestartPolicySpec>>,
     /// `success_exit_codes:`, besides 0.
@@ -549,6 +553,7 @@ impl ServiceSpec {
             depends_on: IndexMap::new(),
             healthcheck: None,
             restart: None,
+            schedule: None,
             restart_policy: None,
             success_exit_codes: Vec::new(),
             stop_signal: None,

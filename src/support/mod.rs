@@ -6,6 +6,7 @@
 pub(crate) mod beside;
 pub mod clock;
 pub(crate) mod codes;
+pub mod cron;
 pub mod duration;
 pub mod escape;
 pub mod fs;

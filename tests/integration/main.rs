@@ -33,6 +33,7 @@ mod real_servers;
 mod reference;
 mod restart;
 mod rotation;
+mod schedule;
 mod spec;
 mod stop;
 mod terminal;

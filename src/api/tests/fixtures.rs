@@ -426,12 +426,29 @@ fn a_proposal_still_reads_and_is_still_written_so() {
         because: Box::new(because()),
     });
     holds("event-service-spared", &Update::Service(Box::new(spared)));
+    let scheduled = ServiceSnapshot {
+        next_run: Some(65),
+        restarts: Some(0),
+        exit: Some(Exit::Code(0)),
+        ..service("job", Phase::Scheduled, 5)
+    };
+    holds(
+        "event-service-scheduled",
+        &Update::Service(Box::new(scheduled)),
+    );
     for (file, news) in [
         (
             "event-notice-not-applied",
             News::NotApplied { because: because() },
         ),
         ("event-notice-removed", News::Removed),
+        (
+            "event-notice-run-missed",
+            News::RunMissed {
+                due: Some(1_795_000_000_000),
+            },
+        ),
+        ("event-notice-run-left-out", News::RunMissed { due: None }),
         (
             "event-notice-hook-failed",
             News::HookFailed(hook_failure(HookEnd::TimedOut {

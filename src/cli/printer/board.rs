@@ -51,6 +51,7 @@ impl Row {
             Phase::Pending
             | Phase::Healthy
             | Phase::Unhealthy
+            | Phase::Scheduled
             | Phase::Completed
             | Phase::Failed
             | Phase::Stopped => false,
@@ -83,7 +84,7 @@ impl Row {
             Phase::Starting => 4,
             Phase::Running if self.snapshot.is_one_shot => 4,
             Phase::Waiting => 5,
-            Phase::Running | Phase::Healthy | Phase::Completed => 6,
+            Phase::Running | Phase::Healthy | Phase::Scheduled | Phase::Completed => 6,
             Phase::Stopped => 7,
             Phase::Pending => 8,
         };

@@ -119,6 +119,7 @@ fn details(row: &Row, now: u64, is_narrow: bool) -> Cell {
             plain(parts.join(", ")).and(Tone::Quiet, last_line(row, now))
         }
         Phase::Backoff => plain(words::backoff_how(snapshot)),
+        Phase::Scheduled => plain(words::scheduled_how(snapshot, now)),
         Phase::Failed => plain(words::failed_how(snapshot)),
     }
 }
@@ -137,7 +138,7 @@ fn time(row: &Row, now: u64) -> String {
     let snapshot = &row.snapshot;
     let passed = now.saturating_sub(snapshot.since);
     match snapshot.phase {
-        Phase::Pending | Phase::Stopped | Phase::Failed => String::new(),
+        Phase::Pending | Phase::Scheduled | Phase::Stopped | Phase::Failed => String::new(),
         Phase::Healthy => words::ready_time(snapshot).unwrap_or_default(),
         Phase::Completed => words::run_time(snapshot).unwrap_or_default(),
         Phase::Running if !snapshot.is_one_shot => String::new(),

@@ -39,6 +39,7 @@ fn details(service: &ServiceSnapshot) -> Value {
         "waiting_for": (!service.waiting_for.is_empty()).then_some(&service.waiting_for),
         "reason": service.reason,
         "next_attempt_at": service.next_attempt_at.map(timestamp),
+        "next_run": service.next_run.map(timestamp),
         "kill_at": service.kill_at.map(timestamp),
         "ports": service.ports,
     }))

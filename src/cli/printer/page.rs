@@ -267,7 +267,7 @@ impl Page {
             Mode::Json => self.say(&json::summary(now, stack)),
             Mode::Quiet => {}
             Mode::Live | Mode::Plain => {
-                let text = summary::ready(stack, &self.options);
+                let text = summary::ready(stack, &self.options, now);
                 self.say_paragraph(&text);
             }
         }

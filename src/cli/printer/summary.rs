@@ -30,8 +30,8 @@ const TALL: usize = 20;
 /// How many of those that are not up the headline names.
 const NAMED: usize = 3;
 
-/// Everything is up, or as far up as it gets.
-pub(super) fn ready(stack: &StackSnapshot, options: &PrinterOptions) -> String {
+/// Everything is up, or as far up as it gets; `now` in milliseconds since the Unix epoch.
+pub(super) fn ready(stack: &StackSnapshot, options: &PrinterOptions, now: u64) -> String {
     let palette = options.stderr_palette();
     // What was not asked for is not part of this.
     let shown: Vec<&ServiceSnapshot> = stack
@@ -51,7 +51,7 @@ pub(super) fn ready(stack: &StackSnapshot, options: &PrinterOptions) -> String {
             table.push([
                 Cell::new(Tone::Service(place), service.label()),
                 Cell::new(phase_tone(service.phase), state_word(service)),
-                Cell::new(Tone::Plain, what(service)),
+                Cell::new(Tone::Plain, what(service, now)),
             ]);
         }
     }
@@ -124,12 +124,13 @@ fn headline(stack: &StackSnapshot, shown: &[&ServiceSnapshot]) -> String {
 }
 
 /// Its address, or else what there is to know.
-fn what(service: &ServiceSnapshot) -> String {
+fn what(service: &ServiceSnapshot, now: u64) -> String {
     let addresses = words::addresses(service);
     match service.phase {
         Phase::Completed => behind("after ", words::run_time(service)),
         Phase::Failed => words::failed_how(service),
         Phase::Backoff => words::backoff_how(service),
+        Phase::Scheduled => words::scheduled_how(service, now),
         Phase::Waiting => words::waiting_how(service),
         Phase::Unhealthy => words::why(service).unwrap_or(addresses),
         // The address is where it should be reached, which is not to be read without what is wrong
@@ -222,7 +223,7 @@ mod tests {
     use crate::run::snapshot::{Exit, PortState};
 
     fn ready(stack: &StackSnapshot) -> String {
-        super::ready(stack, &PrinterOptions::default())
+        super::ready(stack, &PrinterOptions::default(), 0)
     }
 
     fn build() -> ServiceSnapshot {
@@ -266,7 +267,7 @@ mod tests {
             has_the_stack: true,
             ..PrinterOptions::default()
         };
-        insta::assert_snapshot!(super::ready(&snapshot, &options));
+        insta::assert_snapshot!(super::ready(&snapshot, &options, 0));
     }
 
     #[test]

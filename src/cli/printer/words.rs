@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use nix::sys::signal::Signal;
 
 use crate::cli::style::state_word;
@@ -62,6 +64,7 @@ pub(crate) fn change(
         }
         Phase::Stopping => stopping_change(previous, next, now),
         Phase::Backoff => is_news.then(|| said(Rank::Trouble, backoff(next))),
+        Phase::Scheduled => is_new_phase.then(|| scheduled(next, now)),
         Phase::Completed => is_new_phase.then(|| said(Rank::Outcome, completed(next))),
         Phase::Failed => is_new_phase.then(|| said(Rank::Failure, failed(next))),
         Phase::Stopped => is_new_phase.then(|| stopped(previous, next)),
@@ -264,6 +267,51 @@ fn completed(service: &ServiceSnapshot) -> String {
     format!("completed{how}{time}")
 }
 
+/// `completed after 0.3 s; next run in 5 m`: what a run came to. Where nothing is wrong, that is a step
+/// among many.
+fn scheduled(service: &ServiceSnapshot, now: u64) -> Said {
+    let next = behind("next run ", next_run(service, now));
+    let (rank, how) = match (&service.reason, service.exit) {
+        (Some(_), _) => (Rank::Trouble, failed(service)),
+        (None, Some(_)) => (Rank::Step, completed(service)),
+        (None, None) => return said(Rank::Outcome, next),
+    };
+    said(rank, format!("{how}; {next}"))
+}
+
+/// The same behind the service's state, of which only a failure is news.
+pub(crate) fn scheduled_how(service: &ServiceSnapshot, now: u64) -> String {
+    match service.reason {
+        Some(_) => scheduled(service, now).text,
+        None => behind("next run ", next_run(service, now)),
+    }
+}
+
+/// When its schedule wants the next run: `in 4 m`, `at 14:05` or `on 2026-12-01 at 03:00`.
+pub(crate) fn next_run(service: &ServiceSnapshot, now: u64) -> Option<String> {
+    Some(future(service.next_run?, now, &TimeZone::system()))
+}
+
+fn future(at: u64, now: u64, zone: &TimeZone) -> String {
+    // Rounded up: nothing is due "in 0 s" while there is time left.
+    let seconds = at.saturating_sub(now).div_ceil(1_000);
+    let millis = i64::try_from(at).ok();
+    let time = millis.and_then(|at| Timestamp::from_millisecond(at).ok());
+    match (seconds, time) {
+        (0..120, _) | (_, None) => format!("in {seconds} s"),
+        (120..3_600, _) => format!("in {} m", seconds / 60),
+        (_, Some(time)) => {
+            let form = if seconds < 86_400 {
+                "at %H:%M"
+            } else {
+                "on %Y-%m-%d at %H:%M"
+            };
+            let time = time.to_zoned_datetime(zone.clone());
+            time.strftime(form).to_string()
+        }
+    }
+}
+
 /// `failed: exited with code 1`, `not started: …` for what was never executed, or `is crash-looping: …`
 /// for what is tried again and again.
 pub(crate) fn failed(service: &ServiceSnapshot) -> String {
@@ -352,10 +400,11 @@ pub(crate) fn span(millis: u64) -> String {
 
 /// `2 healthy, 1 waiting, 1 crash-looping`: how many are in which state, the most advanced first.
 pub(crate) fn tally<'a>(services: impl IntoIterator<Item = &'a ServiceSnapshot>) -> String {
-    const ORDER: [Phase; 11] = [
+    const ORDER: [Phase; 12] = [
         Phase::Healthy,
         Phase::Running,
         Phase::Completed,
+        Phase::Scheduled,
         Phase::Starting,
         Phase::Waiting,
         Phase::Stopping,

@@ -15,10 +15,11 @@ use crate::support::duration;
 /// Columns in which nothing stands (no service ever ended, say) are left out.
 pub fn services<'a>(services: impl IntoIterator<Item = &'a ServiceSnapshot>, now: u64) -> Table {
     let mut table = Table::new([
-        "SERVICE", "STATE", "SINCE", "PID", "ADDRESS", "EXIT", "RESTARTS", "REASON",
+        "SERVICE", "STATE", "SINCE", "PID", "ADDRESS", "EXIT", "RESTARTS", "NEXT RUN", "REASON",
     ]);
     for service in services {
-        let restarts = service.attempt.saturating_sub(1);
+        let restarts = service.restarts;
+        let restarts = restarts.unwrap_or(service.attempt.saturating_sub(1));
         table.push([
             service.label().into(),
             Cell::new(phase_tone(service.phase), state_word(service)),
@@ -27,7 +28,8 @@ pub fn services<'a>(services: impl IntoIterator<Item = &'a ServiceSnapshot>, now
             address(service).into(),
             // The exit of the attempt before is not news while the next one runs.
             Cell::maybe(service.exit.filter(|_| !service.phase.is_alive()).map(exit)),
-            Cell::maybe((restarts > 0).then_some(restarts)),
+            Cell::maybe(Some(restarts).filter(|&restarts| restarts > 0)),
+            Cell::maybe(words::next_run(service, now)),
             Cell::maybe(words::why(service)),
         ]);
     }

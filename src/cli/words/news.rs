@@ -1,9 +1,22 @@
 //! What the supervisor has to say beside what snapshots show, in words.
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
 use super::behind;
 use super::reason::{blocker, check_failure, hook_failure, processes, reason};
 use crate::run::news::News;
 use crate::support::text::list;
+
+/// `of 03:00 on 2026-12-01`, in the zone of this machine.
+fn at(millis: u64) -> String {
+    let time = i64::try_from(millis).ok();
+    let time = time.and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    let time = time
+        .unwrap_or_default()
+        .to_zoned_datetime(TimeZone::system());
+    time.strftime("of %H:%M on %Y-%m-%d").to_string()
+}
 
 /// A lowercase fragment on one line, which fits behind the name of the unit that it is about.
 pub(crate) fn news(news: &News) -> String {
@@ -56,6 +69,12 @@ pub(crate) fn news(news: &News) -> String {
              SO_REUSEADDR); starting it again with the port released",
             list(ports),
         ),
+        News::RunMissed { due: None } => {
+            "another run is due, but the last one is not over; it is left out".to_owned()
+        }
+        News::RunMissed { due: Some(due) } => {
+            format!("the run {} was missed, and is not made up for", at(*due))
+        }
         News::InputClosed => {
             "it seems to watch something and has ended at once: its standard input is \
                               closed (/dev/null), which many watchers take for the end; \
@@ -66,5 +85,25 @@ pub(crate) fn news(news: &News) -> String {
             format!("{lost_bytes} bytes of output were not logged: {error}")
         }
         News::LogNotRead { error } => format!("its output cannot be read: {error}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_that_do_not_take_place_say_why() {
+        let told = |due| news(&News::RunMissed { due });
+        assert_eq!(
+            told(None),
+            "another run is due, but the last one is not over; it is left out"
+        );
+        let missed = told(Some(1_795_000_000_000));
+        assert!(missed.starts_with("the run of "), "{missed}");
+        assert!(
+            missed.ends_with(" was missed, and is not made up for"),
+            "{missed}"
+        );
     }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Desired {
     pub(crate) ignores_dependencies: bool,
     /// Whether what runs of it stays until its dependencies are there for what comes.
     pub(crate) is_rolling: bool,
+    /// Whether it runs at once, whatever its schedule says.
+    pub(crate) runs_now: bool,
 }
 
 impl Desired {
@@ -35,6 +37,7 @@ impl Desired {
         grace: None,
         ignores_dependencies: false,
         is_rolling: false,
+        runs_now: false,
     };
 
     /// Wants something else from now on, or the same thing anew.
@@ -46,6 +49,7 @@ impl Desired {
             grace,
             ignores_dependencies: false,
             is_rolling: false,
+            runs_now: false,
         };
     }
 }
@@ -108,6 +112,7 @@ impl Seen {
             Phase::Pending
             | Phase::Waiting
             | Phase::Backoff
+            | Phase::Scheduled
             | Phase::Completed
             | Phase::Failed
             | Phase::Stopped => false,

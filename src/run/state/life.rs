@@ -14,6 +14,10 @@ use crate::spec::model::HookTime;
 
 /// What a unit needs to know of its service to decide.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts that have nothing to do with each other"
+)]
 pub(crate) struct Settings {
     /// When it is started again.
     pub(crate) policy: RestartPolicy,
@@ -29,6 +33,8 @@ pub(crate) struct Settings {
     pub(crate) is_shell_line: bool,
     /// When there are hooks.
     pub(crate) hooks: Vec<HookTime>,
+    /// Whether another run follows each, by a schedule.
+    pub(crate) is_scheduled: bool,
 }
 
 impl Settings {
@@ -37,6 +43,14 @@ impl Settings {
         self.hooks
             .contains(&time)
             .then_some(Action::BeginHooks(time))
+    }
+
+    /// Where something follows a rest by itself, it rests until then.
+    pub(super) fn until_next_run(&self, then: Then) -> Then {
+        match then {
+            Then::Rest(rest) if self.is_scheduled => Then::Schedule(rest),
+            Then::Rest(_) | Then::Schedule(_) | Then::Again | Then::Restart { .. } => then,
+        }
     }
 
     /// Whether an exit counts as success.
@@ -65,6 +79,8 @@ pub(crate) struct Moment {
 pub(crate) enum State {
     /// Nothing of it runs, and nothing will by itself.
     Resting(Rest),
+    /// Nothing of it runs until its schedule wants the next run; what the last one came to.
+    Scheduled(Rest),
     /// Asked for; a dependency has not met its condition.
     Waiting,
     /// Its runner is at work on executing it, which may take time.
@@ -180,6 +196,8 @@ impl Pressure {
 pub(crate) enum Then {
     /// It rests. Of what ended by itself, why was decided then.
     Rest(Rest),
+    /// It rests until its next run.
+    Schedule(Rest),
     /// It waits for its dependencies again, and is executed as if nothing had been.
     Again,
     /// It ended by itself, and is executed again.
@@ -190,7 +208,9 @@ impl Then {
     /// A stop wins over any restart.
     pub(super) fn end_restarts(&mut self) {
         match self {
-            Self::Again | Self::Restart { .. } => *self = Self::Rest(Rest::Stopped),
+            Self::Again | Self::Restart { .. } | Self::Schedule(_) => {
+                *self = Self::Rest(Rest::Stopped);
+            }
             Self::Rest(_) => {}
         }
     }
@@ -230,6 +250,8 @@ pub(crate) enum Flaw {
 pub(crate) enum Occurrence {
     /// It is to run, for a new generation. Clears the counters.
     Begin,
+    /// The same, but not before its schedule says so.
+    Schedule,
     /// Every dependency has met its condition.
     Execute,
     /// A dependency cannot meet its condition any more.

@@ -46,6 +46,8 @@ pub(crate) struct Machine {
     attempt: u32,
     /// How many short runs in a row there were.
     failures: u32,
+    /// How many executions followed a failure by themselves.
+    retries: u32,
     /// Since when it could not be executed for now, and how often that was tried.
     blocked: Option<(Instant, u32)>,
     /// Whether the present attempt has been ready.
@@ -82,6 +84,7 @@ impl Machine {
             state: State::Resting(Rest::Pending),
             attempt: 0,
             failures: 0,
+            retries: 0,
             blocked: None,
             was_ready: false,
             is_executed: false,
@@ -118,7 +121,7 @@ impl Machine {
             State::Backoff { until } => *until += gap,
             State::Up { started, .. } => *started += gap,
             State::Stopping { pressure, .. } => pressure.shift(gap),
-            State::Resting(_) | State::Waiting | State::Executing { .. } => {}
+            State::Resting(_) | State::Scheduled(_) | State::Waiting | State::Executing { .. } => {}
         }
     }
 
@@ -130,7 +133,7 @@ impl Machine {
         match (&mut self.state, occurrence) {
             // What SIGKILL did not end may still run: no second copy beside it. Its end, if it
             // comes after all, is what had been asked for.
-            (S::Resting(Rest::Failed(Failure::Unkillable)), O::Begin) => vec![],
+            (S::Resting(Rest::Failed(Failure::Unkillable)), O::Begin | O::Schedule) => vec![],
             (S::Resting(Rest::Failed(Failure::Unkillable)), O::Exited(exit)) => {
                 self.last_exit = Some(exit);
                 self.state = S::Resting(Rest::Stopped);
@@ -138,25 +141,32 @@ impl Machine {
             }
 
             // Somebody wants it to run.
-            (S::Resting(_) | S::Waiting | S::Backoff { .. }, O::Begin) => {
-                self.failures = 0;
-                self.blocked = None;
+            (S::Resting(_) | S::Scheduled(_) | S::Waiting | S::Backoff { .. }, O::Begin) => {
                 self.is_executed = false;
                 self.has_completed = false;
-                self.preparation = Preparation::Missing;
-                self.state = S::Waiting;
+                self.begin_run();
                 vec![]
             }
-            (S::Executing { .. } | S::Up { .. } | S::Stopping { .. }, O::Begin) => vec![],
+            (S::Resting(_) | S::Scheduled(_) | S::Waiting | S::Backoff { .. }, O::Schedule) => {
+                self.is_executed = false;
+                self.has_completed = false;
+                self.last_exit = None;
+                self.state = S::Scheduled(Rest::Pending);
+                vec![]
+            }
+            (S::Executing { .. } | S::Up { .. } | S::Stopping { .. }, O::Begin | O::Schedule) => {
+                vec![]
+            }
 
             // Its dependencies.
             (S::Waiting, O::Execute) => self.begin_executing(),
             (S::Waiting, O::Blocked(blocker)) => {
-                self.state = S::Resting(Rest::Failed(Failure::NotStarted(blocker)));
+                self.state = self.ended_in(Rest::Failed(Failure::NotStarted(blocker)));
                 vec![]
             }
             (
                 S::Resting(_)
+                | S::Scheduled(_)
                 | S::Executing { .. }
                 | S::Up { .. }
                 | S::Stopping { .. }
@@ -202,6 +212,7 @@ impl Machine {
                     ..
                 }
                 | S::Resting(_)
+                | S::Scheduled(_)
                 | S::Waiting
                 | S::Up { .. }
                 | S::Stopping { .. }
@@ -263,12 +274,17 @@ impl Machine {
                     }
                 } else {
                     self.failures += 1;
-                    S::Resting(Rest::Failed(Failure::NotExecuted(error)))
+                    self.ended_in(Rest::Failed(Failure::NotExecuted(error)))
                 };
                 vec![Action::HardenPorts]
             }
             (
-                S::Resting(_) | S::Waiting | S::Up { .. } | S::Stopping { .. } | S::Backoff { .. },
+                S::Resting(_)
+                | S::Scheduled(_)
+                | S::Waiting
+                | S::Up { .. }
+                | S::Stopping { .. }
+                | S::Backoff { .. },
                 O::Executed | O::NotExecuted { .. },
             ) => vec![],
 
@@ -310,6 +326,7 @@ impl Machine {
             }
             (
                 S::Resting(_)
+                | S::Scheduled(_)
                 | S::Waiting
                 | S::Executing { .. }
                 | S::Stopping { .. }
@@ -355,7 +372,12 @@ impl Machine {
                 }]
             }
             (
-                S::Resting(_) | S::Waiting | S::Executing { .. } | S::Up { .. } | S::Backoff { .. },
+                S::Resting(_)
+                | S::Scheduled(_)
+                | S::Waiting
+                | S::Executing { .. }
+                | S::Up { .. }
+                | S::Backoff { .. },
                 O::HooksDone,
             ) => vec![],
             (
@@ -368,6 +390,7 @@ impl Machine {
             ) => {
                 self.state = match then.clone() {
                     Then::Rest(rest) => S::Resting(rest),
+                    Then::Schedule(rest) => S::Scheduled(rest),
                     Then::Again => S::Waiting,
                     Then::Restart { delay } => S::Backoff { until: now + delay },
                 };
@@ -398,14 +421,18 @@ impl Machine {
                 Pressure::Killed { .. } => vec![Action::KillTree],
             },
             (
-                S::Resting(_) | S::Waiting | S::Executing { .. } | S::Backoff { .. },
+                S::Resting(_)
+                | S::Scheduled(_)
+                | S::Waiting
+                | S::Executing { .. }
+                | S::Backoff { .. },
                 O::Exited(_) | O::TreeEmpty | O::TreeLeft { .. },
             )
             | (S::Up { .. }, O::TreeEmpty | O::TreeLeft { .. }) => vec![],
 
             // Its end, asked for.
             (S::Resting(_), O::Stop { .. } | O::Kill) => vec![],
-            (S::Waiting | S::Backoff { .. }, O::Stop { .. } | O::Kill) => {
+            (S::Scheduled(_) | S::Waiting | S::Backoff { .. }, O::Stop { .. } | O::Kill) => {
                 self.state = S::Resting(Rest::Stopped);
                 vec![]
             }
@@ -457,10 +484,15 @@ impl Machine {
             }
 
             // Its deadline.
+            (S::Scheduled(_), O::Due) => {
+                self.begin_run();
+                vec![]
+            }
             (S::Backoff { until }, O::Due) => {
                 if now < *until {
                     return vec![];
                 }
+                self.retries += 1;
                 self.begin_executing()
             }
             (S::Stopping { pressure, .. }, O::Due)

@@ -9,6 +9,7 @@ mod life;
 mod machine;
 mod reconcile;
 mod restart;
+mod timer;
 
 pub(crate) use desired::{Desired, Generation, Observed, Seen};
 pub(crate) use health::{CheckStep, Health, HealthTiming, Verdict};
@@ -19,3 +20,4 @@ pub(crate) use machine::Machine;
 pub(crate) use reconcile::{
     Dependency, HEALTHY_LIMIT, Judgement, Step, WRONG_PORT_LIMIT, judge, reconcile,
 };
+pub(crate) use timer::{Timer, Turn};

@@ -81,7 +81,8 @@ pub(crate) fn judge(condition: Condition, seen: &Seen, now: Instant) -> Judgemen
         };
     }
     let is_met = match condition {
-        Condition::Started => observed.is_executed,
+        // One that has a schedule may have its first run long after.
+        Condition::Started => observed.is_executed || observed.phase == Phase::Scheduled,
         Condition::Healthy => observed.phase == Phase::Healthy,
         Condition::CompletedSuccessfully => observed.has_completed,
     };
@@ -90,6 +91,8 @@ pub(crate) fn judge(condition: Condition, seen: &Seen, now: Instant) -> Judgemen
         // One that completed is not going to be healthy. Unhealthy ends a wait, as in Compose; a later
         // recovery is for a later start.
         Phase::Completed | Phase::Unhealthy => condition == Condition::Healthy,
+        // What runs again and again never ends; no file has anybody wait for that.
+        Phase::Scheduled => true,
         Phase::Pending
         | Phase::Waiting
         | Phase::Starting
@@ -171,6 +174,7 @@ pub(crate) fn reconcile<K>(
             Phase::Pending
             | Phase::Waiting
             | Phase::Backoff
+            | Phase::Scheduled
             | Phase::Completed
             | Phase::Failed
             | Phase::Stopped,
@@ -191,6 +195,7 @@ pub(crate) fn reconcile<K>(
             | Phase::Unhealthy
             | Phase::Stopping
             | Phase::Backoff
+            | Phase::Scheduled
             | Phase::Completed
             | Phase::Failed
             | Phase::Stopped,

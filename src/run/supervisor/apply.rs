@@ -276,8 +276,13 @@ impl Supervisor {
             new.environment.base = unit.plan.environment.base.clone();
         }
         let is_other_check = unit.plan.health != new.health;
+        let is_other_schedule = unit.plan.schedule != new.schedule;
         self.runner.adopt(&new);
         unit.adopt(new);
+        if is_other_schedule {
+            self.reset_timer(id);
+        }
+        let unit = &mut self.units[id];
         if is_up && is_other_check {
             // What the old check said counts no more.
             unit.machine.doubt();
@@ -297,7 +302,7 @@ impl Supervisor {
         unit.spared = None;
         let grace = extent.grace.or(self.options.grace);
         if extent.no_start {
-            if is_alive {
+            if is_alive || unit.phase() == Phase::Scheduled {
                 unit.desired.change(Wanted::Stopped, Cause::Up, grace);
             }
             return;
@@ -305,6 +310,8 @@ impl Supervisor {
         unit.desired.change(Wanted::Running, Cause::Up, grace);
         unit.desired.ignores_dependencies = extent.no_deps;
         unit.desired.is_rolling = is_alive && unit.phase() != Phase::Stopping;
+        // A run that is ended for it takes place all the same.
+        unit.desired.runs_now = is_alive && unit.timer.is_some();
     }
 
     /// A unit is gone from the files.

@@ -182,7 +182,8 @@ impl Supervisor {
             }
             Command::Restart { services, grace } => {
                 let named = self.named(services)?;
-                self.restart(&named, *grace).into()
+                let is_meant = !services.is_empty();
+                self.restart(&named, *grace, is_meant).into()
             }
         };
         Ok(self.reply(&moves))
@@ -265,7 +266,7 @@ impl Supervisor {
                 }
                 match unit.phase() {
                     Phase::Pending | Phase::Failed | Phase::Stopped => true,
-                    Phase::Completed => cause == Cause::Start && is_named(id),
+                    Phase::Completed | Phase::Scheduled => cause == Cause::Start && is_named(id),
                     // What is being stopped comes up again afterwards.
                     Phase::Waiting
                     | Phase::Starting
@@ -282,6 +283,7 @@ impl Supervisor {
             let desired = &mut self.units[id].desired;
             desired.change(Wanted::Running, cause, None);
             desired.ignores_dependencies = no_deps;
+            desired.runs_now = cause == Cause::Start && is_named(id);
             self.touch(id);
         }
         let mut targets = wanted;
@@ -300,8 +302,14 @@ impl Supervisor {
         moved
     }
 
-    /// Wants units to run anew, with those that follow them.
-    fn restart(&mut self, named: &[UnitId], grace: Option<Duration>) -> Vec<UnitId> {
+    /// Wants units to run anew, with those that follow them. Those that have a schedule do at once if
+    /// they are meant, and not only among all.
+    fn restart(
+        &mut self,
+        named: &[UnitId],
+        grace: Option<Duration>,
+        are_meant: bool,
+    ) -> Vec<UnitId> {
         let follows = |dependent: &&UnitId, id: &UnitId| {
             let dependent = &self.units[*dependent];
             let mut edges = dependent.dependencies().iter();
@@ -317,10 +325,13 @@ impl Supervisor {
                 .collect()
         });
         for id in &moved {
-            let desired = &mut self.units[id].desired;
+            let unit = &mut self.units[id];
+            let is_alive = unit.phase().is_alive();
+            let desired = &mut unit.desired;
             let ignores_dependencies = desired.ignores_dependencies;
             desired.change(Wanted::Running, Cause::Restart, grace);
             desired.ignores_dependencies = ignores_dependencies;
+            desired.runs_now = are_meant || is_alive;
             self.touch(id);
         }
         moved

@@ -163,6 +163,7 @@ impl Supervisor {
             }
             State::Resting(Rest::Completed | Rest::Stopped) => self.note_stop_with(id),
             State::Resting(Rest::Pending)
+            | State::Scheduled(_)
             | State::Waiting
             | State::Executing { .. }
             | State::Up { .. }

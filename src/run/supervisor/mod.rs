@@ -9,7 +9,7 @@
 //! Its parts: `messages` is what the loop waits for, `commands` moves what is wanted, `settle` does what
 //! that asks for, `execute` what the units' machines ask for. `propose`, `apply` and `fates` take over a
 //! changed file. `checks` looks after health and `answers` knows whose they are, `hooks` looks after hooks,
-//! `notified` hears what services say of themselves, `ports` looks after ports, `telling` says what has
+//! `notified` hears what services say of themselves, `schedule` begins further runs, `ports` looks after ports, `telling` says what has
 //! changed, `ending` knows when it is over.
 
 mod answers;
@@ -25,6 +25,7 @@ mod notified;
 mod parts;
 mod ports;
 mod propose;
+mod schedule;
 mod settle;
 mod signals;
 mod telling;
@@ -281,6 +282,7 @@ impl Supervisor {
             self.hook_due(&id, now);
             self.watchdog_due(&id, now);
             self.health_due(&id, now);
+            self.schedule_due(&id, now);
             self.touch(&id);
         }
         self.care_for(&uncared, now);

@@ -100,7 +100,8 @@ impl Supervisor {
                 let unit = &mut self.units[id];
                 unit.begun = generation;
                 unit.first_executed = None;
-                self.happen(id, Occurrence::Begin);
+                let occurrence = self.set_timer(id);
+                self.happen(id, occurrence);
             }
             Step::Execute { without } => {
                 for missing in without {

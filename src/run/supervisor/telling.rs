@@ -34,6 +34,7 @@ impl Supervisor {
             }
             if unit.seen().is_settled() {
                 self.busy.remove(&id);
+                unit.timer = None;
                 // It will not come up by itself: clients are refused from now on.
                 unit.ports.close();
             } else if !self.busy.contains(&id) {

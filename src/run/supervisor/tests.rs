@@ -6,6 +6,7 @@ mod changes;
 mod hooks;
 mod model;
 mod overlaps;
+mod schedule;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -62,6 +63,7 @@ fn plan(text: &str, edges: &[(&str, Condition)]) -> UnitPlan {
         stop_signal: 15,
         grace: Duration::from_secs(10),
         restart: RestartPolicy::with(RestartWhen::Never, None),
+        schedule: None,
         success_exit_codes: Vec::new(),
         hooks: Vec::new(),
         health: None,

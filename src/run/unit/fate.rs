@@ -130,5 +130,6 @@ pub(super) fn settings(plan: &UnitPlan) -> Settings {
         restarts_unhealthy: plan.health.as_ref().is_some_and(|health| health.restarts),
         is_shell_line: plan.execution.is_shell_line,
         hooks: plan.hooks.iter().map(|hook| hook.time).collect(),
+        is_scheduled: plan.schedule.is_some(),
     }
 }

@@ -9,7 +9,9 @@ impl Unit {
     /// Why it is where it is, where there is more to say than the phase does.
     pub(crate) fn reason(&self) -> Option<Reason> {
         match self.machine.state() {
-            State::Resting(Rest::Failed(failure)) => Some(self.failure(failure)),
+            State::Resting(Rest::Failed(failure)) | State::Scheduled(Rest::Failed(failure)) => {
+                Some(self.failure(failure))
+            }
             State::Backoff { .. } => self.unhealthy().or_else(|| self.last_end()),
             State::Up { .. } if self.spared.is_some() => {
                 let because = self.spared.as_ref()?.because.clone();
@@ -49,7 +51,7 @@ impl Unit {
                 ..
             } => Some(Reason::Killed),
             State::Stopping { .. } => self.unhealthy(),
-            State::Resting(_) | State::Waiting | State::Up { .. } => None,
+            State::Resting(_) | State::Scheduled(_) | State::Waiting | State::Up { .. } => None,
         }
     }
 
@@ -130,6 +132,7 @@ impl Unit {
                 last: self.last_answer.clone(),
             },
             State::Resting(Rest::Pending)
+            | State::Scheduled(_)
             | State::Waiting
             | State::Executing { .. }
             | State::Up { .. }

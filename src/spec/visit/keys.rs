@@ -8,12 +8,14 @@ mod given_files;
 mod hook;
 mod logging;
 mod process;
+mod schedule;
 mod watch;
 
 pub(super) use given_files::{CONFIG, FILE_USE, SECRET};
 pub(super) use hook::HOOK;
 pub(super) use logging::{LOGGING, LOGGING_OPTIONS};
 pub(super) use process::{LISTED_PORT, ULIMIT};
+pub(super) use schedule::SCHEDULE;
 pub(super) use watch::{DEVELOP, WATCH};
 
 use super::table::{Key, KeyDoc, Keys, Others, Section, State, keys};
@@ -172,6 +174,9 @@ keys! {
     "restart", "policy", "no", ["autorestart"],
     "After which ends it starts again: `no`, `always`, `on-failure`, `on-failure:5` or `unless-stopped`."
         => |r, service, field| service.restart = r.setting(field, v::parse_restart);
+    "schedule", "text or map", "'*/5 * * * *'", ["cron cron_restart"],
+    "When it runs, again and again: a cron expression in local time, or `{every: 5m}`."
+        => |r, service, field| service.schedule = r.schedule(field);
     "restart_policy", "map", "{ delay: 1s }", ["availability"],
     "The same, tuned."
         => |r, service, field| r.own_restart_policy(service, field);
@@ -283,7 +288,6 @@ keys! {
         };
 
     planned "run it as a process with `command`, or beside the stack": "image build";
-    planned "remove it for now; `cron` can call `stack run -s NAME -- …`": "schedule";
     container "remove it; a process sees your files as they are": "volumes tmpfs";
     container "remove it; processes reach each other on `localhost`": "networks network_mode links";
     container "remove it": "blkio_config cap_add cap_drop cgroup cgroup_parent container_name

@@ -14,6 +14,7 @@ mod keys;
 mod listed_ports;
 mod process;
 mod required;
+mod schedule;
 mod scope;
 mod service;
 mod stack;

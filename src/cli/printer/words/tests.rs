@@ -260,3 +260,65 @@ fn numbers_are_readable() {
     assert_eq!(span(59_999), "59.9 s");
     assert_eq!(span(200_000), "3 m 20 s");
 }
+
+#[test]
+fn the_runs_of_a_schedule_are_told_with_the_next_one() {
+    let job = |exit: Option<Exit>, reason| ServiceSnapshot {
+        phase: Phase::Scheduled,
+        since: 1_300,
+        started_at: Some(1_000),
+        attempt: u32::from(exit.is_some()),
+        exit,
+        reason,
+        next_run: Some(301_000),
+        ..service("job")
+    };
+    let ran = job(Some(Exit::Code(0)), None);
+    let text = life(&[
+        job(None, None),
+        ServiceSnapshot {
+            pid: Some(7),
+            phase: Phase::Running,
+            ..ran.clone()
+        },
+        ran.clone(),
+        ServiceSnapshot {
+            next_run: Some(601_000),
+            ..ran.clone()
+        },
+        ServiceSnapshot {
+            pid: Some(8),
+            attempt: 2,
+            phase: Phase::Running,
+            ..ran
+        },
+        job(Some(Exit::Code(1)), Some(exited())),
+    ]);
+    let expected = "\
+Outcome next run in 5 m
+Step started (pid 7)
+Step completed after 0.3 s; next run in 5 m
+-
+Step started (pid 8, attempt 2)
+Trouble failed: exited with code 1; next run in 5 m
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn the_next_run_is_as_exact_as_it_is_near() {
+    let berlin = TimeZone::get("Europe/Berlin").unwrap();
+    // 14:20:00 in Berlin.
+    let now = 1_795_872_000_000;
+    for (seconds, text) in [
+        (0, "in 0 s"),
+        (119, "in 119 s"),
+        (300, "in 5 m"),
+        (2 * 3_600, "at 16:20"),
+        (86_400, "on 2026-11-29 at 14:20"),
+    ] {
+        assert_eq!(future(now + seconds * 1_000, now, &berlin), text);
+    }
+    assert_eq!(future(now - 5_000, now, &berlin), "in 0 s");
+    assert_eq!(future(now + 300, now, &berlin), "in 1 s");
+}

@@ -466,7 +466,7 @@ fn ended_attempt(update: &Update) -> Option<UnitId> {
     };
     let has_ended = matches!(
         service.phase,
-        Phase::Backoff | Phase::Completed | Phase::Failed | Phase::Stopped
+        Phase::Backoff | Phase::Scheduled | Phase::Completed | Phase::Failed | Phase::Stopped
     );
     has_ended.then(|| service.unit())
 }

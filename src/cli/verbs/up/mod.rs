@@ -60,6 +60,21 @@ pub fn up_in_background(invocation: &Invocation, services: &[ServiceName]) -> Re
     up(invocation, &args).map(drop)
 }
 
+/// Nobody can wait for the end of a service that runs again and again.
+fn check_has_end(draft: &Draft, exit_code_from: Option<&ServiceName>) -> Result<(), Stop> {
+    let service = exit_code_from.and_then(|name| draft.spec().services.get(name));
+    match service.filter(|service| service.schedule.is_some()) {
+        Some(service) => Err(Stop::usage(
+            format!(
+                "`{}` has a `schedule`, so it has no exit code",
+                service.name
+            ),
+            "name a service that ends",
+        )),
+        None => Ok(()),
+    }
+}
+
 /// Runs the verb.
 pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
     let args = &UpArgs {
@@ -73,6 +88,7 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
     for name in args.services.iter().chain(&args.exit_code_from) {
         check_service(&ready.draft, name)?;
     }
+    check_has_end(&ready.draft, args.exit_code_from.as_ref())?;
     rights::check_rights(invocation, &ready, args)?;
     let instance = actual(invocation, invocation.instance(&ready.draft));
     if args.dry_run {

@@ -12,6 +12,23 @@ use crate::run::state::life::{Action, Failure, Flaw, Moment, Pressure, Rest, Sta
 use crate::spec::model::HookTime;
 
 impl Machine {
+    /// It waits for its dependencies as if nothing had been: the first time, or for another run.
+    pub(super) fn begin_run(&mut self) {
+        self.failures = 0;
+        self.blocked = None;
+        self.preparation = Preparation::Missing;
+        self.state = State::Waiting;
+    }
+
+    /// Where a run that is over leaves it.
+    pub(super) fn ended_in(&self, rest: Rest) -> State {
+        if self.settings.is_scheduled {
+            State::Scheduled(rest)
+        } else {
+            State::Resting(rest)
+        }
+    }
+
     /// Stops it until `until`, after its `pre_stop`.
     pub(super) fn stop_up(&mut self, then: Then, until: Instant) -> Vec<Action> {
         let hooks = self.settings.begin(HookTime::PreStop);
@@ -66,7 +83,7 @@ impl Machine {
                 until: moment.now + delay,
             },
             Err(restarts) => {
-                State::Resting(Rest::Failed(Failure::NotPrepared { failure, restarts }))
+                self.ended_in(Rest::Failed(Failure::NotPrepared { failure, restarts }))
             }
         };
     }
@@ -83,9 +100,11 @@ impl Machine {
             && matches!(exit, Exit::Code(126 | 127))
             && lasted < SHELL_NOT_FOUND;
         if cannot_execute && !is_success {
-            return Then::Rest(Rest::Failed(Failure::Exited(exit)));
+            let failed = Then::Rest(Rest::Failed(Failure::Exited(exit)));
+            return self.settings.until_next_run(failed);
         }
-        policy.after(exit, is_success, self.failures, jitter)
+        let after = policy.after(exit, is_success, self.failures, jitter);
+        self.settings.until_next_run(after)
     }
 
     /// The main process has ended with success, and what it left does not end by itself: it is asked,
@@ -107,7 +126,8 @@ impl Machine {
         if let (Some(exit), true) = (*exit, is_to_stay && !is_awaited) {
             self.flaw = Some(Flaw::Background);
             self.has_completed = false;
-            *then = policy.after(exit, false, self.failures, moment.jitter);
+            let after = policy.after(exit, false, self.failures, moment.jitter);
+            *then = self.settings.until_next_run(after);
         }
         vec![Action::SignalRest]
     }

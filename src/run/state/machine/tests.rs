@@ -19,6 +19,7 @@ fn settings(when: RestartWhen, has_readiness: bool) -> Settings {
         restarts_unhealthy: false,
         is_shell_line: false,
         hooks: Vec::new(),
+        is_scheduled: false,
     }
 }
 
@@ -152,6 +153,7 @@ fn states(now: Instant) -> Vec<(&'static str, State)> {
         ("ended, rest lingers", content(patience(false))),
         ("awaited, rest lingers", content(patience(true))),
         ("backoff", State::Backoff { until: now }),
+        ("scheduled", State::Scheduled(Rest::Completed)),
         ("completed", State::Resting(Rest::Completed)),
         (
             "failed",
@@ -164,6 +166,7 @@ fn states(now: Instant) -> Vec<(&'static str, State)> {
 fn occurrences() -> Vec<Occurrence> {
     vec![
         Occurrence::Begin,
+        Occurrence::Schedule,
         Occurrence::Execute,
         Occurrence::Blocked(blocker()),
         Occurrence::Prepared,
@@ -646,8 +649,10 @@ proptest! {
     fn a_stop_wins_and_attempts_never_overlap(
         steps in prop::collection::vec(0..occurrences().len(), 1..80),
         readiness: bool,
+        is_scheduled: bool,
     ) {
-        let mut machine = Machine::new(settings(RestartWhen::Always, readiness));
+        let settings = settings(RestartWhen::Always, readiness);
+        let mut machine = Machine::new(Settings { is_scheduled, ..settings });
         let mut now = Instant::now();
         let all = occurrences();
         let (mut is_wanted, mut is_alive) = (false, false);
@@ -663,7 +668,7 @@ proptest! {
             };
             if !possible { continue; }
             match &occurrence {
-                Occurrence::Begin => is_wanted = true,
+                Occurrence::Begin | Occurrence::Schedule => is_wanted = true,
                 Occurrence::Stop { .. } | Occurrence::Kill => is_wanted = false,
                 Occurrence::Exited(_) => is_alive = false,
                 _ => {}
@@ -742,4 +747,79 @@ fn an_unhealthy_unit_without_a_restart_left_stays_unhealthy() {
         matches!(machine.state(), State::Up { standing: found, .. } if *found == standing)
     };
     assert!(is_unhealthy(&machine), "{:?}", machine.state());
+}
+
+/// One that has a schedule, and fails as its policy says before a run is over.
+fn scheduled(when: RestartWhen, limit: Option<u32>) -> Machine {
+    Machine::new(Settings {
+        policy: RestartPolicy::with(when, limit),
+        is_scheduled: true,
+        ..settings(when, false)
+    })
+}
+
+#[test]
+fn a_run_by_a_schedule_is_followed_by_a_rest_until_the_next_one() {
+    let moment = Moment {
+        now: Instant::now(),
+        jitter: 0.5,
+    };
+    let mut machine = scheduled(RestartWhen::Never, None);
+    machine.on(Occurrence::Schedule, moment);
+    assert_eq!(machine.state(), &State::Scheduled(Rest::Pending));
+    for (code, rest) in [
+        (0, Rest::Completed),
+        (1, Rest::Failed(Failure::Exited(Exit::Code(1)))),
+    ] {
+        machine.on(Occurrence::Due, moment);
+        assert_eq!(machine.phase(), Phase::Waiting);
+        execute(&mut machine, moment);
+        machine.on(Occurrence::Due, moment);
+        assert_eq!(machine.phase(), Phase::Running, "no second run beside it");
+        machine.on(Occurrence::Exited(Exit::Code(code)), moment);
+        machine.on(Occurrence::TreeEmpty, moment);
+        assert_eq!(machine.state(), &State::Scheduled(rest));
+    }
+    assert_eq!((machine.attempt(), machine.retries()), (2, Some(0)));
+    machine.on(Occurrence::Due, moment);
+    assert_eq!(machine.failures(), 0, "each run is judged by itself");
+    machine.on(Occurrence::Blocked(blocker()), moment);
+    assert_eq!(machine.phase(), Phase::Scheduled);
+    machine.on(Occurrence::Stop { grace: None }, moment);
+    assert_eq!(machine.state(), &State::Resting(Rest::Stopped));
+}
+
+#[test]
+fn a_run_by_a_schedule_is_repeated_as_the_policy_says() {
+    let mut moment = Moment {
+        now: Instant::now(),
+        jitter: 0.5,
+    };
+    let mut machine = scheduled(RestartWhen::OnFailure, Some(1));
+    machine.on(Occurrence::Begin, moment);
+    for phase in [Phase::Backoff, Phase::Scheduled] {
+        moment.now = machine.deadline().unwrap_or(moment.now);
+        execute(&mut machine, moment);
+        machine.on(Occurrence::Exited(Exit::Code(1)), moment);
+        machine.on(Occurrence::TreeEmpty, moment);
+        assert_eq!(machine.phase(), phase);
+    }
+    assert_eq!((machine.attempt(), machine.retries()), (2, Some(1)));
+}
+
+#[test]
+fn a_stop_that_comes_while_a_run_ends_is_the_end_of_the_schedule() {
+    let moment = Moment {
+        now: Instant::now(),
+        jitter: 0.5,
+    };
+    for stop in [Occurrence::Stop { grace: None }, Occurrence::Kill] {
+        let mut machine = scheduled(RestartWhen::Never, None);
+        machine.on(Occurrence::Begin, moment);
+        execute(&mut machine, moment);
+        machine.on(Occurrence::Exited(Exit::Code(1)), moment);
+        machine.on(stop, moment);
+        machine.on(Occurrence::TreeEmpty, moment);
+        assert_eq!(machine.state(), &State::Resting(Rest::Stopped));
+    }
 }

@@ -25,6 +25,11 @@ impl Machine {
         self.failures
     }
 
+    /// How often it was executed again as its policy says, if it has a schedule, whose runs are not that.
+    pub(crate) fn retries(&self) -> Option<u32> {
+        self.settings.is_scheduled.then_some(self.retries)
+    }
+
     pub(crate) fn is_executed(&self) -> bool {
         self.is_executed
     }
@@ -67,6 +72,7 @@ impl Machine {
             State::Resting(Rest::Completed) => Phase::Completed,
             State::Resting(Rest::Failed(_)) => Phase::Failed,
             State::Resting(Rest::Stopped) => Phase::Stopped,
+            State::Scheduled(_) => Phase::Scheduled,
             State::Waiting => Phase::Waiting,
             State::Executing { .. } => Phase::Starting,
             State::Up { standing, .. } => match standing {
@@ -85,7 +91,11 @@ impl Machine {
         match &self.state {
             State::Backoff { until } => Some(*until),
             State::Stopping { pressure, .. } => pressure.due(),
-            State::Resting(_) | State::Waiting | State::Executing { .. } | State::Up { .. } => None,
+            State::Resting(_)
+            | State::Scheduled(_)
+            | State::Waiting
+            | State::Executing { .. }
+            | State::Up { .. } => None,
         }
     }
 
@@ -99,6 +109,7 @@ impl Machine {
                 Pressure::Unknown | Pressure::Patience { .. } => None,
             },
             State::Resting(_)
+            | State::Scheduled(_)
             | State::Waiting
             | State::Executing { .. }
             | State::Up { .. }

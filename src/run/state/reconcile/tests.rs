@@ -35,6 +35,7 @@ fn seen(wanted: Wanted, phase: Phase) -> Seen {
             grace: None,
             ignores_dependencies: false,
             is_rolling: false,
+            runs_now: false,
         },
         observed: Observed {
             phase,

@@ -19,7 +19,7 @@ fn labelled(text: &str, edges: &[(&str, Condition)]) -> UnitPlan {
 
 impl Stage {
     /// Takes over a plan with these units, as far as `extent` says.
-    async fn take_over(&mut self, units: Vec<UnitPlan>, extent: Extent) -> CommandReply {
+    pub(super) async fn take_over(&mut self, units: Vec<UnitPlan>, extent: Extent) -> CommandReply {
         let old = self.supervisor.plan_of(self.supervisor.plans());
         let plan = self.supervisor.plan_of(units);
         let is_left = |service: &ServiceName| {

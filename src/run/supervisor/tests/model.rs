@@ -254,6 +254,7 @@ async fn quiet(mut drive: Drive, case: &Case) -> Result<Drive, String> {
                 | Phase::Starting
                 | Phase::Stopping
                 | Phase::Backoff
+                | Phase::Scheduled
                 | Phase::Stopped => false,
             },
             Wanted::Nothing | Wanted::Stopped | Wanted::Killed => row.phase.is_at_rest(),

@@ -99,6 +99,7 @@ impl Ideal {
                 | Phase::Running
                 | Phase::Stopping
                 | Phase::Backoff
+                | Phase::Scheduled
                 | Phase::Stopped => Verdict::Pending,
             },
             Goal::Stopped | Goal::Executed => Verdict::Pending,

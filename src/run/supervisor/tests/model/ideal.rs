@@ -160,6 +160,7 @@ impl Life {
             Phase::Pending
             | Phase::Waiting
             | Phase::Backoff
+            | Phase::Scheduled
             | Phase::Completed
             | Phase::Failed
             | Phase::Stopped => false,
