@@ -296,9 +296,13 @@ impl Unit {
         is_one_shot: bool,
     ) -> ServiceSnapshot {
         // From one fixed pair of clock readings, so that the same deadline is always the same number.
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX / 4);
+        // While the machine slept only one of them went on. By whole seconds, for the same reason.
+        let passed = self.epoch.1 + millis(self.epoch.0.elapsed());
+        let slept = unix_millis().saturating_sub(passed) / 1_000 * 1_000;
         let in_millis = |deadline: Instant| {
-            let since = deadline.saturating_duration_since(self.epoch.0).as_millis();
-            self.epoch.1 + u64::try_from(since).unwrap_or(u64::MAX / 2)
+            let since = deadline.saturating_duration_since(self.epoch.0);
+            self.epoch.1 + slept + millis(since)
         };
         let phase = self.phase();
         let next_attempt = self.machine.deadline().filter(|_| phase == Phase::Backoff);

@@ -100,7 +100,8 @@ pub(super) fn parse_cron(text: &str) -> Parsed<Cron> {
             BadCron::Name(_) => "the names are `@hourly`, `@daily`, `@midnight`, `@weekly`, \
                                  `@monthly` and `@yearly`"
                 .to_owned(),
-            BadCron::Fields(_) | BadCron::Field { .. } | BadCron::Never(_) => {
+            BadCron::Never(_) => "write a day that the month has".to_owned(),
+            BadCron::Fields(_) | BadCron::Field { .. } => {
                 "the fields are minute, hour, day of the month, month and day of the week: \
                  `*/5 * * * *`, `0 3 * * MON-FRI`"
                     .to_owned()

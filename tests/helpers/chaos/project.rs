@@ -15,7 +15,7 @@ use crate::machine::MARK;
 use crate::random::Random;
 
 /// What services are made of, and what stands behind their `command`.
-const MODES: [(&str, &str); 11] = [
+const MODES: [(&str, &str); 12] = [
     ("sleep", ""),
     ("ignore-term", ""),
     ("double-fork --stay --deaf", ""),
@@ -26,6 +26,7 @@ const MODES: [(&str, &str); 11] = [
     ("bind $<PORT:auto> --http", "healthcheck: { http: / }"),
     ("one-shot 1 40", "restart: always"),
     ("one-shot 0 20", ""),
+    ("one-shot 1 150", "schedule: { every: 100ms }"),
     (
         "sleep",
         "healthcheck: { test: 'sleep 0.05; exit 1', interval: 50ms }",
