@@ -60,9 +60,18 @@ pub fn verdict(goal: Goal, generation: u64, now: &ServiceSnapshot) -> Verdict {
         },
         Goal::Executed => {
             let has_begun = now.generation >= generation;
-            // Of one that has a schedule, the first run may come long after.
-            if has_begun && (now.is_executed || now.phase == Phase::Scheduled) {
+            if has_begun && now.is_executed {
                 return Verdict::Reached;
+            }
+            // The first run may come long after. Only who has asked for one by name is told of nothing
+            // that came of it.
+            if has_begun && now.phase == Phase::Scheduled {
+                let is_asked = matches!(desired.cause, Cause::Start | Cause::Restart);
+                return if is_asked && now.reason.is_some() {
+                    Verdict::Failed
+                } else {
+                    Verdict::Reached
+                };
             }
             match desired.wanted {
                 Wanted::Nothing | Wanted::Stopped | Wanted::Killed => superseded,

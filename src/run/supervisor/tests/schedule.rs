@@ -262,3 +262,22 @@ fn a_changed_job_runs_anew_only_if_it_runs() {
         assert_eq!(stage.phase("job"), Phase::Stopped);
     });
 }
+
+#[test]
+fn who_asks_for_a_run_is_told_that_it_did_not_begin() {
+    on_stage(async {
+        let mut stage = Stage::new(vec![nightly("job")]);
+        stage.world.borrow_mut().refused.insert(id("job"), false);
+        stage.up().await;
+        let reply = stage.start(&["job"]).await;
+        assert_eq!(stage.phase("job"), Phase::Scheduled);
+        assert_eq!(stage.verdicts(Goal::Executed, &reply), [Verdict::Failed]);
+        // `up` is about the schedule, which counts.
+        let mut stage = Stage::new(vec![every("job", &[])]);
+        stage.world.borrow_mut().refused.insert(id("job"), false);
+        stage.up().await;
+        let job = stage.row("job");
+        assert_eq!(verdict(Goal::Executed, 1, &job), Verdict::Reached);
+        assert!(job.reason.is_some());
+    });
+}
