@@ -185,6 +185,8 @@ impl CronDateTime for Local {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// The next three times after one, in Berlin.
@@ -299,5 +301,20 @@ mod tests {
             );
         }
         assert!("0 0 29 2 *".parse::<Cron>().is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_and_what_is_read_is_ahead(
+            fields in prop::collection::vec("[0-9*/,#LW?+-]{1,5}|[A-Z]{3}|[0-9]{1,2}-[0-9]{1,2}/[0-9]|\\PC{0,3}", 0..8),
+            seconds in 0i64..4_000_000_000,
+        ) {
+            let time = Timestamp::from_second(seconds).unwrap();
+            let zone = TimeZone::get("Europe/Berlin").unwrap();
+            if let Ok(cron) = fields.join(" ").parse::<Cron>() {
+                let next = cron.next_after(&time.to_zoned_datetime(zone));
+                prop_assert!(next.is_none_or(|next| next > time), "{cron}");
+            }
+        }
     }
 }

@@ -169,3 +169,21 @@ fn nobody_takes_the_exit_code_of_what_runs_again_and_again() {
         .expect(2)
         .says(&["`job` has a `schedule`, so it has no exit code"]);
 }
+
+#[test]
+fn nothing_runs_any_more_once_the_supervisor_was_killed() {
+    let stack =
+        TestStack::new("services: { job: { command: 'true', schedule: { every: 300ms } } }");
+    stack.run(&["up", "-d"]).ok();
+    let guardian = stack.own_process("guardian_pid");
+    stack.own_process("supervisor_pid").signal(Signal::SIGKILL);
+    wait_until("the end of the guardian", || {
+        (!guardian.is_alive()).then_some(())
+    });
+    let job = row(&stack, "job");
+    assert_eq!(
+        (&job["phase"], job.get("next_run")),
+        (&"stopped".into(), None),
+        "{job}"
+    );
+}

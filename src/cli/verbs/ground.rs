@@ -323,6 +323,8 @@ fn ended(
     phase: Phase,
 ) -> StackSnapshot {
     for service in &mut snapshot.services {
+        // Nobody is there to begin another run.
+        service.next_run = None;
         if let Some(&pid) = running.get(&service.unit()) {
             service.phase = phase;
             service.pid = Some(pid);
