@@ -6,8 +6,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
 use nix::sys::signal::Signal;
 
 use crate::cli::style::state_word;
@@ -289,27 +287,7 @@ pub(crate) fn scheduled_how(service: &ServiceSnapshot, now: u64) -> String {
 
 /// When its schedule wants the next run: `in 4 m`, `at 14:05` or `on 2026-12-01 at 03:00`.
 pub(crate) fn next_run(service: &ServiceSnapshot, now: u64) -> Option<String> {
-    Some(future(service.next_run?, now, &TimeZone::system()))
-}
-
-fn future(at: u64, now: u64, zone: &TimeZone) -> String {
-    // Rounded up: nothing is due "in 0 s" while there is time left.
-    let seconds = at.saturating_sub(now).div_ceil(1_000);
-    let millis = i64::try_from(at).ok();
-    let time = millis.and_then(|at| Timestamp::from_millisecond(at).ok());
-    match (seconds, time) {
-        (0..120, _) | (_, None) => format!("in {seconds} s"),
-        (120..3_600, _) => format!("in {} m", seconds / 60),
-        (_, Some(time)) => {
-            let form = if seconds < 86_400 {
-                "at %H:%M"
-            } else {
-                "on %Y-%m-%d at %H:%M"
-            };
-            let time = time.to_zoned_datetime(zone.clone());
-            time.strftime(form).to_string()
-        }
-    }
+    Some(words::to_come(service.next_run?, now))
 }
 
 /// `failed: exited with code 1`, `not started: …` for what was never executed, or `is crash-looping: …`

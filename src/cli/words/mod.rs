@@ -6,11 +6,13 @@
 mod change;
 mod news;
 mod reason;
+mod time;
 
 use std::fmt::Display;
 
 pub(crate) use change::changes;
 pub(crate) use reason::{exit, signal_name, waiting_for};
+pub(crate) use time::to_come;
 
 use crate::run::news::News;
 use crate::run::reason::{Blocker, PortTrouble, Reason, RightsError};

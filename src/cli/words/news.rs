@@ -1,22 +1,10 @@
 //! What the supervisor has to say beside what snapshots show, in words.
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-
 use super::behind;
 use super::reason::{blocker, check_failure, hook_failure, processes, reason};
+use super::time::past;
 use crate::run::news::News;
 use crate::support::text::list;
-
-/// `of 03:00 on 2026-12-01`, in the zone of this machine.
-fn at(millis: u64) -> String {
-    let time = i64::try_from(millis).ok();
-    let time = time.and_then(|millis| Timestamp::from_millisecond(millis).ok());
-    let time = time
-        .unwrap_or_default()
-        .to_zoned_datetime(TimeZone::system());
-    time.strftime("of %H:%M on %Y-%m-%d").to_string()
-}
 
 /// A lowercase fragment on one line, which fits behind the name of the unit that it is about.
 pub(crate) fn news(news: &News) -> String {
@@ -73,7 +61,7 @@ pub(crate) fn news(news: &News) -> String {
             "another run is due, but the last one is not over; it is left out".to_owned()
         }
         News::RunMissed { due: Some(due) } => {
-            format!("the run {} was missed, and is not made up for", at(*due))
+            format!("the run {} was missed, and is not made up for", past(*due))
         }
         News::InputClosed => {
             "it seems to watch something and has ended at once: its standard input is \

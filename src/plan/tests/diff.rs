@@ -25,6 +25,7 @@ services:
     depends_on: { b: { condition: service_started } }
     healthcheck: { http: /, interval: 1s }
     restart: on-failure:1
+    schedule: '@daily'
     success_exit_codes: [3]
     stop_signal: INT
     stop_grace_period: 1s
@@ -115,6 +116,8 @@ fn every_field_that_is_another_is_named_with_what_it_takes() {
         ("OWN: one", "OWN: one, PWD: /", "environment PWD"),
         ("env_file: e", "env_file: f", "environment F"),
         ("INT", "HUP", "(stop_signal)"),
+        ("'@daily'", "{ every: 5m }", "(schedule)"),
+        ("    schedule: '@daily'\n", "", "schedule"),
         (
             "grace_period: 1s",
             "grace_period: 2s",
@@ -241,7 +244,7 @@ fn service() -> impl Strategy<Value = String> {
         ]),
         pick(&["", "replicas: 0, ", "replicas: 2, ", "replicas: 3, "]),
         pick(&["", "stop_signal: INT, ", "stop_grace_period: 1s, "]),
-        pick(&["", "restart: always, ", "labels: {l: 1}, "]),
+        pick(&["", "restart: always, ", "schedule: '@daily', "]),
     )
         .prop_map(|(command, environment, replicas, stop, rest)| {
             format!("{{{environment}{replicas}{stop}{rest}command: '{command}'}}")

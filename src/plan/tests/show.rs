@@ -90,7 +90,8 @@ services:
   d:
     entrypoint: x
     healthcheck: { tcp: 'localhost:$<b.PORT>' }
-    restart: always
+    restart: on-failure
+    schedule: '0 3 * * MON-FRI'
     environment: [INHERITED, UNSET]
   e:
     command: [serve, $<PORT:auto>, $<DNS:auto/udp>, '$<PAIR:auto:5353/udp+tcp>', $<replica>, $<e.PORT>, $<e.PORTS>]
@@ -286,7 +287,8 @@ prop_compose! {
         times in prop::collection::vec(0u32..200_000, 5),
         restart in prop::sample::select(vec![
             "", "restart: no, ", "restart: on-failure:3, ", "restart: unless-stopped, ",
-            "restart: ${R:-always}, ",
+            "restart: ${R:-always}, ", "restart: no, schedule: {every: 90s}, ",
+            "restart: on-failure, schedule: '*/5 1 * * *', ",
         ]),
         replicas in prop::sample::select(vec!["", "replicas: 1, ", "scale: 3, "]),
         tuned in prop::sample::select(vec![

@@ -21,7 +21,7 @@ use super::parts::Wires;
 use super::*;
 use crate::plan::model::{
     Belongings, DependencyPlan, Environment, Execution, HealthPlan, LoggingPlan, ProbePlan,
-    ProcessPlan, RestartPolicy, RestartWhen, UnitPlan,
+    ProcessPlan, RestartPolicy, RestartWhen, SchedulePlan, UnitPlan,
 };
 use crate::run::control::{Command, CommandReply, Controller};
 use crate::run::logs::LogFeed;
@@ -471,7 +471,7 @@ enum Event {
     Pass(u64),
 }
 
-const NAMES: [&str; 6] = ["migrate", "db", "api", "web", "worker", "slow"];
+const NAMES: [&str; 7] = ["migrate", "db", "api", "web", "worker", "slow", "job"];
 
 fn events() -> impl Strategy<Value = Event> {
     let unit = || 0..NAMES.len();
@@ -496,6 +496,10 @@ fn stack() -> Vec<UnitPlan> {
     web.depends_on[0].restart = true;
     let mut worker = plan("worker", &[("db", Condition::Healthy)]);
     worker.depends_on[0].is_required = false;
+    let job = UnitPlan {
+        schedule: Some(SchedulePlan::Every(Duration::from_secs(30))),
+        ..plan("job", &[("db", Condition::Healthy)])
+    };
     vec![
         plan("migrate", &[("db", Condition::Started)]),
         checked(plan("db", &[])),
@@ -506,6 +510,7 @@ fn stack() -> Vec<UnitPlan> {
         web,
         always(worker),
         plan("slow", &[]),
+        job,
     ]
 }
 

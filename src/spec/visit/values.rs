@@ -10,12 +10,8 @@ use nix::sys::signal::Signal;
 use super::suggest::{list, nearest};
 use crate::spec::code;
 use crate::spec::model::{Answerer, Handoff, MAX_REPLICAS, RestartSpec, SettingError, WatchAction};
-use crate::support::cron::{BadCron, Cron};
 use crate::support::protocol::Protocol;
 use crate::support::{duration, port_range, size};
-
-/// A schedule is not a way to keep the machine busy.
-const SHORTEST_PERIOD: Duration = Duration::from_millis(100);
 
 type Parsed<T> = Result<T, SettingError>;
 
@@ -75,39 +71,6 @@ pub(super) fn parse_duration(text: &str) -> Parsed<Duration> {
             }
         };
         bad(why.to_string(), hint)
-    })
-}
-
-/// `every` of `schedule`.
-pub(super) fn parse_period(text: &str) -> Parsed<Duration> {
-    let period = parse_duration(text)?;
-    if period < SHORTEST_PERIOD {
-        let message = format!("`{text}` is too short a time between two runs");
-        let hint = "write `100ms` or more; what never ends needs no `schedule`";
-        return Err(error(code::BAD_SCHEDULE, message, hint));
-    }
-    Ok(period)
-}
-
-/// `cron` of `schedule`.
-pub(super) fn parse_cron(text: &str) -> Parsed<Cron> {
-    Cron::from_str(text).map_err(|why| {
-        let period = text.trim_start_matches('@').trim_start_matches("every");
-        let hint = match &why {
-            _ if duration::parse(period.trim()).is_ok() => {
-                format!("write `schedule: {{every: {}}}`", period.trim())
-            }
-            BadCron::Name(_) => "the names are `@hourly`, `@daily`, `@midnight`, `@weekly`, \
-                                 `@monthly` and `@yearly`"
-                .to_owned(),
-            BadCron::Never(_) => "write a day that the month has".to_owned(),
-            BadCron::Fields(_) | BadCron::Field { .. } => {
-                "the fields are minute, hour, day of the month, month and day of the week: \
-                 `*/5 * * * *`, `0 3 * * MON-FRI`"
-                    .to_owned()
-            }
-        };
-        error(code::BAD_SCHEDULE, why.to_string(), hint)
     })
 }
 

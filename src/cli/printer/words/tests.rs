@@ -304,21 +304,3 @@ Trouble failed: exited with code 1; next run in 5 m
 ";
     assert_eq!(text, expected);
 }
-
-#[test]
-fn the_next_run_is_as_exact_as_it_is_near() {
-    let berlin = TimeZone::get("Europe/Berlin").unwrap();
-    // 14:20:00 in Berlin.
-    let now = 1_795_872_000_000;
-    for (seconds, text) in [
-        (0, "in 0 s"),
-        (119, "in 119 s"),
-        (300, "in 5 m"),
-        (2 * 3_600, "at 16:20"),
-        (86_400, "on 2026-11-29 at 14:20"),
-    ] {
-        assert_eq!(future(now + seconds * 1_000, now, &berlin), text);
-    }
-    assert_eq!(future(now - 5_000, now, &berlin), "in 0 s");
-    assert_eq!(future(now + 300, now, &berlin), "in 1 s");
-}

@@ -215,9 +215,9 @@ fn services_that_were_not_named_are_left_alone() {
     });
 }
 
-/// Two files with the same few services: each as it is in one of four ways, or not there.
+/// Two files with the same few services: each as it is in one of six ways, or not there.
 fn files() -> impl Strategy<Value = [Vec<Option<u8>>; 3]> {
-    let file = || proptest::collection::vec(proptest::option::weighted(0.8, 0..4_u8), 5);
+    let file = || proptest::collection::vec(proptest::option::weighted(0.8, 0..6_u8), 5);
     [file(), file(), file()]
 }
 
@@ -234,7 +234,10 @@ fn units(file: &[Option<u8>]) -> Vec<UnitPlan> {
             .into_iter()
             .collect();
         let mut unit = plan(name, &edges);
-        unit.execution.argv.push((how / 2).to_string());
+        unit.execution.argv.push((how / 2 % 2).to_string());
+        // Its first run never ends.
+        let period = SchedulePlan::Every(Duration::from_secs(20));
+        unit.schedule = (how / 2 == 2).then_some(period);
         units.push(unit);
         before = Some(name);
     }
@@ -276,10 +279,15 @@ proptest! {
                 prop_assert_eq!(now.phase(), Phase::Running, "{:?}", id);
                 prop_assert_eq!(&now.plan.execution, &unit.execution);
                 prop_assert_eq!(&now.plan.depends_on, &unit.depends_on);
+                prop_assert_eq!(&now.plan.schedule, &unit.schedule);
+                prop_assert_eq!(now.timer.is_some(), unit.schedule.is_some());
                 prop_assert!(now.next().is_none());
                 let was_same = [&first, &second].into_iter().all(|file| {
                     let there = file.iter().find(|other| other.id() == id);
-                    there.is_some_and(|other| other.execution == unit.execution)
+                    let is_same = |other: &UnitPlan| {
+                        (&other.execution, &other.schedule) == (&unit.execution, &unit.schedule)
+                    };
+                    there.is_some_and(is_same)
                 });
                 if was_same {
                     let pid = stage.world.borrow().running.get(&id).copied();

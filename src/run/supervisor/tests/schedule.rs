@@ -1,7 +1,6 @@
 //! Units that run again and again, by a clock that the tests move.
 
 use super::*;
-use crate::plan::model::SchedulePlan;
 use crate::run::news::{Event, Notice};
 
 const PERIOD: Duration = Duration::from_secs(10);
