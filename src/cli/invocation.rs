@@ -18,9 +18,11 @@ use crate::plan::{Arguments, Caller, Draft, PortArgument, Sources};
 use crate::ports::{Ledger, state_dir};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Holder, Instance, holders_in};
+use crate::run::registry::{Registration, Registry};
 use crate::run::socket::prepare_directory;
 use crate::spec::find::{FilePath, Found, Request, find};
 use crate::spec::problem::{Problem, Severity};
+use crate::support::fs::below;
 use crate::support::name::{ServiceName, UnitId};
 
 /// The surroundings of one run of `stack`.
@@ -258,6 +260,21 @@ impl Invocation {
     /// The ledger of the user's ports.
     pub fn ledger(&self) -> Ledger {
         Ledger::at(self.state_dir.clone())
+    }
+
+    /// The registry of the user's runs.
+    pub fn registry(&self) -> Registry {
+        Registry::at(self.state_dir.clone())
+    }
+
+    /// What the registry knows of the stack of `instance`; under any name, where the caller gives none.
+    pub fn registrations(&self, instance: &Instance) -> Vec<Registration> {
+        let file = match self.project_name() {
+            Some(_) => None,
+            None => self.find().ok().map(|found| found.file),
+        };
+        let file = file.map(|file| below(&file, &instance.project_dir));
+        self.registry().of(instance, file.as_deref())
     }
 
     /// The printer's options for these units.

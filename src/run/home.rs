@@ -25,6 +25,7 @@ use super::instance::{Holder, Instance, InstanceLock};
 use super::news::News;
 use super::process::Removals;
 use super::proposal::Advice;
+use super::registry::Registry;
 use super::socket;
 use crate::dotenv;
 use crate::plan::model::DotenvPlan;
@@ -83,6 +84,8 @@ pub struct Home {
     /// How others call the directory.
     project_dir: PathBuf,
     dotenv: Option<DotenvPlan>,
+    /// Where the run is noted, whatever becomes of its files.
+    registry: Registry,
     /// Takes a control socket that was made anew.
     listener_tx: mpsc::UnboundedSender<UnixListener>,
     removals: Option<Removals>,
@@ -107,6 +110,7 @@ impl Home {
         (lock, holder): (InstanceLock, Holder),
         socket: &Path,
         dotenv: Option<DotenvPlan>,
+        registry: Registry,
         listener_tx: mpsc::UnboundedSender<UnixListener>,
     ) -> Self {
         let dotenv = dotenv.filter(|dotenv| !dotenv.entries.is_empty());
@@ -121,6 +125,7 @@ impl Home {
             instance,
             lock,
             holder,
+            registry,
             listener_tx,
             removals: None,
             called: None,
@@ -137,6 +142,8 @@ impl Home {
         mut wanted_rx: mpsc::UnboundedReceiver<Wanted>,
         controller: Controller,
     ) -> Self {
+        // Not before, as the first services would start later.
+        self.registry.enter(&self.holder, &self.project_dir);
         self.removals = Removals::new().ok();
         self.called = signal(SignalKind::from_raw(nix::libc::SIGURG)).ok();
         self.watch_all();
@@ -208,8 +215,11 @@ impl Home {
     }
 
     /// Gives the files up, as the stack has ended: what was made for its services, the socket, then the
-    /// lock.
-    pub fn leave(self) {
+    /// lock. Where something is left, it is to be found.
+    pub fn leave(self, is_anything_left: bool) {
+        if !is_anything_left {
+            self.registry.leave(&self.holder);
+        }
         self.instance.clear_out();
         // Ours to remove: the lock is still held.
         drop(socket::remove(&self.socket));

@@ -20,6 +20,7 @@ use super::process::{
     FoundGroup, Group, ProcessId, ProcessTree, ancestors, is_in_our_pid_namespace, session_of,
     signal_process, unit_mark,
 };
+use super::registry::Registration;
 use crate::support::name::UnitId;
 use crate::support::proc::{Stat, for_each_pid, read_file};
 
@@ -40,6 +41,18 @@ pub struct Leftovers {
     pub ended: usize,
     /// The pids of those that did not end.
     pub remaining: Vec<i32>,
+}
+
+impl Leftovers {
+    /// With what was found and done elsewhere.
+    #[must_use]
+    pub fn and(mut self, more: Self) -> Self {
+        self.ended += more.ended;
+        self.remaining.extend(more.remaining);
+        self.remaining.sort_unstable();
+        self.remaining.dedup();
+        self
+    }
 }
 
 /// The main processes that still run of an instance that has no supervisor any more, by unit; none
@@ -108,16 +121,32 @@ impl Reaper {
             above.find(|path| path.exists())
         });
         let leases = directories.into_iter().next().unwrap_or_default();
-        let mut groups = FoundGroup::of(&orphans.instance);
-        groups.retain(|group| group.run == orphans.run);
+        let user = Some(geteuid().as_raw());
+        Self::of_run((&orphans.instance, &orphans.run), &leases, user)
+    }
+
+    /// For what is left of a run that is known by its registration, each as its service wants it, or within
+    /// a grace period that is said.
+    pub fn of_registration(known: &Registration, grace: Option<Duration>) -> Self {
+        let instance = &known.instance;
+        let own = geteuid().as_raw();
+        // What another user says names that user's processes only.
+        let user = (known.owner != own).then_some(known.owner);
+        let reaper = Self::of_run((&instance.id, &known.run), &instance.lease_path(), user);
+        Self { grace, ..reaper }
+    }
+
+    fn of_run((instance, run): (&str, &str), leases: &Path, only_user: Option<u32>) -> Self {
+        let mut groups = FoundGroup::of(instance);
+        groups.retain(|group| group.run == run);
         let holders = all_holders();
-        let is_running = holders.iter().any(|it| it.instance == orphans.instance);
+        let is_running = holders.iter().any(|it| it.instance == instance);
         Self {
             search: Search {
-                mark: format!("STACK_RUN={}", orphans.run).into_bytes(),
-                only_user: Some(geteuid().as_raw()),
+                mark: format!("STACK_RUN={run}").into_bytes(),
+                only_user,
                 follows_leases: !is_running,
-                ..Search::new(&orphans.instance, &leases, groups, &holders)
+                ..Search::new(instance, leases, groups, &holders)
             },
             grace: None,
             seen: HashMap::new(),

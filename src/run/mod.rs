@@ -24,6 +24,7 @@ mod probe;
 mod process;
 pub mod proposal;
 pub mod reason;
+pub mod registry;
 pub mod rights;
 mod runner;
 pub mod secrets;

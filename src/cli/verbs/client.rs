@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 
-use super::ground::{actual, hidden, others, unreachable};
+use super::ground::{actual, hidden, left, others, unreachable};
 use super::{
     Context, Output, attach, down, down_all, env, logs, port, ps, restart, start, stop, watching,
 };
@@ -56,7 +56,10 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
     let table = |stack: &StackSnapshot| invocation.draw(&services(&stack.services, unix_millis()));
     let work = async {
         match verb {
-            Verb::Down(args) => down::run(&mut context, args).await,
+            Verb::Down(args) => {
+                let registrations = invocation.registrations(&instance);
+                down::run(&mut context, args, registrations).await
+            }
             Verb::Start(args) => start::run(&mut context, args).await,
             Verb::Stop(args) => stop::run(&mut context, args).await,
             Verb::Restart(args) => restart::run(&mut context, args).await,
@@ -82,6 +85,11 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
             && let Some(holder) = instance.holder().filter(Holder::is_being_cleaned_up)
         {
             return Stop::new(ExitCode::Busy, unreachable(&holder), None);
+        }
+        if stop.code == ExitCode::NotRunning
+            && let Some(strays) = left(invocation, &instance)
+        {
+            return strays;
         }
         if stop.code == ExitCode::NotRunning
             && let Some(others) = others(&instance.others())

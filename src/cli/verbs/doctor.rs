@@ -1,13 +1,14 @@
 //! `stack doctor`: what is wrong around the stacks of this user, wherever they are, and with `--fix`
 //! mended.
 
+use std::io;
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::inotify::{InitFlags, Inotify};
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::ground::reap;
+use super::ground::{on_its_own, reap};
 use crate::cli::args::DoctorArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Invocation;
@@ -16,6 +17,7 @@ use crate::ports::LedgerWarning;
 use crate::ports::request::Owner;
 use crate::run::instance::{Holder, Instance, LockAttempt, all_holders};
 use crate::run::leftovers::{self, Leftovers, Orphans, Reaper};
+use crate::run::registry::{Registration, Stray, strays};
 use crate::run::socket;
 use crate::support::name::ProjectName;
 use crate::support::text;
@@ -37,8 +39,8 @@ struct Finding {
 enum Fix {
     /// Ends what nobody supervises.
     End(Orphans),
-    /// Removes what a killed supervisor has left in a directory.
-    Tidy(Instance),
+    /// Removes what a killed supervisor has left in a directory, and in the registry.
+    Tidy(Instance, Option<Registration>),
     /// Leaves out what is of no use in the ledger.
     Ledger,
 }
@@ -99,17 +101,8 @@ fn orphaned(orphans: Orphans) -> Finding {
             fix: Some(Fix::End(orphans)),
         };
     }
-    let count = text::count_of(orphans.pids.len(), "process", "processes");
-    let (runs, them) = match orphans.pids.len() {
-        1 => ("runs", "it"),
-        _ => ("run", "them"),
-    };
     Finding {
-        what: format!(
-            "{count} of stack `{}` {runs} on, and nobody supervises {them}: pid {}",
-            orphans.project,
-            text::list(&orphans.pids)
-        ),
+        what: on_its_own(&orphans),
         hint: None,
         fix: Some(Fix::End(orphans)),
     }
@@ -135,21 +128,20 @@ fn suspended(holder: &Holder) -> impl Iterator<Item = Finding> {
 /// What killed supervisors have left in directories, and stacks whose directories are gone.
 fn stale(invocation: &Invocation, stacks: &[(Owner, bool)]) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let mut known: Vec<String> = Vec::new();
+    for stray in strays(invocation.registry().all()) {
+        let Stray::Killed(registration) = stray;
+        known.push(registration.instance.id.clone());
+        findings.push(killed(&registration.instance.clone(), Some(registration)));
+    }
     for (owner, is_there) in stacks {
         let Ok(project) = ProjectName::new(&owner.project) else {
             continue;
         };
         let instance = Instance::new(project, owner.project_dir.clone(), &invocation.state_dir);
-        if *is_there && instance.lease_path().exists() && !instance.is_locked() {
-            findings.push(Finding {
-                what: format!(
-                    "stack `{}` in {} was killed, and its files say that it runs",
-                    owner.project,
-                    owner.project_dir.display()
-                ),
-                hint: None,
-                fix: Some(Fix::Tidy(instance)),
-            });
+        let is_left = || instance.lease_path().exists() && !instance.is_locked();
+        if *is_there && !known.contains(&instance.id) && is_left() {
+            findings.push(killed(&instance, None));
         }
     }
     let gone = stacks.iter().filter(|(_, is_there)| !is_there).count();
@@ -165,6 +157,23 @@ fn stale(invocation: &Invocation, stacks: &[(Owner, bool)]) -> Vec<Finding> {
         });
     }
     findings
+}
+
+/// A stack whose end nobody has noted.
+fn killed(instance: &Instance, registration: Option<Registration>) -> Finding {
+    let (project, place) = (&instance.project, instance.project_dir.display());
+    let what = if !instance.project_dir.exists() {
+        format!("stack `{project}` was killed, and its directory {place} is gone")
+    } else if instance.lease_path().exists() && !instance.is_locked() {
+        format!("stack `{project}` in {place} was killed, and its files say that it runs")
+    } else {
+        format!("stack `{project}` in {place} was killed, and has lost its files")
+    };
+    Finding {
+        what,
+        hint: None,
+        fix: Some(Fix::Tidy(instance.clone(), registration)),
+    }
 }
 
 /// What the machine is short of.
@@ -221,28 +230,47 @@ fn mend(invocation: &Invocation, fix: &Fix) -> Result<String, String> {
             Ok(done)
         }
 
-        Fix::Tidy(instance) => match instance.lock() {
-            Err(error) => Err(error.to_string()),
-            Ok(LockAttempt::Busy(_) | LockAttempt::Hidden(_)) => {
-                Ok("it was started meanwhile".to_owned())
+        Fix::Tidy(instance, registration) => {
+            if let Some(registration) = registration {
+                ended(Reaper::of_registration(registration, None))?;
             }
-            Ok(LockAttempt::Acquired(lock)) => {
-                let leases = instance.lease_path();
-                let done = Reaper::new(&instance.id, &leases, None).map(ended);
-                done.transpose()?;
-                let removed = fs_err::remove_file(&leases)
-                    .and_then(|()| socket::remove(&instance.dir.join("control.sock")));
-                drop(lock);
-                removed.map_err(|error| error.to_string())?;
-                Ok("removed them".to_owned())
-            }
-        },
+            let done = tidy(instance)?;
+            registration.as_ref().inspect(|it| it.forget());
+            Ok(done)
+        }
         Fix::Ledger => {
             let warnings = invocation.ledger().clean();
             match warnings.first() {
                 None => Ok("forgot what is of no use".to_owned()),
                 Some(warning) => Err(warning.to_string()),
             }
+        }
+    }
+}
+
+/// Removes what a killed supervisor has left in its directory.
+fn tidy(instance: &Instance) -> Result<String, String> {
+    if !instance.dir.is_dir() {
+        return Ok("forgot it".to_owned());
+    }
+    match instance.lock() {
+        Err(error) => Err(error.to_string()),
+        Ok(LockAttempt::Busy(_) | LockAttempt::Hidden(_)) => {
+            Ok("it was started meanwhile".to_owned())
+        }
+        Ok(LockAttempt::Acquired(lock)) => {
+            let leases = instance.lease_path();
+            let done = Reaper::new(&instance.id, &leases, None).map(ended);
+            done.transpose()?;
+            let removed = match fs_err::remove_file(&leases) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            };
+            let removed = removed.and_then(|()| socket::remove(&instance.dir.join("control.sock")));
+            instance.clear_out();
+            drop(lock);
+            removed.map_err(|error| error.to_string())?;
+            Ok("removed them".to_owned())
         }
     }
 }

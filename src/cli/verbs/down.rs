@@ -20,6 +20,7 @@ use crate::cli::words;
 use crate::run::control::Command;
 use crate::run::instance::{Holder, Instance, LockAttempt};
 use crate::run::leftovers::{self, Leftovers, Reaper};
+use crate::run::registry::{Registration, Stray, strays};
 use crate::run::waits::Goal;
 use crate::support::text;
 
@@ -33,8 +34,13 @@ const BLIND_WAIT: Duration = Duration::from_secs(300);
 /// comes at the same moment.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Carries out `stack down`. Exits 0 even if nothing runs, and 1 when something is left.
-pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<ExitCode, Stop> {
+/// Carries out `stack down`. Exits 0 even if nothing runs, and 1 when something is left. The
+/// `registrations` lead to runs of this stack whose files do not.
+pub async fn run(
+    context: &mut Context<'_>,
+    arguments: &DownArgs,
+    registrations: Vec<Registration>,
+) -> Result<ExitCode, Stop> {
     if !context.instance.is_locked()
         && let Some(holder) = context.instance.hidden_holder()
     {
@@ -43,6 +49,12 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
     if let Some(message) = foreign(context.instance) {
         return Err(Stop::new(ExitCode::Failed, message, None));
     }
+    // What runs here has ended its own before.
+    let strays = if context.instance.is_locked() {
+        Vec::new()
+    } else {
+        strays(registrations)
+    };
     let holder = context.instance.holder();
     let (mut has_ended, mut was_cleaned_up) = (false, false);
     let was_running = match context.supervisor().await {
@@ -63,7 +75,8 @@ pub async fn run(context: &mut Context<'_>, arguments: &DownArgs) -> Result<Exit
         }
         Err(error) => return Err(error.into()),
     };
-    let found = look_for_leftovers(context, has_ended, arguments.timeout).await?;
+    let found = end_strays(context, strays, arguments.timeout).await;
+    let found = found.and(look_for_leftovers(context, has_ended, arguments.timeout).await?);
     if found.ended > 0 {
         let count = text::count_of(found.ended, "process", "processes");
         context
@@ -257,14 +270,34 @@ async fn look_for_leftovers(
     }
 }
 
+/// Ends what runs have left to which their files do not lead.
+async fn end_strays(
+    context: &mut Context<'_>,
+    strays: Vec<Stray>,
+    grace: Option<Duration>,
+) -> Leftovers {
+    let mut found = Leftovers::default();
+    for stray in strays {
+        let Stray::Killed(registration) = stray;
+        let left = reap(
+            context.output,
+            Reaper::of_registration(&registration, grace),
+        )
+        .await;
+        if left.remaining.is_empty() {
+            registration.forget();
+        }
+        found = found.and(left);
+    }
+    found
+}
+
 /// Ends what has the marks of this instance although its leases are gone.
 async fn orphans(context: &mut Context<'_>) -> Leftovers {
     let mut found = Leftovers::default();
     for orphans in leftovers::orphans() {
         if orphans.instance == context.instance.id {
-            let more = reap(context.output, Reaper::of(&orphans)).await;
-            found.ended += more.ended;
-            found.remaining.extend(more.remaining);
+            found = found.and(reap(context.output, Reaper::of(&orphans)).await);
         }
     }
     found

@@ -14,6 +14,7 @@ use crate::cli::printer::Printer;
 use crate::run::instance::{Holder, Instance, all_holders};
 use crate::run::leftovers::{self, Reaper};
 use crate::run::logs::LogBlock;
+use crate::run::registry::{Stray, strays};
 use crate::support::name::UnitId;
 use crate::support::text;
 
@@ -25,6 +26,7 @@ pub fn run(invocation: &Invocation, arguments: &DownArgs) -> Result<ExitCode, St
         .collect();
     let printer = Printer::new(invocation.printer_options(&[]))?;
     let orphans = leftovers::orphans();
+    let strays = strays(invocation.registry().all());
     if stacks.is_empty() && orphans.is_empty() {
         printer.page().line_err("no stack of yours is running");
     }
@@ -41,7 +43,7 @@ pub fn run(invocation: &Invocation, arguments: &DownArgs) -> Result<ExitCode, St
             output: &mut output,
         };
         let outcome = if instance.is_locked() {
-            down::run(&mut context, arguments).await
+            down::run(&mut context, arguments, Vec::new()).await
         } else {
             down::stop_hidden(&mut context, holder).await
         };
@@ -53,12 +55,12 @@ pub fn run(invocation: &Invocation, arguments: &DownArgs) -> Result<ExitCode, St
     super::runtime()?.block_on(printer.run(async {
         let mut codes = join_all(stacks.iter().map(stop)).await;
         // What nobody supervises: its guardian was killed as well.
-        for orphans in &orphans {
+        let mut end = async |project: &str, reaper| {
             let mut output = Labelled {
-                label: orphans.project.clone(),
+                label: project.to_owned(),
                 printer: &printer,
             };
-            let left = down::reap(&mut output, Reaper::of(orphans)).await;
+            let left = down::reap(&mut output, reaper).await;
             if left.ended > 0 {
                 let count = text::count_of(left.ended, "process", "processes");
                 output.message(&format!("ended {count} that nobody supervised"));
@@ -66,6 +68,18 @@ pub fn run(invocation: &Invocation, arguments: &DownArgs) -> Result<ExitCode, St
             if !left.remaining.is_empty() {
                 output.message(&down::not_ended(&left.remaining));
                 codes.push(ExitCode::Failed);
+            }
+        };
+        for orphans in &orphans {
+            end(&orphans.project, Reaper::of(orphans)).await;
+        }
+        for Stray::Killed(it) in &strays {
+            let reaper = Reaper::of_registration(it, arguments.timeout);
+            end(it.instance.project.as_str(), reaper).await;
+        }
+        if !codes.contains(&ExitCode::Failed) {
+            for Stray::Killed(it) in &strays {
+                it.forget();
             }
         }
         let failed = codes.into_iter().find(|&code| code != ExitCode::Done);

@@ -14,8 +14,9 @@ use crate::cli::printer;
 use crate::dotenv::quote;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Holder, Instance, holders_in};
-use crate::run::leftovers::{self, Leftovers, Reaper};
+use crate::run::leftovers::{self, Leftovers, Orphans, Reaper};
 use crate::run::reason::Reason;
+use crate::run::registry::{Stray, strays};
 use crate::run::snapshot::Phase;
 use crate::support::duration;
 use crate::support::fs::below;
@@ -219,6 +220,37 @@ pub(super) fn foreign(instance: &Instance) -> Option<String> {
     Some(format!(
         "a stack of {user} runs in this directory; only {user}{root} can see and stop it"
     ))
+}
+
+/// That something of an earlier run goes on to which no file leads, if so.
+pub(super) fn left(invocation: &Invocation, instance: &Instance) -> Option<Stop> {
+    let killed = |stray| match stray {
+        Stray::Killed(registration) => Some(registration.run),
+    };
+    let strays = strays(invocation.registrations(instance)).into_iter();
+    let runs: Vec<String> = strays.filter_map(killed).collect();
+    if runs.is_empty() {
+        return None;
+    }
+    let mut orphans = leftovers::orphans().into_iter();
+    let orphans = orphans.find(|it| runs.contains(&it.run) && !it.pids.is_empty())?;
+    let message = on_its_own(&orphans);
+    let hint = Some("`stack down` ends what is left of a run that was killed");
+    Some(Stop::new(ExitCode::NotRunning, message, hint))
+}
+
+/// That processes run which nobody supervises.
+pub(super) fn on_its_own(orphans: &Orphans) -> String {
+    let count = text::count_of(orphans.pids.len(), "process", "processes");
+    let (runs, them) = match orphans.pids.len() {
+        1 => ("runs", "it"),
+        _ => ("run", "them"),
+    };
+    format!(
+        "{count} of stack `{}` {runs} on, and nobody supervises {them}: pid {}",
+        orphans.project,
+        text::list(&orphans.pids)
+    )
 }
 
 /// That a guardian is waited for.

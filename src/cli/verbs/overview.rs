@@ -1,7 +1,7 @@
 //! Bare `stack`: the state of this project's stack, and the five commands that a newcomer needs.
 
 use super::client::{find, running};
-use super::ground::{hidden, unreachable};
+use super::ground::{hidden, left, unreachable};
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Stop};
 use crate::cli::printer;
@@ -42,7 +42,9 @@ pub fn overview(invocation: &Invocation) -> Result<ExitCode, Stop> {
             table.trim_end()
         ))?;
     } else {
-        let reason = hidden(&instance).or_else(|| Some(unreachable(&instance.holder()?)));
+        let reason = hidden(&instance)
+            .or_else(|| Some(unreachable(&instance.holder()?)))
+            .or_else(|| Some(left(invocation, &instance)?.message));
         printer::say_out(&reason.unwrap_or_else(|| {
             let (project, services) = (&instance.project, text::list(names));
             format!("{project} is not running. Its services: {services}")

@@ -229,6 +229,7 @@ async fn where_nothing_ever_ran_the_code_is_4_and_down_is_0() {
             all: false,
             timeout: None,
         },
+        Vec::new(),
     )
     .await;
     assert_eq!(code.unwrap(), ExitCode::Done);
@@ -465,7 +466,9 @@ async fn down_ends_when_the_lock_is_free() {
     };
     let mut context = project.context();
     let ended = async {
-        let code = down::run(&mut context, &arguments).await.unwrap();
+        let code = down::run(&mut context, &arguments, Vec::new())
+            .await
+            .unwrap();
         (code, std::time::Instant::now())
     };
     let (gone, (code, ended)) = tokio::join!(went, ended);
@@ -498,7 +501,8 @@ async fn what_a_supervisor_could_not_end_is_named_and_no_success() {
             &DownArgs {
                 all: false,
                 timeout: None
-            }
+            },
+            Vec::new(),
         ),
         went
     );

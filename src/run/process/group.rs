@@ -108,13 +108,10 @@ impl FoundGroup {
 
     fn at(path: &PathBuf) -> Option<Self> {
         let name = path.file_name()?.to_str()?.strip_prefix(NAME)?;
-        let (instance, run) = name.rsplit_once('-')?;
-        let (project, hash) = instance.rsplit_once('-')?;
-        let is_number = |text: &str| text.len() == 16 && u64::from_str_radix(text, 16).is_ok();
-        let is_ours = is_number(run) && is_number(hash) && ProjectName::new(project).is_ok();
+        let (project, instance, run) = run_of(name)?;
         let owner = fs_err::symlink_metadata(path).ok()?.uid();
-        (is_ours && owner == geteuid().as_raw()).then(|| Self {
-            project: project.to_owned(),
+        (owner == geteuid().as_raw()).then(|| Self {
+            project: project.to_string(),
             instance: instance.to_owned(),
             run: run.to_owned(),
             path: path.clone(),
@@ -146,6 +143,15 @@ impl FoundGroup {
     pub(crate) fn remove(&self) {
         remove(&self.path);
     }
+}
+
+/// The project, the instance and the run that `<instance>-<run>` names.
+pub(crate) fn run_of(name: &str) -> Option<(ProjectName, &str, &str)> {
+    let (instance, run) = name.rsplit_once('-')?;
+    let (project, hash) = instance.rsplit_once('-')?;
+    let is_number = |text: &str| text.len() == 16 && u64::from_str_radix(text, 16).is_ok();
+    let project = ProjectName::new(project).ok()?;
+    (is_number(run) && is_number(hash)).then_some((project, instance, run))
 }
 
 /// The group of this process.

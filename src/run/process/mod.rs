@@ -24,7 +24,7 @@ pub use fork::ForkError;
 pub(crate) use fork::{
     Forked, become_subreaper, check_alone, close_inherited, detach, fork, runtime,
 };
-pub(crate) use group::{FoundGroup, Group, remove as remove_group};
+pub(crate) use group::{FoundGroup, Group, remove as remove_group, run_of};
 pub(crate) use kill::{signal_group, signal_process};
 pub(crate) use reap::reap_all;
 pub(crate) use removals::Removals;

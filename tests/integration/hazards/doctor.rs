@@ -261,3 +261,46 @@ stack doctor; stack doctor --fix; : > seen; wait"#;
     ];
     assert_eq!(told, expected, "{output}");
 }
+
+#[test]
+fn a_killed_stack_without_ports_is_found_wherever_it_was() {
+    let stack = TestStack::new("services: { it: { command: sleep 1000 } }");
+    // As after a power cut; then without its files, and without its directory.
+    let all = "pid=$(pgrep -f '^sleep 1000'); kill_both; kill -KILL $pid; rm -f $own/*/none";
+    for (lose, what) in [
+        ("true", "was killed, and its files say that it runs"),
+        ("rm -r .stack", "was killed, and has lost its files"),
+        ("mv $PWD $PWD.gone", "was killed, and its directory"),
+    ] {
+        let script = format!(
+            "dir=$PWD; stack up -d; {all}; {lose}; cd /; rmdir $own/stack-* 2>/dev/null
+stack doctor; stack doctor --fix; stack doctor; ls \"$XDG_STATE_HOME/stack/runs\"
+[ -d $dir ] || mv $dir.gone $dir; ls -A $dir/.stack/shop 2>/dev/null | grep -x leases"
+        );
+        let Some(output) = alone(&stack, &script) else {
+            return;
+        };
+        assert_eq!(output.stdout.matches(what).count(), 2, "{output}");
+        assert!(output.stdout.contains("nothing is wrong\n"), "{output}");
+        if !lose.starts_with("mv") {
+            assert!(output.stdout.ends_with("nothing is wrong\n"), "{output}");
+        }
+    }
+}
+
+#[test]
+fn what_only_the_leases_name_is_found_without_ports_too() {
+    // Neither its environment nor a group leads to it.
+    let stack = TestStack::new("services: { it: { command: exec env -i sleep 1000 } }");
+    let script = "stack up -d; until pgrep -f '^sleep 1000'; do :; done >/dev/null; kill_both; cd /
+for group in $own/stack-*; do [ -d $group ] || continue
+  for pid in $(cat $group/cgroup.procs); do echo $pid > $own/cgroup.procs; done; rmdir $group; done
+stack doctor --fix; stack doctor; pgrep -f '^sleep 1000' || echo ended";
+    let Some(output) = alone(&stack, script) else {
+        return;
+    };
+    assert!(
+        output.stdout.ends_with("nothing is wrong\nended\n"),
+        "{output}"
+    );
+}

@@ -118,3 +118,80 @@ fn a_lease_that_names_whoever_called_is_not_followed() {
     let output = stack.run_command(stack.wrapped(&["sh", "-c", script, "sh"], &["down"]));
     assert!(output.stdout.contains("it ended with 0"), "{output}");
 }
+
+/// Where no control group can be made nothing but the registry leads to what is left.
+#[test]
+fn what_is_left_without_any_files_is_ended_before_up_starts_anything() {
+    let yaml =
+        "services: { it: { command: 'MISBEHAVE record INT,TERM heard', stop_signal: SIGINT } }";
+    for rename in [false, true] {
+        let stack = TestStack::new(yaml);
+        stack.run(&["up", "-d"]).ok();
+        stack.wait_for_log("it", "recording");
+        let old = stack
+            .service("it")
+            .expect("it runs")
+            .pid()
+            .expect("it has one");
+        kill_both(&stack);
+        leave_group(&stack);
+        let said = if rename {
+            // The leases still tell how it is to be ended.
+            stack.write_yaml(&format!("name: other\n{yaml}"));
+            "SIGINT\n"
+        } else {
+            fs::remove_dir_all(stack.path(".stack")).expect("it is ours");
+            "SIGTERM\n"
+        };
+        for command in [&["ps"][..], &["stop"], &["logs"]] {
+            let output = stack.run(command);
+            assert_ne!(output.code, 0, "{output}");
+            let left =
+                format!("1 process of stack `shop` runs on, and nobody supervises it: pid {old}");
+            assert!(output.stderr.contains(&left), "{output}");
+        }
+        let output = stack.up_detached();
+        assert!(
+            output.stderr.contains("ended 1 process left over"),
+            "{output}"
+        );
+        assert_eq!(stack.read("heard"), said);
+        assert_eq!(stack.service_processes().len(), 1);
+        stack.down();
+        let runs = fs::read_dir(stack.world().state_dir().join("runs")).expect("it is there");
+        assert_eq!(runs.count(), 0);
+    }
+}
+
+#[test]
+fn what_is_left_under_another_name_is_ended_by_down_too() {
+    let yaml = "services: { it: { command: MISBEHAVE sleep } }";
+    let stack = TestStack::new(yaml);
+    stack.run(&["up", "-d"]).ok();
+    kill_both(&stack);
+    leave_group(&stack);
+    stack.write_yaml(&format!("name: other\n{yaml}"));
+    // Whoever gives a name means no other.
+    let output = stack.run(&["-p", "third", "down"]).ok();
+    assert!(output.stderr.contains("nothing is running"), "{output}");
+    let output = stack.down();
+    assert!(output.stderr.contains("ended 1 process"), "{output}");
+    stack.world().assert_nothing_is_left();
+}
+
+/// Takes everything out of the control group, as if there had been none.
+fn leave_group(stack: &TestStack) {
+    for process in stack.world().processes() {
+        let text = fs::read_to_string(format!("/proc/{}/cgroup", process.pid)).unwrap_or_default();
+        let group = text.lines().find_map(|line| line.strip_prefix("0::/"));
+        let Some((parent, _)) = group.and_then(|group| group.rsplit_once("/stack-shop-")) else {
+            continue;
+        };
+        for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+            let procs = std::path::Path::new(root).join(parent).join("cgroup.procs");
+            if procs.exists() {
+                fs::write(procs, process.pid.to_string()).expect("this user has made the group");
+            }
+        }
+    }
+}

@@ -18,7 +18,8 @@ use crate::ports::request::Owner;
 use crate::ports::{Allocation, Batch, Ledger, allocate};
 use crate::run::LeaseFile;
 use crate::run::instance::{Instance, InstanceLock};
-use crate::run::leftovers::Reaper;
+use crate::run::leftovers::{Leftovers, Reaper};
+use crate::run::registry::{Registry, Stray, strays};
 use crate::run::socket::{self, SocketError};
 use crate::spec::problem::Problem;
 use crate::support::escape::plain;
@@ -43,6 +44,7 @@ pub(super) struct Prepared {
     /// Who the stack is to the ledger.
     pub(super) owner: Owner,
     pub(super) ledger: Ledger,
+    pub(super) registry: Registry,
     /// What to say before anything is started.
     pub(super) messages: Vec<String>,
 }
@@ -91,7 +93,7 @@ pub(super) fn prepare(
             Some("remove it, if nobody needs it"),
         ));
     }
-    reap_leftovers(&instance, &mut messages)?;
+    reap_leftovers(invocation, &instance, &mut messages)?;
     instance.clear_out();
     let leases = instance.begin_leases()?;
     let (mut plan, allocation) = plan(invocation, &ready.draft, args, &mut messages)?;
@@ -121,6 +123,7 @@ pub(super) fn prepare(
         is_named: invocation.project_name().is_some(),
         owner,
         ledger,
+        registry: invocation.registry(),
         messages,
     })
 }
@@ -135,11 +138,23 @@ fn nothing_to_run(draft: &Draft) -> String {
 }
 
 /// Ends what a supervisor that was killed together with its guardian has left.
-fn reap_leftovers(instance: &Instance, messages: &mut Vec<String>) -> Result<(), Stop> {
-    let Some(reaper) = Reaper::new(&instance.id, &instance.lease_path(), None) else {
-        return Ok(());
-    };
-    let leftovers = reap(reaper);
+fn reap_leftovers(
+    invocation: &Invocation,
+    instance: &Instance,
+    messages: &mut Vec<String>,
+) -> Result<(), Stop> {
+    let mut leftovers = Leftovers::default();
+    for stray in strays(invocation.registrations(instance)) {
+        let Stray::Killed(registration) = stray;
+        let left = reap(Reaper::of_registration(&registration, None));
+        if left.remaining.is_empty() {
+            registration.forget();
+        }
+        leftovers = leftovers.and(left);
+    }
+    if let Some(reaper) = Reaper::new(&instance.id, &instance.lease_path(), None) {
+        leftovers = leftovers.and(reap(reaper));
+    }
     if !leftovers.remaining.is_empty() {
         let pids = text::list(&leftovers.remaining);
         return Err(Stop::new(

@@ -120,6 +120,7 @@ async fn run(
         lock,
         &prepared.socket,
         dotenv,
+        prepared.registry,
         listener_tx,
     );
     let home = tokio::task::spawn_local(home.keep(wanted_rx, controller.clone()));
@@ -138,7 +139,7 @@ async fn run(
     drop(noting_down.await);
     drop(serving.await);
     if let Ok(home) = home.await {
-        home.leave();
+        home.leave(outcome.is_anything_left);
     }
     Ok(exit_code(&outcome))
 }
