@@ -45,6 +45,8 @@ pub struct Registration {
 pub enum Stray {
     /// Guardian and supervisor have both gone, and have not said so.
     Killed(Registration),
+    /// It goes on in a directory that was removed.
+    Homeless(Holder),
 }
 
 impl Registry {
@@ -153,13 +155,16 @@ pub fn strays(registrations: Vec<Registration>) -> Vec<Stray> {
         return Vec::new();
     }
     let (holders, here) = (all_holders(), pid_namespace());
-    let mut known = registrations;
-    known.retain(|it| {
-        let is_living = holders.iter().any(|holder| holder.run == it.run);
+    let stray = |known: Registration| {
+        if let Some(holder) = holders.iter().find(|it| it.run == known.run) {
+            let homeless = holder.is_homeless().then(|| holder.clone());
+            return homeless.map(Stray::Homeless);
+        }
         // It may have ended in good order meanwhile.
-        !is_living && it.namespace == here && it.link.is_symlink()
-    });
-    known.into_iter().map(Stray::Killed).collect()
+        let is_killed = known.namespace == here && known.link.is_symlink();
+        is_killed.then_some(Stray::Killed(known))
+    };
+    registrations.into_iter().filter_map(stray).collect()
 }
 
 #[cfg(test)]
@@ -219,8 +224,8 @@ mod tests {
         assert_eq!(strays(registry.all()).len(), 5);
         registry.leave(&holder("shop", &place, (file, false), "0000000000000001"));
         assert_eq!(found(None), "");
-        for Stray::Killed(it) in strays(registry.all()) {
-            it.forget();
+        for stray in strays(registry.all()) {
+            assert!(matches!(stray, Stray::Killed(it) if { it.forget(); true }));
         }
         assert_eq!(registry.all(), []);
     }

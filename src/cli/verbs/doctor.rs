@@ -130,9 +130,14 @@ fn stale(invocation: &Invocation, stacks: &[(Owner, bool)]) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut known: Vec<String> = Vec::new();
     for stray in strays(invocation.registry().all()) {
-        let Stray::Killed(registration) = stray;
-        known.push(registration.instance.id.clone());
-        findings.push(killed(&registration.instance.clone(), Some(registration)));
+        match stray {
+            Stray::Killed(registration) => {
+                known.push(registration.instance.id.clone());
+                findings.push(killed(&registration.instance.clone(), Some(registration)));
+            }
+            // It notices that, and ends by itself.
+            Stray::Homeless(_) => {}
+        }
     }
     for (owner, is_there) in stacks {
         let Ok(project) = ProjectName::new(&owner.project) else {

@@ -30,6 +30,9 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// The same where that was not seen: every grace period may still have to pass.
 const BLIND_WAIT: Duration = Duration::from_secs(300);
 
+/// Why no file leads to a stack whose directory is there.
+pub(super) const FILES_REMOVED: &str = "the files in `.stack` had been removed while it ran";
+
 /// How often the lock is looked at. Waiting in the kernel for it would keep an `up` from it that
 /// comes at the same moment.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -44,7 +47,7 @@ pub async fn run(
     if !context.instance.is_locked()
         && let Some(holder) = context.instance.hidden_holder()
     {
-        return stop_hidden(context, &holder).await;
+        return stop_hidden(context, &holder, FILES_REMOVED).await;
     }
     if let Some(message) = foreign(context.instance) {
         return Err(Stop::new(ExitCode::Failed, message, None));
@@ -55,6 +58,16 @@ pub async fn run(
     } else {
         strays(registrations)
     };
+    let mut killed = Vec::new();
+    for stray in strays {
+        match stray {
+            Stray::Homeless(holder) => {
+                let removed = "the directory in which it ran had been removed";
+                return stop_hidden(context, &holder, removed).await;
+            }
+            Stray::Killed(registration) => killed.push(registration),
+        }
+    }
     let holder = context.instance.holder();
     let (mut has_ended, mut was_cleaned_up) = (false, false);
     let was_running = match context.supervisor().await {
@@ -75,7 +88,7 @@ pub async fn run(
         }
         Err(error) => return Err(error.into()),
     };
-    let found = end_strays(context, strays, arguments.timeout).await;
+    let found = end_killed(context, killed, arguments.timeout).await;
     let found = found.and(look_for_leftovers(context, has_ended, arguments.timeout).await?);
     if found.ended > 0 {
         let count = text::count_of(found.ended, "process", "processes");
@@ -111,17 +124,18 @@ pub(super) fn not_ended(pids: &[i32]) -> String {
     format!("{count} could not be ended: pid {}", text::list(pids))
 }
 
-/// Stops a stack whose socket is gone with its other files, by a signal.
+/// Stops a stack whose socket is gone with its other files, by a signal; `why` it is gone.
 pub(super) async fn stop_hidden(
     context: &mut Context<'_>,
     holder: &Holder,
+    why: &str,
 ) -> Result<ExitCode, Stop> {
     holder.ask_to_stop();
     if !is_over_within(BLIND_WAIT, || !holder.is_alive()).await {
         return Err(does_not_end(Some(holder)));
     }
-    let message = "stopped everything; the files in `.stack` had been removed while it ran";
-    context.output.message(message);
+    let message = format!("stopped everything; {why}");
+    context.output.message(&message);
     Ok(ExitCode::Done)
 }
 
@@ -270,20 +284,16 @@ async fn look_for_leftovers(
     }
 }
 
-/// Ends what runs have left to which their files do not lead.
-async fn end_strays(
+/// Ends what killed runs have left to which their files do not lead.
+async fn end_killed(
     context: &mut Context<'_>,
-    strays: Vec<Stray>,
+    killed: Vec<Registration>,
     grace: Option<Duration>,
 ) -> Leftovers {
     let mut found = Leftovers::default();
-    for stray in strays {
-        let Stray::Killed(registration) = stray;
-        let left = reap(
-            context.output,
-            Reaper::of_registration(&registration, grace),
-        )
-        .await;
+    for registration in killed {
+        let reaper = Reaper::of_registration(&registration, grace);
+        let left = reap(context.output, reaper).await;
         if left.remaining.is_empty() {
             registration.forget();
         }

@@ -14,7 +14,7 @@ use crate::cli::printer::Printer;
 use crate::run::instance::{Holder, Instance, all_holders};
 use crate::run::leftovers::{self, Reaper};
 use crate::run::logs::LogBlock;
-use crate::run::registry::{Stray, strays};
+use crate::run::registry::{Registration, Stray, strays};
 use crate::support::name::UnitId;
 use crate::support::text;
 
@@ -26,7 +26,13 @@ pub fn run(invocation: &Invocation, arguments: &DownArgs) -> Result<ExitCode, St
         .collect();
     let printer = Printer::new(invocation.printer_options(&[]))?;
     let orphans = leftovers::orphans();
-    let strays = strays(invocation.registry().all());
+    let strays = strays(invocation.registry().all()).into_iter();
+    // Those that go on are among the holders.
+    let killed = |stray| match stray {
+        Stray::Killed(registration) => Some(registration),
+        Stray::Homeless(_) => None,
+    };
+    let killed: Vec<Registration> = strays.filter_map(killed).collect();
     if stacks.is_empty() && orphans.is_empty() {
         printer.page().line_err("no stack of yours is running");
     }
@@ -45,7 +51,7 @@ pub fn run(invocation: &Invocation, arguments: &DownArgs) -> Result<ExitCode, St
         let outcome = if instance.is_locked() {
             down::run(&mut context, arguments, Vec::new()).await
         } else {
-            down::stop_hidden(&mut context, holder).await
+            down::stop_hidden(&mut context, holder, down::FILES_REMOVED).await
         };
         outcome.unwrap_or_else(|stop| {
             output.message(stop.message.trim_end());
@@ -73,14 +79,12 @@ pub fn run(invocation: &Invocation, arguments: &DownArgs) -> Result<ExitCode, St
         for orphans in &orphans {
             end(&orphans.project, Reaper::of(orphans)).await;
         }
-        for Stray::Killed(it) in &strays {
+        for it in &killed {
             let reaper = Reaper::of_registration(it, arguments.timeout);
             end(it.instance.project.as_str(), reaper).await;
         }
         if !codes.contains(&ExitCode::Failed) {
-            for Stray::Killed(it) in &strays {
-                it.forget();
-            }
+            killed.iter().for_each(Registration::forget);
         }
         let failed = codes.into_iter().find(|&code| code != ExitCode::Done);
         Ok(failed.unwrap_or(ExitCode::Done))

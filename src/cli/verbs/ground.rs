@@ -222,21 +222,35 @@ pub(super) fn foreign(instance: &Instance) -> Option<String> {
     ))
 }
 
-/// That something of an earlier run goes on to which no file leads, if so.
+/// That something of this stack goes on to which its files do not lead, if so.
 pub(super) fn left(invocation: &Invocation, instance: &Instance) -> Option<Stop> {
-    let killed = |stray| match stray {
-        Stray::Killed(registration) => Some(registration.run),
-    };
-    let strays = strays(invocation.registrations(instance)).into_iter();
-    let runs: Vec<String> = strays.filter_map(killed).collect();
-    if runs.is_empty() {
+    let mut killed = Vec::new();
+    for stray in strays(invocation.registrations(instance)) {
+        match stray {
+            Stray::Homeless(holder) => {
+                let message = homeless(&holder);
+                let hint = Some("`stack down` stops it; `stack up` does so first");
+                return Some(Stop::new(ExitCode::NotAnswering, message, hint));
+            }
+            Stray::Killed(registration) => killed.push(registration.run),
+        }
+    }
+    if killed.is_empty() {
         return None;
     }
     let mut orphans = leftovers::orphans().into_iter();
-    let orphans = orphans.find(|it| runs.contains(&it.run) && !it.pids.is_empty())?;
+    let orphans = orphans.find(|it| killed.contains(&it.run) && !it.pids.is_empty())?;
     let message = on_its_own(&orphans);
     let hint = Some("`stack down` ends what is left of a run that was killed");
     Some(Stop::new(ExitCode::NotRunning, message, hint))
+}
+
+/// That a stack runs on whose directory was removed.
+pub(super) fn homeless(holder: &Holder) -> String {
+    format!(
+        "stack `{}` (pid {}) runs on, and the directory in which it was started was removed",
+        holder.project, holder.supervisor_pid
+    )
 }
 
 /// That processes run which nobody supervises.

@@ -154,6 +154,13 @@ impl Holder {
         is_suspended(self.supervisor_pid)
     }
 
+    /// Whether the directory was removed in which it goes on.
+    pub(in crate::run) fn is_homeless(&self) -> bool {
+        let process = self.supervisor().or_else(|| self.guardian());
+        let directory = process.map(|it| fs_err::metadata(format!("/proc/{}/cwd", it.pid)));
+        matches!(directory, Some(Ok(directory)) if directory.nlink() == 0)
+    }
+
     /// The project directory, wherever it is now. `None` if that cannot be told, as both processes have
     /// ended.
     pub(super) fn project_dir(&self) -> Option<PathBuf> {

@@ -166,6 +166,42 @@ fn a_stack_ends_when_its_directory_is_gone_for_good() {
 }
 
 #[test]
+fn a_stack_in_a_directory_that_was_removed_and_made_anew_is_stopped_before_another_begins() {
+    // It has a moment of its own for its end.
+    let yaml = "services: { it: { command: 'MISBEHAVE record TERM heard --takes 300', working_dir: '..' } }";
+    let stack = TestStack::new(yaml);
+    let renew = || {
+        fs::remove_dir_all(stack.path("")).expect("it is ours");
+        fs::create_dir(stack.path("")).expect("it is new");
+        stack.write_yaml(yaml);
+    };
+    stack.run(&["up", "-d"]).ok();
+    stack.wait_for_log("it", "recording");
+    let old = stack.own_process("supervisor_pid");
+    renew();
+    for (command, code) in [(&["ps"][..], 5), (&["stop"], 5), (&["-p", "else", "ps"], 4)] {
+        let output = stack.run(command).expect(code);
+        let said = format!("stack `shop` (pid {}) runs on, and the directory", old.pid);
+        assert_eq!(output.stderr.contains(&said), code == 5, "{output}");
+    }
+    let output = stack.run(&["up", "-d"]).ok();
+    assert!(
+        output.stderr.contains("was removed: stopping it first"),
+        "{output}"
+    );
+    assert!(!old.is_alive());
+    assert_eq!(stack.service_processes().len(), 1);
+    stack.wait_for_log("it", "recording");
+    renew();
+    let output = stack.down();
+    let said = "stopped everything; the directory in which it ran had been removed";
+    assert!(output.stderr.contains(said), "{output}");
+    stack.world().assert_nothing_is_left();
+    let heard = fs::read_to_string(stack.path("../heard")).expect("both have written");
+    assert_eq!(heard, "SIGTERM\nSIGTERM\n");
+}
+
+#[test]
 fn a_stack_is_found_without_its_file() {
     let stack = TestStack::new(ONE);
     stack.run(&["up", "-d"]).ok();

@@ -6,7 +6,7 @@
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use super::super::ground::{others, reap, user_name};
+use super::super::ground::{homeless, others, reap, user_name};
 use crate::api::socket_path;
 use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
@@ -17,8 +17,8 @@ use crate::plan::{Assignment, Draft, Plan, Requested};
 use crate::ports::request::Owner;
 use crate::ports::{Allocation, Batch, Ledger, allocate};
 use crate::run::LeaseFile;
-use crate::run::instance::{Instance, InstanceLock};
-use crate::run::leftovers::{Leftovers, Reaper};
+use crate::run::instance::{Holder, Instance, InstanceLock};
+use crate::run::leftovers::{Leftovers, PAUSE, Reaper};
 use crate::run::registry::{Registry, Stray, strays};
 use crate::run::socket::{self, SocketError};
 use crate::spec::problem::Problem;
@@ -145,12 +145,16 @@ fn reap_leftovers(
 ) -> Result<(), Stop> {
     let mut leftovers = Leftovers::default();
     for stray in strays(invocation.registrations(instance)) {
-        let Stray::Killed(registration) = stray;
-        let left = reap(Reaper::of_registration(&registration, None));
-        if left.remaining.is_empty() {
-            registration.forget();
+        match stray {
+            Stray::Homeless(holder) => stop_homeless(&holder)?,
+            Stray::Killed(registration) => {
+                let left = reap(Reaper::of_registration(&registration, None));
+                if left.remaining.is_empty() {
+                    registration.forget();
+                }
+                leftovers = leftovers.and(left);
+            }
         }
-        leftovers = leftovers.and(left);
     }
     if let Some(reaper) = Reaper::new(&instance.id, &instance.lease_path(), None) {
         leftovers = leftovers.and(reap(reaper));
@@ -168,6 +172,28 @@ fn reap_leftovers(
         messages.push(format!(
             "ended {count} left over from an earlier run that was killed"
         ));
+    }
+    Ok(())
+}
+
+/// Stops this stack where it goes on in a directory that was removed and made anew. It would do so by
+/// itself, but not before it is sure.
+fn stop_homeless(holder: &Holder) -> Result<(), Stop> {
+    printer::say(&format!("{}: stopping it first", homeless(holder)));
+    holder.ask_to_stop();
+    while holder.is_alive() {
+        if holder.is_guardian_suspended() || holder.is_supervisor_suspended() {
+            let pid = holder.supervisor_pid;
+            return Err(Stop::new(
+                ExitCode::NotAnswering,
+                format!("the supervisor of that stack (pid {pid}) does not end: it is suspended"),
+                Some(&format!(
+                    "`kill -CONT {pid} {}` lets it go on",
+                    holder.guardian_pid
+                )),
+            ));
+        }
+        std::thread::sleep(PAUSE);
     }
     Ok(())
 }
