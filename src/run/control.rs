@@ -15,7 +15,7 @@ use super::logs::{LogFeed, one_character_a_byte};
 use super::news::{Event, News};
 use super::proposal::{Advice, Asking, Proposal};
 use super::reason::UnitRef;
-use super::snapshot::ServiceSnapshot;
+use super::snapshot::{ServiceSnapshot, Usage};
 use crate::plan::Arguments;
 use crate::support::name::{ProjectName, ServiceName, UnitId};
 
@@ -303,6 +303,9 @@ pub struct StackSnapshot {
     /// Whether everything stands still, as somebody has pressed Ctrl-Z.
     #[serde(default)]
     pub is_suspended: bool,
+    /// What it has used, where all of it is in a control group of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// The generated `.env` keys with their values, in the order of the file.
     pub values: Vec<(String, String)>,
     /// Every service, in the order of the file.

@@ -11,6 +11,16 @@ pub use crate::ports::PortState;
 use crate::support::name::{PortName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
 
+/// What the processes of a run have used, those that have ended included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// The time on processors, in microseconds.
+    pub cpu_micros: u64,
+    /// The memory that they have now, in bytes; None where the kernel does not count it for the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+}
+
 /// The step of a service's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

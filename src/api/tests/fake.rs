@@ -95,6 +95,7 @@ pub(crate) fn snapshot() -> StackSnapshot {
         is_detached: true,
         is_draining: false,
         is_suspended: false,
+        usage: None,
         values: vec![("WEB_PORT".to_owned(), "8000".to_owned())],
         services: vec![
             service("web", Phase::Running, 50),

@@ -22,7 +22,9 @@ use crate::run::reason::{
     Blocker, BlockerState, CheckFailure, HookEnd, HookFailure, LeftBehind, Reason, RightsError,
     StartError, UnitRef, WaitingFor,
 };
-use crate::run::snapshot::{Exit, LogStream, Phase, PortSnapshot, PortState, ServiceSnapshot};
+use crate::run::snapshot::{
+    Exit, LogStream, Phase, PortSnapshot, PortState, ServiceSnapshot, Usage,
+};
 use crate::spec::model::{Condition, HookTime};
 use crate::support::name::{PortName, ServiceName, UnitId};
 use crate::support::protocol::Protocol;
@@ -214,6 +216,23 @@ fn every_message_still_reads_and_is_still_written_so() {
         },
     );
     holds("stack", &full_snapshot());
+    let used = |memory_bytes| Usage {
+        cpu_micros: 12_345_678,
+        memory_bytes,
+    };
+    for (file, usage) in [
+        ("stack-usage", used(Some(41_943_040))),
+        ("stack-usage-cpu", used(None)),
+    ] {
+        let usage = Some(usage);
+        holds(
+            file,
+            &StackSnapshot {
+                usage,
+                ..snapshot()
+            },
+        );
+    }
     for (file, hint) in [
         ("error", None),
         ("error-hint", Some("did you mean `web`?".to_owned())),

@@ -191,6 +191,7 @@ pub(crate) fn stack(services: Vec<ServiceSnapshot>) -> StackSnapshot {
         is_detached: false,
         is_draining: false,
         is_suspended: false,
+        usage: None,
         values: Vec::new(),
         services,
     }

@@ -6,7 +6,7 @@ use super::{Cell, Table};
 use crate::cli::printer::words;
 use crate::cli::style::{Tone, phase_tone, state_word};
 use crate::run::control::StackSnapshot;
-use crate::run::snapshot::{Exit, Phase, ServiceSnapshot};
+use crate::run::snapshot::{Exit, Phase, ServiceSnapshot, Usage};
 use crate::support::duration;
 
 /// Every service of a stack, a row each, in the order of the file. `now` is in milliseconds since
@@ -36,10 +36,24 @@ pub fn services<'a>(services: impl IntoIterator<Item = &'a ServiceSnapshot>, now
     table
 }
 
-/// `shop: 3 services, 2 healthy, 1 failed`.
+/// `shop: 3 services, 2 healthy, 1 failed`, and `12.3 s of processor time, 40 MiB` where that is known.
 pub fn state_of_stack(snapshot: &StackSnapshot) -> String {
     let states = words::tally(&snapshot.services);
-    format!("{}: {states}", snapshot.project)
+    let usage = snapshot.usage.map(usage).unwrap_or_default();
+    format!("{}: {states}{usage}", snapshot.project)
+}
+
+fn usage(usage: Usage) -> String {
+    let tenths = usage.cpu_micros / 100_000;
+    let memory = usage
+        .memory_bytes
+        .map(|bytes| format!(", {} MiB", bytes >> 20));
+    let memory = memory.unwrap_or_default();
+    format!(
+        "; {}.{} s of processor time{memory}",
+        tenths / 10,
+        tenths % 10
+    )
 }
 
 /// How long it has been so, in one unit: a table is read for its order of magnitude.
@@ -112,6 +126,20 @@ mod tests {
         ]);
         let states = state_of_stack(&snapshot);
         assert_eq!(states, "shop: 2 healthy, 1 crash-looping");
+        for (memory_bytes, expected) in [
+            (Some(41_943_040), "; 12.3 s of processor time, 40 MiB"),
+            (None, "; 12.3 s of processor time"),
+        ] {
+            let usage = Some(Usage {
+                cpu_micros: 12_345_678,
+                memory_bytes,
+            });
+            let stack = StackSnapshot {
+                usage,
+                ..snapshot.clone()
+            };
+            assert_eq!(state_of_stack(&stack), states.clone() + expected);
+        }
     }
 
     #[test]

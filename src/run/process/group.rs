@@ -17,6 +17,7 @@ use std::sync::OnceLock;
 use nix::unistd::geteuid;
 
 use super::facts::is_in_our_pid_namespace;
+use crate::run::snapshot::Usage;
 use crate::support::name::ProjectName;
 
 /// What the name of a group begins with; the instance's id and the run's follow.
@@ -64,6 +65,18 @@ impl Group {
     pub(crate) fn kill(&self) {
         // It is there as long as we have it, and only a kernel without memory refuses.
         let _ = (&self.kill).write_all(b"1");
+    }
+
+    /// What those in it have used.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        let read = |file: &str| fs_err::read_to_string(self.path.join(file)).ok();
+        let stat = read("cpu.stat")?;
+        let micros = stat.lines().find_map(|it| it.strip_prefix("usage_usec "))?;
+        let memory = read("memory.current").and_then(|text| text.trim().parse().ok());
+        Some(Usage {
+            cpu_micros: micros.parse().ok()?,
+            memory_bytes: memory,
+        })
     }
 
     /// Removes it, if nothing is left in it.
@@ -217,6 +230,25 @@ fn below(group: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_group_has_used_is_told_as_far_as_it_is_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| {
+            fs_err::write(directory.path().join(file), text).unwrap();
+        };
+        write("cgroup.kill", "");
+        let group = Group::open(directory.path()).unwrap();
+        assert_eq!(group.usage(), None);
+        write("cpu.stat", "usage_usec 1234\nuser_usec 1000\n");
+        let used = |memory_bytes| Usage {
+            cpu_micros: 1234,
+            memory_bytes,
+        };
+        assert_eq!(group.usage(), Some(used(None)));
+        write("memory.current", "4096\n");
+        assert_eq!(group.usage(), Some(used(Some(4096))));
+    }
 
     #[test]
     fn only_a_whole_name_is_that_of_a_group() {

@@ -26,7 +26,7 @@ pub(crate) use processes::Processes;
 
 use super::control::{InputReply, TerminalSize};
 use super::reason::StartError;
-use super::snapshot::Exit;
+use super::snapshot::{Exit, Usage};
 use crate::plan::model::{Execution, UnitPlan};
 use crate::support::name::UnitId;
 
@@ -166,6 +166,9 @@ pub(crate) trait Runner {
 
     /// Writes anew, at this path, what the next supervisor needs to find what runs, where it was removed.
     fn put_back(&mut self, leases: &Path);
+
+    /// What everything has used, if that is counted.
+    fn usage(&self) -> Option<Usage>;
 
     /// Removes what these units have logged, of all of them where none is named.
     fn clear_logs(&self, units: Vec<UnitId>) -> Pin<Box<dyn Future<Output = io::Result<()>>>>;

@@ -30,6 +30,7 @@ use crate::run::process::{
 };
 use crate::run::reason::{StartError, StartStep};
 use crate::run::rights::Granted;
+use crate::run::snapshot::Usage;
 use crate::support::fs::below;
 use crate::support::name::UnitId;
 
@@ -273,6 +274,10 @@ impl Runner for Processes {
         if let Err(error) = self.leases.put_back(leases) {
             tracing::warn!(%error, "the leases were not put back");
         }
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.spawner.group()?.usage()
     }
 
     fn freeze(&self, is_frozen: bool) {

@@ -16,7 +16,7 @@ use crate::plan::model::{Execution, UnitPlan};
 use crate::run::control::{InputReply, TerminalSize};
 use crate::run::logs::pipe_pair;
 use crate::run::reason::{StartError, StartStep};
-use crate::run::snapshot::Exit;
+use crate::run::snapshot::{Exit, Usage};
 use crate::support::name::UnitId;
 
 /// The most that a runner is asked for in one turn. More is a supervisor that goes round in circles.
@@ -263,6 +263,10 @@ impl Runner for Fake {
     fn freeze(&self, _is_frozen: bool) {}
 
     fn put_back(&mut self, _leases: &Path) {}
+
+    fn usage(&self) -> Option<Usage> {
+        None
+    }
 
     fn main_process(&self, unit: &UnitId) -> Option<i32> {
         self.0.borrow().running.get(unit).copied()

@@ -8,7 +8,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::Supervisor;
-use crate::run::control::{Command, CommandError, CommandReply, Request, UnitTarget};
+use crate::run::control::{
+    Command, CommandError, CommandReply, Request, StackSnapshot, UnitTarget,
+};
 use crate::run::home::{Change, Written};
 use crate::run::news::{News, NoticeLevel};
 use crate::run::outlet::Finding;
@@ -51,7 +53,12 @@ impl Supervisor {
         match request {
             Request::Snapshot(reply_tx) => {
                 self.observe_everything(Instant::now());
-                drop(reply_tx.send(self.snapshot()));
+                // Only where somebody asks: these are files to be read.
+                let usage = self.runner.usage();
+                drop(reply_tx.send(StackSnapshot {
+                    usage,
+                    ..self.snapshot()
+                }));
             }
             Request::Command(Command::ClearLogs { units }, reply_tx) => {
                 let cleared = self.runner.clear_logs(units);

@@ -151,6 +151,7 @@ impl Supervisor {
             is_detached: options.is_detached,
             is_draining: false,
             is_suspended: false,
+            usage: None,
             values: plan.values.clone(),
             services: Vec::new(),
         };

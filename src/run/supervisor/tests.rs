@@ -143,6 +143,7 @@ impl Stage {
             is_detached: true,
             is_draining: false,
             is_suspended: false,
+            usage: None,
             values: Vec::new(),
             services: Vec::new(),
         };

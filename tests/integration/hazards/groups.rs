@@ -171,3 +171,16 @@ fn a_group_below_that_a_service_has_made_is_in_nobodys_way() {
     stack.down();
     assert!(!group.exists(), "{}", group.display());
 }
+
+#[test]
+fn what_the_whole_stack_has_used_is_told() {
+    let Some((stack, _)) = start("services: { it: { command: MISBEHAVE sleep } }") else {
+        return;
+    };
+    let output = stack.run(&[]).ok();
+    let first = output.stdout.lines().next().unwrap_or_default();
+    assert!(first.contains("s of processor time"), "{output}");
+    stack.down();
+    let output = stack.run(&[]).ok();
+    assert!(!output.stdout.contains("processor time"), "{output}");
+}
