@@ -75,6 +75,23 @@ fn log_one_segment(dir: &Path) -> Outcome<()> {
     })
 }
 
+/// Gives each line a record of its own, as has what is flushed line by line.
+fn split(dir: &Path) -> Outcome<()> {
+    let (log, index) = (fs::read(dir.join("web.log"))?, dir.join("web.idx.0"));
+    let mut record = fs::read(&index)?;
+    record.truncate(RECORD);
+    let (mut records, mut offset) = (Vec::new(), 0);
+    for line in log.split_inclusive(|&byte| byte == b'\n') {
+        let length = line.len() as u64;
+        record[8..16].copy_from_slice(&u64::to_le_bytes(offset));
+        record[16..24].copy_from_slice(&length.to_le_bytes());
+        records.extend_from_slice(&record);
+        offset += length;
+    }
+    fs::write(index, records)?;
+    Ok(())
+}
+
 /// Makes a history of that many segments of the one that is there.
 fn multiply(dir: &Path, segments: usize) -> Outcome<()> {
     let (log, index) = (dir.join("web.log"), fs::read(dir.join("web.idx.0"))?);
@@ -125,30 +142,35 @@ fn main() -> Outcome<()> {
         command.current_dir(project.path());
         command
     };
-    for (count, searches) in [
+    let patterns = || {
+        vec![
+            vec!["--grep", "needle"],
+            vec!["--grep", "n[a-e]{2}dle line"],
+        ]
+    };
+    for (count, is_split, searches) in [
         (
             segments,
+            false,
             vec![
                 vec!["-n", "100"],
                 vec!["--since", "5m", "-n", "100"],
                 vec!["--since", "5m"],
             ],
         ),
-        (
-            SEARCHED,
-            vec![
-                vec!["--grep", "needle"],
-                vec!["--grep", "n[a-e]{2}dle line"],
-                vec![],
-            ],
-        ),
+        (SEARCHED, false, [patterns(), vec![vec![]]].concat()),
+        (SEARCHED, true, patterns()),
     ] {
         if dir.exists() {
             fs::remove_dir_all(&dir)?;
         }
         log_one_segment(&dir)?;
+        if is_split {
+            split(&dir)?;
+        }
         multiply(&dir, count)?;
-        println!("{count} segments of 10 MB:");
+        let blocks = if is_split { ", each line a block" } else { "" };
+        println!("{count} segments of 10 MB{blocks}:");
         for arguments in searches {
             let (time, lines) = timed(rounds, &mut stack(&arguments))?;
             println!(

@@ -39,6 +39,7 @@ pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<Exit
         units: wanted,
         stream: arguments.stream,
         until: arguments.until,
+        grep: arguments.grep.clone(),
         ..Wanted::default()
     };
     if arguments.clear {

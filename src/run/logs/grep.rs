@@ -35,6 +35,17 @@ impl Pattern {
         regex.map(Self).map_err(|error| error.to_string())
     }
 
+    /// How much of `text` is whole lines that do not match, as far as the first that may. Nothing where
+    /// the pattern speaks of where a text begins or ends, as that is another one here.
+    pub(super) fn clear(&self, text: &[u8]) -> usize {
+        let has = |part: &str| self.0.as_str().contains(part);
+        if has("\\A") || has("\\z") || has("(?") && has("-m") {
+            return 0;
+        }
+        let before = self.0.find(text).map_or(text.len(), |hit| hit.start());
+        memrchr(b'\n', &text[..before]).map_or(0, |at| at + 1)
+    }
+
     /// The lines of `text` that match, with their ends.
     fn lines_of(&self, text: &[u8]) -> Vec<u8> {
         let mut found = Vec::new();
@@ -279,7 +290,11 @@ mod tests {
                 .filter(|line| regex.0.is_match(line.trim_end_matches('\n').as_bytes()))
                 .collect();
             let found = String::from_utf8(regex.lines_of(lines.as_bytes())).unwrap();
-            prop_assert_eq!(found, expected, "{}", pattern);
+            prop_assert_eq!(&found, &expected, "{}", pattern);
+            let clear = regex.clear(lines.as_bytes());
+            prop_assert!(clear == 0 || lines.as_bytes()[clear - 1] == b'\n');
+            let rest = String::from_utf8(regex.lines_of(&lines.as_bytes()[clear..])).unwrap();
+            prop_assert_eq!(rest, expected, "{} after {}", pattern, clear);
         }
     }
 }

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub(super) use self::tail::Scope;
 pub(super) use self::track::Track;
+use super::grep::Pattern;
 use super::index::{Index, Record};
 use super::segments::{self, Segments, index_path};
 use super::{LogBlock, LogNews};
@@ -36,6 +37,8 @@ pub struct Wanted {
     pub stream: Option<LogStream>,
     /// Only what was printed up to this time, in nanoseconds since the Unix epoch.
     pub until: Option<u64>,
+    /// Blocks of which no line matches may be left out.
+    pub grep: Option<Pattern>,
 }
 
 impl Wanted {
@@ -255,6 +258,7 @@ impl LogReader {
         }
         let number = self.tracks.len();
         let track = Track::new(unit.clone(), self.scope, self.keeps);
+        let track = track.leaving_out(self.wanted.grep.clone());
         self.tracks.push(track);
         self.numbers.insert(unit.clone(), number);
         number

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use rustix::buffer::spare_capacity;
 
+use super::super::grep::Pattern;
 use super::super::index::{Index, Record};
 use super::super::segments::{finished_path, index_path, log_path, segments_of};
 use crate::support::name::UnitId;
@@ -50,6 +51,24 @@ pub(super) struct Segment {
     base: u64,
     log: File,
     records: Records,
+    /// Where it was searched.
+    window: Window,
+}
+
+/// The longest block that is not looked at by itself.
+const SMALL: u64 = 8 * 1024;
+
+/// How much is searched at once.
+const WINDOW: usize = 256 * 1024;
+
+/// A part of a log that was searched.
+#[derive(Debug, Default)]
+struct Window {
+    /// Where it begins in the log.
+    start: u64,
+    bytes: Vec<u8>,
+    /// Before this place of the log there is nothing that matches, from the block that was asked for last.
+    clear: u64,
 }
 
 impl Segment {
@@ -94,7 +113,12 @@ impl Segment {
             }
             Some(_) | None => return Ok(None),
         };
-        Ok(Some(Self { base, log, records }))
+        Ok(Some(Self {
+            base,
+            log,
+            records,
+            window: Window::default(),
+        }))
     }
 
     /// How many bytes were logged before it.
@@ -104,6 +128,7 @@ impl Segment {
 
     /// Looks what has been added; whether more can be, as nobody has removed or emptied it.
     pub(super) fn refresh(&mut self, dir: &Path, unit: &UnitId) -> io::Result<bool> {
+        self.window = Window::default();
         match &mut self.records {
             Records::Index(index) => Ok(index.refresh()? && self.log.metadata()?.nlink() > 0),
             // A supervisor makes an index, in which the whole log up to then is the first record.
@@ -165,6 +190,35 @@ impl Segment {
         Ok(Some(record))
     }
 
+    /// The first record from `number` on that is more than a few whole lines that do not match, and where
+    /// the one before it ends in all that was logged. Output that is flushed line by line has a record for
+    /// each line, and to look at them one by one would take longer than the search.
+    pub(super) fn pass_over(
+        &mut self,
+        mut number: u64,
+        pattern: &Pattern,
+    ) -> io::Result<(u64, u64)> {
+        let mut end = 0;
+        let Records::Index(index) = &mut self.records else {
+            return Ok((number, end));
+        };
+        while let Some(record) = index.get(number)? {
+            let is_small = record.length <= SMALL && record.dropped == 0;
+            if !is_small || record.is_partial || record.continues {
+                break;
+            }
+            if record.end() > self.window.clear {
+                self.window.search(&self.log, record.offset, pattern)?;
+            }
+            if record.end() > self.window.clear {
+                break;
+            }
+            end = self.base.saturating_add(record.end());
+            number += 1;
+        }
+        Ok((number, end))
+    }
+
     /// How many pieces a record has, at least 1.
     pub(super) fn pieces(&mut self, number: u64) -> io::Result<u64> {
         let length = self.get(number)?.map_or(0, |record| record.length);
@@ -188,6 +242,30 @@ impl Segment {
         // There may have been room for more.
         bytes.truncate(length.saturating_sub(skip));
         Ok(bytes)
+    }
+}
+
+impl Window {
+    /// Makes `clear` the end of the whole lines from `from` on that do not match.
+    fn search(&mut self, log: &File, from: u64, pattern: &Pattern) -> io::Result<()> {
+        let end = self.start + self.bytes.len() as u64;
+        if !(self.start..end).contains(&from) {
+            self.bytes.clear();
+            self.bytes.reserve(WINDOW);
+            self.start = from;
+            while self.bytes.len() < WINDOW {
+                let offset = from + self.bytes.len() as u64;
+                match rustix::io::pread(log, spare_capacity(&mut self.bytes), offset) {
+                    Ok(0) => break,
+                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        let ahead = usize::try_from(from - self.start).unwrap_or(usize::MAX);
+        let rest = self.bytes.get(ahead..).unwrap_or_default();
+        self.clear = from + pattern.clear(rest) as u64;
+        Ok(())
     }
 }
 

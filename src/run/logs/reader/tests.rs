@@ -2,6 +2,7 @@ use super::*;
 
 use proptest::prelude::*;
 
+use super::super::grep::Grep;
 use super::super::segments::{index_path, log_path};
 use super::super::testing::{info, replica, unit};
 use super::super::writer::{BlockInfo, LogFiles};
@@ -459,8 +460,76 @@ fn lines_by_end(blocks: &[(LogStream, Vec<u8>)]) -> Vec<(LogStream, Vec<u8>)> {
         .collect()
 }
 
+/// A reader of everything of which a block may match.
+fn open_with(dir: &Path, pattern: Option<&Pattern>) -> LogReader {
+    let wanted = Wanted {
+        grep: pattern.cloned(),
+        ..all()
+    };
+    let start = Start::Since {
+        time: 0,
+        tail: None,
+    };
+    LogReader::open(dir.into(), &wanted, start, None).unwrap()
+}
+
+#[test]
+fn small_blocks_that_do_not_match_are_left_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path();
+    let mut files = LogFiles::new(dir.into(), 1);
+    // More than is searched at once.
+    for number in 0..20_000 {
+        let text = format!("line {number} of the usual length\n");
+        files.append(&unit("api"), info(number), text.as_bytes());
+    }
+    let pattern = Pattern::new("line (7|19999) of").unwrap();
+    let mut reader = open_with(dir, Some(&pattern));
+    let found = text(&mut reader);
+    for number in [7, 19_999] {
+        assert!(found.contains(&format!("line {number} of")), "{found}");
+    }
+    // A few that lie on an edge are not searched beforehand.
+    assert!(found.lines().count() < 10, "{found}");
+    // What comes later is found as well.
+    files.append(&unit("api"), info(30_000), b"line 8 of\n");
+    files.append(&unit("api"), info(30_000), b"line 7 of\n");
+    reader.look_at(&unit("api")).unwrap();
+    assert_eq!(text(&mut reader), "line 7 of\n");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_is_left_out_would_not_have_matched(
+        blocks in prop::collection::vec((any::<bool>(), any::<bool>(), 1..3_u32, "[ab\n]{1,6}"), 0..24),
+        pattern in prop::sample::select(vec!["a", "b$", "aa", "^$", "^ab", "a\nb", "\\Ab"]),
+    ) {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path();
+        let mut files = LogFiles::new(dir.into(), 1);
+        let mut last = [None; 4];
+        for ((is_api, is_stdout, attempt, text), time) in blocks.into_iter().zip(1..) {
+            let stream = if is_stdout { LogStream::Stdout } else { LogStream::Stderr };
+            let is_partial = !text.ends_with('\n');
+            let place = usize::from(is_api) * 2 + usize::from(is_stdout);
+            let before = std::mem::replace(&mut last[place], is_partial.then_some(attempt));
+            let continues = before == Some(attempt);
+            let info = BlockInfo { stream, attempt, time, is_partial, continues };
+            let name = if is_api { "api" } else { "web" };
+            files.append(&unit(name), info, text.as_bytes());
+        }
+        let pattern = Pattern::new(pattern).unwrap();
+        let found = |mut reader: LogReader| {
+            let mut grep = Grep::new(pattern.clone());
+            let blocks = super::tests::blocks(&mut reader);
+            let mut found: Vec<_> = blocks.into_iter().flat_map(|it| grep.take(it)).collect();
+            found.extend(grep.finish());
+            found
+        };
+        prop_assert_eq!(found(open_with(dir, Some(&pattern))), found(open_with(dir, None)));
+    }
 
     #[test]
     fn a_tail_is_the_last_lines_to_end(

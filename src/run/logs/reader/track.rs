@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
 
+use super::super::grep::Pattern;
 use super::super::index::Record;
 use super::super::{LogBlock, Position};
 use super::Followed;
 use super::segment::Place;
 use super::tail::{self, Scope, first_kept};
 use super::unit_log::UnitLog;
+use crate::run::snapshot::LogStream;
 use crate::support::name::UnitId;
 
 /// The way through one unit's output.
@@ -21,6 +23,10 @@ pub(in super::super) struct Track {
     /// `None` while the unit has no log.
     log: Option<UnitLog>,
     scope: Scope,
+    /// What a block must match to be of interest.
+    grep: Option<Pattern>,
+    /// The streams whose last line has no end so far.
+    unfinished: Vec<LogStream>,
     /// Only what was logged before this is returned, in bytes.
     limit: u64,
     /// Blocks to begin with, each from a byte on: where a tail starts within a line's parts.
@@ -51,6 +57,8 @@ impl Track {
             keeps,
             log: None,
             scope,
+            grep: None,
+            unfinished: Vec::new(),
             limit: u64::MAX,
             heads: VecDeque::new(),
             next: Place::default(),
@@ -62,6 +70,12 @@ impl Track {
             time: 0,
             is_queued: false,
         }
+    }
+
+    /// The same without blocks that do not match.
+    #[must_use]
+    pub(super) fn leaving_out(self, grep: Option<Pattern>) -> Self {
+        Self { grep, ..self }
     }
 
     /// Begins with the first block in scope, or with `tail` with the last lines. Called once.
@@ -204,6 +218,10 @@ impl Track {
         }
         self.covered = 0;
         self.reached = record.end();
+        self.unfinished.retain(|stream| *stream != record.stream);
+        if record.is_partial {
+            self.unfinished.push(record.stream);
+        }
         let bytes = log.read(&record, skip)?;
         // Nothing is left of it where somebody has just emptied the log.
         if !bytes.is_empty() {
@@ -228,6 +246,12 @@ impl Track {
             if let Some((place, skip)) = self.heads.pop_front() {
                 self.record = log.piece(place)?.map(|record| (record, skip));
                 continue;
+            }
+            // Who joins lines wants to see where one goes on, or ends as nothing more comes of it.
+            if let Some(pattern) = self.grep.as_ref().filter(|_| self.unfinished.is_empty())
+                && let Some(place) = log.settle(self.next)?
+            {
+                self.next = log.pass_over(place, pattern)?;
             }
             let Some(place) = log.settle(self.next)? else {
                 return Ok(None);

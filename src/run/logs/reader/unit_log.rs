@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::super::grep::Pattern;
 use super::super::index::Record;
 use super::super::segments::{index_path, log_path, segments_of};
 use super::segment::{Place, Segment};
@@ -220,6 +221,16 @@ impl UnitLog {
             before.piece = segment.pieces(before.record)? - 1;
         }
         Ok(Some(before))
+    }
+
+    /// The first place from this one on, which was settled, of which more is to be said than that it does not match.
+    pub(super) fn pass_over(&mut self, place: Place, pattern: &Pattern) -> io::Result<Place> {
+        let Some(segment) = self.at(place.base)?.filter(|_| place.piece == 0) else {
+            return Ok(place);
+        };
+        let (record, end) = segment.pass_over(place.record, pattern)?;
+        self.seen = self.seen.max(end);
+        Ok(Place::record(place.base, record.max(place.record)))
     }
 
     /// The bytes of a piece that was just looked up, from its byte `skip` on.
