@@ -262,22 +262,47 @@ fn a_killed_guardian_is_a_failure_after_everything_has_been_stopped() {
     assert_eq!(stack.read("heard"), "SIGTERM\n");
 }
 
-#[test]
-fn who_loses_both_is_told_what_looks_for_the_rest() {
-    let stack = TestStack::new(SLEEPER);
-    let up = stack.up();
-    stack.wait_for("it", "running", phase_is("running"));
-    let (guardian, supervisor) = (
-        stack.own_process("guardian_pid"),
-        stack.own_process("supervisor_pid"),
-    );
+/// Kills guardian and supervisor at once.
+fn lose_both(stack: &TestStack) {
+    let both = ["guardian_pid", "supervisor_pid"].map(|key| stack.own_process(key));
     stack.world().processes();
     for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
-        guardian.signal(signal);
-        supervisor.signal(signal);
+        for process in &both {
+            process.signal(signal);
+        }
     }
-    up.wait().expect(1).says(&["`stack down` looks for what"]);
-    stack.down();
+}
+
+#[test]
+fn who_loses_both_stops_what_is_left_at_once() {
+    let stack = TestStack::new(
+        "services: { it: { command: 'MISBEHAVE record INT,TERM heard', stop_signal: SIGINT } }",
+    );
+    let mut up = stack.up();
+    up.wait_for_line("recording");
+    lose_both(&stack);
+    let said = "supervisor and guardian were killed; what they had left has been stopped";
+    up.wait().expect(1).says(&[said]);
+    stack.world().assert_nothing_is_left();
+    assert_eq!(stack.read("heard"), "SIGINT\n");
+    let output = stack.down();
+    assert!(output.stderr.contains("nothing is running"), "{output}");
+}
+
+#[test]
+fn a_stroke_kills_what_two_killed_processes_have_left() {
+    let stack = TestStack::new(
+        "services: { it: { command: MISBEHAVE ignore-term, stop_grace_period: 5m } }",
+    );
+    let mut up = stack.up();
+    up.wait_for_line("deaf");
+    lose_both(&stack);
+    up.wait_for_line("of an earlier run to end, for 5 m 0 s at most");
+    up.signal(Signal::SIGINT);
+    up.wait()
+        .expect(1)
+        .says(&["what they had left has been stopped"]);
+    stack.world().assert_nothing_is_left();
 }
 
 #[test]

@@ -15,6 +15,7 @@ use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::readiness::{Asked, Readiness, Target};
+use super::alone::end_what_is_left;
 use super::failures::Failures;
 use super::feed::{Feed, next_updates};
 use super::lead::Lead;
@@ -27,6 +28,7 @@ use crate::cli::printer::{PATIENCE, Printer};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
 use crate::run::launch::{Signals, is_ignored, unblock_all};
+use crate::run::registry::Registry;
 use crate::run::snapshot::{Phase, ServiceSnapshot};
 use crate::support::name::{ServiceName, UnitId};
 
@@ -79,6 +81,7 @@ impl Goal {
 /// Where the stack is that is watched.
 pub(super) struct Place {
     pub(super) instance: Instance,
+    pub(super) registry: Registry,
     pub(super) socket: PathBuf,
     /// The random id of its supervisor.
     pub(super) run: u64,
@@ -140,6 +143,12 @@ pub(super) async fn watch(
         Ok(_) if stays => watch.farewell(),
         Ok(end) => watch.verdict(end, place.run).await,
         Err(stop) => Err(stop),
+    };
+    let outcome = if watch.lead.as_ref().is_some_and(Lead::has_lost_both) {
+        let place = (&place.instance, &place.registry);
+        Err(end_what_is_left(place, printer, &mut signals, grace).await)
+    } else {
+        outcome
     };
     Ok(watch.show_rest(outcome, &mut signals).await)
 }

@@ -169,6 +169,7 @@ fn try_join(
     Ok(Arrival {
         place: Place {
             instance: instance.clone(),
+            registry: invocation.registry(),
             socket: client.path().to_path_buf(),
             run: u64::from_str_radix(&stack.run, 16).unwrap_or_default(),
             unattached: unattached(&ready.draft),

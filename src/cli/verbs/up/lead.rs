@@ -54,6 +54,11 @@ impl Lead {
         self.word.is_some() && self.end.is_some()
     }
 
+    /// Whether both were killed, so that nobody is left to stop anything.
+    pub(super) fn has_lost_both(&self) -> bool {
+        self.word == Some(LastWord::Nothing) && self.end == Some(GuardianEnd::Killed)
+    }
+
     /// Why the supervisor could not begin, if that is how it ended.
     pub(super) fn could_not_begin(&self) -> Option<Stop> {
         match &self.word {

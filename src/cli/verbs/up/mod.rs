@@ -1,5 +1,6 @@
 //! `stack up`: start everything, in the foreground or in the background, or join what runs.
 
+mod alone;
 mod client;
 mod dry_run;
 mod failures;
@@ -325,6 +326,7 @@ fn start(
             let arrival = Arrival {
                 place: Place {
                     instance: prepared.instance,
+                    registry: prepared.registry,
                     socket: prepared.socket,
                     run: prepared.run,
                     unattached: unattached(&ready.draft),
