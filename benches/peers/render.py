@@ -8,7 +8,7 @@ import speed
 
 BEGIN, END = "<!-- comparison: written by benches/peers/run.py --render -->", "<!-- end of comparison -->"
 PROCESSES = len(faults.ROLES)
-BOTH = "supervisor and guardian"  # of `stack`: nobody is left who could act
+BOTH = "supervisor and guardian"  # of `stack`: only its client is left
 FAULT_HEADS = ["left after a polite stop", "left after the kill", "run twice after a new start",
                "left after its polite stop", "a new start is refused"]
 
@@ -117,8 +117,10 @@ def claims(results):
         lines.append(f"`stack` is not clean: its counts add up to {sum(ours)}.")
     else:
         lines.append("`stack` left none and ran none twice, whichever one of its processes was killed.")
-    lines.append(f"If its supervisor and its guardian are killed in the same moment, {both[1]} of the {PROCESSES} stay until the next"
-                 f" `stack up`; then {both[2]} ran twice, and {both[3]} were left in the end.")
+    lines.append(f"If its supervisor and its guardian are killed in the same moment, `stack up` in the foreground ends what they ran:"
+                 f" {both[1]} of the {PROCESSES} stayed, {both[2]} ran twice after a new start, and {both[3]} were left in the end."
+                 " In the background (`-d`) nobody is there to do that: all of it stays until the next `stack up`, `stack down` or `stack doctor --fix`,"
+                 " which end it first.")
     return lines
 
 

@@ -12,9 +12,6 @@ use serde_json::Value;
 
 use crate::harness::{binary, require};
 
-/// The one fault that nobody of `stack` outlives, so that what is left waits for the next command.
-const BOTH: &str = "supervisor and guardian";
-
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -50,15 +47,20 @@ fn assert_stack_leaves_nothing(path: &Path) {
             .iter()
             .flat_map(|round| round.as_object().expect("counts"))
         {
-            let is_expected = row["part"] == BOTH && key == "left";
-            assert!(is_expected || *count == 0, "{key}: {row}");
+            assert!(*count == 0, "{key}: {row}");
         }
         parts.push(row["part"].as_str().unwrap_or("polite stop"));
     }
     parts.sort_unstable();
     assert_eq!(
         parts,
-        ["client", "guardian", "polite stop", "supervisor", BOTH]
+        [
+            "client",
+            "guardian",
+            "polite stop",
+            "supervisor",
+            "supervisor and guardian"
+        ]
     );
 }
 
@@ -73,6 +75,22 @@ fn the_generated_comparison_is_what_was_measured() {
         run_script(&["--render", "--check"]);
     }
     assert_stack_leaves_nothing(&root().join("docs/comparison.json"));
+}
+
+#[test]
+fn the_readme_names_the_version_that_was_measured() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).expect("it is there");
+    let results: Value = serde_json::from_str(&read("docs/comparison.json")).expect("it is JSON");
+    let measured = &results["runners"]["process-compose"]["version"];
+    let measured = measured.as_str().expect("it was measured");
+    let readme = read("README.md");
+    let named = readme.split("process-compose ").filter_map(|rest| {
+        let version = rest.split([' ', '|', ',']).next()?;
+        version.starts_with(|it: char| it.is_ascii_digit()).then_some(version)
+    });
+    let named: Vec<&str> = named.collect();
+    assert_eq!(named.len(), 1, "{named:?}");
+    assert!(measured.starts_with(named[0]), "{named:?}, {measured}");
 }
 
 #[test]
