@@ -19,6 +19,7 @@ use super::alone::end_what_is_left;
 use super::failures::Failures;
 use super::feed::{Feed, next_updates};
 use super::lead::Lead;
+use super::strokes::meaningful;
 
 use crate::api::client::{Client, ClientError, Followed, LogFollower, Start, Wanted};
 use crate::api::messages::Update;
@@ -27,7 +28,7 @@ use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::printer::{PATIENCE, Printer};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
-use crate::run::launch::{Signals, is_ignored, unblock_all};
+use crate::run::launch::{Signals, unblock_all};
 use crate::run::registry::Registry;
 use crate::run::snapshot::{Phase, ServiceSnapshot};
 use crate::support::name::{ServiceName, UnitId};
@@ -483,17 +484,4 @@ fn ended_attempt(update: &Update) -> Option<UnitId> {
 /// Whether a service is being stopped: alone, or with everything.
 fn is_stop(update: &Update) -> bool {
     matches!(update, Update::Service(service) if service.phase == Phase::Stopping)
-}
-
-/// The signals that mean something to the client. The others do what they do to any program.
-fn meaningful(stays: bool, leads: bool) -> Vec<Signal> {
-    let mut signals = vec![Signal::SIGINT, Signal::SIGTERM];
-    if stays && leads {
-        signals.extend([Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGTSTP]);
-        // As `nohup` has it.
-        if !is_ignored(Signal::SIGHUP) {
-            signals.push(Signal::SIGHUP);
-        }
-    }
-    signals
 }
