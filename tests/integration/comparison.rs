@@ -86,7 +86,9 @@ fn the_readme_names_the_version_that_was_measured() {
     let readme = read("README.md");
     let named = readme.split("process-compose ").filter_map(|rest| {
         let version = rest.split([' ', '|', ',']).next()?;
-        version.starts_with(|it: char| it.is_ascii_digit()).then_some(version)
+        version
+            .starts_with(|it: char| it.is_ascii_digit())
+            .then_some(version)
     });
     let named: Vec<&str> = named.collect();
     assert_eq!(named.len(), 1, "{named:?}");
