@@ -142,8 +142,11 @@ impl Registry {
 }
 
 impl Registration {
-    /// Forgets it: nothing of the run is left.
+    /// Forgets it: nothing of the run is left. Nor shall its leases say that there is.
     pub fn forget(&self) {
+        if !self.instance.is_locked() {
+            drop(fs::remove_file(self.instance.lease_path()));
+        }
         drop(fs::remove_file(&self.link));
     }
 }

@@ -87,9 +87,9 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
             return Stop::new(ExitCode::Busy, unreachable(&holder), None);
         }
         if stop.code == ExitCode::NotRunning
-            && let Some(strays) = left(invocation, &instance)
+            && let Some((code, message, hint)) = left(invocation, &instance)
         {
-            return strays;
+            return Stop::new(code, message, Some(hint));
         }
         if stop.code == ExitCode::NotRunning
             && let Some(others) = others(&instance.others())

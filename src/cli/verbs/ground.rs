@@ -222,15 +222,18 @@ pub(super) fn foreign(instance: &Instance) -> Option<String> {
     ))
 }
 
+/// With which code a command ends that would have it run, what there is to say, and what helps.
+pub(super) type Left = (ExitCode, String, &'static str);
+
 /// That something of this stack goes on to which its files do not lead, if so.
-pub(super) fn left(invocation: &Invocation, instance: &Instance) -> Option<Stop> {
+pub(super) fn left(invocation: &Invocation, instance: &Instance) -> Option<Left> {
     let mut killed = Vec::new();
     for stray in strays(invocation.registrations(instance)) {
         match stray {
             Stray::Homeless(holder) => {
                 let message = homeless(&holder);
-                let hint = Some("`stack down` stops it; `stack up` does so first");
-                return Some(Stop::new(ExitCode::NotAnswering, message, hint));
+                let hint = "`stack down` stops it; `stack up` does so first";
+                return Some((ExitCode::NotAnswering, message, hint));
             }
             Stray::Killed(registration) => killed.push(registration.run),
         }
@@ -241,8 +244,8 @@ pub(super) fn left(invocation: &Invocation, instance: &Instance) -> Option<Stop>
     let mut orphans = leftovers::orphans().into_iter();
     let orphans = orphans.find(|it| killed.contains(&it.run) && !it.pids.is_empty())?;
     let message = on_its_own(&orphans);
-    let hint = Some("`stack down` ends what is left of a run that was killed");
-    Some(Stop::new(ExitCode::NotRunning, message, hint))
+    let hint = "`stack down` ends what is left of a run that was killed";
+    Some((ExitCode::NotRunning, message, hint))
 }
 
 /// That a stack runs on whose directory was removed.

@@ -44,7 +44,7 @@ pub fn overview(invocation: &Invocation) -> Result<ExitCode, Stop> {
     } else {
         let reason = hidden(&instance)
             .or_else(|| Some(unreachable(&instance.holder()?)))
-            .or_else(|| Some(left(invocation, &instance)?.message));
+            .or_else(|| left(invocation, &instance).map(|(_, it, hint)| format!("{it}; {hint}")));
         printer::say_out(&reason.unwrap_or_else(|| {
             let (project, services) = (&instance.project, text::list(names));
             format!("{project} is not running. Its services: {services}")

@@ -150,6 +150,8 @@ fn what_is_left_without_any_files_is_ended_before_up_starts_anything() {
                 format!("1 process of stack `shop` runs on, and nobody supervises it: pid {old}");
             assert!(output.stderr.contains(&left), "{output}");
         }
+        let output = stack.run(&[]).ok();
+        assert!(output.stdout.starts_with("1 process of"), "{output}");
         let output = stack.up_detached();
         assert!(
             output.stderr.contains("ended 1 process left over"),
@@ -158,6 +160,7 @@ fn what_is_left_without_any_files_is_ended_before_up_starts_anything() {
         assert_eq!(stack.read("heard"), said);
         assert_eq!(stack.service_processes().len(), 1);
         stack.down();
+        assert!(!stack.path(".stack/shop/leases").exists());
         let runs = fs::read_dir(stack.world().state_dir().join("runs")).expect("it is there");
         assert_eq!(runs.count(), 0);
     }
