@@ -279,7 +279,7 @@ fn show_hooks(
         said(json!({
             "command": spec.command.as_ref().map(|it| view.command(it)),
             "environment": view.environment(&spec.environment),
-            "working_dir": spec.working_dir.as_ref().map(|text| view.text(text)),
+            "working_dir": spec.working_dir.as_ref().map(|text| view.path(text)),
             "user": spec.user.as_ref().map(|text| view.text(text)),
             "timeout": view.time(spec.timeout.as_ref(), plan.timeout),
         }))

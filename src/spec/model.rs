@@ -243,7 +243,7 @@ pub struct ServiceSpec {
 /// An item of `watch:`.
 #[derive(Debug, Clone, Default)]
 pub struct WatchSpec {
-    /// `path:`, relative to the project directory; `None` where it was refused.
+    /// `path:`, relative to the directory of the text in which it stands; `None` where it was refused.
     pub path: Option<Template>,
     /// `action:`, or what the other keys amount to.
     pub action: Option<WatchAction>,
@@ -347,7 +347,8 @@ pub struct HookSpec {
     pub command: Option<CommandSpec>,
     /// `environment:`, on top of the service's.
     pub environment: EnvironmentSpec,
-    /// `working_dir:`, relative to the project directory; the service's when absent.
+    /// `working_dir:`, relative to the directory of the text in which it stands; the service's when
+    /// absent.
     pub working_dir: Option<Template>,
     /// `user:`; the service's when absent.
     pub user: Option<Template>,

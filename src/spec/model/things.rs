@@ -72,7 +72,7 @@ pub struct FileSpec {
 pub enum FileForm {
     /// `content:`.
     Content,
-    /// `file:`, a path relative to the project directory.
+    /// `file:`, a path relative to the directory of the text in which it stands.
     File(Template),
     /// `environment:`, a variable.
     Environment(String),
