@@ -119,7 +119,7 @@ fn show_files(files: &IndexMap<String, FileSpec>, outside: &View<'_>) -> Map {
             (FileForm::Content, FileContent::Template(text)) => {
                 json!({"content": outside.text(text)})
             }
-            (FileForm::Content, FileContent::Bytes(_)) => json!({}),
+            (FileForm::Content, FileContent::Bytes(_) | FileContent::Missing(_)) => json!({}),
         };
         (name.clone(), form)
     };
