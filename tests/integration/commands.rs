@@ -175,6 +175,15 @@ fn what_config_shows_of_a_running_stack_loads_again() {
 }
 
 #[test]
+fn down_exits_0_where_nothing_runs_whatever_is_wrong_with_the_file() {
+    let stack = TestStack::new("services: { a: { command: [x, '${NOT_SET_ANYWHERE:?say it}'] } }");
+    stack.run(&["ps"]).expect(2);
+    stack.run(&["down"]).ok().says(&["nothing is running here"]);
+    stack.write_yaml("services: [");
+    stack.run(&["down"]).expect(2);
+}
+
+#[test]
 fn a_failure_is_told_once_with_what_was_not_started_because_of_it() {
     let stack = TestStack::new(
         "
