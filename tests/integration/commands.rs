@@ -1,5 +1,6 @@
 //! The verbs, and how a second terminal sees a running stack.
 
+use std::fs;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
@@ -168,9 +169,15 @@ fn what_config_shows_of_a_running_stack_loads_again() {
     );
     stack.up_detached();
     let shown = stack.run(&["config"]).ok().stdout;
+    let declared = format!("$<PORT:{}>", stack.port(8000));
+    assert!(shown.contains(&declared), "{shown}");
+    fs::create_dir(stack.path("elsewhere")).expect("the directory is writable");
+    stack.write("elsewhere/shown.yaml", &shown);
+    let again = stack.run(&["-f", "elsewhere/shown.yaml", "config"]);
+    assert_eq!(shown, again.ok().stdout);
+    // The service has its port, and so has its check.
     stack.write("shown.yaml", &shown);
-    let again = stack.run(&["-f", "shown.yaml", "config"]).ok().stdout;
-    assert_eq!(shown, again);
+    stack.run(&["-f", "shown.yaml", "up", "-d", "--wait"]).ok();
     stack.down();
 }
 

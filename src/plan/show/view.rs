@@ -1,6 +1,6 @@
 //! Texts and settings, written so that the loader reads the same again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -9,7 +9,9 @@ use serde_json::{Value, json};
 use super::Map;
 use super::secret::{mask, mask_text, mask_urls};
 use crate::plan::resolver::Resolver;
-use crate::spec::model::{CommandSpec, EnvFileSpec, EnvironmentSpec, ServiceSpec, Setting};
+use crate::spec::model::{
+    CommandSpec, EnvFileSpec, EnvironmentSpec, PortWant, ServiceSpec, Setting,
+};
 use crate::spec::template::{Lookup, Piece, Placeholder, Template, TemplateKind, Word};
 use crate::support::duration;
 use crate::support::name::ServiceName;
@@ -127,26 +129,15 @@ impl View<'_> {
         self.0.draft.spec().services.contains_key(service)
     }
 
-    pub(super) fn project_dir(&self) -> &Path {
-        self.0.draft.project_dir()
-    }
-
-    /// A directory as it is seen from the project's.
-    pub(super) fn relative<'p>(&self, directory: &'p Path) -> &'p Path {
-        directory
-            .strip_prefix(self.project_dir())
-            .unwrap_or(directory)
-    }
-
-    /// A path that stands in one of the files, seen from the project directory.
+    /// A path that stands in one of the files, from the root on: what is printed can be loaded from
+    /// anywhere.
     pub(super) fn path(&self, template: &Template) -> String {
         let text = self.text(template);
-        let place = template.span.dir();
-        if place == self.project_dir() || text.starts_with('/') {
+        // What stands for a path of this copy is one already.
+        if self.0.text(template).starts_with('/') {
             return text;
         }
-        let place = self.relative(place).to_string_lossy();
-        format!("{}/{}", double(&place), text.trim_start_matches("./"))
+        below(template.span.dir(), &text)
     }
 
     /// As [`Self::setting`], for a value that has no default and may be absent.
@@ -175,17 +166,14 @@ impl View<'_> {
             .collect()
     }
 
-    /// Whether a placeholder of the text has no value yet.
+    /// Whether a placeholder of the text has no value yet, or declares what others refer to.
     fn is_open(&self, template: &Template) -> bool {
         let mut placeholders = template.placeholders();
         placeholders.any(|(placeholder, span)| {
-            !self.is_known(placeholder) || self.0.placeholder(placeholder, span).is_err()
+            placeholder.is_declaration()
+                || !self.is_known(placeholder)
+                || self.0.placeholder(placeholder, span).is_err()
         })
-    }
-
-    /// Whether the service's own ports are shown as numbers.
-    pub(super) fn has_own_numbers(&self) -> bool {
-        self.0.ports.are_allocated && self.is_one()
     }
 
     /// Whether the text is that of the only replica. Of several each has its own.
@@ -202,7 +190,9 @@ impl View<'_> {
             Placeholder::Own(_) | Placeholder::Other(..) if self.0.thing(placeholder).is_some() => {
                 false
             }
-            Placeholder::Declare(..) | Placeholder::Own(_) => self.has_own_numbers(),
+            Placeholder::Declare(..) | Placeholder::Own(_) => {
+                self.0.ports.are_allocated && self.is_one()
+            }
             Placeholder::Other(..) | Placeholder::AtHost(..) => self.0.ports.are_allocated,
             Placeholder::Thing(..) | Placeholder::File(..) | Placeholder::Word(Word::Bind) => false,
             Placeholder::Word(Word::Replica) => self.is_one(),
@@ -223,15 +213,28 @@ impl View<'_> {
         let pieces = template.pieces.iter().map(|piece| match piece {
             Piece::Text(text) => literal(text),
             Piece::Placeholder(placeholder, span) => {
-                let is_known = self.is_known(placeholder);
-                match self.0.placeholder(placeholder, span) {
-                    Ok(value) if is_known => literal(&value),
-                    Ok(_) | Err(_) => placeholder.to_string(),
+                let value = self.0.placeholder(placeholder, span).ok();
+                let value = value.filter(|_| self.is_known(placeholder));
+                match (value, placeholder) {
+                    // Without its declaration there would be no such port for whoever loads this.
+                    (Some(value), Placeholder::Declare(name, want, protocol)) => {
+                        let want = value.parse().map_or(*want, PortWant::Fixed);
+                        Placeholder::Declare(name.clone(), want, *protocol).to_string()
+                    }
+                    (Some(value), _) => literal(&value),
+                    (None, _) => placeholder.to_string(),
                 }
             }
         });
         pieces.collect()
     }
+}
+
+/// A path below a directory, written as a text of the file. It may hold placeholders.
+pub(super) fn below(directory: &Path, text: &str) -> String {
+    let directory = double(&directory.to_string_lossy());
+    let path: PathBuf = Path::new(&directory).join(text).components().collect();
+    path.to_string_lossy().into_owned()
 }
 
 /// A text in which every `$` stands for itself.
