@@ -148,7 +148,10 @@ fn show_service(
     let files = || unit.logging.max_file.get().into();
     let labels = |texts: &IndexMap<String, Template>| -> Map {
         let texts = texts.iter();
-        let shown = |(key, text): (&String, &Template)| (key.clone(), view.text(text).into());
+        let shown = |(key, text): (&String, &Template)| {
+            let shown = mask(key, text, view.text(text));
+            (key.clone(), shown.into())
+        };
         texts.map(shown).collect()
     };
     let on_unhealthy = |restarts| if restarts { "restart" } else { "none" }.into();

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::Map;
-use super::secret::{mask, mask_text, mask_urls};
+use super::secret::{mask, mask_text, mask_value};
 use crate::plan::resolver::Resolver;
 use crate::spec::model::{
     CommandSpec, EnvFileSpec, EnvironmentSpec, PortWant, ServiceSpec, Setting,
@@ -15,6 +15,7 @@ use crate::spec::model::{
 use crate::spec::template::{Lookup, Piece, Placeholder, Template, TemplateKind, Word};
 use crate::support::duration;
 use crate::support::name::ServiceName;
+use crate::support::secret::MASK;
 
 /// What a text is shown with.
 pub(super) struct View<'a>(pub(super) Resolver<'a>);
@@ -207,11 +208,13 @@ impl View<'_> {
     /// A text with what is known of its placeholders.
     pub(super) fn text(&self, template: &Template) -> String {
         let literal = |text: &str| match template.kind {
-            TemplateKind::Plain => double(&mask_urls(text)),
-            TemplateKind::Shell | TemplateKind::File => mask_urls(text).replace("$<", "$$<"),
+            TemplateKind::Plain => double(&mask_text(text)),
+            TemplateKind::Shell | TemplateKind::File => mask_text(text).replace("$<", "$$<"),
         };
         let pieces = template.pieces.iter().map(|piece| match piece {
             Piece::Text(text) => literal(text),
+            Piece::Secret(text) if text.is_empty() => String::new(),
+            Piece::Secret(_) => MASK.to_owned(),
             Piece::Placeholder(placeholder, span) => {
                 let value = self.0.placeholder(placeholder, span).ok();
                 let value = value.filter(|_| self.is_known(placeholder));
@@ -248,9 +251,7 @@ fn lay_entries<'e>(
     all: &mut Map,
 ) {
     let entries = entries.into_iter().map(|(key, value)| {
-        let shown = value
-            .as_ref()
-            .map(|value| mask_text(key, double(&mask_urls(value))));
+        let shown = value.as_ref().map(|value| double(&mask_value(key, value)));
         (key.clone(), shown.map_or(Value::Null, Value::from))
     });
     all.extend(entries);

@@ -281,7 +281,10 @@ fn every_path_starts_at_the_directory_of_its_own_file() {
             .file("in/s", "secret");
         let unit = project.unit();
         assert_eq!(unit.directory, project.path("in/w"), "{outer}");
-        let hooks = unit.hooks.iter().map(|hook| hook.directory.clone().unwrap());
+        let hooks = unit
+            .hooks
+            .iter()
+            .map(|hook| hook.directory.clone().unwrap());
         let hooks: Vec<_> = hooks.collect();
         let wanted = ["in/w", "in/w", "in/../w"].map(|path| project.path(path));
         assert_eq!(hooks, wanted, "{outer}");

@@ -48,6 +48,8 @@ pub enum TemplateKind {
 pub enum Piece {
     /// Text that stands for itself.
     Text(String),
+    /// The same, from a variable whose name says that it is a secret. It is not shown.
+    Secret(String),
     /// `$<…>`.
     Placeholder(Placeholder, Span),
 }
@@ -138,7 +140,7 @@ impl Template {
     /// The text itself, when nothing in it is to be resolved.
     pub fn as_literal(&self) -> Option<String> {
         let texts = self.pieces.iter().map(|piece| match piece {
-            Piece::Text(part) => Some(part.as_str()),
+            Piece::Text(part) | Piece::Secret(part) => Some(part.as_str()),
             Piece::Placeholder(..) => None,
         });
         texts.collect()
@@ -147,7 +149,7 @@ impl Template {
     /// Every placeholder in the text, with its place.
     pub fn placeholders(&self) -> impl Iterator<Item = (&Placeholder, &Span)> {
         self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Text(_) => None,
+            Piece::Text(_) | Piece::Secret(_) => None,
             Piece::Placeholder(placeholder, span) => Some((placeholder, span)),
         })
     }
@@ -160,7 +162,7 @@ impl Template {
         let mut text = String::new();
         for piece in &self.pieces {
             match piece {
-                Piece::Text(part) => text.push_str(part),
+                Piece::Text(part) | Piece::Secret(part) => text.push_str(part),
                 Piece::Placeholder(placeholder, span) => {
                     match lookup.placeholder(placeholder, span) {
                         Ok(value) if self.kind == TemplateKind::Shell && !is_harmless(&value) => {

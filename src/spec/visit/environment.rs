@@ -151,7 +151,13 @@ impl Reader<'_> {
         }
         let mut template = self.template_of(&text, TemplateKind::Plain);
         let (is_alone, is_broken) = (template.pieces.len() == 1, template.is_broken);
-        let Some(Piece::Text(start)) = template.pieces.first_mut().filter(|_| !is_broken) else {
+        // The name of a secret is none.
+        if let [Piece::Secret(start), Piece::Text(rest), ..] = template.pieces.as_mut_slice() {
+            start.push_str(rest);
+            template.pieces.remove(1);
+        }
+        let start = template.pieces.first_mut().filter(|_| !is_broken);
+        let Some(Piece::Text(start) | Piece::Secret(start)) = start else {
             return None;
         };
         match start.split_once('=') {
