@@ -208,7 +208,7 @@ impl View<'_> {
     /// A text with what is known of its placeholders.
     pub(super) fn text(&self, template: &Template) -> String {
         let literal = |text: &str| match template.kind {
-            TemplateKind::Plain => double(&mask_text(text)),
+            TemplateKind::Plain | TemplateKind::Pattern => double(&mask_text(text)),
             TemplateKind::Shell | TemplateKind::File => mask_text(text).replace("$<", "$$<"),
         };
         let pieces = template.pieces.iter().map(|piece| match piece {
@@ -223,6 +223,9 @@ impl View<'_> {
                     (Some(value), Placeholder::Declare(name, want, protocol)) => {
                         let want = value.parse().map_or(*want, PortWant::Fixed);
                         Placeholder::Declare(name.clone(), want, *protocol).to_string()
+                    }
+                    (Some(value), _) if template.kind == TemplateKind::Pattern => {
+                        literal(&regex::escape(&value))
                     }
                     (Some(value), _) => literal(&value),
                     (None, _) => placeholder.to_string(),

@@ -39,6 +39,8 @@ pub enum TemplateKind {
     Shell,
     /// Every other text: `${VAR…}` and `$$` too.
     Plain,
+    /// The same for a regular expression, in which a placeholder's value stands for itself.
+    Pattern,
     /// The text of another file: only `$<…>` and `$$<` are ours, and anything may stand beside them.
     File,
 }
@@ -167,6 +169,9 @@ impl Template {
                     match lookup.placeholder(placeholder, span) {
                         Ok(value) if self.kind == TemplateKind::Shell && !is_harmless(&value) => {
                             problems.push(unsafe_in_shell(&value, span));
+                        }
+                        Ok(value) if self.kind == TemplateKind::Pattern => {
+                            text.push_str(&regex::escape(&value));
                         }
                         Ok(value) => text.push_str(&value),
                         Err(problem) => problems.push(problem),

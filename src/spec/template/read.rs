@@ -62,7 +62,11 @@ fn placeholder_typos(text: &Text<'_>, kind: TemplateKind, problems: &mut Vec<Pro
             text.value[..at].trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
         let (opening, closing) = match before {
             _ if before.len() == at || before.ends_with("$<") => continue,
-            _ if before.ends_with("${") && kind == TemplateKind::Plain => continue,
+            _ if before.ends_with("${")
+                && matches!(kind, TemplateKind::Plain | TemplateKind::Pattern) =>
+            {
+                continue;
+            }
             _ if before.ends_with("${") => ("${", '}'),
             _ if before.ends_with('<') => ("<", '>'),
             _ => continue,
@@ -161,7 +165,7 @@ impl<'a> Reader<'a, '_> {
                 self.push("$<");
                 self.at += 3;
             }
-            (Some('$'), TemplateKind::Plain) => {
+            (Some('$'), TemplateKind::Plain | TemplateKind::Pattern) => {
                 self.push("$");
                 self.at += 2;
             }
@@ -183,8 +187,8 @@ impl<'a> Reader<'a, '_> {
                 self.at += 2;
             }
             (Some('<'), _) => self.placeholder(),
-            (Some('{'), TemplateKind::Plain) => self.variable(),
-            (_, TemplateKind::Plain) if name > 0 => {
+            (Some('{'), TemplateKind::Plain | TemplateKind::Pattern) => self.variable(),
+            (_, TemplateKind::Plain | TemplateKind::Pattern) if name > 0 => {
                 self.push(&rest[..=name]);
                 self.at += 1 + name;
                 let name = &rest[1..=name];
@@ -198,7 +202,13 @@ impl<'a> Reader<'a, '_> {
                         .warning(code::BARE_VARIABLE, &span, message, hint);
                 }
             }
-            (_, TemplateKind::Plain | TemplateKind::Shell | TemplateKind::File) => {
+            (
+                _,
+                TemplateKind::Plain
+                | TemplateKind::Pattern
+                | TemplateKind::Shell
+                | TemplateKind::File,
+            ) => {
                 self.push("$");
                 self.at += 1;
             }
