@@ -168,7 +168,7 @@ impl Template {
                 Piece::Placeholder(placeholder, span) => {
                     match lookup.placeholder(placeholder, span) {
                         Ok(value) if self.kind == TemplateKind::Shell && !is_harmless(&value) => {
-                            problems.push(unsafe_in_shell(&value, span));
+                            problems.push(unsafe_in_shell(placeholder, &value, span));
                         }
                         Ok(value) if self.kind == TemplateKind::Pattern => {
                             text.push_str(&regex::escape(&value));
@@ -235,10 +235,20 @@ fn is_harmless(value: &str) -> bool {
         .all(|c| c.is_ascii_alphanumeric() || "_-./:,+=@%".contains(c))
 }
 
-fn unsafe_in_shell(value: &str, span: &Span) -> Problem {
+fn unsafe_in_shell(placeholder: &Placeholder, value: &str, span: &Span) -> Problem {
+    let shown = match placeholder {
+        Placeholder::Word(_) | Placeholder::File(..) => format!("{value:?}"),
+        Placeholder::Thing(_, Thing::Dir | Thing::Socket) => format!("{value:?}"),
+        // It may be a secret.
+        Placeholder::Thing(_, Thing::Secret)
+        | Placeholder::Declare(..)
+        | Placeholder::Own(_)
+        | Placeholder::Other(..)
+        | Placeholder::AtHost(..) => format!("of `{placeholder}`"),
+    };
     Problem::error(
         code::UNSAFE_IN_SHELL,
-        format!("the value {value:?} has characters that a shell would read as syntax"),
+        format!("the value {shown} has characters that a shell would read as syntax"),
         span,
     )
     .hint("use the exported variable in quotes, or write the command as a list")
