@@ -306,3 +306,14 @@ fn every_path_starts_at_the_directory_of_its_own_file() {
         assert_eq!(again.unit().watch, unit.watch, "{text}");
     }
 }
+
+#[test]
+fn a_later_file_may_give_a_config_another_kind_of_content() {
+    let yaml = "configs: { c: { file: gone } }\nservices: { a: { command: x, configs: [c] } }";
+    let project = Project::new(yaml).file(
+        "stack.override.yaml",
+        "configs: { c: !override { content: other } }",
+    );
+    let files = &project.unit().belongings.files;
+    assert_eq!(*files[0].content.0, *b"other");
+}

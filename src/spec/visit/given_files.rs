@@ -70,11 +70,15 @@ impl Reader<'_> {
             (Some((first, _)), Some((second, _))) => {
                 let message = format!("{what} has two contents");
                 let problem = Problem::error(code::BAD_FILE, message, &second);
-                self.report(
-                    problem
-                        .also(&first, "the other one")
-                        .hint("keep one of them"),
-                );
+                let hint = if first.source.path == second.source.path {
+                    "keep one of them".to_owned()
+                } else {
+                    let name = entry.name;
+                    format!(
+                        "write `{name}: !override` in the later file, and the earlier one does not count"
+                    )
+                };
+                self.report(problem.also(&first, "the other one").hint(hint));
                 None
             }
             (Some((_, spec)), None) => spec,
@@ -137,15 +141,13 @@ impl Reader<'_> {
     pub(super) fn file_variable(&mut self, parts: &mut FileParts, field: &Field<'_, '_>) {
         let name = self.literal("the name of a variable", field.value);
         let spec = name.map(|Spanned { value: name, span }| {
-            let content = match self.scope.variable(&span.source, &name) {
-                Some(value) => FileContent::Bytes(value.into_bytes()),
-                None => {
-                    let message = format!("the variable `{name}` is required and not set");
-                    let hint =
-                        format!("run with `{name}=… stack up`, or put it into an `env_file`");
-                    let problem = Problem::error(code::REQUIRED_VARIABLE, message, &span);
-                    FileContent::Missing(problem.hint(hint))
-                }
+            let content = if let Some(value) = self.scope.variable(&span.source, &name) {
+                FileContent::Bytes(value.into_bytes())
+            } else {
+                let message = format!("the variable `{name}` is required and not set");
+                let hint = format!("run with `{name}=… stack up`, or put it into an `env_file`");
+                let problem = Problem::error(code::REQUIRED_VARIABLE, message, &span);
+                FileContent::Missing(problem.hint(hint))
             };
             let form = FileForm::Environment(name);
             FileSpec { form, content }
