@@ -169,6 +169,15 @@ impl<T> Setting<T> {
     }
 }
 
+/// What every service is told of itself, whatever the file says: the marks of a supervised process.
+pub const MARKS: [&str; 5] = [
+    "STACK_PROJECT",
+    "STACK_INSTANCE",
+    "STACK_RUN",
+    "STACK_SERVICE",
+    "STACK_REPLICA",
+];
+
 /// The most replicas that one service can have: a slip of a key must not fill the machine.
 pub const MAX_REPLICAS: u32 = 1000;
 
