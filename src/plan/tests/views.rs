@@ -236,3 +236,35 @@ services:
     assert!(unit.execution.argv.contains(&"-phunter2".to_owned()));
     assert_eq!(value(&unit, "DSN").unwrap(), "host=h password=hunter2 x");
 }
+
+#[test]
+fn paths_of_other_files_are_seen_from_the_project_directory() {
+    let inner = "
+configs: { c: { file: ./c.conf }, d: { file: /d.conf }, e: { file: '${E}' } }
+services:
+  a:
+    command: [run, ./it]
+    env_file: [e, { path: ../f, required: false }]
+    watch: [src, { path: ./lib }]
+    environment: { file: f, path: p }
+    pre_start: { command: x, working_dir: w }
+  b: { command: x, working_dir: w }
+";
+    let outer = "include: [in/stack.yaml]\nservices: { c: { command: x, env_file: e }, d: { extends: { file: in/stack.yaml, service: b } } }";
+    let project = Project::new(outer).file("in/stack.yaml", inner);
+    let (written, problems) = written(project.sources());
+    assert_eq!(problems, []);
+    let value = written.unwrap().value;
+    let service = |name: &str| value["services"][name].to_string();
+    assert_eq!(
+        value["configs"].to_string(),
+        r#"{"c":{"file":"in/c.conf"},"d":{"file":"/d.conf"},"e":{"file":"${E}"}}"#
+    );
+    assert_eq!(
+        service("a"),
+        r#"{"command":["run","./it"],"env_file":["in/e",{"path":"in/../f","required":false}],"watch":["in/src",{"path":"in/lib"}],"environment":{"file":"f","path":"p"},"pre_start":{"command":"x","working_dir":"in/w"},"working_dir":"in"}"#
+    );
+    assert_eq!(service("b"), r#"{"command":"x","working_dir":"in/w"}"#);
+    assert_eq!(service("c"), r#"{"command":"x","env_file":"e"}"#);
+    assert_eq!(service("d"), r#"{"command":"x","working_dir":"in/w"}"#);
+}
