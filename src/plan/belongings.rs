@@ -74,6 +74,8 @@ pub(super) fn belongings(inside: Inside<'_>, resolver: &Resolver<'_>) -> Belongi
             // It is the same for all services.
             FileContent::Template(template) => resolver.outside().text(template).into_bytes(),
             FileContent::Bytes(bytes) => bytes.clone(),
+            // That was told when it was known who takes part.
+            FileContent::Missing(_) => continue,
         };
         belongings.files.push(FilePlan {
             kind: file.kind,

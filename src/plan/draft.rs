@@ -17,7 +17,7 @@ use super::home::Home;
 use super::identity::{instance_id, project_name, stand_in_name};
 use super::model::Plan;
 use super::port_argument::asked as asked_ports;
-use super::profiles::select;
+use super::profiles::{keep_given_files, select};
 use super::replicas::{Replicas, replicas};
 use super::sources::{Caller, Sources};
 use super::variables::{PROJECT_NAME, Variables};
@@ -76,6 +76,7 @@ impl Draft {
     ) -> Option<Self> {
         let arguments = &sources.arguments;
         select(&mut spec, arguments, &variables);
+        keep_given_files(&mut spec, problems);
         graph::check(&spec, problems);
         let own = variables
             .of_own_dotenv(PROJECT_NAME)

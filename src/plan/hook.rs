@@ -21,7 +21,7 @@ pub(super) fn hook_plans(
     let plan = |hook: &HookSpec| {
         let mut environment = Changes::new();
         let own = hook.working_dir.as_ref().map(|own| {
-            let own = resolver.draft.project_dir().join(resolver.text(own));
+            let own = own.span.dir().join(resolver.text(own));
             let own: PathBuf = own.components().collect();
             let shown = own.to_string_lossy().into_owned();
             environment.insert("PWD".to_owned(), Some(shown));

@@ -1,11 +1,16 @@
 //! Which services take part: those without a profile, and those of an active one.
 
+use std::collections::HashSet;
 use std::mem;
+
+use indexmap::IndexMap;
 
 use super::code;
 use super::sources::Arguments;
 use super::variables::Variables;
-use crate::spec::model::{EnvironmentSpec, ServiceSpec, StackSpec};
+use crate::spec::model::{
+    EnvironmentSpec, FileContent, FileKind, FileSpec, ServiceSpec, StackSpec,
+};
 use crate::spec::problem::{Problem, Span};
 use crate::spec::template::{Placeholder, Template};
 use crate::support::name::ServiceName;
@@ -72,6 +77,27 @@ pub(super) fn select(spec: &mut StackSpec, arguments: &Arguments, variables: &Va
         .iter_mut()
         .for_each(|it| keep(&mut it.environment));
     spec.dotenv.iter_mut().for_each(|it| keep(&mut it.vars));
+}
+
+/// Leaves out the configs and secrets that nobody is given who takes part, as Compose does, and tells of
+/// those that somebody is given and that cannot be had.
+pub(super) fn keep_given_files(spec: &mut StackSpec, problems: &mut Vec<Problem>) {
+    let services = spec.services.values();
+    let given: HashSet<(FileKind, String)> = services
+        .flat_map(|service| &service.files)
+        .map(|file| (file.kind, file.name.clone()))
+        .collect();
+    let mut keep = |kind, files: &mut IndexMap<String, FileSpec>| {
+        files.retain(|name, file| {
+            let is_given = given.contains(&(kind, name.clone()));
+            if let (true, FileContent::Missing(problem)) = (is_given, &file.content) {
+                problems.push(problem.clone());
+            }
+            is_given
+        });
+    };
+    keep(FileKind::Config, &mut spec.configs);
+    keep(FileKind::Secret, &mut spec.secrets);
 }
 
 /// The problem with a service that one needs and that takes no part.

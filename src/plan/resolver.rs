@@ -183,11 +183,13 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// `$<api.HOST>` and `$<api.URL>`: where and under which URL a process reaches another one.
+    /// `$<api.HOST>` and `$<api.URL>`: where and under which URL a process reaches another one, or
+    /// without a service itself.
     fn address(
         &self,
         service: &ServiceName,
         name: &PortName,
+        is_own: bool,
         span: &Span,
     ) -> Result<String, Problem> {
         if name.as_str() == "HOST" {
@@ -197,7 +199,10 @@ impl<'a> Resolver<'a> {
         let mut ports = found.into_iter().flat_map(|service| &service.ports);
         match ports.find(|(_, declaration)| declaration.protocol != Protocol::Udp) {
             Some((port, _)) => {
-                let port = self.first(service, port, span)?;
+                let port = match self.inside.filter(|_| is_own) {
+                    Some(inside) => self.port(service, inside.replica, port, span)?,
+                    None => self.first(service, port, span)?,
+                };
                 Ok(format!("http://{LOOPBACK}:{port}"))
             }
             // The spec has reported it.
@@ -269,6 +274,11 @@ impl Lookup for Resolver<'_> {
             return self.thing_value(thing, span);
         }
         match (placeholder, self.inside) {
+            (Placeholder::Own(name), Some(inside))
+                if self.is_address(&inside.service.name, name) =>
+            {
+                self.address(&inside.service.name, name, true, span)
+            }
             (Placeholder::Declare(name, ..) | Placeholder::Own(name), Some(inside)) => {
                 self.port(&inside.service.name, inside.replica, name, span)
             }
@@ -278,7 +288,7 @@ impl Lookup for Resolver<'_> {
                 self.of_inactive(service, name, span)
             }
             (Placeholder::Other(service, name), _) if self.is_address(service, name) => {
-                self.address(service, name, span)
+                self.address(service, name, false, span)
             }
             // Between processes and their machine there is no difference.
             (Placeholder::AtHost(service, name), _) => self.first(service, name, span),

@@ -1,8 +1,9 @@
 //! The file as it was understood, for `stack config`: every default filled in, every variable
 //! resolved, the ports as numbers where they are known and as placeholders where they are not.
 //!
-//! What is printed is a `stack.yaml` again, and one that means the same: a literal `$` comes out
-//! doubled where the loader would read it, and lists stay lists. What is in an `env_file` is shown as
+//! What is printed is a `stack.yaml` again, and one that means the same wherever it is put: paths begin
+//! at the root, a port that has a number is declared with it, a literal `$` comes out doubled where the
+//! loader would read it, and lists stay lists. What is in an `env_file` is shown as
 //! environment, as in Compose. Values of keys that look secret and passwords inside of URLs are masked,
 //! so those alone are lost. Where a service has several replicas, what differs between
 //! them stays as it was written.
@@ -16,11 +17,11 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use self::secret::mask;
-use self::view::{View, double, texts};
+use self::secret::{mask, mask_words};
+use self::view::{View, below, double, texts};
 use super::assignment::{Assignment, Ports};
 use super::draft::Draft;
-use super::model::{HealthPlan, ProbePlan, RestartPolicy, RestartWhen, UnitPlan};
+use super::model::{HealthPlan, RestartPolicy, RestartWhen, UnitPlan};
 use super::replicas::Replicas;
 use super::resolver::Inside;
 use crate::spec::model::{
@@ -28,7 +29,7 @@ use crate::spec::model::{
     HealthcheckSpec, HookTime, HttpProbeSpec, LIMITS, ListedPort, ProbeSpec, RestartSpec,
     ServiceSpec, WatchAction, WatchSpec, word_of,
 };
-use crate::spec::template::Template;
+use crate::spec::template::{Placeholder, Template};
 use crate::support::duration;
 use crate::support::name::ServiceName;
 use crate::support::port_range::PortRange;
@@ -102,7 +103,6 @@ impl Draft {
         let (Some(dotenv), Some(path)) = (&self.spec().dotenv, self.dotenv_path()) else {
             return Value::Bool(false);
         };
-        let path = path.strip_prefix(self.project_dir()).unwrap_or(path);
         said(json!({
             "path": double(&path.to_string_lossy()),
             "secrets": dotenv.secrets.then_some(true),
@@ -119,7 +119,7 @@ fn show_files(files: &IndexMap<String, FileSpec>, outside: &View<'_>) -> Map {
             (FileForm::Content, FileContent::Template(text)) => {
                 json!({"content": outside.text(text)})
             }
-            (FileForm::Content, FileContent::Bytes(_)) => json!({}),
+            (FileForm::Content, FileContent::Bytes(_) | FileContent::Missing(_)) => json!({}),
         };
         (name.clone(), form)
     };
@@ -133,12 +133,10 @@ fn show_service(
     view: &View<'_>,
 ) -> Value {
     let command = |command: &Option<_>| command.as_ref().map(|it| view.command(it));
-    // Without one it is the directory of its file, which is another one if that is included.
-    let place = service.name_span.dir();
+    // Without one it is the directory of its file, and who loads this may stand in another one.
     let directory = match &service.working_dir {
-        Some(text) => Some(view.path(text)),
-        None if place == view.project_dir() => None,
-        None => Some(double(&view.relative(place).to_string_lossy())),
+        Some(text) => view.path(text),
+        None => below(service.name_span.dir(), ""),
     };
     let environment = view.all_environment(service);
     let env_files = view.open_env_files(service);
@@ -150,12 +148,19 @@ fn show_service(
     let files = || unit.logging.max_file.get().into();
     let labels = |texts: &IndexMap<String, Template>| -> Map {
         let texts = texts.iter();
-        let shown = |(key, text): (&String, &Template)| (key.clone(), view.text(text).into());
+        let shown = |(key, text): (&String, &Template)| {
+            let shown = mask(key, text, view.text(text));
+            (key.clone(), shown.into())
+        };
         texts.map(shown).collect()
     };
     let on_unhealthy = |restarts| if restarts { "restart" } else { "none" }.into();
     let listed = service.listed_ports.iter().map(|listed| match listed {
-        ListedPort::Placeholder(text) => view.text(text).into(),
+        // A number would be another port beside the one that it means.
+        ListedPort::Placeholder(text) => match text.placeholders().next() {
+            Some((own @ Placeholder::Own(_), _)) => own.to_string().into(),
+            Some(_) | None => view.text(text).into(),
+        },
         ListedPort::Number {
             name: Some(name),
             port,
@@ -279,7 +284,7 @@ fn show_hooks(
         said(json!({
             "command": spec.command.as_ref().map(|it| view.command(it)),
             "environment": view.environment(&spec.environment),
-            "working_dir": spec.working_dir.as_ref().map(|text| view.text(text)),
+            "working_dir": spec.working_dir.as_ref().map(|text| view.path(text)),
             "user": spec.user.as_ref().map(|text| view.text(text)),
             "timeout": view.time(spec.timeout.as_ref(), plan.timeout),
         }))
@@ -299,7 +304,7 @@ fn show_health(spec: &HealthcheckSpec, plan: &HealthPlan, view: &View<'_>) -> Va
         ProbeSpec::Command(words) => {
             let words = words.iter().map(|word| view.text(word));
             let words = std::iter::once("CMD".to_owned()).chain(words);
-            ("test", texts(words))
+            ("test", texts(mask_words(words)))
         }
         ProbeSpec::Tcp(target) => ("tcp", view.text(target).into()),
         ProbeSpec::Log(pattern) => {
@@ -307,7 +312,7 @@ fn show_health(spec: &HealthcheckSpec, plan: &HealthPlan, view: &View<'_>) -> Va
             ("log", pattern.unwrap_or_default())
         }
         ProbeSpec::Notify => ("notify", true.into()),
-        ProbeSpec::Http(http) => ("http", show_http(http, &plan.probe, view)),
+        ProbeSpec::Http(http) => ("http", show_http(http, view)),
     };
     let times = &spec.times;
     let listener = |listener| word_of(&Answerer::WORDS, &listener).into();
@@ -322,20 +327,7 @@ fn show_health(spec: &HealthcheckSpec, plan: &HealthPlan, view: &View<'_>) -> Va
     }))
 }
 
-fn show_http(http: &HttpProbeSpec, plan: &ProbePlan, view: &View<'_>) -> Value {
-    let path = view.text(&http.path);
-    // Once the number stands in the command, the declaration that gives a check its port is gone,
-    // and what is shown must load again.
-    let implied = match plan {
-        ProbePlan::Http(plan) if view.has_own_numbers() && path.starts_with('/') => {
-            Some(Value::from(plan.port))
-        }
-        ProbePlan::Http(_)
-        | ProbePlan::Command(_)
-        | ProbePlan::Tcp { .. }
-        | ProbePlan::Log { .. }
-        | ProbePlan::Notify { .. } => None,
-    };
+fn show_http(http: &HttpProbeSpec, view: &View<'_>) -> Value {
     let status = |(low, high): (u16, u16)| match high - low {
         0 => Value::from(low),
         _ => Value::from(format!("{low}-{high}")),
@@ -345,8 +337,8 @@ fn show_http(http: &HttpProbeSpec, plan: &ProbePlan, view: &View<'_>) -> Value {
         (name.clone(), Value::from(shown))
     });
     said(json!({
-        "path": path,
-        "port": view.given(http.port.as_ref(), Value::from).or(implied),
+        "path": view.text(&http.path),
+        "port": view.given(http.port.as_ref(), Value::from),
         "status": view.all_given(&http.status, status),
         "headers": headers.collect::<Map>(),
     }))

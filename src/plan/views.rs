@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::draft::Draft;
-use super::show::secret::{mask_text, mask_urls};
+use super::show::secret::{mask_default, mask_key, mask_text, mask_value};
 use super::sources::Sources;
 use super::variables::Variables;
 use crate::spec::problem::Problem;
@@ -43,17 +43,9 @@ pub fn written(sources: Sources) -> (Option<Written>, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut variables = Variables::new(&sources, &mut problems);
     let texts = sources.bytes.iter().map(|bytes| bytes.0.clone()).collect();
-    let (written, more) = spec::written(sources.file.clone(), texts, &mut variables, mask);
+    let (written, more) = spec::written(sources.file.clone(), texts, &mut variables, mask_key);
     problems.extend(more);
     (written, problems)
-}
-
-/// A written text; one that is only a variable gives nothing away.
-fn mask(key: &str, text: &str) -> String {
-    if text.starts_with("${") || text.contains("$<") {
-        return text.to_owned();
-    }
-    mask_text(key, mask_urls(text).into_owned())
 }
 
 impl Draft {
@@ -61,7 +53,7 @@ impl Draft {
     pub fn environment(&self) -> Vec<Variable> {
         let all = self.variables.all().into_iter();
         all.map(|(name, (value, from))| Variable {
-            value: mask_text(&name, mask_urls(&value).into_owned()),
+            value: mask_value(&name, &value),
             name,
             from,
         })
@@ -75,8 +67,11 @@ impl Draft {
             let it = all.entry(&used.name).or_default();
             it.name.clone_from(&used.name);
             it.required |= used.is_required;
-            it.default = it.default.take().or_else(|| used.default.clone());
-            it.alternate = it.alternate.take().or_else(|| used.alternate.clone());
+            let default = used.default.as_ref();
+            let default = || default.map(|text| mask_default(&used.name, text));
+            it.default = it.default.take().or_else(default);
+            let alternate = || used.alternate.as_ref().map(|text| mask_text(text));
+            it.alternate = it.alternate.take().or_else(alternate);
         }
         all.into_values().collect()
     }

@@ -404,6 +404,17 @@ pub enum RightsError {
         /// What there is instead: who we are, or the present value.
         present: String,
     },
+    /// Nobody may have so much, not even root.
+    TooMuch {
+        /// The key: `ulimits.nofile`.
+        key: String,
+        /// Its value.
+        value: String,
+        /// The most that there can be.
+        most: u64,
+        /// What says so.
+        setting: String,
+    },
 }
 
 /// A step on the way to a running program.

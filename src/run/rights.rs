@@ -93,7 +93,9 @@ fn grant(plan: &ProcessPlan) -> (Granted, Vec<RightsError>) {
             (None, None)
         }
     };
-    if !may_all {
+    if may_all {
+        errors.extend(plan.ulimits.iter().filter_map(too_many_files));
+    } else {
         errors.extend(plan.nice.and_then(denied_nice));
         errors.extend(plan.oom_score_adj.and_then(denied_score));
         errors.extend(plan.ulimits.iter().filter_map(denied_limit));
@@ -221,14 +223,30 @@ fn denied_score(score: i32) -> Option<RightsError> {
 
 fn denied_limit(limit: &UlimitPlan) -> Option<RightsError> {
     let present = hard_limit(limit.resource)?;
-    let shown = |limit: u64| match limit {
-        libc::RLIM_INFINITY => "unlimited".to_owned(),
-        limit => limit.to_string(),
-    };
     (limit.hard > present).then(|| {
         let key = format!("ulimits.{}", limit.name());
-        needs_root(&key, &shown(limit.hard), &shown(present))
+        needs_root(&key, &shown_limit(limit.hard), &shown_limit(present))
     })
+}
+
+/// Of open files there is a most for everybody (getrlimit(2)).
+fn too_many_files(limit: &UlimitPlan) -> Option<RightsError> {
+    let is_files = limit.resource == u32::try_from(Resource::RLIMIT_NOFILE as i64).ok()?;
+    let text = fs_err::read_to_string("/proc/sys/fs/nr_open").ok()?;
+    let most: u64 = text.trim().parse().ok()?;
+    (is_files && limit.hard > most).then(|| RightsError::TooMuch {
+        key: format!("ulimits.{}", limit.name()),
+        value: shown_limit(limit.hard),
+        most,
+        setting: "fs.nr_open".to_owned(),
+    })
+}
+
+fn shown_limit(limit: u64) -> String {
+    match limit {
+        libc::RLIM_INFINITY => "unlimited".to_owned(),
+        limit => limit.to_string(),
+    }
 }
 
 fn needs_root(key: &str, value: &impl ToString, present: &impl ToString) -> RightsError {

@@ -13,10 +13,14 @@ use crate::support::fs::{create_private_dir, name_file, open_private};
 /// The directory of an instance in which they are.
 const DIRECTORY: &str = "generated";
 
+/// How long a text of somebody's own may be, in bytes: it has to fit into an environment.
+const MAX_LENGTH: u64 = 65_536;
+
 /// Those of these names that there are.
 pub fn read(dir: &Path, names: impl Iterator<Item = String>) -> BTreeMap<String, String> {
     let secrets = names.filter_map(|name| {
-        let secret = read_one(&dir.join(DIRECTORY).join(&name))?;
+        // What is wrong with one is told by whoever keeps them.
+        let secret = read_one(&dir.join(DIRECTORY).join(&name)).ok()??;
         Some((name, secret))
     });
     secrets.collect()
@@ -47,7 +51,7 @@ pub fn keep(
             return Err(io::Error::other(message));
         }
         let path = directory.join(&name);
-        let secret = match read_one(&path) {
+        let secret = match read_one(&path)? {
             // A repository that was cloned may have brought it for everybody.
             Some(secret) => {
                 fs_err::set_permissions(&path, Permissions::from_mode(0o600))?;
@@ -60,15 +64,31 @@ pub fn keep(
     Ok(secrets)
 }
 
-/// What is in a file, if it is a secret.
-fn read_one(path: &Path) -> Option<String> {
-    let file = open_private(path, OpenOptions::new().read(true)).ok()?;
-    let mut text = String::new();
-    file.take(4096).read_to_string(&mut text).ok()?;
-    let text = text.trim_end();
-    // It may have been put there by somebody who wants another one.
-    let is_plain = |byte: u8| byte.is_ascii_graphic();
-    (!text.is_empty() && text.bytes().all(is_plain)).then(|| text.to_owned())
+/// The text of a file without the newline at its end; nothing if there is no such file. It may have been
+/// put there by somebody who wants another one.
+fn read_one(path: &Path) -> io::Result<Option<String>> {
+    let file = match open_private(path, OpenOptions::new().read(true)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_LENGTH + 2).read_to_end(&mut bytes)?;
+    if bytes.ends_with(b"\n") {
+        bytes.pop();
+    }
+    let wrong = match String::from_utf8(bytes) {
+        Ok(text) if text.is_empty() => "it is empty".to_owned(),
+        Ok(text) if text.contains('\0') => "it has a NUL byte in it".to_owned(),
+        Ok(text) if text.len() as u64 <= MAX_LENGTH => return Ok(Some(text)),
+        Ok(_) => format!("it is longer than {MAX_LENGTH} bytes"),
+        Err(_) => "it is not UTF-8 text".to_owned(),
+    };
+    let path = path.display();
+    let message = format!(
+        "`{path}` cannot be a secret: {wrong}; write a text into it, or remove it and a new one is made"
+    );
+    Err(io::Error::new(io::ErrorKind::InvalidData, message))
 }
 
 fn make(path: &Path) -> io::Result<String> {
@@ -86,7 +106,7 @@ fn make(path: &Path) -> io::Result<String> {
     file.as_file().sync_all().map_err(named)?;
     match file.persist_noclobber(path) {
         Ok(_) => Ok(secret),
-        Err(error) => read_one(path).ok_or_else(|| named(error.error)),
+        Err(error) => read_one(path)?.ok_or_else(|| named(error.error)),
     }
 }
 
@@ -120,6 +140,42 @@ mod tests {
         fs_err::write(&path, "chosen\n").unwrap();
         assert_eq!(keep(dir, names()).unwrap()["web.TOKEN"], "chosen");
         assert_eq!(mode(), 0o600);
+    }
+
+    #[test]
+    fn a_text_of_ones_own_is_taken_as_it_is_or_it_is_said_what_is_wrong_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let dir = directory.path();
+        let long = vec![b'x'; 65_537];
+        keep(dir, names()).unwrap();
+        let path = dir.join("generated/web.TOKEN");
+        let kept = |bytes: &[u8]| {
+            fs_err::write(&path, bytes).unwrap();
+            let kept = keep(dir, names()).map(|mut secrets| secrets.remove("web.TOKEN").unwrap());
+            let there = read(dir, names()).remove("web.TOKEN");
+            assert_eq!(there, kept.as_ref().ok().cloned());
+            kept.map_err(|error| error.to_string())
+        };
+        for (text, secret) in [
+            ("two words\n", "two words"),
+            ("a\nb\n", "a\nb"),
+            ("\u{e9}\n\n", "\u{e9}\n"),
+            (" x ", " x "),
+        ] {
+            assert_eq!(kept(text.as_bytes()).as_deref(), Ok(secret));
+        }
+        for (bytes, wrong) in [
+            (&b"\xff"[..], "it is not UTF-8 text"),
+            (b"", "it is empty"),
+            (b"\n", "it is empty"),
+            (b"a\0b", "it has a NUL byte in it"),
+            (&long, "it is longer than 65536 bytes"),
+        ] {
+            let message = kept(bytes).unwrap_err();
+            assert!(message.contains(wrong), "{message}");
+            assert!(message.contains("generated/web.TOKEN"), "{message}");
+        }
+        kept(&long[1..]).unwrap();
     }
 
     #[test]

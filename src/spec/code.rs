@@ -104,6 +104,8 @@ codes! {
     UNSET_VARIABLE = "stack::spec::unset_variable";
     /// `${NAME:?…}` without a value.
     REQUIRED_VARIABLE = "stack::spec::required_variable";
+    /// Warning: a value that `stack config` had masked.
+    MASKED_VALUE = "stack::spec::masked_value";
     /// A placeholder's value that a shell would read as syntax.
     UNSAFE_IN_SHELL = "stack::spec::unsafe_in_shell";
 }

@@ -169,6 +169,15 @@ impl<T> Setting<T> {
     }
 }
 
+/// What every service is told of itself, whatever the file says: the marks of a supervised process.
+pub const MARKS: [&str; 5] = [
+    "STACK_PROJECT",
+    "STACK_INSTANCE",
+    "STACK_RUN",
+    "STACK_SERVICE",
+    "STACK_REPLICA",
+];
+
 /// The most replicas that one service can have: a slip of a key must not fill the machine.
 pub const MAX_REPLICAS: u32 = 1000;
 
@@ -243,7 +252,7 @@ pub struct ServiceSpec {
 /// An item of `watch:`.
 #[derive(Debug, Clone, Default)]
 pub struct WatchSpec {
-    /// `path:`, relative to the project directory; `None` where it was refused.
+    /// `path:`, relative to the directory of the text in which it stands; `None` where it was refused.
     pub path: Option<Template>,
     /// `action:`, or what the other keys amount to.
     pub action: Option<WatchAction>,
@@ -347,7 +356,8 @@ pub struct HookSpec {
     pub command: Option<CommandSpec>,
     /// `environment:`, on top of the service's.
     pub environment: EnvironmentSpec,
-    /// `working_dir:`, relative to the project directory; the service's when absent.
+    /// `working_dir:`, relative to the directory of the text in which it stands; the service's when
+    /// absent.
     pub working_dir: Option<Template>,
     /// `user:`; the service's when absent.
     pub user: Option<Template>,

@@ -2,7 +2,7 @@
 //! asks which file says what.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -36,9 +36,11 @@ pub struct WrittenLine {
 }
 
 impl Written {
-    pub(super) fn of(root: &Node<'_>, mask: Mask) -> Self {
+    /// `dir` is the project directory, from which paths of other files are seen.
+    pub(super) fn of(root: &Node<'_>, dir: &Path, mask: Mask) -> Self {
         let mut writer = Writer {
             mask,
+            dir,
             lines: Vec::new(),
             starts: HashMap::new(),
         };
@@ -50,14 +52,15 @@ impl Written {
     }
 }
 
-struct Writer {
+struct Writer<'d> {
     mask: Mask,
+    dir: &'d Path,
     lines: Vec<WrittenLine>,
     /// Where the lines of each text start: whoever asks for every place must not count them each time.
     starts: HashMap<*const Source, Vec<usize>>,
 }
 
-impl Writer {
+impl Writer<'_> {
     /// The value of a key at a path.
     fn value(&mut self, node: &Node<'_>, path: &str, key: &str) -> Value {
         if node.under.is_some() {
@@ -65,7 +68,10 @@ impl Writer {
         }
         match &node.kind {
             Kind::Scalar { text, style } => {
-                let shown = (self.mask)(key, text);
+                let mut shown = (self.mask)(key, text);
+                if is_path(path, key) {
+                    shown = self.seen_from_here(&shown, node);
+                }
                 let is_masked = shown != *text;
                 self.line(path, &shown, &node.span());
                 if node.is_null() {
@@ -77,10 +83,22 @@ impl Writer {
                 }
             }
             Kind::Sequence(items) => {
+                let is_name = |name: &str| {
+                    let mut chars = name.chars();
+                    chars.all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+                };
+                let mut before = "";
                 let items = items.iter().enumerate();
                 let items = items.map(|(place, item)| {
                     let path = format!("{path}[{place}]");
-                    match item.text().and_then(|text| text.split_once('=')) {
+                    let text = item.text().unwrap_or_default();
+                    // What follows `--password` is one.
+                    let flag = std::mem::replace(&mut before, text);
+                    let is_flag = flag.starts_with("--") && flag != "--key" && !flag.contains('=');
+                    let is_telling = is_flag && (self.mask)(flag, "x") != "x";
+                    let key = if is_telling { flag } else { key };
+                    let pair = text.split_once('=').filter(|(name, _)| is_name(name));
+                    match pair {
                         Some((name, text)) => {
                             let shown = format!("{name}={}", (self.mask)(name, text));
                             self.line(&path, &shown, &item.span());
@@ -94,7 +112,15 @@ impl Writer {
             Kind::Mapping(entries) => {
                 let entries = entries.iter().filter_map(|entry| {
                     let key = entry.key.text()?;
-                    let value = self.value(&entry.value, &below(path, key), key);
+                    let mut value = self.value(&entry.value, &below(path, key), key);
+                    // Without one a service runs in the directory of its file.
+                    if let (Value::Object(service), "services") = (&mut value, path)
+                        && entry.key.source.home.dir != self.dir
+                        && !service.contains_key("working_dir")
+                    {
+                        let place = self.seen_from_here(".", &entry.key);
+                        service.insert("working_dir".to_owned(), place.into());
+                    }
                     Some((key.to_owned(), value))
                 });
                 Value::Object(entries.collect())
@@ -153,6 +179,18 @@ impl Writer {
         Value::Object(entries.collect())
     }
 
+    /// A path that stands in some file.
+    fn seen_from_here(&self, text: &str, node: &Node<'_>) -> String {
+        let place = &node.source.home.dir;
+        // What begins with a variable may begin at the root.
+        if *place == self.dir || text.is_empty() || text.starts_with(['/', '$']) {
+            return text.to_owned();
+        }
+        let place = place.strip_prefix(self.dir).unwrap_or(place).join(text);
+        let path: PathBuf = place.components().collect();
+        path.to_string_lossy().into_owned()
+    }
+
     fn line(&mut self, path: &str, text: &str, span: &Span) {
         let source = &*span.source;
         let starts = self.starts.entry(source).or_insert_with(|| {
@@ -177,6 +215,20 @@ impl Writer {
 enum Item<'n> {
     Mapped(&'n Node<'n>),
     Listed(Option<&'n str>, Span),
+}
+
+/// Whether a key holds a path. In some maps the keys are the user's.
+fn is_path(path: &str, key: &str) -> bool {
+    let is_free = |map: &str| path.contains(&format!(".{map}"));
+    match key {
+        "working_dir" | "env_file" | "label_file" | "watch" | "file" => {
+            !["environment.", "labels.", "annotations.", "headers."]
+                .into_iter()
+                .any(is_free)
+        }
+        "path" => ["env_file", "label_file", "watch"].into_iter().any(is_free),
+        _ => false,
+    }
 }
 
 fn below(path: &str, key: &str) -> String {

@@ -15,6 +15,7 @@ pub mod name;
 pub mod port_range;
 pub mod proc;
 pub mod protocol;
+pub mod secret;
 pub mod size;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -1,5 +1,6 @@
 //! The verbs, and how a second terminal sees a running stack.
 
+use std::fs;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
@@ -168,10 +169,25 @@ fn what_config_shows_of_a_running_stack_loads_again() {
     );
     stack.up_detached();
     let shown = stack.run(&["config"]).ok().stdout;
+    let declared = format!("$<PORT:{}>", stack.port(8000));
+    assert!(shown.contains(&declared), "{shown}");
+    fs::create_dir(stack.path("elsewhere")).expect("the directory is writable");
+    stack.write("elsewhere/shown.yaml", &shown);
+    let again = stack.run(&["-f", "elsewhere/shown.yaml", "config"]);
+    assert_eq!(shown, again.ok().stdout);
+    // The service has its port, and so has its check.
     stack.write("shown.yaml", &shown);
-    let again = stack.run(&["-f", "shown.yaml", "config"]).ok().stdout;
-    assert_eq!(shown, again);
+    stack.run(&["-f", "shown.yaml", "up", "-d", "--wait"]).ok();
     stack.down();
+}
+
+#[test]
+fn down_exits_0_where_nothing_runs_whatever_is_wrong_with_the_file() {
+    let stack = TestStack::new("services: { a: { command: [x, '${NOT_SET_ANYWHERE:?say it}'] } }");
+    stack.run(&["ps"]).expect(2);
+    stack.run(&["down"]).ok().says(&["nothing is running here"]);
+    stack.write_yaml("services: [");
+    stack.run(&["down"]).expect(2);
 }
 
 #[test]

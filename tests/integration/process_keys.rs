@@ -227,6 +227,23 @@ services:
 }
 
 #[test]
+fn more_open_files_than_the_system_has_are_told_before_anything_starts() {
+    if !is_root() {
+        return;
+    }
+    let stack = TestStack::new(
+        "services: { it: { command: touch it, ulimits: { core: -1, nofile: -1 } } }",
+    );
+    for arguments in [&["up", "--dry-run"][..], &["up"]] {
+        stack.run(arguments).expect(2).says(&[
+            "`ulimits.nofile: unlimited` is more than this system allows: `fs.nr_open` is",
+            "stack.yaml:1:",
+        ]);
+    }
+    assert_eq!(stack.files(), ["stack.yaml"]);
+}
+
+#[test]
 fn who_one_is_already_takes_no_root() {
     let has = |program: &str| Command::new(program).arg("--version").output().is_ok();
     if !is_root() || !(has("setpriv") || lacks("setpriv")) {
@@ -242,13 +259,22 @@ fn who_one_is_already_takes_no_root() {
 
 #[test]
 fn a_limit_that_the_kernel_denies_is_a_failed_start_that_names_it() {
-    if !is_root() {
+    let has = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    if !is_root() || !(has("setpriv") || lacks("setpriv")) {
         return;
     }
-    let stack = TestStack::new(
-        "services: { it: { command: touch it, ulimits: { nofile: 999999999999 } } }",
-    );
-    let output = stack.run(&["up"]).expect(1);
+    let stack =
+        TestStack::new("services: { it: { command: touch it, ulimits: { nofile: 2000 } } }");
+    // Root without the right to raise a limit.
+    let wrapper = [
+        "prlimit",
+        "--nofile=1024:1024",
+        "setpriv",
+        "--bounding-set=-sys_resource",
+    ];
+    let output = stack
+        .run_command(stack.wrapped(&wrapper, &["up"]))
+        .expect(1);
     output.says(&["its `ulimits` could not be set", "operation not permitted"]);
     assert!(!stack.path("it").exists());
 }

@@ -15,6 +15,7 @@ use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::Invocation;
 use crate::cli::printer::{Color, Printer};
 use crate::cli::table::services;
+use crate::plan::Draft;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Holder, Instance};
 use crate::run::logs::LogBlock;
@@ -29,7 +30,12 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
     {
         return down_all::run(invocation, args);
     }
-    let (instance, names) = find(invocation)?;
+    let (instance, names) = match (find(invocation), verb) {
+        (Err(stop), Verb::Down(_)) if stop.code == ExitCode::Usage => {
+            (in_spite_of(invocation).ok_or(stop)?, Vec::new())
+        }
+        (found, _) => found?,
+    };
     if !matches!(verb, Verb::Down(_))
         && let Some(hidden) = hidden(&instance)
     {
@@ -136,6 +142,13 @@ pub(super) fn find(invocation: &Invocation) -> Result<(Instance, Vec<ServiceName
     // If that fails, whoever finds nothing there says why.
     instance.call_home();
     Ok((instance, services))
+}
+
+/// The instance of a file with mistakes, as long as it has a name: where nothing runs, none of them keeps
+/// what is left of it from being stopped.
+fn in_spite_of(invocation: &Invocation) -> Option<Instance> {
+    let (draft, _) = Draft::new(invocation.sources().ok()?);
+    Some(invocation.instance(&draft?))
 }
 
 /// The state of an instance that runs and answers.

@@ -17,17 +17,9 @@ use crate::ports::request::PortKey;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
 use crate::run::secrets;
+use crate::spec::model::MARKS;
 use crate::support::name::ServiceName;
 use crate::support::text;
-
-/// The marks of a supervised process, which this one is not.
-const MARKS: [&str; 5] = [
-    "STACK_PROJECT",
-    "STACK_INSTANCE",
-    "STACK_RUN",
-    "STACK_SERVICE",
-    "STACK_REPLICA",
-];
 
 /// Replaces this process by the command. Comes back only when it cannot be executed.
 pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {

@@ -290,6 +290,12 @@ pub(crate) fn rights_error(error: &RightsError) -> String {
             };
             format!("`{key}: {value}` needs root: {why}")
         }
+        RightsError::TooMuch {
+            key,
+            value,
+            most,
+            setting,
+        } => format!("`{key}: {value}` is more than this system allows: `{setting}` is {most}"),
     }
 }
 

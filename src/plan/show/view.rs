@@ -1,18 +1,21 @@
 //! Texts and settings, written so that the loader reads the same again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::Map;
-use super::secret::{mask, mask_text, mask_urls};
+use super::secret::{mask, mask_text, mask_value, mask_words};
 use crate::plan::resolver::Resolver;
-use crate::spec::model::{CommandSpec, EnvFileSpec, EnvironmentSpec, ServiceSpec, Setting};
+use crate::spec::model::{
+    CommandSpec, EnvFileSpec, EnvironmentSpec, PortWant, ServiceSpec, Setting,
+};
 use crate::spec::template::{Lookup, Piece, Placeholder, Template, TemplateKind, Word};
 use crate::support::duration;
 use crate::support::name::ServiceName;
+use crate::support::secret::MASK;
 
 /// What a text is shown with.
 pub(super) struct View<'a>(pub(super) Resolver<'a>);
@@ -26,8 +29,13 @@ impl View<'_> {
     pub(super) fn command(&self, command: &CommandSpec) -> Value {
         match command {
             CommandSpec::Line(line) => self.text(line).into(),
-            CommandSpec::Words(words, _) => texts(words.iter().map(|word| self.text(word))),
+            CommandSpec::Words(words, _) => self.words(words),
         }
+    }
+
+    /// The words of an argv.
+    pub(super) fn words(&self, words: &[Template]) -> Value {
+        texts(mask_words(words.iter().map(|word| self.text(word))))
     }
 
     pub(super) fn environment(&self, environment: &EnvironmentSpec) -> Value {
@@ -127,26 +135,15 @@ impl View<'_> {
         self.0.draft.spec().services.contains_key(service)
     }
 
-    pub(super) fn project_dir(&self) -> &Path {
-        self.0.draft.project_dir()
-    }
-
-    /// A directory as it is seen from the project's.
-    pub(super) fn relative<'p>(&self, directory: &'p Path) -> &'p Path {
-        directory
-            .strip_prefix(self.project_dir())
-            .unwrap_or(directory)
-    }
-
-    /// A path that stands in one of the files, seen from the project directory.
+    /// A path that stands in one of the files, from the root on: what is printed can be loaded from
+    /// anywhere.
     pub(super) fn path(&self, template: &Template) -> String {
         let text = self.text(template);
-        let place = template.span.dir();
-        if place == self.project_dir() || text.starts_with('/') {
+        // What stands for a path of this copy is one already.
+        if self.0.text(template).starts_with('/') {
             return text;
         }
-        let place = self.relative(place).to_string_lossy();
-        format!("{}/{}", double(&place), text.trim_start_matches("./"))
+        below(template.span.dir(), &text)
     }
 
     /// As [`Self::setting`], for a value that has no default and may be absent.
@@ -175,17 +172,14 @@ impl View<'_> {
             .collect()
     }
 
-    /// Whether a placeholder of the text has no value yet.
+    /// Whether a placeholder of the text has no value yet, or declares what others refer to.
     fn is_open(&self, template: &Template) -> bool {
         let mut placeholders = template.placeholders();
         placeholders.any(|(placeholder, span)| {
-            !self.is_known(placeholder) || self.0.placeholder(placeholder, span).is_err()
+            placeholder.is_declaration()
+                || !self.is_known(placeholder)
+                || self.0.placeholder(placeholder, span).is_err()
         })
-    }
-
-    /// Whether the service's own ports are shown as numbers.
-    pub(super) fn has_own_numbers(&self) -> bool {
-        self.0.ports.are_allocated && self.is_one()
     }
 
     /// Whether the text is that of the only replica. Of several each has its own.
@@ -202,7 +196,9 @@ impl View<'_> {
             Placeholder::Own(_) | Placeholder::Other(..) if self.0.thing(placeholder).is_some() => {
                 false
             }
-            Placeholder::Declare(..) | Placeholder::Own(_) => self.has_own_numbers(),
+            Placeholder::Declare(..) | Placeholder::Own(_) => {
+                self.0.ports.are_allocated && self.is_one()
+            }
             Placeholder::Other(..) | Placeholder::AtHost(..) => self.0.ports.are_allocated,
             Placeholder::Thing(..) | Placeholder::File(..) | Placeholder::Word(Word::Bind) => false,
             Placeholder::Word(Word::Replica) => self.is_one(),
@@ -217,21 +213,39 @@ impl View<'_> {
     /// A text with what is known of its placeholders.
     pub(super) fn text(&self, template: &Template) -> String {
         let literal = |text: &str| match template.kind {
-            TemplateKind::Plain => double(&mask_urls(text)),
-            TemplateKind::Shell | TemplateKind::File => mask_urls(text).replace("$<", "$$<"),
+            TemplateKind::Plain | TemplateKind::Pattern => double(&mask_text(text)),
+            TemplateKind::Shell | TemplateKind::File => mask_text(text).replace("$<", "$$<"),
         };
         let pieces = template.pieces.iter().map(|piece| match piece {
             Piece::Text(text) => literal(text),
+            Piece::Secret(text) if text.is_empty() => String::new(),
+            Piece::Secret(_) => MASK.to_owned(),
             Piece::Placeholder(placeholder, span) => {
-                let is_known = self.is_known(placeholder);
-                match self.0.placeholder(placeholder, span) {
-                    Ok(value) if is_known => literal(&value),
-                    Ok(_) | Err(_) => placeholder.to_string(),
+                let value = self.0.placeholder(placeholder, span).ok();
+                let value = value.filter(|_| self.is_known(placeholder));
+                match (value, placeholder) {
+                    // Without its declaration there would be no such port for whoever loads this.
+                    (Some(value), Placeholder::Declare(name, want, protocol)) => {
+                        let want = value.parse().map_or(*want, PortWant::Fixed);
+                        Placeholder::Declare(name.clone(), want, *protocol).to_string()
+                    }
+                    (Some(value), _) if template.kind == TemplateKind::Pattern => {
+                        literal(&regex::escape(&value))
+                    }
+                    (Some(value), _) => literal(&value),
+                    (None, _) => placeholder.to_string(),
                 }
             }
         });
         pieces.collect()
     }
+}
+
+/// A path below a directory, written as a text of the file. It may hold placeholders.
+pub(super) fn below(directory: &Path, text: &str) -> String {
+    let directory = double(&directory.to_string_lossy());
+    let path: PathBuf = Path::new(&directory).join(text).components().collect();
+    path.to_string_lossy().into_owned()
 }
 
 /// A text in which every `$` stands for itself.
@@ -245,9 +259,7 @@ fn lay_entries<'e>(
     all: &mut Map,
 ) {
     let entries = entries.into_iter().map(|(key, value)| {
-        let shown = value
-            .as_ref()
-            .map(|value| mask_text(key, double(&mask_urls(value))));
+        let shown = value.as_ref().map(|value| double(&mask_value(key, value)));
         (key.clone(), shown.map_or(Value::Null, Value::from))
     });
     all.extend(entries);

@@ -88,3 +88,17 @@ fn a_program_whose_variable_is_empty_is_found_before_anything_starts() {
         assert_eq!(problem.code, spec_code::EMPTY_COMMAND, "{lines}");
     }
 }
+
+#[test]
+fn an_empty_entrypoint_is_none() {
+    for entrypoint in ["''", "[]", "' '"] {
+        let project = Project::service(&format!("entrypoint: {entrypoint}\ncommand: run it"));
+        assert_eq!(project.unit().execution.argv, ["run", "it"], "{entrypoint}");
+        let alone = Project::service(&format!("entrypoint: {entrypoint}"));
+        assert_eq!(
+            alone.codes(),
+            ["stack::spec::empty_command"],
+            "{entrypoint}"
+        );
+    }
+}

@@ -263,3 +263,57 @@ fn what_is_shown_of_several_files_means_the_same_in_one() {
         }
     }
 }
+
+#[test]
+fn every_path_starts_at_the_directory_of_its_own_file() {
+    let service = "{ command: x, working_dir: w, env_file: e, label_file: l, watch: [w, { path: v, action: rebuild, command: y }], configs: [c], secrets: [s],
+      pre_start: { command: x, working_dir: w }, post_start: { command: x, working_dir: ./w }, pre_stop: { command: x, working_dir: ../w } }";
+    let inner = format!(
+        "configs: {{ c: {{ file: c }} }}\nsecrets: {{ s: {{ file: s }} }}\nservices: {{ a: {service} }}"
+    );
+    let extended = "services: { a: { extends: { file: in/stack.yaml, service: a } } }\nconfigs: { c: { file: in/c } }\nsecrets: { s: { file: in/s } }";
+    for outer in ["include: [in/stack.yaml]", extended] {
+        let project = Project::new(outer)
+            .file("in/stack.yaml", &inner)
+            .file("in/e", "FROM_ENV=1\n")
+            .file("in/l", "from_labels=1\n")
+            .file("in/c", "config")
+            .file("in/s", "secret");
+        let unit = project.unit();
+        assert_eq!(unit.directory, project.path("in/w"), "{outer}");
+        let hooks = unit
+            .hooks
+            .iter()
+            .map(|hook| hook.directory.clone().unwrap());
+        let hooks: Vec<_> = hooks.collect();
+        let wanted = ["in/w", "in/w", "in/../w"].map(|path| project.path(path));
+        assert_eq!(hooks, wanted, "{outer}");
+        let watched: Vec<_> = unit.watch.iter().map(|it| it.path.clone()).collect();
+        let wanted = ["./in/w", "./in/v"].map(std::path::PathBuf::from);
+        assert_eq!(watched, wanted, "{outer}");
+        assert_eq!(value(&unit, "FROM_ENV").as_deref(), Some("1"), "{outer}");
+        assert_eq!(unit.labels["from_labels"], "1", "{outer}");
+        let contents = unit.belongings.files.iter();
+        let contents: Vec<_> = contents.map(|file| file.content.0.to_vec()).collect();
+        assert_eq!(contents, [b"config", b"secret"], "{outer}");
+        // What is shown of it is the same, seen from the project directory.
+        let text = crate::support::yaml::to_string(&project.good().show(None)).unwrap();
+        let again = Project {
+            yaml: text.clone(),
+            ..project
+        };
+        assert_eq!(again.unit().hooks, unit.hooks, "{text}");
+        assert_eq!(again.unit().watch, unit.watch, "{text}");
+    }
+}
+
+#[test]
+fn a_later_file_may_give_a_config_another_kind_of_content() {
+    let yaml = "configs: { c: { file: gone } }\nservices: { a: { command: x, configs: [c] } }";
+    let project = Project::new(yaml).file(
+        "stack.override.yaml",
+        "configs: { c: !override { content: other } }",
+    );
+    let files = &project.unit().belongings.files;
+    assert_eq!(*files[0].content.0, *b"other");
+}

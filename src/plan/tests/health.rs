@@ -166,3 +166,30 @@ fn commands_are_executed_like_those_of_services() {
         assert_eq!(execution.argv, expected, "{check}");
     }
 }
+
+#[test]
+fn a_placeholder_in_a_regular_expression_stands_for_itself() {
+    let yaml =
+        "services: { a: { command: x, healthcheck: { log: 'at $<project.dir>/(x|${Y})$' } } }";
+    for name in ["a+b", "a(b"] {
+        let project = Project::in_directory(name, yaml)
+            .named("shop")
+            .caller(&[("Y", "y+")]);
+        let health = project.unit().health.unwrap();
+        let ProbePlan::Log { pattern } = &health.probe else {
+            panic!("{health:?}");
+        };
+        let line = format!("at {}/yy", project.directory.display());
+        assert!(
+            regex::Regex::new(pattern).unwrap().is_match(&line),
+            "{pattern}"
+        );
+        // It is shown so that it means the same again.
+        let text = crate::support::yaml::to_string(&project.good().show(None)).unwrap();
+        let again = Project {
+            yaml: text,
+            ..project
+        };
+        assert_eq!(again.unit().health.unwrap().probe, health.probe);
+    }
+}

@@ -194,3 +194,38 @@ fn a_service_that_runs_already_stays_and_is_left_alone() {
         .collect();
     assert_eq!(lingering, ["db"]);
 }
+
+#[test]
+fn a_file_that_nobody_is_given_need_not_be_there() {
+    let yaml = |service: &str, more: &str| {
+        format!(
+            "configs: {{ gone: {{ file: gone.conf }}, text: {{ content: x }} }}
+secrets: {{ unset: {{ environment: NOT_SET_ANYWHERE }}, lost: {{ file: lost }} }}
+services:
+  web: {{ command: [serve{service}], configs: [text] }}
+  admin: {{ command: [admin, $<configs.gone>], secrets: [unset], profiles: [data] }}
+{more}"
+        )
+    };
+    let project = Project::new(&yaml("", ""));
+    let draft = project.good();
+    let names = |draft: &Draft| {
+        let spec = draft.spec();
+        let names = spec.configs.keys().chain(spec.secrets.keys()).cloned();
+        names.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(names(&draft), "text");
+    let mut with_profile = Project::new(&yaml("", ""));
+    with_profile.arguments.profiles = vec!["data".to_owned()];
+    let codes = ["stack::spec::bad_file", "stack::spec::required_variable"];
+    assert_eq!(with_profile.codes(), codes);
+    // Told once, at its place, however many are given it.
+    let used = yaml(
+        ", $<secrets.lost>",
+        "  other: { command: x, secrets: [lost], scale: 2 }",
+    );
+    let problem = Project::new(&used).problem();
+    assert_eq!(problem.code, "stack::spec::bad_file");
+    assert_eq!(at(&problem).0, 2);
+    assert!(problem.message.contains("`lost` cannot be read"));
+}

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Project, numbered, port_key};
+use super::{Plan, Project, numbered, port_key};
 use crate::support::yaml;
 
 /// What is printed, without and with the ports.
@@ -10,6 +10,12 @@ fn shown(project: &Project) -> [String; 2] {
     let draft = project.good();
     [None, Some(numbered(&draft))]
         .map(|ports| yaml::to_string(&draft.show(ports.as_ref())).unwrap())
+}
+
+/// The same for a snapshot, in which the project directory is `/shop`.
+fn shown_anywhere(project: &Project) -> [String; 2] {
+    let directory = project.directory.to_string_lossy();
+    shown(project).map(|text| text.replace(&*directory, "/shop"))
 }
 
 /// Prints a project, reads what was printed in its place, and holds the two against each other.
@@ -109,7 +115,7 @@ services:
 
 #[test]
 fn everything_that_can_be_said_is_shown() {
-    let [placeholders, ports] = shown(&full());
+    let [placeholders, ports] = shown_anywhere(&full());
     insta::assert_snapshot!("with_placeholders", placeholders);
     let differing: Vec<String> = ports
         .lines()
@@ -124,15 +130,50 @@ fn everything_that_can_be_said_is_shown() {
 
 #[test]
 fn what_is_shown_is_shown_again() {
-    let [text, ports] = shown(&full());
-    for text in [text, ports] {
-        let again = Project {
-            yaml: text.clone(),
-            ..full()
-        };
-        assert_eq!(again.codes(), [""; 0], "{text}");
-        let printed = yaml::to_string(&again.good().show(None)).unwrap();
+    let mut project = full();
+    for text in shown(&project) {
+        project.yaml.clone_from(&text);
+        // What was masked is not known any more, which is said.
+        let codes = project.codes();
+        let is_masked = |code: &&str| *code == "stack::spec::masked_value";
+        assert_eq!(
+            (codes.len(), codes.iter().all(is_masked)),
+            (4, true),
+            "{codes:?} {text}"
+        );
+        let printed = yaml::to_string(&project.good().show(None)).unwrap();
         assert_eq!(printed, text);
+    }
+}
+
+#[test]
+fn what_is_shown_means_the_same_in_another_directory() {
+    let project = Project::new(
+        "dotenv: { path: conf/.env }
+configs: { c: { file: ./c.conf } }
+services:
+  a: { command: run, configs: [c], label_file: l, watch: [src, .], pre_start: { command: x, working_dir: ./w } }
+  b: { command: run, working_dir: $<DATA:dir>/x, environment: { P: $<PORT:auto>, Q: $<PORT> } }",
+    )
+    .file("c.conf", "config")
+    .file("l", "label=1\n");
+    for (text, number) in shown(&project).iter().zip(["$<PORT:auto>", "$<PORT:8000>"]) {
+        assert!(text.contains(&format!("P: {number}\n")), "{text}");
+        assert!(text.contains("working_dir: $<DATA:dir>/x\n"), "{text}");
+        let other = Project::new(text);
+        let (here, there) = (project.plan(), other.plan());
+        let dotenv = |plan: &Plan| plan.dotenv.as_ref().map(|it| it.path.clone());
+        assert_eq!(dotenv(&here), dotenv(&there));
+        for (here, there) in here.units.iter().zip(&there.units) {
+            assert_eq!(here.hooks, there.hooks);
+            assert_eq!(here.ports, there.ports);
+            assert_eq!(here.labels, there.labels);
+            assert_eq!(here.belongings.files.len(), there.belongings.files.len());
+        }
+        assert_eq!(there.units[0].directory, project.directory);
+        let watched = there.units[0].watch.iter().map(|watch| &watch.path);
+        let watched: Vec<_> = watched.collect();
+        assert_eq!(watched, [&project.path("src"), &project.directory]);
     }
 }
 
@@ -153,7 +194,10 @@ stop_grace_period: $<PORT>ms",
     .good();
     let old = [(port_key("a", "PORT"), 8000)].into();
     let text = yaml::to_string(&draft.show(Some(&old))).unwrap();
-    assert!(text.contains("command: x 8000 $<NEW:auto>"), "{text}");
+    assert!(
+        text.contains("command: x $<PORT:8000> $<NEW:auto>"),
+        "{text}"
+    );
     assert!(text.contains("port: $<NEW>"), "{text}");
     assert!(text.contains("stop_grace_period: 8s"), "{text}");
 }

@@ -130,3 +130,21 @@ fn a_secret_that_was_not_made_is_a_mistake_once_the_ports_are_known() {
         "{problems:?}"
     );
 }
+
+#[test]
+fn a_service_can_ask_where_it_is_itself() {
+    let yaml = "services: { a: { command: [x, $<HOST>, $<URL>, $<PORT:auto>], scale: 2 } }";
+    let plan = Project::new(yaml).plan();
+    let words = |unit: &crate::plan::UnitPlan| unit.execution.argv[1..].join(" ");
+    assert_eq!(
+        words(&plan.units[0]),
+        "127.0.0.1 http://127.0.0.1:8000 8000"
+    );
+    assert_eq!(
+        words(&plan.units[1]),
+        "127.0.0.1 http://127.0.0.1:8001 8001"
+    );
+    // A port that is called so is that port.
+    let own = Project::new("services: { a: { command: [x, $<URL>, $<URL:auto>] } }").plan();
+    assert_eq!(words(&own.units[0]), "8000 8000");
+}

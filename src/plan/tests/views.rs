@@ -169,3 +169,105 @@ fn a_port_or_an_expose_that_is_in_both_files_stands_there_once() {
         r#"{"a":"b","c":"d"}"#
     );
 }
+
+#[test]
+fn what_came_from_a_secret_is_shown_in_no_view() {
+    let text = "
+secrets: { db_password: { file: pw } }
+x-common: { API_TOKEN: hunter2 }
+services:
+  a:
+    entrypoint: [env, PGPASSWORD=hunter2, MONKEY=shown1]
+    command: [x, '-p${DB_PASSWORD}', 'u:${URL:-http://a:hunter2c@b}', '${API_KEY:-hunter2}']
+    environment: { DSN: 'host=h password=${DB_PASSWORD} x', SORT_KEY: shown2, TOKEN_OF_B: '$<b.PORT>', EMPTY_PASSWORD: '', PASSWORD_FILE: shown3 }
+    labels: { password: hunter2, team: shown4 }
+    annotations: [password=hunter2]
+    secrets: [db_password]
+    pre_start: DB_PASSWORD=hunter2 setup ${DB_PASSWORD:-hunter2}
+    post_start: [x, --password, hunter2, --key, shown5, 'http://a:hunter2@b/?c=d']
+    healthcheck: { test: [CMD, x, --api-key, hunter2] }
+  b:
+    command: serve --token=hunter2 $<PORT:auto>
+";
+    let project = Project::new(text)
+        .file("pw", "hunter2")
+        .caller(&[("DB_PASSWORD", "hunter2")]);
+    let draft = project.good();
+    let (written, _) = written(project.sources());
+    let written = written.unwrap();
+    let lines: Vec<String> = written
+        .lines
+        .iter()
+        .map(|line| format!("{}: {}", line.path, line.text))
+        .collect();
+    let resolved = crate::support::yaml::to_string(&draft.show(None)).unwrap();
+    let views = [
+        resolved.clone(),
+        crate::support::yaml::to_string(&written.value).unwrap(),
+        lines.join("\n"),
+    ];
+    for view in views {
+        assert!(!view.contains("hunter2"), "{view}");
+        for shown in [
+            "shown1",
+            "shown2",
+            "shown3",
+            "shown4",
+            "shown5",
+            "db_password",
+            "$<b.PORT>",
+        ] {
+            assert!(view.contains(shown), "no {shown} in {view}");
+        }
+    }
+    for part in [
+        "- -p********\n",
+        "DSN: host=h password=******** x\n",
+        "EMPTY_PASSWORD: ''\n",
+    ] {
+        assert!(resolved.contains(part), "no {part} in {resolved}");
+    }
+    let used = draft.used_variables().into_iter();
+    let used: Vec<_> = used.map(|it| (it.name, it.default)).collect();
+    let url = "http://a:********@b";
+    for (name, default) in [("API_KEY", "********"), ("URL", url)] {
+        let it = (name.to_owned(), Some(default.to_owned()));
+        assert!(used.contains(&it), "{used:?}");
+    }
+    // None of it reaches the service masked.
+    let unit = project.unit();
+    assert!(unit.execution.argv.contains(&"-phunter2".to_owned()));
+    assert_eq!(value(&unit, "DSN").unwrap(), "host=h password=hunter2 x");
+}
+
+#[test]
+fn paths_of_other_files_are_seen_from_the_project_directory() {
+    let inner = "
+configs: { c: { file: ./c.conf }, d: { file: /d.conf }, e: { file: '${E}' } }
+services:
+  a:
+    command: [run, ./it]
+    env_file: [e, { path: ../f, required: false }]
+    watch: [src, { path: ./lib }]
+    environment: { file: f, path: p }
+    pre_start: { command: x, working_dir: w }
+  b: { command: x, working_dir: w }
+";
+    let outer = "include: [in/stack.yaml]\nservices: { c: { command: x, env_file: e }, d: { extends: { file: in/stack.yaml, service: b } } }";
+    let project = Project::new(outer).file("in/stack.yaml", inner);
+    let (written, problems) = written(project.sources());
+    assert_eq!(problems, []);
+    let value = written.unwrap().value;
+    let service = |name: &str| value["services"][name].to_string();
+    assert_eq!(
+        value["configs"].to_string(),
+        r#"{"c":{"file":"in/c.conf"},"d":{"file":"/d.conf"},"e":{"file":"${E}"}}"#
+    );
+    assert_eq!(
+        service("a"),
+        r#"{"command":["run","./it"],"env_file":["in/e",{"path":"in/../f","required":false}],"watch":["in/src",{"path":"in/lib"}],"environment":{"file":"f","path":"p"},"pre_start":{"command":"x","working_dir":"in/w"},"working_dir":"in"}"#
+    );
+    assert_eq!(service("b"), r#"{"command":"x","working_dir":"in/w"}"#);
+    assert_eq!(service("c"), r#"{"command":"x","env_file":"e"}"#);
+    assert_eq!(service("d"), r#"{"command":"x","working_dir":"in/w"}"#);
+}

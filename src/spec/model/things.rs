@@ -1,6 +1,6 @@
 //! What two copies of a stack would fight over besides ports, and the files that services are given.
 
-use super::{Span, Template};
+use super::{Problem, Span, Template};
 
 /// Something of a service's own: `$<DATA:dir>` and its like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
@@ -72,7 +72,7 @@ pub struct FileSpec {
 pub enum FileForm {
     /// `content:`.
     Content,
-    /// `file:`, a path relative to the project directory.
+    /// `file:`, a path relative to the directory of the text in which it stands.
     File(Template),
     /// `environment:`, a variable.
     Environment(String),
@@ -85,6 +85,8 @@ pub enum FileContent {
     Template(Template),
     /// Bytes as they are.
     Bytes(Vec<u8>),
+    /// It cannot be had, which matters only where a service is given it.
+    Missing(Problem),
 }
 
 impl std::fmt::Debug for FileContent {
@@ -93,6 +95,7 @@ impl std::fmt::Debug for FileContent {
             Self::Template(template) => template.fmt(f),
             // They may be a secret.
             Self::Bytes(bytes) => write!(f, "{} bytes", bytes.len()),
+            Self::Missing(problem) => problem.fmt(f),
         }
     }
 }

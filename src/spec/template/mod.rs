@@ -39,6 +39,8 @@ pub enum TemplateKind {
     Shell,
     /// Every other text: `${VAR…}` and `$$` too.
     Plain,
+    /// The same for a regular expression, in which a placeholder's value stands for itself.
+    Pattern,
     /// The text of another file: only `$<…>` and `$$<` are ours, and anything may stand beside them.
     File,
 }
@@ -48,6 +50,8 @@ pub enum TemplateKind {
 pub enum Piece {
     /// Text that stands for itself.
     Text(String),
+    /// The same, from a variable whose name says that it is a secret. It is not shown.
+    Secret(String),
     /// `$<…>`.
     Placeholder(Placeholder, Span),
 }
@@ -138,7 +142,7 @@ impl Template {
     /// The text itself, when nothing in it is to be resolved.
     pub fn as_literal(&self) -> Option<String> {
         let texts = self.pieces.iter().map(|piece| match piece {
-            Piece::Text(part) => Some(part.as_str()),
+            Piece::Text(part) | Piece::Secret(part) => Some(part.as_str()),
             Piece::Placeholder(..) => None,
         });
         texts.collect()
@@ -147,7 +151,7 @@ impl Template {
     /// Every placeholder in the text, with its place.
     pub fn placeholders(&self) -> impl Iterator<Item = (&Placeholder, &Span)> {
         self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Text(_) => None,
+            Piece::Text(_) | Piece::Secret(_) => None,
             Piece::Placeholder(placeholder, span) => Some((placeholder, span)),
         })
     }
@@ -160,11 +164,14 @@ impl Template {
         let mut text = String::new();
         for piece in &self.pieces {
             match piece {
-                Piece::Text(part) => text.push_str(part),
+                Piece::Text(part) | Piece::Secret(part) => text.push_str(part),
                 Piece::Placeholder(placeholder, span) => {
                     match lookup.placeholder(placeholder, span) {
                         Ok(value) if self.kind == TemplateKind::Shell && !is_harmless(&value) => {
-                            problems.push(unsafe_in_shell(&value, span));
+                            problems.push(unsafe_in_shell(placeholder, &value, span));
+                        }
+                        Ok(value) if self.kind == TemplateKind::Pattern => {
+                            text.push_str(&regex::escape(&value));
                         }
                         Ok(value) => text.push_str(&value),
                         Err(problem) => problems.push(problem),
@@ -228,10 +235,20 @@ fn is_harmless(value: &str) -> bool {
         .all(|c| c.is_ascii_alphanumeric() || "_-./:,+=@%".contains(c))
 }
 
-fn unsafe_in_shell(value: &str, span: &Span) -> Problem {
+fn unsafe_in_shell(placeholder: &Placeholder, value: &str, span: &Span) -> Problem {
+    let shown = match placeholder {
+        Placeholder::Word(_) | Placeholder::File(..) => format!("{value:?}"),
+        Placeholder::Thing(_, Thing::Dir | Thing::Socket) => format!("{value:?}"),
+        // It may be a secret.
+        Placeholder::Thing(_, Thing::Secret)
+        | Placeholder::Declare(..)
+        | Placeholder::Own(_)
+        | Placeholder::Other(..)
+        | Placeholder::AtHost(..) => format!("of `{placeholder}`"),
+    };
     Problem::error(
         code::UNSAFE_IN_SHELL,
-        format!("the value {value:?} has characters that a shell would read as syntax"),
+        format!("the value {shown} has characters that a shell would read as syntax"),
         span,
     )
     .hint("use the exported variable in quotes, or write the command as a list")

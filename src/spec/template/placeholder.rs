@@ -7,6 +7,7 @@ use crate::spec::problem::{Problem, Span};
 use crate::support::name::{PortName, ServiceName};
 use crate::support::port_range::{PortRange, parse_port};
 use crate::support::protocol::Protocol;
+use crate::support::text::nearest;
 
 /// The forms, for hints.
 const FORMS: &str = "the forms are `$<PORT:auto>`, `$<PORT:auto:5173>`, `$<PORT:auto:9100-9199>`, \
@@ -61,11 +62,17 @@ fn declaration(name: &str, want: &str, span: &Span) -> Result<Placeholder, Probl
                 ));
             }
             if !want.starts_with(|c: char| c.is_ascii_digit()) {
-                return Err(bad(
+                let words = Thing::WORDS.iter().map(|(word, _)| *word);
+                let meant = nearest(want, words.chain(["auto"]));
+                let problem = bad(
                     format!("`{want}` does not say which port"),
                     span,
-                    format!("write `$<{name}:auto>` for any free port"),
-                ));
+                    format!("write `$<{name}:{}>`", meant.unwrap_or("auto")),
+                );
+                return Err(match meant {
+                    Some(meant) => problem.label(format!("did you mean `{meant}`?")),
+                    None => problem.hint(format!("write `$<{name}:auto>` for any free port")),
+                });
             }
             PortWant::Fixed(port(want)?)
         }

@@ -10,6 +10,7 @@ use crate::spec::code;
 use crate::spec::problem::{Problem, Report, Span};
 
 use crate::spec::scalar::Text;
+use crate::support::secret::is_secret;
 use crate::support::text::name_length;
 
 /// How deep `${A:-${B:-…}}` may nest.
@@ -34,6 +35,7 @@ pub(in crate::spec) fn read(
         depth: 0,
         is_cut: false,
         is_used: true,
+        is_secret: false,
         template: Template {
             pieces: Vec::new(),
             span: text.span(),
@@ -60,7 +62,11 @@ fn placeholder_typos(text: &Text<'_>, kind: TemplateKind, problems: &mut Vec<Pro
             text.value[..at].trim_end_matches(|c: char| c.is_ascii_alphanumeric() || c == '_');
         let (opening, closing) = match before {
             _ if before.len() == at || before.ends_with("$<") => continue,
-            _ if before.ends_with("${") && kind == TemplateKind::Plain => continue,
+            _ if before.ends_with("${")
+                && matches!(kind, TemplateKind::Plain | TemplateKind::Pattern) =>
+            {
+                continue;
+            }
             _ if before.ends_with("${") => ("${", '}'),
             _ if before.ends_with('<') => ("<", '>'),
             _ => continue,
@@ -99,6 +105,8 @@ struct Reader<'a, 'p> {
     /// Whether what is read becomes part of the template. The default of a variable that is set
     /// does not.
     is_used: bool,
+    /// Whether it is what a variable of a secret's name comes to.
+    is_secret: bool,
     template: Template,
     found: Found,
     get: &'p dyn Fn(&str) -> Option<String>,
@@ -114,11 +122,15 @@ impl<'a> Reader<'a, '_> {
         if !self.is_used {
             return;
         }
+        let is_secret = self.is_secret;
         match self.template.pieces.last_mut() {
-            Some(Piece::Text(last)) => last.push_str(text),
-            Some(Piece::Placeholder(..)) | None => {
-                self.template.pieces.push(Piece::Text(text.to_owned()));
-            }
+            Some(Piece::Text(last)) if !is_secret => last.push_str(text),
+            Some(Piece::Secret(last)) if is_secret => last.push_str(text),
+            Some(_) | None => self.template.pieces.push(if is_secret {
+                Piece::Secret(text.to_owned())
+            } else {
+                Piece::Text(text.to_owned())
+            }),
         }
     }
 
@@ -153,7 +165,7 @@ impl<'a> Reader<'a, '_> {
                 self.push("$<");
                 self.at += 3;
             }
-            (Some('$'), TemplateKind::Plain) => {
+            (Some('$'), TemplateKind::Plain | TemplateKind::Pattern) => {
                 self.push("$");
                 self.at += 2;
             }
@@ -175,8 +187,8 @@ impl<'a> Reader<'a, '_> {
                 self.at += 2;
             }
             (Some('<'), _) => self.placeholder(),
-            (Some('{'), TemplateKind::Plain) => self.variable(),
-            (_, TemplateKind::Plain) if name > 0 => {
+            (Some('{'), TemplateKind::Plain | TemplateKind::Pattern) => self.variable(),
+            (_, TemplateKind::Plain | TemplateKind::Pattern) if name > 0 => {
                 self.push(&rest[..=name]);
                 self.at += 1 + name;
                 let name = &rest[1..=name];
@@ -190,7 +202,13 @@ impl<'a> Reader<'a, '_> {
                         .warning(code::BARE_VARIABLE, &span, message, hint);
                 }
             }
-            (_, TemplateKind::Plain | TemplateKind::Shell | TemplateKind::File) => {
+            (
+                _,
+                TemplateKind::Plain
+                | TemplateKind::Pattern
+                | TemplateKind::Shell
+                | TemplateKind::File,
+            ) => {
                 self.push("$");
                 self.at += 1;
             }
@@ -266,9 +284,13 @@ impl<'a> Reader<'a, '_> {
             None => (operator, value),
         };
         let is_set = value.is_some();
+        let was_secret = self.is_secret;
+        self.is_secret |= is_secret(name);
         if let Some(value) = value.filter(|_| sign != "+") {
             self.push(&value);
         }
+        // What is said in its place, or where it is missing, is not.
+        self.is_secret = was_secret || (self.is_secret && sign == "-");
         let place = self.found.variables.len();
         self.found.variables.push(VariableUse {
             name: name.to_owned(),
@@ -286,6 +308,7 @@ impl<'a> Reader<'a, '_> {
                 self.problems
                     .warning(code::UNSET_VARIABLE, &span, message, hint);
             }
+            self.is_secret = was_secret;
             return;
         }
         let before = self.template.pieces.len();
@@ -300,6 +323,7 @@ impl<'a> Reader<'a, '_> {
         let is_closed = self.read();
         self.depth -= 1;
         self.is_used = is_used;
+        self.is_secret = was_secret;
         let text = &self.input.value[inside..self.at - usize::from(is_closed)];
         let found = &mut self.found.variables[place];
         match sign {
@@ -318,7 +342,7 @@ impl<'a> Reader<'a, '_> {
         } else if is_required {
             let reason = self.template.pieces.split_off(before);
             let written = |piece: &Piece| match piece {
-                Piece::Text(text) => text.clone(),
+                Piece::Text(text) | Piece::Secret(text) => text.clone(),
                 Piece::Placeholder(placeholder, _) => placeholder.to_string(),
             };
             let reason: String = reason.iter().map(written).collect();

@@ -28,7 +28,7 @@ fn collect(pieces: &[Piece], places: &mut Vec<(usize, usize, String)>) {
     }
     for piece in pieces {
         match piece {
-            Piece::Text(_) => {}
+            Piece::Text(_) | Piece::Secret(_) => {}
             Piece::Placeholder(_, span) => places.push(place(span)),
         }
     }

@@ -5,7 +5,7 @@ use indexmap::IndexMap;
 use super::keys::ENV_FILE;
 use super::{Field, Reader, known, values};
 use crate::spec::code;
-use crate::spec::model::{EnvFileSpec, EnvironmentSpec, VariableSpec};
+use crate::spec::model::{EnvFileSpec, EnvironmentSpec, MARKS, VariableSpec};
 use crate::spec::problem::{Problem, Report, Span};
 use crate::spec::scalar::Text;
 use crate::spec::template::{Piece, Template, TemplateKind};
@@ -48,6 +48,19 @@ impl Reader<'_> {
             };
             if self.check_key(&key, &key_span) {
                 environment.insert(key, VariableSpec { key_span, value });
+            }
+        }
+        environment
+    }
+
+    /// The same for services, who are told some things by `stack` itself.
+    pub(super) fn own_environment(&mut self, field: &Field<'_, '_>) -> EnvironmentSpec {
+        let environment = self.environment(field);
+        for (key, variable) in &environment {
+            if MARKS.contains(&key.as_str()) {
+                let message = format!("`{key}` does nothing: `stack` sets it for every service");
+                let hint = "remove it, or choose another name";
+                self.warning(code::NO_EFFECT, &variable.key_span, message, hint);
             }
         }
         environment
@@ -151,7 +164,13 @@ impl Reader<'_> {
         }
         let mut template = self.template_of(&text, TemplateKind::Plain);
         let (is_alone, is_broken) = (template.pieces.len() == 1, template.is_broken);
-        let Some(Piece::Text(start)) = template.pieces.first_mut().filter(|_| !is_broken) else {
+        // The name of a secret is none.
+        if let [Piece::Secret(start), Piece::Text(rest), ..] = template.pieces.as_mut_slice() {
+            start.push_str(rest);
+            template.pieces.remove(1);
+        }
+        let start = template.pieces.first_mut().filter(|_| !is_broken);
+        let Some(Piece::Text(start) | Piece::Secret(start)) = start else {
             return None;
         };
         match start.split_once('=') {

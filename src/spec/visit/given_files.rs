@@ -9,7 +9,7 @@ use super::scope::{FILES, Place};
 use super::{Field, Reader};
 use crate::spec::code;
 use crate::spec::model::{FileContent, FileForm, FileKind, FileSpec, FileUse};
-use crate::spec::problem::{Problem, Report, Source, Span};
+use crate::spec::problem::{Problem, Report, Source, Span, Spanned};
 use crate::spec::scalar::Text;
 use crate::spec::template::{Template, TemplateKind};
 use crate::spec::tree::Kind;
@@ -70,11 +70,15 @@ impl Reader<'_> {
             (Some((first, _)), Some((second, _))) => {
                 let message = format!("{what} has two contents");
                 let problem = Problem::error(code::BAD_FILE, message, &second);
-                self.report(
-                    problem
-                        .also(&first, "the other one")
-                        .hint("keep one of them"),
-                );
+                let hint = if first.source.path == second.source.path {
+                    "keep one of them".to_owned()
+                } else {
+                    let name = entry.name;
+                    format!(
+                        "write `{name}: !override` in the later file, and the earlier one does not count"
+                    )
+                };
+                self.report(problem.also(&first, "the other one").hint(hint));
                 None
             }
             (Some((_, spec)), None) => spec,
@@ -115,9 +119,9 @@ impl Reader<'_> {
             Ok(bytes) => bytes,
             Err(reason) => {
                 let message = format!("the file `{shown}` cannot be read: {reason}");
-                let hint = "paths start at the project directory";
-                self.error(code::BAD_FILE, &path.span, message, hint);
-                return None;
+                let hint = format!("the path starts at `{}`", path.span.dir().display());
+                let problem = Problem::error(code::BAD_FILE, message, &path.span).hint(hint);
+                return Some(FileContent::Missing(problem));
             }
         };
         let text = match (kind, String::from_utf8(bytes)) {
@@ -136,20 +140,17 @@ impl Reader<'_> {
     /// `environment:`, the name of a variable. What was in it is never looked at again.
     pub(super) fn file_variable(&mut self, parts: &mut FileParts, field: &Field<'_, '_>) {
         let name = self.literal("the name of a variable", field.value);
-        let spec = name.and_then(|name| {
-            let Some(value) = self.scope.variable(&name.span.source, &name.value) else {
-                let message = format!("the variable `{}` is required and not set", name.value);
-                let hint = format!(
-                    "run with `{}=… stack up`, or put it into an `env_file`",
-                    name.value
-                );
-                self.error(code::REQUIRED_VARIABLE, &name.span, message, hint);
-                return None;
+        let spec = name.map(|Spanned { value: name, span }| {
+            let content = if let Some(value) = self.scope.variable(&span.source, &name) {
+                FileContent::Bytes(value.into_bytes())
+            } else {
+                let message = format!("the variable `{name}` is required and not set");
+                let hint = format!("run with `{name}=… stack up`, or put it into an `env_file`");
+                let problem = Problem::error(code::REQUIRED_VARIABLE, message, &span);
+                FileContent::Missing(problem.hint(hint))
             };
-            Some(FileSpec {
-                form: FileForm::Environment(name.value),
-                content: FileContent::Bytes(value.into_bytes()),
-            })
+            let form = FileForm::Environment(name);
+            FileSpec { form, content }
         });
         parts.found.push((field.key.span(), spec));
     }

@@ -165,7 +165,8 @@ impl Reader<'_> {
     }
 
     pub(super) fn log(&mut self, field: &Field<'_, '_>) -> ProbeSpec {
-        let pattern = self.setting(field, parse_pattern);
+        let pattern = self.filled(field, TemplateKind::Pattern);
+        let pattern = pattern.map(|pattern| self.settle(pattern, parse_pattern));
         pattern.map_or_else(stand_in, ProbeSpec::Log)
     }
 

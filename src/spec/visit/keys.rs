@@ -158,7 +158,7 @@ keys! {
         => |r, service, field| service.working_dir = r.text(field);
     "environment", "map or list", "{ LOG_LEVEL: info, PAGER: null }", ["env env_vars"],
     "Its environment; `null` removes a key, a list's `KEY` alone passes it on."
-        => |r, service, field| service.environment = r.environment(field);
+        => |r, service, field| service.environment = r.own_environment(field);
     "env_file", "path or list", "[web.env]", [],
     "Files of `KEY=value` lines for its environment."
         => |r, service, field| service.env_file = r.env_files(field);
@@ -353,7 +353,7 @@ keys! {
     "Who may answer `http` and `tcp` on a loopback port that is none of this stack's: `new`, who was not there before the service, or `any`."
         => |r, check, field| check.listener = r.setting(field, v::parse_answerer);
 
-    planned "write it in the service itself": "on_unhealthy";
+    elsewhere "write it in the service itself, beside `healthcheck`": "on_unhealthy";
 }
 
 keys! {

@@ -32,6 +32,7 @@ use super::problem::{Problem, Report, Span, Spanned};
 use super::scalar::Text;
 use super::template::{Template, TemplateKind, VariableUse, read};
 use super::tree::{Kind, Node};
+use crate::support::secret::MASK;
 
 pub use keys::reference;
 pub(super) use stack::{Whole, stack};
@@ -185,6 +186,12 @@ impl Reader<'_> {
         let get = |name: &str| self.scope.variable(text.source, name);
         let (template, found) = read(text, kind, &get, self.problems);
         self.variables.extend(found.variables);
+        if let Some(at) = text.value.find(MASK) {
+            let message = "this is what `stack config` prints in place of a secret";
+            let hint = "write the value, or a variable that has it: `${NAME}`";
+            let span = text.span_of(at..at + MASK.len());
+            self.warning(code::MASKED_VALUE, &span, message, hint);
+        }
         for (placeholder, span) in &found.placeholders {
             if let Err(problem) = self.admit(placeholder, span) {
                 self.report(problem);

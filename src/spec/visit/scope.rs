@@ -239,10 +239,9 @@ impl Declared {
                     let one = port.singular();
                     own.things.contains_key(port)
                         || one.is_some_and(|one| ports.contains_key(one))
-                        || port.as_str() == "HOST"
-                        || port.as_str() == "URL" && has_tcp(ports)
+                        || is_address(port, ports)
                 }
-                Placeholder::Own(_) => own.things.contains_key(port),
+                Placeholder::Own(_) => own.things.contains_key(port) || is_address(port, ports),
                 Placeholder::AtHost(..)
                 | Placeholder::Declare(..)
                 | Placeholder::Thing(..)
@@ -297,22 +296,31 @@ impl Declared {
         let names = || self.services.keys().map(String::as_str);
         let message = format!("there is no service `{service}`");
         let problem = Problem::error(code::UNKNOWN_SERVICE, message, span);
-        match nearest(service, names()) {
-            Some(meant) => problem
+        // `project.nam` and `config.app` are nobody's port.
+        let written = span.text();
+        let body = written.trim_start_matches("$<").trim_end_matches('>');
+        let words = Word::WORDS.iter().map(|(word, _)| *word);
+        let word = || nearest(body, words.filter(|word| word.contains('.')));
+        let files = FileKind::WORDS.iter().map(|(key, _)| *key);
+        let part = nearest(service, names()).or_else(|| nearest(service, files));
+        let part = part.map(|meant| (meant, written.replacen(service, meant, 1)));
+        match part.or_else(|| word().map(|meant| (meant, format!("$<{meant}>")))) {
+            Some((meant, form)) => problem
                 .label(format!("did you mean `{meant}`?"))
-                .hint(format!(
-                    "write `{}`",
-                    span.text().replacen(service, meant, 1)
-                )),
+                .hint(format!("write `{form}`")),
             None => problem.hint(format!("the services are {}", list(names()))),
         }
     }
 }
 
-/// Whether one of the ports is reached over TCP.
-fn has_tcp(ports: &Ports) -> bool {
+/// Whether a name is that of an address, which a URL is only with a port that is reached over TCP.
+fn is_address(name: &PortName, ports: &Ports) -> bool {
     let mut ports = ports.values();
-    ports.any(|port| port.protocol != Protocol::Udp)
+    match name.as_str() {
+        "HOST" => true,
+        "URL" => ports.any(|port| port.protocol != Protocol::Udp),
+        _ => false,
+    }
 }
 
 fn unknown_port(service: &str, own: &Own, port: &PortName, span: &Span) -> Problem {
@@ -324,7 +332,10 @@ fn unknown_port(service: &str, own: &Own, port: &PortName, span: &Span) -> Probl
     let names = || names.iter().copied();
     let message = format!("the service `{service}` declares no port `{port}`");
     let problem = Problem::error(code::UNKNOWN_PORT, message, span);
-    match nearest(port.as_str(), names()) {
+    match nearest(port.as_str(), names().chain(["HOST", "URL"])) {
+        Some(meant) if !names().any(|name| name == meant) => problem
+            .label(format!("did you mean `{meant}`?"))
+            .hint(format!("write `{meant}` for where `{service}` is reached")),
         Some(meant) => problem
             .label(format!("did you mean `{meant}`?"))
             .hint(format!(

@@ -62,6 +62,10 @@ impl Reader<'_> {
             service.files.clone_from(&own.files);
             self.declared.services.insert(name, own);
         }
+        // As in Compose, an empty one is none.
+        if service.command.is_some() {
+            service.entrypoint = service.entrypoint.filter(|it| !it.is_nothing());
+        }
         self.check_command(&service, &fields);
         self.check_one_word(&service);
         self.check_restart(&service);
@@ -191,7 +195,9 @@ impl Reader<'_> {
         };
         // A part that is missing here although it was given has been reported already.
         let is_reported = is_given("command").is_some() != service.command.is_some()
-            || is_given("entrypoint").is_some() != service.entrypoint.is_some();
+            || is_given("entrypoint").is_some()
+                && service.entrypoint.is_none()
+                && service.command.is_none();
         let mut parts = [&service.entrypoint, &service.command]
             .into_iter()
             .flatten();
@@ -318,6 +324,10 @@ impl Reader<'_> {
     /// `profiles:`, each once.
     pub(super) fn profiles(&mut self, field: &Field<'_, '_>) -> Vec<Spanned<String>> {
         let mut profiles: Vec<Spanned<String>> = Vec::new();
+        if let Kind::Mapping(_) = field.value.kind {
+            self.wrong_type("a list", field, "write the names: `profiles: [dev, test]`");
+            return profiles;
+        }
         for profile in self.without_placeholders("`profiles`", |r| r.literals(field)) {
             let name = &profile.value;
             let is_usual = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
@@ -406,6 +416,15 @@ impl Reader<'_> {
 }
 
 impl CommandSpec {
+    /// Whether it is written as an empty line.
+    fn is_nothing(&self) -> bool {
+        match self {
+            Self::Line(line) if line.had_variable || line.is_broken => false,
+            Self::Line(line) => line.as_literal().is_some_and(|it| it.trim().is_empty()),
+            Self::Words(..) => false,
+        }
+    }
+
     /// The word or line with which it begins.
     pub(in crate::spec) fn first_word(&self) -> Option<&Template> {
         match self {

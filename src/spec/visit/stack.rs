@@ -254,7 +254,7 @@ impl Reader<'_> {
 
     pub(super) fn top_environment(&mut self, field: &Field<'_, '_>) -> EnvironmentSpec {
         self.place = Place::Stack("top-level `environment`");
-        self.environment(field)
+        self.own_environment(field)
     }
 
     /// `dotenv:` as far as it says whether and where there is a file.

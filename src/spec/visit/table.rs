@@ -41,6 +41,8 @@ pub(super) struct Others {
 /// Why a key does not work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
+    /// It has its place in another map.
+    Elsewhere,
     /// It is not built yet.
     Planned,
     /// Only a container can have it.
@@ -53,6 +55,7 @@ macro_rules! keys {
         $(#[$doc:meta])*
         $table:ident: $target:ty, $place:literal, $path:literal;
         $($name:literal, $kind:literal, $example:literal, [$($also:literal)?], $text:literal => $read:expr;)*
+        $(elsewhere $elsewhere_hint:literal: $elsewhere:literal;)*
         $(planned $planned_hint:literal: $planned:literal;)*
         $(container $container_hint:literal: $container:literal;)*
     ) => {
@@ -71,6 +74,7 @@ macro_rules! keys {
                 read: $read,
             }),*],
             others: &[
+                $(Others { state: State::Elsewhere, names: $elsewhere, hint: $elsewhere_hint },)*
                 $(Others { state: State::Planned, names: $planned, hint: $planned_hint },)*
                 $(Others {
                     state: State::NeedsContainer,
@@ -197,6 +201,10 @@ impl Reader<'_> {
         let mut others = keys.others.iter();
         if let Some(row) = others.find(|row| row.names.split_whitespace().any(|it| it == name)) {
             let (code, message) = match (row.state, &self.place) {
+                (State::Elsewhere, _) => (
+                    code::UNKNOWN_KEY,
+                    format!("`{name}` does not belong {}", keys.place),
+                ),
                 (State::Planned, _) => (
                     code::NOT_SUPPORTED_YET,
                     format!("`{name}` is not supported yet"),

@@ -146,7 +146,11 @@ pub(super) fn parse_listed_port(text: &str) -> Parsed<(u16, Protocol)> {
         return Err(error(
             code::NEEDS_CONTAINER,
             format!("`{text}` is a range, and a process listens on one port"),
-            format!("write `$<PORT:auto:{numbers}>` in the command, or list the ports"),
+            {
+                let mut parts = numbers.split(':');
+                let range = parts.find(|part| part.contains('-')).unwrap_or(numbers);
+                format!("write `$<PORT:auto:{range}>` in the command, or list the ports")
+            },
         ));
     }
     let parts: Vec<&str> = numbers.split(':').collect();

@@ -43,6 +43,7 @@ pub(super) fn check_rights(
                     "write the name of one that exists, or a number"
                 }
                 RightsError::NeedsRoot { .. } => "run `stack` as root, or remove it",
+                RightsError::TooMuch { .. } => "write a smaller number, or raise it with `sysctl`",
             };
             problems.push(Problem::error(CODE, words::rights_error(&error), span).hint(hint));
         }
@@ -89,7 +90,8 @@ fn span<'s>(process: &'s ProcessSpec, error: &RightsError) -> Option<&'s Span> {
             let added = added.find(|group| group.as_literal().as_ref() == Some(name));
             added.map(|group| &group.span).or(user)
         }
-        RightsError::NeedsRoot { key, .. } => match key.as_str() {
+        RightsError::NeedsRoot { key, .. } | RightsError::TooMuch { key, .. } => match key.as_str()
+        {
             "user" => user,
             "group_add" => groups,
             "nice" => process.nice.as_ref().map(Setting::span),

@@ -62,6 +62,15 @@ fn denied(error: RightsError) -> Reason {
     Reason::NotExecuted { error }
 }
 
+fn too_many_files() -> Reason {
+    denied(RightsError::TooMuch {
+        key: "ulimits.nofile".to_owned(),
+        value: "unlimited".to_owned(),
+        most: 1_048_576,
+        setting: "fs.nr_open".to_owned(),
+    })
+}
+
 fn needs_root(key: &str, value: &str) -> Reason {
     denied(RightsError::NeedsRoot {
         key: key.to_owned(),
@@ -191,6 +200,7 @@ fn every_reason_has_words() {
         needs_root("user", "web"),
         needs_root("nice", "-5"),
         needs_root("ulimits.nofile", "unlimited"),
+        too_many_files(),
         refused(StartStep::Limits),
         refused(StartStep::Nice),
         refused(StartStep::OomScoreAdj),
