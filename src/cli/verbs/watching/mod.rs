@@ -9,6 +9,7 @@ mod eyes;
 mod rebuild;
 mod rules;
 mod subject;
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::pending;
