@@ -21,7 +21,7 @@ use crate::support::name::ServiceName;
 use crate::support::text;
 
 /// The marks of a supervised process, which this one is not.
-const MARKS: [&str; 5] = [
+pub(super) const MARKS: [&str; 5] = [
     "STACK_PROJECT",
     "STACK_INSTANCE",
     "STACK_RUN",
@@ -90,7 +90,7 @@ pub(super) fn plan_of(
 }
 
 /// Gives a command the environment and the directory of a unit, but not its marks.
-pub(super) fn place(command: &mut Command, unit: &UnitPlan) {
+fn place(command: &mut Command, unit: &UnitPlan) {
     command.env_clear();
     let entries = unit.environment.entries().into_iter();
     command.envs(entries.filter(|(key, _)| !MARKS.iter().any(|mark| key == mark)));

@@ -29,8 +29,8 @@ impl Watching<'_> {
                 .filter(|unit| unit.desired.wanted == Wanted::Running)
                 .map(ServiceSnapshot::unit)
                 .collect();
-            // What somebody has stopped stays so.
-            if wanted.is_empty() {
+            // What somebody has stopped stays so, and what is not watched any more does.
+            if wanted.is_empty() || changes.is_empty() {
                 subject.burst.acted(now);
                 continue;
             }
@@ -136,7 +136,7 @@ impl Watching<'_> {
                 self.say(&format!("{name}: running `{shown}`"));
             }
             Err(error) => {
-                let reason = text::io_reason(&error);
+                let reason = words::start_error(&error);
                 self.rebuild_failed(at, &format!("`{shown}` cannot be executed: {reason}"));
             }
         }
