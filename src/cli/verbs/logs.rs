@@ -39,7 +39,6 @@ pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<Exit
         units: wanted,
         stream: arguments.stream,
         until: arguments.until,
-        ..Wanted::default()
     };
     if arguments.clear {
         let units = units.into_iter().filter(|unit| wanted.has(unit)).collect();
