@@ -4,13 +4,15 @@
 //! the process, or when nobody wants to know any more.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
+use std::io::{self, PipeReader, PipeWriter, pipe};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::thread::Builder;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::rules::Rules;
 use super::way::Home;
@@ -37,29 +39,44 @@ const EVENTS: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
 
 const CAME: AddWatchFlags = AddWatchFlags::IN_CREATE.union(AddWatchFlags::IN_MOVED_TO);
 
-/// Begins to watch; the project directory is where `.gitignore`s count from without a repository.
-pub(super) fn open(
-    mut rules: Rules,
-    project_dir: PathBuf,
-    sight_tx: UnboundedSender<Sight>,
-) -> io::Result<()> {
-    let home = Home::of(project_dir);
-    for never in &mut rules.never {
-        let end = home.way(never, &mut |_| {}).steps.pop();
-        *never = end.unwrap_or_default();
+/// What sees. Dropping it ends the watching.
+#[derive(Debug)]
+pub(super) struct Eyes {
+    sight_rx: UnboundedReceiver<Sight>,
+    /// Its other end tells the thread that nobody wants to know any more.
+    _open: PipeWriter,
+}
+
+impl Eyes {
+    /// Begins to watch; the project directory is where `.gitignore`s count from without a repository.
+    pub(super) fn open(mut rules: Rules, project_dir: PathBuf) -> io::Result<Self> {
+        let home = Home::of(project_dir);
+        for never in &mut rules.never {
+            let end = home.way(never, &mut |_| {}).steps.pop();
+            *never = end.unwrap_or_default();
+        }
+        let (sight_tx, sight_rx) = unbounded_channel();
+        let (closed, open) = pipe()?;
+        let looking = Looking {
+            inotify: Inotify::init(InitFlags::IN_CLOEXEC)?,
+            rules,
+            directories: HashMap::new(),
+            sight_tx,
+            is_full: false,
+        };
+        Builder::new()
+            .name("watch".to_owned())
+            .spawn(move || looking.run(&home, &closed))?;
+        Ok(Self {
+            sight_rx,
+            _open: open,
+        })
     }
-    let inotify = Inotify::init(InitFlags::IN_CLOEXEC)?;
-    let eyes = Eyes {
-        inotify,
-        rules,
-        directories: HashMap::new(),
-        sight_tx,
-        is_full: false,
-    };
-    Builder::new()
-        .name("watch".to_owned())
-        .spawn(move || eyes.run(&home))
-        .map(drop)
+
+    /// What is seen next; nothing once it cannot be seen any more.
+    pub(super) async fn next(&mut self) -> Option<Sight> {
+        self.sight_rx.recv().await
+    }
 }
 
 /// What to do about a limit of the kernel.
@@ -77,7 +94,7 @@ pub(super) fn advice(error: Errno) -> Option<&'static str> {
     }
 }
 
-struct Eyes {
+struct Looking {
     inotify: Inotify,
     rules: Rules,
     directories: HashMap<WatchDescriptor, PathBuf>,
@@ -86,8 +103,8 @@ struct Eyes {
     is_full: bool,
 }
 
-impl Eyes {
-    fn run(mut self, home: &Home) {
+impl Looking {
+    fn run(mut self, home: &Home, closed: &PipeReader) {
         for at in 0..self.rules.items.len() {
             self.find(at, home, &mut |_| {});
             let rule = &self.rules.items[at];
@@ -99,14 +116,17 @@ impl Eyes {
         }
         let mut is_wanted = self.tell(Sight::Ready(self.directories.len()));
         while is_wanted {
-            match self.inotify.read_events() {
+            let event = PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN);
+            let mut either = [event, PollFd::new(closed.as_fd(), PollFlags::POLLIN)];
+            let polled = poll(&mut either, PollTimeout::NONE);
+            // Nothing is ever written there.
+            if either[1].any() == Some(true) {
+                return;
+            }
+            match polled.and_then(|_| self.inotify.read_events()) {
                 Ok(events) => {
                     let changed = self.take_in(&events, home);
-                    is_wanted = if changed.is_empty() {
-                        !self.sight_tx.is_closed()
-                    } else {
-                        self.tell(Sight::Changed(changed))
-                    };
+                    is_wanted = changed.is_empty() || self.tell(Sight::Changed(changed));
                 }
                 Err(Errno::EINTR) => {}
                 Err(error) => {

@@ -117,7 +117,7 @@ mod tests {
         let way = |path: &str| {
             let mut entered = Vec::new();
             let way = home.way(&at("alias").join(path), &mut |dir| {
-                entered.push(dir.to_owned())
+                entered.push(dir.to_owned());
             });
             let above: Vec<_> = way
                 .steps
