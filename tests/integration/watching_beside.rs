@@ -1,8 +1,9 @@
 //! Watching files beside what else happens: another `up`, another who watches, another user, branches.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
-use crate::harness::{TestStack, lacks};
+use crate::harness::{TestStack, Up, lacks, require};
+use crate::process_keys::as_nobody;
 use crate::watching::{STACK, end, make, pid, project, says, wait_for_another, watched};
 
 #[test]
@@ -108,6 +109,30 @@ fn a_path_that_is_never_watched_is_told() {
     let up = watched(&stack);
     let told = "web: `.env` is never watched: `stack` writes it itself";
     assert_eq!(says(&up, told), 1, "{}", up.stderr());
+    end(up);
+}
+
+#[test]
+fn a_directory_that_cannot_be_looked_into_is_told() {
+    if !(nix::unistd::geteuid().is_root() || lacks("root")) || !require("setpriv") {
+        return;
+    }
+    let stack = project(STACK);
+    make(&stack, "src/closed");
+    let state = stack.world().state_dir();
+    fs_err::create_dir_all(&state).expect("it is ours");
+    for (path, mode) in [
+        (stack.path("src/closed"), 0o700),
+        (stack.path(""), 0o777),
+        (state, 0o777),
+    ] {
+        let mode = std::fs::Permissions::from_mode(mode);
+        fs_err::set_permissions(path, mode).expect("it is ours");
+    }
+    let command = as_nobody(&stack, &["up", "--watch"]);
+    let mut up = Up::start(stack.world(), command);
+    up.wait_for_line("warning: `src/closed` is not watched: permission denied");
+    up.wait_for_line("watching files for web");
     end(up);
 }
 

@@ -26,6 +26,8 @@ pub(super) enum Sight {
     Changed(Vec<(usize, PathBuf)>),
     /// Something is not watched, and why.
     Blind(String),
+    /// Nobody lets us look into this directory.
+    Closed(PathBuf),
 }
 
 /// A file was closed after it could be written, or a name came or went.
@@ -217,7 +219,13 @@ impl Looking {
                 }
                 false
             }
-            // It has just gone, or nobody may read it.
+            Err(Errno::EACCES) => {
+                if let Some(path) = self.rules.called(dir) {
+                    self.tell(Sight::Closed(path));
+                }
+                false
+            }
+            // It has just gone.
             Err(_) => false,
         }
     }

@@ -308,6 +308,12 @@ impl<'a> Watching<'a> {
                 let names = text::list(watching.map(|it| it.plan.service.as_str()));
                 self.say(&format!("watching files for {names}"));
             }
+            Sight::Closed(path) => {
+                let shown = self.shown(&path);
+                self.say(&format!(
+                    "warning: `{shown}` is not watched: permission denied"
+                ));
+            }
             Sight::Blind(message) => self.say(&format!("warning: {message}")),
             Sight::Changed(changed) => {
                 let now = Instant::now();

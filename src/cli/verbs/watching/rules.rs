@@ -164,9 +164,15 @@ impl Rules {
 
     /// Whether anything in a directory may concern a rule.
     pub(super) fn is_worth(&self, dir: &Path) -> bool {
-        self.items
-            .iter()
-            .any(|rule| rule.called(dir, true).is_some() && !self.is_left_out(rule, dir, true))
+        self.called(dir).is_some()
+    }
+
+    /// What a directory is called in which something may concern a rule.
+    pub(super) fn called(&self, dir: &Path) -> Option<PathBuf> {
+        self.items.iter().find_map(|rule| {
+            let called = rule.called(dir, true)?;
+            (!self.is_left_out(rule, dir, true)).then_some(called)
+        })
     }
 
     /// Whether a directory is watched for the sake of a way.
