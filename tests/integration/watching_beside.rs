@@ -183,3 +183,44 @@ services:
     crate::harness::wait_until("output again", || (shown() > before).then_some(()));
     end(up);
 }
+
+#[test]
+fn a_restart_for_what_a_service_is_given_gives_it_what_there_is_now() {
+    let yaml = "
+configs: { c: { file: app.conf } }
+secrets: { s: { file: token } }
+services:
+  web:
+    command: 'cat $<configs.c> $<secrets.s>; echo $MODE; exec sleep 200'
+    env_file: web.env
+    watch: [app.conf, token, { path: web.env, action: signal, signal: HUP }, src]
+  db: { command: MISBEHAVE sleep }
+";
+    let stack = project(yaml);
+    stack.write("app.conf", "first ");
+    stack.write("token", "one");
+    stack.write("web.env", "MODE=slow\n");
+    let mut up = watched(&stack);
+    stack.wait_for_log("web", "first oneslow");
+    let db = pid(&stack, "db");
+    stack.write("app.conf", "second ");
+    up.wait_for_line("`app.conf` changed; restarting web");
+    stack.wait_for_log("web", "second oneslow");
+    stack.write("token", "two");
+    stack.wait_for_log("web", "second twoslow");
+    // It has it from its start alone.
+    stack.write("web.env", "MODE=fast\n");
+    up.wait_for_line("`web.env` changed; restarting web");
+    stack.wait_for_log("web", "second twofast");
+    let before = pid(&stack, "web");
+    // Saved without a change.
+    stack.write("token", "two");
+    let before = wait_for_another(&stack, "web", before);
+    fs_err::remove_file(stack.path("app.conf")).expect("it is ours");
+    up.wait_for_line("error: web was not restarted: it cannot be given what has changed");
+    assert_eq!(pid(&stack, "web"), before);
+    stack.write("app.conf", "third ");
+    stack.wait_for_log("web", "third twofast");
+    assert_eq!(pid(&stack, "db"), db);
+    end(up);
+}

@@ -80,13 +80,18 @@ pub(super) fn plan_of(
     stack: &StackSnapshot,
 ) -> Result<Plan, Stop> {
     let mut problems = Vec::new();
-    let secrets = secrets::read(&instance.dir, secret_names(draft.spec()));
-    let draft = as_running(draft, stack).at_home(super::up::home(invocation, instance, secrets));
+    let draft = at_home(invocation, instance, as_running(draft, stack));
     let plan = draft.finish(&assignment(stack), &mut problems);
     if problems.iter().any(crate::spec::Problem::is_error) {
         return Err(invocation.problems(&problems));
     }
     Ok(plan)
+}
+
+/// A draft that knows what the instance keeps.
+pub(super) fn at_home(invocation: &Invocation, instance: &Instance, draft: Draft) -> Draft {
+    let secrets = secrets::read(&instance.dir, secret_names(draft.spec()));
+    draft.at_home(super::up::home(invocation, instance, secrets))
 }
 
 /// Gives a command the environment and the directory of a unit, but not its marks.

@@ -7,6 +7,7 @@ mod act;
 mod burst;
 mod eyes;
 mod rebuild;
+mod renew;
 mod rules;
 mod subject;
 mod way;
@@ -14,6 +15,7 @@ mod way;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::pending;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use eyes::{Eyes, Sight};
@@ -33,7 +35,7 @@ use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::{Invocation, Ready, check_service};
 use crate::cli::printer::Printer;
 use crate::cli::words;
-use crate::plan::Draft;
+use crate::plan::{Draft, Sources};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
 use crate::run::launch::{Signals, unblock_all};
@@ -144,6 +146,8 @@ struct Watching<'a> {
     subjects: Vec<Subject>,
     /// For each rule the subject and the item of its `watch`.
     owners: Vec<(usize, usize)>,
+    /// What the file is made of, and what else was read for it.
+    sources: Arc<Sources>,
     /// The last that was heard of each unit.
     units: HashMap<UnitId, ServiceSnapshot>,
     events: EventStream,
@@ -172,6 +176,7 @@ impl<'a> Watching<'a> {
             project_dir: draft.project_dir().to_path_buf(),
             subjects: Vec::new(),
             owners: Vec::new(),
+            sources: Arc::clone(draft.sources()),
             units: units_of(stack),
             events,
             eyes: None,
@@ -186,6 +191,7 @@ impl<'a> Watching<'a> {
     /// Watches what a draft says, and no more what another one has said before.
     fn settle(&mut self, draft: Draft, stack: &StackSnapshot) -> Result<(), Stop> {
         let (invocation, instance) = self.place;
+        self.sources = Arc::clone(draft.sources());
         let plan = plan_of(invocation, instance, draft, stack)?;
         let watched = Watched::of(&plan, self.services, &mut self.subjects);
         for problem in &watched.problems {
@@ -321,6 +327,7 @@ impl<'a> Watching<'a> {
                     let (at, item) = self.owners[rule];
                     let shown = self.shown(&path);
                     let subject = &mut self.subjects[at];
+                    subject.is_given |= self.sources.has_read(&path);
                     subject.changes.entry(item).or_default().insert(path);
                     if subject.burst.change(now) {
                         let name = &self.subjects[at].plan.service;

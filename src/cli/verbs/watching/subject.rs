@@ -21,6 +21,8 @@ pub(super) struct Subject {
     pub(super) burst: Burst,
     /// What has changed, by the item of its `watch`.
     pub(super) changes: BTreeMap<usize, BTreeSet<PathBuf>>,
+    /// Whether that is something which the stack has read and gives to the service.
+    pub(super) is_given: bool,
     /// What is still to be done about them: the reactions of a rebuild, the last one first.
     pub(super) commands: Vec<usize>,
     pub(super) rebuild: Option<Rebuild>,
@@ -36,6 +38,7 @@ impl Subject {
             plan,
             burst: Burst::default(),
             changes: BTreeMap::new(),
+            is_given: false,
             commands: Vec::new(),
             rebuild: None,
             targets: Vec::new(),
