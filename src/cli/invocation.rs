@@ -185,6 +185,12 @@ impl Invocation {
 
     /// The file as it is now, read as a stack has read it.
     pub fn draft_of(&self, stack: &StackSnapshot) -> Result<Ready, Stop> {
+        if self.global.file.iter().any(|file| file.as_os_str() == "-") {
+            return Err(Stop::usage(
+                "a file from standard input cannot be read a second time",
+                "name one that stays: `-f FILE`",
+            ));
+        }
         self.draft_by(stack.arguments.clone())
     }
 

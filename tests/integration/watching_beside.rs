@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use crate::harness::{TestStack, Up, lacks, require};
+use crate::harness::{TestStack, Up, lacks, require, wait_until};
 use crate::process_keys::as_nobody;
 use crate::watching::{STACK, end, make, pid, project, says, wait_for_another, watched};
 
@@ -53,7 +53,8 @@ fn another_up_changes_what_is_watched() {
     let after = wait_for_another(&stack, "web", before);
     let output = stack.run(&["up", "-d"]).ok();
     output.says(&["`web`: watch changed; not restarted"]);
-    up.wait_for_line("watching files for web");
+    let watching = || says(&up, "watching files for web") == 2;
+    wait_until("the watching of another path", || watching().then_some(()));
     stack.write("src/app", "3");
     stack.write("lib/new", "1");
     up.wait_for_line("`lib/new` changed; restarting web");
@@ -177,10 +178,10 @@ services:
         std::thread::sleep(std::time::Duration::from_millis(300));
         (shown() == before).then_some(before)
     };
-    let before = crate::harness::wait_until("quiet", quiet);
+    let before = wait_until("quiet", quiet);
     stack.write_yaml(yaml);
     stack.run(&["up", "-d"]).ok();
-    crate::harness::wait_until("output again", || (shown() > before).then_some(()));
+    wait_until("output again", || (shown() > before).then_some(()));
     end(up);
 }
 

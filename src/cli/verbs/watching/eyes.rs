@@ -4,9 +4,10 @@
 //! the process, or when nobody wants to know any more.
 
 use std::collections::{HashMap, HashSet};
-use std::io::{self, PipeReader, PipeWriter, pipe};
+use std::io::{self, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Builder;
 
 use nix::errno::Errno;
@@ -14,16 +15,16 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::rules::Rules;
+use super::rules::{Owner, Rules};
 use super::way::Home;
 
 /// What was seen.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sight {
-    /// Everything that can be watched is, as so many directories.
-    Ready(usize),
-    /// Paths that have changed, each with the rule that it concerns.
-    Changed(Vec<(usize, PathBuf)>),
+    /// Everything that can be watched is.
+    Ready,
+    /// Paths that have changed, each with the owner of the rule that it concerns.
+    Changed(Vec<(Owner, PathBuf)>),
     /// Something is not watched, and why.
     Blind(String),
     /// Nobody lets us look into this directory.
@@ -45,34 +46,41 @@ const CAME: AddWatchFlags = AddWatchFlags::IN_CREATE.union(AddWatchFlags::IN_MOV
 #[derive(Debug)]
 pub(super) struct Eyes {
     sight_rx: UnboundedReceiver<Sight>,
-    /// Its other end tells the thread that nobody wants to know any more.
-    _open: PipeWriter,
+    rules_tx: Sender<Rules>,
+    /// Wakes the thread: there are other rules, or, once it is closed, nobody wants to know any more.
+    wake: PipeWriter,
 }
 
 impl Eyes {
     /// Begins to watch; the project directory is where `.gitignore`s count from without a repository.
-    pub(super) fn open(mut rules: Rules, project_dir: PathBuf) -> io::Result<Self> {
-        let home = Home::of(project_dir);
-        for never in &mut rules.never {
-            let end = home.way(never, &mut |_| {}).steps.pop();
-            *never = end.unwrap_or_default();
-        }
+    pub(super) fn open(rules: Rules, project_dir: PathBuf) -> io::Result<Self> {
         let (sight_tx, sight_rx) = unbounded_channel();
-        let (closed, open) = pipe()?;
+        let (rules_tx, rules_rx) = channel();
+        let (woken, wake) = pipe()?;
         let looking = Looking {
             inotify: Inotify::init(InitFlags::IN_CLOEXEC)?,
-            rules,
+            rules: Rules::default(),
             directories: HashMap::new(),
             sight_tx,
             is_full: false,
         };
         Builder::new()
             .name("watch".to_owned())
-            .spawn(move || looking.run(&home, &closed))?;
-        Ok(Self {
+            .spawn(move || looking.run(&Home::of(project_dir), &rules_rx, woken))?;
+        let mut eyes = Self {
             sight_rx,
-            _open: open,
-        })
+            rules_tx,
+            wake,
+        };
+        eyes.look_by(rules);
+        Ok(eyes)
+    }
+
+    /// Watches by other rules. What is watched before and after misses nothing.
+    pub(super) fn look_by(&mut self, rules: Rules) {
+        // A thread that has ended has said why.
+        let _ = self.rules_tx.send(rules);
+        let _ = self.wake.write_all(&[0]);
     }
 
     /// What is seen next; nothing once it cannot be seen any more.
@@ -106,7 +114,52 @@ struct Looking {
 }
 
 impl Looking {
-    fn run(mut self, home: &Home, closed: &PipeReader) {
+    fn run(mut self, home: &Home, rules_rx: &Receiver<Rules>, mut woken: PipeReader) {
+        loop {
+            let is_there = |polled: &PollFd<'_>| polled.any() == Some(true);
+            let event = PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN);
+            let mut either = [event, PollFd::new(woken.as_fd(), PollFlags::POLLIN)];
+            let polled = poll(&mut either, PollTimeout::NONE);
+            let [has_events, is_woken] = [is_there(&either[0]), is_there(&either[1])];
+            let read = match polled {
+                Ok(_) if is_woken => {
+                    let Ok(1..) = woken.read(&mut [0]) else {
+                        return;
+                    };
+                    for rules in rules_rx.try_iter() {
+                        self.begin(rules, home);
+                    }
+                    continue;
+                }
+                Ok(_) if has_events => self.inotify.read_events(),
+                Ok(_) => continue,
+                Err(error) => Err(error),
+            };
+            match read {
+                Ok(events) => {
+                    let changed = self.take_in(&events, home);
+                    if !changed.is_empty() {
+                        let owner = |(rule, path): (usize, _)| (self.rules.items[rule].owner, path);
+                        let changed = changed.into_iter().map(owner).collect();
+                        self.tell(Sight::Changed(changed));
+                    }
+                }
+                Err(Errno::EINTR) => {}
+                Err(error) => {
+                    self.tell(Sight::Blind(format!("files are not watched: {error}")));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Watches by these rules, and what only others wanted no more.
+    fn begin(&mut self, rules: Rules, home: &Home) {
+        self.rules = rules;
+        for never in &mut self.rules.never {
+            let end = home.way(never, &mut |_| {}).steps.pop();
+            *never = end.unwrap_or_default();
+        }
         for at in 0..self.rules.items.len() {
             self.find(at, home, &mut |_| {});
             let rule = &self.rules.items[at];
@@ -116,27 +169,8 @@ impl Looking {
                 self.tell(Sight::Blind(format!("`{shown}` does not exist yet")));
             }
         }
-        let mut is_wanted = self.tell(Sight::Ready(self.directories.len()));
-        while is_wanted {
-            let event = PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN);
-            let mut either = [event, PollFd::new(closed.as_fd(), PollFlags::POLLIN)];
-            let polled = poll(&mut either, PollTimeout::NONE);
-            // Nothing is ever written there.
-            if either[1].any() == Some(true) {
-                return;
-            }
-            match polled.and_then(|_| self.inotify.read_events()) {
-                Ok(events) => {
-                    let changed = self.take_in(&events, home);
-                    is_wanted = changed.is_empty() || self.tell(Sight::Changed(changed));
-                }
-                Err(Errno::EINTR) => {}
-                Err(error) => {
-                    self.tell(Sight::Blind(format!("files are not watched: {error}")));
-                    return;
-                }
-            }
-        }
+        self.forget_needless();
+        self.tell(Sight::Ready);
     }
 
     /// Finds out where the path of a rule leads, watches the way there and what is at its end, and shows
@@ -177,7 +211,7 @@ impl Looking {
             changed.extend(itself.map(|path| (at, path)));
         }
         if leads_elsewhere {
-            self.forget(&|rules, dir| !rules.is_worth(dir) && !rules.is_on_a_way(dir));
+            self.forget_needless();
         }
         changed
     }
@@ -283,6 +317,11 @@ impl Looking {
         changed
     }
 
+    /// Watches no directory that nobody wants to be watched any more.
+    fn forget_needless(&mut self) {
+        self.forget(&|rules, dir| !rules.is_worth(dir) && !rules.is_on_a_way(dir));
+    }
+
     /// Watches some directories no more.
     fn forget(&mut self, is_meant: &dyn Fn(&Rules, &Path) -> bool) {
         let (inotify, rules, directories) = (&self.inotify, &self.rules, &mut self.directories);
@@ -296,9 +335,9 @@ impl Looking {
         });
     }
 
-    /// Returns whether anybody wants to know.
-    fn tell(&self, sight: Sight) -> bool {
-        self.sight_tx.send(sight).is_ok()
+    fn tell(&self, sight: Sight) {
+        // Nobody may want to know any more.
+        let _ = self.sight_tx.send(sight);
     }
 }
 

@@ -22,6 +22,7 @@ use eyes::{Eyes, Sight};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use rebuild::Progress;
+use rules::Rules;
 use subject::{Subject, Watched};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
@@ -144,8 +145,6 @@ struct Watching<'a> {
     printer: &'a Printer,
     project_dir: PathBuf,
     subjects: Vec<Subject>,
-    /// For each rule the subject and the item of its `watch`.
-    owners: Vec<(usize, usize)>,
     /// What the file is made of, and what else was read for it.
     sources: Arc<Sources>,
     /// The last that was heard of each unit.
@@ -175,7 +174,6 @@ impl<'a> Watching<'a> {
             printer,
             project_dir: draft.project_dir().to_path_buf(),
             subjects: Vec::new(),
-            owners: Vec::new(),
             sources: Arc::clone(draft.sources()),
             units: units_of(stack),
             events,
@@ -197,34 +195,33 @@ impl<'a> Watching<'a> {
         for problem in &watched.problems {
             self.say(&format!("warning: {problem}"));
         }
-        if watched.owners.is_empty() && (watched.is_other || self.subjects.is_empty()) {
+        let is_nothing = watched.rules.items.is_empty();
+        if is_nothing && (watched.is_other || self.subjects.is_empty()) {
             let (message, hint) = nothing_of(&self.services.iter().collect::<Vec<_>>());
             self.say(&format!("warning: {message}\nhint: {hint}"));
         }
-        self.owners = watched.owners;
-        if !watched.is_other {
-            return Ok(());
-        }
-        self.eyes = None;
-        if self.owners.is_empty() {
-            return Ok(());
-        }
-        match Eyes::open(watched.rules, plan.project_dir) {
-            Ok(eyes) => self.eyes = Some(eyes),
-            Err(error) => {
-                let hint = eyes::advice(Errno::from_raw(error.raw_os_error().unwrap_or_default()));
-                let reason = text::io_reason(&error);
-                let message = format!(
-                    "error: files cannot be watched: {reason}\n{}",
-                    hint.unwrap_or_default()
-                );
-                return Err(Stop {
-                    code: ExitCode::Failed,
-                    message: message.trim_end().to_owned(),
-                });
-            }
+        match &mut self.eyes {
+            Some(eyes) if watched.is_other => eyes.look_by(watched.rules),
+            Some(_) => {}
+            None if is_nothing => {}
+            None => self.eyes = Some(self.open_eyes(watched.rules)?),
         }
         Ok(())
+    }
+
+    fn open_eyes(&self, rules: Rules) -> Result<Eyes, Stop> {
+        Eyes::open(rules, self.project_dir.clone()).map_err(|error| {
+            let hint = eyes::advice(Errno::from_raw(error.raw_os_error().unwrap_or_default()));
+            let reason = text::io_reason(&error);
+            let message = format!(
+                "error: files cannot be watched: {reason}\n{}",
+                hint.unwrap_or_default()
+            );
+            Stop {
+                code: ExitCode::Failed,
+                message: message.trim_end().to_owned(),
+            }
+        })
     }
 
     /// Another `up` has had the stack take over a file that has changed: so does what is watched.
@@ -309,10 +306,12 @@ impl<'a> Watching<'a> {
     /// Files have changed, or cannot be watched.
     fn see(&mut self, sight: Sight) {
         match sight {
-            Sight::Ready(_) => {
+            Sight::Ready => {
                 let watching = self.subjects.iter().filter(|it| !it.plan.watch.is_empty());
                 let names = text::list(watching.map(|it| it.plan.service.as_str()));
-                self.say(&format!("watching files for {names}"));
+                if !names.is_empty() {
+                    self.say(&format!("watching files for {names}"));
+                }
             }
             Sight::Closed(path) => {
                 let shown = self.shown(&path);
@@ -323,10 +322,13 @@ impl<'a> Watching<'a> {
             Sight::Blind(message) => self.say(&format!("warning: {message}")),
             Sight::Changed(changed) => {
                 let now = Instant::now();
-                for (rule, path) in changed {
-                    let (at, item) = self.owners[rule];
+                for ((at, item), path) in changed {
                     let shown = self.shown(&path);
                     let subject = &mut self.subjects[at];
+                    // It may have been seen by the rules of before.
+                    if item >= subject.plan.watch.len() {
+                        continue;
+                    }
                     subject.is_given |= self.sources.has_read(&path);
                     subject.changes.entry(item).or_default().insert(path);
                     if subject.burst.change(now) {

@@ -14,9 +14,14 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use super::way::Way;
 use crate::plan::model::WatchPlan;
 
+/// A subject, and an item of its `watch`.
+pub(super) type Owner = (usize, usize);
+
 /// An item of a service's `watch`.
 #[derive(Debug)]
 pub(super) struct Rule {
+    /// Whose it is.
+    pub(super) owner: Owner,
     /// What is watched, as it is called; absolute.
     pub(super) root: PathBuf,
     /// Where that leads.
@@ -30,7 +35,7 @@ pub(super) struct Rule {
 
 impl Rule {
     /// Makes a rule. Patterns that cannot be read come back as messages.
-    pub(super) fn new(plan: &WatchPlan, project_dir: &Path) -> (Self, Vec<String>) {
+    pub(super) fn new(owner: Owner, plan: &WatchPlan, project_dir: &Path) -> (Self, Vec<String>) {
         let root: PathBuf = project_dir.join(&plan.path).components().collect();
         let mut problems = Vec::new();
         let mut patterns = |lines: &[String]| {
@@ -48,6 +53,7 @@ impl Rule {
         let ignored = patterns(&plan.ignore);
         let included = (!plan.include.is_empty()).then(|| patterns(&plan.include));
         let rule = Self {
+            owner,
             git_from: PathBuf::from("/"),
             way: Way::default(),
             root,
@@ -239,7 +245,7 @@ mod tests {
             include: texts(include),
             reaction: Reaction::Restart,
         };
-        let (rule, problems) = Rule::new(&plan, Path::new("/p"));
+        let (rule, problems) = Rule::new((0, 0), &plan, Path::new("/p"));
         assert_eq!(problems, Vec::<String>::new());
         found(rule)
     }
@@ -338,6 +344,7 @@ mod tests {
         fs_err::write(at("src/.gitignore"), "!keep.log\n").unwrap();
         let make = |path: &str| {
             let (rule, _) = Rule::new(
+                (0, 0),
                 &WatchPlan {
                     path: path.into(),
                     ignore: vec![],

@@ -80,8 +80,6 @@ impl Subject {
 /// What a plan says is watched.
 pub(super) struct Watched {
     pub(super) rules: Rules,
-    /// For each rule the subject and the item of its `watch`.
-    pub(super) owners: Vec<(usize, usize)>,
     /// What is not as somebody may think.
     pub(super) problems: Vec<String>,
     /// Whether that is something else than before.
@@ -113,7 +111,7 @@ impl Watched {
         }
         is_other |= !plans.is_empty();
         subjects.extend(plans.into_iter().map(Subject::of));
-        let (mut rules, mut owners, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut rules, mut problems) = (Vec::new(), Vec::new());
         for (at, subject) in subjects.iter_mut().enumerate() {
             for (item, watch) in subject.plan.watch.iter().enumerate() {
                 let path = plan.project_dir.join(&watch.path);
@@ -126,9 +124,8 @@ impl Watched {
                     ));
                     continue;
                 }
-                let (rule, wrong) = Rule::new(watch, &plan.project_dir);
+                let (rule, wrong) = Rule::new((at, item), watch, &plan.project_dir);
                 rules.push(rule);
-                owners.push((at, item));
                 problems.extend(
                     wrong
                         .iter()
@@ -146,7 +143,6 @@ impl Watched {
         let dotenv = plan.dotenv.iter().map(|dotenv| dotenv.path.clone());
         Self {
             rules: Rules::new(rules, dotenv.collect()),
-            owners,
             problems,
             is_other,
         }

@@ -16,14 +16,14 @@ async fn open_at(dir: &Path, path: &str) -> Eyes {
         include: vec![],
         reaction: Reaction::Restart,
     };
-    let (rule, _) = Rule::new(&plan, dir);
+    let (rule, _) = Rule::new((0, 0), &plan, dir);
     open_for(dir, rule).await
 }
 
 async fn open_for(dir: &Path, rule: Rule) -> Eyes {
     let rules = Rules::new(vec![rule], vec![dir.join(".env")]);
     let mut eyes = Eyes::open(rules, dir.to_path_buf()).unwrap();
-    while !matches!(eyes.next().await, Some(Sight::Ready(_))) {}
+    while !matches!(eyes.next().await, Some(Sight::Ready)) {}
     eyes
 }
 
@@ -179,7 +179,7 @@ async fn where_names_are_included_no_directory_counts() {
         include: vec!["*.rs".to_owned()],
         reaction: Reaction::Restart,
     };
-    let (rule, _) = Rule::new(&plan, dir.path());
+    let (rule, _) = Rule::new((0, 0), &plan, dir.path());
     let mut eyes = open_for(dir.path(), rule).await;
     fs_err::rename(at("src/docs"), at("src/more")).unwrap();
     fs_err::create_dir(at("src/target")).unwrap();
@@ -187,6 +187,43 @@ async fn where_names_are_included_no_directory_counts() {
     fs_err::create_dir_all(at("src/x")).unwrap();
     fs_err::write(at("src/x/a.rs"), "1").unwrap();
     await_change(&mut eyes, "src/x/a.rs", &[]).await;
+}
+
+#[tokio::test]
+async fn other_rules_miss_nothing_that_both_watch() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    for name in ["a", "b", "c"] {
+        fs_err::create_dir(at(name)).unwrap();
+    }
+    let rules = |paths: [&str; 2]| {
+        let rules = paths.map(|path| {
+            let plan = WatchPlan {
+                path: path.into(),
+                ignore: vec![],
+                include: vec![],
+                reaction: Reaction::Restart,
+            };
+            Rule::new((0, 0), &plan, dir.path()).0
+        });
+        Rules::new(rules.into(), vec![])
+    };
+    let mut eyes = Eyes::open(rules(["a", "b"]), dir.path().to_path_buf()).unwrap();
+    assert_eq!(eyes.next().await, Some(Sight::Ready));
+    eyes.look_by(rules(["b", "c"]));
+    fs_err::write(at("b/1"), "").unwrap();
+    let mut is_ready = false;
+    let mut is_seen = false;
+    while !(is_ready && is_seen) {
+        match eyes.next().await.unwrap() {
+            Sight::Ready => is_ready = true,
+            Sight::Changed(changed) => is_seen |= changed.iter().any(|(_, it)| *it == at("b/1")),
+            other => panic!("{other:?}"),
+        }
+    }
+    fs_err::write(at("a/1"), "never").unwrap();
+    fs_err::write(at("c/1"), "").unwrap();
+    await_change(&mut eyes, "c/1", &["b/1"]).await;
 }
 
 #[tokio::test]
