@@ -9,7 +9,7 @@ mod follow;
 mod stream;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -59,6 +59,11 @@ impl Client {
             deadline: ANSWER_DEADLINE,
             is_command: false,
         }
+    }
+
+    /// The path of the socket.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The same with another deadline for each call.

@@ -181,9 +181,19 @@ impl Invocation {
     /// Whether the file says something else now than when a stack was started, or took it over. One that
     /// cannot be read says nothing.
     pub fn has_changed_since(&self, stack: &StackSnapshot) -> bool {
-        let arguments = stack.arguments.clone();
-        self.draft_by(arguments)
+        self.draft_of(stack)
             .is_ok_and(|now| now.draft.fingerprint() != stack.fingerprint)
+    }
+
+    /// The file as it is now, read as a stack has read it.
+    pub fn draft_of(&self, stack: &StackSnapshot) -> Result<Ready, Stop> {
+        if self.global.file.iter().any(|file| file.as_os_str() == "-") {
+            return Err(Stop::usage(
+                "a file from standard input cannot be read a second time",
+                "name one that stays: `-f FILE`",
+            ));
+        }
+        self.draft_by(stack.arguments.clone())
     }
 
     fn draft_by(&self, arguments: Arguments) -> Result<Ready, Stop> {

@@ -45,6 +45,7 @@ fn dispatch(invocation: &Invocation, verb: Option<&Verb>) -> Result<ExitCode, St
         None => verbs::overview::overview(invocation),
         Some(Verb::Up(args)) => verbs::up::up(invocation, args),
         Some(verb @ Verb::Watch(args)) => {
+            verbs::watching::check(invocation, &args.services)?;
             if !args.no_up {
                 verbs::up::up_in_background(invocation, &args.services)?;
             }

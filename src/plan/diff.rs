@@ -200,7 +200,7 @@ pub(super) struct Field {
 
 /// The fields that the files settle for a unit, each with what a change of it takes. A further field
 /// of a unit's plan must be named here. That the whole project has moved changes nothing.
-pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 30] {
+pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 31] {
     let UnitPlan {
         // Who it is; how many of it there are is told by those that are added and removed.
         service: _,
@@ -224,6 +224,7 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 30] {
         process,
         belongings,
         watch,
+        is_attached,
         labels,
         annotations,
     } = unit;
@@ -292,6 +293,7 @@ pub(super) fn fields(unit: &UnitPlan, project_dir: &Path) -> [Field; 30] {
         live("pre_stop", &hooks(HookTime::PreStop)),
         live("logging", logging),
         live("watch", watch),
+        live("attach", is_attached),
         live("labels", labels),
         live("annotations", annotations),
     ]

@@ -96,6 +96,8 @@ pub struct UnitPlan {
     pub belongings: Belongings,
     /// What is done when files change.
     pub watch: Vec<WatchPlan>,
+    /// Whether `up` shows what it prints.
+    pub is_attached: bool,
     /// Its labels.
     pub labels: IndexMap<String, String>,
     /// Its annotations.

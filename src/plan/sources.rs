@@ -156,6 +156,12 @@ impl Sources {
         *self.home.lock().unwrap_or_else(PoisonError::into_inner) = Some(home);
     }
 
+    /// Whether a file was asked for.
+    pub fn has_read(&self, path: &Path) -> bool {
+        let texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        texts.keys().any(|known| known == path)
+    }
+
     /// A file as it was when it was asked for first.
     pub(super) fn text(&self, path: &Path) -> Arc<FileText> {
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);

@@ -118,6 +118,7 @@ pub(super) fn unit_plan(
             .iter()
             .map(|watch| watch_plan(watch, resolver))
             .collect(),
+        is_attached: service.is_attached,
         labels: of_files.chain(labels).collect(),
         annotations: texts(&service.annotations),
         directory,

@@ -39,3 +39,4 @@ pub mod waits;
 pub use guardian::{STROKE, Watch};
 pub use lease::LeaseFile;
 pub(crate) use process::Group;
+pub(crate) use runner::begin_apart;

@@ -87,6 +87,8 @@ pub enum News {
         /// Which, and why.
         because: Blocker,
     },
+    /// The stack is as its files say now.
+    TookOver,
     /// A hook has failed that is not waited for.
     HookFailed(HookFailure),
     /// A service is not part of the stack any more.

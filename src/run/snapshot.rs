@@ -131,6 +131,16 @@ fn one() -> u32 {
     1
 }
 
+/// What a snapshot means that does not say otherwise.
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
 /// What somebody wants of a unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -178,6 +188,10 @@ pub struct DesiredSnapshot {
 pub const CRASH_LOOP: u32 = 6;
 
 /// What a service looks like now.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own, by its name in JSON"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceSnapshot {
     /// Its name.
@@ -228,6 +242,9 @@ pub struct ServiceSnapshot {
     pub is_one_shot: bool,
     /// Whether readiness means more than having been executed.
     pub has_readiness: bool,
+    /// Whether `up` shows what it prints.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub is_attached: bool,
     /// Its ports.
     pub ports: Vec<PortSnapshot>,
 }

@@ -336,6 +336,7 @@ impl Unit {
             kill_at: self.machine.kill_at().map(in_millis),
             is_one_shot,
             has_readiness: self.plan.has_readiness(),
+            is_attached: self.plan.is_attached,
             ports: self.port_snapshots(),
         }
     }

@@ -38,3 +38,4 @@ mod spec;
 mod stop;
 mod terminal;
 mod watching;
+mod watching_beside;

@@ -185,6 +185,11 @@ services:
 
 /// `stack up` as nobody, who may do nothing.
 fn up_as_nobody(stack: &TestStack) -> Output {
+    stack.run_command(as_nobody(stack, &["up"]))
+}
+
+/// A call by somebody who may do nothing but run this stack.
+pub(crate) fn as_nobody(stack: &TestStack, arguments: &[&str]) -> Command {
     open_to_all(stack);
     let mut command = stack.wrapped(
         &[
@@ -193,10 +198,10 @@ fn up_as_nobody(stack: &TestStack) -> Output {
             "--regid=65534",
             "--clear-groups",
         ],
-        &["up"],
+        arguments,
     );
     command.env_remove("STACK_TEST_REQUIRE");
-    stack.run_command(command)
+    command
 }
 
 #[test]

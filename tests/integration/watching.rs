@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::harness::{Process, TestStack, Up, wait_until};
 
-const STACK: &str = "
+pub(crate) const STACK: &str = "
 services:
   web:
     command: MISBEHAVE sleep
@@ -16,7 +16,7 @@ services:
 ";
 
 /// A project with a directory `src`.
-fn project(yaml: &str) -> TestStack {
+pub(crate) fn project(yaml: &str) -> TestStack {
     let stack = TestStack::new(yaml);
     make(&stack, "src");
     stack.write("src/app", "1");
@@ -24,37 +24,37 @@ fn project(yaml: &str) -> TestStack {
 }
 
 #[track_caller]
-fn make(stack: &TestStack, dir: &str) {
+pub(crate) fn make(stack: &TestStack, dir: &str) {
     fs_err::create_dir_all(stack.path(dir)).expect("the directory is ours");
 }
 
 /// `up --watch` once it watches.
 #[track_caller]
-fn watched(stack: &TestStack) -> Up {
+pub(crate) fn watched(stack: &TestStack) -> Up {
     let mut up = stack.start(&["up", "--watch"]);
     up.wait_for_line("watching files for");
     up
 }
 
 #[track_caller]
-fn pid(stack: &TestStack, service: &str) -> i32 {
+pub(crate) fn pid(stack: &TestStack, service: &str) -> i32 {
     wait_until("a process", || stack.service(service)?.pid())
 }
 
 /// Waits until a service has another process.
 #[track_caller]
-fn wait_for_another(stack: &TestStack, service: &str, before: i32) -> i32 {
+pub(crate) fn wait_for_another(stack: &TestStack, service: &str, before: i32) -> i32 {
     wait_until("another process", || {
         stack.service(service)?.pid().filter(|&pid| pid != before)
     })
 }
 
-fn says(up: &Up, part: &str) -> usize {
+pub(crate) fn says(up: &Up, part: &str) -> usize {
     up.stderr().matches(part).count()
 }
 
 #[track_caller]
-fn end(up: Up) {
+pub(crate) fn end(up: Up) {
     up.signal(Signal::SIGINT);
     up.wait().expect(130);
 }
@@ -240,6 +240,13 @@ fn who_watches_nothing_is_told_how() {
     let stack = project("services: { web: { command: MISBEHAVE sleep } }");
     let output = stack.run(&["watch"]).expect(2);
     output.says(&["no service says what to watch", "watch: [{path: src"]);
+    // Before anything is started.
+    stack.run(&["restart"]).expect(4);
+    stack.write_yaml(STACK);
+    let output = stack.run(&["watch", "web", "db"]).expect(2);
+    output.says(&["`db` has no `watch`"]);
+    stack.run(&["restart"]).expect(4);
+    stack.write_yaml("services: { web: { command: MISBEHAVE sleep } }");
     let mut up = stack.start(&["up", "--watch"]);
     up.wait_for_line("no service says what to watch");
     end(up);

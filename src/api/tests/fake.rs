@@ -75,6 +75,7 @@ pub(crate) fn service(text: &str, phase: Phase, since: u64) -> ServiceSnapshot {
         kill_at: None,
         is_one_shot: false,
         has_readiness: false,
+        is_attached: true,
         ports: Vec::new(),
     }
 }

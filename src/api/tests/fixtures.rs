@@ -440,6 +440,10 @@ fn a_proposal_still_reads_and_is_still_written_so() {
         unit: unit_ref("db"),
         state: BlockerState::Ended,
     };
+    let mut unattached = service("web", Phase::Running, 5);
+    unattached.is_attached = false;
+    let unattached = Update::Service(Box::new(unattached));
+    holds("event-service-unattached", &unattached);
     let mut spared = service("web", Phase::Running, 5);
     spared.reason = Some(Reason::NotApplied {
         because: Box::new(because()),
@@ -461,6 +465,7 @@ fn a_proposal_still_reads_and_is_still_written_so() {
             News::NotApplied { because: because() },
         ),
         ("event-notice-removed", News::Removed),
+        ("event-notice-took-over", News::TookOver),
         (
             "event-notice-run-missed",
             News::RunMissed {

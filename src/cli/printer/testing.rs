@@ -59,6 +59,7 @@ pub(crate) fn service(text: &str) -> ServiceSnapshot {
         kill_at: None,
         is_one_shot: false,
         has_readiness: true,
+        is_attached: true,
         ports: Vec::new(),
     }
 }

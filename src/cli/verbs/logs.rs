@@ -40,7 +40,6 @@ pub async fn run(context: &mut Context<'_>, arguments: &LogsArgs) -> Result<Exit
         stream: arguments.stream,
         until: arguments.until,
         grep: arguments.grep.clone(),
-        ..Wanted::default()
     };
     if arguments.clear {
         let units = units.into_iter().filter(|unit| wanted.has(unit)).collect();

@@ -25,7 +25,7 @@ pub mod start;
 pub mod stop;
 pub mod up;
 mod watch;
-mod watching;
+pub mod watching;
 
 #[cfg(test)]
 mod tests;

@@ -72,8 +72,7 @@ pub(super) fn plan_of(
     stack: &StackSnapshot,
 ) -> Result<Plan, Stop> {
     let mut problems = Vec::new();
-    let secrets = secrets::read(&instance.dir, secret_names(draft.spec()));
-    let draft = as_running(draft, stack).at_home(super::up::home(invocation, instance, secrets));
+    let draft = at_home(invocation, instance, as_running(draft, stack));
     let plan = draft.finish(&assignment(stack), &mut problems);
     if problems.iter().any(crate::spec::Problem::is_error) {
         return Err(invocation.problems(&problems));
@@ -81,8 +80,14 @@ pub(super) fn plan_of(
     Ok(plan)
 }
 
+/// A draft that knows what the instance keeps.
+pub(super) fn at_home(invocation: &Invocation, instance: &Instance, draft: Draft) -> Draft {
+    let secrets = secrets::read(&instance.dir, secret_names(draft.spec()));
+    draft.at_home(super::up::home(invocation, instance, secrets))
+}
+
 /// Gives a command the environment and the directory of a unit, but not its marks.
-pub(super) fn place(command: &mut Command, unit: &UnitPlan) {
+fn place(command: &mut Command, unit: &UnitPlan) {
     command.env_clear();
     let entries = unit.environment.entries().into_iter();
     command.envs(entries.filter(|(key, _)| !MARKS.iter().any(|mark| key == mark)));

@@ -15,7 +15,7 @@ pub(crate) use reason::{exit, signal_name, waiting_for};
 pub(crate) use time::to_come;
 
 use crate::run::news::News;
-use crate::run::reason::{Blocker, PortTrouble, Reason, RightsError};
+use crate::run::reason::{Blocker, PortTrouble, Reason, RightsError, StartError};
 use crate::support::escape::plain_line;
 
 /// What the supervisor has to say beside what snapshots show: a lowercase fragment on one line, which
@@ -42,6 +42,11 @@ pub(crate) fn port_trouble(trouble: &PortTrouble) -> String {
 /// Why a process cannot be given what its service asks for: `` `user: web` needs root … ``.
 pub(crate) fn rights_error(error: &RightsError) -> String {
     plain_line(reason::rights_error(error))
+}
+
+/// Why a program could not be executed.
+pub(crate) fn start_error(error: &StartError) -> String {
+    plain_line(reason::start_error(error))
 }
 
 /// `lead` and what stands behind it; nothing where nothing does.

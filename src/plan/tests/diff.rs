@@ -45,6 +45,7 @@ services:
     configs: [c]
     secrets: [s]
     watch: [src]
+    attach: true
     handoff: reuse
     pre_start: prepare
     post_start: [{ command: warm, working_dir: hooks, environment: { H: one } }]
@@ -151,6 +152,7 @@ fn every_field_that_is_another_is_named_with_what_it_takes() {
         ("configs: [c]", "x-c: [c]", "configs"),
         ("umask: 022", "umask: 0o22", ""),
         ("watch: [src]", "watch: [lib]", "(watch)"),
+        ("attach: true", "attach: false", "(attach)"),
         ("handoff: reuse", "handoff: release", "handoff"),
         (
             "$<PORT:auto>]",

@@ -31,8 +31,6 @@ use crate::support::name::{ServiceName, UnitId};
 pub struct Wanted {
     /// Whose: services with all their replicas, or with one of them. None at all means every unit.
     pub units: Vec<(ServiceName, Option<u32>)>,
-    /// Whose not, although they are named or everything is wanted.
-    pub except: Vec<ServiceName>,
     /// Only this stream; where it is not known, as the index was lost, it is taken for stdout.
     pub stream: Option<LogStream>,
     /// Only what was printed up to this time, in nanoseconds since the Unix epoch.
@@ -47,8 +45,7 @@ impl Wanted {
         let is_it = |(service, replica): &(ServiceName, Option<u32>)| {
             *service == unit.service && replica.is_none_or(|it| it == unit.replica)
         };
-        let is_named = self.units.is_empty() || self.units.iter().any(is_it);
-        is_named && !self.except.contains(&unit.service)
+        self.units.is_empty() || self.units.iter().any(is_it)
     }
 }
 

@@ -7,6 +7,7 @@
 //! A runner does what it is told and says what happened. It decides nothing: when a unit starts, how
 //! long it may take to stop and what its end means is the business of `run::state`.
 
+mod apart;
 mod processes;
 mod refusals;
 mod rest;
@@ -22,6 +23,7 @@ use std::pin::Pin;
 
 use tokio::net::unix::pipe::Receiver;
 
+pub(crate) use apart::begin_apart;
 pub(crate) use processes::Processes;
 
 use super::control::{InputReply, TerminalSize};

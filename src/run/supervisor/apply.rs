@@ -19,6 +19,7 @@ use crate::ports::Hold;
 use crate::ports::request::PortKey;
 use crate::run::control::{CommandError, CommandReply};
 use crate::run::home::{Change, Written};
+use crate::run::news::{News, NoticeLevel};
 use crate::run::proposal::{Extent, What};
 use crate::run::snapshot::{Cause, Phase, Wanted};
 use crate::run::unit::{Fate, Next, Unit};
@@ -109,7 +110,11 @@ impl Supervisor {
         } else if planned.edition != self.negotiation.edition {
             Err(CommandError::Overtaken)
         } else {
+            let is_news = reply_tx.is_some() && !planned.proposal.changes.is_empty();
             let moves = self.commit(*planned);
+            if is_news {
+                self.notice(None, NoticeLevel::Info, News::TookOver);
+            }
             Ok(CommandReply {
                 warnings: written.warnings,
                 ..self.reply(&moves)

@@ -50,6 +50,7 @@ fn plan(text: &str, edges: &[(&str, Condition)]) -> UnitPlan {
         process: ProcessPlan::default(),
         belongings: Belongings::default(),
         annotations: IndexMap::new(),
+        is_attached: true,
         service: service(text),
         replica: 1,
         replicas: 1,

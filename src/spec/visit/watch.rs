@@ -1,12 +1,66 @@
 //! `watch`: what is done when files change.
 
+use ignore::gitignore::GitignoreBuilder;
+
 use super::keys::WATCH;
 use super::{Field, Reader, known, values};
 use crate::spec::code;
 use crate::spec::model::{WatchAction, WatchSpec};
 use crate::spec::problem::{Problem, Report};
-use crate::spec::template::TemplateKind;
+use crate::spec::template::{Template, TemplateKind};
 use crate::spec::tree::{Kind, Node};
+
+/// A text that depends on nothing that is not known yet.
+fn known_text(template: &Template) -> Option<(&Template, String)> {
+    let text = template.as_literal().filter(|_| !template.is_broken)?;
+    Some((template, text))
+}
+
+/// Why a path would never be seen to change, and what to do about it.
+fn not_watched(path: &str) -> Option<(String, String)> {
+    let names = path.split('/');
+    if path.is_empty() {
+        return Some(("the path is empty".to_owned(), FORMS.to_owned()));
+    }
+    if matches!(path, "true" | "false") {
+        let message = format!("`{path}` is not a path to watch");
+        return Some((message, FORMS.to_owned()));
+    }
+    if path == "~" || path.starts_with("~/") {
+        let message = format!("`{path}` is not a path: `~` is not your home directory here");
+        return Some((message, format!("write `${{HOME}}{}`", &path[1..])));
+    }
+    if path.contains(['*', '?']) {
+        let is_plain = |name: &&str| !name.contains(['*', '?', '[', '{']);
+        let parts: Vec<&str> = names.collect();
+        let plain = parts.iter().take_while(|name| is_plain(name)).count();
+        let (above, pattern) = (parts[..plain].join("/"), parts[plain..].join("/"));
+        let above = match above.as_str() {
+            "" if path.starts_with('/') => "/",
+            "" => ".",
+            above => above,
+        };
+        let message = format!("`{path}` is not a path: patterns stand in `include`");
+        let hint = format!("write `{{path: {above}, include: '{pattern}'}}`");
+        return Some((message, hint));
+    }
+    let is_own = !path.starts_with('/');
+    let who = names.filter(|_| is_own).find_map(|name| match name {
+        ".git" => Some("git"),
+        ".stack" => Some("stack"),
+        _ => None,
+    })?;
+    let message = format!("`{path}` is never watched: `{who}` writes there itself");
+    Some((message, "watch the files that the service reads".to_owned()))
+}
+
+/// What is wrong with a pattern, without the pattern itself.
+fn reason_of(error: ignore::Error) -> String {
+    match error {
+        ignore::Error::Glob { err, .. } => err,
+        error => error.to_string(),
+    }
+}
 
 const FORMS: &str = "write a path, or `{path: src, action: restart}`";
 
@@ -37,6 +91,20 @@ impl Reader<'_> {
                 if given("action").is_none() || watch.action.is_some() {
                     self.check_action(&mut watch, item, &fields);
                 }
+            }
+        }
+        if let Some((path, text)) = watch.path.as_ref().and_then(known_text)
+            && let Some((message, hint)) = not_watched(&text)
+        {
+            self.error(code::BAD_WATCH, &path.span, message, hint);
+        }
+        for pattern in watch.ignore.iter().chain(&watch.include) {
+            if let Some((pattern, text)) = known_text(pattern)
+                && let Err(error) = GitignoreBuilder::new("/").add_line(None, &text)
+            {
+                let message = format!("`{text}` is not a valid pattern: {}", reason_of(error));
+                let hint = "write it as a line of a `.gitignore`";
+                self.error(code::BAD_WATCH, &pattern.span, message, hint);
             }
         }
         watch.path.is_some().then_some(watch)

@@ -6,6 +6,7 @@
 //! slow terminal costs nobody but the client. The stack that it has started itself it also leads:
 //! signals are passed on, and its exit code is that of the supervisor (`docs/design/supervision.md`).
 
+use std::collections::HashSet;
 use std::future::{pending, ready};
 use std::path::PathBuf;
 use std::pin::pin;
@@ -29,6 +30,7 @@ use crate::cli::printer::{PATIENCE, Printer};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
 use crate::run::launch::{Signals, unblock_all};
+use crate::run::logs::LogBlock;
 use crate::run::registry::Registry;
 use crate::run::snapshot::{Phase, ServiceSnapshot};
 use crate::support::name::{ServiceName, UnitId};
@@ -86,8 +88,8 @@ pub(super) struct Place {
     pub(super) socket: PathBuf,
     /// The random id of its supervisor.
     pub(super) run: u64,
-    /// Whose output is not shown (`attach: false`).
-    pub(super) unattached: Vec<ServiceName>,
+    /// Whose output is not shown (`attach: false`), as the file says it.
+    pub(super) unattached: HashSet<ServiceName>,
 }
 
 /// Watches a stack until the goal is reached, and shows all there is to show, errors too. With `lead`
@@ -130,16 +132,13 @@ pub(super) async fn watch(
         due: deadline,
         ended_by: None,
         last_stroke: None,
+        unattached: place.unattached,
         ended: None,
         over_since: None,
         is_summed_up: false,
         is_draining: false,
     };
-    let wanted = Wanted {
-        except: place.unattached,
-        ..Wanted::default()
-    };
-    let opening = Feed::open(opener, (log_dir, wanted), start);
+    let opening = Feed::open(opener, (log_dir, Wanted::default()), start);
     let outcome = match watch.until_end(opening, &mut signals).await {
         Ok(_) if stays => watch.farewell(),
         Ok(end) => watch.verdict(end, place.run).await,
@@ -188,6 +187,8 @@ pub(super) struct Watch<'a> {
     /// The stroke that stops the stack.
     pub(super) ended_by: Option<Signal>,
     pub(super) last_stroke: Option<Instant>,
+    /// Whose output is not shown.
+    unattached: HashSet<ServiceName>,
     /// The services that failed for good, once everything has ended.
     ended: Option<Vec<ServiceName>>,
     /// Since when nothing more happens, so that only what is not shown yet is waited for.
@@ -357,6 +358,10 @@ impl Watch<'_> {
     }
 
     fn show_output(&self, piece: Followed) {
+        let (Followed::Block(LogBlock { unit, .. }) | Followed::Lost { unit, .. }) = &piece;
+        if self.unattached.contains(&unit.service) {
+            return;
+        }
         match piece {
             Followed::Block(block) => self.printer.page().logs(&block),
             Followed::Lost { unit, bytes } => self.printer.page().line_err(&format!(
@@ -369,6 +374,11 @@ impl Watch<'_> {
     }
 
     fn take_in(&mut self, update: Update) {
+        match &update {
+            Update::Snapshot { stack } => stack.services.iter().for_each(|it| self.attach(it)),
+            Update::Service(service) => self.attach(service),
+            Update::Notice(_) | Update::Lagged { .. } | Update::Ended { .. } => {}
+        }
         match update {
             // It was not this client that brought it up.
             Update::Snapshot { mut stack }
@@ -390,6 +400,15 @@ impl Watch<'_> {
                 self.ended = Some(failed.clone());
                 self.printer.page().update(&update);
             }
+        }
+    }
+
+    /// Shows from now on what a service prints, or not.
+    fn attach(&mut self, service: &ServiceSnapshot) {
+        if service.is_attached {
+            self.unattached.remove(&service.service);
+        } else {
+            self.unattached.insert(service.service.clone());
         }
     }
 

@@ -14,7 +14,7 @@ mod strokes;
 mod supervise;
 mod verdict;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::time::{Duration, Instant};
 
@@ -260,7 +260,7 @@ pub(crate) fn home(
 }
 
 /// The services whose output is not shown.
-fn unattached(draft: &Draft) -> Vec<ServiceName> {
+fn unattached(draft: &Draft) -> HashSet<ServiceName> {
     let services = draft.spec().services.values();
     let services = services.filter(|service| !service.is_attached);
     services.map(|service| service.name.clone()).collect()

@@ -6,7 +6,7 @@ use super::Watching;
 use super::rebuild::{Progress, Rebuild};
 use crate::cli::words;
 use crate::plan::model::Reaction;
-use crate::run::control::{Command, UnitTarget};
+use crate::run::control::{Command, CommandReply, UnitTarget};
 use crate::run::snapshot::{ServiceSnapshot, Wanted};
 use crate::support::escape::plain_line;
 use crate::support::name::{ServiceName, UnitId};
@@ -29,8 +29,8 @@ impl Watching<'_> {
                 .filter(|unit| unit.desired.wanted == Wanted::Running)
                 .map(ServiceSnapshot::unit)
                 .collect();
-            // What somebody has stopped stays so.
-            if wanted.is_empty() {
+            // What somebody has stopped stays so, and what is not watched any more does.
+            if wanted.is_empty() || changes.is_empty() {
                 subject.burst.acted(now);
                 continue;
             }
@@ -52,7 +52,7 @@ impl Watching<'_> {
             if !self.subjects[at].commands.is_empty() {
                 self.say(&what);
                 self.next_command(at).await;
-            } else if is_signal_alone {
+            } else if is_signal_alone && !self.subjects[at].is_given {
                 self.signal(at, &what, wanted, signals).await;
             } else {
                 let name = &self.subjects[at].plan.service;
@@ -81,39 +81,59 @@ impl Watching<'_> {
         self.subjects[at].burst.acted(Instant::now());
     }
 
-    /// Restarts some services, all at once.
+    /// Restarts some services, all at once but those that are given something else.
     async fn restart(&mut self, subjects: &[usize]) {
-        if subjects.is_empty() {
+        let mut alike = Vec::new();
+        for &at in subjects {
+            let subject = &mut self.subjects[at];
+            if !std::mem::take(&mut subject.is_given) {
+                alike.push(at);
+                continue;
+            }
+            let service = subject.plan.service.clone();
+            match self.renew(service).await {
+                Ok(Some(reply)) => self.await_executed(at, &reply),
+                Ok(None) => alike.push(at),
+                Err(stop) => {
+                    self.say(&stop.message);
+                    self.not_restarted(&[at], "it cannot be given what has changed");
+                }
+            }
+        }
+        if alike.is_empty() {
             return;
         }
-        let name = |&at: &usize| self.subjects[at].plan.service.clone();
-        let services: Vec<ServiceName> = subjects.iter().map(name).collect();
+        let services = self.names(&alike);
         let command = Command::Restart {
-            services: services.clone(),
+            services,
             grace: None,
         };
-        let reply = self.client.command(&command).await;
-        let now = Instant::now();
-        match reply {
-            Ok(reply) => {
-                for &at in subjects {
-                    let subject = &mut self.subjects[at];
-                    let own = |target: &&UnitTarget| target.service == subject.plan.service;
-                    subject.targets = reply.units.iter().filter(own).cloned().collect();
-                    if subject.targets.is_empty() {
-                        subject.burst.acted(now);
-                    }
-                }
-            }
-            Err(error) => {
-                self.say(&format!(
-                    "error: {} was not restarted: {error}",
-                    text::list(&services)
-                ));
-                for &at in subjects {
-                    self.subjects[at].burst.acted(now);
-                }
-            }
+        match self.client.command(&command).await {
+            Ok(reply) => alike.iter().for_each(|&at| self.await_executed(at, &reply)),
+            Err(error) => self.not_restarted(&alike, &error.to_string()),
+        }
+    }
+
+    fn names(&self, subjects: &[usize]) -> Vec<ServiceName> {
+        let names = subjects.iter().map(|&at| &self.subjects[at].plan.service);
+        names.cloned().collect()
+    }
+
+    /// What has changed meanwhile waits until the service is executed again.
+    fn await_executed(&mut self, at: usize, reply: &CommandReply) {
+        let subject = &mut self.subjects[at];
+        let own = |target: &&UnitTarget| target.service == subject.plan.service;
+        subject.targets = reply.units.iter().filter(own).cloned().collect();
+        if subject.targets.is_empty() {
+            subject.burst.acted(Instant::now());
+        }
+    }
+
+    fn not_restarted(&mut self, subjects: &[usize], why: &str) {
+        let names = text::list(self.names(subjects));
+        self.say(&format!("error: {names} was not restarted: {why}"));
+        for &at in subjects {
+            self.subjects[at].burst.acted(Instant::now());
         }
     }
 
@@ -136,7 +156,7 @@ impl Watching<'_> {
                 self.say(&format!("{name}: running `{shown}`"));
             }
             Err(error) => {
-                let reason = text::io_reason(&error);
+                let reason = words::start_error(&error);
                 self.rebuild_failed(at, &format!("`{shown}` cannot be executed: {reason}"));
             }
         }

@@ -4,25 +4,31 @@
 //! the process, or when nobody wants to know any more.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
+use std::io::{self, PipeReader, PipeWriter, Read, Write, pipe};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Builder;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::rules::Rules;
+use super::rules::{Owner, Rules};
+use super::way::Home;
 
 /// What was seen.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Sight {
-    /// Everything that can be watched is, as so many directories.
-    Ready(usize),
-    /// Paths that have changed, each with the rule that it concerns.
-    Changed(Vec<(usize, PathBuf)>),
+    /// Everything that can be watched is.
+    Ready,
+    /// Paths that have changed, each with the owner of the rule that it concerns.
+    Changed(Vec<(Owner, PathBuf)>),
     /// Something is not watched, and why.
     Blind(String),
+    /// Nobody lets us look into this directory.
+    Closed(PathBuf),
 }
 
 /// A file was closed after it could be written, or a name came or went.
@@ -31,28 +37,56 @@ const EVENTS: AddWatchFlags = AddWatchFlags::IN_CLOSE_WRITE
     .union(AddWatchFlags::IN_DELETE)
     .union(AddWatchFlags::IN_MOVED_FROM)
     .union(AddWatchFlags::IN_MOVED_TO)
-    .union(AddWatchFlags::IN_ONLYDIR);
+    .union(AddWatchFlags::IN_ONLYDIR)
+    .union(AddWatchFlags::IN_DONT_FOLLOW);
 
 const CAME: AddWatchFlags = AddWatchFlags::IN_CREATE.union(AddWatchFlags::IN_MOVED_TO);
 
-/// Begins to watch; `project_dir` is where `.gitignore`s count from without a repository.
-pub(super) fn open(
-    rules: Rules,
-    project_dir: PathBuf,
-    sight_tx: UnboundedSender<Sight>,
-) -> io::Result<()> {
-    let inotify = Inotify::init(InitFlags::IN_CLOEXEC)?;
-    let eyes = Eyes {
-        inotify,
-        rules,
-        directories: HashMap::new(),
-        sight_tx,
-        is_full: false,
-    };
-    Builder::new()
-        .name("watch".to_owned())
-        .spawn(move || eyes.run(&project_dir))
-        .map(drop)
+/// What sees. Dropping it ends the watching.
+#[derive(Debug)]
+pub(super) struct Eyes {
+    sight_rx: UnboundedReceiver<Sight>,
+    rules_tx: Sender<Rules>,
+    /// Wakes the thread: there are other rules, or, once it is closed, nobody wants to know any more.
+    wake: PipeWriter,
+}
+
+impl Eyes {
+    /// Begins to watch; the project directory is where `.gitignore`s count from without a repository.
+    pub(super) fn open(rules: Rules, project_dir: PathBuf) -> io::Result<Self> {
+        let (sight_tx, sight_rx) = unbounded_channel();
+        let (rules_tx, rules_rx) = channel();
+        let (woken, wake) = pipe()?;
+        let looking = Looking {
+            inotify: Inotify::init(InitFlags::IN_CLOEXEC)?,
+            rules: Rules::default(),
+            directories: HashMap::new(),
+            sight_tx,
+            is_full: false,
+        };
+        Builder::new()
+            .name("watch".to_owned())
+            .spawn(move || looking.run(&Home::of(project_dir), &rules_rx, woken))?;
+        let mut eyes = Self {
+            sight_rx,
+            rules_tx,
+            wake,
+        };
+        eyes.look_by(rules);
+        Ok(eyes)
+    }
+
+    /// Watches by other rules. What is watched before and after misses nothing.
+    pub(super) fn look_by(&mut self, rules: Rules) {
+        // A thread that has ended has said why.
+        let _ = self.rules_tx.send(rules);
+        let _ = self.wake.write_all(&[0]);
+    }
+
+    /// What is seen next; nothing once it cannot be seen any more.
+    pub(super) async fn next(&mut self) -> Option<Sight> {
+        self.sight_rx.recv().await
+    }
 }
 
 /// What to do about a limit of the kernel.
@@ -70,7 +104,7 @@ pub(super) fn advice(error: Errno) -> Option<&'static str> {
     }
 }
 
-struct Eyes {
+struct Looking {
     inotify: Inotify,
     rules: Rules,
     directories: HashMap<WatchDescriptor, PathBuf>,
@@ -79,34 +113,36 @@ struct Eyes {
     is_full: bool,
 }
 
-impl Eyes {
-    fn run(mut self, project_dir: &Path) {
-        let roots: Vec<PathBuf> = self.rules.items.iter().map(|it| it.root.clone()).collect();
-        let mut above: Vec<&Path> = Vec::new();
-        for root in &roots {
-            let top = root.ancestors().find(|dir| dir.join(".git").exists());
-            let top = top.unwrap_or(project_dir);
-            above.extend(root.ancestors().filter(|dir| dir.starts_with(top)));
-        }
-        for dir in above {
-            self.rules.read_gitignore(dir);
-        }
-        self.rules.settle_roots();
-        self.look_at_roots(&roots);
-        for root in roots.iter().filter(|root| !root.exists()) {
-            let shown = root.strip_prefix(project_dir).unwrap_or(root).display();
-            self.tell(Sight::Blind(format!("`{shown}` does not exist yet")));
-        }
-        let mut is_wanted = self.tell(Sight::Ready(self.directories.len()));
-        while is_wanted {
-            match self.inotify.read_events() {
-                Ok(events) => {
-                    let changed = self.take_in(&events, &roots);
-                    is_wanted = if changed.is_empty() {
-                        !self.sight_tx.is_closed()
-                    } else {
-                        self.tell(Sight::Changed(changed))
+impl Looking {
+    fn run(mut self, home: &Home, rules_rx: &Receiver<Rules>, mut woken: PipeReader) {
+        loop {
+            let is_there = |polled: &PollFd<'_>| polled.any() == Some(true);
+            let event = PollFd::new(self.inotify.as_fd(), PollFlags::POLLIN);
+            let mut either = [event, PollFd::new(woken.as_fd(), PollFlags::POLLIN)];
+            let polled = poll(&mut either, PollTimeout::NONE);
+            let [has_events, is_woken] = [is_there(&either[0]), is_there(&either[1])];
+            let read = match polled {
+                Ok(_) if is_woken => {
+                    let Ok(1..) = woken.read(&mut [0]) else {
+                        return;
                     };
+                    for rules in rules_rx.try_iter() {
+                        self.begin(rules, home);
+                    }
+                    continue;
+                }
+                Ok(_) if has_events => self.inotify.read_events(),
+                Ok(_) => continue,
+                Err(error) => Err(error),
+            };
+            match read {
+                Ok(events) => {
+                    let changed = self.take_in(&events, home);
+                    if !changed.is_empty() {
+                        let owner = |(rule, path): (usize, _)| (self.rules.items[rule].owner, path);
+                        let changed = changed.into_iter().map(owner).collect();
+                        self.tell(Sight::Changed(changed));
+                    }
                 }
                 Err(Errno::EINTR) => {}
                 Err(error) => {
@@ -117,16 +153,67 @@ impl Eyes {
         }
     }
 
-    /// Watches everything that is worth it. The directory above each root tells of the root itself.
-    fn look_at_roots(&mut self, roots: &[PathBuf]) {
-        for root in roots {
-            if let Some(parent) = root.parent() {
-                self.add(parent);
-            }
-            if root.is_dir() {
-                self.look_through(root, &mut |_| {});
+    /// Watches by these rules, and what only others wanted no more.
+    fn begin(&mut self, rules: Rules, home: &Home) {
+        self.rules = rules;
+        for never in &mut self.rules.never {
+            let end = home.way(never, &mut |_| {}).steps.pop();
+            *never = end.unwrap_or_default();
+        }
+        for at in 0..self.rules.items.len() {
+            self.find(at, home, &mut |_| {});
+            let rule = &self.rules.items[at];
+            if rule.way.end.is_none() {
+                let shown = rule.root.strip_prefix(&home.called).unwrap_or(&rule.root);
+                let shown = shown.display();
+                self.tell(Sight::Blind(format!("`{shown}` does not exist yet")));
             }
         }
+        self.forget_needless();
+        self.tell(Sight::Ready);
+    }
+
+    /// Finds out where the path of a rule leads, watches the way there and what is at its end, and shows
+    /// the files that are there.
+    fn find(&mut self, at: usize, home: &Home, show: &mut dyn FnMut(PathBuf)) {
+        let root = self.rules.items[at].root.clone();
+        let way = home.way(&root, &mut |dir| {
+            self.add(dir);
+        });
+        let (end, is_dir) = (way.end.clone(), way.is_dir);
+        self.rules.items[at].way = way;
+        let Some(end) = end else { return };
+        let top = end.ancestors().find(|dir| dir.join(".git").exists());
+        let top = top.unwrap_or(&home.real);
+        for dir in end.ancestors().filter(|dir| dir.starts_with(top)) {
+            self.rules.read_gitignore(dir);
+        }
+        self.rules.settle();
+        if is_dir {
+            self.look_through(&end, show);
+        } else {
+            show(end);
+        }
+    }
+
+    /// Something has happened to a name on the way of a rule: finds out where that leads now. What is at
+    /// its end counts as changed.
+    fn find_anew(&mut self, at: usize, home: &Home, has_come: bool) -> Vec<(usize, PathBuf)> {
+        let before = std::mem::take(&mut self.rules.items[at].way);
+        let mut files = Vec::new();
+        self.find(at, home, &mut |file| files.push(file));
+        let (rules, rule) = (&self.rules, &self.rules.items[at]);
+        let concerned = files.iter().flat_map(|file| rules.concerned(file, false));
+        let mut changed: Vec<_> = concerned.filter(|&(rule, _)| rule == at).collect();
+        let leads_elsewhere = before.end != rule.way.end;
+        if before.end.is_some() && (leads_elsewhere || !has_come) {
+            let itself = rule.itself(before.is_dir || rule.way.is_dir);
+            changed.extend(itself.map(|path| (at, path)));
+        }
+        if leads_elsewhere {
+            self.forget_needless();
+        }
+        changed
     }
 
     /// Watches a directory with all below it that is worth it, and shows the files that are there.
@@ -166,17 +253,25 @@ impl Eyes {
                 }
                 false
             }
-            // It has just gone, or nobody may read it.
+            Err(Errno::EACCES) => {
+                if let Some(path) = self.rules.called(dir) {
+                    self.tell(Sight::Closed(path));
+                }
+                false
+            }
+            // It has just gone.
             Err(_) => false,
         }
     }
 
-    fn take_in(&mut self, events: &[InotifyEvent], roots: &[PathBuf]) -> Vec<(usize, PathBuf)> {
+    fn take_in(&mut self, events: &[InotifyEvent], home: &Home) -> Vec<(usize, PathBuf)> {
         let mut changed = HashSet::new();
         for event in events {
             if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-                self.look_at_roots(roots);
-                changed.extend(roots.iter().cloned().enumerate());
+                for at in 0..self.rules.items.len() {
+                    self.find(at, home, &mut |_| {});
+                    changed.insert((at, self.rules.items[at].root.clone()));
+                }
                 continue;
             }
             if event.mask.contains(AddWatchFlags::IN_IGNORED) {
@@ -186,24 +281,35 @@ impl Eyes {
             let (Some(dir), Some(name)) = (self.directories.get(&event.wd), &event.name) else {
                 continue;
             };
-            let path = dir.join(name);
+            let (dir, path) = (dir.clone(), dir.join(name));
             let is_dir = event.mask.contains(AddWatchFlags::IN_ISDIR);
             let has_come = event.mask.intersects(CAME);
+            if is_dir && !has_come {
+                // It has gone, or is called otherwise now: its watches would tell of wrong paths.
+                self.forget(&|_, dir| dir.starts_with(&path));
+            }
+            if !event.mask.contains(AddWatchFlags::IN_CLOSE_WRITE) {
+                for at in self.rules.over(&path) {
+                    changed.extend(self.find_anew(at, home, has_come));
+                }
+            }
             let mut paths = Vec::new();
             if is_dir && has_come {
                 // What is in it may have come before anybody could watch it.
                 self.look_through(&path, &mut |path| paths.push(path));
             } else {
-                if is_dir {
-                    self.forget(&path);
-                } else if name == ".gitignore" {
-                    self.rules.read_gitignore(&dir.clone());
+                if name == ".gitignore" {
+                    self.rules.read_gitignore(&dir);
+                    self.rules.settle();
+                    // What it does not name any more is not watched yet.
+                    for end in self.rules.ends() {
+                        self.look_through(&end, &mut |_| {});
+                    }
                 }
                 paths.push(path);
             }
             for path in paths {
-                let rules = self.rules.concerned(&path, is_dir && !has_come);
-                changed.extend(rules.into_iter().map(|rule| (rule, path.clone())));
+                changed.extend(self.rules.concerned(&path, is_dir && !has_come));
             }
         }
         let mut changed: Vec<_> = changed.into_iter().collect();
@@ -211,123 +317,29 @@ impl Eyes {
         changed
     }
 
-    /// A directory has gone, or is called otherwise now: its watches would tell of wrong paths.
-    fn forget(&mut self, gone: &Path) {
-        let (inotify, directories) = (&self.inotify, &mut self.directories);
+    /// Watches no directory that nobody wants to be watched any more.
+    fn forget_needless(&mut self) {
+        self.forget(&|rules, dir| !rules.is_worth(dir) && !rules.is_on_a_way(dir));
+    }
+
+    /// Watches some directories no more.
+    fn forget(&mut self, is_meant: &dyn Fn(&Rules, &Path) -> bool) {
+        let (inotify, rules, directories) = (&self.inotify, &self.rules, &mut self.directories);
         directories.retain(|&watch, dir| {
-            let stays = !dir.starts_with(gone);
-            if !stays {
+            let goes = is_meant(rules, dir);
+            if goes {
                 // It has ended by itself where the directory was removed.
                 let _ = inotify.rm_watch(watch);
             }
-            stays
+            !goes
         });
     }
 
-    /// Returns whether anybody wants to know.
-    fn tell(&self, sight: Sight) -> bool {
-        self.sight_tx.send(sight).is_ok()
+    fn tell(&self, sight: Sight) {
+        // Nobody may want to know any more.
+        let _ = self.sight_tx.send(sight);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-    use tokio::time::timeout;
-
-    use super::*;
-    use crate::cli::verbs::watching::rules::Rule;
-    use crate::plan::model::{Reaction, WatchPlan};
-
-    async fn open_at(dir: &Path, path: &str) -> UnboundedReceiver<Sight> {
-        let plan = WatchPlan {
-            path: path.into(),
-            ignore: vec![],
-            include: vec![],
-            reaction: Reaction::Restart,
-        };
-        let (rule, _) = Rule::new(&plan, dir);
-        let (sight_tx, mut sight_rx) = unbounded_channel();
-        let rules = Rules::new(vec![rule], vec![dir.join(".env")]);
-        open(rules, dir.to_path_buf(), sight_tx).unwrap();
-        while !matches!(sight_rx.recv().await, Some(Sight::Ready(_))) {}
-        sight_rx
-    }
-
-    /// Waits for a change of `name`. What else is seen must be among `others`.
-    async fn await_change(sight_rx: &mut UnboundedReceiver<Sight>, name: &str, others: &[&str]) {
-        let seen = timeout(Duration::from_secs(10), async {
-            loop {
-                let Some(Sight::Changed(changed)) = sight_rx.recv().await else {
-                    panic!("no change");
-                };
-                let ends = |path: &PathBuf, name: &str| path.ends_with(name);
-                for (_, path) in &changed {
-                    let is_known = ends(path, name) || others.iter().any(|it| ends(path, it));
-                    assert!(is_known, "{path:?}");
-                }
-                if changed.iter().any(|(_, path)| ends(path, name)) {
-                    return;
-                }
-            }
-        });
-        seen.await.expect(name);
-    }
-
-    #[tokio::test]
-    async fn writes_renames_removals_and_new_directories_are_seen() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |path: &str| dir.path().join(path);
-        fs_err::create_dir_all(at("src/.git")).unwrap();
-        fs_err::write(at("src/a"), "1").unwrap();
-        let mut sight_rx = open_at(dir.path(), "src").await;
-        fs_err::write(at(".env"), "never").unwrap();
-        fs_err::write(at("src/.git/HEAD"), "never").unwrap();
-        fs_err::write(at("src/4913"), "never").unwrap();
-        fs_err::write(at("src/a"), "2").unwrap();
-        await_change(&mut sight_rx, "src/a", &[]).await;
-        // As editors save: a file beside it takes its name.
-        fs_err::write(at("src/a.new~"), "3").unwrap();
-        fs_err::rename(at("src/a.new~"), at("src/a")).unwrap();
-        await_change(&mut sight_rx, "src/a", &[]).await;
-        // Read, or made executable: nothing to see.
-        fs_err::read(at("src/a")).unwrap();
-        fs_err::create_dir_all(at("src/x/y")).unwrap();
-        fs_err::write(at("src/x/y/b"), "1").unwrap();
-        await_change(&mut sight_rx, "x/y/b", &[]).await;
-        fs_err::write(at("src/x/y/b"), "2").unwrap();
-        await_change(&mut sight_rx, "x/y/b", &[]).await;
-        fs_err::rename(at("src/x"), at("src/z")).unwrap();
-        await_change(&mut sight_rx, "z/y/b", &["src/x", "x/y/b"]).await;
-        fs_err::write(at("src/z/y/b"), "3").unwrap();
-        await_change(&mut sight_rx, "z/y/b", &[]).await;
-        fs_err::remove_dir_all(at("src/z")).unwrap();
-        await_change(&mut sight_rx, "src/z", &["z/y/b", "z/y"]).await;
-    }
-
-    #[tokio::test]
-    async fn a_path_may_be_a_file_or_come_later() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |path: &str| dir.path().join(path);
-        fs_err::write(at("a.conf"), "1").unwrap();
-        let mut sight_rx = open_at(dir.path(), "a.conf").await;
-        fs_err::write(at("b.conf"), "never").unwrap();
-        fs_err::write(at("new"), "2").unwrap();
-        fs_err::rename(at("new"), at("a.conf")).unwrap();
-        await_change(&mut sight_rx, "a.conf", &[]).await;
-        let mut sight_rx = open_at(dir.path(), "src").await;
-        fs_err::create_dir(at("src")).unwrap();
-        fs_err::write(at("src/a"), "1").unwrap();
-        await_change(&mut sight_rx, "src/a", &["src"]).await;
-    }
-
-    #[test]
-    fn limits_are_named_with_what_raises_them() {
-        let named = |error| advice(error).unwrap_or_default();
-        assert!(named(Errno::ENOSPC).contains("sysctl fs.inotify.max_user_watches="));
-        assert!(named(Errno::EMFILE).contains("sysctl fs.inotify.max_user_instances="));
-        assert_eq!(advice(Errno::EACCES), None);
-    }
-}
+mod tests;

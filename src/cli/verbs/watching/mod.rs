@@ -7,18 +7,22 @@ mod act;
 mod burst;
 mod eyes;
 mod rebuild;
+mod renew;
 mod rules;
 mod subject;
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::pending;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use eyes::Sight;
+use eyes::{Eyes, Sight};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use rebuild::Progress;
+use rules::Rules;
 use subject::{Subject, Watched};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
@@ -29,15 +33,17 @@ use crate::api::client::{Client, EventStream};
 use crate::api::messages::Update;
 use crate::cli::args::WatchArgs;
 use crate::cli::exit::{ExitCode, Stop};
-use crate::cli::invocation::{Invocation, check_service};
+use crate::cli::invocation::{Invocation, Ready, check_service};
 use crate::cli::printer::Printer;
 use crate::cli::words;
-use crate::plan::Draft;
+use crate::plan::{Draft, Sources};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
 use crate::run::launch::{Signals, unblock_all};
+use crate::run::news::{News, Notice};
 use crate::run::snapshot::ServiceSnapshot;
 use crate::run::waits::{Goal, Verdict, verdict};
+use crate::spec::model::ServiceSpec;
 use crate::support::escape::plain_line;
 use crate::support::name::{ServiceName, UnitId};
 use crate::support::text;
@@ -54,23 +60,14 @@ pub(super) async fn run(
 ) -> Result<ExitCode, Stop> {
     let mut signals = Signals::install(&[Signal::SIGINT, Signal::SIGTERM])?;
     unblock_all().map_err(std::io::Error::from)?;
-    let draft = invocation.draft()?.draft;
-    for name in &args.services {
-        check_service(&draft, name)?;
-    }
+    let draft = check(invocation, &args.services)?.draft;
     let client = context.supervisor().await?;
     let stack = client.stack().await?;
     let events = client.clone().for_command().events().await?;
     let contact = (client, events, &stack);
     let watching = async {
         let place = (invocation, context.instance);
-        let watching = Watching::open(place, draft, contact, printer, &args.services)?;
-        let Some(mut watching) = watching else {
-            return Err(Stop::usage(
-                "no service says what to watch",
-                "write `watch: [{path: src, action: restart}]` into a service",
-            ));
-        };
+        let mut watching = Watching::open(place, draft, contact, printer, &args.services)?;
         watching.is_alone = true;
         watching.until_end().await;
         printer.page().line_err("the stack has ended");
@@ -83,6 +80,38 @@ pub(super) async fn run(
             _ => ExitCode::Terminated,
         }),
     }
+}
+
+/// The file, if it says what to watch of these services, or of any where none is named: looked at before
+/// anything is started.
+pub fn check(invocation: &Invocation, services: &[ServiceName]) -> Result<Ready, Stop> {
+    let ready = invocation.draft_with(&[], &[], services)?;
+    for name in services {
+        check_service(&ready.draft, name)?;
+    }
+    let spec = ready.draft.spec();
+    let watches = |service: &ServiceSpec| !service.watch.is_empty();
+    let is_silent = |name: &&ServiceName| spec.services.get(*name).is_some_and(|it| !watches(it));
+    let silent: Vec<&ServiceName> = services.iter().filter(is_silent).collect();
+    if silent.is_empty() && (!services.is_empty() || spec.services.values().any(watches)) {
+        return Ok(ready);
+    }
+    let (message, hint) = nothing_of(&silent);
+    Err(Stop::usage(message, hint))
+}
+
+/// That nothing is to be watched of these services, or of any.
+fn nothing_of(services: &[&ServiceName]) -> (String, String) {
+    let hint = |place| format!("write `watch: [{{path: src, action: restart}}]` into {place}");
+    if services.is_empty() {
+        return (
+            "no service says what to watch".to_owned(),
+            hint("a service"),
+        );
+    }
+    let names = text::list(services.iter().map(|name| format!("`{name}`")));
+    let have = if services.len() == 1 { "has" } else { "have" };
+    (format!("{names} {have} no `watch`"), hint("it"))
 }
 
 /// Watches beside a foreground `up`. Never returns: whoever waits for something else ends it.
@@ -102,27 +131,26 @@ pub(super) async fn beside(
     };
     let contact = (client, events, &stack);
     match Watching::open(place, draft, contact, printer, services) {
-        Ok(Some(mut watching)) => watching.until_end().await,
-        Ok(None) => printer.page().line_err(
-            "warning: no service says what to watch\n\
-             hint: write `watch: [{path: src, action: restart}]` into a service",
-        ),
+        Ok(mut watching) => watching.until_end().await,
         Err(stop) => printer.page().line_err(&stop.message),
     }
     pending::<()>().await;
 }
 
 struct Watching<'a> {
+    place: (&'a Invocation, &'a Instance),
+    /// The services that were named; all of them where none was.
+    services: &'a [ServiceName],
     client: Client,
     printer: &'a Printer,
     project_dir: PathBuf,
     subjects: Vec<Subject>,
-    /// For each rule the subject and the item of its `watch`.
-    owners: Vec<(usize, usize)>,
+    /// What the file is made of, and what else was read for it.
+    sources: Arc<Sources>,
     /// The last that was heard of each unit.
     units: HashMap<UnitId, ServiceSnapshot>,
     events: EventStream,
-    sight_rx: UnboundedReceiver<Sight>,
+    eyes: Option<Eyes>,
     progress_tx: UnboundedSender<Progress>,
     progress_rx: UnboundedReceiver<Progress>,
     /// Whether nobody else says what becomes of the services.
@@ -130,50 +158,84 @@ struct Watching<'a> {
 }
 
 impl<'a> Watching<'a> {
-    /// Begins to watch for these services, for all of them where none is named. `None` where nothing is
-    /// to be watched.
+    /// Begins to watch for these services, for all of them where none is named.
     fn open(
-        (invocation, instance): (&Invocation, &Instance),
+        place: (&'a Invocation, &'a Instance),
         draft: Draft,
         (client, events, stack): (Client, EventStream, &StackSnapshot),
         printer: &'a Printer,
-        services: &[ServiceName],
-    ) -> Result<Option<Self>, Stop> {
-        let plan = plan_of(invocation, instance, draft, stack)?;
-        let watched = Watched::of(&plan, services);
-        for problem in &watched.problems {
-            printer.page().line_err(&format!("warning: {problem}"));
-        }
-        if watched.subjects.is_empty() {
-            return Ok(None);
-        }
-        let (sight_tx, sight_rx) = unbounded_channel();
+        services: &'a [ServiceName],
+    ) -> Result<Self, Stop> {
         let (progress_tx, progress_rx) = unbounded_channel();
-        if let Err(error) = eyes::open(watched.rules, plan.project_dir.clone(), sight_tx) {
+        let mut watching = Self {
+            place,
+            services,
+            client,
+            printer,
+            project_dir: draft.project_dir().to_path_buf(),
+            subjects: Vec::new(),
+            sources: Arc::clone(draft.sources()),
+            units: units_of(stack),
+            events,
+            eyes: None,
+            progress_tx,
+            progress_rx,
+            is_alone: false,
+        };
+        watching.settle(draft, stack)?;
+        Ok(watching)
+    }
+
+    /// Watches what a draft says, and no more what another one has said before.
+    fn settle(&mut self, draft: Draft, stack: &StackSnapshot) -> Result<(), Stop> {
+        let (invocation, instance) = self.place;
+        self.sources = Arc::clone(draft.sources());
+        let plan = plan_of(invocation, instance, draft, stack)?;
+        let watched = Watched::of(&plan, self.services, &mut self.subjects);
+        for problem in &watched.problems {
+            self.say(&format!("warning: {problem}"));
+        }
+        let is_nothing = watched.rules.items.is_empty();
+        if is_nothing && (watched.is_other || self.subjects.is_empty()) {
+            let (message, hint) = nothing_of(&self.services.iter().collect::<Vec<_>>());
+            self.say(&format!("warning: {message}\nhint: {hint}"));
+        }
+        match &mut self.eyes {
+            Some(eyes) if watched.is_other => eyes.look_by(watched.rules),
+            Some(_) => {}
+            None if is_nothing => {}
+            None => self.eyes = Some(self.open_eyes(watched.rules)?),
+        }
+        Ok(())
+    }
+
+    fn open_eyes(&self, rules: Rules) -> Result<Eyes, Stop> {
+        Eyes::open(rules, self.project_dir.clone()).map_err(|error| {
             let hint = eyes::advice(Errno::from_raw(error.raw_os_error().unwrap_or_default()));
             let reason = text::io_reason(&error);
             let message = format!(
                 "error: files cannot be watched: {reason}\n{}",
                 hint.unwrap_or_default()
             );
-            return Err(Stop {
+            Stop {
                 code: ExitCode::Failed,
                 message: message.trim_end().to_owned(),
-            });
+            }
+        })
+    }
+
+    /// Another `up` has had the stack take over a file that has changed: so does what is watched.
+    async fn follow_file(&mut self) {
+        let Ok(stack) = self.client.stack().await else {
+            return;
+        };
+        let ready = self.place.0.draft_of(&stack);
+        if let Err(stop) = ready.and_then(|ready| self.settle(ready.draft, &stack)) {
+            self.say(&format!(
+                "{}\nwarning: the files of before are watched; start this anew for those of now",
+                stop.message
+            ));
         }
-        Ok(Some(Self {
-            client,
-            printer,
-            project_dir: plan.project_dir,
-            subjects: watched.subjects,
-            owners: watched.owners,
-            units: units_of(stack),
-            events,
-            sight_rx,
-            progress_tx,
-            progress_rx,
-            is_alone: false,
-        }))
     }
 
     /// Returns when the stack has ended.
@@ -183,10 +245,13 @@ impl<'a> Watching<'a> {
             tokio::select! {
                 biased;
                 update = self.events.next() => match update {
+                    Ok(Some(Update::Notice(Notice { news: News::TookOver, .. }))) => {
+                        self.follow_file().await;
+                    }
                     Ok(Some(update)) => self.hear(update),
                     Ok(None) | Err(_) => return,
                 },
-                Some(sight) = self.sight_rx.recv() => self.see(sight),
+                Some(sight) = async { self.eyes.as_mut()?.next().await } => self.see(sight),
                 Some(progress) = self.progress_rx.recv() => self.progressed(progress).await,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     self.act(Instant::now()).await;
@@ -241,18 +306,30 @@ impl<'a> Watching<'a> {
     /// Files have changed, or cannot be watched.
     fn see(&mut self, sight: Sight) {
         match sight {
-            Sight::Ready(_) => {
-                let names = self.subjects.iter().map(|it| it.plan.service.as_str());
-                let names = text::list(names);
-                self.say(&format!("watching files for {names}"));
+            Sight::Ready => {
+                let watching = self.subjects.iter().filter(|it| !it.plan.watch.is_empty());
+                let names = text::list(watching.map(|it| it.plan.service.as_str()));
+                if !names.is_empty() {
+                    self.say(&format!("watching files for {names}"));
+                }
+            }
+            Sight::Closed(path) => {
+                let shown = self.shown(&path);
+                self.say(&format!(
+                    "warning: `{shown}` is not watched: permission denied"
+                ));
             }
             Sight::Blind(message) => self.say(&format!("warning: {message}")),
             Sight::Changed(changed) => {
                 let now = Instant::now();
-                for (rule, path) in changed {
-                    let (at, item) = self.owners[rule];
+                for ((at, item), path) in changed {
                     let shown = self.shown(&path);
                     let subject = &mut self.subjects[at];
+                    // It may have been seen by the rules of before.
+                    if item >= subject.plan.watch.len() {
+                        continue;
+                    }
+                    subject.is_given |= self.sources.has_read(&path);
                     subject.changes.entry(item).or_default().insert(path);
                     if subject.burst.change(now) {
                         let name = &self.subjects[at].plan.service;

@@ -1,16 +1,19 @@
-//! The command of `action: rebuild`, in the environment of its service.
+//! The command of `action: rebuild`, in the environment of its service and with its rights.
 
 use std::io::{self, BufRead, BufReader};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitStatus, Stdio};
-use std::thread::Builder;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::thread::spawn;
 
 use nix::sys::signal::{Signal, killpg};
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::cli::verbs::run::place;
 use crate::plan::model::{Execution, UnitPlan};
+use crate::run::begin_apart;
+use crate::run::reason::StartError;
+use crate::spec::model::MARKS;
 
 /// What a command does, with the number of whoever has begun it.
 #[derive(Debug)]
@@ -33,34 +36,34 @@ impl Rebuild {
         unit: &UnitPlan,
         execution: &Execution,
         (number, progress_tx): (usize, UnboundedSender<Progress>),
-    ) -> io::Result<Self> {
-        let (reader, writer) = io::pipe()?;
-        let mut words = execution.argv.iter();
-        let mut command = Command::new(words.next().map_or("", String::as_str));
-        command.args(words);
-        place(&mut command, unit);
-        command
-            .stdin(Stdio::null())
-            .stdout(writer.try_clone()?)
-            .stderr(writer)
-            .process_group(0);
-        let mut child = command.spawn()?;
-        // The ends that are for the child.
-        drop(command);
-        let group = i32::try_from(child.id()).ok().map(Pid::from_raw);
-        Builder::new().spawn(move || {
+    ) -> Result<Self, StartError> {
+        let (pid, reader) = begin_apart(unit, execution, &MARKS)?;
+        let pid = Pid::from_raw(pid);
+        spawn(move || {
             for line in BufReader::new(reader).split(b'\n').map_while(Result::ok) {
                 let line = String::from_utf8_lossy(&line).into_owned();
                 drop(progress_tx.send(Progress::Line(number, line)));
             }
-            drop(progress_tx.send(Progress::Ended(number, child.wait())));
-        })?;
-        Ok(Self { group })
+            drop(progress_tx.send(Progress::Ended(number, end_of(pid))));
+        });
+        Ok(Self { group: Some(pid) })
     }
 
     /// It has ended by itself, and its number may be another's by now.
     pub(super) fn ended(mut self) {
         self.group = None;
+    }
+}
+
+/// Waits for the end of a child.
+fn end_of(pid: Pid) -> io::Result<ExitStatus> {
+    loop {
+        let raw = match waitpid(pid, None)? {
+            WaitStatus::Exited(_, code) => code << 8,
+            WaitStatus::Signaled(_, signal, _) => signal as i32,
+            _ => continue,
+        };
+        return Ok(ExitStatus::from_raw(raw));
     }
 }
 

@@ -1,19 +1,31 @@
 //! Which paths concern which rule. What is known of them comes in; nothing is looked up here but the
 //! patterns of a `.gitignore`, when it is taken in.
+//!
+//! Paths are real ones, without links. A rule knows where its own leads, and calls what is there by the
+//! name that was written.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
+use super::way::Way;
 use crate::plan::model::WatchPlan;
+
+/// A subject, and an item of its `watch`.
+pub(super) type Owner = (usize, usize);
 
 /// An item of a service's `watch`.
 #[derive(Debug)]
 pub(super) struct Rule {
-    /// What is watched; absolute.
+    /// Whose it is.
+    pub(super) owner: Owner,
+    /// What is watched, as it is called; absolute.
     pub(super) root: PathBuf,
+    /// Where that leads.
+    pub(super) way: Way,
     /// What does not count, and what alone does.
     ignored: Gitignore,
     included: Option<Gitignore>,
@@ -23,7 +35,7 @@ pub(super) struct Rule {
 
 impl Rule {
     /// Makes a rule. Patterns that cannot be read come back as messages.
-    pub(super) fn new(plan: &WatchPlan, project_dir: &Path) -> (Self, Vec<String>) {
+    pub(super) fn new(owner: Owner, plan: &WatchPlan, project_dir: &Path) -> (Self, Vec<String>) {
         let root: PathBuf = project_dir.join(&plan.path).components().collect();
         let mut problems = Vec::new();
         let mut patterns = |lines: &[String]| {
@@ -41,7 +53,9 @@ impl Rule {
         let ignored = patterns(&plan.ignore);
         let included = (!plan.include.is_empty()).then(|| patterns(&plan.include));
         let rule = Self {
+            owner,
             git_from: PathBuf::from("/"),
+            way: Way::default(),
             root,
             ignored,
             included,
@@ -55,11 +69,27 @@ impl Rule {
             .is_ignore()
     }
 
-    fn includes(&self, path: &Path) -> bool {
+    /// Where something is included that alone counts, no directory does: what is in it may.
+    fn includes(&self, path: &Path, is_dir: bool) -> bool {
         let included = self.included.as_ref();
-        // A file that is watched itself is meant.
-        path == self.root
-            || included.is_none_or(|it| it.matched_path_or_any_parents(path, false).is_ignore())
+        included.is_none_or(|it| {
+            // A file that is watched itself is meant.
+            let is_meant = || path == self.root;
+            !is_dir && (is_meant() || it.matched_path_or_any_parents(path, false).is_ignore())
+        })
+    }
+
+    /// What is below the end of its way, as it is called, if it counts; `None` for all else.
+    fn called(&self, path: &Path, is_dir: bool) -> Option<PathBuf> {
+        let rest = path.strip_prefix(self.way.end.as_ref()?).ok()?;
+        let called: PathBuf = self.root.join(rest).components().collect();
+        (!is_never(rest) && !self.ignores(&called, is_dir)).then_some(called)
+    }
+
+    /// What it says of its own path, where that leads elsewhere now, or nowhere.
+    pub(super) fn itself(&self, is_dir: bool) -> Option<PathBuf> {
+        let counts = self.includes(&self.root, is_dir);
+        counts.then(|| self.root.clone())
     }
 }
 
@@ -68,7 +98,7 @@ impl Rule {
 pub(super) struct Rules {
     pub(super) items: Vec<Rule>,
     /// Files that never count: the generated one.
-    never: Vec<PathBuf>,
+    pub(super) never: Vec<PathBuf>,
     /// By the directory in which each stands.
     gitignores: HashMap<PathBuf, Gitignore>,
 }
@@ -95,62 +125,74 @@ impl Rules {
     }
 
     /// Whoever names what git ignores means it: from there on alone a `.gitignore` is obeyed. To be
-    /// called once those above the roots are known.
-    pub(super) fn settle_roots(&mut self) {
+    /// called once those above the ends of the ways are known.
+    pub(super) fn settle(&mut self) {
         for at in 0..self.items.len() {
-            let root = self.items[at].root.clone();
-            let mut above = root.ancestors();
-            if above.any(|path| self.is_git_ignored(path, true, Path::new("/"))) {
-                self.items[at].git_from = root;
-            }
+            let Some(end) = self.items[at].way.end.clone() else {
+                continue;
+            };
+            let mut above = end.ancestors();
+            let is_ignored = above.any(|path| self.is_git_ignored(path, true, Path::new("/")));
+            self.items[at].git_from = if is_ignored { end } else { "/".into() };
         }
     }
 
-    /// Which rules a path concerns that has changed.
-    pub(super) fn concerned(&self, path: &Path, is_dir: bool) -> Vec<usize> {
-        if self.is_never(path) {
+    /// What is there of what is watched.
+    pub(super) fn ends(&self) -> Vec<PathBuf> {
+        let ends = self.items.iter().filter_map(|rule| rule.way.end.clone());
+        ends.collect()
+    }
+
+    /// Whose way goes over a name.
+    pub(super) fn over(&self, path: &Path) -> Vec<usize> {
+        let rules = self.items.iter().enumerate();
+        rules
+            .filter(|(_, rule)| rule.way.steps.iter().any(|step| step == path))
+            .map(|(at, _)| at)
+            .collect()
+    }
+
+    /// Which rules a path concerns that has changed, and what each calls it.
+    pub(super) fn concerned(&self, path: &Path, is_dir: bool) -> Vec<(usize, PathBuf)> {
+        if self.never.iter().any(|never| never == path) {
             return Vec::new();
         }
         let rules = self.items.iter().enumerate();
         rules
-            .filter(|(_, rule)| {
-                path.starts_with(&rule.root)
-                    && !rule.ignores(path, is_dir)
-                    && (is_dir || rule.includes(path))
-                    && !self.is_left_out(rule, path, is_dir)
+            .filter_map(|(at, rule)| {
+                let called = rule.called(path, is_dir)?;
+                let counts =
+                    rule.includes(&called, is_dir) && !self.is_left_out(rule, path, is_dir);
+                counts.then_some((at, called))
             })
-            .map(|(at, _)| at)
             .collect()
     }
 
     /// Whether anything in a directory may concern a rule.
     pub(super) fn is_worth(&self, dir: &Path) -> bool {
-        let is_above = self
-            .items
-            .iter()
-            .any(|rule| rule.root.parent() == Some(dir));
-        is_above
-            || !self.is_never(dir)
-                && self.items.iter().any(|rule| {
-                    dir == rule.root
-                        || dir.starts_with(&rule.root)
-                            && !rule.ignores(dir, true)
-                            && !self.is_left_out(rule, dir, true)
-                })
+        self.called(dir).is_some()
     }
 
-    fn is_never(&self, path: &Path) -> bool {
-        let mut parts = path.iter();
-        self.never.iter().any(|never| never == path)
-            || parts.any(|part| part == ".git" || part == ".stack")
-            || path
-                .file_name()
-                .is_some_and(|name| is_editors(&name.to_string_lossy()))
+    /// What a directory is called in which something may concern a rule.
+    pub(super) fn called(&self, dir: &Path) -> Option<PathBuf> {
+        self.items.iter().find_map(|rule| {
+            let called = rule.called(dir, true)?;
+            (!self.is_left_out(rule, dir, true)).then_some(called)
+        })
+    }
+
+    /// Whether a directory is watched for the sake of a way.
+    pub(super) fn is_on_a_way(&self, dir: &Path) -> bool {
+        let mut steps = self.items.iter().flat_map(|rule| &rule.way.steps);
+        steps.any(|step| step.parent() == Some(dir))
     }
 
     /// Whether git would ignore a path below what a rule watches, or a directory on the way.
     fn is_left_out(&self, rule: &Rule, path: &Path, is_dir: bool) -> bool {
-        let mut way = path.ancestors().take_while(|it| it.starts_with(&rule.root));
+        let end = rule.way.end.as_deref();
+        let mut way = path
+            .ancestors()
+            .take_while(|it| end.is_some_and(|end| it.starts_with(end)));
         way.any(|it| self.is_git_ignored(it, is_dir || it != path, &rule.git_from))
     }
 
@@ -170,6 +212,13 @@ impl Rules {
         }
         false
     }
+}
+
+/// Whether what is at a path below a watched one never counts.
+fn is_never(rest: &Path) -> bool {
+    let mut parts = rest.iter();
+    let is_editors = |name: &OsStr| is_editors(&name.to_string_lossy());
+    parts.any(|part| part == ".git" || part == ".stack") || rest.file_name().is_some_and(is_editors)
 }
 
 /// Whether a file is one that an editor makes for a moment, by its name.
@@ -196,8 +245,14 @@ mod tests {
             include: texts(include),
             reaction: Reaction::Restart,
         };
-        let (rule, problems) = Rule::new(&plan, Path::new("/p"));
+        let (rule, problems) = Rule::new((0, 0), &plan, Path::new("/p"));
         assert_eq!(problems, Vec::<String>::new());
+        found(rule)
+    }
+
+    /// A rule whose path is there, and no link.
+    fn found(mut rule: Rule) -> Rule {
+        rule.way.end = Some(rule.root.clone());
         rule
     }
 
@@ -267,8 +322,6 @@ mod tests {
         }
         assert!(!rules.is_worth(Path::new("/p/src/gen")));
         assert!(rules.is_worth(Path::new("/p/src/x")));
-        // The directory itself may come and go.
-        assert!(rules.is_worth(Path::new("/p")));
     }
 
     #[test]
@@ -291,6 +344,7 @@ mod tests {
         fs_err::write(at("src/.gitignore"), "!keep.log\n").unwrap();
         let make = |path: &str| {
             let (rule, _) = Rule::new(
+                (0, 0),
                 &WatchPlan {
                     path: path.into(),
                     ignore: vec![],
@@ -299,13 +353,16 @@ mod tests {
                 },
                 dir.path(),
             );
-            rule
+            found(rule)
         };
         let mut rules = Rules::new(vec![make("."), make("dist")], vec![]);
         rules.read_gitignore(dir.path());
         rules.read_gitignore(&at("src"));
-        rules.settle_roots();
-        let concerned = |path: &str| rules.concerned(&at(path), false);
+        rules.settle();
+        let concerned = |path: &str| {
+            let concerned = rules.concerned(&at(path), false).into_iter();
+            concerned.map(|(rule, _)| rule).collect::<Vec<_>>()
+        };
         assert_eq!(concerned("a.log"), Vec::<usize>::new());
         assert_eq!(concerned("src/a.log"), Vec::<usize>::new());
         assert_eq!(concerned("src/keep.log"), [0]);
@@ -313,6 +370,6 @@ mod tests {
         assert!(rules.is_worth(&at("dist")));
         fs_err::remove_file(at(".gitignore")).unwrap();
         rules.read_gitignore(dir.path());
-        assert_eq!(rules.concerned(&at("a.log"), false), [0]);
+        assert_eq!(rules.concerned(&at("a.log"), false), [(0, at("a.log"))]);
     }
 }
