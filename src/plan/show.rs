@@ -17,7 +17,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use self::secret::mask;
+use self::secret::{mask, mask_words};
 use self::view::{View, below, double, texts};
 use super::assignment::{Assignment, Ports};
 use super::draft::Draft;
@@ -304,7 +304,7 @@ fn show_health(spec: &HealthcheckSpec, plan: &HealthPlan, view: &View<'_>) -> Va
         ProbeSpec::Command(words) => {
             let words = words.iter().map(|word| view.text(word));
             let words = std::iter::once("CMD".to_owned()).chain(words);
-            ("test", texts(words))
+            ("test", texts(mask_words(words)))
         }
         ProbeSpec::Tcp(target) => ("tcp", view.text(target).into()),
         ProbeSpec::Log(pattern) => {

@@ -77,10 +77,22 @@ impl Writer {
                 }
             }
             Kind::Sequence(items) => {
+                let is_name = |name: &str| {
+                    let mut chars = name.chars();
+                    chars.all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c))
+                };
+                let mut before = "";
                 let items = items.iter().enumerate();
                 let items = items.map(|(place, item)| {
                     let path = format!("{path}[{place}]");
-                    match item.text().and_then(|text| text.split_once('=')) {
+                    let text = item.text().unwrap_or_default();
+                    // What follows `--password` is one.
+                    let flag = std::mem::replace(&mut before, text);
+                    let is_flag = flag.starts_with("--") && flag != "--key" && !flag.contains('=');
+                    let is_telling = is_flag && (self.mask)(flag, "x") != "x";
+                    let key = if is_telling { flag } else { key };
+                    let pair = text.split_once('=').filter(|(name, _)| is_name(name));
+                    match pair {
                         Some((name, text)) => {
                             let shown = format!("{name}={}", (self.mask)(name, text));
                             self.line(&path, &shown, &item.span());

@@ -24,6 +24,16 @@ pub(super) fn mask(key: &str, template: &Template, value: String) -> String {
     }
 }
 
+/// The words of a command, of which one may say that the next is a secret.
+pub(super) fn mask_words(words: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
+    let mut is_next = false;
+    words.map(move |word| {
+        let is_masked = is_next && !word.starts_with(['-', '$']);
+        is_next = asks_for_secret(&word);
+        if is_masked { MASK.to_owned() } else { word }
+    })
+}
+
 /// A settled value of a key, masked where it must be.
 pub(in crate::plan) fn mask_value(key: &str, value: &str) -> String {
     if !value.is_empty() && is_secret(key) {
@@ -132,29 +142,34 @@ fn mask_urls(text: &str) -> String {
     masked
 }
 
-/// A text in which the value of every `NAME=value` is masked whose name says that it is a secret, as
-/// `env PGPASSWORD=…`, `--api-key=…` and `user=me password=…` have them.
+/// A text in which the value of every `NAME=value` and `NAME: value` is masked whose name says that it is
+/// a secret, as `env PGPASSWORD=…`, `--api-key=…` and `curl -H 'Authorization: …'` have them.
 fn mask_assignments(text: &str) -> String {
     let (mut masked, mut rest) = (String::new(), text);
-    while let Some(at) = rest.find('=') {
-        let (before, after) = rest.split_at(at + 1);
+    while let Some(at) = rest.find(['=', ':']) {
+        let is_line = rest[at..].starts_with(": ");
+        let (before, after) = rest.split_at(at + 1 + usize::from(is_line));
         masked.push_str(before);
         rest = after;
         let is_part = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
         let name = before[..at].rsplit(|c| !is_part(c)).next().unwrap_or("");
-        let name = name.trim_start_matches('-');
-        // `sort --key=2` is no secret.
-        if !is_secret(name) || name.eq_ignore_ascii_case("key") {
+        let is_assignment = is_line || before.ends_with('=');
+        if !is_assignment || !is_flag_of_secret(name) {
             continue;
         }
         let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''));
+        // One that is not closed may be the end of a text: `echo 'password: '`.
+        if is_line && quote.is_some_and(|quote| !rest[1..].contains(quote)) {
+            continue;
+        }
         let start = usize::from(quote.is_some());
         let is_end = |c: char| match quote {
             Some(quote) => c == quote,
+            None if is_line => "\n'\"".contains(c),
             None => c.is_whitespace() || "&;,'\"|)".contains(c),
         };
         let value = &rest[start..];
-        let value = &value[..value.find(is_end).unwrap_or(value.len())];
+        let value = value[..value.find(is_end).unwrap_or(value.len())].trim_end();
         if !value.is_empty() && !value.starts_with('$') {
             masked.push_str(&rest[..start]);
             masked.push_str(MASK);
@@ -163,6 +178,17 @@ fn mask_assignments(text: &str) -> String {
     }
     masked.push_str(rest);
     masked
+}
+
+/// Whether what follows a name inside of a text is a secret. `sort --key=2` is none.
+fn is_flag_of_secret(name: &str) -> bool {
+    let name = name.trim_start_matches('-');
+    is_secret(name) && !name.eq_ignore_ascii_case("key")
+}
+
+/// Whether the word after this one is a secret: `--password`.
+fn asks_for_secret(word: &str) -> bool {
+    word.starts_with("--") && !word.contains('=') && is_flag_of_secret(word)
 }
 
 #[cfg(test)]
@@ -213,6 +239,18 @@ mod tests {
             ),
             ("http://h/?token=t&x=1", "http://h/?token=********&x=1"),
             ("PASSWORD= x", "PASSWORD= x"),
+            (
+                "curl -H 'Authorization: Bearer b' h:80",
+                "curl -H 'Authorization: ********' h:80",
+            ),
+            (
+                "a:\n  password: p q\n  b: c",
+                "a:\n  password: ********\n  b: c",
+            ),
+            (
+                "echo 'password: '; x token:y",
+                "echo 'password: '; x token:y",
+            ),
             ("${never", "${never"),
             ("$<never", "$<never"),
         ] {
@@ -237,5 +275,7 @@ mod tests {
         assert_eq!(mask_value("DB_PASSWORD", ""), "");
         assert_eq!(mask_value("URL", "http://a:b@c"), "http://a:********@c");
         assert_eq!(mask_default("DB_PASSWORD", "p"), "********");
+        assert!(asks_for_secret("--password") && asks_for_secret("--api-key"));
+        assert!(!asks_for_secret("--key") && !asks_for_secret("password"));
     }
 }

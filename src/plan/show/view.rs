@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::Map;
-use super::secret::{mask, mask_text, mask_value};
+use super::secret::{mask, mask_text, mask_value, mask_words};
 use crate::plan::resolver::Resolver;
 use crate::spec::model::{
     CommandSpec, EnvFileSpec, EnvironmentSpec, PortWant, ServiceSpec, Setting,
@@ -29,8 +29,13 @@ impl View<'_> {
     pub(super) fn command(&self, command: &CommandSpec) -> Value {
         match command {
             CommandSpec::Line(line) => self.text(line).into(),
-            CommandSpec::Words(words, _) => texts(words.iter().map(|word| self.text(word))),
+            CommandSpec::Words(words, _) => self.words(words),
         }
+    }
+
+    /// The words of an argv.
+    pub(super) fn words(&self, words: &[Template]) -> Value {
+        texts(mask_words(words.iter().map(|word| self.text(word))))
     }
 
     pub(super) fn environment(&self, environment: &EnvironmentSpec) -> Value {

@@ -184,6 +184,8 @@ services:
     annotations: [password=hunter2]
     secrets: [db_password]
     pre_start: DB_PASSWORD=hunter2 setup ${DB_PASSWORD:-hunter2}
+    post_start: [x, --password, hunter2, --key, shown5, 'http://a:hunter2@b/?c=d']
+    healthcheck: { test: [CMD, x, --api-key, hunter2] }
   b:
     command: serve --token=hunter2 $<PORT:auto>
 ";
@@ -211,6 +213,7 @@ services:
             "shown2",
             "shown3",
             "shown4",
+            "shown5",
             "db_password",
             "$<b.PORT>",
         ] {
