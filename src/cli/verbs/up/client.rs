@@ -17,8 +17,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::super::readiness::{Asked, Readiness, Target};
 use super::failures::Failures;
-use super::feed::{Feed, next_updates};
+use super::feed::{Feed, ended_attempt, next_updates};
 use super::lead::Lead;
+use super::strokes::meaningful;
 
 use crate::api::client::{Client, ClientError, Followed, LogFollower, Start, Wanted};
 use crate::api::messages::Update;
@@ -27,10 +28,10 @@ use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::printer::{PATIENCE, Printer};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
-use crate::run::launch::{Signals, is_ignored, unblock_all};
+use crate::run::launch::{Signals, unblock_all};
 use crate::run::logs::LogBlock;
 use crate::run::snapshot::{Phase, ServiceSnapshot};
-use crate::support::name::{ServiceName, UnitId};
+use crate::support::name::ServiceName;
 
 /// How long `--wait` waits when nothing else is said.
 const WAIT_LIMIT: Duration = Duration::from_secs(5 * 60);
@@ -478,32 +479,7 @@ async fn give_up_stalled(printer: &Printer, over_since: Option<Instant>, patienc
     }
 }
 
-/// The unit of which an update tells that its process has ended.
-fn ended_attempt(update: &Update) -> Option<UnitId> {
-    let Update::Service(service) = update else {
-        return None;
-    };
-    let has_ended = matches!(
-        service.phase,
-        Phase::Backoff | Phase::Scheduled | Phase::Completed | Phase::Failed | Phase::Stopped
-    );
-    has_ended.then(|| service.unit())
-}
-
 /// Whether a service is being stopped: alone, or with everything.
 fn is_stop(update: &Update) -> bool {
     matches!(update, Update::Service(service) if service.phase == Phase::Stopping)
-}
-
-/// The signals that mean something to the client. The others do what they do to any program.
-fn meaningful(stays: bool, leads: bool) -> Vec<Signal> {
-    let mut signals = vec![Signal::SIGINT, Signal::SIGTERM];
-    if stays && leads {
-        signals.extend([Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGTSTP]);
-        // As `nohup` has it.
-        if !is_ignored(Signal::SIGHUP) {
-            signals.push(Signal::SIGHUP);
-        }
-    }
-    signals
 }

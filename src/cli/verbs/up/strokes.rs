@@ -7,7 +7,7 @@ use super::client::{End, Watch};
 use crate::run::STROKE;
 use crate::run::control::Command;
 use crate::run::instance::Holder;
-use crate::run::launch::{can_be_continued, stop_self};
+use crate::run::launch::{can_be_continued, is_ignored, stop_self};
 
 impl Watch<'_> {
     /// What a signal to the client means (`docs/design/supervision.md`).
@@ -88,4 +88,17 @@ impl Watch<'_> {
             lead.freeze_while(|| stop_self().unwrap_or_default()).await;
         }
     }
+}
+
+/// The signals that mean something to the client. The others do what they do to any program.
+pub(super) fn meaningful(stays: bool, leads: bool) -> Vec<Signal> {
+    let mut signals = vec![Signal::SIGINT, Signal::SIGTERM];
+    if stays && leads {
+        signals.extend([Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGTSTP]);
+        // As `nohup` has it.
+        if !is_ignored(Signal::SIGHUP) {
+            signals.push(Signal::SIGHUP);
+        }
+    }
+    signals
 }
