@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use super::super::readiness::{Asked, Readiness, Target};
 use super::alone::end_what_is_left;
 use super::failures::Failures;
-use super::feed::{Feed, next_updates};
+use super::feed::{Feed, ended_attempt, next_updates};
 use super::lead::Lead;
 use super::strokes::meaningful;
 
@@ -33,7 +33,7 @@ use crate::run::launch::{Signals, unblock_all};
 use crate::run::logs::LogBlock;
 use crate::run::registry::Registry;
 use crate::run::snapshot::{Phase, ServiceSnapshot};
-use crate::support::name::{ServiceName, UnitId};
+use crate::support::name::ServiceName;
 
 /// How long `--wait` waits when nothing else is said.
 const WAIT_LIMIT: Duration = Duration::from_secs(5 * 60);
@@ -486,18 +486,6 @@ async fn give_up_stalled(printer: &Printer, over_since: Option<Instant>, patienc
         Some(since) => printer.give_up_stalled(since.into_std(), patience).await,
         None => pending().await,
     }
-}
-
-/// The unit of which an update tells that its process has ended.
-fn ended_attempt(update: &Update) -> Option<UnitId> {
-    let Update::Service(service) = update else {
-        return None;
-    };
-    let has_ended = matches!(
-        service.phase,
-        Phase::Backoff | Phase::Scheduled | Phase::Completed | Phase::Failed | Phase::Stopped
-    );
-    has_ended.then(|| service.unit())
 }
 
 /// Whether a service is being stopped: alone, or with everything.

@@ -6,6 +6,8 @@ use crate::api::client::{Client, ClientError, EventStream, FollowError, LogFollo
 use crate::api::messages::{Update, code};
 use crate::cli::exit::Stop;
 use crate::run::logs::{Start, Wanted};
+use crate::run::snapshot::Phase;
+use crate::support::name::UnitId;
 
 /// How many changes are taken in at once.
 const BATCH: usize = 256;
@@ -81,6 +83,18 @@ pub(super) async fn next_updates(
         }
     }
     Some(Ok(updates))
+}
+
+/// The unit of which an update tells that its process has ended.
+pub(super) fn ended_attempt(update: &Update) -> Option<UnitId> {
+    let Update::Service(service) = update else {
+        return None;
+    };
+    let has_ended = matches!(
+        service.phase,
+        Phase::Backoff | Phase::Scheduled | Phase::Completed | Phase::Failed | Phase::Stopped
+    );
+    has_ended.then(|| service.unit())
 }
 
 /// Whether a supervisor has gone.
