@@ -87,6 +87,11 @@ pub enum News {
         /// Which, and why.
         because: Blocker,
     },
+    /// A service that is gone from the file stays, since one that runs as it did before needs it.
+    StillNeeded {
+        /// Which.
+        by: UnitRef,
+    },
     /// A hook has failed that is not waited for.
     HookFailed(HookFailure),
     /// A service is not part of the stack any more.

@@ -507,6 +507,52 @@ fn what_is_left_as_it_is_keeps_its_port_and_its_keys_and_follows_with_the_next_u
 }
 
 #[test]
+fn what_is_left_as_it_is_keeps_the_services_that_it_needs() {
+    let yaml = "
+services:
+  db: { command: MISBEHAVE sleep }
+  debug: { command: MISBEHAVE sleep, profiles: [debug], depends_on: [db] }
+  web: { command: MISBEHAVE sleep }
+";
+    let stack = TestStack::new(yaml);
+    stack.run(&["--profile", "debug", "up", "-d"]).ok();
+    let before = pids(&stack);
+    let without = yaml
+        .replace("  db: { command: MISBEHAVE sleep }\n", "")
+        .replace(", depends_on: [db]", "");
+    stack.write_yaml(&without);
+    stack.run(&["up", "-d"]).ok().says(&[
+        "`debug`: depends_on changed; left as it is",
+        "`db`: no longer in the file; left as it is, as `debug` needs it",
+    ]);
+    assert_eq!(pids(&stack), before);
+    stack
+        .run(&["--profile", "debug", "up", "--wait"])
+        .ok()
+        .says(&["`db`: no longer in the file; stopping"]);
+    // The one that was spared after a failure keeps its own, too.
+    let failing = yaml
+        .replace(
+            "  db: { command: MISBEHAVE sleep }",
+            "  new: { command: ./no-such-program }",
+        )
+        .replace("profiles: [debug], depends_on: [db]", "depends_on: [new]");
+    stack.write_yaml(&yaml.replace("profiles: [debug], ", ""));
+    stack.run(&["up", "--wait"]).ok();
+    let before = pids(&stack);
+    stack.write_yaml(&failing.replace(
+        "debug: { command: MISBEHAVE sleep",
+        "debug: { command: MISBEHAVE sleep, environment: { N: '1' }",
+    ));
+    // The second comes once everything that the first has led to is carried out.
+    for _ in 0..2 {
+        stack.run(&["up", "-d"]).expect(1).says(&["debug"]);
+    }
+    assert_eq!(pids(&stack), before);
+    stack.down();
+}
+
+#[test]
 fn what_refers_to_a_service_that_was_spared_gets_what_that_has() {
     let stack = TestStack::new("services: {}");
     let (one, two) = (stack.port(8080), stack.port(8081));

@@ -417,6 +417,19 @@ fn a_proposal_still_reads_and_is_still_written_so() {
             }],
         },
     );
+    holds(
+        "proposal-kept",
+        &Proposal {
+            changes: vec![UnitChange {
+                service: name("db"),
+                replica: 1,
+                what: What::Kept {
+                    service: name("api"),
+                },
+            }],
+            ..Proposal::default()
+        },
+    );
     let because = || Blocker {
         unit: unit_ref("db"),
         state: BlockerState::Ended,
@@ -449,6 +462,12 @@ fn a_proposal_still_reads_and_is_still_written_so() {
             },
         ),
         ("event-notice-run-left-out", News::RunMissed { due: None }),
+        (
+            "event-notice-still-needed",
+            News::StillNeeded {
+                by: unit_ref("api"),
+            },
+        ),
         (
             "event-notice-hook-failed",
             News::HookFailed(hook_failure(HookEnd::TimedOut {

@@ -37,6 +37,9 @@ fn line(who: &str, change: &UnitChange) -> String {
         }
         // The first goes with its service only; of the others there may just be fewer.
         What::Stops if change.replica > 1 => format!("{who}: no longer wanted; stopping"),
+        What::Kept { service } => {
+            format!("{who}: no longer in the file; left as it is, as `{service}` needs it")
+        }
         What::Stops => format!("{who}: no longer in the file; stopping"),
         What::Restarts { fields } if fields.is_empty() => format!("{who}: restarting"),
         What::Restarts { fields } => format!("{who}: {} changed; restarting", named(fields)),
@@ -104,6 +107,13 @@ mod tests {
                 change("worker", 3, What::Starts),
                 change("cache", 3, What::Stops),
                 change("old", 1, What::Stops),
+                change(
+                    "mail",
+                    1,
+                    What::Kept {
+                        service: ServiceName::new("job").unwrap(),
+                    },
+                ),
             ],
             ..Proposal::default()
         };
@@ -118,6 +128,7 @@ mod tests {
                 "`worker-2`, `worker-3`: new; starting",
                 "`cache-3`: no longer wanted; stopping",
                 "`old`: no longer in the file; stopping",
+                "`mail`: no longer in the file; left as it is, as `job` needs it",
             ]
         );
     }

@@ -24,6 +24,7 @@ pub(crate) fn news(news: &News) -> String {
             "runs on as it was, as its changes need another service: {}",
             blocker(because)
         ),
+        News::StillNeeded { by } => format!("is kept, as {} needs it", by.label()),
         News::HookFailed(failure) => hook_failure(failure),
         News::Removed => "is not part of the stack any more".to_owned(),
         News::StoppingAfterFailure { unit } => {

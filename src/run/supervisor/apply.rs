@@ -64,7 +64,7 @@ impl Supervisor {
     /// What is generated for a service that is left as it is says what that has.
     fn keep_values(&self, planned: &mut Planned) {
         let changes = planned.proposal.changes.iter();
-        let left = changes.filter(|change| matches!(change.what, What::Stays { .. }));
+        let left = changes.filter(|change| change.what.is_left());
         let left: HashSet<&ServiceName> = left.map(|change| &change.service).collect();
         if left.is_empty() {
             return;
@@ -140,9 +140,7 @@ impl Supervisor {
         for change in proposal.changes {
             whats.insert(change.unit(), change.what);
         }
-        let is_whole = whats
-            .values()
-            .all(|what| !matches!(what, What::Stays { .. }));
+        let is_whole = !whats.values().any(What::is_left);
         self.note_plan(&plan, is_whole);
         self.replan = sources.map(|sources| (sources, extent.clone()));
         let mut moved: Vec<UnitId> = Vec::new();
@@ -164,7 +162,7 @@ impl Supervisor {
             match what {
                 // It is back in the file before it has ended.
                 Some(What::Appears) => unit.fate = Fate::Stays,
-                Some(What::Stays { .. }) => {}
+                Some(What::Stays { .. } | What::Kept { .. }) => {}
                 Some(
                     What::Starts
                     | What::Restarts { .. }
@@ -196,11 +194,15 @@ impl Supervisor {
         for id in &dismissed {
             self.dismiss(id, extent.grace);
         }
+        let is_kept = |what: &What| matches!(what, What::Kept { .. });
+        let kept = whats.iter().filter(|(_, what)| is_kept(what));
+        let kept: HashSet<&ServiceName> = kept.map(|(id, _)| &id.service).collect();
         self.arrange(&order);
         let meant: Vec<ServiceName> = if extent.services.is_empty() {
             let staying = self.units.values().filter(|unit| !unit.is_leaving());
             let services = staying.map(|unit| &unit.plan.service);
-            let meant = services.filter(|service| !lingering.contains(*service));
+            let meant =
+                services.filter(|service| !lingering.contains(*service) && !kept.contains(service));
             meant.cloned().collect()
         } else {
             extent.services.clone()
