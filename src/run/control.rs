@@ -186,6 +186,9 @@ pub struct UnitTarget {
     /// The generation that the command has set: the command is done when
     /// [`ServiceSnapshot::generation`] has reached it, or the wish has moved on.
     pub generation: u64,
+    /// Whether it is to be down then, and not up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stops: bool,
 }
 
 impl UnitTarget {

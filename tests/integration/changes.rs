@@ -388,6 +388,34 @@ fn a_hundred_edits_leak_nothing() {
 }
 
 #[test]
+fn who_waits_for_a_change_waits_for_what_it_stops() {
+    let stack = TestStack::new("services: {}");
+    let web = "  web: { command: MISBEHAVE sleep }\n";
+    let deaf = "  old: { command: 'MISBEHAVE ignore-term', stop_grace_period: 700ms }\n";
+    for arguments in [
+        &["up", "--wait"][..],
+        &["up", "-d"],
+        &["up", "-d", "--wait"],
+    ] {
+        stack.write_yaml(&format!("services:\n{web}{deaf}"));
+        stack.run(&["up", "--wait"]).ok();
+        stack.wait_for_log("old", "deaf");
+        let old = Process::of(pids(&stack)["old"]).expect("it runs");
+        stack.write_yaml(&format!("services:\n{web}"));
+        stack.run(arguments).ok();
+        assert!(!old.is_alive());
+        assert_eq!(stack.ps().len(), 1);
+    }
+    stack.write_yaml(&format!("services:\n{web}{deaf}"));
+    stack.run(&["up", "--wait"]).ok();
+    let web = Process::of(pids(&stack)["web"]).expect("it runs");
+    stack.run(&["up", "--no-start", "--force-recreate"]).ok();
+    assert!(!web.is_alive());
+    assert!(stack.ps().iter().all(|row| row.phase() == "stopped"));
+    stack.down();
+}
+
+#[test]
 fn a_fixed_port_goes_over_to_the_service_that_has_it_now() {
     let stack = TestStack::new("services: {}");
     let (one, two) = (stack.port(8080), stack.port(8081));

@@ -44,6 +44,7 @@ pub(crate) fn target(text: &str, replica: u32) -> UnitTarget {
         service: name(text),
         replica,
         generation: 2,
+        stops: false,
     }
 }
 

@@ -212,8 +212,8 @@ impl Supervisor {
         } else {
             self.want(&meant, extent.no_deps, Cause::Up)
         };
-        moves.add(&moved, !extent.no_start);
-        moves.add(&dismissed, false);
+        moves.add(&moved);
+        moves.add(&dismissed);
         self.note_ports();
         let all: Vec<UnitId> = self.units.keys().cloned().collect();
         // Who goes down for good is told first: what it depends on waits for it.

@@ -27,15 +27,13 @@ pub(super) struct Moves {
 
 impl Moves {
     /// Adds some that were moved, and that the client may wait for.
-    pub(super) fn add(&mut self, moved: &[UnitId], are_targets: bool) {
+    pub(super) fn add(&mut self, moved: &[UnitId]) {
         let add = |known: &mut Vec<UnitId>| {
             let there: HashSet<UnitId> = known.iter().cloned().collect();
             known.extend(moved.iter().filter(|id| !there.contains(*id)).cloned());
         };
         add(&mut self.moved);
-        if are_targets {
-            add(&mut self.targets);
-        }
+        add(&mut self.targets);
     }
 }
 
@@ -194,10 +192,14 @@ impl Supervisor {
             moves.moved.iter().map(|id| id.service.clone()).collect();
         // The replicas of a service stand together.
         affected.dedup();
-        let target = |id: &UnitId| UnitTarget {
-            service: id.service.clone(),
-            replica: id.replica,
-            generation: self.units[id].desired.generation,
+        let target = |id: &UnitId| {
+            let desired = self.units[id].desired;
+            UnitTarget {
+                service: id.service.clone(),
+                replica: id.replica,
+                generation: desired.generation,
+                stops: matches!(desired.wanted, Wanted::Stopped | Wanted::Killed),
+            }
         };
         CommandReply {
             affected,

@@ -23,7 +23,7 @@ use crate::plan::model::{
     Belongings, DependencyPlan, Environment, Execution, HealthPlan, LoggingPlan, ProbePlan,
     ProcessPlan, RestartPolicy, RestartWhen, SchedulePlan, UnitPlan,
 };
-use crate::run::control::{Command, CommandReply, Controller};
+use crate::run::control::{Command, CommandReply, Controller, UnitTarget};
 use crate::run::logs::LogFeed;
 use crate::run::runner::Start;
 use crate::run::runner::testing::{Fake, World};
@@ -253,7 +253,8 @@ impl Stage {
     }
 
     fn verdicts(&self, goal: Goal, reply: &CommandReply) -> Vec<Verdict> {
-        let targets = reply.units.iter();
+        let is_meant = |target: &&UnitTarget| goal == Goal::Stopped || !target.stops;
+        let targets = reply.units.iter().filter(is_meant);
         targets
             .map(|target| {
                 let row = self.supervisor.service_snapshot(&target.unit());

@@ -375,7 +375,10 @@ impl Watch<'_> {
                 stack.services.iter().for_each(|it| self.see(it));
             }
             Update::Service(service) => self.see(&service),
-            Update::Notice(_) | Update::Lagged { .. } => self.printer.page().update(&update),
+            Update::Notice(_) | Update::Lagged { .. } => {
+                self.readiness.hear(&update);
+                self.printer.page().update(&update);
+            }
             Update::Ended { ref failed } => {
                 self.ended = Some(failed.clone());
                 self.printer.page().update(&update);

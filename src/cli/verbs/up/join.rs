@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::readiness::{Asked, asked};
+use super::super::readiness::{Aim, Asked, asked};
 use super::client::Place;
 use super::feed::has_gone;
 use super::{Arrival, unattached, warn};
@@ -257,7 +257,7 @@ fn wanted(stack: &StackSnapshot, args: &UpArgs, moved: &Asked) -> Asked {
             || args.services.is_empty() && service.desired.wanted == Wanted::Running
     });
     let units = services.map(ServiceSnapshot::unit);
-    let mut wanted: Asked = units.map(|unit| (unit, 0)).collect();
+    let mut wanted: Asked = units.map(|unit| (unit, Aim::up(0))).collect();
     wanted.extend(moved.clone());
     wanted
 }

@@ -181,6 +181,10 @@ impl Ideal {
             service: self.lives[place].plan.service.clone(),
             replica: self.lives[place].plan.replica,
             generation: self.lives[place].desired.generation,
+            stops: match self.lives[place].desired.wanted {
+                Wanted::Nothing | Wanted::Running => false,
+                Wanted::Stopped | Wanted::Killed => true,
+            },
         };
         CommandReply {
             warnings: Vec::new(),
