@@ -176,16 +176,29 @@ impl Invocation {
         }
     }
 
-    /// Whether the file says something else now than when a stack was started, or took it over. One that
-    /// cannot be read says nothing.
+    /// Whether the files say something else now than when a stack was started, or took them over. One that
+    /// cannot be read says nothing, and who asks with another environment has changed nothing.
     pub fn has_changed_since(&self, stack: &StackSnapshot) -> bool {
-        let arguments = stack.arguments.clone();
-        self.draft_by(arguments)
+        let is_partly_applied = stack.fingerprint.is_empty();
+        if stack.contents.is_of_stdin() {
+            return false;
+        }
+        let Ok(now) = self.sources_by(stack.arguments.clone()) else {
+            return false;
+        };
+        if !is_partly_applied && !stack.contents.differ(&now) {
+            return false;
+        }
+        self.draft_of(now)
             .is_ok_and(|now| now.draft.fingerprint() != stack.fingerprint)
     }
 
     fn draft_by(&self, arguments: Arguments) -> Result<Ready, Stop> {
-        let (draft, problems) = Draft::new(self.sources_by(arguments)?);
+        self.draft_of(self.sources_by(arguments)?)
+    }
+
+    fn draft_of(&self, sources: Sources) -> Result<Ready, Stop> {
+        let (draft, problems) = Draft::new(sources);
         match draft {
             Some(draft) if !problems.iter().any(Problem::is_error) => Ok(Ready {
                 draft,

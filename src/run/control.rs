@@ -16,7 +16,7 @@ use super::news::{Event, News};
 use super::proposal::{Advice, Asking, Proposal};
 use super::reason::UnitRef;
 use super::snapshot::ServiceSnapshot;
-use crate::plan::Arguments;
+use crate::plan::{Arguments, Contents};
 use crate::support::name::{ProjectName, ServiceName, UnitId};
 
 /// Something that a user asks of a running stack, and the body of `POST /v1/commands`. An empty or
@@ -293,6 +293,9 @@ pub struct StackSnapshot {
     /// A fingerprint of the configuration that runs; empty where only a part of what the files said was
     /// carried out.
     pub fingerprint: String,
+    /// What was in the files then.
+    #[serde(default, skip_serializing_if = "Contents::is_empty")]
+    pub contents: Contents,
     /// The guardian's pid.
     pub guardian_pid: i32,
     /// The supervisor's pid.

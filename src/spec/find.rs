@@ -63,7 +63,7 @@ pub struct FilePath {
 }
 
 /// What stands for standard input.
-const STDIN: &str = "-";
+pub const STDIN: &str = "-";
 
 /// Finds the files: those of `-f`, else of `STACK_FILE`, else the nearest `stack.yaml` or
 /// `stack.yml`, from the working directory upwards, with the override beside it.

@@ -319,6 +319,57 @@ fn a_restart_keeps_the_environment_of_the_up_that_started_it() {
 }
 
 #[test]
+fn only_another_file_is_a_file_that_has_changed() {
+    let yaml = "services: { it: { command: MISBEHAVE sleep, environment: { SEEN: '${FROM_CALLER:-}' } } }\n";
+    let mut stack = TestStack::new(yaml);
+    let told = "the file has changed";
+    let says_nothing = |stack: &TestStack| {
+        for arguments in [&["ps"][..], &["start"], &["restart"]] {
+            let output = stack.run(arguments).ok();
+            assert!(!output.stderr.contains(told), "{output}");
+        }
+    };
+    stack.set("FROM_CALLER", "one");
+    stack.run(&["up", "-d"]).ok();
+    says_nothing(&stack);
+    // It is the environment of this call that is another.
+    stack.set("FROM_CALLER", "two");
+    says_nothing(&stack);
+    stack.write_yaml(&format!("# nothing but a word\n{yaml}"));
+    stack.set("FROM_CALLER", "one");
+    says_nothing(&stack);
+    // An `up` has seen it, though there was nothing to do.
+    stack.run(&["up", "-d"]).ok().says(&["nothing to start"]);
+    stack.set("FROM_CALLER", "two");
+    says_nothing(&stack);
+    for name in ["stack.yaml", "stack.override.yaml", ".env"] {
+        let text = match name {
+            ".env" => "FROM_CALLER=three\n".to_owned(),
+            _ => yaml.replace("SEEN", "OTHER"),
+        };
+        let before = (name == "stack.yaml").then(|| stack.read(name));
+        stack.set("FROM_CALLER", "");
+        stack.write(name, &text.replace("MISBEHAVE", "misbehave"));
+        stack.run(&["ps"]).ok().says(&[told]);
+        match before {
+            Some(before) => stack.write(name, &before),
+            None => fs_err::remove_file(stack.path(name)).expect("it is there"),
+        }
+        says_nothing(&stack);
+    }
+    stack.down();
+
+    // Nobody knows what standard input would be now.
+    fs_err::copy(stack.path("stack.yaml"), stack.path("input")).expect("it is there");
+    let from_input = ["sh", "-c", "exec \"$0\" \"$@\" < input"];
+    let command = stack.wrapped(&from_input, &["-f", "-", "up", "-d"]);
+    stack.run_command(command).ok();
+    stack.write_yaml(&yaml.replace("SEEN", "OTHER"));
+    says_nothing(&stack);
+    stack.down();
+}
+
+#[test]
 fn a_stop_by_hand_does_not_end_a_foreground_stack() {
     let stack = TestStack::new(
         "services: { a: { command: MISBEHAVE sleep }, b: { command: MISBEHAVE sleep } }",

@@ -90,6 +90,7 @@ pub(crate) fn snapshot() -> StackSnapshot {
         dotenv: Some(PathBuf::from("/p/shop/.env")),
         arguments: crate::plan::Arguments::default(),
         fingerprint: "f".to_owned(),
+        contents: crate::plan::Contents::default(),
         guardian_pid: 10,
         supervisor_pid: 11,
         started_at: 1,

@@ -243,6 +243,7 @@ impl Supervisor {
         if is_whole {
             about.file.clone_from(&plan.file);
             about.fingerprint.clone_from(&plan.fingerprint);
+            about.contents.clone_from(&plan.contents);
         } else {
             // A part of it is as another file had it, so that the next `up` looks again.
             about.fingerprint.clear();

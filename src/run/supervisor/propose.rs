@@ -190,6 +190,7 @@ impl Supervisor {
             units,
             arguments: about.arguments.clone(),
             fingerprint: about.fingerprint.clone(),
+            contents: about.contents.clone(),
         }
     }
 

@@ -137,6 +137,7 @@ impl Stage {
             dotenv: None,
             arguments: crate::plan::Arguments::default(),
             fingerprint: String::new(),
+            contents: crate::plan::Contents::default(),
             guardian_pid: 1,
             supervisor_pid: 2,
             started_at: 0,

@@ -119,6 +119,8 @@ fn try_join(
     args: &UpArgs,
 ) -> Result<Arrival, Refusal> {
     let is_same = stack.fingerprint == ready.draft.fingerprint();
+    // What the files hold is noted anew, also where it says the same.
+    let is_noted = stack.contents == ready.draft.sources().contents();
     let mut messages = vec![ready.warnings.trim_end().to_owned()];
     if args.exit_code_from.is_some() || args.abort_on_failure {
         messages.push(warn(
@@ -135,6 +137,7 @@ fn try_join(
     // What starts for this call gets its environment.
     let is_at_rest = |service: &ServiceSnapshot| service.phase.is_at_rest();
     let nothing_changes = is_same
+        && is_noted
         && !args.force_recreate
         && (args.no_start || !stack.services.iter().any(is_at_rest));
     let (proposal, reply) = if nothing_changes {
