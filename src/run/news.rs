@@ -101,6 +101,14 @@ pub enum News {
         /// Which.
         unit: UnitRef,
     },
+    /// Everything is being stopped, since the one of `--exit-code-from` has ended.
+    StoppingAfterEnd {
+        /// Which.
+        unit: UnitRef,
+        /// Whether it ended since it is gone from the files.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_removed: bool,
+    },
     /// Everything is being stopped, since the guardian has ended.
     GuardianEnded,
     /// Everything is being killed.

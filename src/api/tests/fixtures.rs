@@ -463,6 +463,13 @@ fn a_proposal_still_reads_and_is_still_written_so() {
         ),
         ("event-notice-run-left-out", News::RunMissed { due: None }),
         (
+            "event-notice-stopping-after-end",
+            News::StoppingAfterEnd {
+                unit: unit_ref("tests"),
+                is_removed: true,
+            },
+        ),
+        (
             "event-notice-still-needed",
             News::StillNeeded {
                 by: unit_ref("api"),

@@ -30,6 +30,15 @@ pub(crate) fn news(news: &News) -> String {
         News::StoppingAfterFailure { unit } => {
             format!("stopping everything, as {} failed", unit.label())
         }
+        News::StoppingAfterEnd { unit, is_removed } => {
+            let why = if *is_removed {
+                "is no longer in the file"
+            } else {
+                "has ended"
+            };
+            let name = unit.label();
+            format!("stopping everything, as {name} {why} (`--exit-code-from`)")
+        }
         News::GuardianEnded => "the guardian has ended; stopping everything".to_owned(),
         News::FilesPutBack => {
             "the files of this stack had been removed; they are there again".to_owned()

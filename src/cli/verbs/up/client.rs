@@ -15,6 +15,7 @@ use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::readiness::{Asked, Readiness, Target};
+use super::abort::Abort;
 use super::failures::Failures;
 use super::feed::{Feed, next_updates};
 use super::lead::Lead;
@@ -24,6 +25,7 @@ use crate::api::messages::Update;
 use crate::cli::args::UpArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::printer::{PATIENCE, Printer};
+use crate::cli::words;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
 use crate::run::launch::{Signals, is_ignored, unblock_all};
@@ -87,12 +89,12 @@ pub(super) struct Place {
 }
 
 /// Watches a stack until the goal is reached, and shows all there is to show, errors too. With `lead`
-/// it is the client that has started it.
+/// it is the client that has started it; `abort` ends it otherwise.
 pub(super) async fn watch(
     place: Place,
     printer: &Printer,
     goal: Goal,
-    lead: Option<Lead>,
+    (lead, abort): (Option<Lead>, Option<Abort>),
     grace: Option<Duration>,
 ) -> Result<ExitCode, Stop> {
     let stays = goal.target == Target::Told;
@@ -119,6 +121,7 @@ pub(super) async fn watch(
         printer,
         stays,
         lead,
+        abort,
         grace,
         limit: goal.limit,
         deadline,
@@ -167,6 +170,7 @@ pub(super) struct Watch<'a> {
     pub(super) stays: bool,
     /// The stack that this client has started.
     pub(super) lead: Option<Lead>,
+    abort: Option<Abort>,
     pub(super) grace: Option<Duration>,
     pub(super) limit: Option<Duration>,
     deadline: Option<Instant>,
@@ -359,6 +363,16 @@ impl Watch<'_> {
     }
 
     fn take_in(&mut self, update: Update) {
+        let why = self.abort.as_mut().and_then(|abort| abort.hear(&update));
+        self.show(update);
+        if let Some(why) = why {
+            self.printer.page().line_err(&words::news(&why));
+            self.drain(false);
+            self.command(false);
+        }
+    }
+
+    fn show(&mut self, update: Update) {
         match update {
             // It was not this client that brought it up.
             Update::Snapshot { mut stack }
@@ -439,7 +453,9 @@ impl Watch<'_> {
         if self.is_summed_up || self.lead.is_some() {
             self.sum_up(None);
         }
+        let code = self.abort.as_ref().and_then(|abort| abort.code);
         match (&self.lead, &self.ended, self.ended_by) {
+            (None, Some(_), None) if code.is_some() => Ok(code.unwrap_or(ExitCode::Done)),
             (Some(lead), _, _) => lead.outcome(),
             (None, None, _) => Err(Stop::new(
                 ExitCode::Failed,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::readiness::{Aim, Asked, asked};
+use super::abort::Abort;
 use super::client::Place;
 use super::feed::has_gone;
 use super::{Arrival, unattached, warn};
@@ -17,7 +18,7 @@ use crate::plan::Draft;
 use crate::run::control::{Command, CommandReply, StackSnapshot};
 use crate::run::instance::Instance;
 use crate::run::proposal::{Advice, Asking, Extent, Proposal, Recreate};
-use crate::run::snapshot::{ServiceSnapshot, Wanted};
+use crate::run::snapshot::{Phase, ServiceSnapshot, Wanted};
 use crate::spec::problem::Problem;
 use crate::support::text;
 
@@ -122,12 +123,6 @@ fn try_join(
     // What the files hold is noted anew, also where it says the same.
     let is_noted = stack.contents == ready.draft.sources().contents();
     let mut messages = vec![ready.warnings.trim_end().to_owned()];
-    if args.exit_code_from.is_some() || args.abort_on_failure {
-        messages.push(warn(
-            "`--exit-code-from` and `--abort-on-failure` have no effect: the stack runs already",
-            Some("`stack down` first, then `stack up` with them"),
-        ));
-    }
     if is_same {
         messages.extend(ports_without_effect(&ready.draft, stack));
     }
@@ -140,12 +135,13 @@ fn try_join(
         && is_noted
         && !args.force_recreate
         && (args.no_start || !stack.services.iter().any(is_at_rest));
-    let (proposal, reply) = if nothing_changes {
+    let (proposal, mut reply) = if nothing_changes {
         (None, say_up(client, args)?)
     } else {
         let (proposal, reply) = take_over(invocation, ready, client, args)?;
         (Some(proposal), reply)
     };
+    run_once_more(client, stack, args, &mut reply)?;
     messages.extend(reply.warnings.iter().map(advice));
     messages.push(if !(args.detach || args.wait) {
         "the stack is running already; attached to it".to_owned()
@@ -164,6 +160,7 @@ fn try_join(
         &client.stack()?
     };
     let moved = asked(&reply.units);
+    let abort = Abort::of(args, &moved);
     let asked = if args.wait {
         wanted(stack, args, &moved)
     } else {
@@ -179,9 +176,31 @@ fn try_join(
         units: stack.services.iter().map(ServiceSnapshot::unit).collect(),
         messages,
         asked: Some(asked),
+        abort,
         child: None,
         logs: None,
     })
+}
+
+/// Starts the service of `--exit-code-from` where it has completed: its code is wanted, and not that of
+/// another time.
+fn run_once_more(
+    client: &BlockingClient,
+    before: &StackSnapshot,
+    args: &UpArgs,
+    reply: &mut CommandReply,
+) -> Result<(), ClientError> {
+    let Some(service) = &args.exit_code_from else {
+        return Ok(());
+    };
+    let mut rows = before.services.iter().filter(|row| row.service == *service);
+    if !reply.affected.contains(service) && rows.any(|row| row.phase == Phase::Completed) {
+        let services = vec![service.clone()];
+        let started = client.command(&Command::Start { services })?;
+        reply.affected.extend(started.affected);
+        reply.units.extend(started.units);
+    }
+    Ok(())
 }
 
 /// Asks the running stack what would change, and says it. An invalid file changes nothing.

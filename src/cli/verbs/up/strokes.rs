@@ -63,7 +63,7 @@ impl Watch<'_> {
     }
 
     /// Has everything stopped, or killed. One that cannot be reached has ended, as the streams tell.
-    fn command(&self, is_again: bool) {
+    pub(super) fn command(&self, is_again: bool) {
         let client = self.client.clone();
         let grace = self.grace;
         tokio::spawn(async move {
