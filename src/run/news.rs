@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::proposal::UnitChange;
 use super::reason::{Blocker, CheckFailure, HookFailure, LeftBehind, UnitRef};
 use super::snapshot::ServiceSnapshot;
 use crate::support::name::{ServiceName, UnitId};
@@ -91,6 +92,11 @@ pub enum News {
     StillNeeded {
         /// Which.
         by: UnitRef,
+    },
+    /// A changed file is being taken over.
+    Changing {
+        /// What becomes of the service.
+        change: UnitChange,
     },
     /// A hook has failed that is not waited for.
     HookFailed(HookFailure),

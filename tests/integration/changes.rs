@@ -392,12 +392,23 @@ fn a_foreground_stack_shows_what_changes_from_another_terminal() {
     let stack = TestStack::new("services: { a: { command: 'echo one; exec sleep 1000' } }");
     let mut up = stack.up();
     up.wait_for_line("one");
-    stack.write_yaml("services: { a: { command: 'echo two; exec sleep 1000' }, new: { command: 'echo three; exec sleep 1000' } }");
+    stack.write_yaml("services: { a: { command: 'echo two; exec sleep 1000', labels: { a: b } }, new: { command: 'echo three; exec sleep 1000' } }");
     stack.run(&["up", "-d"]).ok();
     up.wait_for_line("two");
     up.wait_for_line("three");
+    stack.write_yaml("services: { a: { command: 'echo two; exec sleep 1000' } }");
+    stack.run(&["up", "-d"]).ok();
     stack.down();
-    up.wait().ok();
+    // With the reasons.
+    let output = up.wait().ok();
+    for line in [
+        "a  command, labels changed; restarting",
+        "new  new; starting",
+        "a    labels changed; not restarted",
+        "new  no longer in the file; stopping",
+    ] {
+        assert!(output.stderr.contains(line), "{output}");
+    }
 }
 
 #[test]

@@ -463,6 +463,16 @@ fn a_proposal_still_reads_and_is_still_written_so() {
         ),
         ("event-notice-run-left-out", News::RunMissed { due: None }),
         (
+            "event-notice-changing",
+            News::Changing {
+                change: UnitChange {
+                    service: name("web"),
+                    replica: 2,
+                    what: What::Restarts { fields: fields() },
+                },
+            },
+        ),
+        (
             "event-notice-stopping-after-end",
             News::StoppingAfterEnd {
                 unit: unit_ref("tests"),

@@ -19,32 +19,33 @@ pub(crate) fn changes(proposal: &Proposal) -> Vec<String> {
             let labels = rest[..alike].iter();
             list(labels.map(|it| format!("`{}-{}`", it.service, it.replica)))
         };
-        lines.push(line(&who, first));
+        lines.push(format!("{who}: {}", fragment(first)));
         rest = &rest[alike..];
     }
     lines
 }
 
-fn line(who: &str, change: &UnitChange) -> String {
+/// What becomes of a unit: a lowercase fragment, which stands behind its name.
+pub(super) fn fragment(change: &UnitChange) -> String {
     match &change.what {
-        What::Starts => format!("{who}: new; starting"),
-        What::Appears => format!("{who}: new; not started"),
-        What::Follows { service } => format!("{who}: restarting with `{service}`"),
-        What::GoesDown { fields } if fields.is_empty() => format!("{who}: stopping"),
-        What::GoesDown { fields } => format!("{who}: {} changed; stopping", named(fields)),
+        What::Starts => "new; starting".to_owned(),
+        What::Appears => "new; not started".to_owned(),
+        What::Follows { service } => format!("restarting with `{service}`"),
+        What::GoesDown { fields } if fields.is_empty() => "stopping".to_owned(),
+        What::GoesDown { fields } => format!("{} changed; stopping", named(fields)),
         What::Stays { fields } if fields.is_empty() => {
-            format!("{who}: no longer in the file; left as it is")
+            "no longer in the file; left as it is".to_owned()
         }
         // The first goes with its service only; of the others there may just be fewer.
-        What::Stops if change.replica > 1 => format!("{who}: no longer wanted; stopping"),
+        What::Stops if change.replica > 1 => "no longer wanted; stopping".to_owned(),
         What::Kept { service } => {
-            format!("{who}: no longer in the file; left as it is, as `{service}` needs it")
+            format!("no longer in the file; left as it is, as `{service}` needs it")
         }
-        What::Stops => format!("{who}: no longer in the file; stopping"),
-        What::Restarts { fields } if fields.is_empty() => format!("{who}: restarting"),
-        What::Restarts { fields } => format!("{who}: {} changed; restarting", named(fields)),
-        What::TakesOver { fields } => format!("{who}: {} changed; not restarted", named(fields)),
-        What::Stays { fields } => format!("{who}: {} changed; left as it is", named(fields)),
+        What::Stops => "no longer in the file; stopping".to_owned(),
+        What::Restarts { fields } if fields.is_empty() => "restarting".to_owned(),
+        What::Restarts { fields } => format!("{} changed; restarting", named(fields)),
+        What::TakesOver { fields } => format!("{} changed; not restarted", named(fields)),
+        What::Stays { fields } => format!("{} changed; left as it is", named(fields)),
     }
 }
 

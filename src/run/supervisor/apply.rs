@@ -19,6 +19,7 @@ use crate::ports::Hold;
 use crate::ports::request::PortKey;
 use crate::run::control::{CommandError, CommandReply};
 use crate::run::home::{Change, Written};
+use crate::run::news::{News, NoticeLevel};
 use crate::run::proposal::{Extent, What};
 use crate::run::snapshot::{Cause, Phase, Wanted};
 use crate::run::unit::{Fate, Next, Unit};
@@ -138,7 +139,13 @@ impl Supervisor {
         self.negotiation.edition += 1;
         let mut whats: HashMap<UnitId, What> = HashMap::new();
         for change in proposal.changes {
-            whats.insert(change.unit(), change.what);
+            let unit = change.unit();
+            // Whoever has wanted it knows; the others see what happens, and now why.
+            if !change.what.is_left() {
+                let change = change.clone();
+                self.notice(Some(&unit), NoticeLevel::Info, News::Changing { change });
+            }
+            whats.insert(unit, change.what);
         }
         let is_whole = !whats.values().any(What::is_left);
         self.note_plan(&plan, is_whole);
