@@ -506,12 +506,26 @@ fn the_generated_file_follows_where_it_is_to_be() {
     let stack = started(yaml);
     let block = stack.read(".env");
     stack.write_yaml(&format!("dotenv: {{ path: other.env }}\n{yaml}"));
-    stack.run(&["up", "-d"]).ok();
+    let moved = "the ports are in `other.env` now, instead of `.env`";
+    let output = stack.run(&["up", "--dry-run"]).ok();
+    assert!(output.stdout.contains(moved), "{output}");
+    let output = stack.run(&["up", "-d"]).ok().says(&[moved]);
+    assert!(!output.stderr.contains("nothing to start"), "{output}");
     assert_eq!(stack.read("other.env"), block);
     assert!(!stack.path(".env").exists(), "what is out of date is gone");
     stack.run(&["ps"]).ok();
+    stack.write_yaml(&format!(
+        "dotenv: {{ path: other.env, vars: {{ URL: 'http://localhost:$<it.PORT>' }} }}\n{yaml}"
+    ));
+    stack
+        .run(&["up", "-d"])
+        .ok()
+        .says(&["`other.env` changes: `URL`"]);
     stack.write_yaml(&format!("dotenv: false\n{yaml}"));
-    stack.run(&["up", "-d"]).ok();
+    stack
+        .run(&["up", "-d"])
+        .ok()
+        .says(&["the ports are not in `other.env` any more"]);
     assert!(!stack.path("other.env").exists());
     // One that cannot be written changes nothing.
     let pid = pids(&stack)["it"];

@@ -1,6 +1,12 @@
 //! What an `up` changes of a running stack, in words: a line for each service.
 
+use std::path::Path;
+
+use crate::cli::printer::relative;
+use crate::plan::Plan;
+use crate::run::control::StackSnapshot;
 use crate::run::proposal::{ChangedField, Proposal, UnitChange, What};
+use crate::support::fs::below;
 use crate::support::text::list;
 
 /// A line for each service that does not stay as it is. Replicas that share their fate share a line.
@@ -23,6 +29,39 @@ pub(crate) fn changes(proposal: &Proposal) -> Vec<String> {
         rest = &rest[alike..];
     }
     lines
+}
+
+/// What becomes of the generated file, where it is to be another one or to hold other values.
+pub(crate) fn file_changes(before: &StackSnapshot, now: &Plan, working_dir: &Path) -> Vec<String> {
+    let shown = |path: &Path| format!("`{}`", relative(path, Some(working_dir)));
+    let (old, new) = (before.dotenv.as_deref(), now.written_dotenv());
+    // A directory that was renamed has other paths.
+    let place = |path: &Path, dir: &Path| below(path, dir);
+    let old_place = old.map(|path| place(path, &before.project_dir));
+    let new_place = new.as_deref().map(|path| place(path, &now.project_dir));
+    match (old, new.as_deref()) {
+        (Some(old), Some(new)) if old_place != new_place => {
+            vec![format!(
+                "the ports are in {} now, instead of {}",
+                shown(new),
+                shown(old)
+            )]
+        }
+        (Some(old), None) => vec![format!("the ports are not in {} any more", shown(old))],
+        (None, Some(new)) => vec![format!("the ports are in {} now", shown(new))],
+        (Some(_), Some(new)) if before.values != now.values => {
+            let is_other = |entry: &&(String, String)| !before.values.contains(entry);
+            let keys = now.values.iter().filter(is_other).map(|(key, _)| key);
+            let is_gone = |(key, _): &&(String, String)| now.values.iter().all(|(it, _)| it != key);
+            let gone = before.values.iter().filter(is_gone).map(|(key, _)| key);
+            vec![format!(
+                "{} changes: {}",
+                shown(new),
+                list(keys.chain(gone).map(|key| format!("`{key}`")))
+            )]
+        }
+        (Some(_), Some(_)) | (None, None) => Vec::new(),
+    }
 }
 
 /// What becomes of a unit: a lowercase fragment, which stands behind its name.

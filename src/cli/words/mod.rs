@@ -10,7 +10,7 @@ mod time;
 
 use std::fmt::Display;
 
-pub(crate) use change::changes;
+pub(crate) use change::{changes, file_changes};
 pub(crate) use reason::{exit, signal_name, waiting_for};
 pub(crate) use time::to_come;
 

@@ -13,7 +13,7 @@ use crate::cli::args::UpArgs;
 use crate::cli::exit::Stop;
 use crate::cli::invocation::{Invocation, Ready};
 use crate::cli::printer;
-use crate::cli::words::changes;
+use crate::cli::words::{changes, file_changes};
 use crate::plan::Draft;
 use crate::run::control::{Command, CommandReply, StackSnapshot};
 use crate::run::instance::Instance;
@@ -80,18 +80,19 @@ fn say_up(client: &BlockingClient, args: &UpArgs) -> Result<CommandReply, Client
     })
 }
 
-/// Has a stack become what the file says; each change is shown before it happens.
+/// Has a stack become what the file says; each change is shown before it happens. Says as well whether
+/// there was any.
 fn take_over(
     invocation: &Invocation,
     ready: &Ready,
     client: &BlockingClient,
+    stack: &StackSnapshot,
     args: &UpArgs,
-) -> Result<(Proposal, CommandReply), Refusal> {
+) -> Result<(bool, CommandReply), Refusal> {
     let mut said = Vec::new();
     let mut attempts = 1..ATTEMPTS;
     loop {
-        let proposal = propose(invocation, ready, client, args, false)?;
-        let lines = changes(&proposal);
+        let (proposal, lines) = propose(invocation, ready, client, stack, args, false)?;
         if said != lines {
             for line in &lines {
                 printer::say(line);
@@ -102,7 +103,7 @@ fn take_over(
             proposal: proposal.id,
         };
         match client.command(&command) {
-            Ok(reply) => return Ok((proposal, reply)),
+            Ok(reply) => return Ok((!said.is_empty(), reply)),
             // Another command came in between: what would change now is another thing.
             Err(ClientError::Refused(body))
                 if body.code == code::OVERTAKEN && attempts.next().is_some() => {}
@@ -135,17 +136,16 @@ fn try_join(
         && is_noted
         && !args.force_recreate
         && (args.no_start || !stack.services.iter().any(is_at_rest));
-    let (proposal, mut reply) = if nothing_changes {
-        (None, say_up(client, args)?)
+    let (is_changed, mut reply) = if nothing_changes {
+        (false, say_up(client, args)?)
     } else {
-        let (proposal, reply) = take_over(invocation, ready, client, args)?;
-        (Some(proposal), reply)
+        take_over(invocation, ready, client, stack, args)?
     };
     run_once_more(client, stack, args, &mut reply)?;
     messages.extend(reply.warnings.iter().map(advice));
     messages.push(if !(args.detach || args.wait) {
         "the stack is running already; attached to it".to_owned()
-    } else if proposal.is_some_and(|proposal| !proposal.changes.is_empty()) {
+    } else if is_changed {
         // Each of them was named.
         String::new()
     } else if reply.affected.is_empty() {
@@ -203,14 +203,15 @@ fn run_once_more(
     Ok(())
 }
 
-/// Asks the running stack what would change, and says it. An invalid file changes nothing.
+/// Asks the running stack what would change, with a line for each. An invalid file changes nothing.
 pub(super) fn propose(
     invocation: &Invocation,
     ready: &Ready,
     client: &BlockingClient,
+    stack: &StackSnapshot,
     args: &UpArgs,
     dry_run: bool,
-) -> Result<Proposal, Refusal> {
+) -> Result<(Proposal, Vec<String>), Refusal> {
     let recreate = match (args.force_recreate, args.no_recreate) {
         (true, _) => Recreate::All,
         (false, true) => Recreate::Nobody,
@@ -233,7 +234,7 @@ pub(super) fn propose(
     })?;
     let ports = proposal.ports.iter().cloned().collect();
     let mut late = Vec::new();
-    ready.draft.finish(&ports, &mut late);
+    let plan = ready.draft.finish(&ports, &mut late);
     late.retain(Problem::is_error);
     if !late.is_empty() {
         return Err(invocation.problems(&late).into());
@@ -241,7 +242,12 @@ pub(super) fn propose(
     for warning in &proposal.warnings {
         printer::say(&advice(warning));
     }
-    Ok(proposal)
+    let mut lines = changes(&proposal);
+    // A new port of a service is no news where the service is.
+    if lines.is_empty() || plan.written_dotenv() != stack.dotenv {
+        lines.extend(file_changes(stack, &plan, &invocation.working_dir));
+    }
+    Ok((proposal, lines))
 }
 
 fn advice(advice: &Advice) -> String {
