@@ -1,6 +1,6 @@
 //! Bare `stack`: the state of this project's stack, and the five commands that a newcomer needs.
 
-use super::client::{find, running};
+use super::client::{find, running, taking_part};
 use super::ground::{hidden, unreachable};
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Stop};
@@ -44,7 +44,7 @@ pub fn overview(invocation: &Invocation) -> Result<ExitCode, Stop> {
     } else {
         let reason = hidden(&instance).or_else(|| Some(unreachable(&instance.holder()?)));
         printer::say_out(&reason.unwrap_or_else(|| {
-            let (project, services) = (&instance.project, text::list(names));
+            let (project, services) = (&instance.project, text::list(taking_part(&names)));
             format!("{project} is not running. Its services: {services}")
         }))?;
     }
