@@ -15,7 +15,7 @@ pub(crate) use reason::{exit, signal_name, waiting_for};
 pub(crate) use time::to_come;
 
 use crate::run::news::News;
-use crate::run::reason::{Blocker, PortTrouble, Reason, RightsError};
+use crate::run::reason::{Blocker, PortTrouble, Reason, RightsError, StartError};
 use crate::support::escape::plain_line;
 
 /// What the supervisor has to say beside what snapshots show: a lowercase fragment on one line, which
@@ -37,6 +37,11 @@ pub(crate) fn blocker(blocker: &Blocker) -> String {
 /// What is wrong with a port: `it listens on 5173 instead of 8003`.
 pub(crate) fn port_trouble(trouble: &PortTrouble) -> String {
     plain_line(reason::port_trouble(trouble))
+}
+
+/// Why something cannot be executed.
+pub(crate) fn start_error(error: &StartError) -> String {
+    plain_line(reason::start_error(error))
 }
 
 /// Why a process cannot be given what its service asks for: `` `user: web` needs root … ``.

@@ -23,6 +23,7 @@ use std::pin::Pin;
 use tokio::net::unix::pipe::Receiver;
 
 pub(crate) use processes::Processes;
+pub(crate) use refusals::spawn_error;
 
 use super::control::{InputReply, TerminalSize};
 use super::reason::StartError;

@@ -38,7 +38,7 @@ impl Rebuild {
         let mut words = execution.argv.iter();
         let mut command = Command::new(words.next().map_or("", String::as_str));
         command.args(words);
-        place(&mut command, unit);
+        place(&mut command, unit, &unit.environment.entries());
         command
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
