@@ -34,7 +34,7 @@ pub(super) fn entries(
         Content::Missing if is_missing_allowed => return Vec::new(),
         Content::Missing => {
             let (message, hint) = (
-                format!("the env_file `{shown}` does not exist"),
+                format!("the {} `{shown}` does not exist", file.key()),
                 format!(
                     "create it, or write `{{path: {shown}, required: false}}` if it may be missing"
                 ),
@@ -43,7 +43,7 @@ pub(super) fn entries(
             return Vec::new();
         }
         Content::Unreadable(reason) => {
-            let message = format!("the env_file `{shown}` cannot be read: {reason}");
+            let message = format!("the {} `{shown}` cannot be read: {reason}", file.key());
             problems.error(
                 code::ENV_FILE,
                 &file.path.span,
