@@ -29,7 +29,7 @@ use crate::support::name::{ProjectName, ServiceName, UnitId};
     tag = "command",
     rename_all = "snake_case",
     deny_unknown_fields,
-    expecting = "an object with `command`: up, apply, start, stop, restart, signal, input, clear_logs, down or kill"
+    expecting = "an object with `command`: up, apply, start, stop, restart, signal, input, resize, clear_logs, down or kill"
 )]
 pub enum Command {
     /// Starts what does not run (never started, stopped, failed; completed ones are left), with
@@ -84,6 +84,14 @@ pub enum Command {
         /// The size of the terminal of whoever writes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<TerminalSize>,
+    },
+    /// Gives the terminals of units a size, those that begin later too: that of whoever looks at all of them.
+    Resize {
+        /// The size.
+        size: TerminalSize,
+        /// The services whose terminals stay as they are.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        except: Vec<ServiceName>,
     },
     /// Carries out what was proposed: a running stack takes over changed files. Replied to when the
     /// `.env` is written and everything is on its way.

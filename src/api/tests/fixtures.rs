@@ -185,6 +185,16 @@ fn every_message_still_reads_and_is_still_written_so() {
                 }),
             },
         ),
+        (
+            "command-resize",
+            Command::Resize {
+                size: TerminalSize {
+                    columns: 120,
+                    rows: 40,
+                },
+                except: vec![name("web")],
+            },
+        ),
         ("command-apply", Command::Apply { proposal: 7 }),
         ("command-down", Command::Down { grace }),
         ("command-kill", Command::Kill {}),

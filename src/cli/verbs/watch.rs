@@ -66,6 +66,7 @@ fn unknown(context: &Context<'_>, watch: &Watch, command: &Command, error: Clien
         Command::Up { .. }
         | Command::Signal { .. }
         | Command::Input { .. }
+        | Command::Resize { .. }
         | Command::Apply { .. }
         | Command::ClearLogs { .. }
         | Command::Down { .. }

@@ -120,6 +120,9 @@ pub(crate) trait Runner {
         size: Option<TerminalSize>,
     ) -> Option<InputReply>;
 
+    /// Gives terminals a size, those of units that are meant and all that begin later.
+    fn resize(&mut self, size: TerminalSize, is_meant: &dyn Fn(&UnitId) -> bool);
+
     /// Asks what is left of a unit to end, each process once.
     fn ask_rest(&mut self, unit: &UnitId, whom: Whom);
 

@@ -136,6 +136,11 @@ impl Supervisor {
                     }),
                 };
             }
+            Command::Resize { size, except } => {
+                let is_meant = |unit: &UnitId| !except.contains(&unit.service);
+                self.runner.resize(*size, &is_meant);
+                Vec::new().into()
+            }
             // It is about files, and moves nothing; the other one takes time.
             Command::ClearLogs { .. } | Command::Apply { .. } => Vec::new().into(),
             Command::Up { .. }

@@ -123,6 +123,7 @@ pub(super) async fn watch(
         lead,
         abort,
         grace,
+        unattached: place.unattached.clone(),
         limit: goal.limit,
         deadline,
         misplaced_until: None,
@@ -171,6 +172,8 @@ pub(super) struct Watch<'a> {
     /// The stack that this client has started.
     pub(super) lead: Option<Lead>,
     abort: Option<Abort>,
+    /// Whose output is not shown.
+    pub(super) unattached: Vec<ServiceName>,
     pub(super) grace: Option<Duration>,
     pub(super) limit: Option<Duration>,
     deadline: Option<Instant>,
@@ -498,6 +501,9 @@ fn is_stop(update: &Update) -> bool {
 /// The signals that mean something to the client. The others do what they do to any program.
 fn meaningful(stays: bool, leads: bool) -> Vec<Signal> {
     let mut signals = vec![Signal::SIGINT, Signal::SIGTERM];
+    if stays {
+        signals.push(Signal::SIGWINCH);
+    }
     if stays && leads {
         signals.extend([Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGTSTP]);
         // As `nohup` has it.

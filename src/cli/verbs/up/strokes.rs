@@ -4,6 +4,7 @@ use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use super::client::{End, Watch};
+use crate::cli::printer::terminal_size;
 use crate::run::STROKE;
 use crate::run::control::Command;
 use crate::run::instance::Holder;
@@ -17,6 +18,7 @@ impl Watch<'_> {
         }
         match signal {
             Signal::SIGTSTP => self.pause().await,
+            Signal::SIGWINCH => self.resize(),
             Signal::SIGUSR1 => {
                 self.pass_on(signal);
             }
@@ -73,6 +75,17 @@ impl Watch<'_> {
                 Command::Down { grace }
             };
             drop(client.command(&command).await);
+        });
+    }
+
+    /// The terminal has another size, and so have those of the services that it shows.
+    fn resize(&self) {
+        let (client, except) = (self.client.clone(), self.unattached.clone());
+        tokio::spawn(async move {
+            // The last one says how it is by then.
+            if let Some(size) = terminal_size() {
+                drop(client.command(&Command::Resize { size, except }).await);
+            }
         });
     }
 

@@ -39,7 +39,8 @@ impl Ideal {
             Command::ClearLogs { .. }
             | Command::Apply { .. }
             | Command::Signal { .. }
-            | Command::Input { .. } => Ok(CommandReply::default()),
+            | Command::Input { .. }
+            | Command::Resize { .. } => Ok(CommandReply::default()),
             Command::Up { services, no_deps } => {
                 let named = self.named(services)?;
                 Ok(self.want(&named, &Places::new(), Cause::Up, *no_deps))
