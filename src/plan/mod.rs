@@ -43,6 +43,7 @@ pub use assignment::Assignment;
 pub use contents::Contents;
 pub use diff::{Change, Difference, Effect, diff};
 pub use draft::Draft;
+pub use env_file::of_dotenv;
 pub use home::{Home, secret_names};
 pub use identity::instance_id;
 pub use keep::{Held, Kept, Requested};
