@@ -97,7 +97,8 @@ pub fn written(
 ) -> (Option<Written>, Vec<Problem>) {
     let first = found.shown.clone();
     let mut problems = Vec::new();
-    let mut whole = |whole: visit::Whole<'_, '_>| Written::of(whole.root, mask);
+    let project_dir = found.project_dir.clone();
+    let mut whole = |whole: visit::Whole<'_, '_>| Written::of(whole.root, &project_dir, mask);
     let written = visit::stack(
         &Texts::default(),
         found,

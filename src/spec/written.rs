@@ -1,8 +1,9 @@
-//! All files as one, as they were written: every value with its place, nothing replaced. For whoever
-//! asks which file says what.
+//! All files as one, as they were written: every value with its place, no variable replaced. For whoever
+//! asks which file says what, and to be loaded again: what is relative to the directory of another file
+//! is seen from that of the project.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
@@ -36,9 +37,11 @@ pub struct WrittenLine {
 }
 
 impl Written {
-    pub(super) fn of(root: &Node<'_>, mask: Mask) -> Self {
+    pub(super) fn of(root: &Node<'_>, project_dir: &Path, mask: Mask) -> Self {
         let mut writer = Writer {
             mask,
+            project_dir,
+            keys: Vec::new(),
             lines: Vec::new(),
             starts: HashMap::new(),
         };
@@ -50,14 +53,17 @@ impl Written {
     }
 }
 
-struct Writer {
+struct Writer<'p> {
     mask: Mask,
+    project_dir: &'p Path,
+    /// The keys of the value that is being written.
+    keys: Vec<String>,
     lines: Vec<WrittenLine>,
     /// Where the lines of each text start: whoever asks for every place must not count them each time.
     starts: HashMap<*const Source, Vec<usize>>,
 }
 
-impl Writer {
+impl Writer<'_> {
     /// The value of a key at a path.
     fn value(&mut self, node: &Node<'_>, path: &str, key: &str) -> Value {
         if node.under.is_some() {
@@ -67,6 +73,8 @@ impl Writer {
             Kind::Scalar { text, style } => {
                 let shown = (self.mask)(key, text);
                 let is_masked = shown != *text;
+                let shown = self.seen_from_here(shown, &node.span());
+                let is_masked = is_masked || shown != *text;
                 self.line(path, &shown, &node.span());
                 if node.is_null() {
                     Value::Null
@@ -92,13 +100,62 @@ impl Writer {
                 items.collect()
             }
             Kind::Mapping(entries) => {
-                let entries = entries.iter().filter_map(|entry| {
-                    let key = entry.key.text()?;
-                    let value = self.value(&entry.value, &below(path, key), key);
-                    Some((key.to_owned(), value))
-                });
-                Value::Object(entries.collect())
+                let mut all = Map::new();
+                for entry in entries {
+                    let Some(key) = entry.key.text() else {
+                        continue;
+                    };
+                    self.keys.push(key.to_owned());
+                    let path = below(path, key);
+                    let mut value = self.value(&entry.value, &path, key);
+                    self.add_directory(&entry.key.span(), &path, &mut value);
+                    self.keys.pop();
+                    all.insert(key.to_owned(), value);
+                }
+                Value::Object(all)
             }
+        }
+    }
+
+    /// Where the texts of a file are relative to, seen from the project directory; nothing where that is
+    /// the same.
+    fn place(&self, span: &Span) -> Option<PathBuf> {
+        let dir = span.dir();
+        let below = dir.strip_prefix(self.project_dir).unwrap_or(dir);
+        (dir != self.project_dir && !dir.as_os_str().is_empty()).then(|| below.to_path_buf())
+    }
+
+    /// A path that stands in another directory's file as it is seen from the project directory. What begins
+    /// with a variable or a placeholder may be absolute, and stays.
+    fn seen_from_here(&self, text: String, span: &Span) -> String {
+        let keys: Vec<&str> = self.keys.iter().map(String::as_str).collect();
+        let is_path = matches!(
+            keys.as_slice(),
+            ["services", _, "working_dir" | "env_file" | "label_file"]
+                | ["services", _, "env_file" | "label_file" | "watch", "path"]
+                | ["services", _, "develop", "watch", "path"]
+                | ["configs" | "secrets", _, "file"]
+                | ["env_file"]
+                | ["env_file", "path"]
+        );
+        match self.place(span).filter(|_| is_path) {
+            Some(place) if !text.is_empty() && !text.starts_with('$') => {
+                place.join(text).display().to_string()
+            }
+            Some(_) | None => text,
+        }
+    }
+
+    /// A service without a `working_dir` runs in the directory of its file.
+    fn add_directory(&mut self, span: &Span, path: &str, service: &mut Value) {
+        let is_service = matches!(self.keys.as_slice(), [first, _] if first == "services");
+        let place = self.place(span).filter(|_| is_service);
+        if let (Some(place), Value::Object(entries)) = (place, service)
+            && !entries.contains_key("working_dir")
+        {
+            let shown = place.display().to_string();
+            self.line(&below(path, "working_dir"), &shown, span);
+            entries.insert("working_dir".to_owned(), shown.into());
         }
     }
 

@@ -94,6 +94,52 @@ fn the_files_may_be_named_in_the_env_file_of_the_project() {
 }
 
 #[test]
+fn what_is_shown_unresolved_means_the_same_from_the_project_directory() {
+    let stack = TestStack::new(
+        "include: [sub/stack.yaml]\nservices: { web: { command: sleep 100, env_file: own.env } }\n",
+    );
+    fs::create_dir(stack.path("sub")).expect("the directory is writable");
+    stack.write("own.env", "OWN=1\n");
+    stack.write("sub/api.env", "API=1\n");
+    stack.write("sub/api.labels", "team=api\n");
+    stack.write("sub/app.conf", "port = 1\n");
+    stack.write(
+        "sub/stack.yaml",
+        "
+configs: { app: { file: app.conf } }
+services:
+  api:
+    command: sleep 100
+    env_file: [api.env, { path: none.env, required: false }]
+    label_file: api.labels
+    configs: [app]
+    watch: [{ path: src }, { path: /etc }]
+  job: { command: sleep 100, working_dir: ../other, env_file: '${HOME}/none.env' }
+",
+    );
+    let job = "env_file: '${HOME}/none.env'";
+    let optional = "env_file: [{ path: '${HOME}/none.env', required: false }]";
+    let yaml = stack.read("sub/stack.yaml").replace(job, optional);
+    stack.write("sub/stack.yaml", &yaml);
+    let shown = stack.run(&["config", "--no-resolve", "-o", "shown.yaml"]);
+    shown.ok();
+    let shown = stack.read("shown.yaml");
+    for part in [
+        "sub/api.env",
+        "working_dir: sub\n",
+        "sub/src",
+        "path: /etc",
+        "${HOME}/none.env",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert_eq!(
+        stack.run(&["-f", "shown.yaml", "config"]).ok().stdout,
+        stack.run(&["config"]).ok().stdout
+    );
+}
+
+#[test]
 fn an_included_service_runs_in_its_own_directory() {
     let stack = TestStack::new(
         "include: [api/stack.yaml]\nservices: { web: { command: 'pwd > web; sleep 100' } }",
