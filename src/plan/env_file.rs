@@ -79,7 +79,7 @@ pub fn of_dotenv(path: &Path, key: &str, caller: &Caller) -> Option<String> {
         let found = caller.iter().find(|(key, _)| key == name);
         found.and_then(|(_, value)| value.to_str().map(str::to_owned))
     };
-    let contents = dotenv::read(&dotenv::user_part(&bytes.0), &lookup);
+    let contents = dotenv::read(&dotenv::user_part(&bytes.0), lookup);
     let mut entries = contents.entries.into_iter().rev();
     let value = entries.find(|entry| entry.key == key)?.value;
     value.filter(|value| !value.is_empty())

@@ -489,7 +489,8 @@ fn events() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn stack() -> Vec<UnitPlan> {
+/// A stack in which some units have hooks.
+fn stack(hooks: &[bool]) -> Vec<UnitPlan> {
     let always = |plan: UnitPlan| UnitPlan {
         restart: RestartPolicy::with(RestartWhen::Always, None),
         ..plan
@@ -502,7 +503,7 @@ fn stack() -> Vec<UnitPlan> {
         schedule: Some(SchedulePlan::Every(Duration::from_secs(30))),
         ..plan("job", &[("db", Condition::Healthy)])
     };
-    vec![
+    let units = vec![
         plan("migrate", &[("db", Condition::Started)]),
         checked(plan("db", &[])),
         checked(always(plan(
@@ -513,7 +514,17 @@ fn stack() -> Vec<UnitPlan> {
         always(worker),
         plan("slow", &[]),
         job,
-    ]
+    ];
+    let units = units.into_iter().zip(hooks);
+    units
+        .map(|(unit, &has_hooks)| {
+            if has_hooks {
+                hooks::with_hooks(unit)
+            } else {
+                unit
+            }
+        })
+        .collect()
 }
 
 proptest! {
@@ -522,9 +533,11 @@ proptest! {
     #[test]
     fn whatever_happens_it_converges_and_every_wait_ends(
         sequence in proptest::collection::vec(events(), 1..40),
+        // Hooks end like checks, with success or a failure, or are killed after their time.
+        hooks in proptest::collection::vec(any::<bool>(), NAMES.len()),
     ) {
         on_stage(async {
-            let mut stage = Stage::new(stack());
+            let mut stage = Stage::new(stack(&hooks));
             stage.up().await;
             let mut waits: Vec<(Goal, CommandReply)> = Vec::new();
             for event in sequence {
@@ -562,7 +575,10 @@ proptest! {
                     Event::Pass(seconds) => stage.pass(Duration::from_secs(seconds)).await,
                 }
             }
-            // Nobody does anything any more: one-shots end, and time passes.
+            // Nobody does anything any more: hooks do what they are for, one-shots end, and time passes.
+            for (name, _) in NAMES.iter().zip(&hooks).filter(|(_, has_hooks)| **has_hooks) {
+                stage.world.borrow_mut().checks.insert(id(name), 0);
+            }
             for _ in 0..3 {
                 stage.exit("migrate", 0).await;
                 stage.pass(Duration::from_secs(400)).await;
