@@ -11,6 +11,7 @@ use crate::api::client::{ClientError, FollowError};
 use crate::api::messages::code;
 use crate::dotenv::{DotenvError, EntryError};
 use crate::ports::PortError;
+use crate::run::snapshot::Exit;
 use crate::run::socket::SocketError;
 use crate::support::escape::plain;
 use crate::support::text;
@@ -53,6 +54,15 @@ impl ExitCode {
             Self::Terminated => 143,
             Self::Own(code) => code,
         }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::Own(match exit {
+            Exit::Code(code) => u8::try_from(code).unwrap_or(1),
+            Exit::Signal(signal) => u8::try_from(128 + signal).unwrap_or(1),
+        })
     }
 }
 

@@ -14,16 +14,19 @@ use super::exit::ExitCode;
 pub use super::exit::Stop;
 use super::printer::{self, PrinterOptions, Progress, Terminals};
 use super::table::Table;
-use crate::plan::{Arguments, Caller, Draft, PortArgument, Sources};
+use crate::plan::{Arguments, Caller, Draft, PortArgument, Sources, of_dotenv};
 use crate::ports::{Ledger, state_dir};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::{Holder, Instance, holders_in};
 use crate::run::registry::{Registration, Registry};
 use crate::run::socket::prepare_directory;
-use crate::spec::find::{FilePath, Found, Request, find};
+use crate::spec::find::{FILE_NAMES, FilePath, Found, Request, find, stranger};
 use crate::spec::problem::{Problem, Severity};
 use crate::support::fs::below;
 use crate::support::name::{ServiceName, UnitId};
+
+/// The variable that names the files.
+const STACK_FILE: &str = "STACK_FILE";
 
 /// The surroundings of one run of `stack`.
 #[derive(Debug)]
@@ -99,11 +102,53 @@ impl Invocation {
 
     /// Does something with what tells which file is meant.
     fn with_request<R>(&self, work: impl FnOnce(&Request<'_>) -> R) -> R {
+        let own = self.variable(STACK_FILE);
+        let written = if own.is_none() && self.global.file.is_empty() {
+            self.written_stack_file()
+        } else {
+            None
+        };
+        let (of_file, origin) = written.unzip();
         work(&Request {
             files: &self.global.file,
-            stack_file: self.variable("STACK_FILE").as_deref(),
+            stack_file: own.or(of_file).as_deref(),
+            origin: origin.as_deref(),
             working_dir: &self.working_dir,
         })
+    }
+
+    /// The `STACK_FILE` of the user's `.env`, or of what stands in its place, and where that is. It is looked
+    /// for where a `stack.yaml` would be, and is stronger than one beside it.
+    fn written_stack_file(&self) -> Option<(String, String)> {
+        let value = |path: &Path| of_dotenv(path, STACK_FILE, &self.caller);
+        let origin = |path: &Path| format!("{STACK_FILE} in {}", path.display());
+        let given = self.env_files();
+        if !given.is_empty() {
+            let mut given = given.iter().rev();
+            return given.find_map(|it| Some((value(&it.file)?, origin(&it.shown))));
+        }
+        for directory in self.working_dir.ancestors() {
+            let path = directory.join(".env");
+            let is_here = directory == self.working_dir;
+            // Of what somebody else has put above, nothing is said: there may be a file further up.
+            let is_ours = is_here || stranger(&path, &self.working_dir).is_none();
+            if let Some(listed) = value(&path).filter(|_| is_ours) {
+                if is_here {
+                    return Some((listed, origin(Path::new(".env"))));
+                }
+                let paths = listed.split(':').filter(|path| !path.is_empty());
+                let absolute = paths.map(|path| match path {
+                    "-" => path.to_owned(),
+                    path => directory.join(path).display().to_string(),
+                });
+                return Some((absolute.collect::<Vec<_>>().join(":"), origin(&path)));
+            }
+            let mut names = FILE_NAMES.iter();
+            if names.any(|name| directory.join(name).is_file()) {
+                return None;
+            }
+        }
+        None
     }
 
     /// The profiles of `--profile` or `STACK_PROFILES`.
@@ -178,10 +223,20 @@ impl Invocation {
         }
     }
 
-    /// Whether the file says something else now than when a stack was started, or took it over. One that
-    /// cannot be read says nothing.
+    /// Whether the files say something else now than when a stack was started, or took them over. One that
+    /// cannot be read says nothing, and who asks with another environment has changed nothing.
     pub fn has_changed_since(&self, stack: &StackSnapshot) -> bool {
-        self.draft_of(stack)
+        let is_partly_applied = stack.fingerprint.is_empty();
+        if stack.contents.is_of_stdin() {
+            return false;
+        }
+        let Ok(now) = self.sources_by(stack.arguments.clone()) else {
+            return false;
+        };
+        if !is_partly_applied && !stack.contents.differ(&now) {
+            return false;
+        }
+        self.draft_from(now)
             .is_ok_and(|now| now.draft.fingerprint() != stack.fingerprint)
     }
 
@@ -197,7 +252,11 @@ impl Invocation {
     }
 
     fn draft_by(&self, arguments: Arguments) -> Result<Ready, Stop> {
-        let (draft, problems) = Draft::new(self.sources_by(arguments)?);
+        self.draft_from(self.sources_by(arguments)?)
+    }
+
+    fn draft_from(&self, sources: Sources) -> Result<Ready, Stop> {
+        let (draft, problems) = Draft::new(sources);
         match draft {
             Some(draft) if !problems.iter().any(Problem::is_error) => Ok(Ready {
                 draft,

@@ -233,7 +233,11 @@ impl Draft {
         };
         let plan = self.make(ports, problems);
         *problems = in_order(std::mem::take(problems), &self.sources.file.shown);
-        plan
+        Plan {
+            // Everything that is needed was read.
+            contents: self.sources.contents(),
+            ..plan
+        }
     }
 
     /// The plan with stand-in ports, for a look at everything else.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::code;
-use super::sources::{Content, FileText};
+use super::sources::{Caller, Content, FileText};
 use crate::dotenv;
 use crate::spec::code as spec_code;
 use crate::spec::model::EnvFileSpec;
@@ -34,7 +34,7 @@ pub(super) fn entries(
         Content::Missing if is_missing_allowed => return Vec::new(),
         Content::Missing => {
             let (message, hint) = (
-                format!("the env_file `{shown}` does not exist"),
+                format!("the {} `{shown}` does not exist", file.key()),
                 format!(
                     "create it, or write `{{path: {shown}, required: false}}` if it may be missing"
                 ),
@@ -43,7 +43,7 @@ pub(super) fn entries(
             return Vec::new();
         }
         Content::Unreadable(reason) => {
-            let message = format!("the env_file `{shown}` cannot be read: {reason}");
+            let message = format!("the {} `{shown}` cannot be read: {reason}", file.key());
             problems.error(
                 code::ENV_FILE,
                 &file.path.span,
@@ -67,6 +67,22 @@ pub(super) fn entries(
             (entry.key, value)
         })
         .collect()
+}
+
+/// The value of a variable in the user's part of a file, for what must be known before anything else is
+/// read; what is wrong in the file is told later.
+pub fn of_dotenv(path: &Path, key: &str, caller: &Caller) -> Option<String> {
+    let Content::Bytes(bytes) = FileText::read(path).content else {
+        return None;
+    };
+    let lookup = |name: &str| {
+        let found = caller.iter().find(|(key, _)| key == name);
+        found.and_then(|(_, value)| value.to_str().map(str::to_owned))
+    };
+    let contents = dotenv::read(&dotenv::user_part(&bytes.0), lookup);
+    let mut entries = contents.entries.into_iter().rev();
+    let value = entries.find(|entry| entry.key == key)?.value;
+    value.filter(|value| !value.is_empty())
 }
 
 /// Tells what is wrong in the text of a file: with an `env_file` that is an error, with the user's

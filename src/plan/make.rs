@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::assignment::Ports;
+use super::contents::Contents;
 use super::draft::Draft;
 use super::model::{Changes, DotenvPlan, Plan, UnitPlan};
 use super::resolver::{Inside, Resolver};
@@ -41,6 +42,7 @@ impl Draft {
             units,
             arguments: self.sources().arguments.clone(),
             fingerprint: self.fingerprint().to_owned(),
+            contents: Contents::default(),
         }
     }
 

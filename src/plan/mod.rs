@@ -8,6 +8,7 @@ mod assignment;
 mod belongings;
 pub(crate) mod code;
 pub mod command;
+mod contents;
 mod diff;
 mod draft;
 mod env_file;
@@ -39,8 +40,10 @@ mod variables;
 mod views;
 
 pub use assignment::Assignment;
+pub use contents::Contents;
 pub use diff::{Change, Difference, Effect, diff};
 pub use draft::Draft;
+pub use env_file::of_dotenv;
 pub use home::{Home, secret_names};
 pub use identity::instance_id;
 pub use keep::{Held, Kept, Requested};

@@ -11,6 +11,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 pub use super::belongings::{Belongings, FileBytes, FilePlan};
+use super::contents::Contents;
 pub use super::process::{ProcessPlan, UlimitPlan};
 pub use super::schedule::SchedulePlan;
 use super::sources::Arguments;
@@ -42,6 +43,8 @@ pub struct Plan {
     /// A fingerprint of what was configured, ports aside: two plans with the same one need no
     /// reconciling.
     pub fingerprint: String,
+    /// What was in the files.
+    pub contents: Contents,
 }
 
 /// The generated `.env`.

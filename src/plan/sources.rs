@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -123,7 +123,7 @@ impl Sources {
     /// The same beside a stack that runs these services: one of an inactive profile is left alone.
     #[must_use]
     pub fn beside(&self, running: Vec<ServiceName>) -> Self {
-        let texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        let texts = self.texts();
         Self {
             file: self.file.clone(),
             bytes: self.bytes.clone(),
@@ -162,9 +162,14 @@ impl Sources {
         texts.keys().any(|known| known == path)
     }
 
+    /// Every other file that was asked for so far.
+    pub(super) fn texts(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Arc<FileText>>> {
+        self.texts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A file as it was when it was asked for first.
     pub(super) fn text(&self, path: &Path) -> Arc<FileText> {
-        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut texts = self.texts();
         let text = texts
             .entry(path.to_path_buf())
             .or_insert_with(|| Arc::new(FileText::read(path)));
@@ -173,7 +178,7 @@ impl Sources {
 }
 
 impl FileText {
-    fn read(path: &Path) -> Self {
+    pub(super) fn read(path: &Path) -> Self {
         let content = match read_bytes(path) {
             Ok(bytes) => Content::Bytes(Bytes(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Content::Missing,

@@ -16,7 +16,7 @@ use super::news::{Event, News};
 use super::proposal::{Advice, Asking, Proposal};
 use super::reason::UnitRef;
 use super::snapshot::{ServiceSnapshot, Usage};
-use crate::plan::Arguments;
+use crate::plan::{Arguments, Contents};
 use crate::support::name::{ProjectName, ServiceName, UnitId};
 
 /// Something that a user asks of a running stack, and the body of `POST /v1/commands`. An empty or
@@ -29,7 +29,7 @@ use crate::support::name::{ProjectName, ServiceName, UnitId};
     tag = "command",
     rename_all = "snake_case",
     deny_unknown_fields,
-    expecting = "an object with `command`: up, apply, start, stop, restart, signal, input, clear_logs, down or kill"
+    expecting = "an object with `command`: up, apply, start, stop, restart, signal, input, resize, clear_logs, down or kill"
 )]
 pub enum Command {
     /// Starts what does not run (never started, stopped, failed; completed ones are left), with
@@ -84,6 +84,14 @@ pub enum Command {
         /// The size of the terminal of whoever writes.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         size: Option<TerminalSize>,
+    },
+    /// Gives the terminals of units a size, those that begin later too: that of whoever looks at all of them.
+    Resize {
+        /// The size.
+        size: TerminalSize,
+        /// The services whose terminals stay as they are.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        except: Vec<ServiceName>,
     },
     /// Carries out what was proposed: a running stack takes over changed files. Replied to when the
     /// `.env` is written and everything is on its way.
@@ -186,6 +194,9 @@ pub struct UnitTarget {
     /// The generation that the command has set: the command is done when
     /// [`ServiceSnapshot::generation`] has reached it, or the wish has moved on.
     pub generation: u64,
+    /// Whether it is to be down then, and not up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stops: bool,
 }
 
 impl UnitTarget {
@@ -290,6 +301,9 @@ pub struct StackSnapshot {
     /// A fingerprint of the configuration that runs; empty where only a part of what the files said was
     /// carried out.
     pub fingerprint: String,
+    /// What was in the files then.
+    #[serde(default, skip_serializing_if = "Contents::is_empty")]
+    pub contents: Contents,
     /// The guardian's pid.
     pub guardian_pid: i32,
     /// The supervisor's pid.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::proposal::UnitChange;
 use super::reason::{Blocker, CheckFailure, HookFailure, LeftBehind, UnitRef};
 use super::snapshot::ServiceSnapshot;
 use crate::support::name::{ServiceName, UnitId};
@@ -89,6 +90,16 @@ pub enum News {
     },
     /// The stack is as its files say now.
     TookOver,
+    /// A service that is gone from the file stays, since one that runs as it did before needs it.
+    StillNeeded {
+        /// Which.
+        by: UnitRef,
+    },
+    /// A changed file is being taken over.
+    Changing {
+        /// What becomes of the service.
+        change: UnitChange,
+    },
     /// A hook has failed that is not waited for.
     HookFailed(HookFailure),
     /// A service is not part of the stack any more.
@@ -97,6 +108,14 @@ pub enum News {
     StoppingAfterFailure {
         /// Which.
         unit: UnitRef,
+    },
+    /// Everything is being stopped, since the one of `--exit-code-from` has ended.
+    StoppingAfterEnd {
+        /// Which.
+        unit: UnitRef,
+        /// Whether it ended since it is gone from the files.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_removed: bool,
     },
     /// Everything is being stopped, since the guardian has ended.
     GuardianEnded,

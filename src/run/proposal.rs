@@ -123,6 +123,11 @@ pub enum What {
         /// What has changed.
         fields: Vec<ChangedField>,
     },
+    /// It is gone from the files, but one that is left as it is needs it.
+    Kept {
+        /// That one.
+        service: ServiceName,
+    },
     /// It has changed, and is left as it is.
     Stays {
         /// What has changed; nothing where it is gone from the files.
@@ -148,6 +153,22 @@ pub struct Advice {
     /// The way out; may be empty.
     #[serde(default)]
     pub hint: String,
+}
+
+impl What {
+    /// Whether it is not, or not yet, as the files say.
+    pub(crate) fn is_left(&self) -> bool {
+        match self {
+            Self::Stays { .. } | Self::Kept { .. } => true,
+            Self::Starts
+            | Self::Appears
+            | Self::Stops
+            | Self::Restarts { .. }
+            | Self::Follows { .. }
+            | Self::GoesDown { .. }
+            | Self::TakesOver { .. } => false,
+        }
+    }
 }
 
 impl UnitChange {

@@ -3,7 +3,7 @@
 //! Users and groups are read as an engine reads them: `user` alone brings all groups of that user,
 //! `user:group` brings that group and no other, and a number that nobody has is in group 0.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 
@@ -13,6 +13,7 @@ use nix::unistd::{Gid, Group, Uid, User, fchown, getegid, geteuid, getgrouplist,
 
 use super::process::{Identity, Rights, hard_limit};
 use super::reason::{RightsError, StartError};
+use super::runner::spawn_error;
 use crate::plan::model::{Environment, ProcessPlan, UlimitPlan, UnitPlan};
 
 /// What a process is given, in numbers.
@@ -75,6 +76,20 @@ impl Account {
         let home = Some(self.home.as_os_str());
         [("HOME", home), ("USER", name), ("LOGNAME", name)]
     }
+}
+
+/// Gives this process what those of a unit are given, before it executes another program. What comes back
+/// is the unit's environment, as its user knows it.
+pub fn take_on(unit: &UnitPlan) -> Result<Vec<(OsString, OsString)>, StartError> {
+    let granted = Granted::to(unit)?;
+    let mut environment = unit.environment.entries();
+    granted.correct(&unit.environment, &mut environment);
+    let taken = granted.rights.take();
+    taken.map_err(|error| spawn_error(&error, unit, &unit.directory))?;
+    let entries = environment.into_iter();
+    Ok(entries
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .collect())
 }
 
 /// What is wrong with a plan's rights, here and now.

@@ -33,8 +33,10 @@ services:
 pub struct Request<'a> {
     /// The values of `-f`, in order.
     pub files: &'a [PathBuf],
-    /// The value of `STACK_FILE` in the caller's environment: paths with `:` between them.
+    /// The value of `STACK_FILE`: paths with `:` between them.
     pub stack_file: Option<&'a str>,
+    /// Where that is from, if not from the caller's environment.
+    pub origin: Option<&'a str>,
     /// The working directory, absolute.
     pub working_dir: &'a Path,
 }
@@ -63,7 +65,7 @@ pub struct FilePath {
 }
 
 /// What stands for standard input.
-const STDIN: &str = "-";
+pub const STDIN: &str = "-";
 
 /// Finds the files: those of `-f`, else of `STACK_FILE`, else the nearest `stack.yaml` or
 /// `stack.yml`, from the working directory upwards, with the override beside it.
@@ -105,7 +107,8 @@ fn locate(request: &Request<'_>) -> Result<Found, Problem> {
         .filter(|path| !path.is_empty())
         .map(Path::new);
     if let Some(first) = listed.next() {
-        return all_named(first, listed, request.working_dir, "STACK_FILE");
+        let origin = request.origin.unwrap_or("STACK_FILE");
+        return all_named(first, listed, request.working_dir, origin);
     }
     for directory in request.working_dir.ancestors() {
         for name in FILE_NAMES {
@@ -149,10 +152,8 @@ fn locate(request: &Request<'_>) -> Result<Found, Problem> {
 /// Whoever stands in a directory below `/tmp` does not mean the file that somebody else has put there: of
 /// a file above, the owner must be the caller, root, or the owner of the working directory.
 fn check_owner(file: &Path, working_dir: &Path) -> Result<(), Problem> {
-    let owner = |path: &Path| fs_err::metadata(path).map(|metadata| metadata.uid()).ok();
-    let trusted = [Some(geteuid().as_raw()), Some(0), owner(working_dir)];
-    match owner(file) {
-        Some(uid) if !trusted.contains(&Some(uid)) => {
+    match stranger(file, working_dir) {
+        Some(uid) => {
             let shown = file.display();
             Err(Problem::without_place(
                 code::NO_FILE,
@@ -160,8 +161,15 @@ fn check_owner(file: &Path, working_dir: &Path) -> Result<(), Problem> {
             )
             .hint(format!("`-f {shown}` uses it all the same")))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
+}
+
+/// The user to whom a file above the working directory belongs, if it is none of those.
+pub fn stranger(file: &Path, working_dir: &Path) -> Option<u32> {
+    let owner = |path: &Path| fs_err::metadata(path).map(|metadata| metadata.uid()).ok();
+    let trusted = [Some(geteuid().as_raw()), Some(0), owner(working_dir)];
+    owner(file).filter(|uid| !trusted.contains(&Some(*uid)))
 }
 
 /// Reads the files that were found, in their order. `stdin` is standard input, or what stands for it.
@@ -279,6 +287,7 @@ mod tests {
         Request {
             files,
             stack_file,
+            origin: None,
             working_dir,
         }
     }

@@ -94,7 +94,7 @@ pub struct VariableSpec {
 /// `environment:`, from the map or the list form.
 pub type EnvironmentSpec = IndexMap<String, VariableSpec>;
 
-/// One entry of `env_file:`.
+/// One entry of `env_file:` or `label_file:`.
 #[derive(Debug, Clone)]
 pub struct EnvFileSpec {
     /// The path, relative to the directory of the text in which it stands.
@@ -103,6 +103,19 @@ pub struct EnvFileSpec {
     pub is_required: bool,
     /// `format: raw`: values are taken as they are.
     pub is_raw: bool,
+    /// Whether it is one of `label_file:`.
+    pub is_labels: bool,
+}
+
+impl EnvFileSpec {
+    /// The key in which it stands.
+    pub fn key(&self) -> &'static str {
+        if self.is_labels {
+            "label_file"
+        } else {
+            "env_file"
+        }
+    }
 }
 
 /// One entry of `include:`.

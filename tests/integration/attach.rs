@@ -94,6 +94,37 @@ services:
 }
 
 #[test]
+fn the_terminal_of_an_up_in_the_foreground_passes_its_size_on_all_the_time() {
+    let yaml = "
+services:
+  web:
+    command: [sh, -c, 'trap \"stty size\" WINCH; stty size; while :; do sleep 0.05; done']
+    tty: true
+  quiet:
+    command: [sh, -c, 'trap \"stty size\" WINCH; echo quiet; while :; do sleep 0.05; done']
+    tty: true
+    attach: false
+";
+    let stack = TestStack::new(yaml);
+    let terminal = Terminal::start(stack.world(), &stack.command(&["up"]));
+    terminal.wait_for("Ctrl-C stops the stack");
+    stack.wait_for_log("quiet", "quiet");
+    terminal.resize(50, 132);
+    terminal.wait_for("50 132");
+    // What begins later has it, too.
+    terminal.resize(51, 133);
+    terminal.wait_for("51 133");
+    stack.run(&["restart", "web"]).ok();
+    wait_until("the size of the new process", || {
+        let log = String::from_utf8_lossy(&stack.log("web")).into_owned();
+        (log.matches("51 133").count() == 2).then_some(())
+    });
+    assert_eq!(stack.log("quiet"), b"quiet\r\n");
+    terminal.press(CTRL_C);
+    terminal.wait();
+}
+
+#[test]
 fn an_open_input_takes_lines_and_stays_open() {
     let yaml = "
 services:

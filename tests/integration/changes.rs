@@ -319,6 +319,57 @@ fn a_restart_keeps_the_environment_of_the_up_that_started_it() {
 }
 
 #[test]
+fn only_another_file_is_a_file_that_has_changed() {
+    let yaml = "services: { it: { command: MISBEHAVE sleep, environment: { SEEN: '${FROM_CALLER:-}' } } }\n";
+    let mut stack = TestStack::new(yaml);
+    let told = "the file has changed";
+    let says_nothing = |stack: &TestStack| {
+        for arguments in [&["ps"][..], &["start"], &["restart"]] {
+            let output = stack.run(arguments).ok();
+            assert!(!output.stderr.contains(told), "{output}");
+        }
+    };
+    stack.set("FROM_CALLER", "one");
+    stack.run(&["up", "-d"]).ok();
+    says_nothing(&stack);
+    // It is the environment of this call that is another.
+    stack.set("FROM_CALLER", "two");
+    says_nothing(&stack);
+    stack.write_yaml(&format!("# nothing but a word\n{yaml}"));
+    stack.set("FROM_CALLER", "one");
+    says_nothing(&stack);
+    // An `up` has seen it, though there was nothing to do.
+    stack.run(&["up", "-d"]).ok().says(&["nothing to start"]);
+    stack.set("FROM_CALLER", "two");
+    says_nothing(&stack);
+    for name in ["stack.yaml", "stack.override.yaml", ".env"] {
+        let text = match name {
+            ".env" => "FROM_CALLER=three\n".to_owned(),
+            _ => yaml.replace("SEEN", "OTHER"),
+        };
+        let before = (name == "stack.yaml").then(|| stack.read(name));
+        stack.set("FROM_CALLER", "");
+        stack.write(name, &text.replace("MISBEHAVE", "misbehave"));
+        stack.run(&["ps"]).ok().says(&[told]);
+        match before {
+            Some(before) => stack.write(name, &before),
+            None => fs_err::remove_file(stack.path(name)).expect("it is there"),
+        }
+        says_nothing(&stack);
+    }
+    stack.down();
+
+    // Nobody knows what standard input would be now.
+    fs_err::copy(stack.path("stack.yaml"), stack.path("input")).expect("it is there");
+    let from_input = ["sh", "-c", "exec \"$0\" \"$@\" < input"];
+    let command = stack.wrapped(&from_input, &["-f", "-", "up", "-d"]);
+    stack.run_command(command).ok();
+    stack.write_yaml(&yaml.replace("SEEN", "OTHER"));
+    says_nothing(&stack);
+    stack.down();
+}
+
+#[test]
 fn a_stop_by_hand_does_not_end_a_foreground_stack() {
     let stack = TestStack::new(
         "services: { a: { command: MISBEHAVE sleep }, b: { command: MISBEHAVE sleep } }",
@@ -341,12 +392,23 @@ fn a_foreground_stack_shows_what_changes_from_another_terminal() {
     let stack = TestStack::new("services: { a: { command: 'echo one; exec sleep 1000' } }");
     let mut up = stack.up();
     up.wait_for_line("one");
-    stack.write_yaml("services: { a: { command: 'echo two; exec sleep 1000' }, new: { command: 'echo three; exec sleep 1000' } }");
+    stack.write_yaml("services: { a: { command: 'echo two; exec sleep 1000', labels: { a: b } }, new: { command: 'echo three; exec sleep 1000' } }");
     stack.run(&["up", "-d"]).ok();
     up.wait_for_line("two");
     up.wait_for_line("three");
+    stack.write_yaml("services: { a: { command: 'echo two; exec sleep 1000' } }");
+    stack.run(&["up", "-d"]).ok();
     stack.down();
-    up.wait().ok();
+    // With the reasons.
+    let output = up.wait().ok();
+    for line in [
+        "a  command, labels changed; restarting",
+        "new  new; starting",
+        "a    labels changed; not restarted",
+        "new  no longer in the file; stopping",
+    ] {
+        assert!(output.stderr.contains(line), "{output}");
+    }
 }
 
 #[test]
@@ -388,6 +450,34 @@ fn a_hundred_edits_leak_nothing() {
 }
 
 #[test]
+fn who_waits_for_a_change_waits_for_what_it_stops() {
+    let stack = TestStack::new("services: {}");
+    let web = "  web: { command: MISBEHAVE sleep }\n";
+    let deaf = "  old: { command: 'MISBEHAVE ignore-term', stop_grace_period: 700ms }\n";
+    for arguments in [
+        &["up", "--wait"][..],
+        &["up", "-d"],
+        &["up", "-d", "--wait"],
+    ] {
+        stack.write_yaml(&format!("services:\n{web}{deaf}"));
+        stack.run(&["up", "--wait"]).ok();
+        stack.wait_for_log("old", "deaf");
+        let old = Process::of(pids(&stack)["old"]).expect("it runs");
+        stack.write_yaml(&format!("services:\n{web}"));
+        stack.run(arguments).ok();
+        assert!(!old.is_alive());
+        assert_eq!(stack.ps().len(), 1);
+    }
+    stack.write_yaml(&format!("services:\n{web}{deaf}"));
+    stack.run(&["up", "--wait"]).ok();
+    let web = Process::of(pids(&stack)["web"]).expect("it runs");
+    stack.run(&["up", "--no-start", "--force-recreate"]).ok();
+    assert!(!web.is_alive());
+    assert!(stack.ps().iter().all(|row| row.phase() == "stopped"));
+    stack.down();
+}
+
+#[test]
 fn a_fixed_port_goes_over_to_the_service_that_has_it_now() {
     let stack = TestStack::new("services: {}");
     let (one, two) = (stack.port(8080), stack.port(8081));
@@ -416,12 +506,26 @@ fn the_generated_file_follows_where_it_is_to_be() {
     let stack = started(yaml);
     let block = stack.read(".env");
     stack.write_yaml(&format!("dotenv: {{ path: other.env }}\n{yaml}"));
-    stack.run(&["up", "-d"]).ok();
+    let moved = "the ports are in `other.env` now, instead of `.env`";
+    let output = stack.run(&["up", "--dry-run"]).ok();
+    assert!(output.stdout.contains(moved), "{output}");
+    let output = stack.run(&["up", "-d"]).ok().says(&[moved]);
+    assert!(!output.stderr.contains("nothing to start"), "{output}");
     assert_eq!(stack.read("other.env"), block);
     assert!(!stack.path(".env").exists(), "what is out of date is gone");
     stack.run(&["ps"]).ok();
+    stack.write_yaml(&format!(
+        "dotenv: {{ path: other.env, vars: {{ URL: 'http://localhost:$<it.PORT>' }} }}\n{yaml}"
+    ));
+    stack
+        .run(&["up", "-d"])
+        .ok()
+        .says(&["`other.env` changes: `URL`"]);
     stack.write_yaml(&format!("dotenv: false\n{yaml}"));
-    stack.run(&["up", "-d"]).ok();
+    stack
+        .run(&["up", "-d"])
+        .ok()
+        .says(&["the ports are not in `other.env` any more"]);
     assert!(!stack.path("other.env").exists());
     // One that cannot be written changes nothing.
     let pid = pids(&stack)["it"];
@@ -503,6 +607,52 @@ fn what_is_left_as_it_is_keeps_its_port_and_its_keys_and_follows_with_the_next_u
         (!pids(&stack).contains_key("old")).then_some(())
     });
     assert_ne!(pids(&stack)["api"], before["api"]);
+    stack.down();
+}
+
+#[test]
+fn what_is_left_as_it_is_keeps_the_services_that_it_needs() {
+    let yaml = "
+services:
+  db: { command: MISBEHAVE sleep }
+  debug: { command: MISBEHAVE sleep, profiles: [debug], depends_on: [db] }
+  web: { command: MISBEHAVE sleep }
+";
+    let stack = TestStack::new(yaml);
+    stack.run(&["--profile", "debug", "up", "-d"]).ok();
+    let before = pids(&stack);
+    let without = yaml
+        .replace("  db: { command: MISBEHAVE sleep }\n", "")
+        .replace(", depends_on: [db]", "");
+    stack.write_yaml(&without);
+    stack.run(&["up", "-d"]).ok().says(&[
+        "`debug`: depends_on changed; left as it is",
+        "`db`: no longer in the file; left as it is, as `debug` needs it",
+    ]);
+    assert_eq!(pids(&stack), before);
+    stack
+        .run(&["--profile", "debug", "up", "--wait"])
+        .ok()
+        .says(&["`db`: no longer in the file; stopping"]);
+    // The one that was spared after a failure keeps its own, too.
+    let failing = yaml
+        .replace(
+            "  db: { command: MISBEHAVE sleep }",
+            "  new: { command: ./no-such-program }",
+        )
+        .replace("profiles: [debug], depends_on: [db]", "depends_on: [new]");
+    stack.write_yaml(&yaml.replace("profiles: [debug], ", ""));
+    stack.run(&["up", "--wait"]).ok();
+    let before = pids(&stack);
+    stack.write_yaml(&failing.replace(
+        "debug: { command: MISBEHAVE sleep",
+        "debug: { command: MISBEHAVE sleep, environment: { N: '1' }",
+    ));
+    // The second comes once everything that the first has led to is carried out.
+    for _ in 0..2 {
+        stack.run(&["up", "-d"]).expect(1).says(&["debug"]);
+    }
+    assert_eq!(pids(&stack), before);
     stack.down();
 }
 

@@ -395,3 +395,24 @@ fn up_without_its_file_says_what_runs() {
     ]);
     stack.down();
 }
+
+#[test]
+fn a_service_of_an_inactive_profile_is_named_with_the_way_to_start_it() {
+    let stack = TestStack::new(
+        "services: { web: { command: MISBEHAVE sleep }, debug: { command: MISBEHAVE sleep, profiles: [tools] } }",
+    );
+    stack.run(&["up", "-d"]).ok();
+    for verb in ["start", "stop", "restart", "logs", "attach"] {
+        stack.run(&[verb, "debug"]).expect(2).says(&[
+            "service `debug` is not in this stack: its profile `tools` is not active",
+            "`stack up debug` starts it, and so does `stack --profile tools up`",
+        ]);
+    }
+    stack
+        .run(&["--profile", "tools", "start", "debug"])
+        .expect(2)
+        .says(&["service `debug` is in the file, but not in this stack"]);
+    stack.run(&["up", "-d", "debug"]).ok();
+    stack.run(&["restart", "debug"]).ok();
+    stack.down();
+}

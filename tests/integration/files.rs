@@ -56,6 +56,90 @@ fn files_are_merged_in_the_order_in_which_they_are_named() {
 }
 
 #[test]
+fn the_files_may_be_named_in_the_env_file_of_the_project() {
+    let yaml = |name: &str| format!("services: {{ {name}: {{ command: sleep 1000 }} }}\n");
+    let mut stack = TestStack::new(&yaml("usual"));
+    stack.write("one.yaml", &yaml("one"));
+    stack.write("two.yaml", &yaml("two"));
+    fs_err::create_dir_all(stack.path("sub/below")).expect("it is new");
+    stack.write(".env", "WHICH=two\nSTACK_FILE=one.yaml:${WHICH}.yaml\n");
+    let services = |stack: &TestStack, directory: &str, arguments: &[&str]| {
+        let arguments = [arguments, &["config", "--services"]].concat();
+        let mut command = stack.command(&arguments);
+        command.current_dir(stack.path(directory));
+        stack.run_command(command).ok().stdout
+    };
+    for directory in ["", "sub", "sub/below"] {
+        assert_eq!(services(&stack, directory, &[]), "one\ntwo\n");
+    }
+    // What is said in another way is stronger, and a nearer file.
+    assert_eq!(services(&stack, "", &["-f", "stack.yaml"]), "usual\n");
+    stack.write("sub/stack.yaml", &yaml("near"));
+    assert_eq!(services(&stack, "sub/below", &[]), "near\n");
+    stack.set("STACK_FILE", "two.yaml");
+    assert_eq!(services(&stack, "", &[]), "two\n");
+    stack.set("STACK_FILE", "");
+    stack.write("other.env", "STACK_FILE=one.yaml\n");
+    assert_eq!(services(&stack, "", &["--env-file", "other.env"]), "one\n");
+    // It is there also behind our own block, and what runs is found by it.
+    stack.run(&["up", "-d"]).ok();
+    stack.run(&["ps"]).ok();
+    assert_eq!(stack.ps().len(), 2);
+    stack.down();
+    stack.write(".env", "STACK_FILE=none.yaml\n");
+    stack
+        .run(&["config"])
+        .expect(2)
+        .says(&["there is no file `none.yaml` (STACK_FILE in .env)"]);
+}
+
+#[test]
+fn what_is_shown_unresolved_means_the_same_from_the_project_directory() {
+    let stack = TestStack::new(
+        "include: [sub/stack.yaml]\nservices: { web: { command: sleep 100, env_file: own.env } }\n",
+    );
+    fs::create_dir(stack.path("sub")).expect("the directory is writable");
+    stack.write("own.env", "OWN=1\n");
+    stack.write("sub/api.env", "API=1\n");
+    stack.write("sub/api.labels", "team=api\n");
+    stack.write("sub/app.conf", "port = 1\n");
+    stack.write(
+        "sub/stack.yaml",
+        "
+configs: { app: { file: app.conf } }
+services:
+  api:
+    command: sleep 100
+    env_file: [api.env, { path: none.env, required: false }]
+    label_file: api.labels
+    configs: [app]
+    watch: [{ path: src }, { path: /etc }]
+  job: { command: sleep 100, working_dir: ../other, env_file: '${HOME}/none.env' }
+",
+    );
+    let job = "env_file: '${HOME}/none.env'";
+    let optional = "env_file: [{ path: '${HOME}/none.env', required: false }]";
+    let yaml = stack.read("sub/stack.yaml").replace(job, optional);
+    stack.write("sub/stack.yaml", &yaml);
+    let shown = stack.run(&["config", "--no-resolve", "-o", "shown.yaml"]);
+    shown.ok();
+    let shown = stack.read("shown.yaml");
+    for part in [
+        "sub/api.env",
+        "working_dir: sub\n",
+        "sub/src",
+        "path: /etc",
+        "${HOME}/none.env",
+    ] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert_eq!(
+        stack.run(&["-f", "shown.yaml", "config"]).ok().stdout,
+        stack.run(&["config"]).ok().stdout
+    );
+}
+
+#[test]
 fn an_included_service_runs_in_its_own_directory() {
     let stack = TestStack::new(
         "include: [api/stack.yaml]\nservices: { web: { command: 'pwd > web; sleep 100' } }",

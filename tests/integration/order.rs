@@ -338,5 +338,61 @@ fn exit_code_from_stops_the_stack_and_hands_the_code_on() {
     let stack = TestStack::new(
         "services: { tests: { command: MISBEHAVE one-shot 42 100 }, db: { command: MISBEHAVE sleep } }",
     );
-    stack.run(&["up", "--exit-code-from", "tests"]).expect(42);
+    stack
+        .run(&["up", "--exit-code-from", "tests"])
+        .expect(42)
+        .says(&["stopping everything, as tests has ended (`--exit-code-from`)"]);
+}
+
+#[test]
+fn the_flags_that_end_a_stack_work_where_it_runs_already() {
+    let yaml = "
+services:
+  db: { command: MISBEHAVE sleep }
+  tests: { command: MISBEHAVE one-shot 42 100 }
+  bad: { command: MISBEHAVE one-shot 4 100, profiles: [bad] }
+";
+    let stack = TestStack::new(yaml);
+    let is_down = || {
+        assert!(stack.service_processes().is_empty());
+        // Its supervisor is on its way out.
+        stack.run(&["down"]).ok();
+    };
+    for first in [&["up", "-d", "db"][..], &["up", "-d"]] {
+        stack.run(first);
+        // One that has failed or completed before runs once more.
+        stack
+            .run(&["up", "--exit-code-from", "tests"])
+            .expect(42)
+            .says(&[
+                "the stack is running already; attached to it",
+                "stopping everything, as tests has ended (`--exit-code-from`)",
+            ]);
+        is_down();
+    }
+    stack.write_yaml(&yaml.replace("one-shot 42", "one-shot 0"));
+    stack.run(&["up", "-d"]).ok();
+    stack.wait_for("tests", "its end", phase_is("completed"));
+    stack.run(&["up", "--exit-code-from", "tests"]).ok();
+    is_down();
+    stack.run(&["up", "-d", "db"]).ok();
+    stack
+        .run(&["--profile", "bad", "up", "--abort-on-failure"])
+        .expect(1)
+        .says(&["stopping everything, as bad failed"]);
+    is_down();
+}
+
+#[test]
+fn a_stack_that_ends_with_a_service_which_is_gone_from_the_file_says_so() {
+    let yaml =
+        "services: { tests: { command: MISBEHAVE sleep }, db: { command: MISBEHAVE sleep } }";
+    let stack = TestStack::new(yaml);
+    let up = stack.start(&["up", "--exit-code-from", "tests"]);
+    stack.wait_for("tests", "its start", phase_is("running"));
+    stack.write_yaml(&yaml.replace("tests: { command: MISBEHAVE sleep }, ", ""));
+    stack.run(&["up", "-d"]);
+    let output = up.wait();
+    let why = "stopping everything, as tests is no longer in the file (`--exit-code-from`)";
+    assert!(output.stderr.contains(why), "{output}");
 }

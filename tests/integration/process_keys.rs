@@ -229,6 +229,63 @@ services:
         "`ulimits.nofile: unlimited` needs root: the hard limit here is",
     ]);
     assert_eq!(stack.files(), ["stack.yaml"]);
+    // That of a hook likewise, and at its place.
+    stack.write_yaml(
+        "
+services:
+  it:
+    command: touch it
+    pre_start:
+      - command: touch it
+      - { command: touch it, user: root }
+",
+    );
+    up_as_nobody(&stack).expect(2).says(&[
+        "`user: root` needs root: `stack` runs as nobody",
+        "stack.yaml:7:",
+    ]);
+    assert_eq!(stack.files(), ["stack.yaml"]);
+}
+
+#[test]
+fn a_command_beside_a_service_has_its_user_and_its_limits() {
+    let yaml = "
+services:
+  it:
+    command: MISBEHAVE sleep
+    umask: 027
+    nice: 7
+    oom_score_adj: 321
+    ulimits: { nofile: { soft: 100, hard: 200 } }
+";
+    let stack = TestStack::new(yaml);
+    stack.run(&["up", "-d"]).ok();
+    let show =
+        "umask; nice; cat /proc/self/oom_score_adj; ulimit -n; ulimit -Hn; id -un; echo $HOME";
+    let beside = || {
+        stack
+            .run(&["run", "-s", "it", "--", "sh", "-c", show])
+            .ok()
+            .stdout
+    };
+    let printed = beside();
+    assert!(printed.starts_with("0027\n7\n321\n100\n200\n"), "{printed}");
+    if is_root() {
+        open_to_all(&stack);
+        stack.write_yaml(&format!("{yaml}    user: nobody\n"));
+        stack.run(&["up", "-d"]).ok();
+        let nobody = nix::unistd::User::from_name("nobody");
+        let nobody = nobody.expect("readable").expect("there");
+        let whose = format!("nobody\n{}\n", nobody.dir.display());
+        let printed = beside();
+        assert!(printed.ends_with(&whose), "{printed}");
+    }
+    stack.write_yaml(&format!("{yaml}    user: nobdy\n"));
+    stack
+        .run(&["run", "-s", "it", "--", "true"])
+        .expect(126)
+        .says(&["`true` cannot be executed: there is no user `nobdy`"]);
+    stack.down();
 }
 
 #[test]
@@ -336,6 +393,11 @@ services:
         assert!(config.contains(part), "{part}: {config}");
     }
     stack.run(&["up"]).ok().says(&["`init` does nothing"]);
+    fs::remove_file(stack.path("it.labels")).expect("it is there");
+    stack
+        .run(&["up"])
+        .expect(2)
+        .says(&["the label_file `it.labels` does not exist"]);
 }
 
 #[test]

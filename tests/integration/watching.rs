@@ -140,6 +140,32 @@ services:
 }
 
 #[test]
+fn what_changes_during_a_rebuild_is_built_once_more_and_never_beside_it() {
+    let yaml = "
+services:
+  web:
+    command: MISBEHAVE sleep
+    watch: [{ path: src, command: 'echo begin >> built; while test ! -e go; do sleep 0.05; done; echo end >> built' }]
+";
+    let stack = project(yaml);
+    let mut up = watched(&stack);
+    let before = pid(&stack, "web");
+    stack.write("src/app", "2");
+    up.wait_for_line("running `echo begin");
+    for text in ["3", "4"] {
+        stack.write("src/app", text);
+    }
+    stack.write("go", "");
+    wait_until("both builds", || {
+        let built = fs_err::read_to_string(stack.path("built")).ok()?;
+        (built == "begin\nend\nbegin\nend\n").then_some(())
+    });
+    wait_for_another(&stack, "web", before);
+    end(up);
+    assert_eq!(stack.read("built"), "begin\nend\nbegin\nend\n");
+}
+
+#[test]
 fn a_rebuild_ends_with_whoever_has_begun_it() {
     let yaml = "
 services:

@@ -44,6 +44,7 @@ pub(crate) fn target(text: &str, replica: u32) -> UnitTarget {
         service: name(text),
         replica,
         generation: 2,
+        stops: false,
     }
 }
 
@@ -90,6 +91,7 @@ pub(crate) fn snapshot() -> StackSnapshot {
         dotenv: Some(PathBuf::from("/p/shop/.env")),
         arguments: crate::plan::Arguments::default(),
         fingerprint: "f".to_owned(),
+        contents: crate::plan::Contents::default(),
         guardian_pid: 10,
         supervisor_pid: 11,
         started_at: 1,

@@ -187,6 +187,16 @@ fn every_message_still_reads_and_is_still_written_so() {
                 }),
             },
         ),
+        (
+            "command-resize",
+            Command::Resize {
+                size: TerminalSize {
+                    columns: 120,
+                    rows: 40,
+                },
+                except: vec![name("web")],
+            },
+        ),
         ("command-apply", Command::Apply { proposal: 7 }),
         ("command-down", Command::Down { grace }),
         ("command-kill", Command::Kill {}),
@@ -436,6 +446,19 @@ fn a_proposal_still_reads_and_is_still_written_so() {
             }],
         },
     );
+    holds(
+        "proposal-kept",
+        &Proposal {
+            changes: vec![UnitChange {
+                service: name("db"),
+                replica: 1,
+                what: What::Kept {
+                    service: name("api"),
+                },
+            }],
+            ..Proposal::default()
+        },
+    );
     let because = || Blocker {
         unit: unit_ref("db"),
         state: BlockerState::Ended,
@@ -473,6 +496,29 @@ fn a_proposal_still_reads_and_is_still_written_so() {
             },
         ),
         ("event-notice-run-left-out", News::RunMissed { due: None }),
+        (
+            "event-notice-changing",
+            News::Changing {
+                change: UnitChange {
+                    service: name("web"),
+                    replica: 2,
+                    what: What::Restarts { fields: fields() },
+                },
+            },
+        ),
+        (
+            "event-notice-stopping-after-end",
+            News::StoppingAfterEnd {
+                unit: unit_ref("tests"),
+                is_removed: true,
+            },
+        ),
+        (
+            "event-notice-still-needed",
+            News::StillNeeded {
+                by: unit_ref("api"),
+            },
+        ),
         (
             "event-notice-hook-failed",
             News::HookFailed(hook_failure(HookEnd::TimedOut {

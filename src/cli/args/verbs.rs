@@ -391,7 +391,7 @@ pub enum EnvFormat {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 #[command(override_usage = "stack run [OPTIONS] -- COMMAND...")]
 pub struct RunArgs {
-    /// Use the environment and the directory of this service
+    /// Use the environment, the directory, the user and the limits of this service
     #[arg(short, long, value_name = "SERVICE", value_parser = ServiceName::new)]
     pub service: Option<ServiceName>,
 

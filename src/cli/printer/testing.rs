@@ -186,6 +186,7 @@ pub(crate) fn stack(services: Vec<ServiceSnapshot>) -> StackSnapshot {
         dotenv: Some("/home/me/shop/.env".into()),
         arguments: crate::plan::Arguments::default(),
         fingerprint: String::new(),
+        contents: crate::plan::Contents::default(),
         guardian_pid: 10,
         supervisor_pid: 11,
         started_at: 0,

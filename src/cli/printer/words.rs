@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use crate::cli::style::state_word;
 use crate::cli::words::{self, behind};
 use crate::run::reason::{CheckFailure, Reason, UnitRef};
-use crate::run::snapshot::{CRASH_LOOP, Exit, Phase, PortSnapshot, ServiceSnapshot};
+use crate::run::snapshot::{CRASH_LOOP, Exit, Phase, PortSnapshot, ServiceSnapshot, Wanted};
 use crate::support::duration;
 use crate::support::text::list;
 
@@ -50,8 +50,13 @@ pub(crate) fn change(
     let is_new_phase = previous.is_none_or(|previous| previous.phase != next.phase);
     let is_new_attempt = previous.is_none_or(|previous| previous.attempt != next.attempt);
     let is_news = is_new_phase || is_new_attempt;
+    // What is about to make room for what comes has nothing to say of that.
+    let is_passing =
+        next.desired.wanted == Wanted::Running && next.generation < next.desired.generation;
     let said_of_phase = match next.phase {
         Phase::Pending => None,
+        Phase::Starting | Phase::Running | Phase::Healthy if is_passing => None,
+        Phase::Unhealthy if is_passing && previous.is_none() => None,
         Phase::Waiting => waiting_change(previous, next),
         Phase::Starting => started(previous, next),
         Phase::Running => running_change(previous, next),

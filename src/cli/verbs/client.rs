@@ -6,7 +6,8 @@ use std::pin::Pin;
 
 use super::ground::{actual, hidden, left, others, unreachable};
 use super::{
-    Context, Output, attach, down, down_all, env, logs, port, ps, restart, start, stop, watching,
+    Context, InFile, Output, attach, down, down_all, env, logs, port, ps, restart, start, stop,
+    watching,
 };
 use crate::api::client::Client;
 use crate::api::messages::Update;
@@ -32,7 +33,7 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
     }
     let (instance, names) = match (find(invocation), verb) {
         (Err(stop), Verb::Down(_)) if stop.code == ExitCode::Usage => {
-            (in_spite_of(invocation).ok_or(stop)?, Vec::new())
+            (in_spite_of(invocation).ok_or(stop)?, InFile::new())
         }
         (found, _) => found?,
     };
@@ -42,7 +43,7 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
         return Err(Stop::new(ExitCode::NotAnswering, hidden, None));
     }
     // How many replicas there are is told by the stack, if it runs or has left its last state.
-    let units: Vec<UnitId> = names.iter().cloned().map(UnitId::first).collect();
+    let units: Vec<UnitId> = taking_part(&names).cloned().map(UnitId::first).collect();
     let mut options = invocation.printer_options(&units);
     options.log_dir = Some(instance.log_dir());
     if let Verb::Logs(args) = verb {
@@ -114,10 +115,16 @@ pub fn client(invocation: &Invocation, verb: &Verb) -> Result<ExitCode, Stop> {
 ///
 /// A file that was broken while its stack ran must not keep anybody from seeing or stopping it:
 /// then the one that runs here is meant, if there is but one.
-pub(super) fn find(invocation: &Invocation) -> Result<(Instance, Vec<ServiceName>), Stop> {
+pub(super) fn find(invocation: &Invocation) -> Result<(Instance, InFile), Stop> {
     let (instance, services) = match invocation.draft() {
         Ok(ready) => {
-            let services = ready.draft.spec().services.keys().cloned().collect();
+            let spec = ready.draft.spec();
+            let services = spec.services.keys().map(|name| (name.clone(), None));
+            let inactive = spec.inactive.iter().map(|(name, service)| {
+                let profile = service.profiles.first();
+                (name.clone(), profile.map(|it| it.value.clone()))
+            });
+            let services = services.chain(inactive).collect();
             (
                 actual(invocation, invocation.instance(&ready.draft)),
                 services,
@@ -125,7 +132,7 @@ pub(super) fn find(invocation: &Invocation) -> Result<(Instance, Vec<ServiceName
         }
         Err(stop) => match invocation.running().as_slice() {
             [] => return Err(stop),
-            [holder] => (Instance::of(holder).ok_or(stop)?, Vec::new()),
+            [holder] => (Instance::of(holder).ok_or(stop)?, InFile::new()),
             several => {
                 let names = several.iter().map(|holder| format!("`{}`", holder.project));
                 return Err(Stop::new(
@@ -149,6 +156,12 @@ pub(super) fn find(invocation: &Invocation) -> Result<(Instance, Vec<ServiceName
 fn in_spite_of(invocation: &Invocation) -> Option<Instance> {
     let (draft, _) = Draft::new(invocation.sources().ok()?);
     Some(invocation.instance(&draft?))
+}
+
+/// The services of a file that take part.
+pub(super) fn taking_part(in_file: &InFile) -> impl Iterator<Item = &ServiceName> {
+    let services = in_file.iter();
+    services.filter_map(|(name, inactive)| inactive.is_none().then_some(name))
 }
 
 /// The state of an instance that runs and answers.

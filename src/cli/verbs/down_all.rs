@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use futures_util::future::join_all;
 
-use super::{Context, Output, down};
+use super::{Context, InFile, Output, down};
 use crate::api::messages::Update;
 use crate::cli::args::DownArgs;
 use crate::cli::exit::{ExitCode, Stop};
@@ -44,7 +44,7 @@ pub fn run(invocation: &Invocation, arguments: &DownArgs) -> Result<ExitCode, St
         };
         let mut context = Context {
             instance,
-            in_file: &[],
+            in_file: &InFile::new(),
             has_changed: &|_| false,
             output: &mut output,
         };

@@ -162,7 +162,15 @@ impl Context<'_> {
         name: &ServiceName,
         known: impl IntoIterator<Item = &'n ServiceName>,
     ) -> Stop {
-        if self.in_file.contains(name) {
+        if let Some(Some(profile)) = self.in_file.get(name) {
+            return Stop::usage(
+                format!(
+                    "service `{name}` is not in this stack: its profile `{profile}` is not active"
+                ),
+                format!("`stack up {name}` starts it, and so does `stack --profile {profile} up`"),
+            );
+        }
+        if self.in_file.contains_key(name) {
             return Stop::usage(
                 format!("service `{name}` is in the file, but not in this stack"),
                 "`stack up` takes it in, unless its `replicas` is 0",

@@ -33,6 +33,8 @@ mod tests;
 use std::future::Future;
 use std::pin::Pin;
 
+use indexmap::IndexMap;
+
 use crate::api::messages::Update;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
@@ -40,12 +42,15 @@ pub(crate) use crate::run::launch::runtime;
 use crate::run::logs::LogBlock;
 use crate::support::name::{ServiceName, UnitId};
 
+/// The services of a file; of one that takes no part, the profile that would turn it on.
+pub type InFile = IndexMap<ServiceName, Option<String>>;
+
 /// What a verb works with.
 pub struct Context<'a> {
     /// The copy of the project that it is about.
     pub instance: &'a Instance,
     /// The services of the file, of which a stack that runs may have no replica.
-    pub in_file: &'a [ServiceName],
+    pub in_file: &'a InFile,
     /// Whether the file says something else now than what a stack runs.
     pub has_changed: &'a dyn Fn(&StackSnapshot) -> bool,
     /// Where it says what it has to say.

@@ -1,6 +1,6 @@
 //! Bare `stack`: the state of this project's stack, and the five commands that a newcomer needs.
 
-use super::client::{find, running};
+use super::client::{find, running, taking_part};
 use super::ground::{hidden, left, unreachable};
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Stop};
@@ -46,7 +46,7 @@ pub fn overview(invocation: &Invocation) -> Result<ExitCode, Stop> {
             .or_else(|| Some(unreachable(&instance.holder()?)))
             .or_else(|| left(invocation, &instance).map(|(_, it, hint)| format!("{it}; {hint}")));
         printer::say_out(&reason.unwrap_or_else(|| {
-            let (project, services) = (&instance.project, text::list(names));
+            let (project, services) = (&instance.project, text::list(taking_part(&names)));
             format!("{project} is not running. Its services: {services}")
         }))?;
     }

@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use crate::api::messages::Update;
 use crate::cli::printer::words;
 use crate::run::control::UnitTarget;
+use crate::run::news::News;
 use crate::run::snapshot::{CRASH_LOOP, Phase, ServiceSnapshot, Wanted};
 use crate::run::waits::{Goal, Verdict, verdict};
 use crate::support::name::UnitId;
@@ -32,14 +33,39 @@ pub(super) fn has_failed(service: &ServiceSnapshot) -> bool {
     service.phase == Phase::Failed || service.is_crash_looping()
 }
 
-/// The units that are waited for, each with the generation that is meant.
-pub(super) type Asked = HashMap<UnitId, u64>;
+/// The units that are waited for.
+pub(super) type Asked = HashMap<UnitId, Aim>;
+
+/// What is waited for of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Aim {
+    /// The generation that is meant.
+    pub(super) generation: u64,
+    /// Whether it is to be down, whatever the target of the others is.
+    pub(super) stops: bool,
+}
+
+impl Aim {
+    /// That it is there, for this generation or a later one.
+    pub(super) const fn up(generation: u64) -> Self {
+        Self {
+            generation,
+            stops: false,
+        }
+    }
+}
 
 /// What a command has set, as it is waited for.
 pub(super) fn asked(targets: &[UnitTarget]) -> Asked {
     let targets = targets.iter();
     targets
-        .map(|target| (target.unit(), target.generation))
+        .map(|target| {
+            let aim = Aim {
+                generation: target.generation,
+                stops: target.stops,
+            };
+            (target.unit(), aim)
+        })
         .collect()
 }
 
@@ -95,12 +121,12 @@ impl Readiness {
     /// is for waits alone.
     pub(super) fn see(&mut self, service: &ServiceSnapshot) -> bool {
         let unit = service.unit();
-        let generation = match &self.asked {
+        let aim = match &self.asked {
             Some(asked) => asked.get(&unit).copied(),
             // The first is that of the start; one that nobody asked for is not waited for.
-            None => (service.desired.wanted != Wanted::Nothing).then_some(1),
+            None => (service.desired.wanted != Wanted::Nothing).then_some(Aim::up(1)),
         };
-        let verdict = generation.map(|generation| standing(self.target, generation, service));
+        let verdict = aim.map(|aim| standing(self.target, aim, service));
         self.seen += usize::from(verdict.is_some());
         self.pending += usize::from(verdict == Some(Verdict::Pending));
         let known = Known {
@@ -123,12 +149,28 @@ impl Readiness {
 
     /// Takes in the state of all units that there are. Nobody waits for one that is gone from the stack.
     pub(super) fn see_all(&mut self, services: &[ServiceSnapshot]) {
-        if let Some(asked) = &mut self.asked {
-            let units: HashSet<UnitId> = services.iter().map(ServiceSnapshot::unit).collect();
-            asked.retain(|unit, _| units.contains(unit));
+        let units: HashSet<UnitId> = services.iter().map(ServiceSnapshot::unit).collect();
+        let known = self
+            .latest
+            .keys()
+            .chain(self.asked.iter().flat_map(HashMap::keys));
+        let gone: Vec<UnitId> = known.filter(|it| !units.contains(*it)).cloned().collect();
+        for unit in &gone {
+            self.forget(unit);
         }
         for service in services {
             self.see(service);
+        }
+    }
+
+    /// A unit is gone from the stack.
+    pub(super) fn forget(&mut self, unit: &UnitId) {
+        if let Some(asked) = &mut self.asked {
+            asked.remove(unit);
+        }
+        if let Some(gone) = self.latest.shift_remove(unit) {
+            self.seen -= usize::from(gone.verdict.is_some());
+            self.pending -= usize::from(gone.verdict == Some(Verdict::Pending));
         }
     }
 
@@ -137,7 +179,13 @@ impl Readiness {
     pub(super) fn hear(&mut self, update: &Update) -> bool {
         match update {
             Update::Service(service) => self.see(service),
-            Update::Notice(_) | Update::Ended { .. } => true,
+            Update::Notice(notice) => {
+                if let (News::Removed, Some(unit)) = (&notice.news, notice.unit()) {
+                    self.forget(&unit);
+                }
+                true
+            }
+            Update::Ended { .. } => true,
             Update::Lagged { .. } => false,
             Update::Snapshot { stack } => {
                 self.see_all(&stack.services);
@@ -208,7 +256,15 @@ impl Readiness {
     }
 }
 
-fn standing(target: Target, generation: u64, service: &ServiceSnapshot) -> Verdict {
+fn standing(target: Target, aim: Aim, service: &ServiceSnapshot) -> Verdict {
+    let Aim { generation, stops } = aim;
+    if stops {
+        return match verdict(Goal::Stopped, generation, service) {
+            // Somebody wants it back meanwhile, and waits for that.
+            Verdict::Superseded(_) => Verdict::Reached,
+            verdict => verdict,
+        };
+    }
     let goal = match target {
         Target::Of(goal) => return verdict(goal, generation, service),
         Target::Executed => Goal::Executed,
@@ -259,13 +315,58 @@ mod tests {
 
     #[test]
     fn nobody_waits_for_what_is_gone_from_the_stack() {
-        let asked = ["web", "gone"].map(|name| (service(name, Phase::Running).unit(), 1));
+        let asked = ["web", "gone"].map(|name| (service(name, Phase::Running).unit(), Aim::up(1)));
         let mut readiness = Readiness::new(Target::Executed, Some(asked.into()));
         let running = [service("web", Phase::Running)];
         readiness.see(&running[0]);
         assert!(!readiness.is_settled());
         readiness.see_all(&running);
         assert!(readiness.is_settled());
+    }
+
+    #[test]
+    fn what_is_to_stop_is_waited_for_until_it_is_down() {
+        let desired = |wanted, generation| DesiredSnapshot {
+            wanted,
+            generation,
+            cause: Cause::Up,
+        };
+        let old = |phase, desired| ServiceSnapshot {
+            desired,
+            ..service("old", phase)
+        };
+        let aim = Aim {
+            generation: 2,
+            stops: true,
+        };
+        for target in [Target::Executed, Target::Ready] {
+            let wait = || {
+                Readiness::new(
+                    target,
+                    Some([(service("old", Phase::Running).unit(), aim)].into()),
+                )
+            };
+            let stopping = old(Phase::Stopping, desired(Wanted::Stopped, 2));
+            for after in [
+                // One that has failed before has nothing that could end.
+                old(Phase::Failed, desired(Wanted::Stopped, 2)),
+                old(Phase::Stopped, desired(Wanted::Stopped, 2)),
+                old(Phase::Stopping, desired(Wanted::Running, 3)),
+            ] {
+                let mut readiness = wait();
+                readiness.see(&stopping);
+                assert!(!readiness.is_settled());
+                readiness.see(&after);
+                assert!(readiness.is_settled(), "{after:?}");
+                assert_eq!(readiness.failed(), []);
+            }
+            let mut readiness = wait();
+            readiness.see(&stopping);
+            readiness.forget(&stopping.unit());
+            readiness.see(&service("web", Phase::Running));
+            assert_eq!((readiness.seen, readiness.pending), (0, 0));
+            assert!(readiness.is_settled());
+        }
     }
 
     #[test]
@@ -355,7 +456,7 @@ mod tests {
             replicas: 2,
             ..service("web", phase)
         };
-        let units = [1, 2].map(|number| (testing::replica("web", number), 1));
+        let units = [1, 2].map(|number| (testing::replica("web", number), Aim::up(1)));
         let mut readiness = Readiness::new(Target::Ready, Some(units.into()));
         readiness.see(&service("api", Phase::Starting));
         readiness.see(&replica(1, Phase::Healthy));

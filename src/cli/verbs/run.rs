@@ -1,5 +1,6 @@
 //! `stack run -- CMD`: any command with the stack's values. What it starts is the caller's.
 
+use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -11,11 +12,13 @@ use crate::cli::args::RunArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::{Invocation, check_service};
 use crate::cli::printer::Printer;
+use crate::cli::words;
 use crate::plan::model::{Plan, UnitPlan};
 use crate::plan::{Assignment, Draft, secret_names};
 use crate::ports::request::PortKey;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
+use crate::run::rights::take_on;
 use crate::run::secrets;
 use crate::spec::model::MARKS;
 use crate::support::name::ServiceName;
@@ -43,7 +46,13 @@ pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
                     "leave out `--service` to use the generated variables alone",
                 ));
             };
-            place(&mut command, &plan.units[index]);
+            let unit = &plan.units[index];
+            let environment = take_on(unit).map_err(|error| {
+                let why = words::start_error(&error);
+                let message = format!("`{}` cannot be executed: {why}", program.to_string_lossy());
+                Stop::new(ExitCode::Own(126), message, None)
+            })?;
+            place(&mut command, unit, &environment);
         }
     }
     let error = command.exec();
@@ -87,9 +96,13 @@ pub(super) fn at_home(invocation: &Invocation, instance: &Instance, draft: Draft
 }
 
 /// Gives a command the environment and the directory of a unit, but not its marks.
-fn place(command: &mut Command, unit: &UnitPlan) {
+pub(super) fn place<K: AsRef<OsStr>, V: AsRef<OsStr>>(
+    command: &mut Command,
+    unit: &UnitPlan,
+    environment: &[(K, V)],
+) {
     command.env_clear();
-    let entries = unit.environment.entries().into_iter();
+    let entries = environment.iter().map(|(key, value)| (key.as_ref(), value));
     command.envs(entries.filter(|(key, _)| !MARKS.iter().any(|mark| key == mark)));
     command.current_dir(&unit.directory);
 }

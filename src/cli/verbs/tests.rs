@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::{Context, Output, down, env, logs, port, ps, restart, start, stop};
+use super::{Context, InFile, Output, down, env, logs, port, ps, restart, start, stop};
 use crate::api::messages::Update;
 use crate::api::tests::fake::{Act, Fake, name, service, snapshot};
 use crate::cli::args::{
@@ -25,7 +25,7 @@ use crate::run::reason::{Reason, StartError};
 use crate::run::snapshot::{
     Cause, DesiredSnapshot, Phase, PortSnapshot, PortState, ServiceSnapshot, Wanted,
 };
-use crate::support::name::{PortName, ProjectName, ServiceName, UnitId};
+use crate::support::name::{PortName, ProjectName, UnitId};
 use crate::support::protocol::Protocol;
 
 mod replicas;
@@ -73,7 +73,7 @@ struct Project {
     _directory: TempDir,
     instance: Instance,
     lock: Option<InstanceLock>,
-    in_file: Vec<ServiceName>,
+    in_file: InFile,
     said: Said,
 }
 
@@ -88,7 +88,7 @@ impl Project {
             _directory: directory,
             instance,
             lock: None,
-            in_file: Vec::new(),
+            in_file: InFile::new(),
             said: Said::default(),
         }
     }
@@ -345,10 +345,20 @@ fn a_port_is_that_of_the_replica_that_was_asked_for() {
 #[test]
 fn a_service_of_the_file_without_replicas_is_not_said_to_be_unknown() {
     let mut project = Project::idle();
-    project.in_file = vec![name("web")];
+    project.in_file = [
+        (name("web"), None),
+        (name("debug"), Some("tools".to_owned())),
+    ]
+    .into();
     let stop = project.context().unknown_service(&name("web"), &[]);
     let expected = "error: service `web` is in the file, but not in this stack\n";
     assert!(stop.message.starts_with(expected), "{}", stop.message);
+    let stop = project.context().unknown_service(&name("debug"), &[]);
+    assert_eq!(
+        stop.message,
+        "error: service `debug` is not in this stack: its profile `tools` is not active\n\
+         hint: `stack up debug` starts it, and so does `stack --profile tools up`"
+    );
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use crate::cli::words;
 use crate::run::control::Command;
 use crate::run::snapshot::Cause;
 use crate::run::waits::{Goal, Verdict};
+use crate::support::name::ServiceName;
 use crate::support::text;
 
 /// Events, with what they have said so far.
@@ -56,6 +57,31 @@ pub(super) fn overtaken(cause: Cause) -> &'static str {
     }
 }
 
+/// Why a command was refused: of a service that the stack does not know, the file may know more.
+fn unknown(context: &Context<'_>, watch: &Watch, command: &Command, error: ClientError) -> Stop {
+    let services = match command {
+        Command::Start { services }
+        | Command::Stop { services, .. }
+        | Command::Restart { services, .. } => services.as_slice(),
+        Command::Up { .. }
+        | Command::Signal { .. }
+        | Command::Input { .. }
+        | Command::Resize { .. }
+        | Command::Apply { .. }
+        | Command::ClearLogs { .. }
+        | Command::Down { .. }
+        | Command::Kill {} => &[],
+    };
+    let known: Vec<&ServiceName> = watch.readiness.services().map(|it| &it.service).collect();
+    let is_unknown = |name: &&ServiceName| !known.contains(name);
+    match services.iter().find(is_unknown) {
+        Some(name) if context.in_file.contains_key(name) => {
+            context.unknown_service(name, known.iter().copied())
+        }
+        _ => error.into(),
+    }
+}
+
 /// Sends a command and follows what comes of it; says at the end what was done, by `done`
 /// (`stopped`).
 pub(super) async fn carry_out(
@@ -69,7 +95,10 @@ pub(super) async fn carry_out(
     if goal != Goal::Stopped {
         context.tell_of_changes(&client.stack().await?);
     }
-    let targets = client.command(command).await?.units;
+    let targets = match client.command(command).await {
+        Ok(reply) => reply.units,
+        Err(error) => return Err(unknown(context, &watch, command, error)),
+    };
     if targets.is_empty() {
         context.output.message("nothing to do");
         return Ok(ExitCode::Done);

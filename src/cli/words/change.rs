@@ -1,6 +1,12 @@
 //! What an `up` changes of a running stack, in words: a line for each service.
 
+use std::path::Path;
+
+use crate::cli::printer::relative;
+use crate::plan::Plan;
+use crate::run::control::StackSnapshot;
 use crate::run::proposal::{ChangedField, Proposal, UnitChange, What};
+use crate::support::fs::below;
 use crate::support::text::list;
 
 /// A line for each service that does not stay as it is. Replicas that share their fate share a line.
@@ -19,29 +25,66 @@ pub(crate) fn changes(proposal: &Proposal) -> Vec<String> {
             let labels = rest[..alike].iter();
             list(labels.map(|it| format!("`{}-{}`", it.service, it.replica)))
         };
-        lines.push(line(&who, first));
+        lines.push(format!("{who}: {}", fragment(first)));
         rest = &rest[alike..];
     }
     lines
 }
 
-fn line(who: &str, change: &UnitChange) -> String {
+/// What becomes of the generated file, where it is to be another one or to hold other values.
+pub(crate) fn file_changes(before: &StackSnapshot, now: &Plan, working_dir: &Path) -> Vec<String> {
+    let shown = |path: &Path| format!("`{}`", relative(path, Some(working_dir)));
+    let (old, new) = (before.dotenv.as_deref(), now.written_dotenv());
+    // A directory that was renamed has other paths.
+    let place = |path: &Path, dir: &Path| below(path, dir);
+    let old_place = old.map(|path| place(path, &before.project_dir));
+    let new_place = new.as_deref().map(|path| place(path, &now.project_dir));
+    match (old, new.as_deref()) {
+        (Some(old), Some(new)) if old_place != new_place => {
+            vec![format!(
+                "the ports are in {} now, instead of {}",
+                shown(new),
+                shown(old)
+            )]
+        }
+        (Some(old), None) => vec![format!("the ports are not in {} any more", shown(old))],
+        (None, Some(new)) => vec![format!("the ports are in {} now", shown(new))],
+        (Some(_), Some(new)) if before.values != now.values => {
+            let is_other = |entry: &&(String, String)| !before.values.contains(entry);
+            let keys = now.values.iter().filter(is_other).map(|(key, _)| key);
+            let is_gone = |(key, _): &&(String, String)| now.values.iter().all(|(it, _)| it != key);
+            let gone = before.values.iter().filter(is_gone).map(|(key, _)| key);
+            vec![format!(
+                "{} changes: {}",
+                shown(new),
+                list(keys.chain(gone).map(|key| format!("`{key}`")))
+            )]
+        }
+        (Some(_), Some(_)) | (None, None) => Vec::new(),
+    }
+}
+
+/// What becomes of a unit: a lowercase fragment, which stands behind its name.
+pub(super) fn fragment(change: &UnitChange) -> String {
     match &change.what {
-        What::Starts => format!("{who}: new; starting"),
-        What::Appears => format!("{who}: new; not started"),
-        What::Follows { service } => format!("{who}: restarting with `{service}`"),
-        What::GoesDown { fields } if fields.is_empty() => format!("{who}: stopping"),
-        What::GoesDown { fields } => format!("{who}: {} changed; stopping", named(fields)),
+        What::Starts => "new; starting".to_owned(),
+        What::Appears => "new; not started".to_owned(),
+        What::Follows { service } => format!("restarting with `{service}`"),
+        What::GoesDown { fields } if fields.is_empty() => "stopping".to_owned(),
+        What::GoesDown { fields } => format!("{} changed; stopping", named(fields)),
         What::Stays { fields } if fields.is_empty() => {
-            format!("{who}: no longer in the file; left as it is")
+            "no longer in the file; left as it is".to_owned()
         }
         // The first goes with its service only; of the others there may just be fewer.
-        What::Stops if change.replica > 1 => format!("{who}: no longer wanted; stopping"),
-        What::Stops => format!("{who}: no longer in the file; stopping"),
-        What::Restarts { fields } if fields.is_empty() => format!("{who}: restarting"),
-        What::Restarts { fields } => format!("{who}: {} changed; restarting", named(fields)),
-        What::TakesOver { fields } => format!("{who}: {} changed; not restarted", named(fields)),
-        What::Stays { fields } => format!("{who}: {} changed; left as it is", named(fields)),
+        What::Stops if change.replica > 1 => "no longer wanted; stopping".to_owned(),
+        What::Kept { service } => {
+            format!("no longer in the file; left as it is, as `{service}` needs it")
+        }
+        What::Stops => "no longer in the file; stopping".to_owned(),
+        What::Restarts { fields } if fields.is_empty() => "restarting".to_owned(),
+        What::Restarts { fields } => format!("{} changed; restarting", named(fields)),
+        What::TakesOver { fields } => format!("{} changed; not restarted", named(fields)),
+        What::Stays { fields } => format!("{} changed; left as it is", named(fields)),
     }
 }
 
@@ -104,6 +147,13 @@ mod tests {
                 change("worker", 3, What::Starts),
                 change("cache", 3, What::Stops),
                 change("old", 1, What::Stops),
+                change(
+                    "mail",
+                    1,
+                    What::Kept {
+                        service: ServiceName::new("job").unwrap(),
+                    },
+                ),
             ],
             ..Proposal::default()
         };
@@ -118,6 +168,7 @@ mod tests {
                 "`worker-2`, `worker-3`: new; starting",
                 "`cache-3`: no longer wanted; stopping",
                 "`old`: no longer in the file; stopping",
+                "`mail`: no longer in the file; left as it is, as `job` needs it",
             ]
         );
     }

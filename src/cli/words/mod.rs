@@ -10,7 +10,7 @@ mod time;
 
 use std::fmt::Display;
 
-pub(crate) use change::changes;
+pub(crate) use change::{changes, file_changes};
 pub(crate) use reason::{exit, signal_name, waiting_for};
 pub(crate) use time::to_come;
 
@@ -39,14 +39,14 @@ pub(crate) fn port_trouble(trouble: &PortTrouble) -> String {
     plain_line(reason::port_trouble(trouble))
 }
 
+/// Why something cannot be executed.
+pub(crate) fn start_error(error: &StartError) -> String {
+    plain_line(reason::start_error(error))
+}
+
 /// Why a process cannot be given what its service asks for: `` `user: web` needs root … ``.
 pub(crate) fn rights_error(error: &RightsError) -> String {
     plain_line(reason::rights_error(error))
-}
-
-/// Why a program could not be executed.
-pub(crate) fn start_error(error: &StartError) -> String {
-    plain_line(reason::start_error(error))
 }
 
 /// `lead` and what stands behind it; nothing where nothing does.

@@ -1,8 +1,8 @@
 //! What the supervisor has to say beside what snapshots show, in words.
 
-use super::behind;
 use super::reason::{blocker, check_failure, hook_failure, processes, reason};
 use super::time::past;
+use super::{behind, change};
 use crate::run::news::News;
 use crate::support::text::list;
 
@@ -25,10 +25,21 @@ pub(crate) fn news(news: &News) -> String {
             blocker(because)
         ),
         News::TookOver => "takes over what the file says now".to_owned(),
+        News::StillNeeded { by } => format!("is kept, as {} needs it", by.label()),
+        News::Changing { change } => change::fragment(change),
         News::HookFailed(failure) => hook_failure(failure),
         News::Removed => "is not part of the stack any more".to_owned(),
         News::StoppingAfterFailure { unit } => {
             format!("stopping everything, as {} failed", unit.label())
+        }
+        News::StoppingAfterEnd { unit, is_removed } => {
+            let why = if *is_removed {
+                "is no longer in the file"
+            } else {
+                "has ended"
+            };
+            let name = unit.label();
+            format!("stopping everything, as {name} {why} (`--exit-code-from`)")
         }
         News::GuardianEnded => "the guardian has ended; stopping everything".to_owned(),
         News::FilesPutBack => {

@@ -231,7 +231,7 @@ fn own_ports(own: &[u16]) -> String {
 }
 
 /// Why a program could not be executed.
-pub(super) fn start_error(error: &StartError) -> String {
+pub(crate) fn start_error(error: &StartError) -> String {
     match error {
         StartError::NoDirectory { path } => {
             format!("its working directory `{path}` does not exist")

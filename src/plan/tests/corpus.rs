@@ -32,6 +32,7 @@ fn compose_files_are_refused_for_known_reasons() {
         let request = Request {
             files: &["-".into()],
             stack_file: None,
+            origin: None,
             working_dir: Path::new("/shop"),
         };
         let bytes = fs_err::read(&file).unwrap();

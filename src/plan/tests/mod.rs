@@ -110,6 +110,7 @@ impl Project {
         let request = Request {
             files: &self.files,
             stack_file: None,
+            origin: None,
             working_dir: &self.directory,
         };
         let arguments = self.arguments.clone();

@@ -25,6 +25,7 @@ use tokio::net::unix::pipe::Receiver;
 
 pub(crate) use apart::begin_apart;
 pub(crate) use processes::Processes;
+pub(crate) use refusals::spawn_error;
 
 use super::control::{InputReply, TerminalSize};
 use super::reason::StartError;
@@ -120,6 +121,9 @@ pub(crate) trait Runner {
         bytes: &[u8],
         size: Option<TerminalSize>,
     ) -> Option<InputReply>;
+
+    /// Gives terminals a size, those of units that are meant and all that begin later.
+    fn resize(&mut self, size: TerminalSize, is_meant: &dyn Fn(&UnitId) -> bool);
 
     /// Asks what is left of a unit to end, each process once.
     fn ask_rest(&mut self, unit: &UnitId, whom: Whom);

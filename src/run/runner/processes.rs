@@ -250,6 +250,13 @@ impl Runner for Processes {
         Some(reply)
     }
 
+    fn resize(&mut self, size: TerminalSize, is_meant: &dyn Fn(&UnitId) -> bool) {
+        self.size = size;
+        for (_, input) in self.inputs.iter().filter(|(unit, _)| is_meant(unit)) {
+            input.put(&[], Some(size));
+        }
+    }
+
     fn ask_rest(&mut self, unit: &UnitId, whom: Whom) {
         self.trees.ask(unit, whom == Whom::OutsideGroup);
     }

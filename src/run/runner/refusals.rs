@@ -67,7 +67,7 @@ pub(super) fn refused(step: StartStep, path: &Path, error: &std::io::Error) -> S
     }
 }
 
-pub(super) fn spawn_error(error: &SpawnError, plan: &UnitPlan, program: &Path) -> StartError {
+pub(crate) fn spawn_error(error: &SpawnError, plan: &UnitPlan, program: &Path) -> StartError {
     if let Some(error) = too_long(error, plan) {
         return error;
     }

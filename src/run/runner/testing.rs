@@ -242,6 +242,8 @@ impl Runner for Fake {
         None
     }
 
+    fn resize(&mut self, _size: TerminalSize, _is_meant: &dyn Fn(&UnitId) -> bool) {}
+
     fn ask_rest(&mut self, _unit: &UnitId, _whom: Whom) {}
 
     fn kill(&mut self, units: &[UnitId]) {

@@ -65,7 +65,7 @@ impl Supervisor {
     /// What is generated for a service that is left as it is says what that has.
     fn keep_values(&self, planned: &mut Planned) {
         let changes = planned.proposal.changes.iter();
-        let left = changes.filter(|change| matches!(change.what, What::Stays { .. }));
+        let left = changes.filter(|change| change.what.is_left());
         let left: HashSet<&ServiceName> = left.map(|change| &change.service).collect();
         if left.is_empty() {
             return;
@@ -143,11 +143,15 @@ impl Supervisor {
         self.negotiation.edition += 1;
         let mut whats: HashMap<UnitId, What> = HashMap::new();
         for change in proposal.changes {
-            whats.insert(change.unit(), change.what);
+            let unit = change.unit();
+            // Whoever has wanted it knows; the others see what happens, and now why.
+            if !change.what.is_left() {
+                let change = change.clone();
+                self.notice(Some(&unit), NoticeLevel::Info, News::Changing { change });
+            }
+            whats.insert(unit, change.what);
         }
-        let is_whole = whats
-            .values()
-            .all(|what| !matches!(what, What::Stays { .. }));
+        let is_whole = !whats.values().any(What::is_left);
         self.note_plan(&plan, is_whole);
         self.replan = sources.map(|sources| (sources, extent.clone()));
         let mut moved: Vec<UnitId> = Vec::new();
@@ -169,7 +173,7 @@ impl Supervisor {
             match what {
                 // It is back in the file before it has ended.
                 Some(What::Appears) => unit.fate = Fate::Stays,
-                Some(What::Stays { .. }) => {}
+                Some(What::Stays { .. } | What::Kept { .. }) => {}
                 Some(
                     What::Starts
                     | What::Restarts { .. }
@@ -201,11 +205,15 @@ impl Supervisor {
         for id in &dismissed {
             self.dismiss(id, extent.grace);
         }
+        let is_kept = |what: &What| matches!(what, What::Kept { .. });
+        let kept = whats.iter().filter(|(_, what)| is_kept(what));
+        let kept: HashSet<&ServiceName> = kept.map(|(id, _)| &id.service).collect();
         self.arrange(&order);
         let meant: Vec<ServiceName> = if extent.services.is_empty() {
             let staying = self.units.values().filter(|unit| !unit.is_leaving());
             let services = staying.map(|unit| &unit.plan.service);
-            let meant = services.filter(|service| !lingering.contains(*service));
+            let meant =
+                services.filter(|service| !lingering.contains(*service) && !kept.contains(service));
             meant.cloned().collect()
         } else {
             extent.services.clone()
@@ -215,8 +223,8 @@ impl Supervisor {
         } else {
             self.want(&meant, extent.no_deps, Cause::Up)
         };
-        moves.add(&moved, !extent.no_start);
-        moves.add(&dismissed, false);
+        moves.add(&moved);
+        moves.add(&dismissed);
         self.note_ports();
         let all: Vec<UnitId> = self.units.keys().cloned().collect();
         // Who goes down for good is told first: what it depends on waits for it.
@@ -246,6 +254,7 @@ impl Supervisor {
         if is_whole {
             about.file.clone_from(&plan.file);
             about.fingerprint.clone_from(&plan.fingerprint);
+            about.contents.clone_from(&plan.contents);
         } else {
             // A part of it is as another file had it, so that the next `up` looks again.
             about.fingerprint.clear();

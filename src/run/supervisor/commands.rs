@@ -29,15 +29,13 @@ pub(super) struct Moves {
 
 impl Moves {
     /// Adds some that were moved, and that the client may wait for.
-    pub(super) fn add(&mut self, moved: &[UnitId], are_targets: bool) {
+    pub(super) fn add(&mut self, moved: &[UnitId]) {
         let add = |known: &mut Vec<UnitId>| {
             let there: HashSet<UnitId> = known.iter().cloned().collect();
             known.extend(moved.iter().filter(|id| !there.contains(*id)).cloned());
         };
         add(&mut self.moved);
-        if are_targets {
-            add(&mut self.targets);
-        }
+        add(&mut self.targets);
     }
 }
 
@@ -145,6 +143,11 @@ impl Supervisor {
                     }),
                 };
             }
+            Command::Resize { size, except } => {
+                let is_meant = |unit: &UnitId| !except.contains(&unit.service);
+                self.runner.resize(*size, &is_meant);
+                Vec::new().into()
+            }
             // It is about files, and moves nothing; the other one takes time.
             Command::ClearLogs { .. } | Command::Apply { .. } => Vec::new().into(),
             Command::Up { .. }
@@ -201,10 +204,14 @@ impl Supervisor {
             moves.moved.iter().map(|id| id.service.clone()).collect();
         // The replicas of a service stand together.
         affected.dedup();
-        let target = |id: &UnitId| UnitTarget {
-            service: id.service.clone(),
-            replica: id.replica,
-            generation: self.units[id].desired.generation,
+        let target = |id: &UnitId| {
+            let desired = self.units[id].desired;
+            UnitTarget {
+                service: id.service.clone(),
+                replica: id.replica,
+                generation: desired.generation,
+                stops: matches!(desired.wanted, Wanted::Stopped | Wanted::Killed),
+            }
         };
         CommandReply {
             affected,

@@ -196,6 +196,9 @@ impl Supervisor {
             });
         }
         if self.ending.is_none() {
+            let (unit, is_removed) = (unit.unit_ref(), unit.is_leaving());
+            let news = News::StoppingAfterEnd { unit, is_removed };
+            self.notice(None, NoticeLevel::Info, news);
             self.end_everything(Cause::Down, self.options.grace);
         }
     }

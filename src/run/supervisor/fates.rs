@@ -9,6 +9,7 @@ use super::messages::Prepared;
 use crate::ports::request::PortKey;
 use crate::run::news::{News, NoticeLevel};
 use crate::run::proposal::Recreate;
+use crate::run::snapshot::{Cause, Wanted};
 use crate::run::unit::{Fate, Spared, Unit};
 use crate::support::name::UnitId;
 
@@ -59,6 +60,7 @@ impl Supervisor {
             because,
             is_open: self.replan.is_some(),
         });
+        self.take_back(id);
         self.find_dependents();
         // The next `up` tries again.
         self.about.fingerprint.clear();
@@ -71,6 +73,30 @@ impl Supervisor {
                 extent.recreate = Recreate::Changed;
             }
             self.plan_around(sources, extent);
+        }
+    }
+
+    /// What a unit that runs on as it was needs of those that are gone from the files stays after all.
+    fn take_back(&mut self, id: &UnitId) {
+        let mut next = vec![id.clone()];
+        while let Some(id) = next.pop() {
+            let by = self.units[&id].unit_ref();
+            let edges = self.units[&id].plan.depends_on.iter();
+            let needed: Vec<UnitId> = edges.map(|edge| edge.unit.clone()).collect();
+            for needed in needed {
+                let Some(unit) = self.units.get_mut(&needed).filter(|it| it.is_leaving()) else {
+                    continue;
+                };
+                unit.fate = Fate::Stays;
+                unit.desired.change(Wanted::Running, Cause::Up, None);
+                if unit.machine.is_up() {
+                    unit.begun = unit.desired.generation;
+                }
+                self.touch(&needed);
+                let by = by.clone();
+                self.notice(Some(&needed), NoticeLevel::Info, News::StillNeeded { by });
+                next.push(needed);
+            }
         }
     }
 

@@ -119,6 +119,9 @@ impl Supervisor {
             end,
         };
         if hook.time == HookTime::PreStart {
+            // Who waits for its health waits from here at the latest.
+            let unit = &mut self.units[id];
+            unit.first_executed.get_or_insert_with(Instant::now);
             return self.happen(id, Occurrence::HookFailed(failure));
         }
         self.notice(Some(id), NoticeLevel::Warning, News::HookFailed(failure));

@@ -145,6 +145,7 @@ impl Supervisor {
             dotenv: plan.written_dotenv(),
             arguments: plan.arguments.clone(),
             fingerprint: plan.fingerprint.clone(),
+            contents: plan.contents.clone(),
             guardian_pid: seat.guardian_pid,
             supervisor_pid: nix::unistd::getpid().as_raw(),
             started_at: unix_millis(),

@@ -190,6 +190,7 @@ impl Supervisor {
             units,
             arguments: about.arguments.clone(),
             fingerprint: about.fingerprint.clone(),
+            contents: about.contents.clone(),
         }
     }
 
@@ -409,6 +410,7 @@ pub(super) fn changes(
         };
         whats.insert(unit, what);
     }
+    keep_needed(old, new, &mut whats);
     follow(new, &mut whats, is_left);
     let changes = whats.into_iter().filter_map(|(unit, what)| {
         Some(UnitChange {
@@ -418,6 +420,30 @@ pub(super) fn changes(
         })
     });
     changes.collect()
+}
+
+/// Who is left as it is keeps what it needs, also where the files do not have that any more.
+fn keep_needed(old: &Plan, new: &Plan, whats: &mut IndexMap<UnitId, Option<What>>) {
+    let known: HashSet<&ServiceName> = new.units.iter().map(|unit| &unit.service).collect();
+    let is_left = |unit: &&UnitPlan| {
+        let what = whats.get(&unit.id()).and_then(Option::as_ref);
+        matches!(what, Some(What::Stays { .. }))
+    };
+    let mut next: Vec<&UnitPlan> = old.units.iter().filter(is_left).collect();
+    let plans: HashMap<UnitId, &UnitPlan> =
+        old.units.iter().map(|unit| (unit.id(), unit)).collect();
+    while let Some(unit) = next.pop() {
+        for edge in &unit.depends_on {
+            // Of a service that has fewer replicas now the rest is enough.
+            if whats.get(&edge.unit) == Some(&Some(What::Stops))
+                && !known.contains(&edge.unit.service)
+            {
+                let service = unit.service.clone();
+                whats.insert(edge.unit.clone(), Some(What::Kept { service }));
+                next.extend(plans.get(&edge.unit));
+            }
+        }
+    }
 }
 
 /// Who is to be restarted with what it depends on (`restart: true`) follows that.

@@ -23,7 +23,7 @@ use crate::plan::model::{
     Belongings, DependencyPlan, Environment, Execution, HealthPlan, LoggingPlan, ProbePlan,
     ProcessPlan, RestartPolicy, RestartWhen, SchedulePlan, UnitPlan,
 };
-use crate::run::control::{Command, CommandReply, Controller};
+use crate::run::control::{Command, CommandReply, Controller, UnitTarget};
 use crate::run::logs::LogFeed;
 use crate::run::runner::Start;
 use crate::run::runner::testing::{Fake, World};
@@ -138,6 +138,7 @@ impl Stage {
             dotenv: None,
             arguments: crate::plan::Arguments::default(),
             fingerprint: String::new(),
+            contents: crate::plan::Contents::default(),
             guardian_pid: 1,
             supervisor_pid: 2,
             started_at: 0,
@@ -255,7 +256,8 @@ impl Stage {
     }
 
     fn verdicts(&self, goal: Goal, reply: &CommandReply) -> Vec<Verdict> {
-        let targets = reply.units.iter();
+        let is_meant = |target: &&UnitTarget| goal == Goal::Stopped || !target.stops;
+        let targets = reply.units.iter().filter(is_meant);
         targets
             .map(|target| {
                 let row = self.supervisor.service_snapshot(&target.unit());
@@ -489,7 +491,8 @@ fn events() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn stack() -> Vec<UnitPlan> {
+/// A stack in which some units have hooks.
+fn stack(hooks: &[bool]) -> Vec<UnitPlan> {
     let always = |plan: UnitPlan| UnitPlan {
         restart: RestartPolicy::with(RestartWhen::Always, None),
         ..plan
@@ -502,7 +505,7 @@ fn stack() -> Vec<UnitPlan> {
         schedule: Some(SchedulePlan::Every(Duration::from_secs(30))),
         ..plan("job", &[("db", Condition::Healthy)])
     };
-    vec![
+    let units = vec![
         plan("migrate", &[("db", Condition::Started)]),
         checked(plan("db", &[])),
         checked(always(plan(
@@ -513,7 +516,17 @@ fn stack() -> Vec<UnitPlan> {
         always(worker),
         plan("slow", &[]),
         job,
-    ]
+    ];
+    let units = units.into_iter().zip(hooks);
+    units
+        .map(|(unit, &has_hooks)| {
+            if has_hooks {
+                hooks::with_hooks(unit)
+            } else {
+                unit
+            }
+        })
+        .collect()
 }
 
 proptest! {
@@ -522,9 +535,11 @@ proptest! {
     #[test]
     fn whatever_happens_it_converges_and_every_wait_ends(
         sequence in proptest::collection::vec(events(), 1..40),
+        // Hooks end like checks, with success or a failure, or are killed after their time.
+        hooks in proptest::collection::vec(any::<bool>(), NAMES.len()),
     ) {
         on_stage(async {
-            let mut stage = Stage::new(stack());
+            let mut stage = Stage::new(stack(&hooks));
             stage.up().await;
             let mut waits: Vec<(Goal, CommandReply)> = Vec::new();
             for event in sequence {
@@ -562,7 +577,10 @@ proptest! {
                     Event::Pass(seconds) => stage.pass(Duration::from_secs(seconds)).await,
                 }
             }
-            // Nobody does anything any more: one-shots end, and time passes.
+            // Nobody does anything any more: hooks do what they are for, one-shots end, and time passes.
+            for (name, _) in NAMES.iter().zip(&hooks).filter(|(_, has_hooks)| **has_hooks) {
+                stage.world.borrow_mut().checks.insert(id(name), 0);
+            }
             for _ in 0..3 {
                 stage.exit("migrate", 0).await;
                 stage.pass(Duration::from_secs(400)).await;

@@ -214,6 +214,10 @@ impl Reader<'_> {
             .into_iter()
             .filter_map(|item| self.env_file(item))
         {
+            let file = EnvFileSpec {
+                is_labels: field.name == "label_file",
+                ..file
+            };
             let is_same = |other: &EnvFileSpec| {
                 other.path.pieces == file.path.pieces
                     && other.path.span.dir() == file.path.span.dir()
@@ -257,6 +261,7 @@ impl Reader<'_> {
             path,
             is_required: !file.is_optional,
             is_raw: file.is_raw,
+            is_labels: false,
         })
     }
 }

@@ -124,6 +124,7 @@ fn problems_of(fixture: &Path) -> Vec<Problem> {
     let request = Request {
         files: &[],
         stack_file: None,
+        origin: None,
         working_dir: &directory,
     };
     let caller = Arc::new(caller);

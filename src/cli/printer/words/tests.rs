@@ -22,6 +22,26 @@ fn life(snapshots: &[ServiceSnapshot]) -> String {
 }
 
 #[test]
+fn of_a_process_that_is_about_to_make_room_for_another_nothing_is_said() {
+    let mut old = healthy("api", 8001, 1_300);
+    old.desired.generation = 2;
+    let stopping = ServiceSnapshot {
+        phase: Phase::Stopping,
+        ..old.clone()
+    };
+    let new = ServiceSnapshot {
+        generation: 2,
+        desired: old.desired,
+        attempt: 2,
+        pid: Some(4712),
+        ..healthy("api", 8001, 2_300)
+    };
+    let text = life(&[old, stopping, new]);
+    assert_eq!(text.matches("healthy").count(), 1, "{text}");
+    assert!(text.starts_with("-\n"), "{text}");
+}
+
+#[test]
 fn a_life_is_told_without_saying_anything_twice() {
     let base = starting("api", 8001, 1_000);
     let text = life(&[

@@ -16,6 +16,7 @@ use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::readiness::{Asked, Readiness, Target};
+use super::abort::Abort;
 use super::alone::end_what_is_left;
 use super::failures::Failures;
 use super::feed::{Feed, ended_attempt, next_updates};
@@ -27,6 +28,7 @@ use crate::api::messages::Update;
 use crate::cli::args::UpArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::printer::{PATIENCE, Printer};
+use crate::cli::words;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
 use crate::run::launch::{Signals, unblock_all};
@@ -93,12 +95,12 @@ pub(super) struct Place {
 }
 
 /// Watches a stack until the goal is reached, and shows all there is to show, errors too. With `lead`
-/// it is the client that has started it.
+/// it is the client that has started it; `abort` ends it otherwise.
 pub(super) async fn watch(
     place: Place,
     printer: &Printer,
     goal: Goal,
-    lead: Option<Lead>,
+    (lead, abort): (Option<Lead>, Option<Abort>),
     grace: Option<Duration>,
 ) -> Result<ExitCode, Stop> {
     let stays = goal.target == Target::Told;
@@ -125,6 +127,7 @@ pub(super) async fn watch(
         printer,
         stays,
         lead,
+        abort,
         grace,
         limit: goal.limit,
         deadline,
@@ -176,6 +179,9 @@ pub(super) struct Watch<'a> {
     pub(super) stays: bool,
     /// The stack that this client has started.
     pub(super) lead: Option<Lead>,
+    abort: Option<Abort>,
+    /// Whose output is not shown.
+    pub(super) unattached: HashSet<ServiceName>,
     pub(super) grace: Option<Duration>,
     pub(super) limit: Option<Duration>,
     deadline: Option<Instant>,
@@ -187,8 +193,6 @@ pub(super) struct Watch<'a> {
     /// The stroke that stops the stack.
     pub(super) ended_by: Option<Signal>,
     pub(super) last_stroke: Option<Instant>,
-    /// Whose output is not shown.
-    unattached: HashSet<ServiceName>,
     /// The services that failed for good, once everything has ended.
     ended: Option<Vec<ServiceName>>,
     /// Since when nothing more happens, so that only what is not shown yet is waited for.
@@ -374,6 +378,16 @@ impl Watch<'_> {
     }
 
     fn take_in(&mut self, update: Update) {
+        let why = self.abort.as_mut().and_then(|abort| abort.hear(&update));
+        self.show(update);
+        if let Some(why) = why {
+            self.printer.page().line_err(&words::news(&why));
+            self.drain(false);
+            self.command(false);
+        }
+    }
+
+    fn show(&mut self, update: Update) {
         match &update {
             Update::Snapshot { stack } => stack.services.iter().for_each(|it| self.attach(it)),
             Update::Service(service) => self.attach(service),
@@ -395,7 +409,10 @@ impl Watch<'_> {
                 stack.services.iter().for_each(|it| self.see(it));
             }
             Update::Service(service) => self.see(&service),
-            Update::Notice(_) | Update::Lagged { .. } => self.printer.page().update(&update),
+            Update::Notice(_) | Update::Lagged { .. } => {
+                self.readiness.hear(&update);
+                self.printer.page().update(&update);
+            }
             Update::Ended { ref failed } => {
                 self.ended = Some(failed.clone());
                 self.printer.page().update(&update);
@@ -465,7 +482,9 @@ impl Watch<'_> {
         if self.is_summed_up || self.lead.is_some() {
             self.sum_up(None);
         }
+        let code = self.abort.as_ref().and_then(|abort| abort.code);
         match (&self.lead, &self.ended, self.ended_by) {
+            (None, Some(_), None) if code.is_some() => Ok(code.unwrap_or(ExitCode::Done)),
             (Some(lead), _, _) => lead.outcome(),
             (None, None, _) => Err(Stop::new(
                 ExitCode::Failed,

@@ -10,7 +10,6 @@ use crate::cli::args::UpArgs;
 use crate::cli::exit::ExitCode;
 use crate::cli::invocation::{Invocation, Ready, Stop};
 use crate::cli::printer::{self, relative};
-use crate::cli::words::changes;
 use crate::plan::Plan;
 use crate::plan::model::UnitPlan;
 use crate::ports::request::Want;
@@ -127,8 +126,8 @@ fn changes_of_running(
     client: &BlockingClient,
     args: &UpArgs,
 ) -> Result<ExitCode, Stop> {
-    let proposal = propose(invocation, ready, client, args, true)?;
-    let lines = changes(&proposal);
+    let stack = client.stack()?;
+    let (_, lines) = propose(invocation, ready, client, &stack, args, true)?;
     if lines.is_empty() {
         printer::say_out("the stack is running already; nothing would change")?;
     }

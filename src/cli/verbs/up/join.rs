@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::super::readiness::{Asked, asked};
+use super::super::readiness::{Aim, Asked, asked};
+use super::abort::Abort;
 use super::client::Place;
 use super::feed::has_gone;
 use super::{Arrival, unattached, warn};
@@ -12,12 +13,12 @@ use crate::cli::args::UpArgs;
 use crate::cli::exit::Stop;
 use crate::cli::invocation::{Invocation, Ready};
 use crate::cli::printer;
-use crate::cli::words::changes;
+use crate::cli::words::{changes, file_changes};
 use crate::plan::Draft;
 use crate::run::control::{Command, CommandReply, StackSnapshot};
 use crate::run::instance::Instance;
 use crate::run::proposal::{Advice, Asking, Extent, Proposal, Recreate};
-use crate::run::snapshot::{ServiceSnapshot, Wanted};
+use crate::run::snapshot::{Phase, ServiceSnapshot, Wanted};
 use crate::spec::problem::Problem;
 use crate::support::text;
 
@@ -79,18 +80,19 @@ fn say_up(client: &BlockingClient, args: &UpArgs) -> Result<CommandReply, Client
     })
 }
 
-/// Has a stack become what the file says; each change is shown before it happens.
+/// Has a stack become what the file says; each change is shown before it happens. Says as well whether
+/// there was any.
 fn take_over(
     invocation: &Invocation,
     ready: &Ready,
     client: &BlockingClient,
+    stack: &StackSnapshot,
     args: &UpArgs,
-) -> Result<(Proposal, CommandReply), Refusal> {
+) -> Result<(bool, CommandReply), Refusal> {
     let mut said = Vec::new();
     let mut attempts = 1..ATTEMPTS;
     loop {
-        let proposal = propose(invocation, ready, client, args, false)?;
-        let lines = changes(&proposal);
+        let (proposal, lines) = propose(invocation, ready, client, stack, args, false)?;
         if said != lines {
             for line in &lines {
                 printer::say(line);
@@ -101,7 +103,7 @@ fn take_over(
             proposal: proposal.id,
         };
         match client.command(&command) {
-            Ok(reply) => return Ok((proposal, reply)),
+            Ok(reply) => return Ok((!said.is_empty(), reply)),
             // Another command came in between: what would change now is another thing.
             Err(ClientError::Refused(body))
                 if body.code == code::OVERTAKEN && attempts.next().is_some() => {}
@@ -119,13 +121,9 @@ fn try_join(
     args: &UpArgs,
 ) -> Result<Arrival, Refusal> {
     let is_same = stack.fingerprint == ready.draft.fingerprint();
+    // What the files hold is noted anew, also where it says the same.
+    let is_noted = stack.contents == ready.draft.sources().contents();
     let mut messages = vec![ready.warnings.trim_end().to_owned()];
-    if args.exit_code_from.is_some() || args.abort_on_failure {
-        messages.push(warn(
-            "`--exit-code-from` and `--abort-on-failure` have no effect: the stack runs already",
-            Some("`stack down` first, then `stack up` with them"),
-        ));
-    }
     if is_same {
         messages.extend(ports_without_effect(&ready.draft, stack));
     }
@@ -135,18 +133,19 @@ fn try_join(
     // What starts for this call gets its environment.
     let is_at_rest = |service: &ServiceSnapshot| service.phase.is_at_rest();
     let nothing_changes = is_same
+        && is_noted
         && !args.force_recreate
         && (args.no_start || !stack.services.iter().any(is_at_rest));
-    let (proposal, reply) = if nothing_changes {
-        (None, say_up(client, args)?)
+    let (is_changed, mut reply) = if nothing_changes {
+        (false, say_up(client, args)?)
     } else {
-        let (proposal, reply) = take_over(invocation, ready, client, args)?;
-        (Some(proposal), reply)
+        take_over(invocation, ready, client, stack, args)?
     };
+    run_once_more(client, stack, args, &mut reply)?;
     messages.extend(reply.warnings.iter().map(advice));
     messages.push(if !(args.detach || args.wait) {
         "the stack is running already; attached to it".to_owned()
-    } else if proposal.is_some_and(|proposal| !proposal.changes.is_empty()) {
+    } else if is_changed {
         // Each of them was named.
         String::new()
     } else if reply.affected.is_empty() {
@@ -161,6 +160,7 @@ fn try_join(
         &client.stack()?
     };
     let moved = asked(&reply.units);
+    let abort = Abort::of(args, &moved);
     let asked = if args.wait {
         wanted(stack, args, &moved)
     } else {
@@ -177,19 +177,42 @@ fn try_join(
         units: stack.services.iter().map(ServiceSnapshot::unit).collect(),
         messages,
         asked: Some(asked),
+        abort,
         child: None,
         logs: None,
     })
 }
 
-/// Asks the running stack what would change, and says it. An invalid file changes nothing.
+/// Starts the service of `--exit-code-from` where it has completed: its code is wanted, and not that of
+/// another time.
+fn run_once_more(
+    client: &BlockingClient,
+    before: &StackSnapshot,
+    args: &UpArgs,
+    reply: &mut CommandReply,
+) -> Result<(), ClientError> {
+    let Some(service) = &args.exit_code_from else {
+        return Ok(());
+    };
+    let mut rows = before.services.iter().filter(|row| row.service == *service);
+    if !reply.affected.contains(service) && rows.any(|row| row.phase == Phase::Completed) {
+        let services = vec![service.clone()];
+        let started = client.command(&Command::Start { services })?;
+        reply.affected.extend(started.affected);
+        reply.units.extend(started.units);
+    }
+    Ok(())
+}
+
+/// Asks the running stack what would change, with a line for each. An invalid file changes nothing.
 pub(super) fn propose(
     invocation: &Invocation,
     ready: &Ready,
     client: &BlockingClient,
+    stack: &StackSnapshot,
     args: &UpArgs,
     dry_run: bool,
-) -> Result<Proposal, Refusal> {
+) -> Result<(Proposal, Vec<String>), Refusal> {
     let recreate = match (args.force_recreate, args.no_recreate) {
         (true, _) => Recreate::All,
         (false, true) => Recreate::Nobody,
@@ -212,7 +235,7 @@ pub(super) fn propose(
     })?;
     let ports = proposal.ports.iter().cloned().collect();
     let mut late = Vec::new();
-    ready.draft.finish(&ports, &mut late);
+    let plan = ready.draft.finish(&ports, &mut late);
     late.retain(Problem::is_error);
     if !late.is_empty() {
         return Err(invocation.problems(&late).into());
@@ -220,7 +243,12 @@ pub(super) fn propose(
     for warning in &proposal.warnings {
         printer::say(&advice(warning));
     }
-    Ok(proposal)
+    let mut lines = changes(&proposal);
+    // A new port of a service is no news where the service is.
+    if lines.is_empty() || plan.written_dotenv() != stack.dotenv {
+        lines.extend(file_changes(stack, &plan, &invocation.working_dir));
+    }
+    Ok((proposal, lines))
 }
 
 fn advice(advice: &Advice) -> String {
@@ -258,7 +286,7 @@ fn wanted(stack: &StackSnapshot, args: &UpArgs, moved: &Asked) -> Asked {
             || args.services.is_empty() && service.desired.wanted == Wanted::Running
     });
     let units = services.map(ServiceSnapshot::unit);
-    let mut wanted: Asked = units.map(|unit| (unit, 0)).collect();
+    let mut wanted: Asked = units.map(|unit| (unit, Aim::up(0))).collect();
     wanted.extend(moved.clone());
     wanted
 }

@@ -1,5 +1,6 @@
 //! `stack up`: start everything, in the foreground or in the background, or join what runs.
 
+mod abort;
 mod alone;
 mod client;
 mod dry_run;
@@ -18,6 +19,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
 use std::time::{Duration, Instant};
 
+use abort::Abort;
 use client::{Goal, Place};
 use lead::Lead;
 
@@ -200,6 +202,8 @@ struct Arrival {
     messages: Vec<String>,
     /// Who is waited for, if not everything that the start has wanted.
     asked: Option<Asked>,
+    /// What ends it, where it was joined.
+    abort: Option<Abort>,
     /// What it has started itself.
     child: Option<Child>,
     /// What keeps the logs of its run until they are shown.
@@ -238,9 +242,10 @@ fn attend(
             }
             std::future::pending().await
         };
+        let ways = (lead, arrival.abort);
         tokio::select! {
             biased;
-            code = client::watch(arrival.place, &printer, goal, lead, args.timeout) => code,
+            code = client::watch(arrival.place, &printer, goal, ways, args.timeout) => code,
             never = watching => never,
         }
     }))
@@ -334,6 +339,7 @@ fn start(
                 units,
                 messages: prepared.messages,
                 asked: None,
+                abort: None,
                 child: Some(child),
                 logs,
             };

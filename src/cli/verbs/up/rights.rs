@@ -5,9 +5,10 @@ use std::collections::HashSet;
 use crate::cli::args::UpArgs;
 use crate::cli::invocation::{Invocation, Ready, Stop};
 use crate::cli::words;
+use crate::plan::process::ProcessPlan;
 use crate::run::reason::RightsError;
 use crate::run::rights::check;
-use crate::spec::model::{ProcessSpec, Setting, StackSpec};
+use crate::spec::model::{ProcessSpec, ServiceSpec, Setting, StackSpec};
 use crate::spec::problem::{Problem, Span};
 use crate::support::name::ServiceName;
 
@@ -24,7 +25,7 @@ pub(super) fn check_rights(
     let wanted = wanted(spec, args);
     let services = || {
         let services = spec.services.values();
-        services.filter(|it| asks(&it.process) && wanted.contains(&it.name))
+        services.filter(|it| asks(it) && wanted.contains(&it.name))
     };
     if services().next().is_none() {
         return Ok(());
@@ -36,8 +37,22 @@ pub(super) fn check_rights(
         let Some(unit) = units.find(|unit| unit.service == service.name) else {
             continue;
         };
+        let mut errors: Vec<(RightsError, &Span)> = Vec::new();
         for error in check(&unit.process) {
             let span = span(&service.process, &error).unwrap_or(&service.name_span);
+            errors.push((error, span));
+        }
+        // Every hook of the file has one in the plan.
+        for (written, hook) in service.hooks.iter().zip(&unit.hooks) {
+            let process = ProcessPlan {
+                user: hook.user.clone(),
+                ..ProcessPlan::default()
+            };
+            if let Some(user) = &written.user {
+                errors.extend(check(&process).into_iter().map(|error| (error, &user.span)));
+            }
+        }
+        for (error, span) in errors {
             let hint = match &error {
                 RightsError::NoUser { .. } | RightsError::NoGroup { .. } => {
                     "write the name of one that exists, or a number"
@@ -71,8 +86,10 @@ fn wanted<'s>(spec: &'s StackSpec, args: &'s UpArgs) -> HashSet<&'s ServiceName>
 }
 
 /// Whether a service asks for what may be denied.
-fn asks(process: &ProcessSpec) -> bool {
-    process.user.is_some()
+fn asks(service: &ServiceSpec) -> bool {
+    let process = &service.process;
+    service.hooks.iter().any(|hook| hook.user.is_some())
+        || process.user.is_some()
         || !process.group_add.is_empty()
         || process.nice.is_some()
         || process.oom_score_adj.is_some()

@@ -4,6 +4,7 @@ use nix::sys::signal::Signal;
 use tokio::time::Instant;
 
 use super::client::{End, Watch};
+use crate::cli::printer::terminal_size;
 use crate::run::STROKE;
 use crate::run::control::Command;
 use crate::run::instance::Holder;
@@ -17,6 +18,7 @@ impl Watch<'_> {
         }
         match signal {
             Signal::SIGTSTP => self.pause().await,
+            Signal::SIGWINCH => self.resize(),
             Signal::SIGUSR1 => {
                 self.pass_on(signal);
             }
@@ -63,7 +65,7 @@ impl Watch<'_> {
     }
 
     /// Has everything stopped, or killed. One that cannot be reached has ended, as the streams tell.
-    fn command(&self, is_again: bool) {
+    pub(super) fn command(&self, is_again: bool) {
         let client = self.client.clone();
         let grace = self.grace;
         tokio::spawn(async move {
@@ -73,6 +75,18 @@ impl Watch<'_> {
                 Command::Down { grace }
             };
             drop(client.command(&command).await);
+        });
+    }
+
+    /// The terminal has another size, and so have those of the services that it shows.
+    fn resize(&self) {
+        let client = self.client.clone();
+        let except = self.unattached.iter().cloned().collect();
+        tokio::spawn(async move {
+            // The last one says how it is by then.
+            if let Some(size) = terminal_size() {
+                drop(client.command(&Command::Resize { size, except }).await);
+            }
         });
     }
 

@@ -20,7 +20,6 @@ use crate::run::home::Home;
 use crate::run::launch::Seat;
 use crate::run::link::LastWord;
 use crate::run::news::Event;
-use crate::run::snapshot::Exit;
 use crate::run::supervisor::{Options, Outcome, Parts, Supervisor};
 use crate::support::name::UnitId;
 
@@ -164,10 +163,7 @@ fn exit_code(outcome: &Outcome) -> ExitCode {
         return ExitCode::Failed;
     }
     if let Some(exit) = outcome.exit {
-        return ExitCode::Own(match exit {
-            Exit::Code(code) => u8::try_from(code).unwrap_or(1),
-            Exit::Signal(signal) => u8::try_from(128 + signal).unwrap_or(1),
-        });
+        return exit.into();
     }
     match outcome.signal {
         Some(nix::libc::SIGINT) => ExitCode::Interrupted,

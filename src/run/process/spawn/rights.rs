@@ -1,8 +1,9 @@
 //! Whose a new process is, and what it may take: settled before `clone`, done by the child.
 
+use nix::errno::Errno;
 use nix::libc;
 
-use super::SpawnStep;
+use super::{SpawnError, SpawnStep};
 
 /// What a child gives itself before its program runs; nothing is what it inherits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +27,19 @@ pub(crate) struct Identity {
     pub(crate) gid: u32,
     /// All other groups.
     pub(crate) groups: Vec<u32>,
+}
+
+impl Rights {
+    /// Gives them to this process, which is about to execute another program: to the calling thread, and the
+    /// others end with that.
+    #[expect(unsafe_code, reason = "what the child between clone and exec does")]
+    pub(crate) fn take(&self) -> Result<(), SpawnError> {
+        // SAFETY: more is allowed here than in such a child.
+        unsafe { take(self) }.map_err(|step| SpawnError {
+            step,
+            errno: Errno::last(),
+        })
+    }
 }
 
 /// Gives the calling process its rights, as long as it may: what takes privileges comes before they are

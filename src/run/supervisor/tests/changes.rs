@@ -156,6 +156,60 @@ fn what_a_failed_change_does_not_reach_is_left_as_it_is() {
 }
 
 #[test]
+fn what_is_left_as_it_is_keeps_what_it_needs() {
+    on_stage(async {
+        let started = |name| [(name, Condition::Started)];
+        let mut stage = Stage::new(vec![
+            plan("api", &started("db")),
+            plan("db", &started("disk")),
+            plan("disk", &[]),
+            plan("old", &[]),
+        ]);
+        stage.up().await;
+        let pids = ["api", "db", "disk"].map(|name| stage.pid(name));
+        let extent = Extent {
+            recreate: Recreate::Nobody,
+            ..Extent::default()
+        };
+        stage.take_over(vec![changed("api", &[])], extent).await;
+        assert_eq!(["api", "db", "disk"].map(|name| stage.pid(name)), pids);
+        assert_eq!(stage.pid("old"), None);
+        assert_eq!(stage.supervisor.about.fingerprint, "");
+        // Once it becomes another, nobody needs them any more.
+        stage
+            .take_over(vec![changed("api", &[])], Extent::default())
+            .await;
+        assert_eq!(stage.supervisor.units.len(), 1);
+    });
+}
+
+#[test]
+fn what_a_spared_service_needs_stays_though_it_is_gone_from_the_files() {
+    for is_stubborn in [false, true] {
+        on_stage(async {
+            let started = |name| [(name, Condition::Started)];
+            let mut stage = Stage::new(vec![plan("api", &started("db")), plan("db", &[])]);
+            stage.up().await;
+            let pids = ["api", "db"].map(|name| stage.pid(name));
+            if is_stubborn {
+                stage.world.borrow_mut().stubborn.insert(id("db"));
+            }
+            stage.world.borrow_mut().refused.insert(id("new"), false);
+            let units = vec![changed("api", &started("new")), plan("new", &[])];
+            stage.take_over(units, Extent::default()).await;
+            stage.pass(Duration::from_secs(60)).await;
+            let reason = stage.row("api").reason;
+            assert!(
+                matches!(reason, Some(Reason::NotApplied { .. })),
+                "{reason:?}"
+            );
+            assert_eq!(["api", "db"].map(|name| stage.pid(name)), pids);
+            assert_eq!(stage.phase("db"), Phase::Running);
+        });
+    }
+}
+
+#[test]
 fn what_is_gone_from_the_files_stops_and_is_forgotten() {
     on_stage(async {
         let mut stage = Stage::new(vec![

@@ -5,9 +5,13 @@ use crate::plan::model::HookPlan;
 use crate::run::reason::{HookEnd, Reason};
 use crate::spec::model::HookTime;
 
-/// A unit with a hook of each time, which ends when the test says so.
 fn hooked(text: &str, edges: &[(&str, Condition)]) -> UnitPlan {
-    let plan = plan(text, edges);
+    with_hooks(plan(text, edges))
+}
+
+/// A unit with a hook before its start and one before its stop, which end when the test says so, or
+/// when they have taken too long.
+pub(super) fn with_hooks(plan: UnitPlan) -> UnitPlan {
     let hook = |time| HookPlan {
         time,
         execution: plan.execution.clone(),
@@ -69,6 +73,22 @@ fn a_hook_that_takes_too_long_has_failed_and_time_stands_still_with_everything()
         assert_eq!(failure.end, HookEnd::TimedOut { limit_millis: 3000 });
         assert!(stage.world.borrow().commands.is_empty(), "it was killed");
         assert!(stage.said().is_empty(), "nothing was executed");
+    });
+}
+
+#[test]
+fn nobody_waits_for_ever_for_the_health_of_what_cannot_be_prepared() {
+    on_stage(async {
+        let always = UnitPlan {
+            restart: RestartPolicy::with(RestartWhen::Always, None),
+            ..checked(hooked("db", &[]))
+        };
+        let mut stage = Stage::new(vec![always, plan("web", &[("db", Condition::Healthy)])]);
+        stage.up().await;
+        stage.pass(Duration::from_secs(200)).await;
+        assert_eq!(stage.phase("web"), Phase::Waiting);
+        stage.pass(Duration::from_secs(200)).await;
+        assert_eq!(stage.phase("web"), Phase::Failed);
     });
 }
 

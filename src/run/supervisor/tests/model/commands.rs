@@ -39,7 +39,8 @@ impl Ideal {
             Command::ClearLogs { .. }
             | Command::Apply { .. }
             | Command::Signal { .. }
-            | Command::Input { .. } => Ok(CommandReply::default()),
+            | Command::Input { .. }
+            | Command::Resize { .. } => Ok(CommandReply::default()),
             Command::Up { services, no_deps } => {
                 let named = self.named(services)?;
                 Ok(self.want(&named, &Places::new(), Cause::Up, *no_deps))
@@ -181,6 +182,10 @@ impl Ideal {
             service: self.lives[place].plan.service.clone(),
             replica: self.lives[place].plan.replica,
             generation: self.lives[place].desired.generation,
+            stops: match self.lives[place].desired.wanted {
+                Wanted::Nothing | Wanted::Running => false,
+                Wanted::Stopped | Wanted::Killed => true,
+            },
         };
         CommandReply {
             warnings: Vec::new(),
