@@ -107,6 +107,9 @@ impl Watch<'_> {
 /// The signals that mean something to the client. The others do what they do to any program.
 pub(super) fn meaningful(stays: bool, leads: bool) -> Vec<Signal> {
     let mut signals = vec![Signal::SIGINT, Signal::SIGTERM];
+    if stays {
+        signals.push(Signal::SIGWINCH);
+    }
     if stays && leads {
         signals.extend([Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGTSTP]);
         // As `nohup` has it.
