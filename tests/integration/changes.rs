@@ -819,3 +819,28 @@ fn ports_that_nobody_came_back_for_are_given_back() {
     assert_eq!(stack.dotenv()["WEB_PORT"], port.to_string());
     stack.down();
 }
+
+#[test]
+fn a_start_that_fails_is_not_tried_again_for_those_that_stay_as_they_are() {
+    let yaml = "
+services:
+  a: { command: MISBEHAVE sleep }
+  b: { command: MISBEHAVE sleep, depends_on: [a] }
+";
+    let stack = TestStack::new(yaml);
+    stack.run(&["up", "-d"]).ok();
+    let before = stack.service("b").unwrap();
+    stack.write_yaml(
+        "
+services:
+  a: { command: MISBEHAVE sleep, environment: { NEW: 1 }, pre_start: echo once; exit 3 }
+  b: { command: MISBEHAVE sleep, depends_on: [a], environment: { NEW: 1 } }
+",
+    );
+    let failed = stack.run(&["up", "-d"]).expect(1);
+    assert!(!failed.stderr.contains("b  started"), "{failed:?}");
+    failed.says(&["b is running: its changes were not applied: a `pre_start`"]);
+    assert_eq!(stack.log("a"), b"once\n");
+    assert_eq!(stack.service("b").unwrap().pid(), before.pid());
+    stack.down();
+}

@@ -50,9 +50,10 @@ pub(crate) fn change(
     let is_new_phase = previous.is_none_or(|previous| previous.phase != next.phase);
     let is_new_attempt = previous.is_none_or(|previous| previous.attempt != next.attempt);
     let is_news = is_new_phase || is_new_attempt;
-    // What is about to make room for what comes has nothing to say of that.
-    let is_passing =
+    // What is about to make room for what comes has nothing to say of that, nor has what could not.
+    let is_old =
         next.desired.wanted == Wanted::Running && next.generation < next.desired.generation;
+    let is_passing = is_old || matches!(next.reason, Some(Reason::NotApplied { .. }));
     let said_of_phase = match next.phase {
         Phase::Pending => None,
         Phase::Starting | Phase::Running | Phase::Healthy if is_passing => None,

@@ -218,7 +218,9 @@ impl Supervisor {
         } else {
             extent.services.clone()
         };
-        let mut moves = if extent.no_start || meant.is_empty() {
+        // Around what was spared it is planned without anybody's wish: what has failed since stays down.
+        let is_wish = extent.spared.is_empty();
+        let mut moves = if extent.no_start || meant.is_empty() || !is_wish {
             Vec::new().into()
         } else {
             self.want(&meant, extent.no_deps, Cause::Up)
