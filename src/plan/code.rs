@@ -17,6 +17,8 @@ codes! {
     NEVER_DONE = "stack::plan::never_done";
     /// A `schedule`, and a policy that restarts after every end.
     SCHEDULED_RESTART = "stack::plan::scheduled_restart";
+    /// A `pre_stop` that may take all of the grace period.
+    NO_TIME_TO_STOP = "stack::plan::no_time_to_stop";
     /// Two generated values with one key.
     KEY_COLLISION = "stack::plan::key_collision";
     /// Warning: a wish for a port that is not a port number.

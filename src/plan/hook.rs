@@ -3,11 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::code;
 use super::execution::command_execution;
 use super::model::{Changes, HookPlan};
 use super::resolver::Resolver;
 use super::unit::layer;
 use crate::spec::model::{HookSpec, HookTime, ServiceSpec};
+use crate::spec::problem::{Problem, Report};
+use crate::support::duration::human;
 
 /// How long a hook may take for which nobody is asked to wait with a stop.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -18,6 +21,11 @@ pub(super) fn hook_plans(
     grace: Duration,
     resolver: &Resolver<'_>,
 ) -> Vec<HookPlan> {
+    let count = service
+        .hooks
+        .iter()
+        .filter(|it| it.time == HookTime::PreStop);
+    let count = u32::try_from(count.count()).unwrap_or(u32::MAX);
     let plan = |hook: &HookSpec| {
         let mut environment = Changes::new();
         let own = hook.working_dir.as_ref().map(|own| {
@@ -31,7 +39,7 @@ pub(super) fn hook_plans(
         let usual = match hook.time {
             HookTime::PreStart | HookTime::PostStart => TIMEOUT,
             // The other half is the service's own.
-            HookTime::PreStop => grace / 2,
+            HookTime::PreStop => grace / 2 / count,
         };
         let timeout = resolver.setting(hook.timeout.as_ref());
         Some(HookPlan {
@@ -44,5 +52,34 @@ pub(super) fn hook_plans(
             timeout: timeout.filter(|it| !it.is_zero()).unwrap_or(usual),
         })
     };
-    service.hooks.iter().filter_map(plan).collect()
+    let hooks: Vec<HookPlan> = service.hooks.iter().filter_map(plan).collect();
+    let all: Duration = hooks
+        .iter()
+        .filter(|hook| hook.time == HookTime::PreStop)
+        .map(|hook| hook.timeout)
+        .sum();
+    let mut stops = service
+        .hooks
+        .iter()
+        .rev()
+        .filter(|it| it.time == HookTime::PreStop);
+    let last = stops.find_map(|hook| {
+        let timeout = hook.timeout.as_ref();
+        let is_set = resolver.setting(timeout).is_some_and(|it| !it.is_zero());
+        timeout.filter(|_| is_set)
+    });
+    if let Some(last) = last.filter(|_| all >= grace && !grace.is_zero()) {
+        let message = format!(
+            "`pre_stop` may take {}, and nothing is left of the {} in which `{}` is to stop",
+            human(all),
+            human(grace),
+            service.name
+        );
+        let problem = Problem::error(code::NO_TIME_TO_STOP, message, last.span()).hint(
+            "write a shorter `timeout` or a longer `stop_grace_period`: what is left when that \
+             is over is killed, without the stop signal",
+        );
+        resolver.told().report(problem);
+    }
+    hooks
 }

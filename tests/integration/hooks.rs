@@ -195,14 +195,14 @@ services:
     pre_stop: sleep 60
   whole:
     command: MISBEHAVE record TERM unheard
-    stop_grace_period: 2s
+    stop_grace_period: 2m
     pre_stop: { command: sleep 60, timeout: 1m }
 ",
     );
     stack.run(&["up", "-d"]).ok();
     stack.wait_for("whole", "runs", phase_is("running"));
     let begun = Instant::now();
-    let down = stack.run(&["down"]).ok();
+    let down = stack.run(&["down", "-t", "2"]).ok();
     let took = begun.elapsed();
     assert!(took > Duration::from_millis(1900), "{took:?}");
     assert!(took < Duration::from_secs(8), "{took:?}");

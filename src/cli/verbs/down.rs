@@ -275,6 +275,8 @@ async fn look_for_leftovers(
                 if found.remaining.is_empty() {
                     // Nobody shall take this for a stack that was killed.
                     drop(fs_err::remove_file(&leases));
+                    // Secrets above all.
+                    instance.clear_out();
                 }
                 found
             };

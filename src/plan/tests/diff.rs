@@ -49,7 +49,7 @@ services:
     handoff: reuse
     pre_start: prepare
     post_start: [{ command: warm, working_dir: hooks, environment: { H: one } }]
-    pre_stop: { command: drain, timeout: 3s }
+    pre_stop: { command: drain, timeout: 300ms }
   b: { command: x $<PORT:auto> }
 ";
 
@@ -163,7 +163,7 @@ fn every_field_that_is_another_is_named_with_what_it_takes() {
         ("pre_start: prepare", "pre_start: repair", "(pre_start)"),
         ("working_dir: hooks", "working_dir: nooks", "(post_start)"),
         ("H: one", "H: two", "(post_start)"),
-        ("timeout: 3s", "timeout: 4s", "(pre_stop)"),
+        ("timeout: 300ms", "timeout: 400ms", "(pre_stop)"),
         ("http: /,", "log: up,", "(healthcheck)"),
         (
             "http: /,",

@@ -11,6 +11,7 @@ use regex::bytes::{Regex, RegexBuilder};
 
 use super::LogBlock;
 use crate::run::snapshot::LogStream;
+use crate::support::escape::plain;
 use crate::support::name::UnitId;
 
 /// How much of a line is put together before it is looked at, in bytes.
@@ -31,7 +32,8 @@ impl Eq for Pattern {}
 impl Pattern {
     /// Reads a regular expression; the error is the library's, with the place of the mistake.
     pub fn new(text: &str) -> Result<Self, String> {
-        let regex = RegexBuilder::new(text).multi_line(true).build();
+        // Lines of a terminal end in `\r\n`.
+        let regex = RegexBuilder::new(text).multi_line(true).crlf(true).build();
         regex.map(Self).map_err(|error| error.to_string())
     }
 
@@ -43,11 +45,21 @@ impl Pattern {
             return 0;
         }
         let before = self.0.find(text).map_or(text.len(), |hit| hit.start());
+        // A line with colours may match without them.
+        let before = memchr(ESCAPE, &text[..before]).unwrap_or(before);
         memrchr(b'\n', &text[..before]).map_or(0, |at| at + 1)
     }
 
     /// The lines of `text` that match, with their ends.
     fn lines_of(&self, text: &[u8]) -> Vec<u8> {
+        if memchr(ESCAPE, text).is_some() {
+            let lines = text.split_inclusive(|byte| *byte == b'\n');
+            return lines
+                .filter(|line| self.is_in(line))
+                .flatten()
+                .copied()
+                .collect();
+        }
         let mut found = Vec::new();
         let mut next = 0;
         while next < text.len()
@@ -66,7 +78,16 @@ impl Pattern {
         }
         found
     }
+
+    /// Whether a line matches, as it is or as people see it.
+    fn is_in(&self, line: &[u8]) -> bool {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        self.0.is_match(line) || self.0.is_match(plain(line).as_bytes())
+    }
 }
+
+/// What colours and other sequences for a terminal begin with.
+const ESCAPE: u8 = 0x1b;
 
 /// Leaves the lines that match of what units print.
 #[derive(Debug)]
@@ -228,6 +249,24 @@ mod tests {
         assert_eq!(left("^f.*r$", &blocks), "four\n");
         assert_eq!(left("(?i)ONE|FOUR", &blocks), "one\nfour\n");
         assert_eq!(left("nothing", &blocks), "");
+    }
+
+    #[test]
+    fn colours_and_the_line_ends_of_a_terminal_are_no_part_of_a_line() {
+        let coloured = "\u{1b}[31mred\u{1b}[0m\r\n";
+        let blocks = [
+            "blue\n",
+            coloured,
+            "plain red\r\n",
+            "red and \u{1b}[1mmore\u{1b}[m\n",
+        ];
+        assert_eq!(left("^red$", &blocks), coloured);
+        assert_eq!(left("red$", &blocks), format!("{coloured}plain red\r\n"));
+        assert_eq!(left("and more$", &blocks), blocks[3]);
+        // Who knows how it was printed finds that, too.
+        assert_eq!(left(r"\x1b\[31mred", &blocks), coloured);
+        let pattern = Pattern::new("^red$").unwrap();
+        assert_eq!(pattern.clear(format!("blue\n{coloured}").as_bytes()), 5);
     }
 
     #[test]

@@ -67,6 +67,23 @@ fn the_end_of_the_guardian_alone_stops_everything() {
 }
 
 #[test]
+fn down_removes_the_secrets_of_a_stack_whose_supervisor_was_killed() {
+    let stack = TestStack::new(
+        "
+secrets: { key: { file: key } }
+services: { web: { command: MISBEHAVE sleep, secrets: [key] } }
+",
+    );
+    stack.write("key", "hush");
+    stack.run(&["up", "-d"]).ok();
+    assert_eq!(stack.read(".stack/shop/secrets/web/key"), "hush");
+    stack.own_process("supervisor_pid").signal(Signal::SIGKILL);
+    stack.world().wait_until_nothing_is_left();
+    stack.down();
+    assert!(!stack.path(".stack/shop/secrets").exists());
+}
+
+#[test]
 fn a_supervisor_that_a_real_time_signal_ends_is_missed() {
     let stack = tree_started();
     signal_number(stack.own_process("supervisor_pid").pid, 34);

@@ -20,7 +20,7 @@ keys! {
     "Whose process it is; without it that of the service's user."
         => |r, hook, field| hook.user = r.text(field);
     "timeout", "duration", "5m", [],
-    "A hook that takes longer is killed and has failed; without it 5 minutes, of `pre_stop` half of `stop_grace_period`."
+    "A hook that takes longer is killed and has failed; without it 5 minutes, of `pre_stop` half of `stop_grace_period`, shared by several."
         => |r, hook, field| hook.timeout = r.setting(field, v::parse_duration);
 
     container "remove it: a hook of a process has the rights of whoever calls `stack`": "privileged";
