@@ -1,7 +1,7 @@
 //! What a unit finds in the file system when it starts: its directories and sockets, and its files.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
@@ -19,6 +19,15 @@ pub struct Belongings {
     pub sockets: Vec<PathBuf>,
     /// Configs and secrets.
     pub files: Vec<FilePlan>,
+}
+
+impl Belongings {
+    /// Where all of it is.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let made = self.dirs.iter().chain(&self.sockets);
+        let files = self.files.iter().map(|file| &file.path);
+        made.chain(files).map(PathBuf::as_path)
+    }
 }
 
 /// A file for a unit.

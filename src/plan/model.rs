@@ -381,6 +381,17 @@ impl UnitPlan {
         self.health.as_ref().map(|health| &health.probe)
     }
 
+    /// On which socket it says how it is, if it does.
+    pub fn notify_socket(&self) -> Option<&Path> {
+        match self.probe()? {
+            ProbePlan::Notify { socket } => Some(socket),
+            ProbePlan::Command(_)
+            | ProbePlan::Http(_)
+            | ProbePlan::Tcp { .. }
+            | ProbePlan::Log { .. } => None,
+        }
+    }
+
     /// The hooks of one time.
     pub fn hooks(&self, time: HookTime) -> impl Iterator<Item = &HookPlan> {
         self.hooks.iter().filter(move |hook| hook.time == time)

@@ -415,6 +415,13 @@ pub enum RightsError {
         /// What says so.
         setting: String,
     },
+    /// What its service is given lies where it does not get.
+    Closed {
+        /// Its user.
+        user: String,
+        /// The directory that it cannot pass.
+        dir: String,
+    },
 }
 
 /// A step on the way to a running program.

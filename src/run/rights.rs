@@ -4,12 +4,15 @@
 //! `user:group` brings that group and no other, and a number that nobody has is in group 0.
 
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit};
-use nix::unistd::{Gid, Group, Uid, User, fchown, getegid, geteuid, getgrouplist, getgroups};
+use nix::unistd::{
+    Gid, Group, Uid, User, fchown, getegid, geteuid, getgrouplist, getgroups, setfsgid, setfsuid,
+};
 
 use super::process::{Identity, Rights, hard_limit};
 use super::reason::{RightsError, StartError};
@@ -95,6 +98,28 @@ pub fn take_on(unit: &UnitPlan) -> Result<Vec<(OsString, OsString)>, StartError>
 /// What is wrong with a plan's rights, here and now.
 pub fn check(plan: &ProcessPlan) -> Vec<RightsError> {
     grant(plan).1
+}
+
+/// Whether what a unit is given below `project_dir` lies where its user does not get.
+pub fn check_way(unit: &UnitPlan, project_dir: &Path) -> Option<RightsError> {
+    let is_given = unit.belongings.paths().chain(unit.notify_socket());
+    let mut below = is_given.filter(|path| path.starts_with(project_dir));
+    let identity = grant(&unit.process).0.rights.identity?;
+    below.next()?;
+    // For the kernel's look at files this thread is that user for a moment, without the rights of root
+    // (setfsuid(2)).
+    let own = (setfsgid(identity.gid.into()), setfsuid(identity.uid.into()));
+    let is_closed = |dir: &&Path| {
+        let here = std::fs::metadata(dir.join("."));
+        here.is_err_and(|error| error.kind() == io::ErrorKind::PermissionDenied)
+    };
+    let closed = project_dir.ancestors().filter(is_closed).last();
+    setfsuid(own.1);
+    setfsgid(own.0);
+    Some(RightsError::Closed {
+        user: unit.process.user.clone().unwrap_or_default(),
+        dir: closed?.display().to_string(),
+    })
 }
 
 /// Settles what a process is given, and says what it cannot be.

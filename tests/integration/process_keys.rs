@@ -709,3 +709,38 @@ services: { it: { command: 'cat $<configs.app>; echo $<DATA:dir>' } }
         .count();
     assert_eq!(left, 0);
 }
+
+#[test]
+fn what_a_user_cannot_reach_is_said_before_anything_starts() {
+    if !is_root() {
+        return;
+    }
+    let given = [
+        (
+            "command: cat $<configs.motd>",
+            "configs: { motd: { content: hush } }",
+        ),
+        ("command: ls $<D:dir>", ""),
+        ("command: ls $<S:socket>", ""),
+        ("command: sleep 1000, healthcheck: { notify: true }", ""),
+    ];
+    for (keys, more) in given {
+        let stack = TestStack::new(&format!(
+            "{more}\nservices: {{ web: {{ {keys}, user: '4242' }} }}\n"
+        ));
+        open_to_all(&stack);
+        stack.run(&["up", "--dry-run"]).ok();
+        let parent = stack.path("").parent().unwrap().to_path_buf();
+        fs::set_permissions(&parent, PermissionsExt::from_mode(0o700)).unwrap();
+        let closed = format!("below `{}`, which is closed to that user", parent.display());
+        stack.run(&["up", "-d"]).expect(2).says(&[
+            "what `4242` is given lies",
+            &closed,
+            "chmod o+x",
+            "stack.yaml:2",
+        ]);
+        // One that is given nothing does not care.
+        stack.write_yaml("services: { web: { command: 'true', user: '4242', working_dir: / } }");
+        stack.run(&["up", "--dry-run"]).ok();
+    }
+}

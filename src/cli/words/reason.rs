@@ -296,6 +296,9 @@ pub(crate) fn rights_error(error: &RightsError) -> String {
             most,
             setting,
         } => format!("`{key}: {value}` is more than this system allows: `{setting}` is {most}"),
+        RightsError::Closed { user, dir } => {
+            format!("what `{user}` is given lies below `{dir}`, which is closed to that user")
+        }
     }
 }
 

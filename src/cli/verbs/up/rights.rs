@@ -7,7 +7,7 @@ use crate::cli::invocation::{Invocation, Ready, Stop};
 use crate::cli::words;
 use crate::plan::process::ProcessPlan;
 use crate::run::reason::RightsError;
-use crate::run::rights::check;
+use crate::run::rights::{check, check_way};
 use crate::spec::model::{ProcessSpec, ServiceSpec, Setting, StackSpec};
 use crate::spec::problem::{Problem, Span};
 use crate::support::name::ServiceName;
@@ -42,6 +42,12 @@ pub(super) fn check_rights(
             let span = span(&service.process, &error).unwrap_or(&service.name_span);
             errors.push((error, span));
         }
+        if let (Some(user), Some(error)) = (
+            &service.process.user,
+            check_way(unit, ready.draft.project_dir()),
+        ) {
+            errors.push((error, &user.span));
+        }
         // Every hook of the file has one in the plan.
         for (written, hook) in service.hooks.iter().zip(&unit.hooks) {
             let process = ProcessPlan {
@@ -59,6 +65,9 @@ pub(super) fn check_rights(
                 }
                 RightsError::NeedsRoot { .. } => "run `stack` as root, or remove it",
                 RightsError::TooMuch { .. } => "write a smaller number, or raise it with `sysctl`",
+                RightsError::Closed { .. } => {
+                    "let others pass it (`chmod o+x`), or move the project to another place"
+                }
             };
             problems.push(Problem::error(CODE, words::rights_error(&error), span).hint(hint));
         }
@@ -101,7 +110,7 @@ fn span<'s>(process: &'s ProcessSpec, error: &RightsError) -> Option<&'s Span> {
     let user = process.user.as_ref().map(|user| &user.span);
     let groups = process.group_add.first().map(|group| &group.span);
     match error {
-        RightsError::NoUser { .. } => user,
+        RightsError::NoUser { .. } | RightsError::Closed { .. } => user,
         RightsError::NoGroup { name } => {
             let mut added = process.group_add.iter();
             let added = added.find(|group| group.as_literal().as_ref() == Some(name));
