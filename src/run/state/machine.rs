@@ -78,53 +78,6 @@ enum Preparation {
 }
 
 impl Machine {
-    pub(crate) fn new(settings: Settings) -> Self {
-        Self {
-            settings,
-            state: State::Resting(Rest::Pending),
-            attempt: 0,
-            failures: 0,
-            retries: 0,
-            blocked: None,
-            was_ready: false,
-            is_executed: false,
-            has_completed: false,
-            last_exit: None,
-            flaw: None,
-            preparation: Preparation::Missing,
-            start_error: None,
-        }
-    }
-
-    /// What there is to know of its service is something else from now on.
-    pub(crate) fn adopt(&mut self, settings: Settings) {
-        self.settings = settings;
-    }
-
-    /// What was known of its readiness says nothing any more.
-    pub(crate) fn doubt(&mut self) {
-        if let State::Up { standing, .. } = &mut self.state {
-            *standing = if self.settings.has_readiness {
-                Standing::Starting
-            } else {
-                Standing::Running
-            };
-        }
-    }
-
-    /// Moves every time by `gap`: the clock stood still for the user (Ctrl-Z, `fg`).
-    pub(crate) fn shift(&mut self, gap: Duration) {
-        if let Some((since, _)) = &mut self.blocked {
-            *since += gap;
-        }
-        match &mut self.state {
-            State::Backoff { until } => *until += gap,
-            State::Up { started, .. } => *started += gap,
-            State::Stopping { pressure, .. } => pressure.shift(gap),
-            State::Resting(_) | State::Scheduled(_) | State::Waiting | State::Executing { .. } => {}
-        }
-    }
-
     /// Takes in what happened and says what to do about it, in this order.
     pub(crate) fn on(&mut self, occurrence: Occurrence, moment: Moment) -> Vec<Action> {
         use Occurrence as O;

@@ -15,17 +15,17 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep_until};
 
-use super::super::readiness::{Asked, Readiness, Target};
+use super::super::readiness::{Readiness, Target};
 use super::abort::Abort;
 use super::alone::end_what_is_left;
 use super::failures::Failures;
 use super::feed::{Feed, ended_attempt, next_updates};
+use super::goal::Goal;
 use super::lead::Lead;
 use super::strokes::meaningful;
 
 use crate::api::client::{Client, ClientError, Followed, LogFollower, Start, Wanted};
 use crate::api::messages::Update;
-use crate::cli::args::UpArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::printer::{PATIENCE, Printer};
 use crate::cli::words;
@@ -36,9 +36,6 @@ use crate::run::logs::LogBlock;
 use crate::run::registry::Registry;
 use crate::run::snapshot::{Phase, ServiceSnapshot};
 use crate::support::name::ServiceName;
-
-/// How long `--wait` waits when nothing else is said.
-const WAIT_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// A service that listens elsewhere, or whose port was stolen, is waited for this much longer.
 const MISPLACED_LIMIT: Duration = Duration::from_secs(10);
@@ -51,37 +48,6 @@ const PATIENCE_AFTER_STROKE: Duration = Duration::from_secs(1);
 
 /// How long a supervisor may take until it has started what it can.
 const START_LIMIT: Duration = Duration::from_secs(60);
-
-/// Until when the client stays: to the end, showing what services print, or until units have reached a
-/// target.
-pub(super) struct Goal {
-    target: Target,
-    limit: Option<Duration>,
-    /// These units, or everything that the start has wanted.
-    asked: Option<Asked>,
-}
-
-impl Goal {
-    /// What the arguments ask for, of these units or of everything that the start has wanted.
-    pub(super) fn of(args: &UpArgs, asked: Option<Asked>) -> Self {
-        let limit = args.wait_timeout.unwrap_or(WAIT_LIMIT);
-        let target = match (args.wait, args.detach) {
-            (true, _) => Target::Ready,
-            (false, true) => Target::Executed,
-            (false, false) => Target::Told,
-        };
-        Self {
-            target,
-            limit: (args.wait && !limit.is_zero()).then_some(limit),
-            asked: asked.filter(|_| target != Target::Told),
-        }
-    }
-
-    /// Whether there is nobody to wait for.
-    pub(super) fn is_nothing(&self) -> bool {
-        self.asked.as_ref().is_some_and(Asked::is_empty)
-    }
-}
 
 /// Where the stack is that is watched.
 pub(super) struct Place {

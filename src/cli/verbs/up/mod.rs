@@ -6,6 +6,7 @@ mod client;
 mod dry_run;
 mod failures;
 mod feed;
+mod goal;
 mod join;
 mod lead;
 mod note;
@@ -20,7 +21,8 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use abort::Abort;
-use client::{Goal, Place};
+use client::Place;
+use goal::Goal;
 use lead::Lead;
 
 use super::ground::{TOLD_AFTER, actual, foreign, hidden, suspended, waiting_for_guardian};

@@ -1,4 +1,5 @@
-//! What follows from a wish, an end or a failure: the longer answers of the table.
+//! How a machine begins, what moves it beside the table, and what follows from a wish, an end or a
+//! failure: the longer answers of the table.
 
 use std::time::Duration;
 
@@ -8,10 +9,60 @@ use super::{LEFTOVER_GRACE, Machine, Preparation, SHELL_NOT_FOUND};
 use crate::plan::model::RestartWhen;
 use crate::run::reason::HookFailure;
 use crate::run::snapshot::Exit;
-use crate::run::state::life::{Action, Failure, Flaw, Moment, Pressure, Rest, State, Then};
+use crate::run::state::life::{
+    Action, Failure, Flaw, Moment, Pressure, Rest, Settings, Standing, State, Then,
+};
 use crate::spec::model::HookTime;
 
 impl Machine {
+    /// One that nobody has asked for.
+    pub(crate) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            state: State::Resting(Rest::Pending),
+            attempt: 0,
+            failures: 0,
+            retries: 0,
+            blocked: None,
+            was_ready: false,
+            is_executed: false,
+            has_completed: false,
+            last_exit: None,
+            flaw: None,
+            preparation: Preparation::Missing,
+            start_error: None,
+        }
+    }
+
+    /// What there is to know of its service is something else from now on.
+    pub(crate) fn adopt(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// What was known of its readiness says nothing any more.
+    pub(crate) fn doubt(&mut self) {
+        if let State::Up { standing, .. } = &mut self.state {
+            *standing = if self.settings.has_readiness {
+                Standing::Starting
+            } else {
+                Standing::Running
+            };
+        }
+    }
+
+    /// Moves every time by `gap`: the clock stood still for the user (Ctrl-Z, `fg`).
+    pub(crate) fn shift(&mut self, gap: Duration) {
+        if let Some((since, _)) = &mut self.blocked {
+            *since += gap;
+        }
+        match &mut self.state {
+            State::Backoff { until } => *until += gap,
+            State::Up { started, .. } => *started += gap,
+            State::Stopping { pressure, .. } => pressure.shift(gap),
+            State::Resting(_) | State::Scheduled(_) | State::Waiting | State::Executing { .. } => {}
+        }
+    }
+
     /// It waits for its dependencies as if nothing had been: the first time, or for another run.
     pub(super) fn begin_run(&mut self) {
         self.failures = 0;

@@ -1,6 +1,7 @@
 //! A stack that runs takes over a changed file.
 
-use super::super::propose::{Planned, changes};
+use super::super::propose::Planned;
+use super::super::propose::planning::changes;
 use super::*;
 use crate::run::proposal::{Extent, Proposal, Recreate};
 
