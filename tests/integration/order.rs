@@ -395,4 +395,6 @@ fn a_stack_that_ends_with_a_service_which_is_gone_from_the_file_says_so() {
     let output = up.wait();
     let why = "stopping everything, as tests is no longer in the file (`--exit-code-from`)";
     assert!(output.stderr.contains(why), "{output}");
+    // An `up -d` that comes too late for that stack has started another one.
+    stack.down();
 }
