@@ -25,7 +25,7 @@ pub(crate) use rights::{Identity, Rights, hard_limit};
 use slots::Slots;
 
 /// What is executed.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Target<'a> {
     /// The file, found already.
     pub(crate) program: &'a Path,

@@ -6,10 +6,9 @@ use std::io::{PipeReader, pipe};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 
-use super::refusals::{SHELL, by_shell, find, refused, spawn_error};
+use super::refusals::{find, refused, spawn_error, spawn_or_by_shell};
 use crate::plan::model::{Execution, UnitPlan};
 use crate::ports::original_soft_limit;
 use crate::run::process::{Spawner, Stdio, Target};
@@ -43,21 +42,14 @@ pub(crate) fn begin_apart(
         stderr: writer.as_fd(),
         passed: &[],
     };
-    let mut target = Target {
+    let target = Target {
         program: &program,
         argv: &execution.argv,
         environment: &environment,
         directory: &plan.directory,
         rights: &granted.rights,
     };
-    let argv = by_shell(&program, &execution.argv);
-    let spawned = match spawner.spawn(&target, stdio, None) {
-        Err(error) if error.errno == Errno::ENOEXEC => {
-            (target.program, target.argv) = (Path::new(SHELL), &argv);
-            spawner.spawn(&target, stdio, None)
-        }
-        spawned => spawned,
-    };
+    let spawned = spawn_or_by_shell(target, |target| spawner.spawn(target, stdio, None));
     let pid = spawned.map_err(|error| spawn_error(&error, plan, &program))?;
     Ok((pid, reader))
 }

@@ -11,11 +11,10 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::libc;
 use tokio::net::unix::pipe::Receiver;
 
-use super::refusals::{SHELL, by_shell, find, prepare, refused, spawn_error};
+use super::refusals::{find, prepare, refused, spawn_error, spawn_or_by_shell};
 use super::rest::end_everything_below;
 use super::trees::Trees;
 use super::wires::{Input, Wires};
@@ -135,7 +134,7 @@ impl Processes {
         Ok(())
     }
 
-    /// Starts a program; a script without a first line is given to the shell, as execvp(3) does it.
+    /// Starts a program in the environment of its unit.
     fn spawn(
         &mut self,
         (plan, granted): (&UnitPlan, &Granted),
@@ -156,7 +155,7 @@ impl Processes {
         if stdio.has_terminal && !environment.iter().any(|(key, _)| *key == "TERM") {
             environment.push((OsStr::new("TERM"), OsStr::new("xterm-256color")));
         }
-        let mut target = Target {
+        let target = Target {
             program,
             argv: &execution.argv,
             environment: &environment,
@@ -164,19 +163,10 @@ impl Processes {
             rights: &granted.rights,
         };
         let manner = self.manner(plan);
-        let mut spawn = |target: &Target<'_>| {
+        spawn_or_by_shell(target, |target| {
             let lease = slot.and_then(|slot| self.leases.line(slot, manner));
             self.spawner.spawn(target, stdio, lease)
-        };
-        match spawn(&target) {
-            Err(error) if error.errno == Errno::ENOEXEC => {
-                let argv = by_shell(program, &execution.argv);
-                target.program = Path::new(SHELL);
-                target.argv = &argv;
-                spawn(&target)
-            }
-            spawned => spawned,
-        }
+        })
     }
 
     fn find_strays(&mut self, ended: Option<&UnitId>) {
@@ -397,7 +387,6 @@ impl Runner for Processes {
                 Some(Child::Command(command)) => {
                     // Whatever it left in its group is of no use to anybody, and what left its group is
                     // looked for below.
-
                     signal_group(reaped.pid, libc::SIGKILL);
                     are_orphans_possible = true;
                     if self.commands.remove(&command).is_some() {

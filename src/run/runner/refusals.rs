@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use crate::plan::command::{FindError, find_program};
 use crate::plan::model::{Execution, UnitPlan};
 use crate::run::belongings::lay_out;
-use crate::run::process::{SpawnError, SpawnStep};
+use crate::run::process::{SpawnError, SpawnStep, Target};
 use crate::run::reason::{StartError, StartStep};
 use crate::run::rights::Granted;
 use crate::support::fs::below;
@@ -48,15 +48,26 @@ pub(super) fn prepare(
 }
 
 /// What runs a script without a first line.
-pub(super) const SHELL: &str = "/bin/sh";
+const SHELL: &str = "/bin/sh";
 
-/// The words with which the shell runs a script in the place of these.
-pub(super) fn by_shell(script: &Path, argv: &[String]) -> Vec<String> {
-    let words = [SHELL.to_owned(), script.to_string_lossy().into_owned()];
-    words
-        .into_iter()
-        .chain(argv.iter().skip(1).cloned())
-        .collect()
+/// Starts a program; a script without a first line is given to the shell, as execvp(3) does it.
+pub(super) fn spawn_or_by_shell(
+    target: Target<'_>,
+    mut spawn: impl FnMut(&Target<'_>) -> Result<i32, SpawnError>,
+) -> Result<i32, SpawnError> {
+    match spawn(&target) {
+        Err(error) if error.errno == Errno::ENOEXEC => {
+            let script = target.program.to_string_lossy().into_owned();
+            let words = [SHELL.to_owned(), script].into_iter();
+            let argv: Vec<String> = words.chain(target.argv.iter().skip(1).cloned()).collect();
+            spawn(&Target {
+                program: Path::new(SHELL),
+                argv: &argv,
+                ..target
+            })
+        }
+        spawned => spawned,
+    }
 }
 
 pub(super) fn refused(step: StartStep, path: &Path, error: &std::io::Error) -> StartError {
