@@ -391,10 +391,19 @@ fn a_stack_that_ends_with_a_service_which_is_gone_from_the_file_says_so() {
     let up = stack.start(&["up", "--exit-code-from", "tests"]);
     stack.wait_for("tests", "its start", phase_is("running"));
     stack.write_yaml(&yaml.replace("tests: { command: MISBEHAVE sleep }, ", ""));
-    stack.run(&["up", "-d"]);
+    let late = stack.run(&["up", "-d"]);
     let output = up.wait();
     let why = "stopping everything, as tests is no longer in the file (`--exit-code-from`)";
     assert!(output.stderr.contains(why), "{output}");
-    // An `up -d` that comes too late for that stack has started another one.
+    // Where it found that stack gone it has started another one.
+    if late.code == 0 {
+        assert!(
+            stack.service("db").is_some_and(|db| db.pid().is_some()),
+            "{late}"
+        );
+    } else {
+        let late = late.expect(3);
+        late.says(&["error: nothing is up: the whole stack was stopped"]);
+    }
     stack.down();
 }

@@ -14,6 +14,7 @@ use crate::cli::verbs::watch::overtaken;
 use crate::cli::words;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
+use crate::run::snapshot::{Cause, Wanted};
 use crate::run::waits::Verdict;
 use crate::support::duration;
 use crate::support::text;
@@ -58,7 +59,17 @@ impl Watch<'_> {
             ..stack
         });
         self.sum_up(stack.as_ref());
-        let lines = self.complaints(end, is_aborted);
+        let mut lines = self.complaints(end, is_aborted);
+        // What this client has changed was done, and then all of it was stopped.
+        let undone = stack.iter().flat_map(|stack| &stack.services);
+        let undone = undone.map(|service| service.desired).find(|desired| {
+            matches!(desired.wanted, Wanted::Stopped | Wanted::Killed)
+                && matches!(desired.cause, Cause::Down | Cause::Kill)
+        });
+        let undone = undone.filter(|_| self.readiness.failed().is_empty() && lines.is_empty());
+        lines.extend(
+            undone.map(|desired| format!("error: nothing is up: {}", overtaken(desired.cause))),
+        );
         for line in lines {
             self.printer.page().line_err(&line);
         }
@@ -67,7 +78,7 @@ impl Watch<'_> {
         let is_late = matches!(end, End::TimedOut | End::Misplaced);
         Ok(if is_late || has(|verdict| verdict == Verdict::Failed) {
             ExitCode::Failed
-        } else if has(|verdict| matches!(verdict, Verdict::Superseded(_))) {
+        } else if undone.is_some() || has(|verdict| matches!(verdict, Verdict::Superseded(_))) {
             ExitCode::Busy
         } else {
             ExitCode::Done
