@@ -33,7 +33,7 @@ pub struct ProcessPlan {
 pub struct UlimitPlan {
     /// The resource.
     pub resource: u32,
-    /// What counts; the largest number is no limit.
+    /// What counts; the largest number stands for no limit.
     pub soft: u64,
     /// How far it may be raised.
     pub hard: u64,

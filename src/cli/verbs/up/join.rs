@@ -244,7 +244,7 @@ pub(super) fn propose(
         printer::say(&advice(warning));
     }
     let mut lines = changes(&proposal);
-    // A new port of a service is no news where the service is.
+    // A new port of a service is not news where the service is.
     if lines.is_empty() || plan.written_dotenv() != stack.dotenv {
         lines.extend(file_changes(stack, &plan, &invocation.working_dir));
     }
