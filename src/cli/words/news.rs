@@ -24,7 +24,7 @@ pub(crate) fn news(news: &News) -> String {
             "runs on as it was, as its changes need another service: {}",
             blocker(because)
         ),
-        News::TookOver => "takes over what the file says now".to_owned(),
+        News::TookOver => "the changed file is taken over".to_owned(),
         News::StillNeeded { by } => format!("is kept, as {} needs it", by.label()),
         News::Changing { change } => change::fragment(change),
         News::HookFailed(failure) => hook_failure(failure),
