@@ -55,6 +55,19 @@ pub(crate) struct Stdio<'a> {
     pub(crate) passed: &'a [(BorrowedFd<'a>, &'a str)],
 }
 
+impl<'a> Stdio<'a> {
+    /// What only prints.
+    pub(crate) fn output(stdout: BorrowedFd<'a>, stderr: BorrowedFd<'a>) -> Self {
+        Self {
+            stdin: None,
+            has_terminal: false,
+            stdout,
+            stderr,
+            passed: &[],
+        }
+    }
+}
+
 /// The step at which a child failed before its program ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SpawnStep {

@@ -35,13 +35,7 @@ pub(crate) fn begin_apart(
     let mut environment = plan.environment.entries();
     environment.retain(|(key, _)| !without.iter().any(|it| OsStr::new(it) == *key));
     granted.correct(&plan.environment, &mut environment);
-    let stdio = Stdio {
-        stdin: None,
-        has_terminal: false,
-        stdout: writer.as_fd(),
-        stderr: writer.as_fd(),
-        passed: &[],
-    };
+    let stdio = Stdio::output(writer.as_fd(), writer.as_fd());
     let target = Target {
         program: &program,
         argv: &execution.argv,

@@ -323,13 +323,7 @@ impl Runner for Processes {
         let (reader, writer) = pipe_pair(usize::MAX).map_err(no_pipe)?;
         let reader = Receiver::from_owned_fd(reader).map_err(no_pipe)?;
         granted.give_pipes([writer.as_fd()]);
-        let stdio = Stdio {
-            stdin: None,
-            has_terminal: false,
-            stdout: writer.as_fd(),
-            stderr: writer.as_fd(),
-            passed: &[],
-        };
+        let stdio = Stdio::output(writer.as_fd(), writer.as_fd());
         let what = (execution, Some(&command));
         let pid = self
             .spawn((plan, &granted), what, &program, stdio, None)

@@ -31,13 +31,7 @@ impl Processes {
         let (stdout_reader, stdout) = pipe_pair(usize::MAX).map_err(no_pipe)?;
         let (stderr_reader, stderr) = pipe_pair(usize::MAX).map_err(no_pipe)?;
         granted.give_pipes([stdout.as_fd(), stderr.as_fd()]);
-        let stdio = Stdio {
-            stdin: None,
-            has_terminal: false,
-            stdout: stdout.as_fd(),
-            stderr: stderr.as_fd(),
-            passed: &[],
-        };
+        let stdio = Stdio::output(stdout.as_fd(), stderr.as_fd());
         let what = (&plan.execution, Some(&command));
         let pid = self
             .spawn((plan, &granted), what, &program, stdio, None)
