@@ -120,6 +120,7 @@ impl Supervisor {
             let Some(unit) = self.units.shift_remove(&id) else {
                 continue;
             };
+            self.past = self.past.max(unit.desired.generation);
             if let Some(due) = unit.scheduled {
                 self.deadlines.remove(&(due, id.clone()));
             }

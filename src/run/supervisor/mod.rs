@@ -64,7 +64,7 @@ use super::proposal::Extent;
 use super::reason::{LeftBehind, Reason};
 use super::runner::{CommandId, Happened, Runner};
 use super::snapshot::{Cause, Exit};
-use super::state::{Moment, Occurrence, State};
+use super::state::{Generation, Moment, Occurrence, State};
 use super::unit::Unit;
 use crate::plan::Sources;
 use crate::ports::request::Owner;
@@ -162,6 +162,9 @@ pub struct Supervisor {
     owners: HashMap<String, ServiceName>,
     /// The keys that were generated for earlier plans.
     generated: BTreeSet<String>,
+    /// The highest generation of units that are gone: one of the same name goes on from there, so that
+    /// who still waits for the one that is gone sees that another has come.
+    past: Generation,
     /// The number of the last note to the ledger.
     latest_note: Arc<AtomicU64>,
     /// The mark in the ledger of the ports that the last plan brought.

@@ -234,6 +234,7 @@ impl Supervisor {
             replan: None,
             owners: HashMap::new(),
             generated: BTreeSet::new(),
+            past: 0,
             latest_note: Arc::default(),
             noted: None,
             event_tx: wires.event_tx,
@@ -259,7 +260,8 @@ impl Supervisor {
     }
 
     /// Takes in a unit, of which nothing runs yet.
-    pub(super) fn add(&mut self, unit: Unit) {
+    pub(super) fn add(&mut self, mut unit: Unit) {
+        unit.desired.generation = self.past;
         let id = unit.plan.id();
         for edge in &unit.plan.depends_on {
             let dependents = self.dependents.entry(edge.unit.clone()).or_default();

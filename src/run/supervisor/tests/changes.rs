@@ -93,6 +93,25 @@ fn only_what_has_changed_restarts_and_in_the_order_of_its_dependencies() {
 }
 
 #[test]
+fn what_comes_back_after_it_was_gone_ends_the_wait_for_its_end() {
+    on_stage(async {
+        let both = || vec![plan("web", &[]), plan("old", &[])];
+        let mut stage = Stage::new(both());
+        stage.up().await;
+        let gone = stage
+            .take_over(vec![plan("web", &[])], Extent::default())
+            .await;
+        assert!(!stage.supervisor.units.contains_key(&id("old")));
+        let back = stage.take_over(both(), Extent::default()).await;
+        assert_eq!(stage.phase("old"), Phase::Running);
+        assert_eq!(stage.verdicts(Goal::Executed, &back), [Verdict::Reached]);
+        // Whoever had it stopped may see it only now.
+        let superseded = Verdict::Superseded(Cause::Up);
+        assert_eq!(stage.verdicts(Goal::Stopped, &gone), [superseded]);
+    });
+}
+
+#[test]
 fn a_changed_dependent_waits_for_what_its_changed_dependency_becomes() {
     on_stage(async {
         let healthy = [("db", Condition::Healthy)];
