@@ -684,6 +684,37 @@ fn what_refers_to_a_service_that_was_spared_gets_what_that_has() {
 }
 
 #[test]
+fn however_many_services_are_spared_each_is_told_once() {
+    const COUNT: usize = 12;
+    let yaml = |db: &str, n: u8| {
+        let service = |place: usize| {
+            format!(
+                "  s{place}: {{ command: MISBEHAVE sleep, environment: {{ N: '{n}' }}, depends_on: [db] }}\n"
+            )
+        };
+        let services: String = (0..COUNT).map(service).collect();
+        format!("services:\n  db: {{ command: '{db}' }}\n{services}")
+    };
+    let stack = TestStack::new(&yaml("MISBEHAVE sleep", 1));
+    stack.run(&["up", "--wait"]).ok();
+    let before = pids(&stack);
+    let mut events = stack.start(&["up", "--no-log-prefix"]);
+    events.wait_for_line("attached to it");
+    stack.write_yaml(&yaml("./no-such-program", 2));
+    // The second is planned once everything that the first has led to is carried out.
+    for _ in 0..2 {
+        stack.run(&["up", "-d"]).expect(1);
+    }
+    let mut after = pids(&stack);
+    after.insert("db".to_owned(), before["db"]);
+    assert_eq!(after, before);
+    stack.down();
+    let said = events.wait().stderr;
+    let told = said.matches("runs on as it was").count();
+    assert_eq!(told, 2 * COUNT, "{said}");
+}
+
+#[test]
 fn a_stack_whose_directory_was_renamed_takes_changes_over_like_any_other() {
     let yaml = |n: u8| {
         format!(

@@ -8,7 +8,6 @@ use super::Supervisor;
 use super::messages::Prepared;
 use crate::ports::request::PortKey;
 use crate::run::news::{News, NoticeLevel};
-use crate::run::proposal::Recreate;
 use crate::run::snapshot::{Cause, Wanted};
 use crate::run::unit::{Fate, Spared, Unit};
 use crate::support::name::UnitId;
@@ -66,14 +65,7 @@ impl Supervisor {
         self.about.fingerprint.clear();
         self.negotiation.edition += 1;
         self.touch(id);
-        if let Some((sources, mut extent)) = self.replan.clone() {
-            let spared = self.units.values().filter(|unit| unit.spared.is_some());
-            extent.spared = spared.map(|unit| unit.plan.service.clone()).collect();
-            if extent.recreate == Recreate::All {
-                extent.recreate = Recreate::Changed;
-            }
-            self.plan_around(sources, extent);
-        }
+        self.plan_around();
     }
 
     /// What a unit that runs on as it was needs of those that are gone from the files stays after all.
@@ -88,6 +80,10 @@ impl Supervisor {
                     continue;
                 };
                 unit.fate = Fate::Stays;
+                // What has completed, or was stopped by hand, does not run for it once more.
+                if unit.phase().is_at_rest() {
+                    continue;
+                }
                 unit.desired.change(Wanted::Running, Cause::Up, None);
                 if unit.machine.is_up() {
                     unit.begun = unit.desired.generation;
@@ -100,8 +96,11 @@ impl Supervisor {
         }
     }
 
-    /// Nothing more will be planned around what was spared: whoever waits for it goes on.
+    /// Whoever waits for what was spared goes on, unless it is to be planned once more around that.
     pub(super) fn release_spared(&mut self) {
+        if self.negotiation.is_around_due {
+            return;
+        }
         let ids: Vec<UnitId> = self.units.keys().cloned().collect();
         for id in ids {
             if let Some(spared) = &mut self.units[&id].spared {

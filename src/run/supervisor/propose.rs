@@ -21,7 +21,7 @@ use crate::plan::{Held, Plan, Requested, Sources, UnitPlan};
 use crate::ports::request::{Owner, PortKey};
 use crate::ports::{Hold, Ledger};
 use crate::run::control::CommandError;
-use crate::run::proposal::{Asking, Extent, Proposal, What};
+use crate::run::proposal::{Asking, Extent, Proposal, Recreate, What};
 use crate::support::name::ServiceName;
 
 /// How long a client may take from its proposal to its command: it only shows it. Who has been killed
@@ -59,6 +59,8 @@ pub(super) type Asker = Option<ReplyTx<Proposal>>;
 pub(super) struct Negotiation {
     /// Who waits for it.
     waiting: VecDeque<(Asking, Asker)>,
+    /// Whether it is to be planned once more around what was spared.
+    pub(super) is_around_due: bool,
     /// Whether a plan is being made, or the files for one are being written.
     pub(super) is_busy: bool,
     /// What was proposed and may be carried out.
@@ -93,8 +95,25 @@ impl Supervisor {
         self.plan_next();
     }
 
-    /// Plans once more, before anybody else: some services could not become what they were to.
-    pub(super) fn plan_around(&mut self, sources: Arc<Sources>, extent: Extent) {
+    /// Plans once more, before anybody else: some services could not become what they were to. However many
+    /// they are by then, one plan is about all of them.
+    pub(super) fn plan_around(&mut self) {
+        if self.replan.is_some() {
+            self.negotiation.proposal = None;
+            self.negotiation.is_around_due = true;
+            self.plan_next();
+        }
+    }
+
+    /// What is to be planned around those that were spared so far, if that is due.
+    fn around(&mut self) -> Option<(Asking, Asker)> {
+        let is_due = std::mem::take(&mut self.negotiation.is_around_due);
+        let (sources, mut extent) = self.replan.clone().filter(|_| is_due)?;
+        let spared = self.units.values().filter(|unit| unit.spared.is_some());
+        extent.spared = spared.map(|unit| unit.plan.service.clone()).collect();
+        if extent.recreate == Recreate::All {
+            extent.recreate = Recreate::Changed;
+        }
         let asking = Asking {
             sources,
             extent,
@@ -102,9 +121,7 @@ impl Supervisor {
             fresh_ports: false,
             dry_run: false,
         };
-        self.negotiation.proposal = None;
-        self.negotiation.waiting.push_front((asking, None));
-        self.plan_next();
+        Some((asking, None))
     }
 
     /// Makes the next plan, if it is anybody's turn.
@@ -123,7 +140,9 @@ impl Supervisor {
         if self.negotiation.is_busy || self.negotiation.proposal.is_some() {
             return;
         }
-        let Some((asking, asker)) = self.negotiation.waiting.pop_front() else {
+        let next = self.around();
+        let next = next.or_else(|| self.negotiation.waiting.pop_front());
+        let Some((asking, asker)) = next else {
             return;
         };
         self.negotiation.is_busy = true;
@@ -218,7 +237,7 @@ impl Supervisor {
             Ok((planned, true)) if planned.edition == self.negotiation.edition => {
                 self.write_files(planned, None);
             }
-            // A later plan is on its way, or none can be made: what waits goes on.
+            // Another one is due, or none can be made: what waits goes on.
             Ok(_) | Err(_) => {
                 self.release_spared();
                 self.plan_next();

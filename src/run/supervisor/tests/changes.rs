@@ -230,6 +230,39 @@ fn what_a_spared_service_needs_stays_though_it_is_gone_from_the_files() {
 }
 
 #[test]
+fn what_has_completed_does_not_run_once_more_for_a_spared_service() {
+    on_stage(async {
+        let mut stage = Stage::new(vec![
+            plan("web", &[("migrate", Condition::CompletedSuccessfully)]),
+            plan("migrate", &[]),
+            checked(plan("x", &[])),
+        ]);
+        stage.world.borrow_mut().checks.insert(id("x"), 1);
+        stage.up().await;
+        stage.exit("migrate", 0).await;
+        stage.pass(Duration::from_secs(600)).await;
+        assert_eq!(stage.phase("x"), Phase::Unhealthy);
+        let web = stage.pid("web");
+        assert!(web.is_some());
+        stage.said();
+        let units = vec![
+            changed("web", &[("x", Condition::Healthy)]),
+            checked(plan("x", &[])),
+        ];
+        stage.take_over(units, Extent::default()).await;
+        stage.pass(Duration::from_secs(60)).await;
+        let reason = stage.row("web").reason;
+        assert!(
+            matches!(reason, Some(Reason::NotApplied { .. })),
+            "{reason:?}"
+        );
+        assert_eq!(stage.pid("web"), web);
+        let said = stage.said();
+        assert!(!said.iter().any(|it| it.contains("migrate")), "{said:?}");
+    });
+}
+
+#[test]
 fn what_is_gone_from_the_files_stops_and_is_forgotten() {
     on_stage(async {
         let mut stage = Stage::new(vec![
