@@ -331,6 +331,31 @@ fn sigkill_of_the_guardian_leaves_nothing_behind_a_down() {
 }
 
 #[test]
+fn what_a_service_says_while_it_stops_costs_it_nothing_though_nobody_reads() {
+    let yaml = "
+services:
+  sh: { command: \"trap 'echo stopping; sleep 0.3; echo cleaned >> out; exit 0' TERM; echo up; while :; do sleep 0.05; done\" }
+";
+    for are_both in [false, true] {
+        let stack = TestStack::new(yaml);
+        stack.run(&["up", "-d"]).ok();
+        stack.wait_for_log("sh", "up");
+        let guardian = stack.own_process("guardian_pid");
+        let supervisor = stack.own_process("supervisor_pid");
+        if are_both {
+            guardian.signal(Signal::SIGSTOP);
+        }
+        supervisor.signal(Signal::SIGKILL);
+        if are_both {
+            guardian.signal(Signal::SIGKILL);
+        }
+        stack.run(&["down"]);
+        stack.world().wait_until_nothing_is_left();
+        assert_eq!(stack.read("out"), "cleaned\n", "both killed: {are_both}");
+    }
+}
+
+#[test]
 fn up_works_again_after_sigkill_of_the_supervisor() {
     let stack = TestStack::new("services: { it: { command: MISBEHAVE bind $<PORT:auto> --http } }");
     stack.up_detached();

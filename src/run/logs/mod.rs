@@ -37,7 +37,7 @@ pub use feed::{LogFeed, LogNews, Viewer};
 pub use grep::{Grep, LastLines, Pattern};
 pub use handle::{Drained, PumpHandle};
 pub use lines::last_lines_of_attempt;
-pub use pipe::pipe_pair;
+pub use pipe::{lasting_pipe_pair, pipe_pair};
 pub use pump::Pump;
 pub use reader::{Followed, LogReader, Start, Wanted, announce_reader, logged_units};
 pub use segments::log_file_name;

@@ -1,9 +1,10 @@
 //! The pipes between a service and the pump.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
+use nix::sys::stat::Mode;
 
 /// How much a pipe holds when there are few services. Four reads' worth: a flooding service is
 /// woken once for each round of the pump instead of once for each read.
@@ -26,6 +27,21 @@ pub fn pipe_pair(services: usize) -> io::Result<(OwnedFd, OwnedFd)> {
         enlarge(&read_end);
     }
     Ok((read_end, write_end))
+}
+
+/// The same for a service, which may outlive whoever reads. Its end can be read as well, as a terminal can:
+/// so there is always somebody who could read (pipe(7)), and what it says while it stops costs it neither
+/// its life nor an error, although the supervisor was killed.
+pub fn lasting_pipe_pair(services: usize) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read_end, write_end) = pipe_pair(services)?;
+    let path = format!("/proc/self/fd/{}", write_end.as_raw_fd());
+    // Opening a pipe for both does not wait (fifo(7)). Without /proc it is as it was.
+    let both = open(
+        path.as_str(),
+        OFlag::O_RDWR | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    );
+    Ok((read_end, both.unwrap_or(write_end)))
 }
 
 /// Makes a pipe large. Refused where the user's quota is used up; the usual 64 KiB do as well.
@@ -59,5 +75,23 @@ mod tests {
         for end in [&read_end, &write_end] {
             assert_eq!(flags(end, FcntlArg::F_GETFD), 1, "FD_CLOEXEC");
         }
+    }
+
+    #[test]
+    fn a_service_can_write_although_nobody_reads_and_its_end_is_the_end_all_the_same() {
+        let (read_end, write_end) = lasting_pipe_pair(1).unwrap();
+        assert_eq!(
+            fcntl(&write_end, FcntlArg::F_GETFD).unwrap(),
+            1,
+            "FD_CLOEXEC"
+        );
+        nix::unistd::write(&write_end, b"x").unwrap();
+        let mut bytes = [0; 2];
+        assert_eq!(nix::unistd::read(&read_end, &mut bytes), Ok(1));
+        drop(read_end);
+        assert_eq!(nix::unistd::write(&write_end, b"x"), Ok(1));
+        let (read_end, write_end) = lasting_pipe_pair(1).unwrap();
+        drop(write_end);
+        assert_eq!(nix::unistd::read(&read_end, &mut bytes), Ok(0));
     }
 }

@@ -10,7 +10,7 @@ use nix::pty::{Winsize, openpty};
 
 use crate::plan::model::ProcessPlan;
 use crate::run::control::{InputReply, TerminalSize};
-use crate::run::logs::pipe_pair;
+use crate::run::logs::lasting_pipe_pair;
 use crate::run::process::{Stdio, resize_terminal};
 use crate::run::snapshot::LogStream;
 
@@ -37,8 +37,8 @@ impl Wires {
         if process.tty {
             return Self::terminal(size);
         }
-        let (stdout_reader, stdout) = pipe_pair(services)?;
-        let (stderr_reader, stderr) = pipe_pair(services)?;
+        let (stdout_reader, stdout) = lasting_pipe_pair(services)?;
+        let (stderr_reader, stderr) = lasting_pipe_pair(services)?;
         let (stdin, input) = if process.stdin_open {
             let (stdin, writer) = io::pipe()?;
             let writer = OwnedFd::from(writer);
