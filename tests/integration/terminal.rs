@@ -92,6 +92,37 @@ fn ctrl_z_stops_the_services_and_fg_continues_them() {
 }
 
 #[test]
+fn ctrl_z_stops_what_has_left_the_session_of_its_service() {
+    if !(require("setsid") && require("bash")) {
+        return;
+    }
+    let stack = TestStack::new(
+        "services: { it: { command: '(setsid MISBEHAVE sleep &); (env -i setsid MISBEHAVE sleep &); echo both are there; exec MISBEHAVE sleep' } }",
+    );
+    let terminal = up_as_a_job(&stack);
+    terminal.wait_for("both are there");
+    let supervisor = stack.own_process("supervisor_pid");
+    let sleepers = || {
+        let ours = |process: &Process| process.command().trim_end().ends_with("sleep");
+        let all = stack.world().processes();
+        all.into_iter().filter(ours).collect::<Vec<_>>()
+    };
+    wait_until("three processes", || (sleepers().len() == 3).then_some(()));
+    terminal.press(CTRL_Z);
+    terminal.wait_for("job stopped");
+    for process in sleepers() {
+        wait_for_state(process.pid, 'T');
+    }
+    assert_ne!(state_of(supervisor.pid), Some('T'));
+    terminal.press(b"\n");
+    for process in sleepers() {
+        wait_for_state(process.pid, 'S');
+    }
+    terminal.press(CTRL_C);
+    terminal.wait();
+}
+
+#[test]
 fn clocks_stand_still_while_everything_is_stopped() {
     if !(require("setsid") && require("bash")) {
         return;

@@ -3,7 +3,7 @@
 mod hook;
 mod leases;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -25,7 +25,7 @@ use crate::run::lease::LeaseFile;
 use crate::run::logs::{Expected, PumpHandle, pipe_pair};
 use crate::run::process::{
     COMMAND_MARK, ProcessId, SharedTable, Slot, SpawnError, Spawner, Stdio, Target, ancestors,
-    now_ticks, reap_all, signal_group,
+    descendants, group_of, now_ticks, reap_all, signal_group, signal_process,
 };
 use crate::run::reason::{StartError, StartStep};
 use crate::run::rights::Granted;
@@ -283,8 +283,17 @@ impl Runner for Processes {
         } else {
             libc::SIGCONT
         };
-        for group in self.trees.groups().chain(self.commands.values().copied()) {
+        let groups = self.trees.groups().chain(self.commands.values().copied());
+        let groups: HashSet<i32> = groups.collect();
+        for &group in &groups {
             signal_group(group, signal);
+        }
+        // What has left its group, or its service's tree, is below us all the same.
+        let own = std::process::id().cast_signed();
+        for pid in descendants(own).into_iter().filter(|&pid| pid != own) {
+            if group_of(pid).is_none_or(|group| !groups.contains(&group)) {
+                signal_process(pid, signal);
+            }
         }
     }
 
