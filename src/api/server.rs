@@ -17,8 +17,9 @@ mod reply;
 mod routes;
 mod streams;
 
+use std::fs::File;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -59,6 +60,8 @@ pub const EXCHANGE_DEADLINE: Duration = Duration::from_secs(20);
 pub const PATIENCE: Duration = Duration::from_millis(250);
 /// How long replies and streams in flight may take to end once the supervisor goes.
 pub const FAREWELL: Duration = Duration::from_secs(1);
+/// How many descriptors are kept for clients.
+const RESERVED: usize = 8;
 /// The largest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 
@@ -79,8 +82,11 @@ pub async fn serve(
         viewers: Arc::new(Semaphore::new(MAX_VIEWERS)),
         waiters: Arc::new(Semaphore::new(MAX_WAITERS)),
     };
+    let reserve = Arc::new(Reserve::default());
+    reserve.fill();
     let doorman = Doorman {
         router: routes::router(shared.clone()),
+        reserve: Arc::clone(&reserve),
         places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
         pressure: Arc::default(),
     };
@@ -92,7 +98,7 @@ pub async fn serve(
         tokio::select! {
             biased;
             () = &mut shutdown => break,
-            Some(_) = exchanges.join_next() => {}
+            Some(_) = exchanges.join_next() => reserve.fill(),
             Some(made) = listener_rx.recv() => {
                 // One that cannot be used leaves the old one, by which nobody comes any more.
                 if let Ok(made) = UnixListener::from_std(made) {
@@ -136,9 +142,35 @@ enum Step {
     Streaming,
 }
 
+/// Descriptors that are kept for clients: however many services, logs and sockets there are, somebody can
+/// ask why, and stop it.
+#[derive(Debug, Default)]
+struct Reserve(Mutex<Vec<File>>);
+
+impl Reserve {
+    /// Takes as many as there are to be, as far as they can be had.
+    fn fill(&self) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while kept.len() < RESERVED
+            && let Ok(file) = kept
+                .first()
+                .map_or_else(|| File::open("/dev/null"), File::try_clone)
+        {
+            kept.push(file);
+        }
+    }
+
+    /// Gives one up. Whether there was one.
+    fn give(&self) -> bool {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.pop().is_some()
+    }
+}
+
 /// Lets clients in.
 struct Doorman {
     router: Router,
+    reserve: Arc<Reserve>,
     places: Arc<Semaphore>,
     /// Wakes the oldest silent connection when its place is needed.
     pressure: Arc<Notify>,
@@ -153,7 +185,7 @@ impl Doorman {
         let Some(listener) = listener else {
             return std::future::pending().await;
         };
-        let stream = accept(&listener).await;
+        let stream = accept(&listener, &self.reserve).await;
         let places = Arc::clone(&self.places);
         if places.available_permits() == 0 {
             self.pressure.notify_one();
@@ -229,13 +261,15 @@ async fn overdue(
 }
 
 /// Waits for a client that may come in. A refused one is closed without a byte.
-async fn accept(listener: &UnixListener) -> UnixStream {
+async fn accept(listener: &UnixListener, reserve: &Reserve) -> UnixStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) if is_trusted(&stream) => return stream,
             Ok(_) => {}
+            // Out of descriptors, most likely: then one that was kept for this makes room.
+            Err(_) if reserve.give() => {}
             Err(error) => {
-                // Out of descriptors, most likely. The client waits in the backlog meanwhile.
+                // The client waits in the backlog meanwhile.
                 debug!(%error, "the control socket cannot accept");
                 sleep(PATIENCE).await;
             }

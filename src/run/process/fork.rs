@@ -32,9 +32,16 @@ pub enum ForkError {
 /// Whether this process has ever made a runtime.
 static HAS_RUNTIME: AtomicBool = AtomicBool::new(false);
 
+/// How many descriptors a runtime with its signals needs, and a few for what it is made for.
+const SPARE_DESCRIPTORS: usize = 8;
+
 /// A runtime for one thread. The process cannot fork any more.
 pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     HAS_RUNTIME.store(true, Ordering::Relaxed);
+    // Where these cannot be had, tokio's way to hear of signals would panic.
+    let (spare, _other) = std::io::pipe()?;
+    let spare = (0..SPARE_DESCRIPTORS).map(|_| spare.try_clone());
+    drop(spare.collect::<std::io::Result<Vec<_>>>()?);
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use fs_err as fs;
 use nix::sys::signal::Signal;
 
-use crate::harness::{TestStack, Up, World, binary, phase_is, require};
+use crate::harness::{Process, TestStack, Up, World, binary, phase_is, require};
 
 #[test]
 fn the_guardian_keeps_the_lock_and_nothing_else() {
@@ -218,4 +218,48 @@ services:
         assert_eq!((it.phase(), it.attempt()), ("failed", 0), "{name}");
         assert!(it.reason().contains(word), "{name}: {}", it.reason());
     }
+}
+
+#[test]
+fn a_command_without_descriptors_says_so() {
+    let stack = TestStack::new("services: { it: { command: MISBEHAVE sleep } }");
+    stack.run(&["up", "-d"]).ok();
+    for verb in ["ps", "logs", "down"] {
+        let limit = format!("ulimit -n 8; exec \"$0\" {verb}");
+        let wrapped = stack.wrapped(&["sh", "-c", &limit], &[]);
+        stack
+            .run_command(wrapped)
+            .expect(1)
+            .says(&["Too many open files"]);
+    }
+    stack.down();
+}
+
+#[test]
+fn a_supervisor_without_descriptors_can_be_asked_and_stopped() {
+    if !require("prlimit") {
+        return;
+    }
+    let stack = TestStack::new("services: { it: { command: MISBEHAVE sleep } }");
+    stack.run(&["up", "-d"]).ok();
+    let supervisor = stack.own_process("supervisor_pid");
+    // Nothing above its highest one, and nothing below that is free: what it opens next it cannot have.
+    let open = |process: &Process| {
+        let entries = fs_err::read_dir(format!("/proc/{}/fd", process.pid)).expect("it runs");
+        let numbers = entries.flatten().map(|it| it.file_name());
+        let numbers = numbers.filter_map(|it| it.to_str()?.parse::<u64>().ok());
+        numbers.collect::<Vec<_>>()
+    };
+    let numbers = open(&supervisor);
+    let limit = numbers.len() as u64;
+    let limit = format!("--nofile={limit}:{limit}");
+    let pid = format!("--pid={}", supervisor.pid);
+    let status = std::process::Command::new("prlimit")
+        .args([&pid, &limit])
+        .status();
+    assert!(status.expect("it is there").success());
+    for _ in 0..3 {
+        stack.run(&["ps"]).ok();
+    }
+    stack.down();
 }

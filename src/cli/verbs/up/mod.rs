@@ -290,9 +290,9 @@ fn start(
     // A pipe, a log and an index each for two streams, and some for everything else.
     let count = prepared.plan.units.len();
     let limit = crate::ports::ensure_descriptors(count * 6 + 64);
-    // Without its two pipes and its holds a service cannot be; that some of them start and the rest
-    // is tried in vain for a minute helps nobody.
-    let least = count * 2 + prepared.allocation.holds.len() + 32;
+    // Without its two pipes, its log with its index and its holds a service cannot be; that some of them
+    // start and the rest is tried in vain for a minute helps nobody.
+    let least = count * 4 + prepared.allocation.holds.len() + 40;
     if u64::try_from(least).is_ok_and(|least| least > limit) {
         drop(crate::run::socket::remove(&prepared.socket));
         return Err(Stop::new(
