@@ -15,7 +15,7 @@ use fs_err as fs;
 use nix::unistd::{getegid, geteuid};
 
 use crate::plan::model::{Belongings, FilePlan, UnitPlan};
-use crate::support::fs::{below, create_private_dir, write_atomically_unsynced};
+use crate::support::fs::{below, create_private_dir, read_private, write_atomically_unsynced};
 
 use super::process::Identity;
 
@@ -82,7 +82,7 @@ fn write_file(file: &FilePlan, path: &Path, owner: (u32, u32)) -> io::Result<()>
         there.is_file() && (there.uid(), there.gid()) == owner && there.mode() & 0o777 == 0o600
     });
     // Another replica may have it open.
-    if is_there && fs::read(path).is_ok_and(|bytes| *bytes == *file.content.0) {
+    if is_there && read_private(path).is_ok_and(|bytes| *bytes == *file.content.0) {
         return Ok(());
     }
     remove(path)?;

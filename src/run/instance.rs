@@ -190,8 +190,13 @@ impl Instance {
         let local = self.project_dir.join(".stack");
         if self.dir.starts_with(&local) {
             create_private_dir(&local)?;
-            // One that is there stays as it is, a link too.
-            match fs_err::File::create_new(local.join(".gitignore")) {
+            let ignore = local.join(".gitignore");
+            // One that is there stays as it is, a link too. An empty one is what a full disk has left.
+            let there = ignore.symlink_metadata();
+            if there.is_ok_and(|there| there.is_file() && there.len() == 0) {
+                fs_err::remove_file(&ignore)?;
+            }
+            match fs_err::File::create_new(&ignore) {
                 Ok(mut ignore) => ignore.write_all(b"*\n")?,
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),

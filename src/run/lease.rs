@@ -20,7 +20,7 @@ use nix::libc;
 use super::presence::is_same;
 use super::process::{LeaseLine, ProcessId, Slot, clock_ticks, now_ticks, pid_namespace};
 use crate::plan::DEFAULT_GRACE;
-use crate::support::fs::{name_file, open_private};
+use crate::support::fs::{name_file, open_private, read_private};
 use crate::support::name::{ServiceName, UnitId};
 use crate::support::proc::boot_id;
 
@@ -240,7 +240,8 @@ fn padded(text: &str) -> [u8; LINE] {
 /// The leases that a dead supervisor left; empty when there is no file, or its pids mean nothing
 /// here.
 pub(crate) fn read(path: &Path) -> Vec<Lease> {
-    let Ok(text) = fs::read_to_string(path) else {
+    let text = read_private(path).ok();
+    let Some(text) = text.and_then(|text| String::from_utf8(text).ok()) else {
         return Vec::new();
     };
     let mut lines = text.lines();

@@ -13,8 +13,8 @@ use nix::libc;
 /// file has left there is removed first.
 ///
 /// A reader sees the old file or the new one, never a part; on an error (a full disk, for one) the
-/// old file is untouched and no temporary file is left. A symbolic link is followed. The mode of an
-/// existing file is kept; a new file gets `mode`.
+/// old file is untouched and no temporary file is left. A symbolic link is followed. The mode and, as far
+/// as we may, the owner of an existing file are kept; a new file gets `mode`.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32, room: &Path) -> io::Result<()> {
     let target = resolve_links(path)?;
     let directory = directory_of(&target);
@@ -84,9 +84,12 @@ fn temporary_prefix(target: &Path) -> String {
 fn replace(target: &Path, bytes: &[u8], mode: u32, room: Option<&Path>) -> io::Result<()> {
     let directory = directory_of(target);
     let durable = room.is_some();
-    let mode = match fs::symlink_metadata(target) {
-        Ok(metadata) => metadata.permissions().mode() & 0o7777,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => mode,
+    let (mode, owner) = match fs::symlink_metadata(target) {
+        Ok(there) => (
+            there.permissions().mode() & 0o7777,
+            Some((there.uid(), there.gid())),
+        ),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (mode, None),
         Err(error) => return Err(error),
     };
     let named = |error: io::Error| name_file(&error, target);
@@ -97,6 +100,10 @@ fn replace(target: &Path, bytes: &[u8], mode: u32, room: Option<&Path>) -> io::R
         .map_err(named)?;
     temporary.write_all(bytes).map_err(named)?;
     let file = temporary.as_file();
+    // Root keeps nobody from a file of theirs. Others may not give files away, nor to every group.
+    if let Some((uid, gid)) = owner {
+        drop(std::os::unix::fs::fchown(file, Some(uid), Some(gid)));
+    }
     file.set_permissions(PermissionsExt::from_mode(mode))?;
     if durable {
         file.sync_all().map_err(named)?;
@@ -206,6 +213,15 @@ pub fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> 
         ));
     }
     Ok(file)
+}
+
+/// What a file of this program's own holds. Whoever may write beside it may have put anything there: what
+/// is no regular file is refused, and never waited for.
+pub fn read_private(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut file = open_private(path, OpenOptions::new().read(true))?;
+    io::Read::read_to_end(&mut file, &mut bytes).map_err(|error| name_file(&error, path))?;
+    Ok(bytes)
 }
 
 /// Opens a file of this program's own for appending, creating it with mode 0600.

@@ -19,7 +19,7 @@ use crate::run::reason::Reason;
 use crate::run::registry::{Stray, strays};
 use crate::run::snapshot::Phase;
 use crate::support::duration;
-use crate::support::fs::below;
+use crate::support::fs::{below, read_private};
 use crate::support::name::{ServiceName, UnitId};
 use crate::support::text;
 
@@ -187,7 +187,7 @@ impl Context<'_> {
 
 /// What the last supervisor said at its end, if it has written that.
 pub(super) fn left_behind(instance: &Instance) -> io::Result<Option<StackSnapshot>> {
-    match fs_err::read(instance.last_path()) {
+    match read_private(&instance.last_path()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         read => {
             let mut stack: StackSnapshot = serde_json::from_slice(&read?)?;

@@ -12,7 +12,7 @@ mod unit_log;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,7 @@ use super::segments::{self, Segments, index_path};
 use super::{LogBlock, LogNews};
 use crate::ports::ensure_descriptors;
 use crate::run::snapshot::LogStream;
+use crate::support::fs::open_private;
 use crate::support::name::{ServiceName, UnitId};
 
 /// Whose output is wanted, and which of it; without any limit everything.
@@ -299,7 +300,8 @@ fn last_run(dir: &Path, found: &BTreeMap<UnitId, Segments>) -> io::Result<Option
         let Some(&newest) = segments.bases().last() else {
             continue;
         };
-        let file = match File::open(index_path(dir, unit, newest)) {
+        let path = index_path(dir, unit, newest);
+        let file = match open_private(&path, OpenOptions::new().read(true)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),

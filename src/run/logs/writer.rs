@@ -6,7 +6,7 @@
 //! counted, and which the caller keeps for viewers.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fs::{File, TryLockError};
+use std::fs::{OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,9 @@ use super::index::Record;
 use super::losses::Losses;
 use super::open_log::OpenLog;
 use super::segments::{self, Segments, finished_path, log_path};
+use nix::libc;
+use std::os::unix::fs::OpenOptionsExt;
+
 use crate::plan::model::LoggingPlan;
 use crate::run::news::Notice;
 use crate::run::snapshot::LogStream;
@@ -334,7 +337,10 @@ impl Log {
 
 /// Whether somebody holds a lock which says that something must stay.
 fn is_locked(path: &Path) -> bool {
-    File::open(path).is_ok_and(|log| matches!(log.try_lock(), Err(TryLockError::WouldBlock)))
+    let mut options = OpenOptions::new();
+    // What is no file is not waited for.
+    let opened = options.read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    opened.is_ok_and(|log| matches!(log.try_lock(), Err(TryLockError::WouldBlock)))
 }
 
 #[cfg(test)]

@@ -58,3 +58,44 @@ fn a_lock_that_is_a_fifo_keeps_nobody_waiting() {
     }
     stack.world().wait_until_nothing_is_left();
 }
+
+#[test]
+fn no_fifo_among_the_files_of_a_stack_keeps_anybody_waiting() {
+    for name in ["leases", "last.json", "logs/it.log", "logs/it.idx.0"] {
+        let stack = TestStack::new(ONE);
+        fs::create_dir_all(stack.path(".stack/shop/logs")).expect("it is ours");
+        let path = stack.path(".stack/shop").join(name);
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("it is ours");
+        for verb in [
+            ["ps"].as_slice(),
+            &["env"],
+            &["logs"],
+            &["up", "-d"],
+            &["logs"],
+        ] {
+            stack.run(verb);
+        }
+        stack.run(&["down"]);
+        stack.world().wait_until_nothing_is_left();
+    }
+}
+
+#[test]
+fn a_log_that_leads_elsewhere_shows_nothing_of_that() {
+    for is_symbolic in [true, false] {
+        let stack = TestStack::new(ONE);
+        fs::create_dir_all(stack.path(".stack/shop/logs")).expect("it is ours");
+        stack.write("elsewhere", "the secret of somebody else\n");
+        let (target, link) = (
+            stack.path("elsewhere"),
+            stack.path(".stack/shop/logs/it.log"),
+        );
+        if is_symbolic {
+            symlink(&target, &link).expect("it is ours");
+        } else {
+            fs::hard_link(&target, &link).expect("it is ours");
+        }
+        let output = stack.run(&["logs"]);
+        assert!(!output.stdout.contains("secret"), "{output}");
+    }
+}

@@ -289,6 +289,10 @@ fn the_reason_why_a_file_cannot_be_written_reaches_whoever_called() {
         let output = output.expect(1);
         let reason = format!("{file}`: File too large");
         assert!(output.stderr.contains(&reason), "{output}");
+        // What it has left is no hindrance later, nor does git see what is generated.
+        stack.run(&["up", "-d"]).ok();
+        assert_eq!(stack.read(".stack/.gitignore"), "*\n");
+        stack.down();
     }
 }
 

@@ -1,6 +1,6 @@
 //! Directories and stacks that belong to other users of the machine; and what an ordinary one can do.
 
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::process::Command;
 
 use fs_err as fs;
@@ -243,4 +243,33 @@ fn values_that_a_repository_brings_along_steer_no_loader() {
     let output = stack.run(&["run", "--", "env"]).ok();
     assert!(output.stdout.contains("A_PORT=8000"), "{output}");
     assert!(!output.stdout.contains("LD_PRELOAD"), "{output}");
+}
+
+#[test]
+fn root_keeps_nobody_from_files_of_theirs() {
+    let Some(shared) = Shared::new() else {
+        return;
+    };
+    let stack = &shared.stack;
+    stack.write_yaml("services: { it: { command: 'sleep 1000; : $<PORT:auto>' } }");
+    stack.write(".env", "MINE=1\n");
+    chown(stack.path(".env"), Some(65534), Some(65534)).expect("root may");
+    stack.run(&["up", "-d"]).ok();
+    stack.down();
+    let there = fs::metadata(stack.path(".env")).expect("it is there");
+    assert_eq!((there.uid(), there.gid()), (65534, 65534));
+    assert!(stack.read(".env").contains("IT_PORT="));
+}
+
+#[test]
+fn root_begins_nothing_where_the_files_are_somebody_elses() {
+    let Some(shared) = Shared::new() else {
+        return;
+    };
+    shared.as_nobody(&["up", "-d"], None).ok();
+    shared.as_nobody(&["down"], None).ok();
+    let refused = shared.stack.run(&["up", "-d"]).expect(1);
+    refused.says(&["is not private"]);
+    shared.as_nobody(&["up", "-d"], None).ok();
+    shared.as_nobody(&["down"], None).ok();
 }

@@ -3,8 +3,9 @@
 //! Runs in the process that was called, single-threaded, before any fork. Whatever fails here has
 //! started nothing; what was written before it fails is a directory of our own.
 
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::super::ground::{homeless, others, reap, user_name};
 use crate::api::socket_path;
@@ -93,6 +94,12 @@ pub(super) fn prepare(
             Some("remove it, if nobody needs it"),
         ));
     }
+    // Where that is refused nothing is begun: neither is anything ended, nor a file left to somebody else.
+    let socket_dir = choose_socket(invocation, &instance)?;
+    let socket_dir = socket_dir
+        .parent()
+        .filter(|it| it.starts_with(&instance.dir));
+    socket_dir.map_or(Ok(()), socket::prepare_directory)?;
     reap_leftovers(invocation, &instance, &mut messages)?;
     instance.clear_out();
     let leases = instance.begin_leases()?;
@@ -291,9 +298,19 @@ fn temp_dirs(invocation: &Invocation) -> Vec<PathBuf> {
     let named = ["XDG_RUNTIME_DIR", "TMPDIR"].map(|name| invocation.variable(name));
     let named = named.into_iter().flatten().map(PathBuf::from);
     named
-        .filter(|path| path.is_dir())
+        .filter(|path| is_safe(path))
         .chain([PathBuf::from("/tmp")])
         .collect()
+}
+
+/// Whether nobody else can take away or exchange what is made in a directory: it is ours or root's, and
+/// others cannot write there, or only what is their own.
+fn is_safe(directory: &Path) -> bool {
+    std::fs::metadata(directory).is_ok_and(|there| {
+        let is_trusted = [0, nix::unistd::geteuid().as_raw()].contains(&there.uid());
+        let is_closed = there.mode() & 0o022 == 0 || there.mode() & 0o1000 != 0;
+        there.is_dir() && is_trusted && is_closed
+    })
 }
 
 /// Makes the control socket, and listens on it.

@@ -133,6 +133,14 @@ impl Watch<'_> {
                 return stop;
             }
         }
+        if self.lead.is_none() {
+            let hint = match self.instance.holder() {
+                Some(holder) if holder.is_being_cleaned_up() => "its guardian stops everything",
+                _ => "`stack up` ends what it has left and starts everything, `stack down` ends it",
+            };
+            let message = "the supervisor was killed before everything was up";
+            return Stop::new(ExitCode::Failed, message, Some(hint));
+        }
         Stop::new(
             ExitCode::Failed,
             "the supervisor ended before the stack was up",

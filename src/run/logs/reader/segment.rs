@@ -3,7 +3,7 @@
 //! A piece is a block, or a part of one that is too large to be held in memory (what was
 //! recovered, or a log whose index is gone, is one block however long it is).
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -13,6 +13,7 @@ use rustix::buffer::spare_capacity;
 use super::super::grep::Pattern;
 use super::super::index::{Index, Record};
 use super::super::segments::{finished_path, index_path, log_path, segments_of};
+use crate::support::fs::open_private;
 use crate::support::name::UnitId;
 
 /// The longest piece. Blocks that the pump wrote are shorter, so each of them is one piece.
@@ -270,8 +271,8 @@ impl Window {
 }
 
 fn open_if_exists(path: &Path) -> io::Result<Option<File>> {
-    match fs_err::File::open(path) {
-        Ok(file) => Ok(Some(file.into_parts().0)),
+    match open_private(path, OpenOptions::new().read(true)) {
+        Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
