@@ -16,6 +16,7 @@ fn draft(bytes: &[u8]) -> Option<Draft> {
     let request = Request {
         files: &[PathBuf::from("-")],
         stack_file: None,
+        origin: None,
         working_dir: Path::new(NOWHERE),
     };
     let caller = Arc::new(vec![("SET".into(), "a ${B} $<PORT> $$".into())]);

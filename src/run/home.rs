@@ -25,10 +25,11 @@ use super::instance::{Holder, Instance, InstanceLock};
 use super::news::News;
 use super::process::Removals;
 use super::proposal::Advice;
-use super::registry::Registry;
+use super::registry::{RENEWED_EVERY, Registry};
 use super::socket;
 use crate::dotenv;
 use crate::plan::model::DotenvPlan;
+use crate::support::beside::Beside;
 use crate::support::fs::{below, open_private_append};
 use crate::support::text;
 
@@ -99,6 +100,8 @@ pub struct Home {
     gone_since: Option<Instant>,
     /// Whether it was said that the files cannot be put back.
     is_told: bool,
+    /// What may block and must not keep the loop.
+    beside: Beside,
 }
 
 impl Home {
@@ -133,6 +136,7 @@ impl Home {
             look_at: None,
             gone_since: None,
             is_told: false,
+            beside: Beside::default(),
         }
     }
 
@@ -144,9 +148,14 @@ impl Home {
     ) -> Self {
         // Not before, as the first services would start later.
         self.registry.enter(&self.holder, &self.project_dir);
+        if !self.registry.elsewhere().is_empty() {
+            let registry = self.registry.clone();
+            self.beside.run(move || registry.sweep());
+        }
         self.removals = Removals::new().ok();
         self.called = signal(SignalKind::from_raw(nix::libc::SIGURG)).ok();
         self.watch_all();
+        let mut renewed_at = Instant::now();
         loop {
             let look_at = self.look_at;
             tokio::select! {
@@ -170,6 +179,10 @@ impl Home {
                 }
                 () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {
                     self.look(&controller).await;
+                }
+                () = sleep_until(renewed_at + RENEWED_EVERY) => {
+                    self.registry.renew(&self.holder, &self.project_dir);
+                    renewed_at = Instant::now();
                 }
             }
         }

@@ -116,7 +116,7 @@ impl Writer<'_> {
                     // Without one a service runs in the directory of its file.
                     if let (Value::Object(service), "services") = (&mut value, path)
                         && entry.key.source.home.dir != self.dir
-                        && !service.contains_key("working_dir")
+                        && service.get("working_dir").is_none_or(Value::is_null)
                     {
                         let place = self.seen_from_here(".", &entry.key);
                         service.insert("working_dir".to_owned(), place.into());
@@ -128,7 +128,8 @@ impl Writer<'_> {
         }
     }
 
-    /// A list of `KEY=value` over a map, or the other way round: a map.
+    /// A list of `KEY=value` over a map, or the other way round: a map, unless only a list can say that a
+    /// variable is the caller's.
     fn layers(&mut self, node: &Node<'_>, path: &str) -> Value {
         let (mut layers, mut at) = (vec![node], node);
         while let Some(under) = &at.under {
@@ -158,6 +159,12 @@ impl Writer<'_> {
             }
         }
         let is_dependencies = path.ends_with(".depends_on");
+        let is_environment = path == "environment" || path.ends_with(".environment");
+        let is_removed = |item: &Item<'_>| matches!(item, Item::Mapped(node) if node.is_null());
+        let is_listed = is_environment
+            && all.values().any(|it| matches!(it, Item::Listed(None, _)))
+            && !all.values().any(is_removed);
+        let mut list = Vec::new();
         let entries = all.into_iter().map(|(key, item)| {
             let path = below(path, &key);
             let value = match item {
@@ -170,20 +177,31 @@ impl Writer<'_> {
                 Item::Listed(None, span) => {
                     self.line(&path, "", &span);
                     let started = [("condition".to_owned(), "service_started".into())];
-                    let long = || Value::Object(Map::from_iter(started));
-                    if is_dependencies { long() } else { Value::Null }
+                    match (is_dependencies, is_environment) {
+                        (true, _) => Value::Object(Map::from_iter(started)),
+                        // In a map nothing removes a key. Beside one that is removed this comes next to it.
+                        (false, true) if !is_listed => format!("${{{key}}}").into(),
+                        (false, _) => Value::Null,
+                    }
                 }
             };
+            list.push(match &value {
+                Value::Null => key.clone(),
+                Value::String(text) => format!("{key}={text}"),
+                other => format!("{key}={other}"),
+            });
             (key, value)
         });
-        Value::Object(entries.collect())
+        let map = Value::Object(entries.collect());
+        if is_listed { list.into() } else { map }
     }
 
     /// A path that stands in some file.
     fn seen_from_here(&self, text: &str, node: &Node<'_>) -> String {
         let place = &node.source.home.dir;
         // What begins with a variable may begin at the root.
-        if *place == self.dir || text.is_empty() || text.starts_with(['/', '$']) {
+        let is_known = !["/", "${", "$<"].iter().any(|it| text.starts_with(it));
+        if *place == self.dir || node.is_null() || !is_known {
             return text.to_owned();
         }
         let place = place.strip_prefix(self.dir).unwrap_or(place).join(text);

@@ -200,3 +200,20 @@ fn outgoing_connections_stay_open_and_clients_count_what_becomes_of_them() {
         "{said}"
     );
 }
+
+#[test]
+fn who_is_to_be_alone_notes_a_second_copy() {
+    let stack = nothing();
+    let first = ["alone", "--", "record", "TERM", "heard"];
+    let recording = || {
+        let mut up = stack.helper(&first);
+        up.wait_for_line("recording");
+        up
+    };
+    let one = recording();
+    stack.helper(&first).wait().expect(70);
+    assert_eq!(stack.read("twice"), "-\n");
+    one.signal(Signal::SIGTERM);
+    one.wait().ok();
+    recording();
+}

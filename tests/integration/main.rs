@@ -12,6 +12,7 @@ mod attach;
 mod background;
 mod browser;
 mod changes;
+mod changes_pairs;
 mod client;
 mod commands;
 mod comparison;

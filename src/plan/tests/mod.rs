@@ -16,6 +16,7 @@ mod protocols;
 mod replica_keys;
 mod replicas;
 mod settings;
+mod several;
 mod show;
 mod texts;
 mod things;

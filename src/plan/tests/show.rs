@@ -248,7 +248,7 @@ fn a_line_of_several_lines_stays_readable() {
 
 /// Texts that YAML, the shell or the templates might take for something else. Not among them are
 /// U+0085, U+2028 and U+2029: the library that writes YAML takes them for line ends, as YAML 1.1 did.
-fn text() -> impl Strategy<Value = String> {
+pub(super) fn text() -> impl Strategy<Value = String> {
     let odd = prop::sample::select(vec![
         "",
         " ",
@@ -324,7 +324,7 @@ fn project(yaml: &str) -> Project {
 }
 
 prop_compose! {
-    fn service()(
+    pub(super) fn service()(
         texts in prop::collection::vec(text(), 6),
         form in 0..4usize,
         probe in 0..5usize,

@@ -106,7 +106,7 @@ fn what_is_written_is_shown_merged_and_as_it_stands() {
     let value = serde_json::to_string(&written.value["services"]["a"]).unwrap();
     assert_eq!(
         value,
-        r#"{"command":"x","environment":{"A":"${A}","N":1,"B":"2","SECRET":"********","LONE":null},"depends_on":{"b":{"condition":"service_started"},"c":{"condition":"service_started"}},"labels":["k=v"]}"#
+        r#"{"command":"x","environment":["A=${A}","N=1","B=2","SECRET=********","LONE"],"depends_on":{"b":{"condition":"service_started"},"c":{"condition":"service_started"}},"labels":["k=v"]}"#
     );
     let lines: Vec<_> = written
         .lines
@@ -123,6 +123,35 @@ fn what_is_written_is_shown_merged_and_as_it_stands() {
         "services.c.command stack.override.yaml:1:127",
     ] {
         assert!(lines.iter().any(|it| it == line), "{line}\n{lines:#?}");
+    }
+}
+
+#[test]
+fn a_variable_of_the_caller_is_still_one_in_what_is_written() {
+    for (base, over, shown) in [
+        ("[A=1]", "[B]", r#"["A=1","B"]"#),
+        ("{ A: 1 }", "[B]", r#"["A=1","B"]"#),
+        ("{ A: null }", "[B=2]", r#"{"A":null,"B":"2"}"#),
+        // A list cannot remove one, nor can a map leave it to the caller.
+        ("{ A: null }", "[B]", r#"{"A":null,"B":"${B}"}"#),
+    ] {
+        let file = |environment: &str| {
+            format!("services: {{ a: {{ command: x, environment: {environment} }} }}")
+        };
+        let project = Project::new(&file(base))
+            .file("stack.override.yaml", file(over))
+            .caller(&[("A", "a"), ("B", "b")]);
+        let fingerprint = project.good().fingerprint().to_owned();
+        let (written, _) = written(project.sources());
+        let written = written.unwrap().value;
+        assert_eq!(
+            written["services"]["a"]["environment"].to_string(),
+            shown,
+            "{base} {over}"
+        );
+        let alone = Project::new(&crate::support::yaml::to_string(&written).unwrap());
+        let alone = alone.caller(&[("A", "a"), ("B", "b")]);
+        assert_eq!(alone.good().fingerprint(), fingerprint, "{base} {over}");
     }
 }
 
@@ -252,6 +281,9 @@ services:
     environment: { file: f, path: p }
     pre_start: { command: x, working_dir: w }
   b: { command: x, working_dir: w }
+  e: { command: x, working_dir: '' }
+  f: { command: x, working_dir: }
+  g: { command: x, working_dir: $$ }
 ";
     let outer = "include: [in/stack.yaml]\nservices: { c: { command: x, env_file: e }, d: { extends: { file: in/stack.yaml, service: b } } }";
     let project = Project::new(outer).file("in/stack.yaml", inner);
@@ -270,4 +302,9 @@ services:
     assert_eq!(service("b"), r#"{"command":"x","working_dir":"in/w"}"#);
     assert_eq!(service("c"), r#"{"command":"x","env_file":"e"}"#);
     assert_eq!(service("d"), r#"{"command":"x","working_dir":"in/w"}"#);
+    for name in ["e", "f"] {
+        let shown = r#"{"command":"x","working_dir":"in"}"#;
+        assert_eq!(service(name), shown, "{name}");
+    }
+    assert_eq!(service("g"), r#"{"command":"x","working_dir":"in/$$"}"#);
 }

@@ -1,6 +1,7 @@
 //! Which processes there are and how they hang together.
 
 use std::collections::HashSet;
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use nix::unistd::{SysconfVar, getpid, sysconf};
 use serde::{Deserialize, Serialize};
 
 use crate::support::name::{ServiceName, UnitId};
-use crate::support::proc::Stat;
+use crate::support::proc::{Stat, for_each_pid};
 
 /// A process, told apart from a later one with the same pid by its start time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -47,6 +48,37 @@ impl From<&Stat> for ProcessId {
 /// The pid namespace of this process, by its inode; 0 if it cannot be read.
 pub(crate) fn pid_namespace() -> u64 {
     fs::metadata("/proc/self/ns/pid").map_or(0, |file| file.ino())
+}
+
+/// The inode of the first pid namespace of a kernel, which is the same on every machine.
+const FIRST_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// The pid namespaces in which anything runs. `None` where that cannot be known: from within any other
+/// than the first, or where there is a process whose namespace nobody tells us.
+pub(crate) fn living_namespaces() -> Option<HashSet<u64>> {
+    let mut found = HashSet::from([pid_namespace()]);
+    let (mut sees_first, mut is_sure) = (false, true);
+    for_each_pid(|pid| {
+        sees_first |= pid == 1;
+        match fs::metadata(format!("/proc/{pid}/ns/pid")) {
+            Ok(file) => drop(found.insert(file.ino())),
+            Err(_) => is_sure &= is_known_to_be_here(pid),
+        }
+    });
+    let is_first = pid_namespace() == FIRST_NAMESPACE;
+    (is_first && sees_first && is_sure).then_some(found)
+}
+
+/// Whether a process that may not be asked for its namespace is in ours all the same, or has ended: it has
+/// but one pid.
+fn is_known_to_be_here(pid: i32) -> bool {
+    match fs::read_to_string(format!("/proc/{pid}/status")) {
+        Ok(text) => text
+            .lines()
+            .find_map(|line| line.strip_prefix("NSpid:"))
+            .is_some_and(|pids| pids.split_whitespace().count() == 1),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 /// Whether a pid means the same to a process as to this one. One that cannot be asked has ended, or is

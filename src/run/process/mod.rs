@@ -17,8 +17,8 @@ mod tree;
 
 pub(crate) use facts::{
     COMMAND_MARK, Marks, ProcessId, ancestors, await_exec, clock_ticks, descendants, group_of,
-    has_children, is_in_our_pid_namespace, is_suspended, now_ticks, own_children, pid_namespace,
-    session_of, unit_mark,
+    has_children, is_in_our_pid_namespace, is_suspended, living_namespaces, now_ticks,
+    own_children, pid_namespace, session_of, unit_mark,
 };
 pub use fork::ForkError;
 pub(crate) use fork::{

@@ -37,6 +37,12 @@ pub(crate) enum Deed {
     Signalled,
     /// It was killed.
     Killed,
+    /// A hook was begun, by its place in the plan; the number of its command.
+    HookBegun { place: usize, number: u64 },
+    /// A hook was asked to end.
+    HookAsked { number: u64 },
+    /// A hook was killed, or a check.
+    CommandKilled { number: u64 },
 }
 
 /// What the units of a test do.
@@ -62,7 +68,11 @@ pub(crate) struct World {
     pub(crate) dying: Vec<(Instant, UnitId, i32, Exit)>,
     /// Units whose checks end at once, with this code.
     pub(crate) checks: HashMap<UnitId, i32>,
-    /// Commands under way.
+    /// Units whose hooks end at once, with this code. The others' take until the test says so.
+    pub(crate) hook_codes: HashMap<UnitId, i32>,
+    /// Hooks under way, by unit.
+    pub(crate) hooks: HashMap<UnitId, CommandId>,
+    /// Commands under way, hooks among them.
     pub(crate) commands: Vec<CommandId>,
     /// What was executed, signalled and killed, in order: `execute web`.
     pub(crate) said: Vec<String>,
@@ -80,6 +90,9 @@ impl World {
             Deed::Cancelled => "cancel",
             Deed::Signalled => "signal",
             Deed::Killed => "kill",
+            Deed::HookBegun { .. } | Deed::HookAsked { .. } | Deed::CommandKilled { .. } => {
+                return self.deeds.push((unit.clone(), deed));
+            }
         };
         self.said.push(format!("{verb} {}", unit.label(1)));
         self.deeds.push((unit.clone(), deed));
@@ -165,7 +178,24 @@ impl World {
     pub(crate) fn end_command(&mut self, exit: Exit) {
         if !self.commands.is_empty() {
             let command = self.commands.remove(0);
+            self.forget(&command);
             self.news.push(Happened::CommandEnded { command, exit });
+        }
+    }
+
+    /// Ends a unit's hook, if one is under way.
+    pub(crate) fn end_hook(&mut self, unit: &UnitId, exit: Exit) {
+        if let Some(command) = self.hooks.get(unit).cloned() {
+            self.forget(&command);
+            self.news.push(Happened::CommandEnded { command, exit });
+        }
+    }
+
+    /// A command is not under way any more.
+    fn forget(&mut self, command: &CommandId) {
+        self.commands.retain(|other| other != command);
+        if self.hooks.get(&command.unit) == Some(command) {
+            self.hooks.remove(&command.unit);
         }
     }
 }
@@ -301,30 +331,38 @@ impl Runner for Fake {
     }
 
     fn begin_hook(&mut self, command: CommandId, plan: &UnitPlan, _of: (u32, bool)) -> Start {
-        match self.begin_command(command, plan, &plan.execution) {
-            Ok(_) => Start::Executed,
-            Err(error) => Start::Failed {
-                error,
-                is_temporary: false,
-            },
+        let mut world = self.0.borrow_mut();
+        let unit = plan.id();
+        let mut hooks = plan.hooks.iter();
+        let place = hooks.position(|hook| hook.execution == plan.execution);
+        let deed = Deed::HookBegun {
+            place: place.unwrap_or_default(),
+            number: command.number,
+        };
+        world.note(&unit, deed);
+        world.commands.push(command.clone());
+        let before = world.hooks.insert(unit.clone(), command);
+        assert!(before.is_none(), "a second hook beside {before:?}");
+        if let Some(&code) = world.hook_codes.get(&unit) {
+            world.end_hook(&unit, Exit::Code(code));
         }
+        Start::Executed
     }
 
     fn ask_command(&mut self, command: &CommandId) {
-        let command = command.clone();
         let mut world = self.0.borrow_mut();
-        world.commands.retain(|other| *other != command);
-        world.news.push(Happened::CommandEnded {
-            command,
-            exit: Exit::Signal(15),
-        });
+        let (unit, number) = (&command.unit, command.number);
+        world.note(unit, Deed::HookAsked { number });
+        if world.hooks.get(unit) == Some(command) && !world.stubborn.contains(unit) {
+            world.end_hook(unit, Exit::Signal(15));
+        }
     }
 
     fn kill_command(&mut self, command: &CommandId) {
-        self.0
-            .borrow_mut()
-            .commands
-            .retain(|other| other != command);
+        let mut world = self.0.borrow_mut();
+        let number = command.number;
+        world.note(&command.unit, Deed::CommandKilled { number });
+        world.forget(command);
     }
 
     fn take_news(&mut self) -> Vec<Happened> {

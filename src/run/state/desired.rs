@@ -93,7 +93,7 @@ impl Seen {
     }
 
     /// Whether its processes are to end before anything else can happen to it.
-    fn is_to_come_down(&self) -> bool {
+    pub(crate) fn is_to_come_down(&self) -> bool {
         match self.desired.wanted {
             Wanted::Nothing => false,
             // What is to stay for now keeps nobody waiting.

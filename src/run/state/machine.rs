@@ -431,9 +431,16 @@ impl Machine {
                 };
                 vec![Action::EndChecks, Action::KillTree]
             }
-            (S::Stopping { then, pressure, .. }, O::Kill) => {
+            (
+                S::Stopping {
+                    then,
+                    pressure,
+                    exit,
+                },
+                O::Kill,
+            ) => {
                 then.end_restarts();
-                kill(pressure, now)
+                kill(pressure, *exit, now)
             }
 
             // Its deadline.
@@ -453,10 +460,10 @@ impl Machine {
             {
                 vec![]
             }
-            (S::Stopping { pressure, .. }, O::Due) => match *pressure {
+            (S::Stopping { pressure, exit, .. }, O::Due) => match *pressure {
                 Pressure::Unknown => vec![],
                 Pressure::Patience { is_awaited, .. } => self.left_foreground(is_awaited, moment),
-                Pressure::Asked { .. } | Pressure::Hook { .. } => kill(pressure, now),
+                Pressure::Asked { .. } | Pressure::Hook { .. } => kill(pressure, *exit, now),
                 Pressure::Killed { .. } => {
                     self.state = S::Resting(Rest::Failed(Failure::Unkillable));
                     vec![]

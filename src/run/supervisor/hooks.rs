@@ -25,9 +25,9 @@ const FIRST: u64 = 1 << 63;
 /// A hook has ended, and its output is in the files.
 #[derive(Debug)]
 pub(super) struct HookEnded {
-    command: CommandId,
+    pub(super) command: CommandId,
     /// Nothing where it was killed, having taken too long.
-    exit: Option<Exit>,
+    pub(super) exit: Option<Exit>,
 }
 
 impl Supervisor {
@@ -157,6 +157,13 @@ impl Supervisor {
             return;
         }
         let id = command.unit;
+        // What has not run yet is not executed only to wait for the end of its dependents.
+        let unit = &self.units[&id];
+        let is_preparing = matches!(unit.machine.state(), State::Executing { .. });
+        if is_preparing && unit.seen().is_to_come_down() {
+            let grace = Some(Duration::ZERO);
+            self.happen(&id, Occurrence::Stop { grace });
+        }
         let Some(hook) = self.units[&id].hook.take() else {
             return;
         };

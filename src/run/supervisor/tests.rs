@@ -579,7 +579,7 @@ proptest! {
             }
             // Nobody does anything any more: hooks do what they are for, one-shots end, and time passes.
             for (name, _) in NAMES.iter().zip(&hooks).filter(|(_, has_hooks)| **has_hooks) {
-                stage.world.borrow_mut().checks.insert(id(name), 0);
+                stage.world.borrow_mut().hook_codes.insert(id(name), 0);
             }
             for _ in 0..3 {
                 stage.exit("migrate", 0).await;

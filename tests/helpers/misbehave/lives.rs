@@ -13,10 +13,13 @@
 //!                                 exits 0 after the first, MS later, unless told to stay
 //! trace FILE NAME [--takes MS] [--port PORT]
 //!                                 appends `+NAME`; on SIGTERM appends `-NAME`, MS later exits 0
+//! alone -- MODE…                  is MODE; a second copy of its service's replica beside it notes that in the
+//!                                 file `twice` and fails
 //! stop-self                       stops itself as Ctrl-Z would
 //! stdin-eof                       reads its input to the end and says so
 //! ```
 
+use std::fs::File;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -38,6 +41,7 @@ pub(crate) fn run(mode: &str, words: &mut Words) -> Option<Outcome> {
         "ignore-term" => ignore_term(),
         "record" => record(words),
         "trace" => trace(words),
+        "alone" => alone(words),
         "stop-self" => stop_self(),
         "stdin-eof" => stdin_eof(),
         _ => return None,
@@ -119,6 +123,23 @@ fn record(words: &mut Words) -> Outcome {
             return Ok(ExitCode::SUCCESS);
         }
     }
+}
+
+fn alone(words: &mut Words) -> Outcome {
+    let variable = |key| std::env::var(key).unwrap_or_default();
+    let name = format!(
+        "{}-{}",
+        variable("STACK_SERVICE"),
+        variable("STACK_REPLICA")
+    );
+    let lock = File::create(format!("{name}.lock"))?;
+    if lock.try_lock().is_err() {
+        append_line("twice", &name)?;
+        return Err(format!("{name} runs already").into());
+    }
+    // The lock is held until the process ends.
+    std::mem::forget(lock);
+    run_mode(words.then()?)
 }
 
 fn trace(words: &mut Words) -> Outcome {

@@ -41,6 +41,12 @@ impl Service {
         self.text("service")
     }
 
+    /// Which replica of it this is, from 1.
+    #[track_caller]
+    pub(crate) fn replica(&self) -> i64 {
+        self.number("replica")
+    }
+
     /// The word for the step of its life.
     pub(crate) fn phase(&self) -> &str {
         self.text("phase")

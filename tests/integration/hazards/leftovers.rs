@@ -2,11 +2,12 @@
 //! else is taken for it.
 
 use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 
 use fs_err as fs;
 
 use super::deaths::{kill_both, tree_started};
-use crate::harness::{Process, TestStack};
+use crate::harness::{Process, TestStack, wait_until};
 
 #[test]
 fn down_ends_what_is_left_when_both_are_killed() {
@@ -180,6 +181,51 @@ fn what_is_left_under_another_name_is_ended_by_down_too() {
     let output = stack.down();
     assert!(output.stderr.contains("ended 1 process"), "{output}");
     stack.world().assert_nothing_is_left();
+}
+
+/// Containers that share a home directory leave links that nobody there comes back for.
+#[test]
+fn runs_of_elsewhere_are_forgotten_once_nothing_can_be_left_of_them() {
+    let stack = TestStack::new("services: { it: { command: MISBEHAVE sleep } }");
+    let runs = stack.world().state_dir().join("runs");
+    stack.run(&["up", "-d"]).ok();
+    let own = fs::read_dir(&runs).expect("it is there").flatten().next();
+    let own = own
+        .expect("it runs")
+        .file_name()
+        .into_string()
+        .expect("text");
+    let (_, boot) = own.rsplit_once('.').expect("it ends with the boot");
+    stack.down();
+    let link = |run: u64, scope: &str, age: &str| {
+        let name = format!("shop-0123456789abcdef-{run:016x}.{scope}");
+        let link = runs.join(&name);
+        std::os::unix::fs::symlink("/a/shop", &link).expect("it is ours");
+        let date = format!("--date={age} ago");
+        let touched = Command::new("touch").args(["-h", &date]).arg(link).status();
+        assert!(touched.expect("it is there").success());
+        name
+    };
+    let elsewhere = format!("4711.{boot}");
+    let young = link(1, &elsewhere, "360 days");
+    let foreign = link(2, "4711.01234567", "360 days");
+    let old = link(3, &elsewhere, "367 days");
+    let older = link(4, "4711.01234567", "367 days");
+    stack.run(&["up", "-d"]).ok();
+    wait_until("what is too old is gone", || {
+        let is_gone = |name: &&String| !runs.join(name).is_symlink();
+        [&old, &older].iter().all(is_gone).then_some(())
+    });
+    assert!(
+        runs.join(foreign).is_symlink(),
+        "it may be another machine's"
+    );
+    // Only who sees all processes knows that there are none.
+    let here = fs::read_link("/proc/self/ns/pid").expect("it can be read");
+    if here.to_str() != Some("pid:[4026531836]") {
+        assert!(runs.join(young).is_symlink());
+    }
+    stack.down();
 }
 
 /// Takes everything out of the control group, as if there had been none.

@@ -194,9 +194,11 @@ pub(super) fn stopping(then: Then, due: Instant) -> State {
 }
 
 /// What is left of it is killed, with a hook that runs.
-pub(super) fn kill(pressure: &mut Pressure, now: Instant) -> Vec<Action> {
+pub(super) fn kill(pressure: &mut Pressure, exit: Option<Exit>, now: Instant) -> Vec<Action> {
     let until = now + LEFTOVER_GRACE;
     match std::mem::replace(pressure, Pressure::Killed { until }) {
+        // Perhaps only its hook was waited for, and nothing is left whose end could be heard of.
+        Pressure::Hook { .. } if exit.is_some() => vec![Action::EndChecks, Action::CheckTree],
         Pressure::Hook { .. } => vec![Action::EndChecks, Action::KillTree],
         Pressure::Unknown
         | Pressure::Patience { .. }

@@ -345,7 +345,13 @@ fn units(file: &[Option<u8>]) -> Vec<UnitPlan> {
         // Its first run never ends.
         let period = SchedulePlan::Every(Duration::from_secs(20));
         unit.schedule = (how / 2 == 2).then_some(period);
-        units.push(unit);
+        // Some have hooks, which pass.
+        let has_hooks = matches!(name, "b" | "d");
+        units.push(if has_hooks {
+            hooks::with_hooks(unit)
+        } else {
+            unit
+        });
         before = Some(name);
     }
     units
@@ -366,6 +372,8 @@ proptest! {
         on_stage(async {
             let [first, second, third] = files.map(|file| units(&file));
             let mut stage = Stage::new(first.clone());
+            let passing = ["b", "d"].map(|name| (id(name), 0));
+            stage.world.borrow_mut().hook_codes.extend(passing);
             stage.up().await;
             let pids = stage.world.borrow().running.clone();
             for (name, is_stubborn) in ["a", "b", "c", "d", "e"].into_iter().zip(stubborn) {

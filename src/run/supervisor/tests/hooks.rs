@@ -119,3 +119,53 @@ fn commands_that_meet_a_hook_are_obeyed_after_it() {
         assert!(stage.world.borrow().commands.is_empty());
     });
 }
+
+#[test]
+fn what_takes_too_long_after_its_service_has_ended_leaves_nothing_to_be_killed() {
+    for is_killed in [false, true] {
+        on_stage(async {
+            let late = UnitPlan {
+                grace: Duration::from_secs(2),
+                ..hooked("db", &[])
+            };
+            let mut stage = Stage::new(vec![late]);
+            stage.up().await;
+            end_hook(&mut stage, 0).await;
+            let stop = stage.stop(&["db"]).await;
+            stage.exit("db", 0).await;
+            assert_eq!(stage.phase("db"), Phase::Stopping);
+            if is_killed {
+                stage.command(Command::Kill {}).await;
+            } else {
+                stage.pass(Duration::from_secs(2)).await;
+            }
+            assert_eq!(stage.phase("db"), Phase::Stopped);
+            assert_eq!(stage.verdicts(Goal::Stopped, &stop), [Verdict::Reached]);
+            assert!(stage.world.borrow().commands.is_empty());
+        });
+    }
+}
+
+#[test]
+fn what_is_prepared_is_not_executed_once_nobody_wants_it() {
+    on_stage(async {
+        let web = plan("web", &[("db", Condition::Started)]);
+        let mut stage = Stage::new(vec![hooked("db", &[]), web]);
+        stage.up().await;
+        end_hook(&mut stage, 0).await;
+        stage.restart(&["db"]).await;
+        end_hook(&mut stage, 0).await;
+        assert_eq!(stage.phase("db"), Phase::Starting);
+        assert_eq!(stage.phase("web"), Phase::Running);
+        // Now `web` ends first.
+        stage.world.borrow_mut().stubborn.insert(id("web"));
+        let stop = stage.stop(&[]).await;
+        stage.said();
+        end_hook(&mut stage, 0).await;
+        assert!(stage.said().is_empty());
+        assert_eq!(stage.phase("db"), Phase::Stopped);
+        stage.pass(Duration::from_secs(20)).await;
+        let reached = [Verdict::Reached; 2];
+        assert_eq!(stage.verdicts(Goal::Stopped, &stop), reached);
+    });
+}

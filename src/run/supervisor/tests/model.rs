@@ -2,7 +2,8 @@
 //! commands and wait, and `drive` runs the supervisor's loop and compares.
 //!
 //! Each case is a random stack and random steps: commands, clients that vanish, programs that end, are
-//! deaf, cannot be executed or start slowly, checks that pass, fail and hang, and time. After every
+//! deaf, cannot be executed or start slowly, checks and hooks that pass, fail and take time, runs by a
+//! schedule, and time. After every
 //! message that the loop takes in, everything that is told of every unit is compared. In the end all
 //! chance stops: then everything is as it is wanted, every wait has ended, nothing is due, and `down`
 //! ends it for good.
@@ -16,7 +17,9 @@ mod clients;
 mod commands;
 mod drive;
 mod events;
+mod hooks;
 mod ideal;
+mod life;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -32,7 +35,7 @@ use crate::run::control::Command;
 use crate::run::runner::Start;
 use crate::run::runner::testing::refusal;
 use crate::run::snapshot::{Phase, Wanted};
-use crate::run::state::Health;
+use crate::run::state::{Health, Timer};
 use crate::run::waits::Goal;
 use crate::support::clock::unix_millis;
 use crate::support::name::UnitId;
@@ -54,10 +57,19 @@ const STEPS: u64 = 10_000;
 const LATE: u32 = 4;
 
 /// What has to happen to clients in so many steps.
-const SEEN: [&str; 15] = [
+const SEEN: [&str; 24] = [
+    "a hook was asked to end",
+    "a run was due",
     "Executed Failed",
     "Executed Reached",
     "Executed Superseded(Stop)",
+    "PostStart failed",
+    "PostStart passed",
+    "PreStart failed",
+    "PreStart passed",
+    "PreStart was too late",
+    "PreStop failed",
+    "PreStop passed",
     "Ready Failed",
     "Ready Reached",
     "Ready Superseded(Stop)",
@@ -131,6 +143,8 @@ async fn run(case: Case) -> Result<Tally, String> {
     let mut steps = case.steps.iter();
     while steps.len() > 0 {
         let mut drive = Drive::new(case.plans());
+        let codes = case.hook_codes();
+        drive.world.borrow_mut().hook_codes.extend(codes);
         drive.begin(&case.first())?;
         // Some come too late for a stack that has ended; the others get a new one.
         let mut late = 0;
@@ -172,6 +186,10 @@ async fn take(drive: &mut Drive, case: &Case, step: &Step) -> Result<(), String>
             };
             drive.world.borrow_mut().finish_start(&unit(*place), start);
         }
+        Step::EndHook(place, code) => {
+            let exit = Exit::Code(*code);
+            drive.world.borrow_mut().end_hook(&unit(*place), exit);
+        }
         Step::Behave(place, behaviour) => behave(drive, case, *place, *behaviour),
         Step::Pass(millis) => drive.pass(Duration::from_millis(*millis)).await?,
     }
@@ -208,6 +226,10 @@ fn behave(drive: &mut Drive, case: &Case, place: usize, behaviour: Behaviour) {
             Some(code) => drop(world.checks.insert(unit, code)),
             None => drop(world.checks.remove(&unit)),
         },
+        Behaviour::Hooks(code) => match code {
+            Some(code) => drop(world.hook_codes.insert(unit, code)),
+            None => drop(world.hook_codes.remove(&unit)),
+        },
     }
 }
 
@@ -220,6 +242,8 @@ fn make_good(world: &mut World, case: &Case) {
     for unit in (0..case.len()).map(|place| case.unit(place)) {
         world.relent(&unit);
         world.finish_start(&unit, Start::Executed);
+        world.end_hook(&unit, Exit::Code(0));
+        world.hook_codes.insert(unit.clone(), 0);
         world.checks.insert(unit, 0);
     }
 }
@@ -247,14 +271,17 @@ async fn quiet(mut drive: Drive, case: &Case) -> Result<Drive, String> {
     for row in supervisor.snapshot().services {
         let is_so = match row.desired.wanted {
             Wanted::Running => match row.phase {
-                Phase::Running | Phase::Healthy | Phase::Completed | Phase::Failed => true,
+                Phase::Running
+                | Phase::Healthy
+                | Phase::Completed
+                | Phase::Failed
+                | Phase::Scheduled => true,
                 Phase::Unhealthy
                 | Phase::Pending
                 | Phase::Waiting
                 | Phase::Starting
                 | Phase::Stopping
                 | Phase::Backoff
-                | Phase::Scheduled
                 | Phase::Stopped => false,
             },
             Wanted::Nothing | Wanted::Stopped | Wanted::Killed => row.phase.is_at_rest(),
@@ -266,9 +293,11 @@ async fn quiet(mut drive: Drive, case: &Case) -> Result<Drive, String> {
     }
     for (_, id) in &supervisor.deadlines {
         let unit = &supervisor.units[id];
-        let is_health = unit.deadline() == unit.health.as_ref().and_then(Health::deadline);
+        let health = unit.health.as_ref().and_then(Health::deadline);
+        let next_run = unit.timer.as_ref().map(Timer::look);
+        let is_usual = unit.deadline() == health.into_iter().chain(next_run).min();
         ensure!(
-            is_health,
+            is_usual,
             "it is quiet, and something is due for {id:?}: {unit:?}"
         );
     }

@@ -1,16 +1,21 @@
-//! Random stacks and random steps.
+//! Stacks, and what happens to them.
+
+mod chance;
 
 use std::fmt;
 use std::time::Duration;
 
-use proptest::prelude::*;
-
 use super::super::{checked, plan, service};
-use crate::plan::model::{DependencyPlan, RestartPolicy, RestartWhen, UnitPlan};
+use crate::plan::model::{
+    DependencyPlan, Execution as Program, HookPlan, RestartPolicy, RestartWhen, SchedulePlan,
+    UnitPlan,
+};
 use crate::run::control::Command;
 use crate::run::waits::Goal;
-use crate::spec::model::Condition;
+use crate::spec::model::{Condition, HookTime};
 use crate::support::name::{ServiceName, UnitId};
+
+pub(super) use chance::cases;
 
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
@@ -33,6 +38,19 @@ struct Sketch {
     /// Whether its checks may fail for longer than anybody waits.
     is_patient: bool,
     grace: u64,
+    /// Each with how long it may take.
+    hooks: Vec<(HookTime, u64)>,
+    /// What they end with at first, or nothing before they are told to.
+    hook_code: Option<i32>,
+    schedule: Option<Schedule>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Schedule {
+    /// Every so many seconds.
+    Every(u64),
+    /// At a time that never comes.
+    Never,
 }
 
 /// A dependency on one of the services before it.
@@ -55,6 +73,8 @@ pub(super) enum Step {
     Turns(u8, bool),
     /// A program ends by itself.
     End(usize, i32),
+    /// So does a hook.
+    EndHook(usize, i32),
     /// A start that takes time is over.
     Finish(usize, bool),
     /// A program behaves so from now on.
@@ -71,6 +91,8 @@ pub(super) enum Behaviour {
     Executes(Execution),
     /// Checks end with this code, or never.
     Checks(Option<i32>),
+    /// Hooks end with this code, or when they are told to.
+    Hooks(Option<i32>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -155,8 +177,10 @@ impl Case {
             replicas: sketch.replicas,
             restart: RestartPolicy::with(sketch.when, sketch.max_attempts),
             grace: Duration::from_secs(sketch.grace),
+            schedule: sketch.schedule.map(Schedule::plan),
             ..plan(NAMES[place], &[])
         };
+        plan.hooks = sketch.hooks.iter().zip(0..).map(hook).collect();
         for edge in &sketch.edges {
             let Some(other) = place.checked_sub(edge.back + 1) else {
                 continue;
@@ -172,6 +196,9 @@ impl Case {
             // What no dependency of its kind can meet nobody asks of it.
             let condition = match edge.condition {
                 Condition::Healthy if !on.is_checked => Condition::Started,
+                Condition::Healthy | Condition::CompletedSuccessfully if on.schedule.is_some() => {
+                    Condition::Started
+                }
                 Condition::CompletedSuccessfully if on.when == RestartWhen::Always => {
                     Condition::Started
                 }
@@ -200,6 +227,16 @@ impl Case {
             }
         }
         plan
+    }
+
+    /// What hooks end with at first.
+    pub(super) fn hook_codes(&self) -> impl Iterator<Item = (UnitId, i32)> + '_ {
+        self.replicas()
+            .zip(0..)
+            .filter_map(|((service, _), place)| {
+                let code = self.services[service].hook_code?;
+                Some((self.unit(place), code))
+            })
     }
 
     /// Those that have to end by themselves.
@@ -262,116 +299,26 @@ impl Case {
     }
 }
 
-fn sketches() -> impl Strategy<Value = Sketch> {
-    let condition = prop_oneof![
-        Just(Condition::Started),
-        Just(Condition::Healthy),
-        Just(Condition::CompletedSuccessfully),
-    ];
-    let required = prop_oneof![4 => Just(true), 1 => Just(false)];
-    let edge = (0..5_usize, condition, required, any::<bool>());
-    let edge = edge.prop_map(|(back, condition, is_required, restart)| Edge {
-        back,
-        condition,
-        is_required,
-        restart,
-    });
-    let when = prop_oneof![
-        Just(RestartWhen::Never),
-        Just(RestartWhen::OnFailure),
-        Just(RestartWhen::Always),
-    ];
-    (
-        prop_oneof![4 => Just(1_u32), 1 => Just(2_u32)],
-        proptest::collection::vec(edge, 0..3),
-        (when, proptest::option::of(0..4_u32)),
-        any::<(bool, bool)>(),
-        prop_oneof![Just(0_u64), Just(1), Just(10)],
-    )
-        .prop_map(
-            |(replicas, edges, (when, max_attempts), (is_checked, is_patient), grace)| Sketch {
-                replicas,
-                edges,
-                when,
-                max_attempts,
-                is_checked,
-                is_patient,
-                grace,
-            },
-        )
-}
-
-fn commands() -> impl Strategy<Value = CommandSketch> {
-    let verb = prop_oneof![
-        20 => Just(Verb::Up),
-        10 => Just(Verb::UpAlone),
-        20 => Just(Verb::Start),
-        40 => Just(Verb::Stop),
-        40 => Just(Verb::Restart),
-        2 => Just(Verb::ClearLogs),
-        3 => Just(Verb::Down),
-        1 => Just(Verb::Kill),
-        3 => Just(Verb::Stranger),
-    ];
-    let names = prop_oneof![
-        1 => Just(0_u8),
-        6 => (0..6_u8).prop_map(|place| 1 << place),
-        3 => any::<u8>(),
-    ];
-    let grace = proptest::option::of(prop_oneof![Just(0_u64), Just(1), Just(5)]);
-    (verb, names, grace, any::<bool>()).prop_map(|(verb, names, grace, is_for_ready)| {
-        CommandSketch {
-            verb,
-            names,
-            grace,
-            is_for_ready,
+impl Schedule {
+    fn plan(self) -> SchedulePlan {
+        match self {
+            Self::Every(seconds) => SchedulePlan::Every(Duration::from_secs(seconds)),
+            Self::Never => SchedulePlan::Cron("0 0 29 2 *".parse().unwrap()),
         }
-    })
+    }
 }
 
-fn behaviours() -> impl Strategy<Value = Behaviour> {
-    let execution = prop_oneof![
-        3 => Just(Execution::Good),
-        2 => Just(Execution::Slow),
-        1 => Just(Execution::Bad),
-        1 => Just(Execution::BadForNow),
-    ];
-    let code = prop_oneof![3 => Just(Some(0)), 2 => Just(Some(1)), 1 => Just(None)];
-    prop_oneof![
-        4 => any::<bool>().prop_map(Behaviour::Deaf),
-        2 => any::<bool>().prop_map(Behaviour::Unkillable),
-        3 => (0..2500_u64).prop_map(Behaviour::Lingers),
-        4 => execution.prop_map(Behaviour::Executes),
-        4 => code.prop_map(Behaviour::Checks),
-    ]
-}
-
-fn steps() -> impl Strategy<Value = Step> {
-    let place = || 0..12_usize;
-    let time = prop_oneof![
-        4 => 0..20_u64,
-        4 => 20..1500_u64,
-        3 => 1500..15_000_u64,
-        2 => 15_000..400_000_u64,
-    ];
-    prop_oneof![
-        8 => commands().prop_map(Step::Send),
-        2 => any::<usize>().prop_map(Step::Vanish),
-        8 => (1..5_u8, any::<bool>()).prop_map(|(count, is_late)| Step::Turns(count, is_late)),
-        3 => (place(), 0..2).prop_map(|(place, code)| Step::End(place, code)),
-        2 => (place(), any::<bool>()).prop_map(|(place, is)| Step::Finish(place, is)),
-        4 => (place(), behaviours()).prop_map(|(place, it)| Step::Behave(place, it)),
-        4 => time.prop_map(Step::Pass),
-    ]
-}
-
-pub(super) fn cases() -> impl Strategy<Value = Case> {
-    let services = proptest::collection::vec(sketches(), 1..=NAMES.len());
-    let first = (prop_oneof![Just(0_u8), any::<u8>()], any::<bool>());
-    let steps = proptest::collection::vec(steps(), 1..120);
-    (services, first, steps).prop_map(|(services, first, steps)| Case {
-        services,
-        first,
-        steps,
-    })
+/// A hook is known by its command.
+fn hook((&(time, timeout), place): (&(HookTime, u64), usize)) -> HookPlan {
+    HookPlan {
+        time,
+        execution: Program {
+            argv: vec![format!("hook {place}")],
+            is_shell_line: false,
+        },
+        environment: indexmap::IndexMap::new(),
+        directory: None,
+        user: None,
+        timeout: Duration::from_secs(timeout),
+    }
 }

@@ -4,14 +4,19 @@ use tokio::time::Instant;
 
 use super::ensure;
 use super::events::GIVEN_UP_AFTER;
-use super::ideal::{Ideal, Underway, Without};
-use crate::run::snapshot::{Phase, ServiceSnapshot, Wanted};
+use super::ideal::{Ideal, NextRun, Underway, Without};
+use crate::run::snapshot::{CRASH_LOOP, Cause, Phase, ServiceSnapshot, Wanted};
 use crate::run::waits::{Goal, Verdict};
 use crate::support::name::UnitId;
 
 impl Ideal {
     /// Compares a unit, once everything that could be done was done, with what is told of it.
-    pub(super) fn check(&self, row: &ServiceSnapshot, now: Instant) -> Result<(), String> {
+    pub(super) fn check(
+        &self,
+        row: &ServiceSnapshot,
+        hook: Option<u64>,
+        now: Instant,
+    ) -> Result<(), String> {
         let unit = row.unit();
         let life = self.life(&unit);
         let ideal = (life.desired, life.begun, life.is_executed, life.phase());
@@ -19,6 +24,13 @@ impl Ideal {
         ensure!(
             told == ideal,
             "{unit:?} is {told:?} and has to be {ideal:?}: {life:?}"
+        );
+
+        life.check_hooks(hook, now)?;
+        let has_schedule = row.next_run.is_some();
+        ensure!(
+            has_schedule == (life.next_run != NextRun::None),
+            "is {unit:?} to run again? {has_schedule}: {life:?}"
         );
 
         // Nothing was forgotten that could be done.
@@ -50,6 +62,14 @@ impl Ideal {
             );
         }
         if let Some(process) = &life.process {
+            let is_forgotten = process.told.is_some()
+                && !process.is_signalled
+                && process.killed.is_none()
+                && life.hooks.is_none();
+            ensure!(
+                !is_forgotten,
+                "{unit:?} was not told after its hooks: {life:?}"
+            );
             let is_late = process.told.is_some_and(|until| until < now) && process.killed.is_none();
             ensure!(
                 !is_late,
@@ -84,10 +104,27 @@ impl Ideal {
             Goal::Stopped if life.is_given_up() => Verdict::Failed,
             Goal::Stopped if phase.is_at_rest() => Verdict::Reached,
             Goal::Executed if has_begun && life.is_executed => Verdict::Reached,
+            Goal::Executed if has_begun && phase == Phase::Scheduled => match life.desired.cause {
+                Cause::Start | Cause::Restart if life.without == Without::Scheduled(true) => {
+                    Verdict::Failed
+                }
+                Cause::Up
+                | Cause::Start
+                | Cause::Stop
+                | Cause::Restart
+                | Cause::Down
+                | Cause::Kill => Verdict::Reached,
+            },
             Goal::Executed | Goal::Ready if !is_to_run => superseded,
             Goal::Executed | Goal::Ready if life.is_given_up() => Verdict::Failed,
             Goal::Executed if has_begun && phase == Phase::Failed => Verdict::Failed,
+            Goal::Executed
+                if has_begun && phase == Phase::Backoff && life.failures >= CRASH_LOOP =>
+            {
+                Verdict::Failed
+            }
             Goal::Ready if !has_begun => Verdict::Pending,
+            Goal::Ready if life.next_run != NextRun::None => Verdict::Reached,
             Goal::Ready => match phase {
                 Phase::Healthy | Phase::Completed => Verdict::Reached,
                 // Whoever is to complete has not, as long as it runs.

@@ -63,7 +63,11 @@ impl Ideal {
             Command::Restart { services, grace } => {
                 let named = self.named(services)?;
                 let moved = self.with_followers(named);
+                let alive = self.those(moved.clone(), |life| life.phase().is_alive());
                 self.change_all(&moved, Wanted::Running, Cause::Restart, *grace);
+                for &place in &moved {
+                    self.lives[place].runs_now = !services.is_empty() || alive.contains(&place);
+                }
                 Ok(self.reply(&moved, &moved))
             }
         }
@@ -112,8 +116,9 @@ impl Ideal {
         }
         let is_moved = |&place: &usize| {
             let life = &self.lives[place];
-            let is_down = life.phase().is_at_rest()
-                && (life.phase() != Phase::Completed || by_name.contains(&place));
+            let is_done = matches!(life.phase(), Phase::Completed | Phase::Scheduled);
+            let is_down =
+                (life.phase().is_at_rest() && !is_done) || (is_done && by_name.contains(&place));
             let is_going_down =
                 !life.phase().is_at_rest() && life.desired.wanted != Wanted::Running;
             !life.is_old() && (is_down || is_going_down)
@@ -123,6 +128,7 @@ impl Ideal {
             let life = &mut self.lives[place];
             change(life, Wanted::Running, cause, None);
             life.is_alone = is_alone;
+            life.runs_now = by_name.contains(&place);
         }
         // What is on its way already is waited for as well.
         let targets = self.those(wanted, |life| {
@@ -205,5 +211,6 @@ fn change(life: &mut Life, wanted: Wanted, cause: Cause, grace: Option<Duration>
     };
     life.grace = grace;
     life.is_alone &= cause == Cause::Restart;
+    life.runs_now = false;
     life.is_moved = true;
 }

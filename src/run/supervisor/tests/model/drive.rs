@@ -18,7 +18,8 @@ use crate::run::control::{Command, CommandError, CommandReply, Controller, Reque
 use crate::run::home::Wanted;
 use crate::run::news::Event;
 use crate::run::runner::Happened;
-use crate::run::snapshot::ServiceSnapshot;
+use crate::run::runner::testing::Deed;
+use crate::run::snapshot::{Exit, ServiceSnapshot};
 use crate::run::supervisor::messages::Message;
 use crate::run::waits::{Goal, Verdict};
 use crate::support::name::UnitId;
@@ -181,8 +182,14 @@ impl Drive {
     /// The supervisor is about to take in what the runner has to tell.
     fn hear_news(&mut self, now: Instant) {
         for news in &self.world.borrow().news {
-            if let Happened::Started { unit, start } = news {
-                self.ideal.started(unit, start, now);
+            match news {
+                Happened::Started { unit, start } => self.ideal.started(unit, start, now),
+                Happened::CommandEnded { command, .. } => {
+                    self.ideal.hook_exited(&command.unit, command.number);
+                }
+                Happened::MainEnded { .. }
+                | Happened::TreeChanged { .. }
+                | Happened::Progressed { .. } => {}
             }
         }
     }
@@ -220,14 +227,27 @@ impl Drive {
                 self.replies.push((ideal, reply_rx, client_tx));
                 Message::Request(Request::Command(command, reply_tx))
             }
+            Message::Hook(ended) => {
+                let (unit, number) = (&ended.command.unit, ended.command.number);
+                if let Some(time) = self.ideal.hook_ended(unit, number, ended.exit, now) {
+                    let what = match ended.exit {
+                        Some(Exit::Code(0)) => "passed",
+                        Some(_) => "failed",
+                        None => "was too late",
+                    };
+                    note(&mut self.tally, format!("{time:?} {what}"));
+                }
+                Message::Hook(ended)
+            }
             Message::Due => {
-                self.ideal.time_came(now);
+                for _ in 0..self.ideal.time_came(now) {
+                    note(&mut self.tally, "a run was due".to_owned());
+                }
                 Message::Due
             }
             other @ (Message::Request(_)
             | Message::Prepared(_)
             | Message::Happened(_)
-            | Message::Hook(_)
             | Message::Heard(_)
             | Message::Finding(_)) => other,
         };
@@ -251,11 +271,20 @@ impl Drive {
         }
         let deeds = std::mem::take(&mut self.world.borrow_mut().deeds);
         for (unit, deed) in deeds {
+            if let Deed::HookAsked { .. } = deed {
+                note(&mut self.tally, "a hook was asked to end".to_owned());
+            }
             self.ideal.done(&unit, deed, now)?;
         }
         self.ideal.settle(now);
         for row in &rows {
-            self.ideal.check(row, now)?;
+            let hook = self
+                .world
+                .borrow()
+                .hooks
+                .get(&row.unit())
+                .map(|it| it.number);
+            self.ideal.check(row, hook, now)?;
         }
         let is_over = supervisor.is_over();
         ensure!(

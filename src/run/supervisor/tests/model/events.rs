@@ -5,39 +5,31 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::ensure;
-use super::ideal::{Ideal, Life, Process, Underway, Without};
-use crate::plan::model::{RestartWhen, UnitPlan};
+use super::ideal::{Ideal, Life, NextRun, Underway, Without};
+use super::life::Standing;
 use crate::run::runner::Start;
 use crate::run::runner::testing::Deed;
 use crate::run::snapshot::{Exit, Phase, Wanted};
-use crate::spec::model::Condition;
+use crate::spec::model::HookTime;
 use crate::support::name::UnitId;
 
 /// What SIGKILL does not end within this time is given up.
 pub(super) const GIVEN_UP_AFTER: Duration = Duration::from_secs(2);
 
-/// For how long it is tried to execute what cannot be executed for now, and the longest pause between.
-const TRIED_FOR: Duration = Duration::from_secs(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
-
-/// A wait for health ends this long after the first execution.
-const HEALTHY_WITHIN: Duration = Duration::from_secs(300);
-
-/// How a dependency stands to a condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
-    Met,
-    Unmet,
-    Hopeless,
-}
-
 impl Ideal {
     /// The supervisor has taken in the end of a main process.
     pub(super) fn ended(&mut self, unit: &UnitId, exit: Exit, now: Instant) {
         let life = self.life_mut(unit);
+        if life.runs(HookTime::PreStop)
+            && let Some(process) = &mut life.process
+        {
+            process.has_ended = true;
+            return;
+        }
         let Some(process) = life.process.take() else {
             return;
         };
+        life.hooks = None;
         life.without = if process.told.or(process.killed).is_some() {
             Without::Stopped
         } else {
@@ -65,8 +57,9 @@ impl Ideal {
         }
     }
 
-    /// A deadline was looked after.
-    pub(super) fn time_came(&mut self, now: Instant) {
+    /// A deadline was looked after. Returns how many runs have begun by their schedules.
+    pub(super) fn time_came(&mut self, now: Instant) -> usize {
+        let mut runs = 0;
         for life in &mut self.lives {
             if let Some(process) = &mut life.process
                 && process
@@ -75,7 +68,9 @@ impl Ideal {
             {
                 process.is_given_up = true;
             }
+            runs += usize::from(life.schedule_came(now));
         }
+        runs
     }
 
     /// Takes over how healthy a unit is said to be, if that can be.
@@ -100,16 +95,19 @@ impl Ideal {
     pub(super) fn done(&mut self, unit: &UnitId, deed: Deed, now: Instant) -> Result<(), String> {
         self.settle(now);
         match deed {
+            Deed::HookBegun { place, number } => self.hook_begun(unit, place, number, now)?,
+            Deed::HookAsked { number } => self.hook_asked(unit, number)?,
+            Deed::CommandKilled { number } => self.command_killed(unit, number, now)?,
             Deed::Executed => {
-                self.check_may_execute(unit, now)?;
+                self.check_may_run(unit, now)?;
                 self.life_mut(unit).executed(false, now);
             }
             Deed::Underway => {
-                self.check_may_execute(unit, now)?;
+                self.check_may_run(unit, now)?;
                 self.life_mut(unit).underway = Underway::Yes;
             }
             Deed::Refused { is_temporary } => {
-                self.check_may_execute(unit, now)?;
+                self.check_may_run(unit, now)?;
                 self.life_mut(unit).refused(is_temporary, now);
             }
             Deed::Cancelled => {
@@ -120,15 +118,22 @@ impl Ideal {
                 life.underway = Underway::Cancelled;
             }
             Deed::Signalled => {
-                self.check_may_stop(unit)?;
+                // After its `pre_stop` it is told whatever its dependents do.
+                if self.life(unit).process.is_none_or(|it| it.told.is_none()) {
+                    self.check_may_stop(unit)?;
+                }
                 let life = self.life_mut(unit);
-                let grace = life.grace();
+                let (grace, is_free) = (life.grace(), life.hooks.is_none());
+                let has_hooks = !life.places(HookTime::PreStop).is_empty();
                 let Some(process) = &mut life.process else {
                     return Err(format!("{unit:?} does not run and was told to stop"));
                 };
-                let is_first = process.told.or(process.killed).is_none();
+                let is_first = !process.is_signalled && process.killed.is_none();
                 ensure!(is_first, "{unit:?} was told to stop a second time");
-                process.told = Some(now + grace);
+                let are_done = process.told.is_some() || process.was_cancelled || !has_hooks;
+                ensure!(is_free && are_done, "{unit:?} was told before its hooks");
+                process.told.get_or_insert(now + grace);
+                process.is_signalled = true;
             }
             Deed::Killed => {
                 let life = self.life_mut(unit);
@@ -142,6 +147,7 @@ impl Ideal {
                     "{unit:?} was killed too early"
                 );
                 process.killed = Some(now);
+                life.hooks = None;
             }
         }
         Ok(())
@@ -153,16 +159,24 @@ impl Ideal {
             let before: Vec<(u64, Without)> = self.lives.iter().map(Life::row).collect();
             for place in 0..self.lives.len() {
                 let is_blocked = self.is_blocked(place, now);
+                let is_held_up = self.is_held_up(&self.lives[place].plan.id());
                 let life = &mut self.lives[place];
+                life.unprepare(is_held_up, now);
+                if life.is_settled() {
+                    life.next_run = NextRun::None;
+                }
                 if !life.has_nothing() {
                     continue;
                 }
                 match (life.desired.wanted, life.without) {
-                    (Wanted::Running, _) if life.is_old() => life.begin(),
+                    (Wanted::Running, _) if life.is_old() => life.begin(now),
                     (Wanted::Running, Without::Waiting) if is_blocked => {
-                        life.without = Without::Failed;
+                        life.without = life.rest(false);
                     }
-                    (Wanted::Stopped | Wanted::Killed, Without::Waiting | Without::Backoff(..)) => {
+                    (
+                        Wanted::Stopped | Wanted::Killed,
+                        Without::Waiting | Without::Backoff(..) | Without::Scheduled(_),
+                    ) => {
                         life.without = Without::Stopped;
                     }
                     (Wanted::Nothing | Wanted::Running | Wanted::Stopped | Wanted::Killed, _) => {}
@@ -211,7 +225,14 @@ impl Ideal {
             .any(|life| depends(life) && life.holds_up())
     }
 
-    fn check_may_execute(&self, unit: &UnitId, now: Instant) -> Result<(), String> {
+    fn check_may_run(&self, unit: &UnitId, now: Instant) -> Result<(), String> {
+        let life = self.life(unit);
+        let is_prepared = life.is_prepared || life.places(HookTime::PreStart).is_empty();
+        ensure!(is_prepared, "{unit:?} was executed unprepared: {life:?}");
+        self.check_may_execute(unit, now)
+    }
+
+    pub(super) fn check_may_execute(&self, unit: &UnitId, now: Instant) -> Result<(), String> {
         let life = self.life(unit);
         ensure!(
             self.ending.is_none(),
@@ -222,6 +243,9 @@ impl Ideal {
             is_wanted,
             "{unit:?} was executed, and nobody wants that: {life:?}"
         );
+        if life.is_just_prepared() {
+            return Ok(());
+        }
         ensure!(
             life.has_nothing(),
             "{unit:?} was executed beside itself: {life:?}"
@@ -229,13 +253,18 @@ impl Ideal {
         let may_be = match life.without {
             Without::Waiting => self.is_free(unit, now),
             Without::Backoff(earliest, _) => earliest <= now,
-            Without::Pending | Without::Completed | Without::Failed | Without::Stopped => false,
+            Without::Pending
+            | Without::Preparing
+            | Without::Scheduled(_)
+            | Without::Completed
+            | Without::Failed
+            | Without::Stopped => false,
         };
         ensure!(may_be, "{unit:?} was executed too early: {:?}", self.lives);
         Ok(())
     }
 
-    fn check_may_stop(&self, unit: &UnitId) -> Result<(), String> {
+    pub(super) fn check_may_stop(&self, unit: &UnitId) -> Result<(), String> {
         let life = self.life(unit);
         let is_wanted = life.is_to_come_down();
         ensure!(
@@ -251,131 +280,4 @@ impl Ideal {
         );
         Ok(())
     }
-}
-
-impl Life {
-    /// How long its processes may take to end.
-    fn grace(&self) -> Duration {
-        match self.desired.wanted {
-            Wanted::Killed => Duration::ZERO,
-            Wanted::Nothing | Wanted::Running | Wanted::Stopped => {
-                self.grace.unwrap_or(self.plan.grace)
-            }
-        }
-    }
-
-    fn row(&self) -> (u64, Without) {
-        (self.begun, self.without)
-    }
-
-    fn begin(&mut self) {
-        self.begun = self.desired.generation;
-        self.is_executed = false;
-        self.has_completed = false;
-        self.first_executed = None;
-        self.failures = 0;
-        self.blocked = None;
-        self.without = Without::Waiting;
-    }
-
-    fn executed(&mut self, was_cancelled: bool, now: Instant) {
-        self.is_executed = true;
-        self.first_executed.get_or_insert(now);
-        self.blocked = None;
-        let is_checked = self.plan.health.is_some();
-        self.process = Some(Process {
-            since: now,
-            standing: if is_checked {
-                Phase::Starting
-            } else {
-                Phase::Running
-            },
-            has_passed: false,
-            was_ready: false,
-            told: None,
-            killed: None,
-            is_given_up: false,
-            was_cancelled,
-        });
-    }
-
-    /// It could not be executed.
-    fn refused(&mut self, is_temporary: bool, now: Instant) {
-        let (since, tries) = self.blocked.unwrap_or((now, 0));
-        self.blocked = Some((since, tries + 1));
-        self.without = if is_temporary && now < since + TRIED_FOR {
-            let nominal = Duration::from_millis(100 << tries.min(10));
-            backoff(nominal, Some(LONGEST_PAUSE), now)
-        } else {
-            Without::Failed
-        };
-    }
-
-    /// What an end by itself leads to.
-    fn fate(&mut self, process: &Process, exit: Exit, now: Instant) -> Without {
-        let UnitPlan {
-            restart, health, ..
-        } = &self.plan;
-        let is_success = exit == Exit::Code(0);
-        self.has_completed |= is_success;
-        let was_good =
-            now - process.since >= restart.window && (process.was_ready || health.is_none());
-        self.failures = if was_good { 1 } else { self.failures + 1 };
-        let is_restarted = match restart.when {
-            RestartWhen::Never => false,
-            RestartWhen::OnFailure => !is_success,
-            RestartWhen::Always => true,
-        };
-        let has_more = restart
-            .max_attempts
-            .is_none_or(|most| self.failures <= most);
-        if is_restarted && has_more {
-            let nominal = restart.delay * (1 << (self.failures - 1).min(20));
-            backoff(nominal.min(restart.max_delay), None, now)
-        } else if is_success {
-            Without::Completed
-        } else {
-            Without::Failed
-        }
-    }
-
-    fn standing(&self, condition: Condition, now: Instant) -> Standing {
-        if self.desired.wanted == Wanted::Nothing {
-            return Standing::Met;
-        }
-        if self.is_old() {
-            // Unless what there is of it cannot be ended, in which case nothing is to come.
-            return if self.is_given_up() {
-                Standing::Hopeless
-            } else {
-                Standing::Unmet
-            };
-        }
-        let phase = self.phase();
-        let is_down = matches!(phase, Phase::Failed | Phase::Stopped);
-        let is_late = self
-            .first_executed
-            .is_some_and(|since| since + HEALTHY_WITHIN <= now);
-        let (is_met, is_hopeless) = match condition {
-            Condition::Started => (self.is_executed, is_down),
-            Condition::Healthy => (
-                phase == Phase::Healthy,
-                is_down || is_late || matches!(phase, Phase::Completed | Phase::Unhealthy),
-            ),
-            Condition::CompletedSuccessfully => (self.has_completed, is_down),
-        };
-        match (is_met, is_hopeless) {
-            (true, _) => Standing::Met,
-            (false, true) => Standing::Hopeless,
-            (false, false) => Standing::Unmet,
-        }
-    }
-}
-
-/// A pause of about this length, give or take a tenth.
-fn backoff(nominal: Duration, most: Option<Duration>, now: Instant) -> Without {
-    let least = nominal.mul_f64(0.9);
-    let longest = nominal.mul_f64(1.1);
-    let most = most.unwrap_or(longest);
-    Without::Backoff(now + least.min(most), now + longest.min(most))
 }

@@ -4,7 +4,7 @@
 //! was asked for. It knows no queue, no steps and no machine: it keeps what follows from these for good,
 //! and says of every unit where it has to be once everything that could be done was done.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::plan::model::UnitPlan;
 use crate::run::snapshot::{Cause, DesiredSnapshot, Phase, Wanted};
+use crate::spec::model::HookTime;
 use crate::support::name::UnitId;
 
 /// A main process.
@@ -28,8 +29,12 @@ pub(super) struct Process {
     /// Whether one of its checks has passed.
     pub(super) has_passed: bool,
     pub(super) was_ready: bool,
-    /// Until when it may end in peace, once it was told to.
+    /// Until when it may end in peace, once it is to: the time of its `pre_stop` counts.
     pub(super) told: Option<Instant>,
+    /// Whether it was sent the signal.
+    pub(super) is_signalled: bool,
+    /// Whether it has ended before its `pre_stop` has, which is waited for.
+    pub(super) has_ended: bool,
     pub(super) killed: Option<Instant>,
     pub(super) is_given_up: bool,
     /// Whether it runs though its start was given up.
@@ -41,8 +46,12 @@ pub(super) struct Process {
 pub(super) enum Without {
     Pending,
     Waiting,
+    /// Its `pre_start` runs, or has passed this moment.
+    Preparing,
     /// It is executed between these two times.
     Backoff(Instant, Instant),
+    /// It waits for its schedule; whether its last run has failed.
+    Scheduled(bool),
     Completed,
     Failed,
     Stopped,
@@ -54,6 +63,29 @@ pub(super) enum Underway {
     No,
     Yes,
     Cancelled,
+}
+
+/// When its schedule wants the next run of a unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NextRun {
+    /// It has none, or it does not count.
+    None,
+    At(Instant),
+    /// At a time that no test lives to see.
+    Sometime,
+}
+
+/// Hooks of one time, one after the other.
+#[derive(Debug, Clone)]
+pub(super) struct Hooks {
+    pub(super) time: HookTime,
+    /// The number of the one that runs, and when it is killed if it has not ended.
+    pub(super) running: Option<(u64, Option<Instant>)>,
+    /// Those that come after it, by their places in the plan.
+    pub(super) rest: VecDeque<usize>,
+    /// The last generation for which `pre_start` had to be asked to end; whether that is still to be done.
+    pub(super) asked: u64,
+    pub(super) must_be_asked: bool,
 }
 
 #[expect(
@@ -68,6 +100,8 @@ pub(super) struct Life {
     /// Whether the command that is being carried out has moved it.
     pub(super) is_moved: bool,
     pub(super) is_alone: bool,
+    /// Whether it is to run at once, whatever its schedule says.
+    pub(super) runs_now: bool,
     /// The generation of its row of attempts, and what came of that.
     pub(super) begun: u64,
     pub(super) is_executed: bool,
@@ -75,9 +109,13 @@ pub(super) struct Life {
     pub(super) first_executed: Option<Instant>,
     pub(super) failures: u32,
     pub(super) blocked: Option<(Instant, u32)>,
+    /// Whether its `pre_start` has passed for this run.
+    pub(super) is_prepared: bool,
+    pub(super) hooks: Option<Hooks>,
     pub(super) process: Option<Process>,
     pub(super) underway: Underway,
     pub(super) without: Without,
+    pub(super) next_run: NextRun,
 }
 
 impl fmt::Debug for Life {
@@ -97,8 +135,8 @@ impl fmt::Debug for Life {
         write!(to, ", begun for {begun}, executed: {is_executed}")?;
         write!(
             to,
-            ", {:?} {:?} {:?}",
-            self.process, self.underway, self.without
+            ", {:?} {:?} {:?} {:?} {:?}",
+            self.process, self.underway, self.without, self.hooks, self.next_run
         )
     }
 }
@@ -109,7 +147,25 @@ impl Life {
     }
 
     pub(super) fn has_nothing(&self) -> bool {
-        self.process.is_none() && self.underway == Underway::No
+        self.process.is_none()
+            && self.underway == Underway::No
+            && self.without != Without::Preparing
+    }
+
+    /// Whether its `pre_start` has passed this moment.
+    pub(super) fn is_just_prepared(&self) -> bool {
+        self.without == Without::Preparing && self.underway == Underway::No && self.hooks.is_none()
+    }
+
+    /// Its hooks of a time, by their places in the plan.
+    pub(super) fn places(&self, time: HookTime) -> VecDeque<usize> {
+        let hooks = self.plan.hooks.iter().zip(0..);
+        let of_then = hooks.filter(|(hook, _)| hook.time == time);
+        of_then.map(|(_, place)| place).collect()
+    }
+
+    pub(super) fn runs(&self, time: HookTime) -> bool {
+        self.hooks.as_ref().is_some_and(|hooks| hooks.time == time)
     }
 
     pub(super) fn is_given_up(&self) -> bool {
@@ -124,6 +180,8 @@ impl Life {
             (None, Underway::Yes | Underway::Cancelled, _) => Phase::Starting,
             (None, Underway::No, Without::Pending) => Phase::Pending,
             (None, Underway::No, Without::Waiting) => Phase::Waiting,
+            (None, Underway::No, Without::Preparing) => Phase::Starting,
+            (None, Underway::No, Without::Scheduled(_)) => Phase::Scheduled,
             (None, Underway::No, Without::Backoff(..)) => Phase::Backoff,
             (None, Underway::No, Without::Completed) => Phase::Completed,
             (None, Underway::No, Without::Failed) => Phase::Failed,
@@ -189,15 +247,19 @@ impl Ideal {
             grace: None,
             is_moved: false,
             is_alone: false,
+            runs_now: false,
             begun: 0,
             is_executed: false,
             has_completed: false,
             first_executed: None,
             failures: 0,
             blocked: None,
+            is_prepared: false,
+            hooks: None,
             process: None,
             underway: Underway::No,
             without: Without::Pending,
+            next_run: NextRun::None,
         };
         let places = plans.iter().map(UnitPlan::id).zip(0..).collect();
         Self {
