@@ -71,7 +71,8 @@ fn rule(path: &[&str]) -> Rule {
 
 /// Lays `over` over `base`; `path` is where they stand.
 pub(super) fn merge<'s>(base: &Rc<Node<'s>>, over: &Rc<Node<'s>>, path: &[&str]) -> Rc<Node<'s>> {
-    if over.mark != Mark::None {
+    // What an earlier file takes away says nothing of what a later one writes.
+    if over.mark != Mark::None || base.mark == Mark::Reset {
         return Rc::clone(over);
     }
     let rule = rule(path);
@@ -156,6 +157,7 @@ fn beneath<'s>(base: &Rc<Node<'s>>, over: &Rc<Node<'s>>) -> Rc<Node<'s>> {
         Some(under) => beneath(base, under),
         None => Rc::clone(base),
     };
+    node.has_marks |= under.has_marks;
     node.expanded += under.expanded;
     node.height = node.height.max(under.height);
     node.under = Some(under);
@@ -254,5 +256,37 @@ pub(super) fn strip<'s>(node: &Rc<Node<'s>>) -> Option<Rc<Node<'s>>> {
     };
     let mut plain = Node::clone(node);
     plain.mark = Mark::None;
+    let taken: Vec<&str> = node.entries().iter().filter_map(taken).collect();
+    plain.under = (node.under.as_ref().and_then(strip)).map(|under| without(&under, &taken));
     Some(plain.with(kind))
+}
+
+/// The key of an entry that is taken away.
+fn taken<'n>(entry: &'n Entry<'_>) -> Option<&'n str> {
+    (entry.value.mark == Mark::Reset).then(|| entry.key.text())?
+}
+
+/// A map, or a list that stands for one, without these keys.
+fn without<'s>(node: &Rc<Node<'s>>, keys: &[&str]) -> Rc<Node<'s>> {
+    if keys.is_empty() {
+        return Rc::clone(node);
+    }
+    let is_kept = |text: Option<&str>| text.is_none_or(|text| !keys.contains(&text));
+    let kind = match &node.kind {
+        Kind::Scalar { .. } => node.kind.clone(),
+        Kind::Sequence(items) => {
+            let key = |text: &'_ str| text.split('=').next().unwrap_or_default().to_owned();
+            let kept = items
+                .iter()
+                .filter(|it| is_kept(it.text().map(key).as_deref()));
+            Kind::Sequence(kept.cloned().collect())
+        }
+        Kind::Mapping(entries) => {
+            let kept = entries.iter().filter(|entry| is_kept(entry.key.text()));
+            Kind::Mapping(kept.cloned().collect())
+        }
+    };
+    let mut rest = Node::clone(node);
+    rest.under = node.under.as_ref().map(|under| without(under, keys));
+    rest.with(kind)
 }

@@ -400,3 +400,39 @@ proptest! {
         prop_assert_eq!(settled, wanted);
     }
 }
+
+#[test]
+fn what_an_earlier_file_takes_away_a_later_one_may_write() {
+    let first = "services: { web: { command: x, environment: !reset {}, labels: !reset [], profiles: !reset [] } }";
+    let second = "services: { web: { environment: { A: 1 }, labels: { l: v } } }";
+    let spec = good_files(&[first, second], &[]);
+    let service = &spec.services["web"];
+    assert_eq!(environment(service), ["A=1"]);
+    assert_eq!(service.labels.len(), 1);
+    // Also where what was before is in a third.
+    let base = "services: { web: { command: x, environment: { B: 2 } } }";
+    let spec = good_files(&[base, first, second], &[]);
+    assert_eq!(environment(&spec.services["web"]), ["A=1"]);
+}
+
+#[test]
+fn one_entry_of_a_list_is_taken_away_by_its_key() {
+    let base = "
+services:
+  web: { command: x, environment: [A=1, B=2, C], labels: [a=1, b=2], depends_on: [db, api] }
+  db: { command: x }
+  api: { command: x }
+";
+    let over = "services: { web: { environment: { A: !reset null, C: !reset null }, labels: { b: !reset null }, depends_on: { db: !reset null } } }";
+    let more = "services: { web: { environment: [D=4] } }";
+    let spec = good_files(&[base, over, more], &[]);
+    let service = &spec.services["web"];
+    assert_eq!(environment(service), ["B=2", "D=4"]);
+    assert_eq!(service.labels.keys().collect::<Vec<_>>(), ["a"]);
+    let names: Vec<&str> = service
+        .depends_on
+        .keys()
+        .map(|name| name.as_str())
+        .collect();
+    assert_eq!(names, ["api"]);
+}
