@@ -7,15 +7,12 @@ import signal
 import time
 
 import machine
+from machine import Failed
 from runners import GRACE
 
 ROLES = ["tree", "child", "session", "daemon", "deaf", "again"]
 MORE = 3            # seconds that a runner has after the grace period
 STOP_LIMIT = 10     # seconds in which a polite stop may take place: some stop one service after another
-
-
-class Failed(Exception):
-    """What was to be measured did not take place."""
 
 
 def job_of_six(job):

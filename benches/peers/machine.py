@@ -110,6 +110,10 @@ def wait_gone(some, limit):
     return None if open_ones else moment
 
 
+class Failed(Exception):
+    """What was to be measured did not take place."""
+
+
 class Job:
     """A directory with a helper of its own, in which a runner is started, perhaps several times."""
 
@@ -122,6 +126,7 @@ class Job:
         self.notes_file, self.output = self.path("notes"), self.path("output")
         self.mark = f"{os.getpid()}.{self.number}"
         self.restart, self.services = restart, []
+        self.at_end = []  # what else is to be done when all processes have ended
 
     def path(self, name):
         return os.path.join(self.dir, name)
@@ -175,4 +180,6 @@ class Job:
 
     def close(self):
         end(lambda: set(self.marked() + self.living()))
+        for do in self.at_end:
+            do()
         shutil.rmtree(self.dir, ignore_errors=True)

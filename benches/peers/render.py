@@ -68,7 +68,10 @@ def fault_table(results):
 def speed_table(results):
     cells = medians(results)
     rows = []
+    timed = {name for of in cells.values() for name in of}
     for name in ["floor", *results["runners"]]:
+        if name not in timed:
+            continue
         row = [name]
         for cell, of in cells.items():
             times = f" ({ratio(cell, of[name], of['floor']):.1f}×)" if name in of and name != "floor" else ""
@@ -101,6 +104,7 @@ def claims(results):
     # What got SIGKILL first is the process that was started; a runner of several has another row for all of them.
     first = {name: next(counts for runner, _, counts in rows if runner == name) for name in peers}
     polite = sum(counts[0] > 0 for counts in first.values())
+    clean = [name for name in peers if first[name][0] == 0]
     killed = sum(counts[1] > 0 for counts in first.values())
     twice = sum(counts[2] > 0 for counts in first.values())
     refused = [name for name in peers if first[name][4]]
@@ -109,7 +113,8 @@ def claims(results):
     lines = [
         f"`stack` and {many} other runners looked after the same {PROCESSES} processes, one of them deaf to SIGTERM, one double-forked,"
         " one in a session of its own.",
-        f"{polite} of the {many} left processes behind after a polite stop, and {killed} after SIGKILL.",
+        f"{polite} of the {many} left processes behind after a polite stop"
+        + (f" ({listed(clean)} did not)" if clean else "") + f", and {killed} after SIGKILL.",
         f"After a new start {twice} of the {many} ran services twice"
         + (f"; {listed(refused)} refused to start until a file was removed by hand." if refused else "."),
     ]
@@ -161,12 +166,20 @@ def page(results):
             " counts which of the six run in two copies. *Refused* is 1 if the runner ends instead of starting, until somebody removes a file.\n"
             "\nrunit and s6 are built to leave services running when their first process is killed: a supervisor for each service goes on,"
             " nothing runs twice, and the new start takes over.\n")
+    if "docker compose" in results["runners"]:
+        text += ("\ndocker compose is a client: an engine runs its containers, and keeps them when only `docker compose up` is killed. Each container"
+                 " has a shim as its parent, and goes on when dockerd and containerd are killed; *all at once* are those, the client and all"
+                 " shims. A killed engine is started again before the new start, as an init system would do: it ends what still ran, and starts it"
+                 " anew, since it is to restart always. The new start takes over what the engine runs.\n")
     if results["speed"]:
         text += ("\n## Speed\n\n" + speed_table(results)
                  + f"\nMedians of {rounds['speed']} rounds in rotating order; in brackets, how many times as long as the floor: a C program without features"
                  f" that starts the same services, copies their output and stops them. Logs are {results['megabytes']} MB of lines of 100 bytes of one service,"
                  f" {speed.SLOW_MB} MB where that many would take more than {speed.SLOW_SECONDS} s. Empty: the runner does not restart services, or"
                  " does not take their output. Ratios of the same run can be compared, times of different machines cannot.\n")
+        timed = {name for of in results["speed"].values() for name in of}
+        if untimed := [name for name in results["runners"] if name not in timed]:
+            text += f"\n{listed(untimed)}: not timed yet.\n"
         if better := faster(results):
             text += "\nWhere a peer was faster than `stack`:\n\n" + "".join(f"- {line}\n" for line in better)
     text += "\n## Runners\n\n" + markdown(["runner", "version", "settings"],

@@ -3,6 +3,8 @@
 
     run.py                      measures, prints the tables, writes docs/comparison.{json,md,svg} and the README's part
     run.py --only stack,s6 --json FILE      measures some, writes FILE and nothing else
+    run.py --only s6 --speed 0 --merge      puts what is left after faults into docs/comparison.json, which keeps all else
+    run.py --faults 0 --merge               the same with the speed of all
     run.py --quick --only stack --json FILE         only faults, once
     run.py --render [--check]   from docs/comparison.json again; with --check only says what differs"""
 import argparse
@@ -129,12 +131,15 @@ def arguments():
     parser.add_argument("--mb", type=int, default=100, help="how much is logged (100)")
     parser.add_argument("--remark", default="", help="what else a reader should know, such as other work on the machine")
     parser.add_argument("--quick", action="store_true", help="the same as --faults 1 --speed 0")
+    parser.add_argument("--merge", action="store_true", help="keep what docs/comparison.json says of others, and of what is not measured")
     parser.add_argument("--json", metavar="FILE", help="write results here, and nothing to docs")
     parser.add_argument("--render", action="store_true", help="write the documents from docs/comparison.json")
     parser.add_argument("--check", action="store_true", help="with --render: change nothing, exit 1 on a difference")
     given = parser.parse_args()
     if given.quick:
         given.faults, given.speed = 1, 0
+    if given.merge and given.only and given.speed:
+        parser.error("times are compared within one run: measure all runners, or none (--speed 0)")
     return given
 
 
@@ -169,6 +174,28 @@ def measure(given):
                 os.unlink(os.path.join("/dev/shm", name))
 
 
+def merged(old, new):
+    """The old results, in which the new ones stand in place of what was measured again."""
+    rounds, again = dict(old["rounds"]), set(new["runners"])
+    of_each = old["runners"] | new["runners"]
+    names = [runner.name for runner in runners.ALL if runner.name in of_each]
+    results = old | {"runners": {name: of_each[name] for name in names}, "remark": new["remark"] or old["remark"],
+                     "not installed": [name for name in old["not installed"] if name not in again]}
+    cells = [*speed.CELLS, speed.LOGS]
+    if new["rounds"]["faults"]:
+        rounds["faults"] = min(rounds["faults"], new["rounds"]["faults"])
+        rows = [row for row in old["faults"] if row["runner"] not in again] + new["faults"]
+        results["faults"] = sorted(rows, key=lambda row: names.index(row["runner"]))
+    if new["rounds"]["speed"]:
+        rounds["speed"] = new["rounds"]["speed"]
+        results |= {"speed": new["speed"], "megabytes": new["megabytes"]}
+
+    def stays(note):
+        name, part = note.split(": ")[:2]
+        return not new["rounds"]["speed"] if part in cells else name not in again or not new["rounds"]["faults"]
+    return results | {"rounds": rounds, "notes": [*filter(stays, old["notes"]), *new["notes"]]}
+
+
 def main():
     given = arguments()
     # Also where a shell without job control has it ignored, since it is started in the background.
@@ -177,6 +204,9 @@ def main():
     path = given.json or os.path.join(ROOT, "docs/comparison.json")
     if not given.render:
         results = measure(given)
+        if given.merge:
+            with open(os.path.join(ROOT, "docs/comparison.json")) as file:
+                results = merged(json.load(file), results)
         with open(path, "w") as file:
             json.dump(results, file, indent=1, ensure_ascii=False)
             file.write("\n")

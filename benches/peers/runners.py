@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 
+import engine
 import machine
 
 GRACE = 2  # seconds that every service has between the stop signal and SIGKILL
@@ -17,7 +18,11 @@ GRACE = 2  # seconds that every service has between the stop signal and SIGKILL
 # so that it is left out where the stop of many services is measured.
 FEW = 10
 PEERS = os.environ.get("PEERS", os.path.expanduser("~/stack-peers"))  # where `setup` puts them
-FOLDERS = [os.path.join(PEERS, part) for part in ("bin", "venv/bin", "npm/node_modules/.bin")]
+FOLDERS = [os.path.join(PEERS, part) for part in ("bin", "venv/bin", "npm/node_modules/.bin", "engine/usr/sbin", "engine/usr/bin")]
+
+
+def search_path():
+    return os.pathsep.join([*FOLDERS, os.environ["PATH"]])
 
 
 def ask(command):
@@ -35,7 +40,7 @@ class Runner:
     settings = ""
 
     def path(self):
-        return shutil.which(self.program or self.name, path=os.pathsep.join([*FOLDERS, os.environ["PATH"]]))
+        return shutil.which(self.program or self.name, path=search_path())
 
     def version(self, environment):
         if self.version_words is None:
@@ -109,6 +114,39 @@ class Stack(Runner):
         supervisor = next(one for one in runners if machine.parent_of(one) == guardian)
         return {"supervisor": [supervisor], "guardian": [guardian], "client": [pid],
                 "supervisor and guardian": [guardian, supervisor]}
+
+
+class DockerCompose(Runner):
+    """Its services are containers with nothing in them but the helper and the job's directory."""
+    name, program = "docker compose", "docker-compose"
+    version_words = ["version", "--short"]
+    signal = signal.SIGINT
+    settings = (f"restart always, init, network_mode host, stop_grace_period {GRACE}s; an engine of its own that runs already,"
+                " with its standard settings but without networks")
+
+    def path(self):
+        return super().path() if engine.can_run(search_path()) else None
+
+    def version(self, environment):
+        said = subprocess.run(["dockerd", "--version"], capture_output=True, text=True, env={"PATH": search_path()})
+        return f"{super().version(environment)}, engine {said.stdout.split()[2].strip(',')}"
+
+    def environment(self, job):
+        return engine.environment(job)
+
+    def prepare(self, job):
+        engine.start(job, search_path())
+        helper = engine.static_helper(os.path.dirname(job.dir))
+        services = {name: {"image": engine.IMAGE, "pull_policy": "never", "command": argv, "init": True, "network_mode": "host",
+                           "restart": "always" if job.restart else "no", "stop_grace_period": f"{GRACE}s",
+                           "volumes": [f"{job.dir}:{job.dir}", f"{helper}:{job.helper}:ro"]} for name, argv in job.services}
+        job.write("compose.yaml", json.dumps({"name": f"peers{job.number}", "services": services}))
+        return [self.path(), "up"]
+
+    def parts(self, job, pid):
+        everything = job.runners()
+        itself = [one for one in everything if machine.read(f"/proc/{one}/comm").decode().strip() in engine.ITSELF]
+        return {"docker compose up": [pid], "dockerd and containerd": itself, "all at once": everything}
 
 
 class Supervisor(Runner):
@@ -290,5 +328,5 @@ class S6(Runner):
 
 
 STACK = Stack()
-ALL = [STACK, ProcessCompose(), Supervisor(), Circus(), Runit(), S6(), Pm2(), Horust(), Overmind(), Hivemind(),
+ALL = [STACK, DockerCompose(), ProcessCompose(), Supervisor(), Circus(), Runit(), S6(), Pm2(), Horust(), Overmind(), Hivemind(),
        Honcho(), Foreman(), Concurrently()]

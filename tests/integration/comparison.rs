@@ -78,21 +78,49 @@ fn the_generated_comparison_is_what_was_measured() {
 }
 
 #[test]
-fn the_readme_names_the_version_that_was_measured() {
+fn the_readme_names_the_versions_that_were_measured() {
     let read = |path: &str| fs::read_to_string(root().join(path)).expect("it is there");
     let results: Value = serde_json::from_str(&read("docs/comparison.json")).expect("it is JSON");
-    let measured = &results["runners"]["process-compose"]["version"];
-    let measured = measured.as_str().expect("it was measured");
     let readme = read("README.md");
-    let named = readme.split("process-compose ").filter_map(|rest| {
-        let version = rest.split([' ', '|', ',']).next()?;
-        version
-            .starts_with(|it: char| it.is_ascii_digit())
-            .then_some(version)
-    });
-    let named: Vec<&str> = named.collect();
-    assert_eq!(named.len(), 1, "{named:?}");
-    assert!(measured.starts_with(named[0]), "{named:?}, {measured}");
+    for (runner, called) in [
+        ("process-compose", "process-compose "),
+        ("docker compose", "Docker Compose "),
+    ] {
+        let measured = &results["runners"][runner]["version"];
+        let measured = measured.as_str().expect("it was measured");
+        let named = readme.split(called).filter_map(|rest| {
+            let version = rest.split([' ', '|', ',']).next()?;
+            version
+                .starts_with(|it: char| it.is_ascii_digit())
+                .then_some(version)
+        });
+        let named: Vec<&str> = named.collect();
+        assert_eq!(named.len(), 1, "{named:?}");
+        assert!(measured.starts_with(named[0]), "{named:?}, {measured}");
+    }
+}
+
+/// What was measured, with `stack`'s faults measured again, once: the rest stays as it was.
+#[track_caller]
+fn assert_only_stack_is_new(merged: &Path) {
+    let read = |path: &Path| -> Value {
+        let text = fs::read_to_string(path).expect("there are results");
+        serde_json::from_str(&text).expect("they are JSON")
+    };
+    let (old, new) = (read(&root().join("docs/comparison.json")), read(merged));
+    let split = |results: &Value| -> (Vec<Value>, Vec<Value>) {
+        let rows = results["faults"].as_array().expect("there are faults");
+        rows.iter()
+            .cloned()
+            .partition(|row| row["runner"] == "stack")
+    };
+    let ((_, old_rest), (stack, new_rest)) = (split(&old), split(&new));
+    assert_eq!(old_rest, new_rest);
+    assert_eq!(old["speed"], new["speed"]);
+    assert_eq!(old["date"], new["date"]);
+    for row in stack {
+        assert_eq!(row["found"].as_array().map(Vec::len), Some(1), "{row}");
+    }
 }
 
 #[test]
@@ -111,8 +139,10 @@ fn the_comparison_finds_nothing_that_stack_leaves() {
         "stack",
         "--stack",
         stack,
+        "--merge",
         "--json",
         results_text,
     ]);
     assert_stack_leaves_nothing(&results);
+    assert_only_stack_is_new(&results);
 }
