@@ -28,7 +28,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
 use super::Context;
-use super::run::plan_of;
+use super::running_plan::plan_of;
 use crate::api::client::{Client, EventStream};
 use crate::api::messages::Update;
 use crate::cli::args::WatchArgs;

@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 use super::Watching;
 use crate::api::client::{BlockingClient, ClientError};
 use crate::cli::exit::Stop;
-use crate::cli::verbs::run::at_home;
+use crate::cli::verbs::running_plan::at_home;
 use crate::run::control::{Command, CommandReply};
 use crate::run::proposal::{Asking, Extent};
 use crate::support::name::ServiceName;
