@@ -36,11 +36,11 @@ use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::{Invocation, Ready, check_service};
 use crate::cli::printer::Printer;
 use crate::cli::words;
-use crate::plan::{Draft, Sources};
+use crate::plan::{Contents, Draft, Sources};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
 use crate::run::launch::{Signals, unblock_all};
-use crate::run::news::{News, Notice};
+use crate::run::news::News;
 use crate::run::snapshot::ServiceSnapshot;
 use crate::run::waits::{Goal, Verdict, verdict};
 use crate::spec::model::ServiceSpec;
@@ -137,6 +137,32 @@ pub(super) async fn beside(
     pending::<()>().await;
 }
 
+/// By which files a stack runs.
+#[derive(Debug, PartialEq, Eq)]
+struct InForce {
+    fingerprint: String,
+    contents: Contents,
+}
+
+impl InForce {
+    fn of(stack: &StackSnapshot) -> Self {
+        Self {
+            fingerprint: stack.fingerprint.clone(),
+            contents: stack.contents.clone(),
+        }
+    }
+
+    /// Whether it runs by others, as far as is said. Whoever does not keep up with what happens does not
+    /// hear of everything, but gets a snapshot then.
+    fn are_others_by(&self, update: &Update) -> bool {
+        match update {
+            Update::Notice(notice) => matches!(notice.news, News::TookOver),
+            Update::Snapshot { stack } => *self != Self::of(stack),
+            Update::Service(_) | Update::Ended { .. } | Update::Lagged { .. } => false,
+        }
+    }
+}
+
 struct Watching<'a> {
     place: (&'a Invocation, &'a Instance),
     /// The services that were named; all of them where none was.
@@ -147,6 +173,8 @@ struct Watching<'a> {
     subjects: Vec<Subject>,
     /// What the file is made of, and what else was read for it.
     sources: Arc<Sources>,
+    /// Which files the stack runs by, as far as was heard.
+    in_force: InForce,
     /// The last that was heard of each unit.
     units: HashMap<UnitId, ServiceSnapshot>,
     events: EventStream,
@@ -175,6 +203,7 @@ impl<'a> Watching<'a> {
             project_dir: draft.project_dir().to_path_buf(),
             subjects: Vec::new(),
             sources: Arc::clone(draft.sources()),
+            in_force: InForce::of(stack),
             units: units_of(stack),
             events,
             eyes: None,
@@ -229,10 +258,12 @@ impl<'a> Watching<'a> {
         let Ok(stack) = self.client.stack().await else {
             return;
         };
+        self.in_force = InForce::of(&stack);
         let ready = self.place.0.draft_of(&stack);
         if let Err(stop) = ready.and_then(|ready| self.settle(ready.draft, &stack)) {
             self.say(&format!(
-                "{}\nwarning: the files of before are watched; start this anew for those of now",
+                "{}\nwarning: still watching as the previous file said; run `stack watch` again to use the \
+                 new one",
                 stop.message
             ));
         }
@@ -245,10 +276,13 @@ impl<'a> Watching<'a> {
             tokio::select! {
                 biased;
                 update = self.events.next() => match update {
-                    Ok(Some(Update::Notice(Notice { news: News::TookOver, .. }))) => {
-                        self.follow_file().await;
+                    Ok(Some(update)) => {
+                        let are_others = self.in_force.are_others_by(&update);
+                        self.hear(update);
+                        if are_others {
+                            self.follow_file().await;
+                        }
                     }
-                    Ok(Some(update)) => self.hear(update),
                     Ok(None) | Err(_) => return,
                 },
                 Some(sight) = async { self.eyes.as_mut()?.next().await } => self.see(sight),
@@ -334,8 +368,8 @@ impl<'a> Watching<'a> {
                     if subject.burst.change(now) {
                         let name = &self.subjects[at].plan.service;
                         self.say(&format!(
-                            "{name}: changes follow each other without a quiet second, the last \
-                             one of `{shown}`; waiting for one\nhint: if the service writes this \
+                            "{name}: `{shown}` keeps changing; waiting for a second without \
+                             changes\nhint: if the service writes this \
                              file itself, leave it out with `ignore`"
                         ));
                     }
@@ -365,4 +399,23 @@ impl<'a> Watching<'a> {
 fn units_of(stack: &StackSnapshot) -> HashMap<UnitId, ServiceSnapshot> {
     let units = stack.services.iter();
     units.map(|unit| (unit.unit(), unit.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_files_are_noticed_in_a_snapshot_where_the_notice_was_missed() {
+        let event = include_bytes!("../../../../tests/fixtures/api/event-snapshot.json");
+        let snapshot = || -> Update { serde_json::from_slice(event).unwrap() };
+        let Update::Snapshot { mut stack } = snapshot() else {
+            panic!("another event");
+        };
+        let known = InForce::of(&stack);
+        assert!(!known.are_others_by(&snapshot()));
+        stack.fingerprint.push('x');
+        assert!(known.are_others_by(&Update::Snapshot { stack }));
+        assert!(!known.are_others_by(&Update::Lagged { missed: 3 }));
+    }
 }
