@@ -6,6 +6,7 @@
 mod act;
 mod burst;
 mod eyes;
+mod in_force;
 mod rebuild;
 mod renew;
 mod rules;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eyes::{Eyes, Sight};
+use in_force::InForce;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use rebuild::Progress;
@@ -36,11 +38,10 @@ use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::{Invocation, Ready, check_service};
 use crate::cli::printer::Printer;
 use crate::cli::words;
-use crate::plan::{Contents, Draft, Sources};
+use crate::plan::{Draft, Sources};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
 use crate::run::launch::{Signals, unblock_all};
-use crate::run::news::News;
 use crate::run::snapshot::ServiceSnapshot;
 use crate::run::waits::{Goal, Verdict, verdict};
 use crate::spec::model::ServiceSpec;
@@ -135,32 +136,6 @@ pub(super) async fn beside(
         Err(stop) => printer.page().line_err(&stop.message),
     }
     pending::<()>().await;
-}
-
-/// By which files a stack runs.
-#[derive(Debug, PartialEq, Eq)]
-struct InForce {
-    fingerprint: String,
-    contents: Contents,
-}
-
-impl InForce {
-    fn of(stack: &StackSnapshot) -> Self {
-        Self {
-            fingerprint: stack.fingerprint.clone(),
-            contents: stack.contents.clone(),
-        }
-    }
-
-    /// Whether it runs by others, as far as is said. Whoever does not keep up with what happens does not
-    /// hear of everything, but gets a snapshot then.
-    fn are_others_by(&self, update: &Update) -> bool {
-        match update {
-            Update::Notice(notice) => matches!(notice.news, News::TookOver),
-            Update::Snapshot { stack } => *self != Self::of(stack),
-            Update::Service(_) | Update::Ended { .. } | Update::Lagged { .. } => false,
-        }
-    }
 }
 
 struct Watching<'a> {
@@ -399,23 +374,4 @@ impl<'a> Watching<'a> {
 fn units_of(stack: &StackSnapshot) -> HashMap<UnitId, ServiceSnapshot> {
     let units = stack.services.iter();
     units.map(|unit| (unit.unit(), unit.clone())).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn other_files_are_noticed_in_a_snapshot_where_the_notice_was_missed() {
-        let event = include_bytes!("../../../../tests/fixtures/api/event-snapshot.json");
-        let snapshot = || -> Update { serde_json::from_slice(event).unwrap() };
-        let Update::Snapshot { mut stack } = snapshot() else {
-            panic!("another event");
-        };
-        let known = InForce::of(&stack);
-        assert!(!known.are_others_by(&snapshot()));
-        stack.fingerprint.push('x');
-        assert!(known.are_others_by(&Update::Snapshot { stack }));
-        assert!(!known.are_others_by(&Update::Lagged { missed: 3 }));
-    }
 }
