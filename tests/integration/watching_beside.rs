@@ -172,7 +172,7 @@ services:
     stack.write_yaml(&yaml.replace("done'", "done', attach: false"));
     let output = stack.run(&["up", "-d"]).ok();
     output.says(&["`it`: attach changed; not restarted"]);
-    up.wait_for_line("the changed file is taken over");
+    up.wait_for_line("applied the changed file");
     let shown = || up.stdout().matches("line").count();
     let quiet = || {
         let before = shown();

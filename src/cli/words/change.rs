@@ -93,7 +93,7 @@ pub(super) fn fragment(change: &UnitChange) -> String {
         // The first goes with its service only; of the others there may just be fewer.
         What::Stops if change.replica > 1 => "no longer wanted; stopping".to_owned(),
         What::Kept { service } => {
-            format!("no longer in the file; left as it is, as `{service}` needs it")
+            format!("no longer in the file; left as it is, because `{service}` needs it")
         }
         What::Stops => "no longer in the file; stopping".to_owned(),
         What::Restarts { fields } if fields.is_empty() => "restarting".to_owned(),
@@ -199,7 +199,7 @@ mod tests {
                 "`worker-2`, `worker-3`: new; starting",
                 "`cache-3`: no longer wanted; stopping",
                 "`old`: no longer in the file; stopping",
-                "`mail`: no longer in the file; left as it is, as `job` needs it",
+                "`mail`: no longer in the file; left as it is, because `job` needs it",
             ]
         );
     }
