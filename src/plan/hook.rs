@@ -70,7 +70,7 @@ pub(super) fn hook_plans(
     });
     if let Some(last) = last.filter(|_| all >= grace && !grace.is_zero()) {
         let message = format!(
-            "`pre_stop` may take {}, and nothing is left of the {} in which `{}` is to stop",
+            "`pre_stop` may take {}, which leaves nothing of the {} that `{}` has to stop",
             human(all),
             human(grace),
             service.name

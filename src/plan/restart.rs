@@ -17,12 +17,10 @@ pub(super) fn restart(service: &ServiceSpec, resolver: &Resolver<'_>) -> Restart
         (&service.schedule, said, policy.when)
     {
         let name = &service.name;
-        let message = format!("`{name}` has a `schedule`, and is to restart after every end");
+        let message =
+            format!("`{name}` has a `schedule`, so it cannot also restart after every exit");
         let problem = Problem::error(code::SCHEDULED_RESTART, message, span)
-            .also(
-                &schedule.span,
-                "each run ends, and the next one begins by this",
-            )
+            .also(&schedule.span, "this starts the next run")
             .hint("remove it, or write `restart: on-failure:3` to repeat a run that fails");
         resolver.told().report(problem);
     }

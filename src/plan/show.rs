@@ -8,7 +8,6 @@
 //! so those alone are lost. Where a service has several replicas, what differs between
 //! them stays as it was written.
 
-pub(super) mod secret;
 mod view;
 
 use std::cell::RefCell;
@@ -17,8 +16,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use self::secret::{mask, mask_words};
-use self::view::{View, below, double, texts};
+use self::view::{View, below, double, mask, texts};
 use super::assignment::{Assignment, Ports};
 use super::draft::Draft;
 use super::model::{HealthPlan, RestartPolicy, RestartWhen, UnitPlan};
@@ -34,6 +32,7 @@ use crate::support::duration;
 use crate::support::name::ServiceName;
 use crate::support::port_range::PortRange;
 use crate::support::protocol::Protocol;
+use crate::support::secret::mask_words;
 use crate::support::size::format as size_text;
 
 /// A stack as it was understood.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::draft::Draft;
-use super::show::secret::{mask_default, mask_key, mask_text, mask_value};
 use super::sources::Sources;
 use super::variables::Variables;
 use crate::spec::problem::Problem;
 use crate::spec::{self, Written};
+use crate::support::secret::{mask_default, mask_text, mask_value};
 
 /// A variable that the files may ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,7 +43,7 @@ pub fn written(sources: Sources) -> (Option<Written>, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut variables = Variables::new(&sources, &mut problems);
     let texts = sources.bytes.iter().map(|bytes| bytes.0.clone()).collect();
-    let (written, more) = spec::written(sources.file.clone(), texts, &mut variables, mask_key);
+    let (written, more) = spec::written(sources.file.clone(), texts, &mut variables);
     problems.extend(more);
     (written, problems)
 }

@@ -66,6 +66,8 @@ pub enum Recreate {
     All,
     /// Nobody.
     Nobody,
+    /// Who has changed, and who is named all the same: these are restarted, with who follows them.
+    Named,
 }
 
 /// What would change.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::plan::SECRET_LENGTH;
 use crate::support::fs::{create_private_dir, name_file, open_private};
@@ -15,6 +15,47 @@ const DIRECTORY: &str = "generated";
 
 /// How long a text of somebody's own may be, in bytes: it has to fit into an environment.
 const MAX_LENGTH: u64 = 65_536;
+
+/// Why a secret cannot be kept.
+#[derive(Debug)]
+pub enum SecretError {
+    /// The directory in which they are is a symbolic link.
+    IsLink {
+        /// Its path.
+        path: PathBuf,
+    },
+    /// A file that was put there holds what cannot be one.
+    Unusable {
+        /// Its path.
+        path: PathBuf,
+        /// What is wrong with it.
+        flaw: Flaw,
+    },
+    /// The system refused something.
+    Io(io::Error),
+}
+
+/// What is wrong with a text that somebody wants for a secret.
+#[derive(Debug)]
+pub enum Flaw {
+    /// There is nothing in it.
+    Empty,
+    /// It has a NUL byte in it, as no variable can.
+    HasNul,
+    /// It has too many bytes.
+    TooLong {
+        /// How many it may have.
+        most: u64,
+    },
+    /// It is not UTF-8.
+    NotText,
+}
+
+impl From<io::Error> for SecretError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
 
 /// Those of these names that there are.
 pub fn read(dir: &Path, names: impl Iterator<Item = String>) -> BTreeMap<String, String> {
@@ -41,14 +82,13 @@ pub fn foresee(dir: &Path, names: impl Iterator<Item = String>) -> BTreeMap<Stri
 pub fn keep(
     dir: &Path,
     names: impl Iterator<Item = String>,
-) -> io::Result<BTreeMap<String, String>> {
+) -> Result<BTreeMap<String, String>, SecretError> {
     let mut secrets = BTreeMap::new();
     for name in names {
         let directory = dir.join(DIRECTORY);
         create_private_dir(&directory)?;
         if directory.is_symlink() {
-            let message = format!("`{}` is a symbolic link; remove it", directory.display());
-            return Err(io::Error::other(message));
+            return Err(SecretError::IsLink { path: directory });
         }
         let path = directory.join(&name);
         let secret = match read_one(&path)? {
@@ -66,32 +106,29 @@ pub fn keep(
 
 /// The text of a file without the newline at its end; nothing if there is no such file. It may have been
 /// put there by somebody who wants another one.
-fn read_one(path: &Path) -> io::Result<Option<String>> {
+fn read_one(path: &Path) -> Result<Option<String>, SecretError> {
     let file = match open_private(path, OpenOptions::new().read(true)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
     let mut bytes = Vec::new();
     file.take(MAX_LENGTH + 2).read_to_end(&mut bytes)?;
     if bytes.ends_with(b"\n") {
         bytes.pop();
     }
-    let wrong = match String::from_utf8(bytes) {
-        Ok(text) if text.is_empty() => "it is empty".to_owned(),
-        Ok(text) if text.contains('\0') => "it has a NUL byte in it".to_owned(),
+    let flaw = match String::from_utf8(bytes) {
+        Ok(text) if text.is_empty() => Flaw::Empty,
+        Ok(text) if text.contains('\0') => Flaw::HasNul,
         Ok(text) if text.len() as u64 <= MAX_LENGTH => return Ok(Some(text)),
-        Ok(_) => format!("it is longer than {MAX_LENGTH} bytes"),
-        Err(_) => "it is not UTF-8 text".to_owned(),
+        Ok(_) => Flaw::TooLong { most: MAX_LENGTH },
+        Err(_) => Flaw::NotText,
     };
-    let path = path.display();
-    let message = format!(
-        "`{path}` cannot be a secret: {wrong}; write a text into it, or remove it and a new one is made"
-    );
-    Err(io::Error::new(io::ErrorKind::InvalidData, message))
+    let path = path.to_path_buf();
+    Err(SecretError::Unusable { path, flaw })
 }
 
-fn make(path: &Path) -> io::Result<String> {
+fn make(path: &Path) -> Result<String, SecretError> {
     let mut halves = [[0; 16]; 2];
     let mut random = File::open("/dev/urandom")?;
     for half in &mut halves {
@@ -106,7 +143,7 @@ fn make(path: &Path) -> io::Result<String> {
     file.as_file().sync_all().map_err(named)?;
     match file.persist_noclobber(path) {
         Ok(_) => Ok(secret),
-        Err(error) => read_one(path)?.ok_or_else(|| named(error.error)),
+        Err(error) => read_one(path)?.ok_or_else(|| named(error.error).into()),
     }
 }
 
@@ -154,7 +191,7 @@ mod tests {
             let kept = keep(dir, names()).map(|mut secrets| secrets.remove("web.TOKEN").unwrap());
             let there = read(dir, names()).remove("web.TOKEN");
             assert_eq!(there, kept.as_ref().ok().cloned());
-            kept.map_err(|error| error.to_string())
+            kept
         };
         for (text, secret) in [
             ("two words\n", "two words"),
@@ -162,18 +199,19 @@ mod tests {
             ("\u{e9}\n\n", "\u{e9}\n"),
             (" x ", " x "),
         ] {
-            assert_eq!(kept(text.as_bytes()).as_deref(), Ok(secret));
+            assert_eq!(kept(text.as_bytes()).unwrap(), secret);
         }
         for (bytes, wrong) in [
-            (&b"\xff"[..], "it is not UTF-8 text"),
-            (b"", "it is empty"),
-            (b"\n", "it is empty"),
-            (b"a\0b", "it has a NUL byte in it"),
-            (&long, "it is longer than 65536 bytes"),
+            (&b"\xff"[..], "NotText"),
+            (b"", "Empty"),
+            (b"\n", "Empty"),
+            (b"a\0b", "HasNul"),
+            (&long, "TooLong { most: 65536 }"),
         ] {
-            let message = kept(bytes).unwrap_err();
-            assert!(message.contains(wrong), "{message}");
-            assert!(message.contains("generated/web.TOKEN"), "{message}");
+            let Err(SecretError::Unusable { path: at, flaw }) = kept(bytes) else {
+                panic!("{wrong}");
+            };
+            assert_eq!((at, format!("{flaw:?}")), (path.clone(), wrong.to_owned()));
         }
         kept(&long[1..]).unwrap();
     }

@@ -21,7 +21,7 @@ use super::problem::{Problem, Report, Source, Span, in_order};
 use super::syntax;
 use super::texts::Texts;
 use super::tree::{Kind, Mark, Node, Style};
-use super::written::{Mask, Written};
+use super::written::Written;
 use super::{code, extent, merge_keys, visit};
 
 /// How deep collections may nest.
@@ -93,12 +93,11 @@ pub fn written(
     found: Found,
     texts: Vec<Vec<u8>>,
     scope: &mut dyn Scope,
-    mask: Mask,
 ) -> (Option<Written>, Vec<Problem>) {
     let first = found.shown.clone();
     let mut problems = Vec::new();
     let dir = found.project_dir.clone();
-    let mut whole = |whole: visit::Whole<'_, '_>| Written::of(whole.root, &dir, mask);
+    let mut whole = |whole: visit::Whole<'_, '_>| Written::of(whole.root, &dir);
     let written = visit::stack(
         &Texts::default(),
         found,

@@ -9,9 +9,7 @@ use serde_json::{Map, Value};
 
 use super::problem::{Location, Source, Span};
 use super::tree::{Kind, Node, Style};
-
-/// Hides what must not be shown: the value of a key.
-pub(super) type Mask = fn(key: &str, text: &str) -> String;
+use crate::support::secret::{is_asked_for, mask_key};
 
 /// All files as one.
 #[derive(Debug)]
@@ -37,12 +35,12 @@ pub struct WrittenLine {
 
 impl Written {
     /// `dir` is the project directory, from which paths of other files are seen.
-    pub(super) fn of(root: &Node<'_>, dir: &Path, mask: Mask) -> Self {
+    pub(super) fn of(root: &Node<'_>, dir: &Path) -> Self {
         let mut writer = Writer {
-            mask,
             dir,
+            keys: Vec::new(),
             lines: Vec::new(),
-            starts: HashMap::new(),
+            places: Places::default(),
         };
         let value = writer.value(root, "", "");
         Self {
@@ -53,11 +51,11 @@ impl Written {
 }
 
 struct Writer<'d> {
-    mask: Mask,
     dir: &'d Path,
+    /// Those over what is written now.
+    keys: Vec<String>,
     lines: Vec<WrittenLine>,
-    /// Where the lines of each text start: whoever asks for every place must not count them each time.
-    starts: HashMap<*const Source, Vec<usize>>,
+    places: Places,
 }
 
 impl Writer<'_> {
@@ -68,8 +66,8 @@ impl Writer<'_> {
         }
         match &node.kind {
             Kind::Scalar { text, style } => {
-                let mut shown = (self.mask)(key, text);
-                if is_path(path, key) {
+                let mut shown = mask_key(key, text);
+                if is_path(&self.keys) {
                     shown = self.seen_from_here(&shown, node);
                 }
                 let is_masked = shown != *text;
@@ -92,15 +90,13 @@ impl Writer<'_> {
                 let items = items.map(|(place, item)| {
                     let path = format!("{path}[{place}]");
                     let text = item.text().unwrap_or_default();
-                    // What follows `--password` is one.
+                    // What follows `--password` is a secret.
                     let flag = std::mem::replace(&mut before, text);
-                    let is_flag = flag.starts_with("--") && flag != "--key" && !flag.contains('=');
-                    let is_telling = is_flag && (self.mask)(flag, "x") != "x";
-                    let key = if is_telling { flag } else { key };
+                    let key = if is_asked_for(flag, text) { flag } else { key };
                     let pair = text.split_once('=').filter(|(name, _)| is_name(name));
                     match pair {
                         Some((name, text)) => {
-                            let shown = format!("{name}={}", (self.mask)(name, text));
+                            let shown = format!("{name}={}", mask_key(name, text));
                             self.line(&path, &shown, &item.span());
                             shown.into()
                         }
@@ -112,7 +108,9 @@ impl Writer<'_> {
             Kind::Mapping(entries) => {
                 let entries = entries.iter().filter_map(|entry| {
                     let key = entry.key.text()?;
+                    self.keys.push(key.to_owned());
                     let mut value = self.value(&entry.value, &below(path, key), key);
+                    self.keys.pop();
                     // Without one a service runs in the directory of its file.
                     if let (Value::Object(service), "services") = (&mut value, path)
                         && entry.key.source.home.dir != self.dir
@@ -158,8 +156,8 @@ impl Writer<'_> {
                 }
             }
         }
-        let is_dependencies = path.ends_with(".depends_on");
-        let is_environment = path == "environment" || path.ends_with(".environment");
+        let is_dependencies = matches!(&*self.keys, [_, _, key] if key == "depends_on");
+        let is_environment = matches!(&*self.keys, [key] | [_, _, key] if key == "environment");
         let is_removed = |item: &Item<'_>| matches!(item, Item::Mapped(node) if node.is_null());
         let is_listed = is_environment
             && all.values().any(|it| matches!(it, Item::Listed(None, _)))
@@ -167,10 +165,11 @@ impl Writer<'_> {
         let mut list = Vec::new();
         let entries = all.into_iter().map(|(key, item)| {
             let path = below(path, &key);
+            self.keys.push(key.clone());
             let value = match item {
                 Item::Mapped(node) => self.value(node, &path, &key),
                 Item::Listed(Some(text), span) => {
-                    let shown = (self.mask)(&key, text);
+                    let shown = mask_key(&key, text);
                     self.line(&path, &shown, &span);
                     shown.into()
                 }
@@ -190,6 +189,7 @@ impl Writer<'_> {
                 Value::String(text) => format!("{key}={text}"),
                 other => format!("{key}={other}"),
             });
+            self.keys.pop();
             (key, value)
         });
         let map = Value::Object(entries.collect());
@@ -210,22 +210,60 @@ impl Writer<'_> {
     }
 
     fn line(&mut self, path: &str, text: &str, span: &Span) {
-        let source = &*span.source;
-        let starts = self.starts.entry(source).or_insert_with(|| {
-            let breaks = source.text.match_indices('\n').map(|(at, _)| at + 1);
-            std::iter::once(0).chain(breaks).collect()
-        });
-        let line = starts.partition_point(|&start| start <= span.start);
-        let start = starts[line - 1];
         self.lines.push(WrittenLine {
             path: path.to_owned(),
             text: text.to_owned(),
-            file: source.path.clone(),
-            location: Location {
-                line,
-                column: source.text[start..span.start].chars().count() + 1,
-            },
+            file: span.source.path.clone(),
+            location: self.places.of(&span.source, span.start),
         });
+    }
+}
+
+/// Where bytes of texts stand for a reader. Whoever asks for every place must count nothing twice.
+#[derive(Default)]
+struct Places {
+    /// By the address of the text.
+    known: HashMap<*const Source, Known>,
+    /// How many bytes were looked at for columns.
+    #[cfg(test)]
+    counted: usize,
+}
+
+/// What is known of a text.
+struct Known {
+    /// Where its lines start.
+    starts: Vec<usize>,
+    /// The byte that was asked for last, and its column from 0.
+    last: (usize, usize),
+}
+
+impl Places {
+    fn of(&mut self, source: &Source, at: usize) -> Location {
+        let known = self.known.entry(source).or_insert_with(|| {
+            let breaks = source.text.match_indices('\n').map(|(at, _)| at + 1);
+            Known {
+                starts: std::iter::once(0).chain(breaks).collect(),
+                last: (0, 0),
+            }
+        });
+        let line = known.starts.partition_point(|&start| start <= at);
+        let start = known.starts[line - 1];
+        // From the last one on where that is in the same line; layers may go back.
+        let (from, column) = if (start..=at).contains(&known.last.0) {
+            known.last
+        } else {
+            (start, 0)
+        };
+        #[cfg(test)]
+        {
+            self.counted += at - from;
+        }
+        let column = column + source.text[from..at].chars().count();
+        known.last = (at, column);
+        Location {
+            line,
+            column: column + 1,
+        }
     }
 }
 
@@ -235,16 +273,19 @@ enum Item<'n> {
     Listed(Option<&'n str>, Span),
 }
 
-/// Whether a key holds a path. In some maps the keys are the user's.
-fn is_path(path: &str, key: &str) -> bool {
-    let is_free = |map: &str| path.contains(&format!(".{map}"));
-    match key {
-        "working_dir" | "env_file" | "label_file" | "watch" | "file" => {
-            !["environment.", "labels.", "annotations.", "headers."]
-                .into_iter()
-                .any(is_free)
-        }
-        "path" => ["env_file", "label_file", "watch"].into_iter().any(is_free),
+/// Whether a path stands under these keys. In some maps they are the user's.
+fn is_path(keys: &[String]) -> bool {
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    match &*keys {
+        ["services", _, keys @ ..] => matches!(
+            keys,
+            ["working_dir" | "env_file" | "label_file" | "watch"]
+                | ["env_file" | "label_file" | "watch", "path"]
+                | ["develop", "watch"]
+                | ["develop", "watch", "path"]
+                | ["pre_start" | "post_start" | "pre_stop", "working_dir"]
+        ),
+        ["configs" | "secrets", _, "file"] | ["env_file"] | ["env_file", "path"] => true,
         _ => false,
     }
 }
@@ -266,5 +307,33 @@ fn plain(text: &str) -> Value {
             Ok(number) if number.to_string() == text => number.into(),
             Ok(_) | Err(_) => text.into(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_places_of_a_long_line_are_counted_once() {
+        let text = format!("a: 1\nlist: [{}]\n", "ö, ".repeat(1000));
+        let source = Source {
+            path: PathBuf::new(),
+            text,
+            home: crate::spec::problem::Home::default(),
+        };
+        let mut places = Places::default();
+        for (at, _) in source.text.match_indices('ö') {
+            let location = places.of(&source, at);
+            let before = &source.text[5..at];
+            assert_eq!(
+                (location.line, location.column),
+                (2, before.chars().count() + 1)
+            );
+        }
+        assert!(places.counted <= source.text.len(), "{}", places.counted);
+        // Also back, and in another line.
+        assert_eq!(places.of(&source, 12).column, 8);
+        assert_eq!(places.of(&source, 3).line, 1);
     }
 }

@@ -237,14 +237,19 @@ fn what_is_pasted_to_a_service_that_reads_nothing_keeps_nobody_from_detaching() 
     let yaml = "services: { deaf: { command: MISBEHAVE sleep, stdin_open: true } }";
     let stack = TestStack::new(yaml);
     stack.run(&["up", "-d"]).ok();
-    let terminal = attach(&stack, &["deaf"]);
-    terminal.wait_for("attached to deaf");
-    // More than the pipe holds, in many lines.
-    terminal.paste("a pasted line\n".repeat(20_000).as_bytes());
-    terminal.press(DETACH);
-    let (code, screen) = terminal.wait();
-    assert_eq!(code, 0);
-    assert!(screen.contains("detached from deaf; it has not read what was typed"));
+    // More than the pipe holds: in more lines than wait for it, and in a few long ones that all do.
+    for lines in [
+        "a pasted line\n".repeat(20_000),
+        ("x".repeat(99) + "\n").repeat(2000),
+    ] {
+        let terminal = attach(&stack, &["deaf"]);
+        terminal.wait_for("attached to deaf");
+        terminal.paste(lines.as_bytes());
+        terminal.press(DETACH);
+        let (code, screen) = terminal.wait();
+        assert_eq!(code, 0);
+        assert!(screen.contains("detached from deaf; it has not read what was typed"));
+    }
     stack.down();
 }
 

@@ -627,7 +627,7 @@ services:
     stack.write_yaml(&without);
     stack.run(&["up", "-d"]).ok().says(&[
         "`debug`: depends_on changed; left as it is",
-        "`db`: no longer in the file; left as it is, as `debug` needs it",
+        "`db`: no longer in the file; left as it is, because `debug` needs it",
     ]);
     assert_eq!(pids(&stack), before);
     stack

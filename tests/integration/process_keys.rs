@@ -732,9 +732,9 @@ fn what_a_user_cannot_reach_is_said_before_anything_starts() {
         stack.run(&["up", "--dry-run"]).ok();
         let parent = stack.path("").parent().unwrap().to_path_buf();
         fs::set_permissions(&parent, PermissionsExt::from_mode(0o700)).unwrap();
-        let closed = format!("below `{}`, which is closed to that user", parent.display());
+        let closed = format!("cannot enter `{}`, where its files are", parent.display());
         stack.run(&["up", "-d"]).expect(2).says(&[
-            "what `4242` is given lies",
+            "user `4242` cannot enter",
             &closed,
             "chmod o+x",
             "stack.yaml:2",

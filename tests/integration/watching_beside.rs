@@ -1,6 +1,7 @@
 //! Watching files beside what else happens: another `up`, another who watches, another user, branches.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::time::{Duration, Instant};
 
 use crate::harness::{TestStack, Up, lacks, require, wait_until};
 use crate::process_keys::as_nobody;
@@ -92,7 +93,7 @@ fn whoever_watches_what_somebody_watches_is_told() {
     let stack = project(&STACK.replace("sleep }", "sleep, watch: [src] }"));
     let up = watched(&stack);
     let mut watch = stack.start(&["watch", "--no-up", "web"]);
-    watch.wait_for_line("another `stack` watches the files of web as well");
+    watch.wait_for_line("another `stack` also watches the files of web");
     watch.wait_for_line("watching files for web");
     end(watch);
     assert_eq!(says(&up, "another `stack`"), 0, "{}", up.stderr());
@@ -171,7 +172,7 @@ services:
     stack.write_yaml(&yaml.replace("done'", "done', attach: false"));
     let output = stack.run(&["up", "-d"]).ok();
     output.says(&["`it`: attach changed; not restarted"]);
-    up.wait_for_line("the changed file is taken over");
+    up.wait_for_line("applied the changed file");
     let shown = || up.stdout().matches("line").count();
     let quiet = || {
         let before = shown();
@@ -182,6 +183,39 @@ services:
     stack.write_yaml(yaml);
     stack.run(&["up", "-d"]).ok();
     wait_until("output again", || (shown() > before).then_some(()));
+    end(up);
+}
+
+#[test]
+fn a_file_of_several_services_that_is_saved_without_a_change_restarts_each_at_once() {
+    let yaml = "
+services:
+  a: { command: MISBEHAVE sleep, env_file: all.env, watch: [all.env] }
+  b: { command: MISBEHAVE sleep, env_file: all.env, watch: [all.env] }
+  c: { command: MISBEHAVE sleep, env_file: all.env, watch: [all.env] }
+  d: { command: MISBEHAVE sleep }
+";
+    let stack = project(yaml);
+    stack.write("all.env", "MODE=one\n");
+    let mut up = watched(&stack);
+    let pids = || ["a", "b", "c", "d"].map(|service| pid(&stack, service));
+    let restarted = |before: [i32; 4]| {
+        let saved = Instant::now();
+        stack.write("all.env", "MODE=one\n");
+        for (service, before) in ["a", "b", "c"].into_iter().zip(before) {
+            wait_for_another(&stack, service, before);
+        }
+        assert_eq!(pid(&stack, "d"), before[3]);
+        saved.elapsed()
+    };
+    // Each waits a proposal's time for the one before where they do not become others together.
+    let took = restarted(pids());
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    // What has changed of another service, and nobody has applied, is not applied by that.
+    stack.write_yaml(&yaml.replace("d: { ", "d: { environment: { X: y }, "));
+    restarted(pids());
+    assert_eq!(says(&up, "applied the changed file"), 0, "{}", up.stderr());
+    up.wait_for_line("restarting c");
     end(up);
 }
 
@@ -218,7 +252,7 @@ services:
     stack.write("token", "two");
     let before = wait_for_another(&stack, "web", before);
     fs_err::remove_file(stack.path("app.conf")).expect("it is ours");
-    up.wait_for_line("error: web was not restarted: it cannot be given what has changed");
+    up.wait_for_line("error: web was not restarted: the changed file cannot be applied");
     assert_eq!(pid(&stack, "web"), before);
     stack.write("app.conf", "third ");
     stack.wait_for_log("web", "third twofast");

@@ -14,9 +14,12 @@ use serde::de::DeserializeOwned;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{ANSWER_DEADLINE, ClientError, MAX_ANSWER, check_peer, refusal};
-use crate::api::messages::{API_VERSION, CommandReply, VERSION_HEADER};
+use crate::api::messages::{API_VERSION, CommandReply, VERSION_HEADER, code};
 use crate::run::control::{Command, StackSnapshot};
 use crate::run::proposal::{Asking, Proposal};
+
+/// How often a change is tried where others come in between.
+const ATTEMPTS: u32 = 20;
 
 /// A supervisor, by the path of its socket. Nothing is connected before a call.
 #[derive(Debug, Clone)]
@@ -52,6 +55,23 @@ impl BlockingClient {
         let body =
             serde_json::to_vec(asking).map_err(|error| ClientError::Protocol(error.to_string()))?;
         self.ask("POST /v1/proposals", &body)
+    }
+
+    /// Has what is proposed carried out. Where another command comes in between, something else would
+    /// change now: it is proposed anew.
+    pub fn apply<E: From<ClientError>>(
+        &self,
+        mut propose: impl FnMut() -> Result<u64, E>,
+    ) -> Result<CommandReply, E> {
+        let mut attempts = 1..ATTEMPTS;
+        loop {
+            let proposal = propose()?;
+            match self.command(&Command::Apply { proposal }) {
+                Err(ClientError::Refused(body))
+                    if body.code == code::OVERTAKEN && attempts.next().is_some() => {}
+                reply => return Ok(reply?),
+            }
+        }
     }
 
     fn ask<T: DeserializeOwned>(&self, what: &str, body: &[u8]) -> Result<T, ClientError> {

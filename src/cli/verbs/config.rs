@@ -73,8 +73,8 @@ fn look(invocation: &Invocation, draft: Draft, args: &ConfigArgs) -> Result<Stri
     let instance = invocation.instance(&draft);
     let shown = match &running(&instance)? {
         Some(stack) => {
-            let draft = super::run::as_running(draft, stack);
-            draft.show(Some(&super::run::assignment(stack)))
+            let draft = super::running_plan::as_running(draft, stack);
+            draft.show(Some(&super::running_plan::assignment(stack)))
         }
         None => draft.show(None),
     };

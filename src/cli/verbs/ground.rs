@@ -259,20 +259,17 @@ pub(super) fn left(invocation: &Invocation, instance: &Instance) -> Option<Left>
 /// That a stack runs on whose directory was removed.
 pub(super) fn homeless(holder: &Holder) -> String {
     format!(
-        "stack `{}` (pid {}) runs on, and the directory in which it was started was removed",
+        "stack `{}` (pid {}) is still running, but its directory was removed",
         holder.project, holder.supervisor_pid
     )
 }
 
-/// That processes run which nobody supervises.
+/// That processes run without a supervisor.
 pub(super) fn on_its_own(orphans: &Orphans) -> String {
     let count = text::count_of(orphans.pids.len(), "process", "processes");
-    let (runs, them) = match orphans.pids.len() {
-        1 => ("runs", "it"),
-        _ => ("run", "them"),
-    };
+    let are = if orphans.pids.len() == 1 { "is" } else { "are" };
     format!(
-        "{count} of stack `{}` {runs} on, and nobody supervises {them}: pid {}",
+        "{count} of stack `{}` {are} still running without a supervisor: pid {}",
         orphans.project,
         text::list(&orphans.pids)
     )

@@ -21,6 +21,7 @@ pub mod ps;
 mod readiness;
 pub mod restart;
 pub mod run;
+mod running_plan;
 pub mod start;
 pub mod stop;
 pub mod up;

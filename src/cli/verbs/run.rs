@@ -4,24 +4,19 @@ use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use indexmap::IndexMap;
-
 use super::Context;
 use super::client::find;
+use super::running_plan::plan_of;
 use crate::cli::args::RunArgs;
 use crate::cli::exit::{ExitCode, Stop};
 use crate::cli::invocation::{Invocation, check_service};
 use crate::cli::printer::Printer;
 use crate::cli::words;
-use crate::plan::model::{Plan, UnitPlan};
-use crate::plan::{Assignment, Draft, secret_names};
-use crate::ports::request::PortKey;
+use crate::plan::model::UnitPlan;
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
 use crate::run::rights::take_on;
-use crate::run::secrets;
 use crate::spec::model::MARKS;
-use crate::support::name::ServiceName;
 use crate::support::text;
 
 /// Replaces this process by the command. Comes back only when it cannot be executed.
@@ -73,28 +68,6 @@ pub fn run(invocation: &Invocation, args: &RunArgs) -> Result<ExitCode, Stop> {
     ))
 }
 
-/// The plan of a file for the stack that runs, with its ports and its replicas.
-pub(super) fn plan_of(
-    invocation: &Invocation,
-    instance: &Instance,
-    draft: Draft,
-    stack: &StackSnapshot,
-) -> Result<Plan, Stop> {
-    let mut problems = Vec::new();
-    let draft = at_home(invocation, instance, as_running(draft, stack));
-    let plan = draft.finish(&assignment(stack), &mut problems);
-    if problems.iter().any(crate::spec::Problem::is_error) {
-        return Err(invocation.problems(&problems));
-    }
-    Ok(plan)
-}
-
-/// A draft that knows what the instance keeps.
-pub(super) fn at_home(invocation: &Invocation, instance: &Instance, draft: Draft) -> Draft {
-    let secrets = secrets::read(&instance.dir, secret_names(draft.spec()));
-    draft.at_home(super::up::home(invocation, instance, secrets))
-}
-
 /// Gives a command the environment and the directory of a unit, but not its marks.
 pub(super) fn place<K: AsRef<OsStr>, V: AsRef<OsStr>>(
     command: &mut Command,
@@ -119,49 +92,4 @@ fn values(invocation: &Invocation) -> Result<(Instance, StackSnapshot), Stop> {
     };
     let stack = super::runtime()?.block_on(printer.run(context.look_with_warning()))?;
     Ok((instance, stack))
-}
-
-/// The draft with the replicas of the stack that runs, whatever the file and its `up` said.
-///
-/// The snapshot tells how many there are of each service. Whether a number was said at all, or a
-/// service was scaled to nothing, is told by the keys that were generated.
-pub(super) fn as_running(draft: Draft, stack: &StackSnapshot) -> Draft {
-    let has_value = |key: String| stack.values.iter().any(|(known, _)| *known == key);
-    let mut running: IndexMap<ServiceName, u32> = IndexMap::new();
-    for row in stack.services.iter().filter(|row| row.replicas > 1) {
-        running.insert(row.service.clone(), row.replicas);
-    }
-    for service in draft.spec().services.values() {
-        let mut names = service.ports.keys();
-        let rows = || stack.services.iter();
-        let count = rows().filter(|row| row.service == service.name).count();
-        let is_said = names.any(|name| {
-            if count == 0 {
-                has_value(name.env_key_of_all(&service.name))
-                    && !has_value(name.env_key(&service.name))
-            } else {
-                has_value(name.env_key_of(&service.name, 1))
-            }
-        });
-        if is_said && count <= 1 {
-            let count = u32::from(count == 1);
-            running.insert(service.name.clone(), count);
-        }
-    }
-    let is_known = |name: &ServiceName| stack.services.iter().any(|row| row.service == *name);
-    draft.as_running(&running, is_known)
-}
-
-/// The ports of a running stack as an assignment.
-pub(super) fn assignment(stack: &StackSnapshot) -> Assignment {
-    stack
-        .services
-        .iter()
-        .flat_map(|service| {
-            service.ports.iter().map(|port| {
-                let key = PortKey::new(&service.service, service.replica, &port.name);
-                (key, port.port)
-            })
-        })
-        .collect()
 }

@@ -1,5 +1,6 @@
 //! What an `up` changes of a running stack, in words: a line for each service.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use crate::cli::printer::relative;
@@ -8,6 +9,9 @@ use crate::run::control::StackSnapshot;
 use crate::run::proposal::{ChangedField, Proposal, UnitChange, What};
 use crate::support::fs::below;
 use crate::support::text::list;
+
+/// So many keys of the generated file are named.
+const MOST_KEYS: usize = 8;
 
 /// A line for each service that does not stay as it is. Replicas that share their fate share a line.
 pub(crate) fn changes(proposal: &Proposal) -> Vec<String> {
@@ -50,18 +54,29 @@ pub(crate) fn file_changes(before: &StackSnapshot, now: &Plan, working_dir: &Pat
         (Some(old), None) => vec![format!("the ports are not in {} any more", shown(old))],
         (None, Some(new)) => vec![format!("the ports are in {} now", shown(new))],
         (Some(_), Some(new)) if before.values != now.values => {
-            let is_other = |entry: &&(String, String)| !before.values.contains(entry);
-            let keys = now.values.iter().filter(is_other).map(|(key, _)| key);
-            let is_gone = |(key, _): &&(String, String)| now.values.iter().all(|(it, _)| it != key);
-            let gone = before.values.iter().filter(is_gone).map(|(key, _)| key);
-            vec![format!(
-                "{} changes: {}",
-                shown(new),
-                list(keys.chain(gone).map(|key| format!("`{key}`")))
-            )]
+            let keys = changed_keys(&before.values, &now.values);
+            vec![format!("{} changes: {keys}", shown(new))]
         }
         (Some(_), Some(_)) | (None, None) => Vec::new(),
     }
+}
+
+/// The keys that have another value, or are new, or gone: a few, and how many more.
+fn changed_keys(old: &[(String, String)], new: &[(String, String)]) -> String {
+    let mut old_values: HashMap<&str, &str> = HashMap::new();
+    old_values.extend(old.iter().map(|(key, value)| (&**key, &**value)));
+    let new_keys: HashSet<&str> = new.iter().map(|(key, _)| &**key).collect();
+    let is_other =
+        |(key, value): &&(String, String)| old_values.get(&**key).is_none_or(|old| old != value);
+    let is_gone = |(key, _): &&(String, String)| !new_keys.contains(&**key);
+    let other = new.iter().filter(is_other);
+    let changed = other.chain(old.iter().filter(is_gone));
+    let mut names: Vec<String> = changed.map(|(key, _)| format!("`{key}`")).collect();
+    if names.len() > MOST_KEYS + 1 {
+        let more = names.split_off(MOST_KEYS).len();
+        names.push(format!("{more} more"));
+    }
+    list(names)
 }
 
 /// What becomes of a unit: a lowercase fragment, which stands behind its name.
@@ -78,7 +93,7 @@ pub(super) fn fragment(change: &UnitChange) -> String {
         // The first goes with its service only; of the others there may just be fewer.
         What::Stops if change.replica > 1 => "no longer wanted; stopping".to_owned(),
         What::Kept { service } => {
-            format!("no longer in the file; left as it is, as `{service}` needs it")
+            format!("no longer in the file; left as it is, because `{service}` needs it")
         }
         What::Stops => "no longer in the file; stopping".to_owned(),
         What::Restarts { fields } if fields.is_empty() => "restarting".to_owned(),
@@ -118,6 +133,22 @@ mod tests {
             field: field.to_owned(),
             variable: variable.map(str::to_owned),
         }
+    }
+
+    #[test]
+    fn of_many_keys_that_change_a_few_are_named() {
+        let values = |keys: std::ops::Range<u32>, value: &str| -> Vec<(String, String)> {
+            keys.map(|key| (format!("K{key}"), value.to_owned()))
+                .collect()
+        };
+        let all = values(0..9, "1");
+        let nine = "`K0`, `K1`, `K2`, `K3`, `K4`, `K5`, `K6`, `K7`";
+        assert_eq!(changed_keys(&all, &all), "");
+        assert_eq!(changed_keys(&all[..7], &all[2..]), "`K7`, `K8`, `K0`, `K1`");
+        assert_eq!(changed_keys(&[], &all), format!("{nine}, `K8`"));
+        let many = values(0..5000, "2");
+        assert_eq!(changed_keys(&all, &many), format!("{nine}, 4992 more"));
+        assert_eq!(changed_keys(&many, &[]), format!("{nine}, 4992 more"));
     }
 
     #[test]
@@ -168,7 +199,7 @@ mod tests {
                 "`worker-2`, `worker-3`: new; starting",
                 "`cache-3`: no longer wanted; stopping",
                 "`old`: no longer in the file; stopping",
-                "`mail`: no longer in the file; left as it is, as `job` needs it",
+                "`mail`: no longer in the file; left as it is, because `job` needs it",
             ]
         );
     }

@@ -6,6 +6,7 @@
 mod change;
 mod news;
 mod reason;
+mod secret;
 mod time;
 
 use std::fmt::Display;
@@ -16,6 +17,7 @@ pub(crate) use time::to_come;
 
 use crate::run::news::News;
 use crate::run::reason::{Blocker, PortTrouble, Reason, RightsError, StartError};
+use crate::run::secrets::SecretError;
 use crate::support::escape::plain_line;
 
 /// What the supervisor has to say beside what snapshots show: a lowercase fragment on one line, which
@@ -32,6 +34,12 @@ pub(crate) fn reason(reason: &Reason) -> String {
 /// `migrate exited with code 1`, one link of a chain with all that it hangs on.
 pub(crate) fn blocker(blocker: &Blocker) -> String {
     plain_line(reason::blocker(blocker))
+}
+
+/// Why a generated secret cannot be kept, and the way out.
+pub(crate) fn secret_error(error: &SecretError) -> (String, Option<&'static str>) {
+    let (message, hint) = secret::secret_error(error);
+    (plain_line(message), hint)
 }
 
 /// What is wrong with a port: `it listens on 5173 instead of 8003`.

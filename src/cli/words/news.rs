@@ -24,8 +24,8 @@ pub(crate) fn news(news: &News) -> String {
             "runs on as it was, as its changes need another service: {}",
             blocker(because)
         ),
-        News::TookOver => "the changed file is taken over".to_owned(),
-        News::StillNeeded { by } => format!("is kept, as {} needs it", by.label()),
+        News::TookOver => "applied the changed file".to_owned(),
+        News::StillNeeded { by } => format!("keeps running, because {} needs it", by.label()),
         News::Changing { change } => change::fragment(change),
         News::HookFailed(failure) => hook_failure(failure),
         News::Removed => "is not part of the stack any more".to_owned(),
@@ -43,7 +43,7 @@ pub(crate) fn news(news: &News) -> String {
         }
         News::GuardianEnded => "the guardian has ended; stopping everything".to_owned(),
         News::FilesPutBack => {
-            "the files of this stack had been removed; they are there again".to_owned()
+            "the files of this stack were removed; they are there again".to_owned()
         }
         News::FilesNotPutBack { error } => {
             format!("the files of this stack cannot be put back: {error}")
@@ -70,10 +70,10 @@ pub(crate) fn news(news: &News) -> String {
             list(ports),
         ),
         News::RunMissed { due: None } => {
-            "another run is due, but the last one is not over; it is left out".to_owned()
+            "skipped a run: the previous one is still running".to_owned()
         }
         News::RunMissed { due: Some(due) } => {
-            format!("the run {} was missed, and is not made up for", past(*due))
+            format!("missed the run {}; it will not be repeated", past(*due))
         }
         News::InputClosed => {
             "it seems to watch something and has ended at once: its standard input is \
@@ -97,13 +97,10 @@ mod tests {
         let told = |due| news(&News::RunMissed { due });
         assert_eq!(
             told(None),
-            "another run is due, but the last one is not over; it is left out"
+            "skipped a run: the previous one is still running"
         );
         let missed = told(Some(1_795_000_000_000));
-        assert!(missed.starts_with("the run of "), "{missed}");
-        assert!(
-            missed.ends_with(" was missed, and is not made up for"),
-            "{missed}"
-        );
+        assert!(missed.starts_with("missed the run at "), "{missed}");
+        assert!(missed.ends_with("; it will not be repeated"), "{missed}");
     }
 }

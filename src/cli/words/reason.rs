@@ -297,7 +297,7 @@ pub(crate) fn rights_error(error: &RightsError) -> String {
             setting,
         } => format!("`{key}: {value}` is more than this system allows: `{setting}` is {most}"),
         RightsError::Closed { user, dir } => {
-            format!("what `{user}` is given lies below `{dir}`, which is closed to that user")
+            format!("user `{user}` cannot enter `{dir}`, where its files are")
         }
     }
 }

@@ -21,10 +21,10 @@ fn to_come_in(at: u64, now: u64, zone: TimeZone) -> String {
     moment(at, zone).strftime(form).to_string()
 }
 
-/// When something was: `of 03:00 on 2026-12-01`.
+/// When something was: `at 03:00 on 2026-12-01`.
 pub(super) fn past(at: u64) -> String {
     let moment = moment(at, TimeZone::system());
-    moment.strftime("of %H:%M on %Y-%m-%d").to_string()
+    moment.strftime("at %H:%M on %Y-%m-%d").to_string()
 }
 
 fn moment(at: u64, zone: TimeZone) -> ZonedDateTime {

@@ -7,7 +7,6 @@ use indexmap::IndexMap;
 use serde_json::{Value, json};
 
 use super::Map;
-use super::secret::{mask, mask_text, mask_value, mask_words};
 use crate::plan::resolver::Resolver;
 use crate::spec::model::{
     CommandSpec, EnvFileSpec, EnvironmentSpec, PortWant, ServiceSpec, Setting,
@@ -15,10 +14,26 @@ use crate::spec::model::{
 use crate::spec::template::{Lookup, Piece, Placeholder, Template, TemplateKind, Word};
 use crate::support::duration;
 use crate::support::name::ServiceName;
-use crate::support::secret::MASK;
+use crate::support::secret::{MASK, is_secret, mask_text, mask_value, mask_words};
 
 /// What a text is shown with.
 pub(super) struct View<'a>(pub(super) Resolver<'a>);
+
+/// The value of a key, or the mask. A text that declares a port stays, since others refer to it, and so
+/// does one that is but a reference.
+pub(super) fn mask(key: &str, template: &Template, value: String) -> String {
+    let mut placeholders = template.placeholders();
+    let is_reference = template.placeholders().count() == template.pieces.len();
+    if is_reference
+        || placeholders.any(|(it, _)| it.is_declaration())
+        || value.is_empty()
+        || !is_secret(key)
+    {
+        value
+    } else {
+        MASK.to_owned()
+    }
+}
 
 /// Texts as a list.
 pub(super) fn texts(texts: impl Iterator<Item = String>) -> Value {

@@ -308,3 +308,53 @@ services:
     }
     assert_eq!(service("g"), r#"{"command":"x","working_dir":"in/$$"}"#);
 }
+
+#[test]
+fn only_whole_keys_at_their_place_hold_paths() {
+    let inner = "
+services:
+  environment: { command: x, working_dir: w, env_file: e }
+  labels: { command: x, env_file: [{ path: e }] }
+  watchdog:
+    command: x
+    healthcheck: { http: { path: /up, headers: { file: f } } }
+    labels: { a.watch: l, working_dir: l, env_file.path: l }
+    develop: { watch: [{ path: src, action: restart }] }
+";
+    let project = Project::new("include: [in/stack.yaml]").file("in/stack.yaml", inner);
+    let (written, problems) = written(project.sources());
+    assert_eq!(problems, []);
+    let value = written.unwrap().value;
+    let service = |name: &str| value["services"][name].to_string();
+    assert_eq!(
+        service("environment"),
+        r#"{"command":"x","working_dir":"in/w","env_file":"in/e"}"#
+    );
+    assert_eq!(
+        service("labels"),
+        r#"{"command":"x","env_file":[{"path":"in/e"}],"working_dir":"in"}"#
+    );
+    assert_eq!(
+        service("watchdog"),
+        r#"{"command":"x","healthcheck":{"http":{"path":"/up","headers":{"file":"f"}}},"labels":{"a.watch":"l","working_dir":"l","env_file.path":"l"},"develop":{"watch":[{"path":"in/src","action":"restart"}]},"working_dir":"in"}"#
+    );
+}
+
+#[test]
+fn what_follows_a_flag_is_decided_alike_in_both_views() {
+    let text = "
+services:
+  a: { command: [x, --password, hunter2, --token, -x, --token, $$X, --key, shown], healthcheck: { test: [CMD, x, --password, -y] } }
+";
+    let project = Project::new(text);
+    let (written, _) = written(project.sources());
+    let written = written.unwrap().value["services"]["a"].clone();
+    let resolved = project.good().show(None);
+    let resolved = serde_json::to_value(&resolved).unwrap()["services"]["a"].clone();
+    let words = r#"["x","--password","********","--token","-x","--token","$$X","--key","shown"]"#;
+    assert_eq!(written["command"].to_string(), words);
+    assert_eq!(resolved["command"].to_string(), words);
+    let test = r#"["CMD","x","--password","-y"]"#;
+    assert_eq!(written["healthcheck"]["test"].to_string(), test);
+    assert_eq!(resolved["healthcheck"]["test"].to_string(), test);
+}

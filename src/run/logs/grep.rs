@@ -8,6 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memrchr};
 use regex::bytes::{Regex, RegexBuilder};
+use regex_syntax::ParserBuilder;
 
 use super::LogBlock;
 use crate::run::snapshot::LogStream;
@@ -19,11 +20,15 @@ const LINE_LIMIT: usize = 1024 * 1024;
 
 /// What a line must match: a regular expression over its bytes.
 #[derive(Debug, Clone)]
-pub struct Pattern(Regex);
+pub struct Pattern {
+    regex: Regex,
+    /// Whether it speaks of where a text begins or ends.
+    is_about_ends: bool,
+}
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_str() == other.0.as_str()
+        self.regex.as_str() == other.regex.as_str()
     }
 }
 
@@ -34,17 +39,30 @@ impl Pattern {
     pub fn new(text: &str) -> Result<Self, String> {
         // Lines of a terminal end in `\r\n`.
         let regex = RegexBuilder::new(text).multi_line(true).crlf(true).build();
-        regex.map(Self).map_err(|error| error.to_string())
+        let regex = regex.map_err(|error| error.to_string())?;
+        let parsed = ParserBuilder::new()
+            .multi_line(true)
+            .crlf(true)
+            .utf8(false)
+            .build()
+            .parse(text);
+        // What is not known is taken for the worse.
+        let is_about_ends = parsed.map_or(true, |parsed| {
+            parsed.properties().look_set().contains_anchor_haystack()
+        });
+        Ok(Self {
+            regex,
+            is_about_ends,
+        })
     }
 
     /// How much of `text` is whole lines that do not match, as far as the first that may. Nothing where
     /// the pattern speaks of where a text begins or ends, as that is another one here.
     pub(super) fn clear(&self, text: &[u8]) -> usize {
-        let has = |part: &str| self.0.as_str().contains(part);
-        if has("\\A") || has("\\z") || has("(?") && has("-m") {
+        if self.is_about_ends {
             return 0;
         }
-        let before = self.0.find(text).map_or(text.len(), |hit| hit.start());
+        let before = self.regex.find(text).map_or(text.len(), |hit| hit.start());
         // A line with colours may match without them.
         let before = memchr(ESCAPE, &text[..before]).unwrap_or(before);
         memrchr(b'\n', &text[..before]).map_or(0, |at| at + 1)
@@ -52,7 +70,7 @@ impl Pattern {
 
     /// The lines of `text` that match, with their ends.
     fn lines_of(&self, text: &[u8]) -> Vec<u8> {
-        if memchr(ESCAPE, text).is_some() {
+        if self.is_about_ends || memchr(ESCAPE, text).is_some() {
             let lines = text.split_inclusive(|byte| *byte == b'\n');
             return lines
                 .filter(|line| self.is_in(line))
@@ -63,14 +81,14 @@ impl Pattern {
         let mut found = Vec::new();
         let mut next = 0;
         while next < text.len()
-            && let Some(hit) = self.0.find_at(text, next)
+            && let Some(hit) = self.regex.find_at(text, next)
             && hit.start() < text.len()
         {
             let start = memrchr(b'\n', &text[next..hit.start()]).map_or(next, |at| next + at + 1);
             let end = memchr(b'\n', &text[hit.start()..]).map_or(text.len(), |at| hit.start() + at);
             let line = &text[start..end];
             // A match that goes on in the next line is none, unless there is another one.
-            let is_within = hit.end() <= end || self.0.is_match(line);
+            let is_within = hit.end() <= end || self.regex.is_match(line);
             next = (end + 1).min(text.len());
             if is_within {
                 found.extend_from_slice(&text[start..next]);
@@ -82,7 +100,7 @@ impl Pattern {
     /// Whether a line matches, as it is or as people see it.
     fn is_in(&self, line: &[u8]) -> bool {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
-        self.0.is_match(line) || self.0.is_match(plain(line).as_bytes())
+        self.regex.is_match(line) || self.regex.is_match(plain(line).as_bytes())
     }
 }
 
@@ -321,12 +339,13 @@ mod tests {
             lines in "[ab\n]{0,40}",
             pattern in prop::sample::select(vec![
                 "a", "^a", "a$", "^$", "", "b\\s*a", "[^a]b", "a\nb", "^b|a$", "\\b",
+                "(?-m)^a", "(?-sm)a$", "(?s-im:^b|a$)", "\\Aa", "b\\z", "(?m-R)^a$",
             ]),
         ) {
             let regex = Pattern::new(pattern).unwrap();
             let expected: String = lines
                 .split_inclusive('\n')
-                .filter(|line| regex.0.is_match(line.trim_end_matches('\n').as_bytes()))
+                .filter(|line| regex.regex.is_match(line.trim_end_matches('\n').as_bytes()))
                 .collect();
             let found = String::from_utf8(regex.lines_of(lines.as_bytes())).unwrap();
             prop_assert_eq!(&found, &expected, "{}", pattern);

@@ -20,7 +20,7 @@ use crate::ports::request::PortKey;
 use crate::run::control::{CommandError, CommandReply};
 use crate::run::home::{Change, Written};
 use crate::run::news::{News, NoticeLevel};
-use crate::run::proposal::{Extent, What};
+use crate::run::proposal::{Extent, Recreate, What};
 use crate::run::snapshot::{Cause, Phase, Wanted};
 use crate::run::unit::{Fate, Next, Unit};
 use crate::run::unit_ports::UnitPorts;
@@ -110,7 +110,8 @@ impl Supervisor {
         } else if planned.edition != self.negotiation.edition {
             Err(CommandError::Overtaken)
         } else {
-            let is_news = reply_tx.is_some() && !planned.proposal.changes.is_empty();
+            let mut changes = planned.proposal.changes.iter();
+            let is_news = reply_tx.is_some() && changes.any(|it| !it.what.is_left());
             let moves = self.commit(*planned);
             if is_news {
                 self.notice(None, NoticeLevel::Info, News::TookOver);
@@ -225,6 +226,12 @@ impl Supervisor {
         } else {
             self.want(&meant, extent.no_deps, Cause::Up)
         };
+        if extent.recreate == Recreate::Named && is_wish {
+            let mut named = self.staying();
+            named.retain(|id| extent.services.contains(&id.service));
+            let restarted = self.restart(&named, extent.grace, true);
+            moves.add(&restarted);
+        }
         moves.add(&moved);
         moves.add(&dismissed);
         self.note_ports();

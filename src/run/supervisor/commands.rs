@@ -223,12 +223,10 @@ impl Supervisor {
     /// The units of the services of these names, all replicas, in the order of the file; all of them
     /// for none.
     fn named(&self, services: &[ServiceName]) -> Result<Vec<UnitId>, CommandError> {
-        // What is gone from the files is nobody's any more, though it may take time to end.
-        let staying = self.units.iter().filter(|(_, unit)| !unit.is_leaving());
-        let staying: Vec<&UnitId> = staying.map(|(id, _)| id).collect();
+        let staying = self.staying();
         let known: HashSet<&ServiceName> = staying.iter().map(|id| &id.service).collect();
         if let Some(name) = services.iter().find(|name| !known.contains(name)) {
-            let names = known.into_iter().map(ServiceName::as_str);
+            let names = known.iter().map(|name| name.as_str());
             let suggestion =
                 nearest(name.as_str(), names).and_then(|name| ServiceName::new(name).ok());
             return Err(CommandError::UnknownService {
@@ -238,7 +236,13 @@ impl Supervisor {
         }
         let wanted: HashSet<&ServiceName> = services.iter().collect();
         let is_named = |id: &&UnitId| services.is_empty() || wanted.contains(&id.service);
-        Ok(staying.into_iter().filter(is_named).cloned().collect())
+        Ok(staying.iter().filter(is_named).cloned().collect())
+    }
+
+    /// The units of the files: what is gone from them is nobody's any more, though it may take time to end.
+    pub(super) fn staying(&self) -> Vec<UnitId> {
+        let staying = self.units.iter().filter(|(_, unit)| !unit.is_leaving());
+        staying.map(|(id, _)| id.clone()).collect()
     }
 
     /// The units that can be reached from some by steps, with them, in the order of the file.
@@ -318,7 +322,7 @@ impl Supervisor {
 
     /// Wants units to run anew, with those that follow them. Those that have a schedule do at once if
     /// they are meant, and not only among all.
-    fn restart(
+    pub(super) fn restart(
         &mut self,
         named: &[UnitId],
         grace: Option<Duration>,

@@ -53,7 +53,7 @@ impl Reader<'_> {
 pub(super) fn parse_period(text: &str) -> Result<Duration, SettingError> {
     let period = values::parse_duration(text)?;
     if period < SHORTEST_PERIOD {
-        let message = format!("`{text}` is too short a time between two runs");
+        let message = format!("`{text}` is too short");
         let hint = "write `100ms` or more; what never ends needs no `schedule`";
         return Err(values::error(code::BAD_SCHEDULE, message, hint));
     }
@@ -71,7 +71,7 @@ pub(super) fn parse_cron(text: &str) -> Result<Cron, SettingError> {
             BadCron::Name(_) => "the names are `@hourly`, `@daily`, `@midnight`, `@weekly`, \
                                  `@monthly` and `@yearly`"
                 .to_owned(),
-            BadCron::Never(_) => "write a day that the month has".to_owned(),
+            BadCron::Never(_) => "use a day that exists in that month".to_owned(),
             BadCron::Fields(_) | BadCron::Field { .. } => {
                 "the fields are minute, hour, day of the month, month and day of the week: \
                  `*/5 * * * *`, `0 3 * * MON-FRI`"

@@ -74,7 +74,7 @@ stack doctor; echo code $?; stack doctor --fix; echo code $?; stack doctor; echo
         };
         let output = output.ok();
         let expected = [
-            "2 processes of stack `shop` run on, and nobody supervises them",
+            "2 processes of stack `shop` are still running without a supervisor",
             "hint: `stack doctor --fix` mends it",
             "code 1",
             "ended 2 processes",
@@ -202,7 +202,7 @@ stack doctor; stack doctor --fix; stack doctor";
     }
     let mut rest = output.stdout.as_str();
     for part in [
-        "2 processes of stack `shop` run on, and nobody supervises them",
+        "2 processes of stack `shop` are still running without a supervisor",
         "ended 2 processes",
         "nothing is wrong",
         "stack `shop` was killed, and its control group is left",
@@ -228,7 +228,7 @@ stack doctor; stack doctor --fix; stack ps; stack down";
         return;
     };
     let output = output.ok();
-    let found = "1 process of stack `shop` runs on, and nobody supervises it";
+    let found = "1 process of stack `shop` is still running without a supervisor";
     assert_eq!(output.stdout.matches(found).count(), 2, "{output}");
     assert!(output.stdout.contains("ended 1 process\n"), "{output}");
     assert!(output.stdout.contains("running"), "{output}");

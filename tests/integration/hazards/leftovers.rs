@@ -147,8 +147,9 @@ fn what_is_left_without_any_files_is_ended_before_up_starts_anything() {
         for command in [&["ps"][..], &["stop"], &["logs"]] {
             let output = stack.run(command);
             assert_ne!(output.code, 0, "{output}");
-            let left =
-                format!("1 process of stack `shop` runs on, and nobody supervises it: pid {old}");
+            let left = format!(
+                "1 process of stack `shop` is still running without a supervisor: pid {old}"
+            );
             assert!(output.stderr.contains(&left), "{output}");
         }
         let output = stack.run(&[]).ok();

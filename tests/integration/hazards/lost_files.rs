@@ -181,7 +181,10 @@ fn a_stack_in_a_directory_that_was_removed_and_made_anew_is_stopped_before_anoth
     renew();
     for (command, code) in [(&["ps"][..], 5), (&["stop"], 5), (&["-p", "else", "ps"], 4)] {
         let output = stack.run(command).expect(code);
-        let said = format!("stack `shop` (pid {}) runs on, and the directory", old.pid);
+        let said = format!(
+            "stack `shop` (pid {}) is still running, but its directory was removed",
+            old.pid
+        );
         assert_eq!(output.stderr.contains(&said), code == 5, "{output}");
     }
     let output = stack.run(&["up", "-d"]).ok();

@@ -4,6 +4,8 @@ mod keyboard;
 pub(crate) mod keys;
 
 use std::io::{IsTerminal, stdin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -22,7 +24,7 @@ use crate::cli::printer::{raw_out, replay_out, say, terminal_size};
 use crate::cli::words;
 use crate::run::control::{Command, StackSnapshot, TerminalSize};
 use crate::run::launch::{Signals, unblock_all};
-use crate::run::snapshot::{Exit, ServiceSnapshot};
+use crate::run::snapshot::ServiceSnapshot;
 use crate::support::name::UnitId;
 
 /// How many of the last lines are shown first, so that a prompt which waits is seen.
@@ -95,7 +97,9 @@ pub async fn run(context: &mut Context<'_>, args: &AttachArgs) -> Result<ExitCod
     }
     view.replay()?;
     let (input_tx, input_rx) = channel(if is_typed { WAITING_TYPED } else { WAITING });
-    let sending = tokio::spawn(pass_on(client.clone(), unit.clone(), input_rx));
+    let waiting = Arc::new(AtomicUsize::new(0));
+    let to = (client.clone(), unit.clone());
+    let sending = tokio::spawn(pass_on(to, input_rx, Arc::clone(&waiting)));
     let mut typed_rx = read_keyboard();
     let detach_keys = args.detach_keys.clone();
     let mut detacher = Detacher::new(detach_keys.map_or_else(usual_keys, |keys| keys.0));
@@ -122,7 +126,9 @@ pub async fn run(context: &mut Context<'_>, args: &AttachArgs) -> Result<ExitCod
             Some(typed) = next_typed(&input_tx, &mut typed_rx, !is_typed) => {
                 let (passed, is_detached) = detacher.take(&typed);
                 let length = passed.len();
+                waiting.fetch_add(length, Ordering::Relaxed);
                 if input_tx.try_send(Input::Typed(passed)).is_err() {
+                    waiting.fetch_sub(length, Ordering::Relaxed);
                     lost += length;
                 }
                 if is_detached {
@@ -138,6 +144,7 @@ pub async fn run(context: &mut Context<'_>, args: &AttachArgs) -> Result<ExitCod
     if matches!(end, End::Detached) {
         // What cannot be taken by then is not.
         drop(timeout(FAREWELL, sending).await);
+        lost += waiting.load(Ordering::Relaxed);
     }
     drop(own);
     match end {
@@ -155,7 +162,7 @@ pub async fn run(context: &mut Context<'_>, args: &AttachArgs) -> Result<ExitCod
             let how = exit.map_or_else(|| "has ended".to_owned(), words::exit);
             let end = if has_terminal { "\n" } else { "" };
             say(&format!("{end}{label} {how}"));
-            Ok(exit.map_or(ExitCode::Done, |exit| ExitCode::Own(code_of(exit))))
+            Ok(exit.map_or(ExitCode::Done, ExitCode::from))
         }
     }
 }
@@ -300,8 +307,12 @@ fn show(piece: &Followed) -> Result<(), Stop> {
 }
 
 /// Passes on what is typed, in order. What a service that is just restarting cannot take is lost, as
-/// with every program.
-async fn pass_on(client: Client, unit: UnitId, mut input_rx: Receiver<Input>) {
+/// with every program. `waiting` are the bytes that have not been taken yet.
+async fn pass_on(
+    (client, unit): (Client, UnitId),
+    mut input_rx: Receiver<Input>,
+    waiting: Arc<AtomicUsize>,
+) {
     while let Some(input) = input_rx.recv().await {
         let (mut bytes, size) = match input {
             Input::Typed(bytes) => (Bytes::from(bytes), None),
@@ -316,13 +327,17 @@ async fn pass_on(client: Client, unit: UnitId, mut input_rx: Receiver<Input>) {
             match client.command(&command).await {
                 Ok(reply) => {
                     let taken = reply.input.map_or(bytes.len(), |input| input.taken);
-                    drop(bytes.split_to(taken.min(bytes.len())));
+                    let taken = bytes.split_to(taken.min(bytes.len()));
+                    waiting.fetch_sub(taken.len(), Ordering::Relaxed);
                     if bytes.is_empty() {
                         break;
                     }
                     sleep(PAUSE).await;
                 }
-                Err(ClientError::Refused(body)) if body.code == code::NOT_UP => break,
+                Err(ClientError::Refused(body)) if body.code == code::NOT_UP => {
+                    waiting.fetch_sub(bytes.len(), Ordering::Relaxed);
+                    break;
+                }
                 // The end of the stack is told by other means.
                 Err(_) => return,
             }
@@ -350,13 +365,4 @@ async fn interrupt(client: &Client, unit: &UnitId) {
     };
     // The end of the stack is told by other means.
     drop(client.command(&command).await);
-}
-
-/// The exit code for how a process ended, as shells say it.
-fn code_of(exit: Exit) -> u8 {
-    let code = match exit {
-        Exit::Code(code) => code,
-        Exit::Signal(signal) => 128 + signal,
-    };
-    u8::try_from(code).unwrap_or(1)
 }

@@ -17,8 +17,8 @@ pub(super) struct Abort {
     on_failure: bool,
     /// What this `up` has started: it may have ended before anybody looked.
     asked: Asked,
-    /// What had failed before, and is nobody's reason.
-    failed_before: HashSet<UnitId>,
+    /// What had failed before this `up` looked first, and is nobody's reason.
+    failed_before: Option<HashSet<UnitId>>,
     is_over: bool,
     /// The code of the service that has ended everything.
     pub(super) code: Option<ExitCode>,
@@ -31,7 +31,7 @@ impl Abort {
             exit_code_from: args.exit_code_from.clone(),
             on_failure: args.abort_on_failure,
             asked: asked.clone(),
-            failed_before: HashSet::new(),
+            failed_before: None,
             is_over: false,
             code: None,
         })
@@ -48,7 +48,10 @@ impl Abort {
                     it.phase == Phase::Failed && !self.asked.contains_key(&it.unit())
                 };
                 let failed = stack.services.iter().filter(is_old_failure);
-                self.failed_before = failed.map(ServiceSnapshot::unit).collect();
+                // A later one tells what was missed.
+                if self.failed_before.is_none() {
+                    self.failed_before = Some(failed.map(ServiceSnapshot::unit).collect());
+                }
                 stack.services.iter().find_map(|service| self.see(service))
             }
             Update::Service(service) => self.see(service),
@@ -60,9 +63,11 @@ impl Abort {
 
     fn see(&mut self, service: &ServiceSnapshot) -> Option<News> {
         let unit = service.unit();
+        let failed_before = self.failed_before.get_or_insert_default();
         if service.phase != Phase::Failed {
-            self.failed_before.remove(&unit);
+            failed_before.remove(&unit);
         }
+        let is_failure = service.phase == Phase::Failed && !failed_before.contains(&unit);
         let is_to_come = service.desired.wanted == Wanted::Running
             && service.generation < service.desired.generation;
         let is_before = |aim: &Aim| service.generation < aim.generation;
@@ -92,9 +97,45 @@ impl Abort {
             let unit = service.unit_ref();
             return Some(News::StoppingAfterEnd { unit, is_removed });
         }
-        let is_failure = service.phase == Phase::Failed && !self.failed_before.contains(&unit);
         (self.on_failure && is_failure).then(|| News::StoppingAfterFailure {
             unit: service.unit_ref(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::control::StackSnapshot;
+
+    #[test]
+    fn a_failure_that_was_missed_is_one_and_an_old_failure_is_none() {
+        let stack = include_bytes!("../../../../tests/fixtures/api/stack.json");
+        let stack: StackSnapshot = serde_json::from_slice(stack).unwrap();
+        let with = |phase| {
+            let mut stack = stack.clone();
+            for service in &mut stack.services {
+                service.phase = phase;
+            }
+            Update::Snapshot {
+                stack: Box::new(stack),
+            }
+        };
+        let abort = || Abort {
+            exit_code_from: None,
+            on_failure: true,
+            asked: Asked::new(),
+            failed_before: None,
+            is_over: false,
+            code: None,
+        };
+        let mut hears_of_it = abort();
+        assert_eq!(hears_of_it.hear(&with(Phase::Running)), None);
+        assert_eq!(hears_of_it.hear(&Update::Lagged { missed: 9 }), None);
+        let why = hears_of_it.hear(&with(Phase::Failed));
+        assert!(matches!(why, Some(News::StoppingAfterFailure { .. })));
+        let mut comes_later = abort();
+        assert_eq!(comes_later.hear(&with(Phase::Failed)), None);
+        assert_eq!(comes_later.hear(&with(Phase::Failed)), None);
     }
 }

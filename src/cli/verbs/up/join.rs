@@ -8,7 +8,6 @@ use super::client::Place;
 use super::feed::has_gone;
 use super::{Arrival, unattached, warn};
 use crate::api::client::{BlockingClient, ClientError};
-use crate::api::messages::code;
 use crate::cli::args::UpArgs;
 use crate::cli::exit::Stop;
 use crate::cli::invocation::{Invocation, Ready};
@@ -21,9 +20,6 @@ use crate::run::proposal::{Advice, Asking, Extent, Proposal, Recreate};
 use crate::run::snapshot::{Phase, ServiceSnapshot, Wanted};
 use crate::spec::problem::Problem;
 use crate::support::text;
-
-/// How often a change is tried where others come in between.
-const ATTEMPTS: u32 = 20;
 
 /// Joins a stack that runs, as it was a moment ago; where the file has changed, the stack takes that
 /// over. `None` if it has just ended, so that it can be started anew.
@@ -90,8 +86,7 @@ fn take_over(
     args: &UpArgs,
 ) -> Result<(bool, CommandReply), Refusal> {
     let mut said = Vec::new();
-    let mut attempts = 1..ATTEMPTS;
-    loop {
+    let reply = client.apply(|| -> Result<u64, Refusal> {
         let (proposal, lines) = propose(invocation, ready, client, stack, args, false)?;
         if said != lines {
             for line in &lines {
@@ -99,17 +94,9 @@ fn take_over(
             }
             said = lines;
         }
-        let command = Command::Apply {
-            proposal: proposal.id,
-        };
-        match client.command(&command) {
-            Ok(reply) => return Ok((!said.is_empty(), reply)),
-            // Another command came in between: what would change now is another thing.
-            Err(ClientError::Refused(body))
-                if body.code == code::OVERTAKEN && attempts.next().is_some() => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
+        Ok(proposal.id)
+    })?;
+    Ok((!said.is_empty(), reply))
 }
 
 fn try_join(

@@ -107,7 +107,11 @@ pub fn up(invocation: &Invocation, args: &UpArgs) -> Result<ExitCode, Stop> {
     }
     instance.create()?;
     // Before anything is planned with them, here or by a supervisor that runs.
-    let kept = secrets::keep(&instance.dir, secret_names(ready.draft.spec()))?;
+    let kept = secrets::keep(&instance.dir, secret_names(ready.draft.spec()));
+    let kept = kept.map_err(|error| {
+        let (message, hint) = words::secret_error(&error);
+        Stop::new(ExitCode::Failed, message, hint)
+    })?;
     ready.draft = ready.draft.at_home(home(invocation, &instance, kept));
     let lock = loop {
         match instance.lock()? {

@@ -66,7 +66,7 @@ pub(super) fn check_rights(
                 RightsError::NeedsRoot { .. } => "run `stack` as root, or remove it",
                 RightsError::TooMuch { .. } => "write a smaller number, or raise it with `sysctl`",
                 RightsError::Closed { .. } => {
-                    "let others pass it (`chmod o+x`), or move the project to another place"
+                    "let others enter it (`chmod o+x`), or move the project to another place"
                 }
             };
             problems.push(Problem::error(CODE, words::rights_error(&error), span).hint(hint));

@@ -83,34 +83,27 @@ impl Watching<'_> {
 
     /// Restarts some services, all at once but those that are given something else.
     async fn restart(&mut self, subjects: &[usize]) {
-        let mut alike = Vec::new();
-        for &at in subjects {
-            let subject = &mut self.subjects[at];
-            if !std::mem::take(&mut subject.is_given) {
-                alike.push(at);
-                continue;
-            }
-            let service = subject.plan.service.clone();
-            match self.renew(service).await {
-                Ok(Some(reply)) => self.await_executed(at, &reply),
-                Ok(None) => alike.push(at),
+        let is_given = |at: &usize| std::mem::take(&mut self.subjects[*at].is_given);
+        let (given, alike): (Vec<usize>, Vec<usize>) = subjects.iter().copied().partition(is_given);
+        if !given.is_empty() {
+            match self.renew(self.names(&given)).await {
+                Ok(reply) => self.await_executed(&given, &reply),
                 Err(stop) => {
                     self.say(&stop.message);
-                    self.not_restarted(&[at], "it cannot be given what has changed");
+                    self.not_restarted(&given, "the changed file cannot be applied");
                 }
             }
         }
-        if alike.is_empty() {
-            return;
-        }
-        let services = self.names(&alike);
-        let command = Command::Restart {
-            services,
-            grace: None,
-        };
-        match self.client.command(&command).await {
-            Ok(reply) => alike.iter().for_each(|&at| self.await_executed(at, &reply)),
-            Err(error) => self.not_restarted(&alike, &error.to_string()),
+        if !alike.is_empty() {
+            let services = self.names(&alike);
+            let command = Command::Restart {
+                services,
+                grace: None,
+            };
+            match self.client.command(&command).await {
+                Ok(reply) => self.await_executed(&alike, &reply),
+                Err(error) => self.not_restarted(&alike, &error.to_string()),
+            }
         }
     }
 
@@ -119,19 +112,22 @@ impl Watching<'_> {
         names.cloned().collect()
     }
 
-    /// What has changed meanwhile waits until the service is executed again.
-    fn await_executed(&mut self, at: usize, reply: &CommandReply) {
-        let subject = &mut self.subjects[at];
-        let own = |target: &&UnitTarget| target.service == subject.plan.service;
-        subject.targets = reply.units.iter().filter(own).cloned().collect();
-        if subject.targets.is_empty() {
-            subject.burst.acted(Instant::now());
+    /// What has changed meanwhile waits until the services are executed again.
+    fn await_executed(&mut self, subjects: &[usize], reply: &CommandReply) {
+        for &at in subjects {
+            let subject = &mut self.subjects[at];
+            let own = |target: &&UnitTarget| target.service == subject.plan.service;
+            subject.targets = reply.units.iter().filter(own).cloned().collect();
+            if subject.targets.is_empty() {
+                subject.burst.acted(Instant::now());
+            }
         }
     }
 
     fn not_restarted(&mut self, subjects: &[usize], why: &str) {
         let names = text::list(self.names(subjects));
-        self.say(&format!("error: {names} was not restarted: {why}"));
+        let were = if subjects.len() == 1 { "was" } else { "were" };
+        self.say(&format!("error: {names} {were} not restarted: {why}"));
         for &at in subjects {
             self.subjects[at].burst.acted(Instant::now());
         }

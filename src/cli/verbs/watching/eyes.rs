@@ -3,7 +3,11 @@
 //! The thread waits in the kernel, and looks through directories without keeping anybody. It ends with
 //! the process, or when nobody wants to know any more.
 
-use std::collections::{HashMap, HashSet};
+mod watches;
+#[cfg(test)]
+pub(super) mod work;
+
+use std::collections::HashSet;
 use std::io::{self, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -15,8 +19,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+use self::watches::Watches;
 use super::rules::{Owner, Rules};
-use super::way::Home;
+use super::way::{Home, Way};
 
 /// What was seen.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,7 +65,7 @@ impl Eyes {
         let looking = Looking {
             inotify: Inotify::init(InitFlags::IN_CLOEXEC)?,
             rules: Rules::default(),
-            directories: HashMap::new(),
+            watches: Watches::default(),
             sight_tx,
             is_full: false,
         };
@@ -107,7 +112,7 @@ pub(super) fn advice(error: Errno) -> Option<&'static str> {
 struct Looking {
     inotify: Inotify,
     rules: Rules,
-    directories: HashMap<WatchDescriptor, PathBuf>,
+    watches: Watches,
     sight_tx: UnboundedSender<Sight>,
     /// Whether the limit was reached and told.
     is_full: bool,
@@ -160,9 +165,9 @@ impl Looking {
             let end = home.way(never, &mut |_| {}).steps.pop();
             *never = end.unwrap_or_default();
         }
-        for at in 0..self.rules.items.len() {
-            self.find(at, home, &mut |_| {});
-            let rule = &self.rules.items[at];
+        let all = self.rules.by_path(0..self.rules.items.len());
+        self.find(&all, home, &mut |_, _| {});
+        for rule in &self.rules.items {
             if rule.way.end.is_none() {
                 let shown = rule.root.strip_prefix(&home.called).unwrap_or(&rule.root);
                 let shown = shown.display();
@@ -173,42 +178,67 @@ impl Looking {
         self.tell(Sight::Ready);
     }
 
-    /// Finds out where the path of a rule leads, watches the way there and what is at its end, and shows
-    /// the files that are there.
-    fn find(&mut self, at: usize, home: &Home, show: &mut dyn FnMut(PathBuf)) {
-        let root = self.rules.items[at].root.clone();
-        let way = home.way(&root, &mut |dir| {
-            self.add(dir);
-        });
-        let (end, is_dir) = (way.end.clone(), way.is_dir);
-        self.rules.items[at].way = way;
-        let Some(end) = end else { return };
-        let top = end.ancestors().find(|dir| dir.join(".git").exists());
-        let top = top.unwrap_or(&home.real);
-        for dir in end.ancestors().filter(|dir| dir.starts_with(top)) {
-            self.rules.read_gitignore(dir);
+    /// Finds out where the path of some rules leads, and of some others, watches the way there and what is
+    /// at its end, and shows whose the files are that are there.
+    fn find(
+        &mut self,
+        by_path: &[Vec<usize>],
+        home: &Home,
+        show: &mut dyn FnMut(&[usize], PathBuf),
+    ) {
+        let mut ends = Vec::new();
+        for alike in by_path {
+            let Some(&first) = alike.first() else {
+                continue;
+            };
+            let root = self.rules.items[first].root.clone();
+            let way = home.way(&root, &mut |dir| {
+                self.add(dir);
+            });
+            for &at in alike {
+                self.rules.items[at].way.clone_from(&way);
+            }
+            let Some(end) = way.end else { continue };
+            let top = end.ancestors().find(|dir| dir.join(".git").exists());
+            let top = top.unwrap_or(&home.real);
+            for dir in end.ancestors().filter(|dir| dir.starts_with(top)) {
+                self.rules.read_gitignore(dir);
+            }
+            ends.push((alike, end, way.is_dir));
         }
         self.rules.settle();
-        if is_dir {
-            self.look_through(&end, show);
-        } else {
-            show(end);
+        for (alike, end, is_dir) in ends {
+            if is_dir {
+                self.look_through(&end, &mut |file| show(alike, file));
+            } else {
+                show(alike, end);
+            }
         }
     }
 
-    /// Something has happened to a name on the way of a rule: finds out where that leads now. What is at
-    /// its end counts as changed.
-    fn find_anew(&mut self, at: usize, home: &Home, has_come: bool) -> Vec<(usize, PathBuf)> {
-        let before = std::mem::take(&mut self.rules.items[at].way);
+    /// Something has happened to a name on the way of some rules: finds out where that leads now. What is
+    /// at its end counts as changed.
+    fn find_anew(&mut self, over: &[usize], home: &Home, has_come: bool) -> Vec<(usize, PathBuf)> {
+        let before = over.iter().map(|&at| self.rules.items[at].way.clone());
+        let before: Vec<Way> = before.collect();
+        let by_path = self.rules.by_path(over.iter().copied());
         let mut files = Vec::new();
-        self.find(at, home, &mut |file| files.push(file));
-        let (rules, rule) = (&self.rules, &self.rules.items[at]);
-        let concerned = files.iter().flat_map(|file| rules.concerned(file, false));
-        let mut changed: Vec<_> = concerned.filter(|&(rule, _)| rule == at).collect();
-        let leads_elsewhere = before.end != rule.way.end;
-        if before.end.is_some() && (leads_elsewhere || !has_come) {
-            let itself = rule.itself(before.is_dir || rule.way.is_dir);
-            changed.extend(itself.map(|path| (at, path)));
+        self.find(&by_path, home, &mut |alike, file| {
+            files.push((alike.to_vec(), file));
+        });
+        let mut changed = Vec::new();
+        for (alike, file) in files {
+            changed.extend(self.rules.concerned_of(alike, &file, false));
+        }
+        let mut leads_elsewhere = false;
+        for (&at, before) in over.iter().zip(&before) {
+            let rule = &self.rules.items[at];
+            let is_other = before.end != rule.way.end;
+            leads_elsewhere |= is_other;
+            if before.end.is_some() && (is_other || !has_come) {
+                let itself = rule.itself(before.is_dir || rule.way.is_dir);
+                changed.extend(itself.map(|path| (at, path)));
+            }
         }
         if leads_elsewhere {
             self.forget_needless();
@@ -239,12 +269,12 @@ impl Looking {
     fn add(&mut self, dir: &Path) -> bool {
         match self.inotify.add_watch(dir, EVENTS) {
             Ok(watch) => {
-                self.directories.insert(watch, dir.to_path_buf());
+                self.watches.insert(watch, dir);
                 true
             }
             Err(Errno::ENOSPC) => {
                 if !std::mem::replace(&mut self.is_full, true) {
-                    let count = self.directories.len();
+                    let count = self.watches.len();
                     let hint = advice(Errno::ENOSPC).unwrap_or_default();
                     self.tell(Sight::Blind(format!(
                         "only {count} directories are watched: the limit fs.inotify.max_user_watches \
@@ -268,30 +298,30 @@ impl Looking {
         let mut changed = HashSet::new();
         for event in events {
             if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-                for at in 0..self.rules.items.len() {
-                    self.find(at, home, &mut |_| {});
-                    changed.insert((at, self.rules.items[at].root.clone()));
-                }
+                let all = self.rules.by_path(0..self.rules.items.len());
+                self.find(&all, home, &mut |_, _| {});
+                let roots = self.rules.items.iter().map(|rule| rule.root.clone());
+                changed.extend(roots.enumerate());
                 continue;
             }
             if event.mask.contains(AddWatchFlags::IN_IGNORED) {
-                self.directories.remove(&event.wd);
+                self.watches.ended(event.wd);
                 continue;
             }
-            let (Some(dir), Some(name)) = (self.directories.get(&event.wd), &event.name) else {
+            let (Some(dir), Some(name)) = (self.watches.path(event.wd), &event.name) else {
                 continue;
             };
-            let (dir, path) = (dir.clone(), dir.join(name));
+            let (dir, path) = (dir.to_path_buf(), dir.join(name));
             let is_dir = event.mask.contains(AddWatchFlags::IN_ISDIR);
             let has_come = event.mask.intersects(CAME);
-            if is_dir && !has_come {
-                // It has gone, or is called otherwise now: its watches would tell of wrong paths.
-                self.forget(&|_, dir| dir.starts_with(&path));
+            if is_dir && event.mask.contains(AddWatchFlags::IN_MOVED_FROM) {
+                // It is called otherwise now: its watches would tell of wrong paths. Those of a directory
+                // that was removed end by themselves.
+                self.forget(self.watches.below(&path));
             }
-            if !event.mask.contains(AddWatchFlags::IN_CLOSE_WRITE) {
-                for at in self.rules.over(&path) {
-                    changed.extend(self.find_anew(at, home, has_come));
-                }
+            let over = self.rules.over(&path);
+            if !event.mask.contains(AddWatchFlags::IN_CLOSE_WRITE) && !over.is_empty() {
+                changed.extend(self.find_anew(&over, home, has_come));
             }
             let mut paths = Vec::new();
             if is_dir && has_come {
@@ -319,20 +349,16 @@ impl Looking {
 
     /// Watches no directory that nobody wants to be watched any more.
     fn forget_needless(&mut self) {
-        self.forget(&|rules, dir| !rules.is_worth(dir) && !rules.is_on_a_way(dir));
+        let is_needless = |dir: &Path| !self.rules.is_worth(dir) && !self.rules.is_on_a_way(dir);
+        self.forget(self.watches.filter(is_needless));
     }
 
-    /// Watches some directories no more.
-    fn forget(&mut self, is_meant: &dyn Fn(&Rules, &Path) -> bool) {
-        let (inotify, rules, directories) = (&self.inotify, &self.rules, &mut self.directories);
-        directories.retain(|&watch, dir| {
-            let goes = is_meant(rules, dir);
-            if goes {
-                // It has ended by itself where the directory was removed.
-                let _ = inotify.rm_watch(watch);
-            }
-            !goes
-        });
+    fn forget(&mut self, watches: Vec<WatchDescriptor>) {
+        for watch in watches {
+            // It may have ended by itself.
+            let _ = self.inotify.rm_watch(watch);
+            self.watches.ended(watch);
+        }
     }
 
     fn tell(&self, sight: Sight) {

@@ -6,6 +6,7 @@
 mod act;
 mod burst;
 mod eyes;
+mod in_force;
 mod rebuild;
 mod renew;
 mod rules;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eyes::{Eyes, Sight};
+use in_force::InForce;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use rebuild::Progress;
@@ -28,7 +30,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, sleep_until};
 
 use super::Context;
-use super::run::plan_of;
+use super::running_plan::plan_of;
 use crate::api::client::{Client, EventStream};
 use crate::api::messages::Update;
 use crate::cli::args::WatchArgs;
@@ -40,7 +42,6 @@ use crate::plan::{Draft, Sources};
 use crate::run::control::StackSnapshot;
 use crate::run::instance::Instance;
 use crate::run::launch::{Signals, unblock_all};
-use crate::run::news::{News, Notice};
 use crate::run::snapshot::ServiceSnapshot;
 use crate::run::waits::{Goal, Verdict, verdict};
 use crate::spec::model::ServiceSpec;
@@ -147,6 +148,8 @@ struct Watching<'a> {
     subjects: Vec<Subject>,
     /// What the file is made of, and what else was read for it.
     sources: Arc<Sources>,
+    /// Which files the stack runs by, as far as was heard.
+    in_force: InForce,
     /// The last that was heard of each unit.
     units: HashMap<UnitId, ServiceSnapshot>,
     events: EventStream,
@@ -175,6 +178,7 @@ impl<'a> Watching<'a> {
             project_dir: draft.project_dir().to_path_buf(),
             subjects: Vec::new(),
             sources: Arc::clone(draft.sources()),
+            in_force: InForce::of(stack),
             units: units_of(stack),
             events,
             eyes: None,
@@ -229,10 +233,12 @@ impl<'a> Watching<'a> {
         let Ok(stack) = self.client.stack().await else {
             return;
         };
+        self.in_force = InForce::of(&stack);
         let ready = self.place.0.draft_of(&stack);
         if let Err(stop) = ready.and_then(|ready| self.settle(ready.draft, &stack)) {
             self.say(&format!(
-                "{}\nwarning: the files of before are watched; start this anew for those of now",
+                "{}\nwarning: still watching as the previous file said; run `stack watch` again to use the \
+                 new one",
                 stop.message
             ));
         }
@@ -245,10 +251,13 @@ impl<'a> Watching<'a> {
             tokio::select! {
                 biased;
                 update = self.events.next() => match update {
-                    Ok(Some(Update::Notice(Notice { news: News::TookOver, .. }))) => {
-                        self.follow_file().await;
+                    Ok(Some(update)) => {
+                        let are_others = self.in_force.are_others_by(&update);
+                        self.hear(update);
+                        if are_others {
+                            self.follow_file().await;
+                        }
                     }
-                    Ok(Some(update)) => self.hear(update),
                     Ok(None) | Err(_) => return,
                 },
                 Some(sight) = async { self.eyes.as_mut()?.next().await } => self.see(sight),
@@ -334,8 +343,8 @@ impl<'a> Watching<'a> {
                     if subject.burst.change(now) {
                         let name = &self.subjects[at].plan.service;
                         self.say(&format!(
-                            "{name}: changes follow each other without a quiet second, the last \
-                             one of `{shown}`; waiting for one\nhint: if the service writes this \
+                            "{name}: `{shown}` keeps changing; waiting for a second without \
+                             changes\nhint: if the service writes this \
                              file itself, leave it out with `ignore`"
                         ));
                     }

@@ -1,5 +1,5 @@
-//! A restart that brings what the stack itself has read and gives to a service: a config, a secret, an
-//! env file. It is what `stack up SERVICE` does.
+//! A restart that brings what the stack itself has read and gives to services: a config, a secret, an
+//! env file.
 
 use std::sync::Arc;
 
@@ -8,22 +8,23 @@ use tokio::task::spawn_blocking;
 use super::Watching;
 use crate::api::client::{BlockingClient, ClientError};
 use crate::cli::exit::Stop;
-use crate::cli::verbs::run::at_home;
-use crate::run::control::{Command, CommandReply};
-use crate::run::proposal::{Asking, Extent};
+use crate::cli::verbs::running_plan::at_home;
+use crate::run::control::CommandReply;
+use crate::run::proposal::{Asking, Extent, Recreate};
 use crate::support::name::ServiceName;
 
 impl Watching<'_> {
-    /// Has a service become what the files say. `None` where that is what it is already.
-    pub(super) async fn renew(&self, service: ServiceName) -> Result<Option<CommandReply>, Stop> {
+    /// Restarts services as what the files say that they are.
+    pub(super) async fn renew(&self, services: Vec<ServiceName>) -> Result<CommandReply, Stop> {
         let (invocation, instance) = self.place;
         let stack = self.client.stack().await?;
         let draft = at_home(invocation, instance, invocation.draft_of(&stack)?.draft);
         let asking = Asking {
             sources: Arc::clone(draft.sources()),
             extent: Extent {
-                services: vec![service],
+                services,
                 no_deps: true,
+                recreate: Recreate::Named,
                 ..Extent::default()
             },
             strict_ports: false,
@@ -31,17 +32,9 @@ impl Watching<'_> {
             dry_run: false,
         };
         let client = BlockingClient::new(self.client.path());
-        let renewed = spawn_blocking(move || -> Result<_, ClientError> {
-            let proposal = client.propose(&asking)?;
-            if proposal.changes.is_empty() {
-                return Ok(None);
-            }
-            let proposal = proposal.id;
-            client.command(&Command::Apply { proposal }).map(Some)
+        let renewed = spawn_blocking(move || {
+            client.apply(|| -> Result<u64, ClientError> { Ok(client.propose(&asking)?.id) })
         });
-        match renewed.await {
-            Ok(renewed) => Ok(renewed?),
-            Err(_) => Ok(None),
-        }
+        Ok(renewed.await.unwrap_or(Err(ClientError::Closed))?)
     }
 }

@@ -4,13 +4,15 @@
 //! Paths are real ones, without links. A rule knows where its own leads, and calls what is there by the
 //! name that was written.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
+#[cfg(test)]
+use super::eyes::work;
 use super::way::Way;
 use crate::plan::model::WatchPlan;
 
@@ -137,8 +139,17 @@ impl Rules {
         }
     }
 
+    /// Rules, together where they are about the same path.
+    pub(super) fn by_path(&self, rules: impl IntoIterator<Item = usize>) -> Vec<Vec<usize>> {
+        let mut by_path: BTreeMap<&Path, Vec<usize>> = BTreeMap::new();
+        for at in rules {
+            by_path.entry(&self.items[at].root).or_default().push(at);
+        }
+        by_path.into_values().collect()
+    }
+
     /// What is there of what is watched.
-    pub(super) fn ends(&self) -> Vec<PathBuf> {
+    pub(super) fn ends(&self) -> BTreeSet<PathBuf> {
         let ends = self.items.iter().filter_map(|rule| rule.way.end.clone());
         ends.collect()
     }
@@ -154,18 +165,28 @@ impl Rules {
 
     /// Which rules a path concerns that has changed, and what each calls it.
     pub(super) fn concerned(&self, path: &Path, is_dir: bool) -> Vec<(usize, PathBuf)> {
+        self.concerned_of(0..self.items.len(), path, is_dir)
+    }
+
+    /// Which of some rules a path concerns that has changed, and what each calls it.
+    pub(super) fn concerned_of(
+        &self,
+        rules: impl IntoIterator<Item = usize>,
+        path: &Path,
+        is_dir: bool,
+    ) -> Vec<(usize, PathBuf)> {
         if self.never.iter().any(|never| never == path) {
             return Vec::new();
         }
-        let rules = self.items.iter().enumerate();
-        rules
-            .filter_map(|(at, rule)| {
-                let called = rule.called(path, is_dir)?;
-                let counts =
-                    rule.includes(&called, is_dir) && !self.is_left_out(rule, path, is_dir);
-                counts.then_some((at, called))
-            })
-            .collect()
+        let rules = rules.into_iter().filter_map(|at| {
+            #[cfg(test)]
+            work::done(1);
+            let rule = &self.items[at];
+            let called = rule.called(path, is_dir)?;
+            let counts = rule.includes(&called, is_dir) && !self.is_left_out(rule, path, is_dir);
+            counts.then_some((at, called))
+        });
+        rules.collect()
     }
 
     /// Whether anything in a directory may concern a rule.

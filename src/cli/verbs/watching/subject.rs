@@ -135,8 +135,8 @@ impl Watched {
             if subject.is_claimed(&plan.instance) {
                 let service = &subject.plan.service;
                 problems.push(format!(
-                    "another `stack` watches the files of {service} as well, so that each change restarts \
-                     it twice\nhint: end `stack watch`, or `up` without `--watch`, in one of the terminals"
+                    "another `stack` also watches the files of {service}, so each change restarts it \
+                     twice\nhint: end `stack watch`, or `up` without `--watch`, in one of the terminals"
                 ));
             }
         }

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 const MOST_LINKS: usize = 40;
 
 /// The way that a path takes.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Way {
     /// The names on it, each in the directory where it really stands. Whatever happens to one of them, the
     /// path may lead elsewhere from then on.

@@ -322,6 +322,43 @@ fn services_that_were_not_named_are_left_alone() {
     });
 }
 
+#[test]
+fn who_is_named_restarts_in_any_case_with_who_follows_and_becomes_what_has_changed() {
+    on_stage(async {
+        let follows = || {
+            let mut web = plan("web", &[("api", Condition::Started)]);
+            web.depends_on[0].restart = true;
+            web
+        };
+        let units = || vec![follows(), plan("api", &[]), plan("other", &[])];
+        let mut stage = Stage::new(units());
+        stage.up().await;
+        let named = || Extent {
+            services: vec![service("api")],
+            no_deps: true,
+            recreate: Recreate::Named,
+            ..Extent::default()
+        };
+        let attempts = |stage: &Stage| ["web", "api", "other"].map(|it| stage.row(it).attempt);
+        // The others stay what they are, though the file says something else of them.
+        let mut changed_other = units();
+        changed_other[2] = changed("other", &[]);
+        let reply = stage.take_over(changed_other, named()).await;
+        assert_eq!(attempts(&stage), [2, 2, 1]);
+        assert_eq!(reply.affected, [service("web"), service("api")]);
+        assert_eq!(
+            stage.verdicts(Goal::Executed, &reply),
+            [Verdict::Reached; 2]
+        );
+        let mut changed_api = units();
+        changed_api[1] = changed("api", &[]);
+        stage.take_over(changed_api, named()).await;
+        assert_eq!(attempts(&stage), [3, 3, 1]);
+        let argv = &stage.supervisor.units[&id("api")].plan.execution.argv;
+        assert_eq!(argv.last().unwrap(), "changed");
+    });
+}
+
 /// Two files with the same few services: each as it is in one of six ways, or not there.
 fn files() -> impl Strategy<Value = [Vec<Option<u8>>; 3]> {
     let file = || proptest::collection::vec(proptest::option::weighted(0.8, 0..6_u8), 5);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::run::news::{Event, Notice};
+use crate::run::proposal::Recreate;
 
 const PERIOD: Duration = Duration::from_secs(10);
 
@@ -259,6 +260,21 @@ fn a_changed_job_runs_anew_only_if_it_runs() {
         };
         stage.take_over(vec![other(nightly("job"))], extent).await;
         assert_eq!(stage.phase("job"), Phase::Stopped);
+    });
+}
+
+#[test]
+fn a_job_that_is_named_runs_as_what_it_has_become() {
+    on_stage(async {
+        let mut stage = Stage::new(vec![nightly("job")]);
+        stage.up().await;
+        let extent = Extent {
+            services: vec![service("job")],
+            recreate: Recreate::Named,
+            ..Extent::default()
+        };
+        stage.take_over(vec![other(nightly("job"))], extent).await;
+        assert_eq!(stage.said(), ["execute job"]);
     });
 }
 

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use crate::spec::model::{ProbeSpec, Setting};
+use crate::support::name::ServiceName;
 
 #[test]
 fn a_later_command_or_entrypoint_or_test_replaces_the_earlier_one() {
@@ -429,10 +430,6 @@ services:
     let service = &spec.services["web"];
     assert_eq!(environment(service), ["B=2", "D=4"]);
     assert_eq!(service.labels.keys().collect::<Vec<_>>(), ["a"]);
-    let names: Vec<&str> = service
-        .depends_on
-        .keys()
-        .map(|name| name.as_str())
-        .collect();
+    let names: Vec<&str> = service.depends_on.keys().map(ServiceName::as_str).collect();
     assert_eq!(names, ["api"]);
 }

@@ -248,3 +248,91 @@ fn limits_are_named_with_what_raises_them() {
     assert!(named(Errno::EMFILE).contains("sysctl fs.inotify.max_user_instances="));
     assert_eq!(advice(Errno::EACCES), None);
 }
+
+/// What looks by rules over these paths, on this thread.
+fn looking(dir: &Path, paths: &[&str]) -> (Looking, Home) {
+    let rules = paths.iter().enumerate().map(|(item, path)| {
+        let plan = WatchPlan {
+            path: path.into(),
+            ignore: vec![],
+            include: vec![],
+            reaction: Reaction::Restart,
+        };
+        Rule::new((0, item), &plan, dir).0
+    });
+    let (sight_tx, _) = unbounded_channel();
+    let mut looking = Looking {
+        inotify: Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).unwrap(),
+        rules: Rules::default(),
+        watches: Watches::default(),
+        sight_tx,
+        is_full: false,
+    };
+    let home = Home::of(dir.to_path_buf());
+    looking.begin(Rules::new(rules.collect(), vec![]), &home);
+    work::take();
+    (looking, home)
+}
+
+impl Looking {
+    /// Takes in all that has happened.
+    fn catch_up(&mut self, home: &Home) -> HashSet<(usize, PathBuf)> {
+        let mut changed = HashSet::new();
+        while let Ok(events) = self.inotify.read_events() {
+            changed.extend(self.take_in(&events, home));
+        }
+        changed
+    }
+}
+
+#[test]
+fn a_path_of_many_rules_that_is_replaced_is_looked_through_once() {
+    const RULES: usize = 20;
+    const FILES: usize = 30;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    fs_err::create_dir(at("src")).unwrap();
+    fs_err::create_dir(at("next")).unwrap();
+    for file in 0..FILES {
+        fs_err::write(at(&format!("next/{file}")), "1").unwrap();
+    }
+    let (mut looking, home) = looking(dir.path(), &["src"; RULES]);
+    fs_err::rename(at("src"), at("before")).unwrap();
+    looking.catch_up(&home);
+    fs_err::rename(at("next"), at("src")).unwrap();
+    let changed = looking.catch_up(&home);
+    assert_eq!(changed.len(), RULES * FILES);
+    // Each file is held against each rule as one on the way, and as what has come.
+    let work = work::take();
+    assert!(work <= 2 * RULES * (FILES + 2), "{work}");
+}
+
+#[test]
+fn a_tree_that_is_removed_or_moved_costs_no_more_than_its_directories() {
+    const DIRS: usize = 100;
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    let make = || {
+        for sub in 0..DIRS {
+            fs_err::create_dir_all(at(&format!("src/tree/{sub}"))).unwrap();
+        }
+    };
+    make();
+    let (mut looking, home) = looking(dir.path(), &["src"]);
+    let others = looking.watches.len() - DIRS - 1;
+    fs_err::remove_dir_all(at("src/tree")).unwrap();
+    let changed = looking.catch_up(&home);
+    assert!(changed.contains(&(0, at("src/tree"))));
+    assert_eq!(looking.watches.len(), others);
+    let work = work::take();
+    assert!(work <= 2 * DIRS, "{work}");
+    make();
+    looking.catch_up(&home);
+    assert_eq!(looking.watches.len(), others + DIRS + 1);
+    work::take();
+    fs_err::rename(at("src/tree"), at("tree")).unwrap();
+    looking.catch_up(&home);
+    assert_eq!(looking.watches.len(), others);
+    let work = work::take();
+    assert!(work <= 2 * DIRS, "{work}");
+}
