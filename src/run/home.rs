@@ -25,7 +25,7 @@ use super::instance::{Holder, Instance, InstanceLock};
 use super::news::News;
 use super::process::Removals;
 use super::proposal::Advice;
-use super::registry::{RENEWED_EVERY, Registry};
+use super::registry::Registry;
 use super::socket;
 use crate::dotenv;
 use crate::plan::model::DotenvPlan;
@@ -155,7 +155,6 @@ impl Home {
         self.removals = Removals::new().ok();
         self.called = signal(SignalKind::from_raw(nix::libc::SIGURG)).ok();
         self.watch_all();
-        let mut renewed_at = Instant::now();
         loop {
             let look_at = self.look_at;
             tokio::select! {
@@ -166,6 +165,8 @@ impl Home {
                             Change::Dotenv(dotenv) => self.change_dotenv(dotenv),
                         };
                         self.put_back(&controller).await;
+                        // No timer does it: an idle stack wakes nobody.
+                        self.registry.renew(&self.holder, &self.project_dir);
                         // Who has lost interest has dropped the other end.
                         let _ = wanted.done_tx.send(written);
                     }
@@ -179,10 +180,6 @@ impl Home {
                 }
                 () = sleep_until(look_at.unwrap_or_else(Instant::now)), if look_at.is_some() => {
                     self.look(&controller).await;
-                }
-                () = sleep_until(renewed_at + RENEWED_EVERY) => {
-                    self.registry.renew(&self.holder, &self.project_dir);
-                    renewed_at = Instant::now();
                 }
             }
         }

@@ -29,9 +29,6 @@ use crate::support::fs::create_private_dir;
 use crate::support::name::ProjectName;
 use crate::support::proc::boot_id;
 
-/// How often a run that goes on says so.
-pub(super) const RENEWED_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// For how long one is kept of which nothing can be known.
 const KEPT: Duration = Duration::from_secs(366 * 24 * 60 * 60);
 
@@ -256,6 +253,8 @@ mod tests {
     use super::*;
     use crate::plan::instance_id;
 
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
     fn holder(project: &str, place: &Path, (file, is_named): (&str, bool), run: &str) -> Holder {
         let project = ProjectName::new(project).unwrap();
         let instance = Instance::new(project, place.to_path_buf(), Path::new("/nonexistent"));
@@ -343,10 +342,10 @@ mod tests {
         assert_eq!(kept(), "12345");
         registry.sweep_with(seen, now);
         assert_eq!(kept(), "1245");
-        registry.sweep_with(seen, now + KEPT.saturating_sub(RENEWED_EVERY));
+        registry.sweep_with(seen, now + KEPT.saturating_sub(DAY));
         assert_eq!(kept(), "1245");
         // What may be looked for here is never too old.
-        registry.sweep_with(seen, now + KEPT + RENEWED_EVERY);
+        registry.sweep_with(seen, now + KEPT + DAY);
         assert_eq!(kept(), "1");
     }
 

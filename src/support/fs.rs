@@ -196,7 +196,7 @@ pub fn open_private(path: &Path, options: &mut OpenOptions) -> io::Result<File> 
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)
         .map_err(|error| match error.raw_os_error() {
-            Some(libc::ELOOP) => failed(error.kind(), "it is a symbolic link"),
+            Some(libc::ELOOP) => failed(io::ErrorKind::InvalidInput, "it is a symbolic link"),
             _ => failed(error.kind(), &error.to_string()),
         })?;
     let metadata = file.metadata()?;

@@ -303,7 +303,7 @@ fn last_run(dir: &Path, found: &BTreeMap<UnitId, Segments>) -> io::Result<Option
         let path = index_path(dir, unit, newest);
         let file = match open_private(&path, OpenOptions::new().read(true)) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if segment::is_none_of_ours(&error) => continue,
             Err(error) => return Err(error),
         };
         let newest = Index::new(file)?.last()?;

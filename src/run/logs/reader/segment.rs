@@ -273,7 +273,16 @@ impl Window {
 fn open_if_exists(path: &Path) -> io::Result<Option<File>> {
     match open_private(path, OpenOptions::new().read(true)) {
         Ok(file) => Ok(Some(file)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // A link, or what is no file, is not ours: nothing was written there, and nothing is shown of it.
+        Err(error) if is_none_of_ours(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Whether there is no log of ours: nothing at all, or something else that has its name.
+pub(super) fn is_none_of_ours(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::InvalidInput
+    )
 }
