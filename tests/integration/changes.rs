@@ -875,3 +875,87 @@ services:
     assert_eq!(stack.service("b").unwrap().pid(), before.pid());
     stack.down();
 }
+
+#[test]
+fn a_generated_key_of_a_service_that_is_left_alone_restarts_nobody() {
+    let yaml = |tool: &str, more: &str| {
+        format!(
+            "services:\n  db: {{ command: MISBEHAVE sleep }}\n  tool: {{ command: 'MISBEHAVE {tool}'{more} }}\n"
+        )
+    };
+    let stack = started(&yaml("sleep", ""));
+    let before = pids(&stack);
+    stack.write_yaml(&yaml("bind $<PORT:auto>", ", profiles: [q]"));
+    for _ in 0..3 {
+        stack.run(&["up", "-d"]).ok();
+        assert_eq!(pids(&stack), before);
+    }
+    stack.write_yaml(&yaml("bind $<PORT:auto>", ""));
+    for flags in [&["up", "-d", "db"][..], &["up", "-d", "--no-recreate"]] {
+        for _ in 0..3 {
+            stack.run(flags).ok();
+            assert_eq!(pids(&stack), before);
+        }
+    }
+    // What starts meanwhile is told of no port that nobody has.
+    stack.run(&["restart", "db"]).ok();
+    let db_pid = pids(&stack)["db"];
+    let db = Process::of(db_pid).unwrap();
+    assert_eq!(db.variable("TOOL_PORT"), None);
+    stack.run(&["up", "--wait"]).ok();
+    let after = pids(&stack);
+    assert_ne!(after["tool"], before["tool"]);
+    assert_eq!(after["db"], db_pid);
+    stack.down();
+}
+
+#[test]
+fn clients_that_want_the_same_at_once_restart_it_once() {
+    let stack = started(
+        "services: { a: { command: MISBEHAVE ignore-term, environment: { V: 1 }, stop_grace_period: 1s } }",
+    );
+    stack.write_yaml("services: { a: { command: MISBEHAVE ignore-term, environment: { V: 2 }, stop_grace_period: 1s } }");
+    let ups: Vec<_> = (0..4).map(|_| stack.start(&["up", "--wait"])).collect();
+    for up in ups {
+        up.wait().ok();
+    }
+    let rows = stack.ps();
+    assert_eq!(rows[0].attempt(), 2);
+    stack.down();
+}
+
+#[test]
+fn fewer_files_than_at_the_start_stop_nothing_unless_that_is_said() {
+    let stack = TestStack::new("services: { a: { command: MISBEHAVE sleep } }");
+    let sleeping = "services: { n: { command: sleep 1000 } }\n";
+    stack.write("dev.yaml", sleeping);
+    stack.write("more.yaml", "services: { m: { command: sleep 1000 } }\n");
+    let both = ["-f", "stack.yaml", "-f", "dev.yaml"];
+    let up = |files: &[&str], rest: &[&str]| {
+        let words: Vec<&str> = [files, &["up", "-d"], rest].concat();
+        stack.run(&words)
+    };
+    let is_refused = |files: &[&str], service: &str, file: &str| {
+        let before = pids(&stack);
+        let said = [file, service, "`--remove-orphans`"];
+        up(files, &[]).expect(3).says(&said);
+        assert_eq!(pids(&stack), before);
+    };
+    up(&both, &[]).ok();
+    is_refused(&[], "`n`", "dev.yaml`");
+    // What is named alone may come from a further file; that of the others counts all the same.
+    let further = ["-f", "stack.yaml", "-f", "more.yaml"];
+    up(&further, &["m"])
+        .ok()
+        .says(&["`n`: no longer in the file; left as it is"]);
+    is_refused(&further, "`n`", "dev.yaml`");
+    is_refused(&both, "`m`", "more.yaml`");
+    // A file that has it no more is no other file.
+    stack.write("dev.yaml", "services: {}\n");
+    up(&[&both[..], &further[2..]].concat(), &[])
+        .ok()
+        .says(&["`n`: no longer in the file; stopping"]);
+    up(&[], &["--remove-orphans"]).ok().says(&["`m`"]);
+    up(&[], &[]).ok();
+    stack.down();
+}

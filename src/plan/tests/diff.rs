@@ -218,6 +218,30 @@ fn units_come_and_go_and_nobody_else_changes() {
 }
 
 #[test]
+fn a_generated_key_of_an_earlier_plan_is_no_change_wherever_that_is_known() {
+    let with = |top: &str, tool: &str| {
+        let yaml =
+            format!("{top}services: {{ db: {{ command: x }}, tool: {{ command: 'y{tool}' }} }}");
+        plan(
+            &Project::new(&yaml),
+            &[(port_key("tool", "PORT"), 8000)].into(),
+        )
+    };
+    let db = |before: &Plan, after: &Plan| listed(before, after)[0].clone();
+    let same = ("db".to_owned(), String::new());
+    // The stack says nothing of a key whose service was left as it was.
+    let mut before = with("", " $<PORT:auto>");
+    before.values.clear();
+    for after in [with("", " $<PORT:auto>"), with("", "")] {
+        assert_eq!(db(&before, &after), same);
+    }
+    // Once the files settle it, it counts, and once only.
+    let settled = with("environment: { TOOL_PORT: '1' }\n", "");
+    assert_eq!(db(&before, &settled).1, "environment TOOL_PORT");
+    assert_eq!(db(&settled, &settled), same);
+}
+
+#[test]
 fn another_caller_another_run_and_a_port_that_moves_elsewhere_are_no_change() {
     let project = Project::new(YAML).file("e", "");
     let held: Assignment = [(port_key("a", "PORT"), 8000), (port_key("b", "PORT"), 8001)].into();

@@ -5,6 +5,7 @@
 //! (`docs/design/reconcile.md`).
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,6 +88,7 @@ impl Supervisor {
             plan.owners.extend(owner.map(|owner| (key.clone(), owner)));
         }
         plan.values.splice(0..0, kept);
+        plan.share_values();
         if let Some(dotenv) = &mut plan.dotenv {
             dotenv.entries.clone_from(&plan.values);
         }
@@ -137,6 +139,7 @@ impl Supervisor {
             mut holds,
             released,
             extent,
+            ongoing,
             lingering,
             edition: _,
         } = planned;
@@ -152,6 +155,13 @@ impl Supervisor {
             whats.insert(unit, change.what);
         }
         let is_whole = !whats.values().any(What::is_left);
+        // What only an earlier file has is still that one's.
+        if !whats.values().any(What::is_left_though_gone) {
+            self.files.clear();
+        }
+        let known: HashSet<PathBuf> = self.files.iter().cloned().collect();
+        let further = plan.files.iter().filter(|file| !known.contains(*file));
+        self.files.extend(further.cloned());
         self.note_plan(&plan, is_whole);
         self.replan = sources.map(|sources| (sources, extent.clone()));
         let mut moved: Vec<UnitId> = Vec::new();
@@ -190,6 +200,9 @@ impl Supervisor {
                         released: released.clone(),
                     });
                     moved.push(id);
+                }
+                Some(What::TakesOver { .. }) | None if ongoing.contains(&id) => {
+                    unit.go_on(new, Arc::clone(&requested));
                 }
                 Some(What::Stops | What::TakesOver { .. }) | None => {
                     unit.requested = Arc::clone(&requested);
@@ -240,8 +253,6 @@ impl Supervisor {
     /// What is told of the whole stack is that of another plan.
     fn note_plan(&mut self, plan: &Plan, is_whole: bool) {
         let about = &mut self.about;
-        let earlier = about.values.drain(..).map(|(key, _)| key);
-        self.generated.extend(earlier);
         about.values.clone_from(&plan.values);
         self.owners.clone_from(&plan.owners);
         about.dotenv = plan.written_dotenv();

@@ -12,6 +12,7 @@ use crate::plan::model::{DependencyPlan, UnitPlan};
 use crate::ports::Hold;
 use crate::ports::request::PortKey;
 use crate::run::reason::Blocker;
+use crate::run::snapshot::Wanted;
 use crate::run::state::Settings;
 
 /// What a unit becomes once what runs of it has ended.
@@ -85,6 +86,18 @@ impl Unit {
             }
         }
         self.fate = Fate::Becomes(Box::new(next));
+    }
+
+    /// It becomes what it was to become already; what differs is taken over live.
+    pub(crate) fn go_on(&mut self, mut plan: UnitPlan, requested: Arc<Requested>) {
+        if let Fate::Becomes(next) = &mut self.fate {
+            if self.desired.wanted == Wanted::Running {
+                // It has the environment of whoever started it.
+                plan.environment.base = next.plan.environment.base.clone();
+            }
+            next.plan = plan;
+            next.requested = requested;
+        }
     }
 
     /// Its plan is another one from now on, which what runs of it takes over as it is.
