@@ -497,6 +497,20 @@ fn a_fixed_port_goes_over_to_the_service_that_has_it_now() {
         };
         assert_eq!((port("a"), port(name)), (Some(a.into()), Some(b.into())));
     }
+    // Whoever is slow to let go of it is waited for, and named, as nobody else has it.
+    let slow = |name: &str| {
+        format!(
+            "services: {{ {name}: {{ command: \"trap '' TERM; MISBEHAVE bind $<PORT:{one}>\", stop_grace_period: 1s }} }}"
+        )
+    };
+    stack.write_yaml(&slow("slow"));
+    stack.run(&["up", "--wait"]).ok();
+    stack.write_yaml(&slow("other"));
+    let waits = format!("waiting for slow to release port {one}");
+    let output = stack.run(&["up", "--wait"]).ok();
+    assert!(output.stderr.contains(&waits), "{output}");
+    assert!(!output.stderr.contains("taken"), "{output}");
+    assert_eq!(stack.service("other").unwrap().attempt(), 1);
     stack.down();
 }
 
@@ -957,5 +971,80 @@ fn fewer_files_than_at_the_start_stop_nothing_unless_that_is_said() {
         .says(&["`n`: no longer in the file; stopping"]);
     up(&[], &["--remove-orphans"]).ok().says(&["`m`"]);
     up(&[], &[]).ok();
+    stack.down();
+}
+
+#[test]
+fn a_port_goes_over_within_the_stack_as_in_a_fresh_start() {
+    let stack = TestStack::new("services: {}");
+    let (n, m) = (stack.port(8080), stack.port(8081));
+    let yaml = |a: &str, c: &str| {
+        format!(
+            "services:\n  a: {{ command: 'MISBEHAVE bind $<PORT:{a}>' }}\n  c: {{ command: 'MISBEHAVE bind $<PORT:{c}>' }}\n"
+        )
+    };
+    stack.write_yaml(&yaml(&n.to_string(), "auto"));
+    stack.run(&["up", "--wait"]).ok();
+    // A fixed number and `auto` swap services.
+    stack.write_yaml(&yaml("auto", &n.to_string()));
+    stack.run(&["up", "--wait"]).ok();
+    assert_eq!(stack.port_of("c"), n);
+    assert_ne!(stack.port_of("a"), n);
+    // One that is preferred is had from whoever is leaving it.
+    stack.write_yaml(&yaml(&format!("auto:{n}"), &m.to_string()));
+    stack.run(&["up", "-d", "c"]).ok();
+    let output = stack.run(&["up", "--wait", "--force-recreate"]).ok();
+    assert!(!output.stderr.contains("instead"), "{output}");
+    assert_eq!(stack.port_of("c"), m);
+    // Who is left as it is has it, and is named.
+    stack.write_yaml(&format!(
+        "{}  d: {{ command: 'MISBEHAVE bind $<PORT:{m}>' }}\n",
+        yaml("auto", "auto")
+    ));
+    stack
+        .run(&["up", "-d", "d", "--no-recreate"])
+        .expect(1)
+        .says(&[&format!(
+            "port {m} for PORT of service `d`: it is PORT of service `c` here"
+        )]);
+    stack.run(&["up", "--wait"]).ok();
+    assert_eq!(stack.port_of("d"), m);
+    stack.down();
+}
+
+#[test]
+fn a_range_that_is_full_of_what_leaves_is_enough() {
+    let yaml = |name: &str| {
+        format!("services: {{ {name}: {{ command: 'MISBEHAVE bind $<PORT:auto>' }} }}")
+    };
+    let stack = TestStack::new("services: {}");
+    let n = stack.port(8080);
+    let yaml = |name: &str| format!("ports: {{ range: {n}-{n} }}\n{}", yaml(name));
+    stack.write_yaml(&yaml("a"));
+    stack.run(&["up", "--wait"]).ok();
+    stack.write_yaml(&yaml("renamed"));
+    stack.run(&["up", "--wait"]).ok();
+    assert_eq!(stack.port_of("renamed"), n);
+    stack.down();
+}
+
+#[test]
+fn who_waits_for_a_port_of_its_dependent_has_that_go_first() {
+    let stack = TestStack::new("services: {}");
+    let (one, two) = (stack.port(8080), stack.port(8081));
+    let yaml = |a: u16, b: u16| {
+        format!(
+            "services:\n  a: {{ command: 'MISBEHAVE bind $<PORT:{a}>' }}\n  b: {{ command: 'MISBEHAVE bind $<PORT:{b}>', depends_on: {{ a: {{ condition: service_healthy }} }} }}\n"
+        )
+    };
+    stack.write_yaml(&yaml(one, two));
+    stack.run(&["up", "--wait"]).ok();
+    stack.write_yaml(&yaml(two, one));
+    stack.run(&["up", "--wait"]).ok();
+    assert_eq!(["a", "b"].map(|name| stack.port_of(name)), [two, one]);
+    assert_eq!(
+        ["a", "b"].map(|name| stack.service(name).unwrap().attempt()),
+        [2, 2]
+    );
     stack.down();
 }

@@ -218,6 +218,7 @@ impl Supervisor {
         for id in &dismissed {
             self.dismiss(id, extent.grace);
         }
+        self.make_way();
         let is_kept = |what: &What| matches!(what, What::Kept { .. });
         let kept = whats.iter().filter(|(_, what)| is_kept(what));
         let kept: HashSet<&ServiceName> = kept.map(|(id, _)| &id.service).collect();
@@ -347,6 +348,49 @@ impl Supervisor {
         if let Some(unit) = self.units.get_mut(id) {
             unit.fate = Fate::Leaves;
             unit.desired.change(Wanted::Stopped, Cause::Up, grace);
+        }
+    }
+
+    /// Who is to get a port of another one is not there before that one has let go of it. Whoever would
+    /// hold out until then, and keep that one up, goes down first.
+    fn make_way(&mut self) {
+        let reaches = |from: &UnitId, to: &UnitId, is_old: bool| {
+            let mut seen: HashSet<&UnitId> = HashSet::new();
+            let mut next = vec![from];
+            while let Some((id, unit)) = next.pop().and_then(|id| self.units.get_key_value(id)) {
+                if id == to {
+                    return true;
+                }
+                if seen.insert(id) {
+                    let plan = if is_old {
+                        &unit.plan
+                    } else {
+                        unit.wanted_plan()
+                    };
+                    next.extend(plan.depends_on.iter().map(|edge| &edge.unit));
+                }
+            }
+            false
+        };
+        let mut first: Vec<UnitId> = Vec::new();
+        for (id, unit) in self.units.iter().filter(|(_, unit)| !unit.is_leaving()) {
+            let now = unit.ports.numbers();
+            let wanted = unit.wanted_plan().ports.iter();
+            let wanted = wanted.map(|port| (port.protocol, port.port));
+            for (protocol, number) in wanted.filter(|port| !now.contains(port)) {
+                let mut others = self.units.iter().filter(|(other, _)| *other != id);
+                let Some((holder, _)) = others.find(|(_, it)| it.gives_up(protocol, number)) else {
+                    continue;
+                };
+                let rolling = self.units.iter().filter(|(_, it)| it.desired.is_rolling);
+                let rolling = rolling.map(|(rolling, _)| rolling).filter(|rolling| {
+                    *rolling != id && reaches(rolling, id, false) && reaches(rolling, holder, true)
+                });
+                first.extend(rolling.cloned());
+            }
+        }
+        for id in first {
+            self.units[&id].desired.is_rolling = false;
         }
     }
 

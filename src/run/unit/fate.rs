@@ -14,6 +14,7 @@ use crate::ports::request::PortKey;
 use crate::run::reason::Blocker;
 use crate::run::snapshot::Wanted;
 use crate::run::state::Settings;
+use crate::support::protocol::Protocol;
 
 /// What a unit becomes once what runs of it has ended.
 #[derive(Debug)]
@@ -64,6 +65,16 @@ impl Unit {
     /// What it is, or becomes once it begins anew.
     pub(crate) fn wanted_plan(&self) -> &UnitPlan {
         self.next().map_or(&self.plan, |next| &next.plan)
+    }
+
+    /// Whether it has a port that it will not have any more.
+    pub(crate) fn gives_up(&self, protocol: Protocol, number: u16) -> bool {
+        let has = self.ports.iter();
+        let mut has = has.map(|port| (port.protocol, port.number));
+        let keeps = self.wanted_plan().ports.iter();
+        let mut keeps = keeps.map(|port| (port.protocol, port.port));
+        let is_it = |(its, port): (Protocol, u16)| port == number && its.overlaps(protocol);
+        has.any(is_it) && (self.is_leaving() || !keeps.any(is_it))
     }
 
     /// What it depends on, or will once it begins anew.

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::{Ground, Planned, Plannings};
 use crate::plan::{Assignment, Change, Difference, Draft, Plan, UnitPlan, diff};
-use crate::ports::{Batch, allocate};
+use crate::ports::{Batch, Running, allocate};
 use crate::run::control::CommandError;
 use crate::run::proposal::{
     Advice, Asking, ChangedField, Extent, Proposal, Recreate, UnitChange, What,
@@ -38,6 +38,11 @@ pub(super) fn plan(asking: Asking, ground: &Ground) -> Plannings {
     let mut warnings = Vec::new();
     let (mut holds, mut released) = (IndexMap::new(), HashSet::new());
     if let Some((ledger, owner)) = &ground.memory {
+        let staying = assignment.iter().map(|(key, port)| (*port, key.clone()));
+        let running = Running {
+            given_up: kept.given_up,
+            staying: staying.collect(),
+        };
         let batch = Batch {
             requests: &kept.wanted,
             pool: draft.pool(),
@@ -45,6 +50,7 @@ pub(super) fn plan(asking: Asking, ground: &Ground) -> Plannings {
             strict: asking.strict_ports,
             fresh: asking.fresh_ports,
             is_noted_later: true,
+            running: Some(&running),
         };
         let allocation = allocate(&batch, ledger).map_err(|error| CommandError::NoPorts {
             message: chain(&error),
@@ -54,8 +60,7 @@ pub(super) fn plan(asking: Asking, ground: &Ground) -> Plannings {
             message: warning.to_string(),
             hint: warning.hint().to_owned(),
         }));
-        let new = allocation.holds.iter();
-        assignment.extend(new.map(|(key, hold)| (key.clone(), hold.port())));
+        assignment.extend(allocation.ports);
         (holds, released) = (allocation.holds, allocation.released);
     }
     let mut late = Vec::new();
