@@ -65,6 +65,7 @@ pub(crate) fn child() {
         strict: false,
         fresh: false,
         is_noted_later: false,
+        running: None,
     };
     let ledger = Ledger::at(&state);
     say("ready");
@@ -197,6 +198,7 @@ fn one_more(state: &Path) -> Late {
         strict: false,
         fresh: false,
         is_noted_later: false,
+        running: None,
     };
     let ledger = Ledger::at(state);
     let start = Instant::now();

@@ -45,6 +45,7 @@ fn allocate_batch(bencher: Bencher, count: usize) {
         strict: false,
         fresh: false,
         is_noted_later: false,
+        running: None,
     };
     bencher.bench(|| allocate(black_box(&batch), &ledger).map(|allocation| allocation.holds));
 }
@@ -117,6 +118,7 @@ fn beside_ended(bencher: Bencher, ended: usize, is_known: bool) {
             strict: false,
             fresh: false,
             is_noted_later: false,
+            running: None,
         };
         allocate(black_box(&batch), &ledger).map(|allocation| allocation.holds)
     };

@@ -32,6 +32,12 @@ impl Sources {
         Contents(contents)
     }
 
+    /// Where the `stack.yaml` is, and what is merged over it, whatever the directory is called by now.
+    pub(super) fn places(&self) -> Vec<PathBuf> {
+        let dir = &self.file.project_dir;
+        self.files().map(|file| below(file, dir)).collect()
+    }
+
     /// The `stack.yaml`, and what is merged over it.
     fn files(&self) -> impl Iterator<Item = &Path> {
         let over = self.file.over.iter().map(|over| &*over.file);

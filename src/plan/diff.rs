@@ -3,13 +3,15 @@
 //! The fields of [`fields`] are the only ones that count: [`diff`] compares them, the fingerprint
 //! hashes them. Words about a change are made in `cli`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use serde::Serialize;
 use serde_json::Value;
 
-use super::model::{Belongings, Changes, HookPlan, Plan, ProbePlan, ProcessPlan, UnitPlan};
+use super::model::{
+    Belongings, Changes, Environment, HookPlan, Plan, ProbePlan, ProcessPlan, UnitPlan,
+};
 use crate::spec::model::{FileKind, HookTime};
 use crate::support::fs::below;
 use crate::support::name::UnitId;
@@ -65,7 +67,7 @@ impl Difference {
 /// caller; where it does refer to one, the text in which it does is another.
 pub fn diff(old: &Plan, new: &Plan) -> Vec<(UnitId, Difference)> {
     let common = Common::of(new);
-    let mut commons_before = Commons::new(old);
+    let mut commons_before = Commons::default();
     let mut before: HashMap<UnitId, &UnitPlan> =
         old.units.iter().map(|unit| (unit.id(), unit)).collect();
     let mut differences = Vec::with_capacity(new.units.len());
@@ -123,14 +125,13 @@ pub(super) struct Common<'a>(BTreeMap<&'a str, Option<&'a str>>);
 
 impl<'a> Common<'a> {
     pub(super) fn of(plan: &'a Plan) -> Self {
-        let common = plan.units.first().map(|unit| &*unit.environment.common);
-        Self::without(&generated(plan), common)
+        let first = plan.units.first().map(|unit| &unit.environment);
+        first.map_or_else(|| Self(BTreeMap::new()), Self::of_unit)
     }
 
-    /// What there is in one beside the generated keys.
-    fn without(generated: &HashSet<&str>, common: Option<&'a Changes>) -> Self {
-        let all = common.into_iter().flat_map(|common| common.iter());
-        let settled = all.filter(|(key, _)| !generated.contains(key.as_str()));
+    fn of_unit(environment: &'a Environment) -> Self {
+        let all = environment.common.iter();
+        let settled = all.filter(|(key, _)| !environment.generated.contains(*key));
         Self(
             settled
                 .map(|(key, value)| (key.as_str(), value.as_deref()))
@@ -158,31 +159,20 @@ impl<'a> Common<'a> {
     }
 }
 
-fn generated(plan: &Plan) -> HashSet<&str> {
-    plan.values.iter().map(|(key, _)| key.as_str()).collect()
-}
-
 /// What the units of a plan have in common. That is one for all of them, except where some were left
 /// as an earlier plan had them.
+#[derive(Default)]
 struct Commons<'a> {
-    generated: HashSet<&'a str>,
     by_address: HashMap<*const Changes, (Common<'a>, Vec<String>)>,
 }
 
 impl<'a> Commons<'a> {
-    fn new(plan: &'a Plan) -> Self {
-        Self {
-            generated: generated(plan),
-            by_address: HashMap::new(),
-        }
-    }
-
     /// What a unit has in common with others, and which keys of that differ from `other`.
     fn of(&mut self, unit: &'a UnitPlan, other: &Common<'_>) -> &(Common<'a>, Vec<String>) {
         let changes = &*unit.environment.common;
         let entry = self.by_address.entry(std::ptr::from_ref(changes));
         entry.or_insert_with(|| {
-            let common = Common::without(&self.generated, Some(changes));
+            let common = Common::of_unit(&unit.environment);
             let moved = common.other_than(other);
             (common, moved)
         })

@@ -8,18 +8,21 @@ use super::draft::Draft;
 use crate::ports::request::{Pool, PortKey, PortRequest, Want};
 use crate::spec::problem::Problem;
 use crate::support::port_range::PortRange;
+use crate::support::protocol::Protocol;
 
 /// The ports of a plan that is made again.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Kept {
-    /// Those that stay: their holds are there and are not asked for again. Also fixed ones that another
-    /// one gives up: they are had once it has.
+    /// Those that stay: their holds are there and are not asked for again.
     pub kept: Assignment,
     /// Those that must be allocated, as a batch of their own. The number of a port that moves is in
     /// nobody's way: its hold is given back only once the new one is there.
     pub wanted: Vec<PortRequest>,
     /// Those that stay although they are asked for otherwise, as they are pinned.
     pub unlike: Vec<PortKey>,
+    /// The numbers that are held and do not stay: whoever gets one has it once its service has let go
+    /// of it.
+    pub given_up: HashSet<(Protocol, u16)>,
 }
 
 /// How the ports of a plan were asked for: what there is to know of a draft when the next one comes.
@@ -66,8 +69,27 @@ impl Draft {
             kept: Assignment::new(),
             wanted: Vec::new(),
             unlike: Vec::new(),
+            given_up: HashSet::new(),
         };
-        for request in self.requests(problems) {
+        let requests = self.requests(problems);
+        let is_pinned = |key: &PortKey| held.contains_key(key) && is_pinned(key);
+        // Who could have any other number makes room for one that must have this.
+        let fixed = requests.iter().filter(|request| !is_pinned(&request.key));
+        let fixed: Vec<(u16, &PortRequest)> = fixed
+            .filter_map(|request| match request.want {
+                Want::Fixed(port) => Some((port, request)),
+                Want::Prefer(_) | Want::Within(_) | Want::Auto => None,
+            })
+            .collect();
+        let must_go = |port: u16, request: &PortRequest| {
+            let is_of = |(number, other): &(u16, &PortRequest)| {
+                *number == port
+                    && other.key != request.key
+                    && other.protocol.overlaps(request.protocol)
+            };
+            !matches!(request.want, Want::Fixed(_)) && fixed.iter().any(is_of)
+        };
+        for request in &requests {
             let asked = self.asked_ports().get(&request.key);
             let stays = |held: &&Held| {
                 let is_asked_alike = |earlier: &PortRequest| {
@@ -78,6 +100,7 @@ impl Draft {
                     earlier.protocol == request.protocol
                         && asked.is_none_or(|asked| *asked == held.port)
                         && (is_asked_alike(earlier) || fits(held.port, request.want, pool))
+                        && !must_go(held.port, request)
                 })
             };
             let candidates = held.get(&request.key).map_or(&[][..], Vec::as_slice);
@@ -88,23 +111,22 @@ impl Draft {
                     if good.is_none() {
                         outcome.unlike.push(request.key.clone());
                     }
-                    outcome.kept.insert(request.key, held.port);
+                    outcome.kept.insert(request.key.clone(), held.port);
                 }
-                None => outcome.wanted.push(request),
+                None => outcome.wanted.push(request.clone()),
             }
         }
         let all = held
             .iter()
-            .flat_map(|(key, held)| held.iter().map(move |it| (key, it.port)));
-        let is_given_up = |(key, port): &(&PortKey, u16)| outcome.kept.get(*key) != Some(port);
-        let given_up: HashSet<u16> = all.filter(is_given_up).map(|(_, port)| port).collect();
-        outcome.wanted.retain(|request| match request.want {
-            Want::Fixed(port) if given_up.contains(&port) => {
-                outcome.kept.insert(request.key.clone(), port);
-                false
-            }
-            Want::Fixed(_) | Want::Prefer(_) | Want::Within(_) | Want::Auto => true,
-        });
+            .flat_map(|(key, held)| held.iter().map(move |it| (key, it)));
+        let given_up = all.filter(|(key, held)| outcome.kept.get(*key) != Some(&held.port));
+        outcome.given_up = given_up
+            .flat_map(|(key, held)| {
+                let earlier = held.asked.requests.get(key);
+                let parts = earlier.map_or(&[][..], |earlier| earlier.protocol.parts());
+                parts.iter().map(|&part| (part, held.port))
+            })
+            .collect();
         outcome
     }
 }

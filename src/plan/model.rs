@@ -1,6 +1,6 @@
 //! The plan: what will happen, every value settled. Made once, never changed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
@@ -30,6 +30,8 @@ pub struct Plan {
     pub project_dir: PathBuf,
     /// The file that was read.
     pub file: PathBuf,
+    /// That, and what is merged over it: from the project directory where they are below that.
+    pub files: Vec<PathBuf>,
     /// The generated file: path and entries; `None` with `dotenv: false`.
     pub dotenv: Option<DotenvPlan>,
     /// The generated keys with their values, in the order of the file, also without a file.
@@ -168,6 +170,8 @@ pub struct Environment {
     pub base: Arc<Vec<(OsString, OsString)>>,
     /// What is set, or removed by `None`, for all services.
     pub common: Arc<Changes>,
+    /// Which keys of these are generated: nobody who does not refer to one cares what it says.
+    pub generated: Arc<HashSet<String>>,
     /// What is set, or removed by `None`, on top of both.
     pub changes: Changes,
 }
@@ -371,6 +375,26 @@ impl Environment {
                 .rev()
                 .find(|(name, _)| name == key)
                 .map(|(_, value)| value.as_os_str()),
+        }
+    }
+}
+
+impl Plan {
+    /// Its units get the generated keys as they are now.
+    pub fn share_values(&mut self) {
+        let Some(first) = self.units.first().map(|unit| &unit.environment) else {
+            return;
+        };
+        let mut common = (*first.common).clone();
+        common.retain(|key, _| !first.generated.contains(key));
+        let all = self.values.iter().cloned();
+        common.extend(all.map(|(key, value)| (key, Some(value))));
+        let common = Arc::new(common);
+        let generated = self.values.iter().map(|(key, _)| key.clone());
+        let generated: Arc<HashSet<String>> = Arc::new(generated.collect());
+        for unit in &mut self.units {
+            unit.environment.common = Arc::clone(&common);
+            unit.environment.generated = Arc::clone(&generated);
         }
     }
 }

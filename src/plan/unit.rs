@@ -2,7 +2,6 @@
 
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
@@ -36,13 +35,13 @@ const DEFAULT_STOP_SIGNAL: i32 = 15;
 /// The grace period, as in Compose.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
-/// Plans one replica of `replicas`; `common` are the layers of the environment that are the same
+/// Plans one replica of `replicas`; `shared` are the layers of the environment that are the same
 /// for all.
 pub(super) fn unit_plan(
     inside: Inside<'_>,
     replicas: u32,
     resolver: &Resolver<'_>,
-    common: &Arc<Changes>,
+    shared: &Environment,
 ) -> UnitPlan {
     let Inside { service, replica } = inside;
     let directory = match &service.working_dir {
@@ -59,7 +58,7 @@ pub(super) fn unit_plan(
     };
     let ports: Vec<PortPlan> = service.ports.iter().filter_map(port).collect();
     let execution = execution(service, resolver);
-    let changes = changes(inside, resolver, &ports, &directory, common);
+    let changes = changes(inside, resolver, &ports, &directory, &shared.common);
     for word in &execution.argv {
         let what = || format!("a word of the command of `{}`", service.name);
         check_length(what, word.len(), &service.name_span, resolver);
@@ -92,9 +91,8 @@ pub(super) fn unit_plan(
         handoff: resolver.setting(service.handoff.as_ref()),
         execution,
         environment: Environment {
-            base: resolver.draft.caller.clone(),
-            common: Arc::clone(common),
             changes,
+            ..shared.clone()
         },
         stop_signal: signal.unwrap_or(DEFAULT_STOP_SIGNAL),
         grace,

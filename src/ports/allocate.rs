@@ -36,12 +36,26 @@ pub struct Batch<'a> {
     pub fresh: bool,
     /// The ledger is not told: whoever asks does so later, should the ports be used.
     pub is_noted_later: bool,
+    /// What else there is of the stack, if it runs already.
+    pub running: Option<&'a Running>,
+}
+
+/// The ports of a stack that runs, beside those that are to be allocated for it.
+#[derive(Debug, Default)]
+pub struct Running {
+    /// The numbers that it lets go of for this batch: they are as good as free, though there can be no
+    /// hold yet. They are handed out last, as whoever gets one has to wait for it.
+    pub given_up: HashSet<(Protocol, u16)>,
+    /// Those that stay, with whose they are.
+    pub staying: HashMap<u16, PortKey>,
 }
 
 /// The ports of a batch.
 #[derive(Debug)]
 pub struct Allocation {
-    /// A hard hold for every key, in the order of the requests.
+    /// The number of every key, in the order of the requests.
+    pub ports: IndexMap<PortKey, u16>,
+    /// A hard hold for every key, in the same order, but for numbers that are given up for this batch.
     pub holds: IndexMap<PortKey, Hold>,
     /// The ports whose servers need their hold to be released, as earlier runs have learned.
     pub released: HashSet<PortKey>,
@@ -59,6 +73,7 @@ pub struct Allocation {
 pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortError> {
     if batch.requests.is_empty() {
         return Ok(Allocation {
+            ports: IndexMap::new(),
             holds: IndexMap::new(),
             released: HashSet::new(),
             noted: None,
@@ -82,6 +97,8 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
         }
     };
 
+    let keys = batch.requests.iter().map(|request| request.key.clone());
+    let ports = keys.zip(plan.ports.iter().copied()).collect();
     let rows: Vec<PortRow> = batch
         .requests
         .iter()
@@ -125,6 +142,7 @@ pub fn allocate(batch: &Batch<'_>, ledger: &Ledger) -> Result<Allocation, PortEr
         })
         .collect();
     Ok(Allocation {
+        ports,
         holds,
         released: own.release.into_iter().collect(),
         noted,
@@ -149,6 +167,10 @@ fn choose(
     let terrain = terrain(batch, session, own, kernel);
     // Looked up by who wants a new number alone.
     let mut kept: Option<Kept<'_>> = None;
+    let is_given_up = |part, port| {
+        let running = batch.running;
+        running.is_some_and(|running| running.given_up.contains(&(part, port)))
+    };
     let is_kept = |port| kept.get_or_insert_with(|| session.kept()).contains(port);
     let plan = choice::plan(
         batch.requests,
@@ -157,6 +179,9 @@ fn choose(
         batch.strict,
         is_kept,
         |port, part, effort| {
+            if is_given_up(part, port) {
+                return Ok(Answer::Held);
+            }
             let hold = match (blanks.take(part, port), effort) {
                 (Err(HoldError::Taken), Effort::Insist) => take_or_reclaim(part, port),
                 (hold, Effort::Insist | Effort::Skim) => hold,
@@ -184,10 +209,16 @@ fn terrain(batch: &Batch<'_>, session: &Session, own: &Row, kernel: &KernelPorts
     never.extend(session.granted());
     let is_well = |port: &&PortRow| own.wrong_with(port.port).is_none();
     let sticky = own.ports().filter(|_| !batch.fresh).filter(is_well);
+    let given_up = batch.running.into_iter().flat_map(|it| &it.given_up);
+    let given_up = given_up.map(|&(_, port)| port);
     Terrain {
         own_sticky: sticky.map(|row| (row.key.clone(), row.port)).collect(),
         live: session.held().collect(),
-        bad: own.bad_ports().filter(|_| !batch.fresh).collect(),
+        bad: own
+            .bad_ports()
+            .filter(|_| !batch.fresh)
+            .chain(given_up)
+            .collect(),
         never,
     }
 }
@@ -273,10 +304,14 @@ fn standing_warnings(batch: &Batch<'_>, plan: &Plan, kernel: &KernelPorts) -> Ve
 fn refused(miss: &Miss, batch: &Batch<'_>, session: &Session) -> Refused {
     let request = &batch.requests[miss.request];
     let stack = || session.stack_of(miss.port);
+    let staying = batch.running.and_then(|it| it.staying.get(&miss.port));
     let of_stack = |stack| Occupant::Stack(Box::new(stack));
     let occupant = match miss.reason {
         Reason::Denied => Occupant::System,
         Reason::Sibling(index) => Occupant::Sibling(batch.requests[index].key.clone()),
+        Reason::ForeignSticky | Reason::Taken if let Some(key) = staying => {
+            Occupant::Sibling(key.clone())
+        }
         // Another stack's number may be in use by somebody else altogether.
         Reason::ForeignSticky | Reason::Taken => {
             let sockets = sockets::on_port(Protocol::Both, miss.port).unwrap_or_default();

@@ -31,7 +31,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use allocate::{Allocation, Batch, allocate};
+pub use allocate::{Allocation, Batch, Running, allocate};
 pub use descriptors::{ensure_descriptors, original_soft_limit};
 pub use free::{Grant, free_port, free_ports, grant, is_port_free};
 pub use hold::{Hold, HoldError};

@@ -37,6 +37,7 @@ fn a_clean_machine_gives_the_first_three_and_a_second_copy_the_next() {
                 strict: false,
                 fresh: false,
                 is_noted_later: false,
+                running: None,
             };
             allocate(&batch, &ledger).unwrap()
         };
@@ -68,6 +69,7 @@ fn gaps_between_taken_ports_are_filled_lowest_first() {
             strict: false,
             fresh: false,
             is_noted_later: false,
+            running: None,
         };
         let allocation = allocate(&batch, &Ledger::at(state.path())).unwrap();
         assert_eq!(ports_of(&allocation), [8005, 8010, 8015]);
@@ -89,6 +91,7 @@ fn one_batch<'a>(
         strict,
         fresh: false,
         is_noted_later: false,
+        running: None,
     }
 }
 
@@ -221,6 +224,7 @@ fn a_port_that_turned_bad_is_not_preferred_again() {
         let fresh = Batch {
             fresh: true,
             is_noted_later: false,
+            running: None,
             ..batch
         };
         assert_eq!(ports_of(&allocate(&fresh, &ledger).unwrap()), [8000]);

@@ -239,11 +239,11 @@ pub enum CommandError {
     /// Everything stands still, as somebody has pressed Ctrl-Z.
     #[error("the stack is suspended")]
     Suspended,
-    /// The stack was started from another file, which has what would be stopped.
-    #[error("the stack was started from another file, and this would stop what only that has")]
+    /// The stack was started from other files, which have what would be stopped.
+    #[error("the stack was started from other files, and this would stop what only those have")]
     WouldOrphan {
-        /// That file.
-        file: String,
+        /// Those files.
+        files: Vec<String>,
         /// What would be stopped.
         services: Vec<ServiceName>,
     },

@@ -173,6 +173,23 @@ impl What {
     }
 }
 
+impl What {
+    /// Whether it runs on though the files do not have it any more.
+    pub(crate) fn is_left_though_gone(&self) -> bool {
+        match self {
+            Self::Kept { .. } => true,
+            Self::Stays { fields } => fields.is_empty(),
+            Self::Starts
+            | Self::Appears
+            | Self::Stops
+            | Self::Restarts { .. }
+            | Self::Follows { .. }
+            | Self::GoesDown { .. }
+            | Self::TakesOver { .. } => false,
+        }
+    }
+}
+
 impl UnitChange {
     /// Which unit it is.
     pub fn unit(&self) -> UnitId {

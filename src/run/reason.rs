@@ -47,13 +47,16 @@ impl UnitRef {
     }
 }
 
-/// A condition that a dependency has not met yet.
+/// A condition that a dependency has not met yet, or a port that another one has not let go of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WaitingFor {
     /// Who is waited for.
     pub unit: UnitRef,
     /// For what.
     pub condition: Condition,
+    /// Not for that, but for it to let go of this port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
 }
 
 /// Why a unit is where it is.

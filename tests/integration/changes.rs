@@ -497,6 +497,20 @@ fn a_fixed_port_goes_over_to_the_service_that_has_it_now() {
         };
         assert_eq!((port("a"), port(name)), (Some(a.into()), Some(b.into())));
     }
+    // Whoever is slow to let go of it is waited for, and named, as nobody else has it.
+    let slow = |name: &str| {
+        format!(
+            "services: {{ {name}: {{ command: \"trap '' TERM; MISBEHAVE bind $<PORT:{one}>\", stop_grace_period: 1s }} }}"
+        )
+    };
+    stack.write_yaml(&slow("slow"));
+    stack.run(&["up", "--wait"]).ok();
+    stack.write_yaml(&slow("other"));
+    let waits = format!("waiting for slow to release port {one}");
+    let output = stack.run(&["up", "--wait"]).ok();
+    assert!(output.stderr.contains(&waits), "{output}");
+    assert!(!output.stderr.contains("taken"), "{output}");
+    assert_eq!(stack.service("other").unwrap().attempt(), 1);
     stack.down();
 }
 
@@ -873,5 +887,164 @@ services:
     failed.says(&["b is running: its changes were not applied: a `pre_start`"]);
     assert_eq!(stack.log("a"), b"once\n");
     assert_eq!(stack.service("b").unwrap().pid(), before.pid());
+    stack.down();
+}
+
+#[test]
+fn a_generated_key_of_a_service_that_is_left_alone_restarts_nobody() {
+    let yaml = |tool: &str, more: &str| {
+        format!(
+            "services:\n  db: {{ command: MISBEHAVE sleep }}\n  tool: {{ command: 'MISBEHAVE {tool}'{more} }}\n"
+        )
+    };
+    let stack = started(&yaml("sleep", ""));
+    let before = pids(&stack);
+    stack.write_yaml(&yaml("bind $<PORT:auto>", ", profiles: [q]"));
+    for _ in 0..3 {
+        stack.run(&["up", "-d"]).ok();
+        assert_eq!(pids(&stack), before);
+    }
+    stack.write_yaml(&yaml("bind $<PORT:auto>", ""));
+    for flags in [&["up", "-d", "db"][..], &["up", "-d", "--no-recreate"]] {
+        for _ in 0..3 {
+            stack.run(flags).ok();
+            assert_eq!(pids(&stack), before);
+        }
+    }
+    // What starts meanwhile is told of no port that nobody has.
+    stack.run(&["restart", "db"]).ok();
+    let db_pid = pids(&stack)["db"];
+    let db = Process::of(db_pid).unwrap();
+    assert_eq!(db.variable("TOOL_PORT"), None);
+    stack.run(&["up", "--wait"]).ok();
+    let after = pids(&stack);
+    assert_ne!(after["tool"], before["tool"]);
+    assert_eq!(after["db"], db_pid);
+    stack.down();
+}
+
+#[test]
+fn clients_that_want_the_same_at_once_restart_it_once() {
+    let stack = started(
+        "services: { a: { command: MISBEHAVE ignore-term, environment: { V: 1 }, stop_grace_period: 1s } }",
+    );
+    stack.write_yaml("services: { a: { command: MISBEHAVE ignore-term, environment: { V: 2 }, stop_grace_period: 1s } }");
+    let ups: Vec<_> = (0..4).map(|_| stack.start(&["up", "--wait"])).collect();
+    for up in ups {
+        up.wait().ok();
+    }
+    let rows = stack.ps();
+    assert_eq!(rows[0].attempt(), 2);
+    stack.down();
+}
+
+#[test]
+fn fewer_files_than_at_the_start_stop_nothing_unless_that_is_said() {
+    let stack = TestStack::new("services: { a: { command: MISBEHAVE sleep } }");
+    let sleeping = "services: { n: { command: sleep 1000 } }\n";
+    stack.write("dev.yaml", sleeping);
+    stack.write("more.yaml", "services: { m: { command: sleep 1000 } }\n");
+    let both = ["-f", "stack.yaml", "-f", "dev.yaml"];
+    let up = |files: &[&str], rest: &[&str]| {
+        let words: Vec<&str> = [files, &["up", "-d"], rest].concat();
+        stack.run(&words)
+    };
+    let is_refused = |files: &[&str], service: &str, file: &str| {
+        let before = pids(&stack);
+        let said = [file, service, "`--remove-orphans`"];
+        up(files, &[]).expect(3).says(&said);
+        assert_eq!(pids(&stack), before);
+    };
+    up(&both, &[]).ok();
+    is_refused(&[], "`n`", "dev.yaml`");
+    // What is named alone may come from a further file; that of the others counts all the same.
+    let further = ["-f", "stack.yaml", "-f", "more.yaml"];
+    up(&further, &["m"])
+        .ok()
+        .says(&["`n`: no longer in the file; left as it is"]);
+    is_refused(&further, "`n`", "dev.yaml`");
+    is_refused(&both, "`m`", "more.yaml`");
+    // A file that has it no more is no other file.
+    stack.write("dev.yaml", "services: {}\n");
+    up(&[&both[..], &further[2..]].concat(), &[])
+        .ok()
+        .says(&["`n`: no longer in the file; stopping"]);
+    up(&[], &["--remove-orphans"]).ok().says(&["`m`"]);
+    up(&[], &[]).ok();
+    stack.down();
+}
+
+#[test]
+fn a_port_goes_over_within_the_stack_as_in_a_fresh_start() {
+    let stack = TestStack::new("services: {}");
+    let (n, m) = (stack.port(8080), stack.port(8081));
+    let yaml = |a: &str, c: &str| {
+        format!(
+            "services:\n  a: {{ command: 'MISBEHAVE bind $<PORT:{a}>' }}\n  c: {{ command: 'MISBEHAVE bind $<PORT:{c}>' }}\n"
+        )
+    };
+    stack.write_yaml(&yaml(&n.to_string(), "auto"));
+    stack.run(&["up", "--wait"]).ok();
+    // A fixed number and `auto` swap services.
+    stack.write_yaml(&yaml("auto", &n.to_string()));
+    stack.run(&["up", "--wait"]).ok();
+    assert_eq!(stack.port_of("c"), n);
+    assert_ne!(stack.port_of("a"), n);
+    // One that is preferred is had from whoever is leaving it.
+    stack.write_yaml(&yaml(&format!("auto:{n}"), &m.to_string()));
+    stack.run(&["up", "-d", "c"]).ok();
+    let output = stack.run(&["up", "--wait", "--force-recreate"]).ok();
+    assert!(!output.stderr.contains("instead"), "{output}");
+    assert_eq!(stack.port_of("c"), m);
+    // Who is left as it is has it, and is named.
+    stack.write_yaml(&format!(
+        "{}  d: {{ command: 'MISBEHAVE bind $<PORT:{m}>' }}\n",
+        yaml("auto", "auto")
+    ));
+    stack
+        .run(&["up", "-d", "d", "--no-recreate"])
+        .expect(1)
+        .says(&[&format!(
+            "port {m} for PORT of service `d`: it is PORT of service `c` here"
+        )]);
+    stack.run(&["up", "--wait"]).ok();
+    assert_eq!(stack.port_of("d"), m);
+    stack.down();
+}
+
+#[test]
+fn a_range_that_is_full_of_what_leaves_is_enough() {
+    let yaml = |name: &str| {
+        format!("services: {{ {name}: {{ command: 'MISBEHAVE bind $<PORT:auto>' }} }}")
+    };
+    let stack = TestStack::new("services: {}");
+    let n = stack.port(8080);
+    let yaml = |name: &str| format!("ports: {{ range: {n}-{n} }}\n{}", yaml(name));
+    stack.write_yaml(&yaml("a"));
+    stack.run(&["up", "--wait"]).ok();
+    stack.write_yaml(&yaml("renamed"));
+    stack.run(&["up", "--wait"]).ok();
+    assert_eq!(stack.port_of("renamed"), n);
+    stack.down();
+}
+
+#[test]
+fn who_waits_for_a_port_of_its_dependent_has_that_go_first() {
+    let stack = TestStack::new("services: {}");
+    let (one, two) = (stack.port(8080), stack.port(8081));
+    let yaml = |a: u16, b: u16| {
+        format!(
+            "services:\n  a: {{ command: 'MISBEHAVE bind $<PORT:{a}>' }}\n  b: {{ command: 'MISBEHAVE bind $<PORT:{b}>', depends_on: {{ a: {{ condition: service_healthy }} }} }}\n"
+        )
+    };
+    stack.write_yaml(&yaml(one, two));
+    stack.run(&["up", "--wait"]).ok();
+    stack.write_yaml(&yaml(two, one));
+    stack.run(&["up", "--wait"]).ok();
+    assert_eq!(["a", "b"].map(|name| stack.port_of(name)), [two, one]);
+    assert_eq!(
+        ["a", "b"].map(|name| stack.service(name).unwrap().attempt()),
+        [2, 2]
+    );
     stack.down();
 }

@@ -74,10 +74,11 @@ impl From<CommandError> for Failure {
                 .with_hint("wait for `stack down` to end, then run `stack up`"),
             CommandError::Suspended => Self::new(StatusCode::CONFLICT, code::SUSPENDED, message)
                 .with_hint("`fg` in its terminal continues it, `stack down` stops it"),
-            CommandError::WouldOrphan { file, services } => {
+            CommandError::WouldOrphan { files, services } => {
                 let names = services.iter().map(|name| format!("`{name}`"));
                 let message = format!(
-                    "the stack was started from `{file}`, and this would stop what only that has: {}",
+                    "the stack was started from {} too, and this would stop what it does not have: {}",
+                    list(files.iter().map(|file| format!("`{file}`"))),
                     list(names)
                 );
                 Self::new(StatusCode::CONFLICT, code::WOULD_ORPHAN, message)

@@ -93,6 +93,7 @@ fn full_snapshot() -> StackSnapshot {
     api.waiting_for = vec![WaitingFor {
         unit: unit_ref("db"),
         condition: Condition::Healthy,
+        port: None,
     }];
     api.reason = Some(Reason::Ended {
         exit: Exit::Signal(9),

@@ -118,6 +118,7 @@ pub(crate) fn healthy_soon(text: &str) -> WaitingFor {
     WaitingFor {
         unit: unit_ref(text),
         condition: Condition::Healthy,
+        port: None,
     }
 }
 

@@ -122,6 +122,9 @@ pub(super) fn processes(left: &LeftBehind, most: usize) -> String {
 
 /// `db to be healthy`.
 pub(crate) fn waiting_for(waiting: &WaitingFor) -> String {
+    if let Some(port) = waiting.port {
+        return format!("{} to release port {port}", waiting.unit.label());
+    }
     let what = match waiting.condition {
         Condition::Started => "start",
         Condition::Healthy => "be healthy",

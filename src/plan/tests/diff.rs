@@ -7,8 +7,9 @@ use proptest::prelude::*;
 
 use super::{Project, numbered, port_key};
 use crate::plan::{Arguments, Assignment, Difference, Draft, Effect, Held, Plan, Sources, diff};
-use crate::ports::request::PortKey;
+use crate::ports::request::{PortKey, Want};
 use crate::support::name::UnitId;
+use crate::support::protocol::Protocol;
 
 const YAML: &str = "\
 ports: { range: 8000-8100 }
@@ -218,6 +219,30 @@ fn units_come_and_go_and_nobody_else_changes() {
 }
 
 #[test]
+fn a_generated_key_of_an_earlier_plan_is_no_change_wherever_that_is_known() {
+    let with = |top: &str, tool: &str| {
+        let yaml =
+            format!("{top}services: {{ db: {{ command: x }}, tool: {{ command: 'y{tool}' }} }}");
+        plan(
+            &Project::new(&yaml),
+            &[(port_key("tool", "PORT"), 8000)].into(),
+        )
+    };
+    let db = |before: &Plan, after: &Plan| listed(before, after)[0].clone();
+    let same = ("db".to_owned(), String::new());
+    // The stack says nothing of a key whose service was left as it was.
+    let mut before = with("", " $<PORT:auto>");
+    before.values.clear();
+    for after in [with("", " $<PORT:auto>"), with("", "")] {
+        assert_eq!(db(&before, &after), same);
+    }
+    // Once the files settle it, it counts, and once only.
+    let settled = with("environment: { TOOL_PORT: '1' }\n", "");
+    assert_eq!(db(&before, &settled).1, "environment TOOL_PORT");
+    assert_eq!(db(&settled, &settled), same);
+}
+
+#[test]
 fn another_caller_another_run_and_a_port_that_moves_elsewhere_are_no_change() {
     let project = Project::new(YAML).file("e", "");
     let held: Assignment = [(port_key("a", "PORT"), 8000), (port_key("b", "PORT"), 8001)].into();
@@ -413,10 +438,42 @@ fn a_fixed_port_that_another_service_gives_up_is_passed_on() {
     for (a, b) in [("b", "a"), ("renamed", "b")] {
         let after = yaml(a, b).good();
         let outcome = after.requests_beside(&held, |_| false, &mut Vec::new());
-        assert_eq!(outcome.wanted, []);
-        assert_eq!(outcome.kept[&port_key(a, "PORT")], 8080);
-        assert_eq!(outcome.kept[&port_key(b, "PORT")], 8081);
+        let wanted = outcome.wanted.iter();
+        let wanted: Vec<_> = wanted.map(|request| request.want).collect();
+        let given_up = |port| outcome.given_up.contains(&(Protocol::Tcp, port));
+        if b == "a" {
+            assert_eq!(wanted, [Want::Fixed(8080), Want::Fixed(8081)]);
+            assert!(given_up(8080) && given_up(8081));
+        } else {
+            assert_eq!(wanted, [Want::Fixed(8080)]);
+            assert!(given_up(8080) && !given_up(8081));
+        }
     }
+}
+
+#[test]
+fn who_could_have_any_port_makes_room_for_one_that_must_have_this() {
+    let yaml = |a: &str, b: &str| {
+        Project::new(&format!(
+            "services: {{ a: {{ command: x $<PORT:{a}> }}, b: {{ command: x $<PORT:{b}> }} }}"
+        ))
+    };
+    let held = [("a", 8080), ("b", 8000)];
+    let held = held.map(|(service, port)| (port_key(service, "PORT"), port));
+    let held = held_since(&yaml("8080", "auto").good(), held);
+    let after = yaml("auto", "8080").good();
+    let keys = |pinned: &str| {
+        let is_pinned = |key: &PortKey| key.service.as_str() == pinned;
+        let outcome = after.requests_beside(&held, is_pinned, &mut Vec::new());
+        let wanted = outcome.wanted.iter();
+        wanted
+            .map(|it| it.key.service.to_string())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(keys("nobody"), ["a", "b"]);
+    // Who is left as it is keeps its own and takes nothing from anybody.
+    assert_eq!(keys("a"), ["b"]);
+    assert_eq!(keys("b"), Vec::<String>::new());
 }
 
 #[test]

@@ -26,6 +26,7 @@ fn stack(index: usize, state: &Path) -> Result<Allocation, PortError> {
         strict: false,
         fresh: false,
         is_noted_later: false,
+        running: None,
     };
     allocate(&batch, &Ledger::at(state).with_lock_wait(lock_wait()))
 }
@@ -251,6 +252,7 @@ fn the_ports_of_a_stack_that_was_just_killed_are_free_for_who_wants_them() {
                 strict: false,
                 fresh: false,
                 is_noted_later: false,
+                running: None,
             };
             let allocation = allocate(&batch, &ledger).unwrap();
             assert_eq!(allocation.holds.len(), requests.len());

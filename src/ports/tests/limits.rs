@@ -26,6 +26,7 @@ fn helper_has_few_files() {
         strict: false,
         fresh: false,
         is_noted_later: false,
+        running: None,
     };
     let ledger = Ledger::at(state.path());
     match allocate(&batch, &ledger) {
@@ -71,6 +72,7 @@ fn helper_wants_a_privileged_port() {
         strict: false,
         fresh: false,
         is_noted_later: false,
+        running: None,
     };
     let error = allocate(&batch, &Ledger::at(state.path())).unwrap_err();
     println!("got:{error} / {}", error.hint());

@@ -153,6 +153,7 @@ fn a_port_that_moves_because_it_turned_bad_is_told_once() {
         let fresh = Batch {
             fresh: true,
             is_noted_later: false,
+            running: None,
             ..batch
         };
         assert_eq!(said(&fresh), [""; 0]);

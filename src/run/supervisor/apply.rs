@@ -5,6 +5,7 @@
 //! (`docs/design/reconcile.md`).
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -87,6 +88,7 @@ impl Supervisor {
             plan.owners.extend(owner.map(|owner| (key.clone(), owner)));
         }
         plan.values.splice(0..0, kept);
+        plan.share_values();
         if let Some(dotenv) = &mut plan.dotenv {
             dotenv.entries.clone_from(&plan.values);
         }
@@ -138,6 +140,7 @@ impl Supervisor {
             mut holds,
             released,
             extent,
+            ongoing,
             lingering,
             edition: _,
         } = planned;
@@ -153,6 +156,13 @@ impl Supervisor {
             whats.insert(unit, change.what);
         }
         let is_whole = !whats.values().any(What::is_left);
+        // What only an earlier file has is still that one's.
+        if !whats.values().any(What::is_left_though_gone) {
+            self.files.clear();
+        }
+        let known: HashSet<PathBuf> = self.files.iter().cloned().collect();
+        let further = plan.files.iter().filter(|file| !known.contains(*file));
+        self.files.extend(further.cloned());
         self.note_plan(&plan, is_whole);
         self.replan = sources.map(|sources| (sources, extent.clone()));
         let mut moved: Vec<UnitId> = Vec::new();
@@ -192,6 +202,9 @@ impl Supervisor {
                     });
                     moved.push(id);
                 }
+                Some(What::TakesOver { .. }) | None if ongoing.contains(&id) => {
+                    unit.go_on(new, Arc::clone(&requested));
+                }
                 Some(What::Stops | What::TakesOver { .. }) | None => {
                     unit.requested = Arc::clone(&requested);
                     self.take_over(&id, new);
@@ -206,6 +219,7 @@ impl Supervisor {
         for id in &dismissed {
             self.dismiss(id, extent.grace);
         }
+        self.make_way();
         let is_kept = |what: &What| matches!(what, What::Kept { .. });
         let kept = whats.iter().filter(|(_, what)| is_kept(what));
         let kept: HashSet<&ServiceName> = kept.map(|(id, _)| &id.service).collect();
@@ -247,8 +261,6 @@ impl Supervisor {
     /// What is told of the whole stack is that of another plan.
     fn note_plan(&mut self, plan: &Plan, is_whole: bool) {
         let about = &mut self.about;
-        let earlier = about.values.drain(..).map(|(key, _)| key);
-        self.generated.extend(earlier);
         about.values.clone_from(&plan.values);
         self.owners.clone_from(&plan.owners);
         about.dotenv = plan.written_dotenv();
@@ -343,6 +355,49 @@ impl Supervisor {
         if let Some(unit) = self.units.get_mut(id) {
             unit.fate = Fate::Leaves;
             unit.desired.change(Wanted::Stopped, Cause::Up, grace);
+        }
+    }
+
+    /// Who is to get a port of another one is not there before that one has let go of it. Whoever would
+    /// hold out until then, and keep that one up, goes down first.
+    fn make_way(&mut self) {
+        let reaches = |from: &UnitId, to: &UnitId, is_old: bool| {
+            let mut seen: HashSet<&UnitId> = HashSet::new();
+            let mut next = vec![from];
+            while let Some((id, unit)) = next.pop().and_then(|id| self.units.get_key_value(id)) {
+                if id == to {
+                    return true;
+                }
+                if seen.insert(id) {
+                    let plan = if is_old {
+                        &unit.plan
+                    } else {
+                        unit.wanted_plan()
+                    };
+                    next.extend(plan.depends_on.iter().map(|edge| &edge.unit));
+                }
+            }
+            false
+        };
+        let mut first: Vec<UnitId> = Vec::new();
+        for (id, unit) in self.units.iter().filter(|(_, unit)| !unit.is_leaving()) {
+            let now = unit.ports.numbers();
+            let wanted = unit.wanted_plan().ports.iter();
+            let wanted = wanted.map(|port| (port.protocol, port.port));
+            for (protocol, number) in wanted.filter(|port| !now.contains(port)) {
+                let mut others = self.units.iter().filter(|(other, _)| *other != id);
+                let Some((holder, _)) = others.find(|(_, it)| it.gives_up(protocol, number)) else {
+                    continue;
+                };
+                let rolling = self.units.iter().filter(|(_, it)| it.desired.is_rolling);
+                let rolling = rolling.map(|(rolling, _)| rolling).filter(|rolling| {
+                    *rolling != id && reaches(rolling, id, false) && reaches(rolling, holder, true)
+                });
+                first.extend(rolling.cloned());
+            }
+        }
+        for id in first {
+            self.units[&id].desired.is_rolling = false;
         }
     }
 

@@ -32,6 +32,7 @@ impl Supervisor {
             }
         }
         self.own_ports(id);
+        self.wake_for_ports();
         self.runner.adopt(&self.units[id].plan);
         let edges = self.units[id].edges();
         let needs: HashSet<UnitId> = edges.map(|edge| edge.unit.clone()).collect();
@@ -65,6 +66,8 @@ impl Supervisor {
         self.about.fingerprint.clear();
         self.negotiation.edition += 1;
         self.touch(id);
+        // Who was to get a port of it does not any more.
+        self.wake_for_ports();
         self.plan_around();
     }
 
@@ -132,6 +135,7 @@ impl Supervisor {
             self.notice(Some(&id), NoticeLevel::Info, News::Removed);
         }
         self.note_ports();
+        self.wake_for_ports();
     }
 
     /// Notes in the ledger which ports the stack has now.

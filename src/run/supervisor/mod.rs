@@ -158,10 +158,10 @@ pub struct Supervisor {
     negotiation: Negotiation,
     /// What the last plan was made of, and how far it was carried out.
     replan: Option<(Arc<Sources>, Extent)>,
+    /// The files that say what runs, as [`Plan::files`](crate::plan::Plan::files) has them.
+    files: Vec<PathBuf>,
     /// Of which service a generated key tells.
     owners: HashMap<String, ServiceName>,
-    /// The keys that were generated for earlier plans.
-    generated: BTreeSet<String>,
     /// The highest generation of units that are gone: one of the same name goes on from there, so that
     /// who still waits for the one that is gone sees that another has come.
     past: Generation,

@@ -178,6 +178,7 @@ impl Supervisor {
         let supervisor = Self {
             memory: Some((ledger, owner)),
             owners: plan.owners,
+            files: plan.files,
             last_path: Some(instance.last_path()),
             wanted_tx: Some(wanted_tx),
             logs: Some((instance.log_dir(), run, finding_tx)),
@@ -233,7 +234,7 @@ impl Supervisor {
             negotiation: Negotiation::default(),
             replan: None,
             owners: HashMap::new(),
-            generated: BTreeSet::new(),
+            files: Vec::new(),
             past: 0,
             latest_note: Arc::default(),
             noted: None,

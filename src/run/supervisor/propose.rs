@@ -13,7 +13,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use tokio::sync::oneshot;
 
-use planning::plan;
+use planning::{Units, plan};
 
 use super::Supervisor;
 use super::messages::Prepared;
@@ -22,7 +22,8 @@ use crate::ports::request::{Owner, PortKey};
 use crate::ports::{Hold, Ledger};
 use crate::run::control::CommandError;
 use crate::run::proposal::{Asking, Extent, Proposal, Recreate, What};
-use crate::support::name::ServiceName;
+use crate::run::unit::Unit;
+use crate::support::name::{ServiceName, UnitId};
 
 /// How long a client may take from its proposal to its command: it only shows it. Who has been killed
 /// meanwhile keeps others waiting no longer.
@@ -40,6 +41,8 @@ pub(super) struct Planned {
     pub(super) holds: IndexMap<PortKey, Hold>,
     pub(super) released: HashSet<PortKey>,
     pub(super) extent: Extent,
+    /// The units that become already what the plan has them be.
+    pub(super) ongoing: HashSet<UnitId>,
     /// The services that run although their profiles are not active: they are left alone.
     pub(super) lingering: HashSet<ServiceName>,
     /// What the units were when it was made, by [`Negotiation::edition`].
@@ -81,7 +84,7 @@ impl Negotiation {
 
 /// What there is to know of the running stack.
 struct Ground {
-    old: Plan,
+    units: Units,
     held: HashMap<PortKey, Vec<Held>>,
     /// Where ports are noted, and for whom.
     memory: Option<(Ledger, Owner)>,
@@ -179,7 +182,16 @@ impl Supervisor {
             held,
             memory: self.memory.clone(),
             edition: self.negotiation.edition,
-            old: self.plan_of(self.plans()),
+            units: self.known_units(),
+        }
+    }
+
+    /// What the units are and will be.
+    pub(super) fn known_units(&self) -> Units {
+        let next = self.units.values().filter_map(Unit::next);
+        Units {
+            are: self.plan_of(self.plans()),
+            will_be: self.plan_of(next.map(|next| next.plan.clone()).collect()),
         }
     }
 
@@ -189,20 +201,17 @@ impl Supervisor {
         units.map(|unit| unit.plan.clone()).collect()
     }
 
-    /// The plan that has these units. Every key that was ever generated counts as one: units that were
-    /// left as they are have those of an earlier plan.
+    /// The plan that has these units.
     pub(super) fn plan_of(&self, units: Vec<UnitPlan>) -> Plan {
         let about = &self.about;
-        let mut values = about.values.clone();
-        let earlier = self.generated.iter().cloned();
-        values.extend(earlier.map(|key| (key, String::new())));
         Plan {
             project: about.project.clone(),
             instance: about.instance.clone(),
             project_dir: about.project_dir.clone(),
             file: about.file.clone(),
+            files: self.files.clone(),
             dotenv: None,
-            values,
+            values: about.values.clone(),
             owners: HashMap::new(),
             units,
             arguments: about.arguments.clone(),
@@ -259,22 +268,20 @@ impl Supervisor {
         });
     }
 
-    /// Whoever comes with another file does not mean to stop what that one does not know.
+    /// Whoever comes with other files, or fewer, does not mean to stop what these do not know.
     fn refuse_to_orphan(&self, planned: &Planned) -> Result<(), CommandError> {
         let changes = planned.proposal.changes.iter();
         let gone = changes.filter(|change| change.what == What::Stops);
         let mut services: Vec<ServiceName> = gone.map(|change| change.service.clone()).collect();
         services.dedup();
-        // A directory that was renamed has other paths.
-        let is_same = planned.plan.file == self.about.file
-            || planned.plan.file.strip_prefix(&planned.plan.project_dir)
-                == self.about.file.strip_prefix(&self.about.project_dir);
-        if services.is_empty() || is_same || planned.extent.remove_orphans {
+        let now = &planned.plan.files;
+        let missing = self.files.iter().filter(|file| !now.contains(file));
+        let files: Vec<String> = missing
+            .map(|file| self.about.project_dir.join(file).display().to_string())
+            .collect();
+        if services.is_empty() || files.is_empty() || planned.extent.remove_orphans {
             return Ok(());
         }
-        Err(CommandError::WouldOrphan {
-            file: self.about.file.display().to_string(),
-            services,
-        })
+        Err(CommandError::WouldOrphan { files, services })
     }
 }

@@ -7,8 +7,10 @@ use super::Supervisor;
 use crate::run::news::News;
 use crate::run::news::NoticeLevel;
 use crate::run::reason::WaitingFor;
+use crate::run::snapshot::Phase;
 use crate::run::state::{Dependency, Judgement, Occurrence, Seen, Step, judge, reconcile};
 use crate::run::unit::Unit;
+use crate::run::unit_ports::Port;
 use crate::spec::model::Condition;
 use crate::support::name::UnitId;
 
@@ -80,7 +82,47 @@ impl Supervisor {
             seen.desired.is_rolling &= !unit.is_leaving();
             seen
         });
-        reconcile(&unit.seen(), dependencies, dependents, now)
+        let step = reconcile(&unit.seen(), dependencies, dependents, now);
+        // There it would only find that the port is taken.
+        let waits_for_port = || {
+            self.holders(id)
+                .iter()
+                .any(|(other, _)| self.will_let_go(other))
+        };
+        match step {
+            Step::Execute { .. } if waits_for_port() => Step::Nothing { until: None },
+            step => step,
+        }
+    }
+
+    /// Who still has a port that a unit is to have, and is to let go of it.
+    fn holders(&self, id: &UnitId) -> Vec<(UnitId, u16)> {
+        let ports = self.units[id].ports.iter();
+        let missing = ports.filter(|port| port.is_open());
+        let holders = missing.flat_map(|port| {
+            let others = self.units.iter().filter(|(other, _)| *other != id);
+            let others = others.filter(|(_, it)| it.gives_up(port.protocol, port.number));
+            others.map(|(other, _)| (other.clone(), port.number))
+        });
+        holders.collect()
+    }
+
+    /// Whether one that is to let go of a port does so by itself.
+    fn will_let_go(&self, id: &UnitId) -> bool {
+        let unit = &self.units[id];
+        !unit.seen().observed.is_unkillable
+            && (unit.is_leaving() || !unit.seen().is_down_for_good())
+    }
+
+    /// Somebody has let go of ports: who waits for them is to be looked at.
+    pub(super) fn wake_for_ports(&mut self) {
+        let waits =
+            |unit: &Unit| unit.phase() == Phase::Waiting && unit.ports.iter().any(Port::is_open);
+        let waiting = self.units.iter().filter(|(_, unit)| waits(unit));
+        let waiting: Vec<UnitId> = waiting.map(|(id, _)| id.clone()).collect();
+        for id in &waiting {
+            self.enqueue(id);
+        }
     }
 
     fn dependents_of(&self, id: &UnitId) -> impl Iterator<Item = Seen> {
@@ -112,6 +154,12 @@ impl Supervisor {
                         News::WithoutDependency { because },
                     );
                 }
+                // What is down and stays so needs the ports no more that it has had.
+                for (other, _) in self.holders(id) {
+                    if self.units[&other].seen().is_down_for_good() {
+                        self.become_next(&other);
+                    }
+                }
                 self.happen(id, Occurrence::Execute);
             }
             Step::Fail { because } => {
@@ -134,20 +182,28 @@ impl Supervisor {
         }
     }
 
-    /// The conditions that a unit's dependencies have not met.
+    /// The conditions that a unit's dependencies have not met, and the ports that others still have.
     pub(super) fn unmet(&self, id: &UnitId) -> Vec<WaitingFor> {
         let now = Instant::now();
         let dependencies = self.units[id].dependencies().iter();
-        dependencies
+        let mut unmet: Vec<WaitingFor> = dependencies
             .filter_map(|edge| {
                 let other = self.units.get(&edge.unit)?;
                 let judgement = judge(edge.condition, &other.seen(), now);
                 matches!(judgement, Judgement::Unmet { .. }).then(|| WaitingFor {
                     unit: other.unit_ref(),
                     condition: edge.condition,
+                    port: None,
                 })
             })
-            .collect()
+            .collect();
+        let holders = self.holders(id).into_iter();
+        unmet.extend(holders.map(|(other, port)| WaitingFor {
+            unit: self.units[&other].unit_ref(),
+            condition: Condition::Started,
+            port: Some(port),
+        }));
+        unmet
     }
 
     /// Whether others wait for a unit to complete.

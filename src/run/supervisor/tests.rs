@@ -59,6 +59,7 @@ fn plan(text: &str, edges: &[(&str, Condition)]) -> UnitPlan {
         environment: Environment {
             base: Arc::default(),
             common: Arc::default(),
+            generated: Arc::default(),
             changes: IndexMap::new(),
         },
         stop_signal: 15,

@@ -12,7 +12,9 @@ use crate::plan::model::{DependencyPlan, UnitPlan};
 use crate::ports::Hold;
 use crate::ports::request::PortKey;
 use crate::run::reason::Blocker;
+use crate::run::snapshot::Wanted;
 use crate::run::state::Settings;
+use crate::support::protocol::Protocol;
 
 /// What a unit becomes once what runs of it has ended.
 #[derive(Debug)]
@@ -65,6 +67,16 @@ impl Unit {
         self.next().map_or(&self.plan, |next| &next.plan)
     }
 
+    /// Whether it has a port that it will not have any more.
+    pub(crate) fn gives_up(&self, protocol: Protocol, number: u16) -> bool {
+        let has = self.ports.iter();
+        let mut has = has.map(|port| (port.protocol, port.number));
+        let keeps = self.wanted_plan().ports.iter();
+        let mut keeps = keeps.map(|port| (port.protocol, port.port));
+        let is_it = |(its, port): (Protocol, u16)| port == number && its.overlaps(protocol);
+        has.any(is_it) && (self.is_leaving() || !keeps.any(is_it))
+    }
+
     /// What it depends on, or will once it begins anew.
     pub(crate) fn dependencies(&self) -> &[DependencyPlan] {
         &self.wanted_plan().depends_on
@@ -85,6 +97,18 @@ impl Unit {
             }
         }
         self.fate = Fate::Becomes(Box::new(next));
+    }
+
+    /// It becomes what it was to become already; what differs is taken over live.
+    pub(crate) fn go_on(&mut self, mut plan: UnitPlan, requested: Arc<Requested>) {
+        if let Fate::Becomes(next) = &mut self.fate {
+            if self.desired.wanted == Wanted::Running {
+                // It has the environment of whoever started it.
+                plan.environment.base = next.plan.environment.base.clone();
+            }
+            next.plan = plan;
+            next.requested = requested;
+        }
     }
 
     /// Its plan is another one from now on, which what runs of it takes over as it is.

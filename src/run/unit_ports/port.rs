@@ -25,6 +25,11 @@ pub(crate) struct Port {
 }
 
 impl Port {
+    /// Whether nothing keeps others off it.
+    pub(crate) fn is_open(&self) -> bool {
+        self.hold.is_none()
+    }
+
     /// How it stands with it.
     pub(crate) fn state(&self) -> &PortState {
         self.handover.state()

@@ -45,6 +45,7 @@ pub(super) fn dry_run(
             strict: args.strict_ports,
             fresh: args.fresh_ports,
             is_noted_later: true,
+            running: None,
         },
         &invocation.ledger(),
     )?;

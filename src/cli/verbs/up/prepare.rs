@@ -222,6 +222,7 @@ fn plan(
         strict: args.strict_ports,
         fresh: args.fresh_ports,
         is_noted_later: false,
+        running: None,
     };
     let allocation = allocate(&batch, &invocation.ledger())?;
     messages.extend(

@@ -40,6 +40,7 @@ fn a_hold_of_another_stack_is_named_with_its_stack() {
             strict: false,
             fresh: false,
             is_noted_later: false,
+            running: None,
         };
         let _allocation = allocate(&batch, &ledger).unwrap();
         let stack = Session::look(&ledger).stack_of(8000);

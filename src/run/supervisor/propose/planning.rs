@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 
 use super::{Ground, Planned, Plannings};
 use crate::plan::{Assignment, Change, Difference, Draft, Plan, UnitPlan, diff};
-use crate::ports::{Batch, allocate};
+use crate::ports::{Batch, Running, allocate};
 use crate::run::control::CommandError;
 use crate::run::proposal::{
     Advice, Asking, ChangedField, Extent, Proposal, Recreate, UnitChange, What,
@@ -19,7 +19,7 @@ use crate::support::text::chain;
 /// Makes the plan.
 pub(super) fn plan(asking: Asking, ground: &Ground) -> Plannings {
     let sources = asking.sources;
-    let units = ground.old.units.iter();
+    let units = ground.units.are.units.iter();
     let running = units.map(|unit| unit.service.clone()).collect();
     let (draft, mut problems) = Draft::new(sources.beside(running));
     let draft = draft.filter(|_| !problems.iter().any(Problem::is_error));
@@ -38,6 +38,11 @@ pub(super) fn plan(asking: Asking, ground: &Ground) -> Plannings {
     let mut warnings = Vec::new();
     let (mut holds, mut released) = (IndexMap::new(), HashSet::new());
     if let Some((ledger, owner)) = &ground.memory {
+        let staying = assignment.iter().map(|(key, port)| (*port, key.clone()));
+        let running = Running {
+            given_up: kept.given_up,
+            staying: staying.collect(),
+        };
         let batch = Batch {
             requests: &kept.wanted,
             pool: draft.pool(),
@@ -45,6 +50,7 @@ pub(super) fn plan(asking: Asking, ground: &Ground) -> Plannings {
             strict: asking.strict_ports,
             fresh: asking.fresh_ports,
             is_noted_later: true,
+            running: Some(&running),
         };
         let allocation = allocate(&batch, ledger).map_err(|error| CommandError::NoPorts {
             message: chain(&error),
@@ -54,14 +60,16 @@ pub(super) fn plan(asking: Asking, ground: &Ground) -> Plannings {
             message: warning.to_string(),
             hint: warning.hint().to_owned(),
         }));
-        let new = allocation.holds.iter();
-        assignment.extend(new.map(|(key, hold)| (key.clone(), hold.port())));
+        assignment.extend(allocation.ports);
         (holds, released) = (allocation.holds, allocation.released);
     }
     let mut late = Vec::new();
     let plan = draft.finish(&assignment, &mut late);
     let is_flawed = late.iter().any(Problem::is_error);
-    let mut changes = changes(&ground.old, &plan, &extent, is_left);
+    let Outcome {
+        mut changes,
+        ongoing,
+    } = changes(&ground.units, &plan, &extent, is_left);
     for key in kept.unlike {
         let is_known =
             |change: &UnitChange| (&change.service, change.replica) == (&key.service, key.replica);
@@ -93,6 +101,7 @@ pub(super) fn plan(asking: Asking, ground: &Ground) -> Plannings {
         holds,
         released,
         extent,
+        ongoing,
         lingering: draft.spec().lingering.iter().cloned().collect(),
         edition: ground.edition,
     });
@@ -119,13 +128,38 @@ fn reached(plan: &Plan, extent: &Extent) -> Option<HashSet<ServiceName>> {
     Some(reached)
 }
 
-/// What becomes of every unit that does not stay as it is. `is_left` says which services are to.
+/// What the units of a running stack are and will be.
+pub(in super::super) struct Units {
+    /// All that are not about to leave, as they are.
+    pub(in super::super) are: Plan,
+    /// Those that become others, as these.
+    pub(in super::super) will_be: Plan,
+}
+
+/// What becomes of the units.
+pub(in super::super) struct Outcome {
+    /// Of every one that does not stay as it is.
+    pub(in super::super) changes: Vec<UnitChange>,
+    /// Those that become already what they are to be, and go on with that.
+    pub(in super::super) ongoing: HashSet<UnitId>,
+}
+
+/// What becomes of every unit. `is_left` says which services are to stay as they are.
+///
+/// One that is on its way to become another is compared with that: whoever wants the same once more
+/// changes nothing. Only if the files want it as it still runs, it is what it is to be after all.
 pub(in super::super) fn changes(
-    old: &Plan,
+    units: &Units,
     new: &Plan,
     extent: &Extent,
     is_left: impl Fn(&ServiceName) -> bool,
-) -> Vec<UnitChange> {
+) -> Outcome {
+    let old = &units.are;
+    let later = diff(&units.will_be, new).into_iter();
+    let becomes: HashSet<UnitId> = units.will_be.units.iter().map(UnitPlan::id).collect();
+    let mut later: HashMap<UnitId, Difference> =
+        later.filter(|(unit, _)| becomes.contains(unit)).collect();
+    let mut ongoing = HashSet::new();
     // Whoever names services means these alone, and not what they depend on.
     let is_named = |unit: &UnitId| {
         extent.recreate == Recreate::All
@@ -139,9 +173,17 @@ pub(in super::super) fn changes(
         }
     };
     let mut whats: IndexMap<UnitId, Option<What>> = IndexMap::new();
-    for (unit, difference) in diff(old, new) {
-        let restarts = difference.restarts();
+    for (unit, mut difference) in diff(old, new) {
         let is_left = is_left(&unit.service);
+        if let Some(later) = later.remove(&unit) {
+            if is_left || !later.restarts() {
+                ongoing.insert(unit.clone());
+                difference = later;
+            } else if difference.restarts() {
+                difference = later;
+            }
+        }
+        let restarts = difference.restarts();
         let what = match difference {
             Difference::Added if is_left || extent.no_start => Some(What::Appears),
             Difference::Added => Some(What::Starts),
@@ -173,7 +215,10 @@ pub(in super::super) fn changes(
             what: what?,
         })
     });
-    changes.collect()
+    Outcome {
+        changes: changes.collect(),
+        ongoing,
+    }
 }
 
 /// Who is left as it is keeps what it needs, also where the files do not have that any more.

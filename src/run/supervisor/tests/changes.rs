@@ -21,14 +21,14 @@ fn labelled(text: &str, edges: &[(&str, Condition)]) -> UnitPlan {
 impl Stage {
     /// Takes over a plan with these units, as far as `extent` says.
     pub(super) async fn take_over(&mut self, units: Vec<UnitPlan>, extent: Extent) -> CommandReply {
-        let old = self.supervisor.plan_of(self.supervisor.plans());
         let plan = self.supervisor.plan_of(units);
         let is_left = |service: &ServiceName| {
             extent.recreate == Recreate::Nobody
                 || !extent.services.is_empty() && !extent.services.contains(service)
         };
+        let outcome = changes(&self.supervisor.known_units(), &plan, &extent, is_left);
         let proposal = Proposal {
-            changes: changes(&old, &plan, &extent, is_left),
+            changes: outcome.changes,
             ..Proposal::default()
         };
         let moves = self.supervisor.commit(Planned {
@@ -40,6 +40,7 @@ impl Stage {
             holds: IndexMap::new(),
             released: HashSet::new(),
             extent,
+            ongoing: outcome.ongoing,
             edition: 0,
         });
         let reply = self.supervisor.reply(&moves);
@@ -108,6 +109,83 @@ fn what_comes_back_after_it_was_gone_ends_the_wait_for_its_end() {
         // Whoever had it stopped may see it only now.
         let superseded = Verdict::Superseded(Cause::Up);
         assert_eq!(stage.verdicts(Goal::Stopped, &gone), [superseded]);
+    });
+}
+
+#[test]
+fn who_wants_the_same_once_more_while_it_is_on_its_way_changes_nothing() {
+    on_stage(async {
+        let healthy = [("db", Condition::Healthy)];
+        let mut stage = Stage::new(vec![
+            plan("api", &healthy),
+            checked(plan("db", &[])),
+            plan("slow", &[]),
+        ]);
+        stage.world.borrow_mut().checks.insert(id("db"), 0);
+        stage.up().await;
+        stage.pass(Duration::from_secs(2)).await;
+        stage.world.borrow_mut().checks.clear();
+        stage.world.borrow_mut().stubborn.insert(id("slow"));
+        // `api` waits for what `db` becomes, `slow` takes its time to end.
+        let new = || {
+            vec![
+                changed("api", &healthy),
+                checked(changed("db", &[])),
+                changed("slow", &[]),
+            ]
+        };
+        let first = stage.take_over(new(), Extent::default()).await;
+        assert_eq!(first.affected.len(), 3);
+        let again = stage.take_over(new(), Extent::default()).await;
+        assert_eq!(again.affected, []);
+        // Whoever comes second waits for what is still to come.
+        assert_eq!(again.units.len(), 2, "{again:?}");
+        stage.world.borrow_mut().checks.insert(id("db"), 0);
+        stage.pass(Duration::from_secs(60)).await;
+        for name in ["api", "db", "slow"] {
+            let row = stage.row(name);
+            assert_eq!((row.attempt, row.desired.generation), (2, 2), "{name}");
+            let argv = &stage.supervisor.units[&id(name)].plan.execution.argv;
+            assert_eq!(argv.last().unwrap(), "changed", "{name}");
+        }
+        for reply in [first, again] {
+            let verdicts = stage.verdicts(Goal::Executed, &reply);
+            assert!(verdicts.iter().all(|it| *it == Verdict::Reached));
+        }
+    });
+}
+
+#[test]
+fn who_wants_another_thing_while_it_is_on_its_way_gets_that() {
+    on_stage(async {
+        let mut stage = Stage::new(vec![plan("slow", &[])]);
+        stage.up().await;
+        stage.world.borrow_mut().stubborn.insert(id("slow"));
+        stage
+            .take_over(vec![changed("slow", &[])], Extent::default())
+            .await;
+        assert_eq!(stage.phase("slow"), Phase::Stopping);
+        // What can be taken over live is, by what comes.
+        let mut labelled = labelled("slow", &[]);
+        labelled.execution = changed("slow", &[]).execution;
+        let reply = stage.take_over(vec![labelled], Extent::default()).await;
+        assert_eq!(reply.affected, []);
+        stage.pass(Duration::from_secs(60)).await;
+        let unit = &stage.supervisor.units[&id("slow")];
+        assert_eq!(unit.plan.labels.len(), 1);
+        assert_eq!(unit.plan.execution.argv, ["x", "changed"]);
+        assert_eq!(stage.row("slow").attempt, 2);
+        // And what was meant first after all is no change, but begins anew as it has to.
+        stage
+            .take_over(vec![plan("slow", &[])], Extent::default())
+            .await;
+        stage
+            .take_over(vec![changed("slow", &[])], Extent::default())
+            .await;
+        stage.pass(Duration::from_secs(60)).await;
+        let unit = &stage.supervisor.units[&id("slow")];
+        assert_eq!(unit.plan.execution.argv, ["x", "changed"]);
+        assert_eq!(stage.row("slow").attempt, 3);
     });
 }
 
