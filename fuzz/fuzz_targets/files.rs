@@ -70,7 +70,7 @@ fn found(count: usize) -> Found {
 /// Everything as one file, if it can be put together.
 fn as_one(texts: Vec<Vec<u8>>, scope: &mut Surroundings<'_>) -> Option<String> {
     let found = found(texts.len());
-    let (written, problems) = written(found, texts, scope, |_, text| text.to_owned());
+    let (written, problems) = written(found, texts, scope);
     let is_good = problems.iter().all(|problem| !problem.is_error());
     let Written { value, .. } = written.filter(|_| is_good)?;
     yaml::to_string(&value).ok()
