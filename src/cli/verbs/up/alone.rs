@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use tokio::time::{Instant, sleep};
 
 use super::super::down::{self, not_ended};
 use crate::cli::exit::{ExitCode, Stop};
@@ -12,6 +13,12 @@ use crate::run::instance::{Instance, LockAttempt};
 use crate::run::launch::Signals;
 use crate::run::leftovers::Reaper;
 use crate::run::registry::{Registry, Stray, strays};
+
+/// How long two killed processes may take to vanish.
+const LOCK_LIMIT: Duration = Duration::from_secs(2);
+
+/// How often that is looked at.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// Ends what is left, each as its service wants it, or within a `grace` that is said; a stroke kills it.
 /// What there is to say of it in the end.
@@ -23,9 +30,17 @@ pub(super) async fn end_what_is_left(
 ) -> Stop {
     let killed = |rest: &str| format!("supervisor and guardian were killed; {rest}");
     let failed = |message| Stop::new(ExitCode::Failed, message, None);
-    let Ok(LockAttempt::Acquired(_lock)) = instance.lock() else {
-        // It has been started anew, and what is left was ended before that.
-        return failed(killed("`stack down` looks for what they have left"));
+    let deadline = Instant::now() + LOCK_LIMIT;
+    let _lock = loop {
+        match instance.lock() {
+            Ok(LockAttempt::Acquired(lock)) => break lock,
+            // Who was killed has the lock until the last of it is gone.
+            Ok(_) if Instant::now() < deadline => sleep(LOCK_PAUSE).await,
+            // It has been started anew, and what is left was ended before that.
+            Ok(_) | Err(_) => {
+                return failed(killed("`stack down` looks for what they have left"));
+            }
+        }
     };
     let leases = instance.lease_path();
     let left = loop {
